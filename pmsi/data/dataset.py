@@ -1,0 +1,78 @@
+"""What a data set is to the rest of the package: class names, two lists of samples, and a way to open one.
+
+It does not know where images come from (the readers beside it do), nor how they are cropped or batched
+(`pmsi.data.loading`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pmsi.errors import DataError
+
+Box = tuple[float, float, float, float]
+"""x, y, width and height in pixels of the image as stored; x to the right, y down, from the top left corner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image.
+
+    ``key`` is the image's identity within its data set, the same on every machine: it seeds augmentation and
+    perturbation. ``path`` is None where the image is drawn rather than read.
+    """
+
+    key: str
+    label: int
+    path: Path | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One image that was left out, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled image collection with its official or seeded split.
+
+    ``open_image`` returns the RGB image of a sample at its stored size; ``open_parts`` returns boolean masks
+    (height, width) by part name, and nothing where a data set has no part masks.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    open_image: Callable[[Sample], Image.Image]
+    open_parts: Callable[[Sample], dict[str, np.ndarray]] = field(default=lambda sample: {})
+    problems: tuple[Problem, ...] = ()
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Return the samples of ``"train"`` or ``"test"``."""
+        splits = {"train": self.train, "test": self.test}
+        if name not in splits:
+            raise DataError(f"Unknown split {name!r}: a data set has 'train' and 'test'.")
+        return splits[name]
+
+    def find(self, key: str) -> Sample:
+        """Return the sample with this key, from either split."""
+        for sample in (*self.test, *self.train):
+            if sample.key == key:
+                return sample
+        raise DataError(f"Data set {self.name!r} has no image {key!r}. `pmsi data list` shows those it has.")
+
+
+def count_by_class(samples: Sequence[Sample], classes: Sequence[str]) -> dict[str, int]:
+    """Return the number of samples of each class, in the order of the classes."""
+    counts = dict.fromkeys(classes, 0)
+    for sample in samples:
+        counts[classes[sample.label]] += 1
+    return counts

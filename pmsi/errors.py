@@ -1,0 +1,64 @@
+"""Every error that the package raises on purpose, and the one way to look a name up in a table.
+
+    PMSIError
+    ├── ConfigError      a setting is out of range, or two settings contradict each other
+    │   └── UnknownName  a name that no row of a table has
+    ├── DataError        a data set is missing, incomplete or empty
+    │   └── ImageError   one image cannot be used
+    ├── CheckpointError  a weights file is missing, foreign, damaged or does not fit the model
+    ├── RunError         a run folder is missing or not in a state that allows what was asked
+    └── TrainingError    training cannot go on (the loss is not finite, say)
+
+A message names the value, what was expected, and what to do next. The command line prints it as one line and
+exits with 2; the app shows it in a panel. This module knows nothing of either.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import TypeVar
+
+Row = TypeVar("Row")
+
+
+class PMSIError(Exception):
+    """Base of every error raised on purpose; its text is meant for the person at the keyboard."""
+
+
+class ConfigError(PMSIError):
+    """A setting is out of range, or two settings contradict each other."""
+
+
+class UnknownName(ConfigError):
+    """A name that no row of a table has."""
+
+
+class DataError(PMSIError):
+    """A data set is missing, incomplete or empty."""
+
+
+class ImageError(DataError):
+    """One image cannot be used: not an image, truncated, too large."""
+
+
+class CheckpointError(PMSIError):
+    """A weights file is missing, foreign, damaged or does not fit the model."""
+
+
+class RunError(PMSIError):
+    """A run folder is missing, or its state does not allow what was asked."""
+
+
+class TrainingError(PMSIError):
+    """Training cannot go on."""
+
+
+def lookup(kind: str, table: Mapping[str, Row], name: str) -> Row:
+    """Return ``table[name]``, or raise `UnknownName` that lists what exists.
+
+    ``kind`` is the singular noun of the table for the message, such as ``"method"``.
+    """
+    if name in table:
+        return table[name]
+    close = difflib.get_close_matches(str(name), table, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UnknownName(f"Unknown {kind} {name!r}.{hint} Choose one of: {', '.join(table)}.")
