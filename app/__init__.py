@@ -1,0 +1,11 @@
+"""The Streamlit app: a view of the core in `pmsi`, which never imports it.
+
+server     the command that serves the app; warm-up
+main       page configuration and navigation
+session    the only file with st.cache_* and session keys
+views      one file a page
+panels     image picker, run picker, error panel: show(key) → value
+charts     numbers → figure; `curves` does it for runs
+images     pixels → encoded bytes
+palette    colours, and the layout that all figures share
+"""

@@ -1,0 +1,124 @@
+"""A run's metrics → figures and tables: loss by phase, accuracy by head. Pure functions; nothing is drawn here.
+
+Records are those that `pmsi.runs.Run.metrics` returns. Heads keep their colour on every page (`app.palette`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from app.palette import CATEGORICAL, head_color, styled
+
+Record = Mapping[str, Any]
+
+MOST_POINTS = 400
+"""Points in a line: more cannot be told apart on a screen, and would be sent again with every update."""
+
+HEIGHT = 320
+
+
+def series(records: Iterable[Record], kind: str, field: str) -> dict[str, tuple[list[float], list[float]]]:
+    """Return by head the epochs and values of one field of the records of one kind; values that are null are left out."""
+    lines: dict[str, tuple[list[float], list[float]]] = {}
+    for record in records:
+        if record.get("kind") != kind:
+            continue
+        for head, value in (record.get(field) or {}).items():
+            if value is not None:
+                epochs, values = lines.setdefault(head, ([], []))
+                epochs.append(record["epoch"])
+                values.append(value)
+    return lines
+
+
+def thinned(line: tuple[list[float], list[float]], most: int = MOST_POINTS) -> tuple[list[float], list[float]]:
+    """Return a line of at most ``most`` points: means over neighbours, the last point's place kept."""
+    epochs, values = line
+    step = -(-len(values) // most)
+    if step <= 1:
+        return line
+    starts = range(0, len(values), step)
+    means = [sum(values[i : i + step]) / len(values[i : i + step]) for i in starts]
+    return [epochs[min(i + step, len(epochs)) - 1] for i in starts], means
+
+
+def loss_figure(records: Sequence[Record]) -> go.Figure:
+    """Return the training loss of each phase over the epochs."""
+    figure = go.Figure()
+    for head, line in series(records, "loss", "losses").items():
+        epochs, values = thinned(line)
+        figure.add_scatter(
+            x=epochs, y=values, name=head, line={"color": head_color(head), "width": 2}, hovertemplate="%{y:.3f}"
+        )
+    return _axes(figure, records, "cross-entropy", ".3~g")
+
+
+def accuracy_figure(records: Sequence[Record], primary: str | None = None) -> go.Figure:
+    """Return the test accuracy of each head over the epochs, in per cent; the head that decides is drawn wider."""
+    figure = go.Figure()
+    for head, (epochs, values) in series(records, "epoch", "accuracy").items():
+        wide = head == primary
+        figure.add_scatter(
+            x=epochs,
+            y=[100 * value for value in values],
+            name=head,
+            mode="lines+markers",
+            line={"color": head_color(head), "width": 3 if wide else 2, "dash": "solid"},
+            marker={"size": 7 if wide else 5},
+            hovertemplate="%{y:.1f} %",
+        )
+    _axes(figure, records, "accuracy (%)", "~g")
+    return figure.update_yaxes(range=[0, 100.5])
+
+
+def _axes(figure: go.Figure, records: Sequence[Record], y_title: str, y_format: str) -> go.Figure:
+    styled(figure, height=HEIGHT)
+    reached = max((record["epoch"] for record in records if "epoch" in record), default=1)
+    figure.update_xaxes(title="epoch", range=[0, max(1, reached) * 1.02], hoverformat=".4~g", rangemode="tozero")
+    figure.update_yaxes(title=y_title, tickformat=y_format, rangemode="tozero")
+    return figure
+
+
+def accuracy_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one row a head: its accuracy in per cent at the last epoch, and at the best epoch of the deciding head."""
+    last, best = result["last"]["accuracy"], result["best"]["accuracy"]
+    return [{"Output": head, "Last epoch": percent(last[head]), "Best epoch": percent(best.get(head))} for head in last]
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction as per cent with one decimal."""
+    return "–" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def summary(records: Sequence[Record]) -> dict[str, Any] | None:
+    """Return the last and the best epoch so far, as a finished run's result has them; None before the first test.
+
+    The deciding head is the last one that is listed: a system lists its heads in the order in which they are made.
+    """
+    epochs = [record for record in records if record.get("kind") == "epoch"]
+    if not epochs:
+        return None
+    primary = list(epochs[-1]["accuracy"])[-1]
+    best = max(epochs, key=lambda record: record["accuracy"].get(primary) or 0.0)
+    keys = ("epoch", "accuracy")
+    return {
+        "last": {key: epochs[-1][key] for key in keys},
+        "best": {key: best[key] for key in keys} | {"by": primary},
+    }
+
+
+def bar_figure(values: Mapping[str, float], title: str) -> go.Figure:
+    """Return accuracies by name (of classes, say) as horizontal bars, in per cent, the first on top."""
+    names = list(values)[::-1]
+    figure = go.Figure()
+    figure.add_bar(
+        x=[100 * values[name] for name in names],
+        y=names,
+        orientation="h",
+        marker_color=CATEGORICAL[0],
+        hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
+    )
+    styled(figure, height=60 + 22 * len(names), legend=False)
+    figure.update_xaxes(title=title, range=[0, 100.5])
+    return figure.update_layout(hovermode="closest", bargap=0.3)

@@ -1,0 +1,25 @@
+"""The entry of the app: page configuration and navigation, and nothing else."""
+
+import streamlit as st
+
+from app.panels import guarded
+from app.views import maps, mosaic, robustness, runs, train
+
+VIEWS = (
+    (mosaic, "Mosaic", ":material/grid_view:"),
+    (train, "Train", ":material/model_training:"),
+    (runs, "Runs", ":material/monitoring:"),
+    (robustness, "Robustness", ":material/tune:"),
+    (maps, "Maps", ":material/visibility:"),
+)
+
+st.set_page_config(page_title="PMSI Lab", page_icon=":material/grid_view:", layout="wide")
+page = st.navigation(
+    [
+        st.Page(view.page, title=title, icon=icon, url_path=title.lower(), default=view is mosaic)
+        for view, title, icon in VIEWS
+    ],
+    position="top",
+)
+with guarded():
+    page.run()

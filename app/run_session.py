@@ -1,0 +1,41 @@
+"""What the form and the run pages keep in the session: the start values of widgets, and which form was reset how often.
+
+Kept apart from `app.session` because none of it is shared with other pages.
+"""
+
+import importlib
+from typing import Any
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+_SEEDED, _GENERATION = "form-seeded", "form-generation"
+
+
+def seed_widget(key: str, value: Any) -> None:
+    """Give a widget its first value, once in a session."""
+    seeded = st.session_state.setdefault(_SEEDED, set())
+    if key not in seeded:
+        seeded.add(key)
+        st.session_state[key] = value
+
+
+def widget_value(key: str, default: Any) -> Any:
+    """Return the value that a widget is going to have, before it is drawn."""
+    return st.session_state.get(key, default)
+
+
+def generation(key: str) -> int:
+    """Return how often a form was reset: part of its widgets' keys, so that a reset makes new ones."""
+    return int(st.session_state.setdefault(_GENERATION, {}).get(key, 0))
+
+
+def reset(key: str) -> None:
+    """Forget what was typed into a form."""
+    st.session_state.setdefault(_GENERATION, {})[key] = generation(key) + 1
+
+
+def page_of(name: str) -> StreamlitPage:
+    """Return the page of a view, for links; Streamlit knows a page by its URL path alone."""
+    view = importlib.import_module(f"app.views.{name}")
+    return st.Page(view.page, title=name.capitalize(), url_path=name)

@@ -1,0 +1,79 @@
+"""The server of the app: started as a program, it warms up, then listens, and answers /_stcore/health from then on.
+
+``python app/server.py --port 8501`` serves; `command` is that line for a program that wants to start it. Options of
+Streamlit that are not set here come from ``.streamlit/config.toml`` beside this file, or from the environment
+(``STREAMLIT_SERVER_ADDRESS``, ``STREAMLIT_SERVER_BASE_URL_PATH``, …). What the pages show is not known here.
+"""
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+if str(HERE.parent) not in sys.path:  # started as a program, only this folder is
+    sys.path.insert(0, str(HERE.parent))
+
+import streamlit as st  # noqa: E402
+
+DEFAULT_PORT = 8501
+LINE = "PMSI Lab: open {url}"
+
+
+def command(port: int = DEFAULT_PORT, runs: Path | None = None) -> list[str]:
+    """Return the arguments of a process that serves the app at ``port``, with its runs in ``runs``.
+
+    Without ``runs`` the environment's PMSI_RUNS decides, or else the folder ``runs`` where it is started.
+    """
+    arguments = [sys.executable, str(HERE / "server.py"), "--port", str(port)]
+    return arguments if runs is None else [*arguments, "--runs", str(Path(runs).resolve())]
+
+
+def warm_up() -> None:
+    """Load what the pages need, use it once, and take it out of the garbage collector's sight.
+
+    Every script run ends in a full collection that holds the interpreter: 0.3 s with torch in sight, nothing without.
+    """
+    from app import warmup
+
+    warmup.warm_up()
+    gc.collect()
+    gc.freeze()
+
+
+@asynccontextmanager
+async def lifespan(_app: "st.App") -> AsyncIterator[None]:
+    """Warm up before the first connection is accepted, so that a healthy server is a fast one."""
+    warm_up()
+    print(LINE.format(url=f"http://localhost:{st.get_option('server.port')}"), flush=True)
+    yield
+
+
+def on_script_error(error: Exception) -> bool:
+    """Show the app's own panel instead of Streamlit's; the traceback is in the server's log already."""
+    from app.panels import error_panel
+
+    error_panel(error)
+    return True
+
+
+app = st.App(HERE / "main.py", lifespan=lifespan, on_script_error=on_script_error)
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser(description="Serve the PMSI Lab app.")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"Port, by default {DEFAULT_PORT}.")
+    parser.add_argument("--runs", type=Path, help="Runs folder, by default the environment's PMSI_RUNS or ./runs.")
+    arguments = parser.parse_args()
+    if arguments.runs is not None:
+        os.environ["PMSI_RUNS"] = str(arguments.runs.resolve())
+    sys.argv[1:] = []
+    app.run(config={"server.port": arguments.port})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What is loaded before the first visitor comes: the libraries, one drawing, one mosaic, one encoded picture.
+
+Nothing is kept here; what stays in memory stays in `app.session` and in Python's own table of modules.
+"""
+
+import importlib
+
+MODULES = (
+    "plotly.graph_objects",
+    "pmsi.augment.preview",
+    "pmsi.data",
+    "pmsi.jobs",
+    "pmsi.model",
+    "pmsi.predictor",
+    "pmsi.perturbations",
+    "app.views.mosaic",
+    "app.views.train",
+    "app.views.runs",
+    "app.views.robustness",
+    "app.views.maps",
+)
+
+
+def warm_up() -> None:
+    """Import what the pages import, and use the slow parts once."""
+    for name in MODULES:
+        importlib.import_module(name)
+    from app.images import jpeg
+    from app.session import open_builtin
+    from pmsi.augment.preview import preview, square
+
+    data = open_builtin()
+    for picture in preview(square(data.open_image(data.test[0]), 448)):
+        jpeg(picture)

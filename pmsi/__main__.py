@@ -1,0 +1,8 @@
+"""``python -m pmsi`` and the installed ``pmsi`` command."""
+
+import sys
+
+from pmsi.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The recursive mosaic generator G(p, r): section III-B and Fig. 3 of the paper.
+
+One recursion cuts the current block 2×2 and permutes its four patches; then one of the four becomes the block of the
+next recursion. `plan` draws the layout (small, storable), `apply` moves the pixels. Whatever the depth, the recursions
+of a batch are composed into one index first, so pixels move once. The module does not know what a phase is.
+
+Positions in a block are numbered in reading order: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pmsi.errors import ConfigError, lookup
+
+MAX_RECURSIONS = 8
+"""Recursions drawn for each image, whatever r is: so the layout of r is the start of that of r + 1, for one seed."""
+
+PERMUTATIONS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "uniform": tuple(itertools.permutations(range(4))),
+    # One cycle through all four places, so that no patch stays: 0 → a → b → c → 0 for the six orders of a, b, c.
+    "cycle": tuple(
+        tuple({0: a, a: b, b: c, c: 0}[place] for place in range(4)) for a, b, c in itertools.permutations((1, 2, 3))
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recursion:
+    """One recursion: ``order[k]`` is the place whose patch moves to place k; ``block`` is (x, y, side).
+
+    The block is in fractions of the image; its first is (0, 0, 1).
+    """
+
+    order: tuple[int, int, int, int]
+    block: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The layouts of a batch: ``orders`` (b, r, 4) and ``picks`` (b, r), both int64 in [0, 4), on the CPU.
+
+    ``orders[i, k, j]`` is the place whose patch moves to place j in recursion k; ``picks[i, k]`` is the place that
+    becomes the block of recursion k + 1 (the last pick is drawn, but not used).
+    """
+
+    orders: Tensor
+    picks: Tensor
+
+    def __len__(self) -> int:
+        return self.orders.shape[0]
+
+    @property
+    def r(self) -> int:
+        return self.orders.shape[1]
+
+    def __getitem__(self, index: int | slice) -> "Layout":
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return Layout(self.orders[index], self.picks[index])
+
+    def first(self, r: int) -> "Layout":
+        """Return the layout of the first r recursions: the nested mosaics of Fig. 3 share one draw."""
+        if not 0 <= r <= self.r:
+            raise ConfigError(f"r = {r}: this layout has {self.r} recursions, so r is from 0 to {self.r}.")
+        return Layout(self.orders[:, :r], self.picks[:, :r])
+
+    def recursions(self, image: int = 0) -> list[Recursion]:
+        """Return the recursions of one image of the batch, for drawing."""
+        found, x, y, side = [], 0.0, 0.0, 1.0
+        for order, pick in zip(self.orders[image].tolist(), self.picks[image].tolist(), strict=True):
+            found.append(Recursion(tuple(order), (x, y, side)))
+            side /= 2
+            x, y = x + side * (pick % 2), y + side * (pick // 2)
+        return found
+
+    def to_json(self) -> dict[str, list]:
+        """Return the layout as JSON types."""
+        return {"orders": self.orders.tolist(), "picks": self.picks.tolist()}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, list]) -> "Layout":
+        """Return the layout that `to_json` wrote; anything that is not one is refused."""
+        try:
+            orders = torch.tensor(stored["orders"], dtype=torch.int64)
+            picks = torch.tensor(stored["picks"], dtype=torch.int64)
+            orders = orders.reshape(picks.shape[0], picks.shape[1] if picks.dim() > 1 else 0, 4)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise ConfigError(f"This is not a mosaic layout: {error}. Expected what Layout.to_json returns.") from error
+        is_order = torch.equal(orders.sort(dim=-1).values, torch.arange(4).expand_as(orders))
+        if not is_order or bool(((picks < 0) | (picks > 3)).any()):
+            raise ConfigError("This is not a mosaic layout: each order must permute 0, 1, 2, 3; a pick is one of them.")
+        return cls(orders, picks.reshape(orders.shape[:2]))
+
+
+def plan(
+    batch: int,
+    r: int,
+    *,
+    generator: torch.Generator | None = None,
+    per_image: bool = True,
+    permutation: str = "uniform",
+) -> Layout:
+    """Draw the layouts of ``batch`` images with ``r`` recursions each.
+
+    ``permutation`` is "uniform" (any of the 24 orders) or "cycle" (the six 4-cycles). With ``per_image=False`` one draw
+    serves the whole batch. For one state of the generator, image i gets the same layout whatever the batch size, and
+    the first recursions are the same whatever r. Without a generator the draw is seeded by the operating system.
+    """
+    if not 0 <= r <= MAX_RECURSIONS:
+        raise ConfigError(f"r = {r}: the number of recursions is from 0 to {MAX_RECURSIONS}.")
+    orders = torch.tensor(lookup("permutation", PERMUTATIONS, permutation))
+    if generator is None:
+        generator = torch.Generator()
+        generator.seed()
+    # One number holds both the order and the pick, so that images and recursions follow each other in one stream.
+    drawn = torch.randint(len(orders) * 4, (batch if per_image else 1, MAX_RECURSIONS), generator=generator)
+    drawn = drawn.expand(batch, -1)[:, :r]
+    return Layout(orders[drawn // 4], drawn % 4)
+
+
+def source_cells(layout: Layout, inverse: bool = False) -> Tensor:
+    """Return (b, g, g) int64 with g = 2^r: for each cell of the result, the cell of the image whose pixels it shows.
+
+    Cells are numbered in reading order. Recursion k shows at a place what recursion k − 1 left at that place's source,
+    so the sources compose from the last recursion to the first.
+    """
+    b, r, g = len(layout), layout.r, 2**layout.r
+    y, x = torch.meshgrid(torch.arange(g), torch.arange(g), indexing="ij")
+    y, x = y.expand(b, g, g), x.expand(b, g, g)
+    corners_y, corners_x = _block_corners(layout)
+    for k in reversed(range(r)):
+        side = g >> k
+        half = side // 2
+        in_y, in_x = y - corners_y[:, k, None, None], x - corners_x[:, k, None, None]
+        inside = (in_y >= 0) & (in_y < side) & (in_x >= 0) & (in_x < side)
+        place = (in_y // half * 2 + in_x // half).clamp(0, 3)
+        source = layout.orders[:, k].gather(1, place.reshape(b, -1)).reshape(b, g, g)
+        y = torch.where(inside, corners_y[:, k, None, None] + source // 2 * half + in_y % half, y)
+        x = torch.where(inside, corners_x[:, k, None, None] + source % 2 * half + in_x % half, x)
+    cells = y * g + x
+    return cells.reshape(b, -1).argsort(dim=1).reshape(b, g, g) if inverse else cells
+
+
+def _block_corners(layout: Layout) -> tuple[Tensor, Tensor]:
+    """Return the top left cell (y, x) of each recursion's block, (b, r) each, in cells of the finest grid."""
+    sides = torch.tensor([2 ** (layout.r - k - 1) for k in range(layout.r)], dtype=torch.int64)
+    steps_y, steps_x = layout.picks // 2 * sides, layout.picks % 2 * sides
+    return steps_y.cumsum(1) - steps_y, steps_x.cumsum(1) - steps_x
+
+
+def apply(images: Tensor, layout: Layout, inverse: bool = False) -> Tensor:
+    """Return the mosaics (b, c, h, w) of ``images`` (b, c, h, w), any dtype; ``inverse=True`` undoes it exactly.
+
+    A permutation of pixels: none is changed, lost or repeated. h and w must be multiples of 2^r (ConfigError).
+    """
+    if images.dim() != 4 or images.shape[0] != len(layout):
+        raise ConfigError(f"Expected {len(layout)} images as (b, c, h, w), found a shape of {tuple(images.shape)}.")
+    check_divisible(images.shape[-2:], layout.r)
+    if layout.r == 0:
+        return images.clone()
+    cells = source_cells(layout, inverse).to(images.device)
+    if images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous():
+        return _gather(images.permute(0, 2, 3, 1).unsqueeze(1), cells).squeeze(1).permute(0, 3, 1, 2)
+    return _gather(images.contiguous().unsqueeze(-1), cells).squeeze(-1)
+
+
+def _gather(images: Tensor, cells: Tensor) -> Tensor:
+    """Move runs of pixels: (b, c, h, w, d) contiguous → the same shape, by one row-wise gather."""
+    b, c, h, w, d = images.shape
+    g = cells.shape[-1]
+    rows = torch.arange(h // g, device=cells.device)
+    # Each output row of a cell, (b, 1, g, h/g, g), comes from this row and cell of the same plane …
+    inside = (cells // g).unsqueeze(2) * (h // g) + rows[:, None]
+    inside = (inside * g + (cells % g).unsqueeze(2)).reshape(b, 1, h * g)
+    # … and planes follow each other in memory.
+    planes = torch.arange(b * c, device=cells.device).reshape(b, c, 1) * (h * g)
+    moved = images.reshape(b * c * h * g, w // g * d).index_select(0, (planes + inside).flatten())
+    return moved.reshape(images.shape)
+
+
+def check_divisible(size: torch.Size | tuple[int, int], r: int) -> None:
+    """Raise ConfigError unless 2^r divides both sides, naming the nearest size that works."""
+    cells = 2**r
+    if any(side % cells for side in size):
+        nearest = " × ".join(str(max(cells, round(side / cells) * cells)) for side in size)
+        raise ConfigError(
+            f"An image of {size[0]} × {size[1]} pixels cannot be cut {r} times in half: each side must be a multiple "
+            f"of {cells}. The nearest size that works is {nearest}."
+        )
+
+
+def recursive_mosaic(
+    images: Tensor,
+    r: int,
+    *,
+    generator: torch.Generator | None = None,
+    per_image: bool = True,
+    permutation: str = "uniform",
+) -> Tensor:
+    """Return G(p, r) of each image p of ``images`` (b, c, h, w), any dtype and device (section III-B).
+
+    See `plan` for the draw and `apply` for the pixels.
+    """
+    layout = plan(len(images), r, generator=generator, per_image=per_image, permutation=permutation)
+    return apply(images, layout)

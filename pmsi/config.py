@@ -1,0 +1,226 @@
+"""Every setting of every task, once: its default, its range, its sentence of help and the paper's value.
+
+The command line's flags, the app's forms and the run folder's ``config.json`` are all made from these fields. Defaults
+are those of the paper's section IV-A. A config is checked when it is made, so one that exists is valid on its own;
+names (of a method, a backbone, …) are looked up in their tables later, by whoever needs the row. No torch here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from pmsi.errors import ConfigError, lookup
+from pmsi.settings import Config, field_type, options_of, setting
+
+__all__ = [
+    "CONFIGS",
+    "Config",
+    "EvaluateConfig",
+    "RobustnessConfig",
+    "TrainConfig",
+    "differences",
+    "field_type",
+    "from_dict",
+    "from_json",
+    "options_of",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """One training run: the data, the model, the augmentation and the recipe."""
+
+    task: ClassVar[str] = "train"
+
+    # What to learn from
+    dataset: str = setting("plumage", "Data set.", group="data", options="pmsi.data:DATASETS", paper="cub")
+    data: str | None = setting(None, "Folder of the data set, where it is not built in.", group="data")
+    image_size: int = setting(
+        448, "Side of the square that the network sees, in pixels.", group="data", minimum=32, maximum=1024
+    )
+    resize: int | None = setting(
+        None,
+        "Side to which images are resized before the crop; by default 8/7 of the image size (512 for 448).",
+        group="data",
+        minimum=32,
+        maximum=2048,
+        paper="512",
+    )
+    flip: bool = setting(True, "Flip each training image left to right with probability 1/2.", group="data")
+    train_per_class: int | None = setting(
+        None, "Use at most this many training images of each class; by default all.", group="data", minimum=1
+    )
+    test_per_class: int | None = setting(
+        None, "Use at most this many test images of each class; by default all.", group="data", minimum=1
+    )
+    test_fraction: float = setting(
+        0.3, "Share of test images where a folder has no split of its own.", group="data", minimum=0.01, maximum=0.99
+    )
+    split_seed: int = setting(0, "Seed of that split and of the two limits per class.", group="data", minimum=0)
+
+    # What learns
+    method: str = setting("pmr", "Training method.", group="model", options="pmsi.methods:METHODS")
+    backbone: str = setting(
+        "mobilenet_v2", "Network that makes the five stage maps.", group="model", options="pmsi.model:BACKBONES"
+    )
+    weights: str = setting(
+        "imagenet",
+        "Weights to start from: imagenet (downloaded by torchvision), none (from scratch: every layer counts as "
+        "new), or a file (safetensors or a torch state dict).",
+        group="model",
+    )
+    stage_num: int = setting(3, "StageNum: how many of the last stages take part.", group="model", minimum=1, maximum=5)
+    smooth_conv: str = setting(
+        "paper",
+        "Smooth conv block: the paper's 3×3, or depthwise 3×3 + pointwise 1×1 (this project's mobile form).",
+        group="model",
+        options="pmsi.model:SMOOTH_CONVS",
+    )
+    channels: int | None = setting(
+        None,
+        "c: channels of each stage's feature vector; by default half of the last stage's.",
+        group="model",
+        minimum=2,
+        maximum=8192,
+    )
+    hidden: int | None = setting(
+        None,
+        "h: hidden channels of smooth convs, MLP and classifiers; by default c/2.",
+        group="model",
+        minimum=1,
+        maximum=8192,
+    )
+    dropout: float = setting(0.5, "Dropout inside the mapping MLP f_m.", group="model", minimum=0.0, maximum=0.95)
+    mix: str = setting(
+        "logits",
+        "What Eq. 8 adds: logits, or softmax probabilities (its literal reading).",
+        group="model",
+        options=("logits", "probabilities"),
+    )
+
+    # What it is shown in each phase
+    augmentation: str | None = setting(
+        None,
+        "Augmentation of the progressive phases; by default the method's own.",
+        group="augmentation",
+        options="pmsi.augment:AUGMENTATIONS",
+    )
+    permutation: str = setting(
+        "uniform",
+        "How four patches are permuted: uniformly over all 24 orders, or by one of the six 4-cycles.",
+        group="augmentation",
+        options=("uniform", "cycle"),
+    )
+    per_image: bool = setting(True, "Draw a layout for each image; else one for the whole batch.", group="augmentation")
+    nested: bool = setting(
+        False, "Let the phases of one image share their first recursions, as Fig. 3 draws them.", group="augmentation"
+    )
+
+    # The recipe
+    epochs: int = setting(150, "Passes over the training images.", group="recipe", minimum=1, maximum=100_000)
+    batch_size: int = setting(32, "Images in a batch.", group="recipe", minimum=2, maximum=4096)
+    lr_pretrained: float = setting(1e-4, "Learning rate of pre-trained layers.", group="recipe", minimum=0.0)
+    lr_new: float = setting(1e-3, "Learning rate of new layers.", group="recipe", minimum=0.0)
+    momentum: float = setting(0.9, "Momentum of SGD.", group="recipe", minimum=0.0, maximum=0.9999)
+    weight_decay: float = setting(5e-4, "Weight decay.", group="recipe", minimum=0.0, maximum=1.0)
+    frozen_epochs: int = setting(
+        5, "Epochs at the start in which a pre-trained backbone gets no gradients.", group="recipe", minimum=0
+    )
+    concat_weight: float = setting(1.0, "Loss weight of the concat phase.", group="recipe", minimum=0.0, maximum=100.0)
+    heads: str = setting(
+        "all",
+        "Which classifiers run in a training phase: all (their BatchNorm then sees raw images too), or the "
+        "phase's own.",
+        group="recipe",
+        options=("all", "phase"),
+    )
+    evaluate_every: int = setting(
+        1,
+        "Epochs between evaluations on the test images; the last epoch is always evaluated.",
+        group="recipe",
+        minimum=1,
+    )
+
+    @property
+    def resize_to(self) -> int:
+        """Side, in pixels, to which images are resized before the crop."""
+        return self.resize if self.resize is not None else round(self.image_size * 8 / 7)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resize_to < self.image_size:
+            raise ConfigError(
+                f"resize = {self.resize} is below image_size = {self.image_size}: a crop cannot be larger than the "
+                "image. Raise resize, or leave it out."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
+    """Accuracy of every head of one finished or stopped training run."""
+
+    task: ClassVar[str] = "evaluate"
+
+    of: str = setting("", "Training run to evaluate (its id in the runs folder).", group="run")
+    split: str = setting("test", "Which images.", group="data", options=("test", "train"))
+    batch_size: int = setting(32, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessConfig(Config):
+    """A sweep: accuracy of one or more runs on perturbed test images, the same pixels for each run."""
+
+    task: ClassVar[str] = "robustness"
+
+    of: tuple[str, ...] = setting((), "Training runs to compare (ids in the runs folder).", group="run")
+    perturbations: tuple[str, ...] = setting(
+        ("color_jitter", "gaussian_noise"),
+        "Perturbations to sweep over.",
+        group="perturbation",
+        options="pmsi.perturbations:PERTURBATIONS",
+    )
+    severities: tuple[float, ...] | None = setting(
+        None, "Severities, in each perturbation's own unit; by default its usual ones.", group="perturbation"
+    )
+    test_per_class: int | None = setting(
+        None, "Use at most this many test images of each class; by default all.", group="data", minimum=1
+    )
+    batch_size: int = setting(32, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
+
+
+CONFIGS: dict[str, type[Config]] = {config.task: config for config in (TrainConfig, EvaluateConfig, RobustnessConfig)}
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """Return the config that `Config.to_dict` wrote; unknown tasks and fields are refused by name."""
+    rest = dict(values)
+    config = lookup("task", CONFIGS, rest.pop("task", ""))
+    known = {about.name for about in fields(config)}
+    for name in rest:
+        if name not in known:
+            raise ConfigError(
+                f"Unknown setting {name!r} for task {config.task!r}. It knows: {', '.join(sorted(known))}."
+            )
+    return config(**rest)
+
+
+def from_json(text: str) -> Config:
+    """Return the config that `Config.to_json` wrote."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"This is not a config: {error}. Expected the JSON of a config.json.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"This is not a config: expected a JSON object, found {type(values).__name__}.")
+    return from_dict(values)
+
+
+def differences(config: Config, reference: Config | None = None) -> dict[str, Any]:
+    """Return the fields of ``config`` that differ from ``reference``, by default from the task's defaults."""
+    reference = reference if reference is not None else type(config)()
+    return {
+        about.name: getattr(config, about.name)
+        for about in fields(config)
+        if getattr(config, about.name) != getattr(reference, about.name, None)
+    }

@@ -1,0 +1,176 @@
+"""DATASETS: where images come from, by name, and the one way to open them.
+
+What a data set is stands in `pmsi.data.dataset`; how its images become batches, in `pmsi.data.loading`. Importing this
+package imports no torch.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pmsi.config import TrainConfig
+from pmsi.data.checking import Progress
+from pmsi.data.dataset import Dataset, Sample, count_by_class
+from pmsi.errors import ConfigError, DataError, lookup
+from pmsi.seeding import derive
+
+
+class Opener(Protocol):
+    """How a row reads its data set: from ``config.data`` where it needs a folder, before any limit per class."""
+
+    def __call__(self, config: TrainConfig, progress: Progress | None = None) -> Dataset: ...
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """One data set that a config can name. ``help`` says what it is and where it is had."""
+
+    title: str
+    open: Opener
+    needs_folder: bool
+    help: str
+
+
+def _plumage(config: TrainConfig, progress: Progress | None = None) -> Dataset:
+    from pmsi.data.plumage import plumage
+
+    return plumage(
+        train_per_class=config.train_per_class or 40, test_per_class=config.test_per_class or 20, seed=config.split_seed
+    )
+
+
+def _cub(config: TrainConfig, progress: Progress | None = None) -> Dataset:
+    from pmsi.data.cub import cub
+
+    return cub(_root(config), progress=progress)
+
+
+def _cars(config: TrainConfig, progress: Progress | None = None) -> Dataset:
+    from pmsi.data.cars import cars
+
+    return cars(_root(config), progress=progress)
+
+
+def _aircraft(config: TrainConfig, progress: Progress | None = None) -> Dataset:
+    from pmsi.data.aircraft import aircraft
+
+    return aircraft(_root(config), progress=progress)
+
+
+def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
+    from pmsi.data.folder import folder
+
+    return folder(_root(config), test_fraction=config.test_fraction, split_seed=config.split_seed, progress=progress)
+
+
+DATASETS: dict[str, DatasetRow] = {
+    "plumage": DatasetRow(
+        "Plumage (built in)",
+        _plumage,
+        False,
+        "Birds drawn by the program itself, with a mask of every part; the limits per class say how many.",
+    ),
+    "cub": DatasetRow(
+        "CUB-200-2011", _cub, True, "200 bird species; the folder CUB_200_2011, or some of its classes laid out alike."
+    ),
+    "cars": DatasetRow(
+        "Stanford Cars",
+        _cars,
+        True,
+        "196 car models; the folder with devkit, cars_train and cars_test. Sorted into class folders, it is `folder`.",
+    ),
+    "aircraft": DatasetRow("FGVC-Aircraft", _aircraft, True, "100 aircraft variants; the folder fgvc-aircraft-2013b."),
+    "folder": DatasetRow(
+        "Class folders",
+        _folder,
+        True,
+        "Your own pictures: train/CLASS and test/CLASS, or CLASS alone, which is split by a seed.",
+    ),
+}
+
+
+def open_dataset(config: TrainConfig, progress: Progress | None = None) -> Dataset:
+    """Return the data set that ``config`` names, cut to its limits per class.
+
+    Reading checks every image once (`pmsi.data.checking`); ``progress`` follows that. Raises UnknownName, ConfigError
+    where a folder is needed and not given, or given and not needed, and DataError where it does not exist or holds no
+    two classes with training and test images.
+    """
+    row = lookup("data set", DATASETS, config.dataset)
+    if row.needs_folder:
+        _root(config)
+    elif config.data is not None:
+        reading = ", ".join(name for name, other in DATASETS.items() if other.needs_folder)
+        raise ConfigError(
+            f"data = {config.data!r}, but the data set {config.dataset!r} reads no folder. Leave data out, or choose "
+            f"a dataset that reads one: {reading}."
+        )
+    dataset = row.open(config, progress)
+    dataset = replace(
+        dataset,
+        train=limit(dataset.train, config.train_per_class, (config.split_seed, "train")),
+        test=limit(dataset.test, config.test_per_class, (config.split_seed, "test")),
+    )
+    _require_images(dataset, config)
+    return dataset
+
+
+def limit(samples: Sequence[Sample], per_class: int | None, seed: tuple[object, ...]) -> tuple[Sample, ...]:
+    """Return at most ``per_class`` samples of each class, drawn by ``seed`` and each one's key, in their order.
+
+    A smaller limit chooses among those of a larger one; None leaves all.
+    """
+    if per_class is None:
+        return tuple(samples)
+    by_class = defaultdict(list)
+    for sample in samples:
+        by_class[sample.label].append(sample.key)
+    chosen = {
+        key
+        for keys in by_class.values()
+        for key in sorted(keys, key=lambda key: derive(*seed, "limit", key))[:per_class]
+    }
+    return tuple(sample for sample in samples if sample.key in chosen)
+
+
+def summary(dataset: Dataset) -> dict[str, Any]:
+    """Return what a data set holds as JSON types: its name, images per class in each split, and the images left out."""
+    train, test = (count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test"))
+    return {
+        "name": dataset.name,
+        "train": len(dataset.train),
+        "test": len(dataset.test),
+        "classes": [{"name": name, "train": train[name], "test": test[name]} for name in dataset.classes],
+        "problems": [{"key": problem.key, "reason": problem.reason} for problem in dataset.problems],
+    }
+
+
+def _root(config: TrainConfig) -> Path:
+    """Return the folder that the config gives, absolute, or say what to give."""
+    row = DATASETS[config.dataset]
+    if not config.data:
+        raise ConfigError(f"The data set {config.dataset!r} is read from a folder; give it as data. {row.help}")
+    root = Path(config.data).expanduser().absolute()
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(f"data = {config.data!r} {what}. Expected the folder of {row.title}. {row.help}")
+    return root
+
+
+def _require_images(dataset: Dataset, config: TrainConfig) -> None:
+    left_out = ""
+    if dataset.problems:
+        problem = dataset.problems[0]
+        left_out = f" {len(dataset.problems)} were left out, such as {problem.key}: {problem.reason}."
+    where = f"{config.data or dataset.name}"
+    if len(dataset.classes) < 2:
+        names = ", ".join(dataset.classes) or "none"
+        raise DataError(
+            f"{where} has fewer than two classes with training images ({names}).{left_out} Expected the folder of "
+            f"{DATASETS[config.dataset].title}. {DATASETS[config.dataset].help}"
+        )
+    for split in ("train", "test"):
+        if not dataset.split(split):
+            raise DataError(f"{where} has no {split} image.{left_out}")

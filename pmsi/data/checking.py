@@ -1,0 +1,230 @@
+"""What every reader of a data set does alike: find its lists, check its images once, leave out what cannot be used.
+
+A bad image is named in `Dataset.problems` and skipped. What was found is remembered between runs, file by file, so that
+a data set opens at once the second time and a changed file is always looked at again. How a data set is laid out on
+disk is its reader's business.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import PIL
+from PIL import Image
+
+from pmsi.data.dataset import Dataset, Problem, Sample
+from pmsi.data.images import MAX_PIXELS, fault, open_rgb
+from pmsi.errors import DataError
+from pmsi.files import read_json, write_atomically
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images checked so far and the number to check; not at all where all are remembered."""
+
+Mark = tuple[int, int, int]
+"""Size in bytes, time of last change and time of last change of status, in ns: while these stay, so do the bytes."""
+
+THREADS = min(8, os.cpu_count() or 1)
+"""Decoders run side by side, as they release the interpreter; with more threads they only wait for the disk."""
+
+SETTLED_S = 2.0
+"""A file that changed less than this before its check is not remembered: the coarsest clock of a file system ticks every
+two seconds, so the file could change again and still look the same."""
+
+RULES = f"1, Pillow {PIL.__version__}, {MAX_PIXELS} pixels"
+"""What remembered answers depend on besides the file."""
+
+
+def locate(title: str, places: Sequence[Path], names: Sequence[str], source: str) -> list[Path]:
+    """Return where each of ``names`` lies: in the first of ``places`` that has it.
+
+    Raises DataError that lists those found nowhere and says where the data set called ``title`` comes from.
+    """
+    found = [next((place / name for place in places if (place / name).exists()), None) for name in names]
+    absent = [name for name, path in zip(names, found, strict=True) if path is None]
+    if absent:
+        raise DataError(f"{places[0]} is not a complete {title} folder: it lacks {', '.join(absent)}. {source}")
+    return [path for path in found if path is not None]
+
+
+def read_rows(path: Path, columns: int) -> dict[str, str]:
+    """Return {first word: rest of its line} of a list file in its order, without blank lines.
+
+    ``columns`` is the least number of words on a line; raises DataError that names a line which has fewer.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Expected a text file; unpack the archive again.") from error
+    rows: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            words = line.split(maxsplit=1)
+            if len(line.split()) < columns:
+                raise DataError(f"{path}, line {number}: {line!r} has fewer than {columns} words. It may be cut off.")
+            rows[words[0]] = words[1].strip() if len(words) > 1 else ""
+    return rows
+
+
+def numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:
+    """Return the four numbers of a box, ``text``; raises DataError that names the file and the line's ``key``."""
+    try:
+        first, second, third, fourth = (float(word) for word in text.split())
+    except ValueError as error:
+        raise DataError(f"{path}: the box of {key} is {text!r}. Expected four numbers.") from error
+    return first, second, third, fourth
+
+
+def open_sample(sample: Sample) -> Image.Image:
+    """Return the RGB image of a sample that has a file: the `Dataset.open_image` of every reader."""
+    if sample.path is None:
+        raise DataError(f"Image {sample.key!r} has no file: it belongs to a data set that is drawn.")
+    return open_rgb(sample.path)
+
+
+def assemble(
+    name: str,
+    classes: Sequence[str],
+    train: Iterable[Sample],
+    test: Iterable[Sample],
+    *,
+    problems: Iterable[Problem] = (),
+) -> Dataset:
+    """Return the data set of these samples, all checked before, without the classes that have no training image.
+
+    Such a class cannot be learnt: its test images are reported as problems, and the other classes move up.
+    """
+    train, test = tuple(train), tuple(test)
+    labels = {old: new for new, old in enumerate(sorted({sample.label for sample in train}))}
+    untaught = [
+        Problem(sample.key, f"its class {classes[sample.label]!r} has no training image")
+        for sample in test
+        if sample.label not in labels
+    ]
+    return Dataset(
+        name=name,
+        classes=tuple(classes[old] for old in labels),
+        train=tuple(replace(sample, label=labels[sample.label]) for sample in train),
+        test=tuple(replace(sample, label=labels[sample.label]) for sample in test if sample.label in labels),
+        open_image=open_sample,
+        problems=(*problems, *untaught),
+    )
+
+
+def check(
+    samples: Sequence[Sample], root: Path, progress: Progress | None = None
+) -> tuple[list[Sample], list[Problem]]:
+    """Decode every image once; return those that can be used, in their order, and what is wrong with the others.
+
+    Every sample needs a path. One whose real place is outside ``root`` is a problem, and so is a key seen before.
+    Answers are remembered under `cache_folder`; where that cannot be written, everything is checked again next time.
+    """
+    first: dict[str, Sample] = {}
+    problems = []
+    for sample in samples:
+        if first.setdefault(sample.key, sample) is not sample:
+            problems.append(Problem(sample.key, "it is listed twice; only the first counts"))
+    faults = _faults(list(first.values()), root, progress)
+    problems += [Problem(key, reason) for key, reason in faults.items() if reason]
+    return [sample for key, sample in first.items() if not faults[key]], problems
+
+
+def cache_folder() -> Path:
+    """Return where answers are remembered: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
+    if own := os.environ.get("PMSI_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "pmsi"  # noqa: PTH111
+
+
+def _faults(samples: Sequence[Sample], root: Path, progress: Progress | None) -> dict[str, str]:
+    """Return {key: what is wrong, or ""}, remembered or found now."""
+    borders, memory = _Borders(root), _Memory(root)
+    faults: dict[str, str] = dict.fromkeys((sample.key for sample in samples), "")
+    unknown: list[tuple[str, Path, Mark | None]] = []
+    for sample in samples:
+        path = Path(sample.path or "")
+        if not borders.hold(path):
+            faults[sample.key] = "it is a path or a link that leaves the data set's folder"
+            continue
+        mark = _mark(path)
+        known = memory.recall(path, mark)
+        if known is None:
+            unknown.append((sample.key, path, mark))
+        else:
+            faults[sample.key] = known
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        answers = pool.map(fault, [path for _, path, _ in unknown])
+        for done, ((key, path, mark), answer) in enumerate(zip(unknown, answers, strict=True), 1):
+            faults[key] = answer or ""
+            memory.remember(path, mark, faults[key])
+            if progress is not None:
+                progress(done, len(unknown))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        memory.save()
+    return faults
+
+
+def _mark(path: Path) -> Mark | None:
+    """Return what changes whenever the file does, or None where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+class _Borders:
+    """Whether a path really lies inside a folder, wherever links lead."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.join(os.path.realpath(root), "")
+        self._real: dict[Path, str] = {}
+
+    def hold(self, path: Path) -> bool:
+        if path.is_symlink():
+            return os.path.realpath(path).startswith(self._root)
+        if path.parent not in self._real:
+            self._real[path.parent] = os.path.join(os.path.realpath(path.parent), "")
+        return self._real[path.parent].startswith(self._root)
+
+
+class _Memory:
+    """What earlier checks of the images below a folder found, by path and `Mark`, in one JSON file."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        digest = hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
+        self._file = cache_folder() / f"images-{digest}.json"
+        stored = read_json(self._file) or {}
+        old = stored.get("files") if stored.get("rules") == RULES else None
+        self._old: dict[str, list] = old if isinstance(old, dict) else {}
+        self._new: dict[str, list] = {}
+
+    def recall(self, path: Path, mark: Mark | None) -> str | None:
+        """Return what was wrong with the file ("": nothing), or None where that is not known of the file as it is."""
+        entry = self._old.get(self._name(path))
+        if mark is None or not isinstance(entry, list) or entry[:-1] != list(mark) or not isinstance(entry[-1], str):
+            return None
+        self._new[self._name(path)] = entry
+        return entry[-1]
+
+    def remember(self, path: Path, mark: Mark | None, reason: str) -> None:
+        if mark is not None and time.time() - mark[2] / 1e9 >= SETTLED_S:
+            self._new[self._name(path)] = [*mark, reason]
+
+    def save(self) -> None:
+        if self._new == self._old:
+            return
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file, json.dumps({"rules": RULES, "files": self._new}), durable=False)
+
+    def _name(self, path: Path) -> str:
+        return os.path.relpath(path, self._root)

@@ -1,0 +1,83 @@
+"""plumage: a built-in data set of twelve invented birds, drawn by our own code from a seed.
+
+Four genera of three species; siblings share shape and colours and differ in one or two small parts, whose masks are
+known exactly. A data set is only a list of names: a drawing is made when it is opened, the same on every machine. This
+module does not know how a bird is drawn (`pmsi.data.plumage.drawing`) nor what a drawing is used for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pmsi.data.dataset import Box, Dataset, Sample
+from pmsi.data.plumage.drawing import Drawing, check_size, draw, draw_image
+from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinguishing_parts, siblings, telling_parts
+from pmsi.errors import ConfigError
+from pmsi.seeding import derive
+
+__all__ = [
+    "PARTS",
+    "SPECIES",
+    "Drawing",
+    "Genus",
+    "Species",
+    "distinguishing_parts",
+    "draw",
+    "plumage",
+    "siblings",
+    "telling_parts",
+]
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """Draws the samples of one data set; a class, so that a loader's worker processes can be sent it."""
+
+    seed: int
+    size: int
+
+    def _seed(self, sample: Sample) -> int:
+        return derive(self.seed, "plumage", sample.key)
+
+    def image(self, sample: Sample) -> Image.Image:
+        return draw_image(sample.label, self._seed(sample), self.size)
+
+    def parts(self, sample: Sample) -> dict[str, np.ndarray]:
+        return draw(sample.label, self._seed(sample), self.size).parts
+
+
+def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 256, seed: int = 0) -> Dataset:
+    """Return the data set; nothing is drawn until a sample is opened.
+
+    Samples carry no box, for it is not known before the drawing is made: see `box_of`.
+    """
+    check_size(size)
+    for name, count in (("train_per_class", train_per_class), ("test_per_class", test_per_class)):
+        if count < 1:
+            raise ConfigError(f"{name} is {count!r}: plumage needs at least 1 drawing of each species.")
+    opener = _Opener(seed, size)
+    return Dataset(
+        name="plumage",
+        classes=tuple(species.name for species in SPECIES),
+        train=_samples("train", train_per_class),
+        test=_samples("test", test_per_class),
+        open_image=opener.image,
+        open_parts=opener.parts,
+    )
+
+
+def _samples(split: str, count: int) -> tuple[Sample, ...]:
+    """Return ``count`` samples of every species, those of one species together."""
+    return tuple(
+        Sample(key=f"{split}/{species.slug}/{number:04d}", label=label)
+        for label, species in enumerate(SPECIES)
+        for number in range(count)
+    )
+
+
+def box_of(dataset: Dataset, sample: Sample) -> Box:
+    """Return the smallest box around the visible bird of a sample; this draws it."""
+    from pmsi.data.plumage.drawing import box_around
+
+    return box_around(dataset.open_parts(sample)["bird"])

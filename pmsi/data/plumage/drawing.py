@@ -1,0 +1,107 @@
+"""One drawing from a species, a seed and a size: the painting in its order, and the masks that come with it.
+
+Every random choice is a fraction of the image, so one seed gives one picture at any size. This module knows neither
+splits nor labels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pmsi.data.dataset import Box
+from pmsi.data.plumage.anatomy import build
+from pmsi.data.plumage.body import paint_bird
+from pmsi.data.plumage.easel import Easel
+from pmsi.data.plumage.ink import Patch
+from pmsi.data.plumage.occlusion import occlude
+from pmsi.data.plumage.plan import Light, plan
+from pmsi.data.plumage.scenery import backdrop
+from pmsi.data.plumage.species import PARTS, SPECIES
+from pmsi.data.plumage.stage import PERCHES
+from pmsi.errors import ConfigError
+from pmsi.seeding import numpy_generator
+
+SIZES = (32, 2048)
+"""The smallest and the largest drawing, in pixels along each side."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An image and what is known of it."""
+
+    image: Image.Image
+    """RGB, size by size pixels."""
+    parts: dict[str, np.ndarray]
+    """What is visible of every part of `PARTS`: bool (size, size)."""
+    box: Box
+    """The smallest box around the visible bird."""
+
+
+def draw(species: int, seed: int, size: int = 256) -> Drawing:
+    """Draw a species, by its place in `SPECIES`, and return the image with its masks and box.
+
+    Siblings drawn with one seed are the same individual in the same place, but for the parts that tell them apart.
+    """
+    easel, occluder = _painted(species, seed, size)
+    parts = _masks(easel, occluder)
+    return Drawing(_developed(easel), parts, box_around(parts["bird"]))
+
+
+def draw_image(species: int, seed: int, size: int = 256) -> Image.Image:
+    """Return the image of `draw` alone, in less time."""
+    return _developed(_painted(species, seed, size)[0])
+
+
+def box_around(mask: np.ndarray) -> Box:
+    """Return x, y, width and height of the smallest box around a mask that is not empty."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1 - columns[0]), float(rows[-1] + 1 - rows[0])
+
+
+def _painted(species: int, seed: int, size: int) -> tuple[Easel, Patch | None]:
+    """Paint from back to front; return the easel and what the occluder covers."""
+    check_size(size)
+    if not 0 <= species < len(SPECIES):
+        raise ConfigError(f"There is no species {species!r}: plumage has {len(SPECIES)}, numbered from 0.")
+    row = SPECIES[species]
+    scheme = plan(row.genus, seed)
+    anatomy = build(row.genus, scheme.pose, size)
+    sheet = backdrop(scheme.setting, size, numpy_generator(scheme.seed, "backdrop"))
+    easel = Easel(sheet, anatomy, scheme.look, scheme.light, scheme.seed)
+    foot = anatomy.frame.pixels(anatomy.feet).mean(axis=0)
+    slope = scheme.pose.slope * scheme.pose.facing
+    PERCHES[scheme.perch](sheet, scheme.setting, foot, slope, anatomy.frame.scale, numpy_generator(scheme.seed, "perch"))
+    paint_bird(easel, row.marks)
+    return easel, occlude(easel, scheme.setting, scheme.occluder) if scheme.occluder != "none" else None
+
+
+def check_size(size: int) -> None:
+    """Raise a `ConfigError` unless a drawing can have this size."""
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise ConfigError(f"A drawing cannot be {size!r} pixels wide: choose {SIZES[0]} to {SIZES[1]}.")
+
+
+def _developed(easel: Easel) -> Image.Image:
+    """Return the sheet under its light as an 8-bit image. Each pixel depends on itself alone."""
+    light: Light = easel.light
+    gain = light.balance * np.float32(light.exposure * light.contrast)
+    picture = easel.sheet * gain + np.float32(0.5 * (1 - light.contrast))
+    return Image.fromarray((np.clip(picture, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8))
+
+
+def _masks(easel: Easel, occluder: Patch | None) -> dict[str, np.ndarray]:
+    """Return the visible pixels of every part: laid down for it, not laid over later, and not behind the occluder."""
+    covered = {part: np.zeros((easel.side, easel.side), dtype=np.float32) for part in PARTS}
+    for layer in easel.layers:
+        if layer.hides:
+            for part in PARTS[:-1]:
+                covered[part][layer.patch.window] *= 1 - layer.patch.alpha
+        for part in {layer.part, "bird"}:
+            region = covered[part][layer.patch.window]
+            np.maximum(region, layer.patch.alpha, out=region)
+    if occluder is not None:
+        for cover in covered.values():
+            cover[occluder.window] *= 1 - occluder.alpha
+    bird = covered["bird"] > 0.5
+    return {part: (cover > 0.5) & bird for part, cover in covered.items()}

@@ -1,0 +1,103 @@
+"""The picture in progress: the sheet, the bird's anatomy and colours, and a record of which part was painted where.
+
+The record is what part masks are made from: a part is what was laid down for it, less what was laid over it later.
+This module does not know what the parts look like.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from pmsi.data.plumage import ink
+from pmsi.data.plumage.anatomy import Anatomy
+from pmsi.data.plumage.ink import Axes, Patch
+from pmsi.data.plumage.plan import Light, Look
+
+RELIEF = 40
+"""Pixels to a body length on the small canvas on which forms are modelled."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of the record: a region of a part (or of none), and whether it hides what lies below."""
+
+    part: str
+    patch: Patch
+    hides: bool
+
+
+@dataclass
+class Easel:
+    """What a painter of one part needs. Shapes are given in the bird's local units."""
+
+    sheet: np.ndarray
+    """The picture, float32 (side, side, 3) in [0, 1], painted in place."""
+    anatomy: Anatomy
+    look: Look
+    light: Light
+    seed: int
+    layers: list[Layer] = field(default_factory=list)
+
+    @property
+    def side(self) -> int:
+        """Return the image's width and height in pixels."""
+        return len(self.sheet)
+
+    def fill(self, *outlines: np.ndarray) -> Patch:
+        """Return the coverage of the union of outlines."""
+        return ink.fill([self.anatomy.frame.pixels(outline) for outline in outlines], self.side)
+
+    def lines(self, paths: Sequence[np.ndarray], width: float) -> Patch:
+        """Return the coverage of open paths."""
+        frame = self.anatomy.frame
+        return ink.lines([frame.pixels(path) for path in paths], width * frame.scale, self.side)
+
+    def on(self, axes: Axes, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
+        """Return the coordinates of a patch's pixels on some axes, each (h, w)."""
+        return axes.into(*self.anatomy.frame.local(patch))
+
+    def paint(self, patch: Patch, colour: np.ndarray, strength: float = 1.0) -> None:
+        """Lay a colour over the sheet where the patch covers."""
+        ink.paint(self.sheet, patch, colour, strength)
+
+    def record(self, part: str, patch: Patch, hides: bool = True) -> Patch:
+        """Note that ``part`` was painted on this patch, and return the patch."""
+        self.layers.append(Layer(part, patch, hides))
+        return patch
+
+    def shade(self, patch: Patch, colour: np.ndarray, softness: float, amount: float = 1.0) -> np.ndarray:
+        """Return ``colour`` modelled as a rounded form lit from the light's direction, (h, w, 3).
+
+        ``softness`` is how far inwards the form bends, in body lengths.
+        """
+        lit = _relief(patch.alpha, self.anatomy.frame.scale, softness, self.light.direction)
+        lit *= np.float32(amount * self.light.strength)
+        dark = np.float32(1) - np.float32(0.42) * np.maximum(-lit, 0)[..., None] * np.array((1.0, 0.96, 0.88), np.float32)
+        return ink.mix(colour * dark, np.array((1.0, 0.985, 0.94), np.float32), np.float32(0.30) * np.maximum(lit, 0))
+
+
+def _relief(alpha: np.ndarray, unit: float, softness: float, direction: tuple[float, float]) -> np.ndarray:
+    """Return how much each pixel of a silhouette faces the light, (h, w) in [-1, 1].
+
+    The silhouette is blurred into a dome on a small canvas; the dome's slope is the form's.
+    """
+    h, w = alpha.shape
+    step = max(1, round(unit / RELIEF))
+    pad = 2 * step
+    padded = np.pad(alpha, ((pad, pad + -h % step), (pad, pad + -w % step)))
+    small = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step).mean(axis=(1, 3))
+    spread = softness * unit / step
+    dome = _blur(small.shape[0], spread) @ small @ _blur(small.shape[1], spread).T
+    dy, dx = np.gradient(dome)
+    facing = -(dx * direction[0] + dy * direction[1]) * (2.2 * spread)
+    large = Image.fromarray(facing.astype(np.float32)).resize(padded.shape[::-1], Image.Resampling.BICUBIC)
+    return np.clip(np.asarray(large)[pad : pad + h, pad : pad + w], -1, 1)
+
+
+def _blur(n: int, spread: float) -> np.ndarray:
+    """Return the matrix (n, n) that blurs a line of n samples by a Gaussian; beyond the ends lies 0."""
+    distance = np.subtract.outer(np.arange(n), np.arange(n)) / max(spread, 0.3)
+    kernel = np.exp(-0.5 * distance**2)
+    return (kernel / kernel[n // 2].sum()).astype(np.float32)

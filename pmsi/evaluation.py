@@ -1,0 +1,108 @@
+"""How well a model recognises: the accuracy of every head, concat and mix on images shown one crop each.
+
+It scores; it neither trains nor chooses. The mix is one of the model's heads (Eq. 8), so nothing here treats it apart.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from pmsi.checkpoints import load_model
+from pmsi.config import EvaluateConfig
+from pmsi.data import open_dataset
+from pmsi.data.dataset import Sample
+from pmsi.data.loading import Batch, TestLoader
+from pmsi.data.preprocessing import normalize
+from pmsi.device import prepare_device
+from pmsi.files import to_json, write_atomically
+from pmsi.model import Recognizer
+from pmsi.runs import Run
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model answered: ``labels`` (n,), and by head the predicted labels (n,) and the mean cross-entropy."""
+
+    labels: np.ndarray
+    predicted: dict[str, np.ndarray]
+    loss: dict[str, float]
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Share of images recognised, 0–1, by head."""
+        return {head: float((answers == self.labels).mean()) for head, answers in self.predicted.items()}
+
+
+@torch.inference_mode()
+def score(
+    model: Recognizer, batches: Iterable[Batch], device: torch.device, after_batch: Callable[[], None] = lambda: None
+) -> Scores:
+    """Return the scores of every head over batches of uint8 images; the model is left in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    labels: list[torch.Tensor] = []
+    predicted: dict[str, list[torch.Tensor]] = {head: [] for head in model.heads}
+    loss = {head: torch.zeros((), device=device) for head in model.heads}
+    for images, truth in batches:
+        outputs = model(normalize(images.to(device, non_blocking=True)))
+        labels.append(truth)
+        truth = truth.to(device, non_blocking=True)
+        for head, logits in outputs.items():
+            predicted[head].append(logits.argmax(dim=1))
+            loss[head] += F.cross_entropy(logits.float(), truth, reduction="sum")
+        after_batch()
+    model.train(was_training)
+    truths = torch.cat(labels).numpy()
+    return Scores(
+        truths,
+        {head: torch.cat(answers).cpu().numpy() for head, answers in predicted.items()},
+        {head: value.item() / len(truths) for head, value in loss.items()},
+    )
+
+
+def write_predictions(path: Path, samples: Sequence[Sample], scores: Scores) -> None:
+    """Write what each head answered for each image, by the images' keys."""
+    predicted = {head: answers.tolist() for head, answers in scores.predicted.items()}
+    keys = [sample.key for sample in samples]
+    write_atomically(path, to_json({"keys": keys, "labels": scores.labels.tolist(), "predicted": predicted}))
+
+
+def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[str, float | None]:
+    """Return the accuracy of one head on the images of each class; None for a class without images."""
+    right = scores.predicted[head] == scores.labels
+    of_class = [right[scores.labels == label] for label in range(len(classes))]
+    return {name: float(hits.mean()) if hits.size else None for name, hits in zip(classes, of_class, strict=True)}
+
+
+def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
+    """The task "evaluate": score the last checkpoint of a training run on the test (or training) images."""
+    device = prepare_device(config)
+    model, of, classes = load_model(run.sibling(config.of), device)
+    dataset = open_dataset(of)
+    samples = dataset.split(config.split)
+    loader = TestLoader(dataset, samples, of, config.batch_size, config.workers)
+    done = 0
+
+    def after_batch() -> None:
+        nonlocal done
+        done += 1
+        run.check_stop()
+        run.progress(done, loader.batches, f"scoring the {config.split} images")
+
+    scores = score(model, loader, device, after_batch)
+    write_predictions(run.folder / "predictions.json", samples, scores)
+    return {
+        "of": config.of,
+        "split": config.split,
+        "images": len(samples),
+        "skipped": len(dataset.problems),
+        "primary": model.primary,
+        "accuracy": scores.accuracy,
+        "loss": scores.loss,
+        "class_accuracy": class_accuracy(scores, model.primary, classes),
+    }

@@ -1,0 +1,180 @@
+"""Class activation maps of several stages from one forward and one backward pass, for any output of any recogniser.
+
+The stage maps pass through `Recognizer` in the open, so nothing is hooked, and no state is shared or changed: the same
+model can explain in many threads at once. This module does not know how maps are drawn, or where images come from.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pmsi.batch import STAGES, Images, StageMap
+from pmsi.errors import ConfigError, PMSIError, lookup
+from pmsi.model.recognizer import Outputs, Recognizer
+
+STAGE_INDEX = {f"S{n + 1}": n for n in range(STAGES)}
+"""Stage name → place in the backbone's list of maps."""
+
+DEFAULT_STAGES = ("S3", "S4", "S5")
+"""The stages of Fig. 4."""
+
+
+@dataclass(frozen=True)
+class CamMethod:
+    """A row of CAM_METHODS.
+
+    ``weigh`` is (activations, gradients), both (b, c_n, h_n, w_n), → a map (b, h_n, w_n) that may be negative: `cam`
+    applies the ReLU.
+    """
+
+    title: str
+    source: str
+    weigh: Callable[[Tensor, Tensor], Tensor]
+
+
+def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Return the sum over channels k of α_k A_k, where α_k is the mean gradient over all positions."""
+    alpha = gradients.mean(dim=(2, 3))  # Eq. 1 of Grad-CAM
+    return torch.einsum("bk,bkhw->bhw", alpha, activations)  # Eq. 2, before its ReLU
+
+
+CAM_METHODS: dict[str, CamMethod] = {
+    "gradcam": CamMethod("Grad-CAM", "Selvaraju et al., ICCV 2017", gradcam),
+}
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Class activation maps of a batch of b images.
+
+    ``raw[stage]`` is (b, h_n, w_n) at the stage's own resolution, at least 0 and not normalised, in the order of
+    ``stages``. ``logits`` are those of every output, by head; ``classes`` (b,) int64 are the classes explained, and
+    ``head`` the output whose logits were differentiated. Nothing here carries a graph.
+    """
+
+    stages: tuple[str, ...]
+    raw: dict[str, Tensor]
+    logits: Outputs
+    classes: Tensor
+    head: str
+
+
+def cam(
+    model: Recognizer,
+    images: Images,
+    *,
+    head: str | None = None,
+    classes: Tensor | None = None,
+    stages: tuple[str, ...] | None = None,
+    method: str = "gradcam",
+) -> Maps:
+    """Return the class activation maps of several stages, after one forward and one backward pass.
+
+    ``images`` are normalised, (b, 3, height, width), on the model's device. ``head`` is the output to explain (by
+    default ``model.primary``), ``classes`` (b,) the classes in [0, classes) (by default those that the head predicts),
+    ``stages`` names in S1…S5 (by default the last three). Works under ``torch.no_grad`` too; the model's parameters,
+    their ``.grad`` and its mode stay as they are. The images do not influence each other.
+
+    A stage that the output does not depend on has a map of zeros: S4 and S5 for the output S3 of a model without
+    interaction, say. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
+    out of range, and `PMSIError` where the model is in training mode.
+    """
+    head = model.check_head(head if head is not None else model.primary)
+    stages = _check_stages(DEFAULT_STAGES if stages is None else stages)
+    row = lookup("CAM method", CAM_METHODS, method)
+    if any(module.training for module in model.modules()):
+        raise PMSIError("A model in training mode cannot be explained: its images influence each other. Call eval().")
+    with torch.inference_mode(False), torch.enable_grad():
+        maps = _stage_maps(model, images, first=min(STAGE_INDEX[stage] for stage in stages))
+        outputs = model.classify(maps)
+        classes = _check_classes(classes, outputs[head])
+        score = outputs[head].gather(1, classes[:, None]).sum()  # of each image alone, as no layer mixes them
+        wanted = [maps[STAGE_INDEX[stage]] for stage in stages]
+        gradients = _gradients(score, wanted)
+    raw = {s: row.weigh(a.detach(), g).relu() for s, a, g in zip(stages, wanted, gradients, strict=True)}
+    return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
+
+
+def _check_stages(stages: tuple[str, ...]) -> tuple[str, ...]:
+    for stage in stages:
+        lookup("stage", STAGE_INDEX, stage)
+    if not stages:
+        raise ConfigError(f"No stage to explain: name at least one of {', '.join(STAGE_INDEX)}.")
+    return tuple(dict.fromkeys(stages))
+
+
+def _check_classes(classes: Tensor | None, logits: Tensor) -> Tensor:
+    """Return the classes to explain as (b,) int64 beside the logits; the predicted ones where none are given."""
+    if classes is None:
+        return logits.detach().argmax(dim=1)
+    b, count = logits.shape
+    if classes.shape != (b,) or classes.is_floating_point() or bool(((classes < 0) | (classes >= count)).any()):
+        raise ConfigError(
+            f"Classes {classes.tolist()}: expected {b} whole numbers, one for each image, from 0 to {count - 1}."
+        )
+    return classes.to(logits.device, torch.int64)
+
+
+def _stage_maps(model: Recognizer, images: Images, first: int) -> list[StageMap]:
+    """Return the maps of S1…S5, of which ``first`` is the leaf of the graph: what is before it needs no gradient."""
+    maps: list[Tensor] = []
+    x = images
+    with torch.no_grad():
+        for stage in model.backbone.stages[: first + 1]:
+            x = stage(x)
+            maps.append(x)
+    leaf = x.detach().requires_grad_()
+    return [*maps[:-1], leaf, *model.backbone.advance(leaf, first + 1)]
+
+
+def _gradients(score: Tensor, maps: list[StageMap]) -> list[Tensor]:
+    """Return d score / d map for each map, zeros where the score does not depend on it; no ``.grad`` is touched."""
+    if not score.requires_grad:  # frozen parameters, and an output that ends before the first map asked for
+        return [torch.zeros_like(stage_map) for stage_map in maps]
+    return list(torch.autograd.grad(score, maps, allow_unused=True, materialize_grads=True))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A row of SCALES: ``shared`` are the axes of (stages, images) that share one range; None leaves maps alone."""
+
+    help: str
+    shared: tuple[int, ...] | None
+
+
+SCALES: dict[str, Scale] = {
+    "map": Scale("Each map from its own least to its own largest value.", ()),
+    "image": Scale("One range for all stages of an image, so that its stages can be compared.", (0,)),
+    "batch": Scale("One range for all stages and images, so that images can be compared too.", (0, 1)),
+    "raw": Scale("As computed: at least 0, without an upper end.", None),
+}
+
+
+def normalize(maps: Mapping[str, Tensor], scale: str = "map") -> dict[str, Tensor]:
+    """Return maps (b, h_n, w_n) by stage scaled to [0, 1] as SCALES says; a range without width becomes zeros."""
+    shared = lookup("scale", SCALES, scale).shared
+    if shared is None or not maps:
+        return dict(maps)
+    low = torch.stack([stage_map.amin(dim=(1, 2)) for stage_map in maps.values()])  # (stages, b)
+    high = torch.stack([stage_map.amax(dim=(1, 2)) for stage_map in maps.values()])
+    for axis in shared:
+        low = low.amin(axis, keepdim=True).expand_as(low)
+        high = high.amax(axis, keepdim=True).expand_as(high)
+    return {
+        stage: _unit(stage_map, low[i, :, None, None], high[i, :, None, None])
+        for i, (stage, stage_map) in enumerate(maps.items())
+    }
+
+
+def _unit(stage_map: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    width = high - low
+    return torch.where(width > 0, (stage_map - low) / width, torch.zeros_like(stage_map))
+
+
+def resize(maps: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Return maps (b, h_n, w_n) as (b, height, width), bilinear; ``size`` is (height, width), or one side of both."""
+    sides = (size, size) if isinstance(size, int) else size
+    return F.interpolate(maps[:, None], sides, mode="bilinear", align_corners=False)[:, 0]

@@ -1,0 +1,91 @@
+"""Config fields as command-line flags, in both directions: flags → config, and config → the command that makes it."""
+
+import argparse
+import shlex
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from pmsi.config import Config, TrainConfig, differences, field_type, options_of
+
+POSITIONAL = "of"
+"""The one field that is typed without a flag: the runs that a task works on."""
+
+
+def flag(name: str) -> str:
+    """Return the flag of a field: ``image_size`` → ``--image-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def add_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
+    """Give a parser one flag for each field, grouped as the config groups them; defaults and help are the config's."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for about in fields(config):
+        if about.name != POSITIONAL:
+            title = about.metadata["group"]
+            groups.setdefault(title, parser.add_argument_group(title))
+            _add_flag(groups[title], config, about)
+
+
+def _add_flag(group: argparse._ArgumentGroup, config: type[Config], about: Field) -> None:
+    kind, optional, many = field_type(config, about.name)
+    default = "automatic" if optional and about.default is None else _shown(about.default)
+    paper = f"; paper: {about.metadata['paper']}" if about.metadata["paper"] else ""
+    text = f"{about.metadata['help']} [{default}{paper}]{_choices(about)}".replace("%", "%%")
+    # Nothing is set unless it is typed, so that the defaults stay in one place, the config.
+    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
+    if kind is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    else:
+        options |= {"type": kind, "metavar": _metavar(about, kind)} | ({"nargs": "+"} if many else {})
+    group.add_argument(flag(about.name), **options)
+
+
+def _metavar(about: Field, kind: type) -> str:
+    words = about.metadata["options"]
+    return {int: "N", float: "X"}.get(kind, "NAME" if words else "TEXT")
+
+
+def _choices(about: Field) -> str:
+    options = options_of(about)
+    if options is None:
+        return ""
+    if not isinstance(options, Mapping):
+        return f" ({' | '.join(options)})"
+    return " (" + " | ".join(options) + ")"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def to_config(config: type[Config], typed: argparse.Namespace) -> Config:
+    """Return the config of parsed flags; its own checks apply."""
+    known = {about.name for about in fields(config)}
+    return config(**{name: value for name, value in vars(typed).items() if name in known})
+
+
+def command(config: Config, runs: Path | None = None) -> str:
+    """Return the shell command that does the same as this config: ``python -m pmsi train --method pmr …``.
+
+    The fields that say what a training run is are always there; others only where they differ from the defaults.
+    """
+    always = ("dataset", "method", "backbone", "weights", "epochs", "image_size")
+    shown = {name: getattr(config, name) for name in always} if isinstance(config, TrainConfig) else {}
+    shown |= differences(config)
+    of = shown.pop(POSITIONAL, ())
+    words = ["python", "-m", "pmsi", config.task, *([of] if isinstance(of, str) else of)]
+    for name, value in shown.items():
+        words += _typed(name, value)
+    return shlex.join([*words, *(["--runs", str(runs)] if runs else [])])
+
+
+def _typed(name: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [flag(name) if value else flag(f"no_{name}")]
+    return [flag(name), *map(str, value if isinstance(value, tuple) else (value,))]

@@ -1,0 +1,158 @@
+"""What can be done with a run: execute it here, submit it to a launcher, stop it, resume it.
+
+A worker is a process that calls `execute`; a launcher only sees to it that one does. This module does not know how a
+task computes (its rows are looked up when they are executed) nor how a launcher starts workers.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from pmsi.errors import PMSIError, lookup
+from pmsi.failures import describe
+from pmsi.files import to_json, write_atomically
+from pmsi.launchers import LAUNCHERS
+from pmsi.lifecycle import begin, enqueue, settle
+from pmsi.runs import Run, State, Stopped
+
+PARENT = "PMSI_PARENT_PID"
+"""Environment of a worker: the process that it must not outlive."""
+
+ONLY_QUEUED = "PMSI_ONLY_QUEUED"
+"""Environment of a worker: ``1`` if it shall leave a run alone that is no longer in the queue."""
+
+GRACE_S = 30.0
+"""How long a worker may take to stop by itself."""
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of run. ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict."""
+
+    title: str
+    function: str
+    help: str
+
+
+TASKS: dict[str, Task] = {
+    "train": Task("Train", "pmsi.training:train", "Train a model; an interrupted run goes on where it was."),
+    "evaluate": Task("Evaluate", "pmsi.evaluation:evaluate", "Accuracy of every head of a trained model."),
+    "robustness": Task("Robustness", "pmsi.robustness:sweep", "Accuracy of trained models on perturbed images."),
+}
+
+
+def resolve(function: str) -> Callable[..., Any]:
+    """Return the function that ``"module:function"`` names; its module is imported only now."""
+    module, _, name = function.partition(":")
+    resolved: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return resolved
+
+
+def execute(run: Run) -> State:
+    """Work on ``run`` here, in this process, until it ends, and return the state in which it ended.
+
+    The first SIGINT or SIGTERM asks the task to stop; the second ends it where it is.
+    """
+    _die_with_parent()
+    lock = begin(run.folder, only_queued=os.environ.pop(ONLY_QUEUED, "") == "1")
+    if lock is None:
+        return run.state
+    try:
+        with _signals_stop(run):
+            state, about = _attempt(run)
+        return settle(run.folder, state, about, lock)
+    finally:
+        lock.release()
+
+
+def submit(run: Run, launcher: str = "local") -> None:
+    """Put a new run into the queue of ``launcher``, whose worker will execute it."""
+    _launch(run, launcher, (State.CREATED, State.QUEUED))
+
+
+def resume(run: Run, launcher: str = "local") -> None:
+    """Put a run that ended early back into the queue; its checkpoints and metrics are kept."""
+    _launch(run, launcher, tuple(state for state in State if state.can_resume))
+
+
+def stop(run: Run, *, grace_s: float = GRACE_S) -> None:
+    """Ask a run to stop: one in the queue is stopped at once, a running one at the task's next `Run.check_stop`.
+
+    A launcher's runner kills a worker that has not ended after ``grace_s``; one in the foreground has nobody who would.
+    """
+    run.request_stop(grace_s)
+
+
+def _launch(run: Run, launcher: str, allowed: tuple[State, ...]) -> None:
+    function = resolve(lookup("launcher", LAUNCHERS, launcher).function)
+    enqueue(run.folder, allowed, launcher)
+    function(run)
+
+
+def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
+    """Run the task; return how it ended, and what to write down about that."""
+    try:
+        task = lookup("task", TASKS, run.config.task)
+        result = resolve(task.function)(run.config, run)
+        if not isinstance(result, dict):
+            raise TypeError(f"Task {run.config.task!r} returned {type(result).__name__}, expected a dict.")
+        to_json(result)
+        run.flush_progress()
+        return State.FINISHED, {"result": result}
+    except (Stopped, KeyboardInterrupt):
+        return State.STOPPED, {"hard": False}
+    except (Exception, SystemExit) as error:
+        text = f"{type(error).__name__}: {error}" if isinstance(error, PMSIError) else traceback.format_exc()
+        with contextlib.suppress(OSError):  # the disk may be full, which is then what error.json says
+            run.append_log(text)
+        return State.FAILED, describe(error)
+
+
+@contextlib.contextmanager
+def _signals_stop(run: Run) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM be a request to stop. Only the main thread can; elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner, asked = os.getpid(), False
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if os.getpid() != owner:  # a forked child inherits this handler, but a signal to it is its own affair
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        # Not `request_stop`: this thread may be in the middle of a change, and would wait for itself.
+        write_atomically(run.folder / "stop", to_json({"at": time.time(), "grace_s": GRACE_S}), durable=False)
+
+    former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _die_with_parent() -> None:
+    """In a worker of a runner: be killed when the runner dies, or end now if it has died already. Linux only."""
+    parent = os.environ.pop(PARENT, "")
+    if not parent or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        os._exit(1)

@@ -1,0 +1,7 @@
+"""Backbones, heads and the systems made of them. Importing this imports torch and torchvision."""
+
+from pmsi.model.backbone import BACKBONES, Backbone, BackboneRow
+from pmsi.model.heads import SMOOTH_CONVS
+from pmsi.model.recognizer import Outputs, Recognizer
+
+__all__ = ["BACKBONES", "SMOOTH_CONVS", "Backbone", "BackboneRow", "Outputs", "Recognizer"]

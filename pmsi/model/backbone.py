@@ -1,0 +1,167 @@
+"""Backbones: networks that turn images into five stage maps, S1…S5, each at half the size of the one before.
+
+A stage ends where the stride doubles. A backbone knows nothing of classes, heads or training; weights are read from
+torchvision's download or from a file, and "none" is a choice that has to be stated.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from pmsi.batch import STAGES, Images
+from pmsi.errors import CheckpointError
+from pmsi.vision import models
+from pmsi.weights import read_weights
+
+StateDict = dict[str, Tensor]
+
+
+class Backbone(nn.Module):
+    """Five stages in a row.
+
+    ``channels[n - 1]`` is C_n. ``dropout`` is that of the network's usual classifier, used by the plain baseline.
+    """
+
+    def __init__(self, stages: Sequence[nn.Module], channels: tuple[int, ...], dropout: float = 0.0) -> None:
+        super().__init__()
+        assert len(stages) == len(channels) == STAGES
+        self.stages = nn.ModuleList(stages)
+        self.channels = channels
+        self.dropout = dropout
+
+    def forward(self, images: Images) -> list[Tensor]:
+        """Return the maps of S1…S5, (b, C_n, h / 2^n, w / 2^n) each."""
+        return self.advance(images, 0)
+
+    def advance(self, x: Tensor, done: int) -> list[Tensor]:
+        """Return the maps of the stages after S``done``, whose map is ``x`` (the images where ``done`` is 0)."""
+        maps = []
+        for stage in self.stages[done:]:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def receptive_fields(self) -> tuple[int, ...]:
+        """Return the theoretical receptive field of each stage's map, in pixels of the input.
+
+        r ← r + (k − 1)·d·j and j ← j·s over the convolutions and poolings of the longest path, with kernel k, dilation
+        d and stride s; a shortcut's projection is on the shorter path and does not count.
+        """
+        field, jump, fields = 1, 1, []
+        for stage in self.stages:
+            for name, layer in stage.named_modules():
+                if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)) and "downsample" not in name:
+                    kernel, stride, dilation = (_first(v) for v in (layer.kernel_size, layer.stride, layer.dilation))
+                    field += (kernel - 1) * dilation * jump
+                    jump *= stride
+            fields.append(field)
+        return tuple(fields)
+
+
+def _first(value: int | tuple[int, ...] | None) -> int:
+    return value[0] if isinstance(value, tuple) else int(value or 1)
+
+
+@dataclass(frozen=True)
+class BackboneRow:
+    """A row of BACKBONES: how to make the network, given the weights of the whole ImageNet model or None.
+
+    ``imagenet`` names torchvision's weights; None where there are none to download.
+    """
+
+    title: str
+    make: Callable[[StateDict | None], Backbone]
+    imagenet: str | None
+
+
+def _load(network: nn.Module, state: StateDict | None, classifier: str) -> None:
+    """Load ImageNet weights into a torchvision network; those of its classifier may be absent or of another size."""
+    if state is None:
+        return
+    expected = {name: value for name, value in network.state_dict().items() if not name.startswith(classifier)}
+    given = {name: value for name, value in state.items() if not name.startswith(classifier)}
+    missing, foreign = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    wrong = [name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape]
+    if missing or foreign or wrong:
+        counts = f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(wrong)} of another shape"
+        example = (missing or foreign or wrong)[0]
+        raise CheckpointError(
+            f"These weights are not those of {type(network).__name__}: {counts} ({example!r}, for one). "
+            "Choose the backbone that the weights were trained for."
+        )
+    network.load_state_dict(given, strict=False)
+
+
+def mobilenet_v2(state: StateDict | None = None) -> Backbone:
+    """MobileNetV2 (Sandler et al., 2018), cut where the stride doubles: features 0 | 1–3 | 4–6 | 7–13 | 14–18."""
+    network = models.mobilenet_v2(weights=None)
+    _load(network, state, "classifier.")
+    features = network.features
+    cuts = (0, 1, 4, 7, 14, 19)
+    stages = [features[a:b] for a, b in pairwise(cuts)]
+    return Backbone(stages, (32, 24, 32, 96, 1280), dropout=0.2)
+
+
+def _resnet(name: str) -> Callable[[StateDict | None], Backbone]:
+    def make(state: StateDict | None = None) -> Backbone:
+        """ResNet (He et al., 2016): the stem's convolution, then its four layers."""
+        net = getattr(models, name)(weights=None)
+        _load(net, state, "fc.")
+        stem = nn.Sequential(net.conv1, net.bn1, net.relu)
+        layers = [nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
+        return Backbone([stem, *layers], (64, 64, 128, 256, 512))
+
+    return make
+
+
+def tiny(state: StateDict | None = None) -> Backbone:
+    """Five small stages of two 3×3 convolutions: trains from scratch in minutes on two cores; for trials and tests."""
+    if state is not None:
+        raise CheckpointError("There are no ImageNet weights for the backbone 'tiny'. Choose weights none.")
+    channels = (16, 32, 48, 80, 128)
+    stages = [
+        nn.Sequential(*_conv_bn_relu(c_in, c_out, stride=2), *_conv_bn_relu(c_out, c_out, stride=1))
+        for c_in, c_out in zip((3, *channels), channels, strict=False)
+    ]
+    return Backbone(stages, channels)
+
+
+def _conv_bn_relu(c_in: int, c_out: int, stride: int) -> list[nn.Module]:
+    return [nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
+
+
+BACKBONES: dict[str, BackboneRow] = {
+    "mobilenet_v2": BackboneRow("MobileNetV2", mobilenet_v2, "MobileNet_V2_Weights.IMAGENET1K_V1"),
+    "resnet18": BackboneRow("ResNet-18", _resnet("resnet18"), "ResNet18_Weights.IMAGENET1K_V1"),
+    "resnet34": BackboneRow("ResNet-34", _resnet("resnet34"), "ResNet34_Weights.IMAGENET1K_V1"),
+    "tiny": BackboneRow("Tiny (from scratch)", tiny, None),
+}
+
+
+def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
+    """Return the weights to start from: "none" → None, "imagenet" → torchvision's download, else the file's."""
+    if weights == "none":
+        return None
+    if weights != "imagenet":
+        return read_weights(Path(weights))
+    if row.imagenet is None:
+        raise CheckpointError(f"There are no ImageNet weights to download for {row.title}. Choose weights none.")
+    try:
+        return models.get_weight(row.imagenet).get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"The ImageNet weights of {row.title} could not be downloaded ({error}). On a machine without internet, "
+            "give a file (--weights FILE) or train from scratch (--weights none)."
+        ) from error
+
+
+@torch.no_grad()
+def stage_sizes(backbone: Backbone, image_size: int) -> tuple[int, ...]:
+    """Return the side of each stage's map, in cells, for a square image."""
+    images = torch.zeros(1, 3, image_size, image_size, device=next(backbone.parameters()).device)
+    return tuple(stage_map.shape[-1] for stage_map in backbone.eval()(images))

@@ -1,0 +1,77 @@
+"""Between a stage map and a prediction: smooth conv, multi-stage interaction (Eq. 1–3), classifier (Eq. 4 and 6).
+
+They know vectors and maps, not stages by name, images or training.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pmsi.batch import Logits, StageMap, Vectors
+
+
+def _full(hidden: int, channels: int) -> list[nn.Module]:
+    return [nn.Conv2d(hidden, channels, 3, padding=1, bias=False)]
+
+
+def _separable(hidden: int, channels: int) -> list[nn.Module]:
+    depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False)
+    return [depthwise, nn.Conv2d(hidden, channels, 1, bias=False)]
+
+
+SMOOTH_CONVS: dict[str, Callable[[int, int], list[nn.Module]]] = {"paper": _full, "separable": _separable}
+"""The second convolution h → c of a smooth conv block: the paper's 3×3, or this project's mobile form of it."""
+
+
+class SmoothConv(nn.Module):
+    """1×1 conv C_n → h and 3×3 conv h → c, each with BN and ReLU, then global max pooling: a stage map → x_n."""
+
+    def __init__(
+        self, c_n: int, hidden: int, channels: int, spatial: Callable[[int, int], list[nn.Module]] = _full
+    ) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv2d(c_n, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(inplace=True),
+            *spatial(hidden, channels),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, stage_map: StageMap) -> Vectors:
+        return self.block(stage_map).amax(dim=(2, 3))  # adaptive max pooling exports to ONNX less well
+
+
+class MultiStageInteraction(nn.Module):
+    """Strengthen each stage's vector by what all of them share (Eq. 1–3)."""
+
+    def __init__(self, stage_num: int, channels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.f_m = nn.Sequential(
+            nn.Linear(stage_num * channels, hidden), nn.Dropout(dropout), nn.Linear(hidden, channels)
+        )
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        """Return m_n for each x_n, (b, c) each."""
+        x_m = self.f_m(torch.cat(x, dim=1))  # Eq. 1
+        g = [torch.sigmoid(x_m * x_n) for x_n in x]  # Eq. 2
+        return [x_n + g_n * x_n for x_n, g_n in zip(x, g, strict=True)]  # Eq. 3
+
+
+class Classifier(nn.Module):
+    """Two fully connected layers with batch normalisation and ELU (Eq. 4 and 6; the softmax is the loss's)."""
+
+    def __init__(self, features: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(features),
+            nn.Linear(features, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ELU(inplace=True),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, m: Vectors) -> Logits:
+        return self.layers(m)

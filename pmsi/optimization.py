@@ -1,0 +1,43 @@
+"""The paper's optimizer (section IV-A): SGD with one learning rate for pre-trained layers and one for new ones, both on
+a cosine schedule, and a backbone that is frozen in the first epochs.
+
+Where training starts from scratch no layer is pre-trained: every layer is new, and nothing is frozen.
+"""
+
+import math
+
+import torch
+
+from pmsi.config import TrainConfig
+from pmsi.model.recognizer import Recognizer
+
+
+def make_optimizer(model: Recognizer, config: TrainConfig) -> torch.optim.SGD:
+    """Return SGD over two groups of parameters, the backbone's first; each group keeps its ``initial_lr``."""
+    rates = (config.lr_pretrained if is_pretrained(config) else config.lr_new, config.lr_new)
+    groups = [
+        {"params": parameters, "lr": rate, "initial_lr": rate}
+        for parameters, rate in zip((list(model.backbone.parameters()), model.new_parameters()), rates, strict=True)
+    ]
+    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def is_pretrained(config: TrainConfig) -> bool:
+    """Say whether the backbone starts from trained weights."""
+    return config.weights != "none"
+
+
+def frozen(config: TrainConfig, epoch: int) -> bool:
+    """Say whether the backbone gets no gradients in this epoch (counted from 0); its BatchNorm keeps updating."""
+    return is_pretrained(config) and epoch < config.frozen_epochs
+
+
+def cosine(done: float) -> float:
+    """Return the factor of the learning rate when the share ``done`` (0–1) of training is over: from 1 down to 0."""
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, done: float) -> None:
+    """Put every group at its point of the schedule."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * cosine(done)

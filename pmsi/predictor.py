@@ -1,0 +1,119 @@
+"""A trained model ready to answer for one image at a time: what is it, and where did each stage look?
+
+A predictor keeps no state between calls and changes none, so threads may share one. It does not know of batches, runs
+in progress, or anything that is drawn on a screen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pmsi.checkpoints import load_model
+from pmsi.config import TrainConfig
+from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
+from pmsi.device import find_device
+from pmsi.errors import ConfigError, lookup
+from pmsi.explain.cam import cam
+from pmsi.model import Recognizer
+from pmsi.model.pmsi import stage_names
+from pmsi.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One class and the probability that a head gives it, 0–1."""
+
+    label: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The most probable classes by head, best first; ``primary`` names the head that decides."""
+
+    primary: str
+    heads: dict[str, tuple[Guess, ...]]
+
+    @property
+    def best(self) -> Guess:
+        return self.heads[self.primary][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where each stage looked for class ``label`` of output ``head``.
+
+    ``maps`` holds by stage name a float32 (h_n, w_n) Grad-CAM map, at least 0, not normalised.
+    """
+
+    prediction: Prediction
+    head: str
+    label: int
+    maps: dict[str, np.ndarray]
+
+
+class Predictor:
+    """A loaded model with its class names and its preprocessing."""
+
+    def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:
+        self.model, self.config, self.classes = model, config, classes
+        self.device = next(model.parameters()).device
+        self.heads, self.primary = model.heads, model.primary
+        self.stages = stage_names(3)
+
+    @classmethod
+    def load(cls, run: Run, device: str = "auto") -> "Predictor":
+        """Return the predictor of a training run's last checkpoint."""
+        return cls(*load_model(run, find_device(device)))
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Return the RGB picture that the network sees: resized, centre-cropped, image_size × image_size."""
+        pixels = resize(image.convert("RGB"), self.config.resize_to)
+        return Image.fromarray(centre_crop(pixels, self.config.image_size))
+
+    def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
+        """Return the ``top`` most probable classes of every head for a picture that `prepare` made."""
+        with torch.inference_mode():
+            return self._prediction(self.model(self._batch(prepared)), top)
+
+    def explain(
+        self,
+        prepared: Image.Image,
+        *,
+        head: str | None = None,
+        label: int | None = None,
+        stages: tuple[str, ...] | None = None,
+        top: int = 5,
+    ) -> Explanation:
+        """Return Grad-CAM maps of some stages (the last three) for one output and class (those predicted)."""
+        head = self.model.check_head(head or self.primary)
+        if label is not None and not 0 <= label < len(self.classes):
+            raise ConfigError(f"label = {label}: expected a class number from 0 to {len(self.classes) - 1}.")
+        classes = None if label is None else torch.tensor([label], device=self.device)
+        found = cam(self.model, self._batch(prepared), head=head, classes=classes, stages=stages or self.stages)
+        maps = {stage: found.raw[stage][0].float().cpu().numpy() for stage in found.stages}
+        return Explanation(self._prediction(found.logits, top), head, int(found.classes[0]), maps)
+
+    def class_number(self, name: str) -> int:
+        """Return the number of a class, or raise UnknownName that lists those there are."""
+        return lookup("class", {name: label for label, name in enumerate(self.classes)}, name)
+
+    def _batch(self, prepared: Image.Image) -> torch.Tensor:
+        side = self.config.image_size
+        if prepared.size != (side, side) or prepared.mode != "RGB":
+            raise ConfigError(
+                f"Expected an RGB picture of {side} × {side} pixels, found {prepared.mode} of {prepared.size[0]} × "
+                f"{prepared.size[1]}. Call Predictor.prepare first."
+            )
+        return normalize(to_tensor(np.asarray(prepared)).unsqueeze(0).to(self.device))
+
+    def _prediction(self, outputs: dict[str, torch.Tensor], top: int) -> Prediction:
+        heads = {}
+        for head, logits in outputs.items():
+            best = logits[0].float().softmax(dim=0).topk(min(top, len(self.classes)))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            heads[head] = tuple(Guess(label, self.classes[label], probability) for label, probability in pairs)
+        return Prediction(self.primary, heads)

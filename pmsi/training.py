@@ -1,0 +1,217 @@
+"""Algorithm 1: progressive training.
+
+For each batch, StageNum + 1 phases; each shows the batch at its own granularity to the whole network, and updates
+whatever its own output depends on:
+
+    for batch in data:
+        for phase in phases:
+            images, target = augment(batch, phase.r)
+            loss = model.loss(images, target, phase)
+            loss.backward(); optimizer.step()
+
+The loop does not know which method it trains: phases, augmentation and loss come from the config's row in METHODS.
+Every draw of batch b in epoch e is seeded by (seed, e, b), so a run resumed from any batch repeats, to the bit, what
+the uninterrupted run does.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
+from pmsi.config import TrainConfig
+from pmsi.data import open_dataset
+from pmsi.data.dataset import Dataset
+from pmsi.data.loading import Batch, TestLoader, TrainLoader
+from pmsi.data.preprocessing import normalize
+from pmsi.device import prepare_device
+from pmsi.errors import TrainingError
+from pmsi.evaluation import score, write_predictions
+from pmsi.methods import Plan, build, resolve
+from pmsi.model import Recognizer
+from pmsi.optimization import frozen, make_optimizer, set_learning_rates
+from pmsi.runs import Run, Stopped
+from pmsi.seeding import derive
+
+RECORDS_PER_EPOCH = 10
+"""Loss records in each epoch; only when one is written does the loop wait for the device."""
+
+
+@dataclass
+class Progress:
+    """How far training has come: batches done in the current epoch, and what is summed since the last loss record."""
+
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    summed: int = 0
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        losses = {head: value.item() for head, value in self.losses.items()}
+        return {key: getattr(self, key) for key in ("epoch", "batch", "seconds", "summed")} | {"losses": losses}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any], device: torch.device) -> "Progress":
+        losses = {head: torch.tensor(value, device=device) for head, value in stored["losses"].items()}
+        return cls(**(stored | {"losses": losses}))
+
+    def step(self, batches: int) -> int:
+        """Batches done since training began."""
+        return self.epoch * batches + self.batch
+
+
+def train(config: TrainConfig, run: Run) -> dict[str, Any]:
+    """The task "train": train as ``config`` says, from the start or from the run's checkpoint."""
+    return Training(config, open_dataset(config), run).fit()
+
+
+class Training:
+    """One training run in progress."""
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run) -> None:
+        self.config, self.dataset, self.run = config, dataset, run
+        self.device = prepare_device(config)
+        self.plan: Plan = resolve(config)
+        self.loader = TrainLoader(dataset, config)
+        self.test = TestLoader(dataset, dataset.test, config, config.batch_size, config.workers)
+        checkpoint = run.checkpoints / CHECKPOINT
+        resumed = checkpoint.exists()
+        model = build(config, len(dataset.classes), pretrained=not resumed)
+        self.model: Recognizer = model.to(self.device)
+        self.optimizer = make_optimizer(self.model, config)
+        self.progress = self._restore() if resumed else self._begin()
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
+        started = time.monotonic() - self.progress.seconds
+        with torch.random.fork_rng():
+            for epoch in range(self.progress.epoch, self.config.epochs):
+                self._train_epoch(epoch, started)
+                self._evaluate(epoch, started)
+                self.progress = Progress(epoch + 1, 0, time.monotonic() - started)
+                self._save()
+        return self._result()
+
+    def _train_epoch(self, epoch: int, started: float) -> None:
+        self.model.train()
+        self.model.backbone.requires_grad_(not frozen(self.config, epoch))
+        every = max(1, self.loader.batches // RECORDS_PER_EPOCH)
+        for batch in self.loader.epoch(epoch, self.progress.batch):
+            try:
+                self.run.check_stop()
+            except Stopped:
+                self._save()
+                raise
+            self._train_batch(batch, epoch)
+            self.progress.batch += 1
+            self.progress.seconds = time.monotonic() - started
+            if self.progress.batch % every == 0 or self.progress.batch == self.loader.batches:
+                self._record_losses()
+            self._show(f"epoch {epoch + 1} of {self.config.epochs}")
+
+    def _train_batch(self, batch: Batch, epoch: int) -> None:
+        """Run every phase of Algorithm 1 on one batch of uint8 images."""
+        images, labels = (part.to(self.device, non_blocking=True) for part in batch)
+        at = (self.config.seed, epoch, self.progress.batch)
+        torch.manual_seed(derive("dropout", *at))
+        set_learning_rates(self.optimizer, self._step / (self.config.epochs * self.loader.batches))
+        for number, phase in enumerate(self.plan.phases):
+            # Nested phases repeat the draw: a layout of r recursions is the start of that of r + 1.
+            draw = torch.Generator().manual_seed(derive("augment", *at, 0 if self.config.nested else number))
+            shown, target = self.plan.augmentation.augment(images, labels, phase.r, draw, self.config)
+            heads = None if self.config.heads == "all" else (phase.head,)
+            # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self.model.loss(normalize(shown), target, phase, heads)
+            loss.backward()
+            self.optimizer.step()
+            self.progress.losses[phase.head] = self.progress.losses.get(phase.head, 0) + loss.detach()
+        self.progress.summed += 1
+
+    @property
+    def _step(self) -> int:
+        return self.progress.step(self.loader.batches)
+
+    def _record_losses(self) -> None:
+        losses = {head: value.item() / self.progress.summed for head, value in self.progress.losses.items()}
+        for head, value in losses.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"The loss of phase {head} is {value} in epoch {self.progress.epoch + 1}, batch "
+                    f"{self.progress.batch}: training has diverged. Lower lr_new (now {self.config.lr_new:g}) and "
+                    f"lr_pretrained (now {self.config.lr_pretrained:g}), or raise batch_size "
+                    f"(now {self.config.batch_size})."
+                )
+        epoch = self.progress.epoch + self.progress.batch / self.loader.batches
+        rates = {"lr_pretrained": self.optimizer.param_groups[0]["lr"], "lr_new": self.optimizer.param_groups[1]["lr"]}
+        self.run.log({"kind": "loss", "epoch": epoch, "step": self._step, "losses": losses} | rates)
+        self.progress.losses, self.progress.summed = {}, 0
+
+    def _evaluate(self, epoch: int, started: float) -> None:
+        last = epoch + 1 == self.config.epochs
+        if not last and (epoch + 1) % self.config.evaluate_every:
+            return
+        text = f"testing epoch {epoch + 1} of {self.config.epochs}"
+        scores = score(self.model, self.test, self.device, lambda: self._after_test_batch(text))
+        record = {"kind": "epoch", "epoch": epoch + 1, "step": self._step}
+        record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - started}
+        self.run.log(record)
+        if last:
+            write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores)
+
+    def _after_test_batch(self, text: str) -> None:
+        self._show(text)
+        try:
+            self.run.check_stop()
+        except Stopped:
+            self._save()  # the epoch's batches are done; its test starts again when the run is resumed
+            raise
+
+    def _show(self, text: str) -> None:
+        self.run.progress(self._step, self.config.epochs * self.loader.batches, text)
+
+    def _save(self) -> None:
+        about = self.progress.to_json() | {
+            "config": self.config.to_dict(),
+            "classes": list(self.dataset.classes),
+            "step": self._step,
+        }
+        save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about)
+
+    def _begin(self) -> Progress:
+        """Start at the beginning; what a worker recorded that died before its first checkpoint is forgotten."""
+        self.run.truncate_metrics(lambda record: False)
+        return Progress()
+
+    def _restore(self) -> Progress:
+        """Load the run's checkpoint, and forget what was recorded after it."""
+        checkpoint = load_checkpoint(self.run.checkpoints / CHECKPOINT)
+        if tuple(checkpoint.about["classes"]) != self.dataset.classes:
+            raise TrainingError("The data set's classes have changed since this run began; start a new run.")
+        self.model.load_state_dict(checkpoint.model)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        reached = {"loss": checkpoint.about["step"], "epoch": checkpoint.about["epoch"]}
+        measure = {"loss": "step", "epoch": "epoch"}
+        self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])
+        stored = {key: checkpoint.about[key] for key in ("epoch", "batch", "seconds", "summed", "losses")}
+        return Progress.from_json(stored, self.device)
+
+    def _result(self) -> dict[str, Any]:
+        """Return the last epoch and the best one apart; the best is the primary head's, for all heads."""
+        epochs = [record for record in self.run.metrics() if record["kind"] == "epoch"]
+        best = max(epochs, key=lambda record: record["accuracy"][self.model.primary])
+        return {
+            "last": {key: epochs[-1][key] for key in ("epoch", "accuracy")},
+            "best": {key: best[key] for key in ("epoch", "accuracy")} | {"by": self.model.primary},
+            "classes": list(self.dataset.classes),
+            "train_images": len(self.dataset.train),
+            "test_images": len(self.dataset.test),
+            "skipped_images": len(self.dataset.problems),
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "seconds": self.progress.seconds,
+        }

@@ -1,0 +1,52 @@
+"""The only door to torchvision.
+
+Where a CPU build of torch meets a torchvision whose compiled part was built for CUDA, that part does not load, and
+``import torchvision`` fails because two operators that it would have registered are missing. Declaring their schemas
+first is enough: nothing here calls them. Where the compiled part loads, this does nothing. (torchvision's own JPEG
+decoder is missing in that case too; images are decoded by Pillow everywhere.)
+"""
+
+import ctypes
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+
+import torch
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_declared: list[torch.library.Library] = []
+"""Kept alive: a library's schemas disappear with it."""
+
+
+def _compiled_part_loads() -> bool:
+    spec = importlib.util.find_spec("torchvision")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for library in Path(folder).glob("_C*"):
+            if library.name.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
+                try:
+                    ctypes.CDLL(str(library))
+                except OSError:
+                    return False
+                return True
+    return False
+
+
+def _declare_missing_operators() -> None:
+    if hasattr(torch.ops.torchvision, "nms") or _compiled_part_loads():
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    for schema in _SCHEMAS:
+        library.define(schema)
+    _declared.append(library)
+
+
+_declare_missing_operators()
+
+import torchvision  # noqa: E402  (only after the operators exist)
+from torchvision import models  # noqa: E402
+from torchvision.transforms import functional  # noqa: E402
+
+__all__ = ["functional", "models", "torchvision"]

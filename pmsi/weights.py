@@ -1,0 +1,40 @@
+"""Weights from a file, read without executing anything in it."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pmsi.errors import CheckpointError
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return a state dict from a safetensors file or a torch file, read without executing anything in it.
+
+    A torch file may be a state dict or hold one under "state_dict" or "model"; "module." before every name is dropped.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no weights file at {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged or no weights file: {error}.") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than weights, and opening it would run its code; it was not opened. "
+            "Save the state dict alone (torch.save(model.state_dict(), …) or safetensors)."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} is not a state dict: expected tensors by name.")
+    return {name.removeprefix("module."): value for name, value in state.items()}

@@ -1,0 +1,56 @@
+"""The patch rule: METHOD's table for MobileNetV2 at 448 px, and what breaks it."""
+
+import pytest
+
+from pmsi.augment.rule import nearest_size, patch_rule
+from pmsi.errors import ConfigError
+from pmsi.model import BACKBONES
+
+MOBILENET = (3, 19, 59, 267, 491)
+
+
+def test_the_papers_setting_keeps_the_rule() -> None:
+    rules = patch_rule(448, MOBILENET, 3)
+    assert [(rule.phase, rule.stage, rule.r, rule.smallest_patch, rule.receptive_field) for rule in rules] == [
+        (1, "S3", 3, 56, 59),
+        (2, "S4", 2, 112, 267),
+        (3, "S5", 1, 224, 491),
+    ]
+    assert all(rule.ok for rule in rules)
+
+
+def test_the_receptive_fields_are_those_of_the_network() -> None:
+    assert BACKBONES["mobilenet_v2"].make(None).receptive_fields() == MOBILENET
+
+
+def test_a_larger_image_breaks_the_rule_at_s3() -> None:
+    assert [rule.ok for rule in patch_rule(512, MOBILENET, 3)] == [False, True, True]
+
+
+def test_a_patch_as_large_as_the_receptive_field_breaks_it() -> None:
+    assert not patch_rule(8 * 59, MOBILENET, 3)[0].ok
+
+
+def test_r_is_clamped_to_three() -> None:
+    assert [(rule.stage, rule.r) for rule in patch_rule(448, MOBILENET, 5)] == [
+        ("S1", 3),
+        ("S2", 3),
+        ("S3", 3),
+        ("S4", 2),
+        ("S5", 1),
+    ]
+
+
+def test_one_stage_has_one_phase() -> None:
+    assert [(rule.stage, rule.r) for rule in patch_rule(448, MOBILENET, 1)] == [("S5", 1)]
+
+
+@pytest.mark.parametrize("stage_num", [0, 6])
+def test_a_wrong_stage_num_is_refused_by_name(stage_num: int) -> None:
+    with pytest.raises(ConfigError, match=f"stage_num = {stage_num}"):
+        patch_rule(448, MOBILENET, stage_num)
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(448, 448), (450, 448), (452, 456), (225, 224), (3, 8)])
+def test_nearest_size(size: int, nearest: int) -> None:
+    assert nearest_size(size) == nearest

@@ -1,0 +1,343 @@
+"""Class activation maps against pytorch-grad-cam, against the equation by finite differences, and under threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+import pmsi.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
+from pmsi.errors import ConfigError, PMSIError, UnknownName
+from pmsi.explain import CAM_METHODS, SCALES, CamMethod, cam, normalize, resize
+from pmsi.model import BACKBONES, SMOOTH_CONVS
+from pmsi.model.baseline import Baseline
+from pmsi.model.pmsi import PMSI, mix_probabilities
+
+CLASSES = 7
+STAGES = ("S1", "S2", "S3", "S4", "S5")
+BACKBONE_NAMES = ("mobilenet_v2", "resnet18", "tiny")
+
+
+def settle(model):
+    """Make a new model one whose maps say something, and return it in eval mode.
+
+    BatchNorm gets uneven scales and the statistics of some images, and the logits are spread out.
+    """
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                layer.weight.uniform_(0.5, 1.5)
+                layer.bias.normal_(0, 0.2)
+            if isinstance(layer, nn.Linear) and layer.out_features == CLASSES:
+                layer.weight.mul_(100)
+        for _ in range(4):
+            model.train()(torch.randn(8, 3, 64, 64))
+    return model.eval()
+
+
+@cache
+def pmsi_model(backbone="tiny", *, interaction=True, seed=0, **options):
+    torch.manual_seed(seed)
+    model = PMSI(
+        BACKBONES[backbone].make(None),
+        CLASSES,
+        channels=24,
+        hidden=16,
+        spatial=SMOOTH_CONVS["paper"],
+        interaction=interaction,
+        **options,
+    )
+    return settle(model)
+
+
+@cache
+def baseline_model(backbone="tiny"):
+    torch.manual_seed(1)
+    return settle(Baseline(BACKBONES[backbone].make(None), CLASSES))
+
+
+def images_of(b=2, side=64, seed=5):
+    return torch.randn(b, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+class OneHead(nn.Module):
+    """A recogniser as pytorch-grad-cam wants it: a module with one output."""
+
+    def __init__(self, model, head):
+        super().__init__()
+        self.model, self.head = model, head
+
+    def forward(self, images):
+        return self.model(images)[self.head]
+
+
+def reference(model, head, images, classes, stage):
+    """Return pytorch-grad-cam's map of one layer as it is before ReLU, scaling and resizing, (b, h_n, w_n)."""
+    from pytorch_grad_cam import GradCAM
+
+    layer = model.backbone.stages[STAGES.index(stage)]
+    with GradCAM(OneHead(model, head), [layer]) as explainer:
+        seen = explainer.activations_and_grads
+        seen(images).gather(1, classes[:, None]).sum().backward()
+        found = explainer.get_cam_image(images, layer, None, seen.activations[0].numpy(), seen.gradients[0].numpy())
+    model.zero_grad(set_to_none=True)
+    return torch.from_numpy(found)
+
+
+def assert_same_map(found, expected):
+    """Compare to 1e-4 of the largest value, and absolutely where that is above 1."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * min(1.0, float(expected.abs().max())))
+
+
+@pytest.mark.parametrize("backbone", BACKBONE_NAMES)
+@pytest.mark.parametrize("head", ["S3", "S4", "S5", "concat", "mix", "classifier"])
+def test_every_map_is_that_of_pytorch_grad_cam_for_its_layer(backbone, head, monkeypatch):
+    opposite = CamMethod("Against the class", "this test", lambda a, g: -CAM_METHODS["gradcam"].weigh(a, g))
+    monkeypatch.setitem(CAM_METHODS, "opposite", opposite)  # what the ReLU takes away is compared too
+    model = baseline_model(backbone) if head == "classifier" else pmsi_model(backbone)
+    images, classes = images_of(), torch.tensor([1, 4])
+    maps = cam(model, images, head=head, classes=classes)
+    against = cam(model, images, head=head, classes=classes, method="opposite")
+    assert maps.stages == tuple(maps.raw) == ("S3", "S4", "S5")
+    for stage in maps.stages:
+        expected = reference(model, head, images, classes, stage)
+        assert expected.abs().max() > 0
+        assert_same_map(maps.raw[stage] - against.raw[stage], expected)
+        assert_same_map(maps.raw[stage], expected.relu())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_any_stage_can_be_the_first_one(stage):
+    model, images, classes = pmsi_model(), images_of(), torch.tensor([2, 3])
+    alone = cam(model, images, classes=classes, stages=(stage,))
+    every = cam(model, images, classes=classes, stages=STAGES)
+    assert tuple(alone.raw) == (stage,)
+    torch.testing.assert_close(alone.raw[stage], every.raw[stage], rtol=1e-4, atol=1e-6)
+    expected = reference(model, "mix", images, classes, stage)
+    assert_same_map(alone.raw[stage], expected.relu())
+
+
+def test_stages_come_in_the_order_asked_for():
+    maps = cam(pmsi_model(), images_of(), stages=("S5", "S3", "S5"))
+    assert maps.stages == tuple(maps.raw) == ("S5", "S3")
+    assert maps.raw["S3"].shape == (2, 8, 8)
+    assert maps.raw["S5"].shape == (2, 2, 2)
+
+
+def test_the_equation_by_finite_differences():
+    """α_k = mean over positions of ∂y/∂A_k; map = ReLU(Σ_k α_k A_k), in plain loops, in float64."""
+    torch.manual_seed(3)
+    model = settle(Baseline(BACKBONES["tiny"].make(None), CLASSES)).double()
+    image = images_of(b=1, side=32).double()
+    maps = cam(model, image, classes=torch.tensor([2]), stages=("S4", "S5"))
+    with torch.no_grad():
+        before = model.backbone(image)
+
+        def score(activations):
+            return model.classify([*before[:3], activations, *model.backbone.advance(activations, 4)])["classifier"][
+                0, 2
+            ]
+
+        activations, epsilon = before[3], 1e-5
+        channels, height, width = activations.shape[1:]
+        expected = torch.zeros(height, width, dtype=torch.float64)
+        for k in range(channels):
+            alpha = 0.0
+            for y in range(height):
+                for x in range(width):
+                    step = torch.zeros_like(activations)
+                    step[0, k, y, x] = epsilon
+                    alpha += float(score(activations + step) - score(activations - step)) / (2 * epsilon)
+            expected += alpha / (height * width) * activations[0, k]
+    assert expected.max() > 0
+    torch.testing.assert_close(maps.raw["S4"][0], expected.relu(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("head", ["S3", "mix"])
+def test_images_of_a_batch_do_not_influence_each_other(head):
+    model, images = pmsi_model(), images_of(b=3)
+    together = cam(model, images, head=head)
+    for i in range(3):
+        alone = cam(model, images[i : i + 1], head=head)
+        assert alone.classes[0] == together.classes[i]
+        for stage, found in alone.raw.items():
+            torch.testing.assert_close(found[0], together.raw[stage][i], rtol=1e-4, atol=1e-6)
+
+
+def test_the_predicted_class_of_the_primary_head_by_default():
+    model, images = pmsi_model(), images_of(b=4)
+    maps = cam(model, images)
+    with torch.no_grad():
+        expected = model(images)
+    assert maps.head == "mix"
+    assert tuple(maps.logits) == model.heads
+    for head, logits in maps.logits.items():
+        assert not logits.requires_grad
+        torch.testing.assert_close(logits, expected[head])
+    assert torch.equal(maps.classes, expected["mix"].argmax(1))
+    same = cam(model, images, head="mix", classes=maps.classes)
+    assert all(torch.equal(same.raw[stage], maps.raw[stage]) for stage in maps.stages)
+    assert all(not found.requires_grad and found.min() >= 0 for found in maps.raw.values())
+
+
+def test_a_stage_that_the_output_does_not_depend_on_is_blank():
+    model = pmsi_model(interaction=False)
+    raw = cam(model, images_of(), head="S3", classes=torch.tensor([0, 1])).raw
+    assert raw["S4"].shape == (2, 4, 4)
+    assert not raw["S4"].any()
+    assert not raw["S5"].any()
+    assert not cam(model, images_of(), head="S3", stages=("S5",)).raw["S5"].any()
+    with_interaction = cam(pmsi_model(), images_of(b=7), head="S3", classes=torch.arange(7)).raw
+    assert with_interaction["S4"].any()
+    assert with_interaction["S5"].any()
+
+
+def test_probabilities_that_are_mixed_can_be_explained_too():
+    model, images = pmsi_model(mix=mix_probabilities), images_of()
+    expected = reference(model, "mix", images, torch.tensor([1, 2]), "S4")
+    found = cam(model, images, head="mix", classes=torch.tensor([1, 2])).raw["S4"]
+    assert_same_map(found, expected.relu())
+
+
+# What is left alone
+
+
+def test_parameters_gradients_mode_and_global_state_stay_as_they_are():
+    model = pmsi_model()
+    marks = {name: torch.full_like(value, 0.5) for name, value in model.named_parameters() if "classifiers" in name}
+    for name, value in model.named_parameters():
+        value.grad = marks[name].clone() if name in marks else None
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    cam(model, images_of())
+    for name, value in model.named_parameters():
+        assert value.requires_grad
+        assert value.grad is None if name not in marks else torch.equal(value.grad, marks[name])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module.training or module._forward_hooks for module in model.modules())
+    assert torch.is_grad_enabled()
+    model.zero_grad(set_to_none=True)
+
+
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode])
+def test_works_where_gradients_are_off(around):
+    model = pmsi_model()
+    expected = cam(model, images_of()).raw
+    with around():
+        found = cam(model, images_of()).raw
+        assert not torch.is_grad_enabled()
+    assert all(torch.equal(found[stage], expected[stage]) for stage in expected)
+
+
+def test_frozen_parameters_make_no_difference():
+    torch.manual_seed(0)
+    model = settle(PMSI(BACKBONES["tiny"].make(None), CLASSES, interaction=False, spatial=SMOOTH_CONVS["separable"]))
+    expected = cam(model, images_of(), head="S4").raw
+    model.requires_grad_(False)
+    found = cam(model, images_of(), head="S4").raw
+    assert all(torch.equal(found[stage], expected[stage]) for stage in expected)
+    assert not cam(model, images_of(), head="S4", stages=("S5",)).raw["S5"].any()
+
+
+def test_four_threads_share_a_model():
+    model = pmsi_model()
+    jobs = [(images_of(seed=seed), ("S3", "S5", "concat", "mix")[seed % 4]) for seed in range(16)]
+    expected = [cam(model, images, head=head).raw for images, head in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda job: cam(model, job[0], head=job[1]).raw, jobs * 3))
+    for i, raw in enumerate(found):
+        for stage, stage_map in raw.items():
+            torch.testing.assert_close(stage_map, expected[i % len(jobs)][stage], rtol=1e-5, atol=1e-7)
+
+
+# What is refused
+
+
+def test_a_model_in_training_mode_is_refused():
+    torch.manual_seed(0)
+    model = Baseline(BACKBONES["tiny"].make(None), CLASSES)
+    with pytest.raises(PMSIError, match="training mode"):
+        cam(model, images_of())
+    model.eval()
+    model.backbone.stages[0].train()
+    with pytest.raises(PMSIError, match="training mode"):
+        cam(model, images_of())
+
+
+@pytest.mark.parametrize("choice", [{"head": "S9"}, {"stages": ("S3", "S6")}, {"method": "gradcam++"}])
+def test_unknown_names_are_refused(choice):
+    with pytest.raises(UnknownName, match="Choose one of"):
+        cam(pmsi_model(), images_of(), **choice)
+
+
+@pytest.mark.parametrize("classes", [[0], [0, CLASSES], [-1, 0], [0.0, 1.0], [[0, 1]]])
+def test_classes_that_do_not_exist_are_refused(classes):
+    with pytest.raises(ConfigError, match="2 whole numbers, one for each image, from 0 to 6"):
+        cam(pmsi_model(), images_of(), classes=torch.tensor(classes))
+
+
+def test_no_stage_is_refused():
+    with pytest.raises(ConfigError, match="S1, S2, S3, S4, S5"):
+        cam(pmsi_model(), images_of(), stages=())
+
+
+# Scaling and resizing
+
+
+def two_stages():
+    generator = torch.Generator().manual_seed(0)
+    return {"S3": torch.rand(2, 6, 6, generator=generator) * 4, "S5": torch.rand(2, 3, 3, generator=generator) + 1}
+
+
+def test_each_map_on_its_own_scale():
+    for found in normalize(two_stages()).values():
+        assert found.amin(dim=(1, 2)).tolist() == [0, 0]
+        assert found.amax(dim=(1, 2)).tolist() == [1, 1]
+
+
+def test_one_scale_for_the_stages_of_an_image():
+    raw = two_stages()
+    scaled = normalize(raw, "image")
+    for i in range(2):
+        low, high = min(m[i].min() for m in raw.values()), max(m[i].max() for m in raw.values())
+        for stage in raw:
+            torch.testing.assert_close(scaled[stage][i], (raw[stage][i] - low) / (high - low))
+
+
+def test_one_scale_for_all_and_no_scale():
+    raw = two_stages()
+    low, high = min(m.min() for m in raw.values()), max(m.max() for m in raw.values())
+    for stage in raw:
+        torch.testing.assert_close(normalize(raw, "batch")[stage], (raw[stage] - low) / (high - low))
+        assert torch.equal(normalize(raw, "raw")[stage], raw[stage])
+    with pytest.raises(UnknownName):
+        normalize(raw, "log")
+
+
+def test_a_faint_map_is_scaled_and_a_blank_or_even_one_is_zeros():
+    faint = normalize({"S3": torch.tensor([[[0.0, 2e-12], [1e-12, 0.0]]])})["S3"]
+    assert faint.flatten().tolist() == pytest.approx([0, 1, 0.5, 0])
+    for scale in SCALES.keys() - {"raw"}:
+        assert not normalize({"S3": torch.zeros(1, 2, 2), "S4": torch.zeros(1, 1, 1)}, scale)["S3"].any()
+    assert not normalize({"S3": torch.full((1, 2, 2), 3.0)})["S3"].any()
+    assert normalize({}) == {}
+
+
+def test_maps_scale_as_those_of_pytorch_grad_cam():
+    from pytorch_grad_cam.utils.image import scale_cam_image
+
+    raw = cam(pmsi_model(), images_of(b=8)).raw["S3"]
+    expected = scale_cam_image(raw.numpy(), (64, 64))  # scaled, then resized, as here
+    found = resize(normalize({"S3": raw})["S3"], 64)
+    assert found.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_resizing_is_bilinear():
+    found = resize(torch.tensor([[[0.0, 4.0]]]), (2, 8))
+    assert found.shape == (1, 2, 8)
+    assert found[0, 0].tolist() == pytest.approx([0, 0, 0.5, 1.5, 2.5, 3.5, 4, 4])
+    assert resize(torch.rand(3, 4, 4), 4).shape == (3, 4, 4)
+
+
+def test_the_table_tells_its_source():
+    assert all(row.title and row.source for row in CAM_METHODS.values())

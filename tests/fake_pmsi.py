@@ -1,0 +1,93 @@
+"""A stand-in for ``python -m pmsi`` with a task that does what its config's ``data`` says. Run as a script.
+
+fake_pmsi.py execute FOLDER
+fake_pmsi.py runner --runs ROOT
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pmsi import jobs
+from pmsi.launchers import local
+
+PATIENCE_S = 20.0
+"""Nothing here waits longer, so that a failed test leaves no process behind."""
+
+
+def command(*words):
+    return [sys.executable, "-W", "error", __file__, *map(str, words)]
+
+
+def task(config, run):
+    """Log one record a step, going on after those that are logged; see `BEHAVIOURS` for the rest."""
+    for step in range(len(run.metrics()), config.epochs):
+        run.check_stop()
+        run.log({"step": step})
+        run.progress(step + 1, config.epochs, "stepping")
+    BEHAVIOURS.get(config.data, lambda run: None)(run)
+    return {"steps": config.epochs}
+
+
+def wait(run):
+    """Go on when a file ``go`` appears in the folder; stop when asked."""
+    end = time.monotonic() + PATIENCE_S
+    while not (run.folder / "go").exists() and time.monotonic() < end:
+        run.check_stop()
+        time.sleep(0.005)
+
+
+def deaf(run):
+    """Never look whether somebody wants it to stop; leave a child behind."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(PATIENCE_S)
+        os._exit(0)
+    (run.folder / "child").write_text(str(child))
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def crash_once(run):
+    """Die without a word, but only the first time."""
+    mark = run.folder / "crashed"
+    if not mark.exists():
+        mark.touch()
+        os._exit(3)
+
+
+def where(_run):
+    """Say in which folder the worker works."""
+    print("cwd is", Path.cwd())
+
+
+BEHAVIOURS = {"wait": wait, "deaf": deaf, "crash once": crash_once, "where": where}
+
+
+def use_fake(monkeypatch):
+    """Make the local launcher start this script where it would start ``python -m pmsi``."""
+    monkeypatch.setattr(local, "runner_command", lambda root: command("runner", "--runs", root))
+    monkeypatch.setattr(local, "worker_command", _worker_command)
+
+
+def _worker_command(run):
+    if run.config.data == "no worker":
+        return [sys.executable, "-c", "import sys; sys.exit('out of luck')"]
+    return command("execute", run.folder)
+
+
+def main():
+    jobs.TASKS["train"] = jobs.Task("Fake", "__main__:task", "")
+    if sys.argv[1] == "runner":
+        local.worker_command = _worker_command
+        local.serve(Path(sys.argv[3]))
+    else:
+        jobs.execute(jobs.Run(Path(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()

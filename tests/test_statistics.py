@@ -1,0 +1,104 @@
+"""Intervals and tests against scipy, against brute force, and against their own promises."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from pmsi.errors import PMSIError
+from pmsi.statistics import mcnemar, mean_std, paired_bootstrap, wilson
+
+stats = pytest.importorskip("scipy.stats")
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+def test_wilson_is_scipys(confidence):
+    for n in (1, 2, 7, 100, 5794):
+        for successes in {0, 1, n // 3, n // 2, n - 1, n}:
+            expected = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+            assert wilson(successes, n, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_of_no_image_says_nothing():
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("arguments", [(-1, 3), (4, 3), (0, -1), (1, 3, 0.0), (1, 3, 1.0), (1, 3, 95)])
+def test_wilson_refuses_what_is_no_proportion(arguments):
+    with pytest.raises(PMSIError, match="expected a"):
+        wilson(*arguments)
+
+
+def answers(both, only_a, only_b, neither):
+    rows = [(1, 1)] * both + [(1, 0)] * only_a + [(0, 1)] * only_b + [(0, 0)] * neither
+    order = np.random.default_rng(0).permutation(len(rows))
+    table = np.array(rows, dtype=bool).reshape(-1, 2)[order]
+    return table[:, 0], table[:, 1]
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (5, 5), (3, 11), (120, 80), (900, 1100), (0, 40)])
+def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
+    a, b = answers(30, only_a, only_b, 4)
+    expected = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert mcnemar(a, b) == pytest.approx(expected, rel=1e-9)
+    assert mcnemar(b, a) == mcnemar(a, b)
+    assert mcnemar(a.tolist(), b.tolist()) == mcnemar(a, b)
+
+
+def test_mcnemar_survives_more_disagreements_than_a_float_can_count():
+    a, b = answers(0, 2600, 2400, 0)
+    assert mcnemar(a, b) == pytest.approx(stats.binomtest(2400, 5000).pvalue, rel=1e-9)
+
+
+def test_mcnemar_ignores_images_on_which_both_agree():
+    assert mcnemar(*answers(1000, 3, 9, 500)) == mcnemar(*answers(0, 3, 9, 0))
+
+
+def test_bootstrap_of_a_tiny_set_has_the_quantiles_of_all_its_samples():
+    a, b = np.array([1, 0, 0, 1, 0], dtype=bool), np.array([1, 1, 1, 0, 1], dtype=bool)
+    gains = b.astype(int) - a.astype(int)
+    means = [np.mean(sample) for sample in itertools.product(gains, repeat=5)]
+    found = paired_bootstrap(a, b, seed=1, confidence=0.8, resamples=200_000)
+    assert found.value == pytest.approx(0.4)
+    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.1, 0.9]), abs=1e-9)
+
+
+def test_bootstrap_agrees_with_scipys():
+    a, b = answers(300, 60, 25, 40)
+    expected = stats.bootstrap(
+        (b.astype(float), a.astype(float)),
+        lambda x, y, axis: x.mean(axis) - y.mean(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=4000,
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    found = paired_bootstrap(a, b, seed=0)
+    assert found.value == pytest.approx(b.mean() - a.mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.005)
+
+
+def test_bootstrap_is_its_seeds():
+    a, b = answers(50, 20, 9, 8)
+    assert paired_bootstrap(a, b, seed=5) == paired_bootstrap(a, b, seed=5)
+    drawn = {(found.low, found.high) for found in (paired_bootstrap(a, b, seed=s, resamples=500) for s in range(8))}
+    assert len(drawn) > 1
+    assert paired_bootstrap(a, a, seed=0) == paired_bootstrap(b, b, seed=1)  # no difference, no width
+
+
+def test_pairs_have_to_be_pairs():
+    with pytest.raises(PMSIError, match=r"\(2,\) and \(3,\)"):
+        mcnemar([True, False], [True, False, True])
+    with pytest.raises(PMSIError, match="at least one image"):
+        paired_bootstrap([], [], seed=0)
+
+
+def test_mean_and_deviation():
+    values = [0.861, 0.874, 0.866]
+    assert mean_std(values) == pytest.approx((np.mean(values), stats.tstd(values)))
+    mean, deviation = mean_std([0.5])
+    assert mean == 0.5
+    assert math.isnan(deviation)
+    with pytest.raises(PMSIError, match="at least one"):
+        mean_std([])
