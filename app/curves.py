@@ -17,9 +17,12 @@ MOST_POINTS = 400
 
 HEIGHT = 320
 
+TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+"""Epochs between two ticks: whole ones."""
+
 
 def series(records: Iterable[Record], kind: str, field: str) -> dict[str, tuple[list[float], list[float]]]:
-    """Return by head the epochs and values of one field of the records of one kind; values that are null are left out."""
+    """Return by head the epochs and values of one field of the records of one kind, without those that are null."""
     lines: dict[str, tuple[list[float], list[float]]] = {}
     for record in records:
         if record.get("kind") != kind:
@@ -75,7 +78,10 @@ def accuracy_figure(records: Sequence[Record], primary: str | None = None) -> go
 def _axes(figure: go.Figure, records: Sequence[Record], y_title: str, y_format: str) -> go.Figure:
     styled(figure, height=HEIGHT)
     reached = max((record["epoch"] for record in records if "epoch" in record), default=1)
-    figure.update_xaxes(title="epoch", range=[0, max(1, reached) * 1.02], hoverformat=".4~g", rangemode="tozero")
+    tick = next(step for step in TICKS if reached / step <= 10)
+    figure.update_xaxes(
+        title="epoch", dtick=tick, range=[0, max(1, reached) * 1.02], hoverformat=".4~g", rangemode="tozero"
+    )
     figure.update_yaxes(title=y_title, tickformat=y_format, rangemode="tozero")
     return figure
 

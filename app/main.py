@@ -1,5 +1,7 @@
 """The entry of the app: page configuration and navigation, and nothing else."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from app.panels import guarded
@@ -13,7 +15,10 @@ VIEWS = (
     (maps, "Maps", ":material/visibility:"),
 )
 
-st.set_page_config(page_title="PMSI Lab", page_icon=":material/grid_view:", layout="wide")
+STYLE = Path(__file__).parent.parent / "assets" / "style"
+
+st.set_page_config(page_title="PMSI Lab", page_icon=str(STYLE / "icon.svg"), layout="wide")
+st.logo(str(STYLE / "logo.svg"), size="medium")
 page = st.navigation(
     [
         st.Page(view.page, title=title, icon=icon, url_path=title.lower(), default=view is mosaic)

@@ -9,7 +9,10 @@ from typing import Any
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-_SEEDED, _GENERATION = "form-seeded", "form-generation"
+_SEEDED, _GENERATION, _SHOWN = "form-seeded", "form-generation", "runs-shown"
+
+PAGE = 20
+"""Runs that the list shows before it is asked for more."""
 
 
 def seed_widget(key: str, value: Any) -> None:
@@ -39,3 +42,13 @@ def page_of(name: str) -> StreamlitPage:
     """Return the page of a view, for links; Streamlit knows a page by its URL path alone."""
     view = importlib.import_module(f"app.views.{name}")
     return st.Page(view.page, title=name.capitalize(), url_path=name)
+
+
+def shown_runs() -> int:
+    """Return how many runs the list shows."""
+    return int(st.session_state.get(_SHOWN, PAGE))
+
+
+def show_more_runs() -> None:
+    """Let the list show one page more."""
+    st.session_state[_SHOWN] = shown_runs() + PAGE

@@ -11,6 +11,7 @@ MODULES = (
     "pmsi.data",
     "pmsi.jobs",
     "pmsi.model",
+    "pmsi.checkpoints",
     "pmsi.predictor",
     "pmsi.perturbations",
     "app.views.mosaic",

@@ -3,10 +3,11 @@
 Words and colours only; nothing is drawn here.
 """
 
+import re
 import time
 from dataclasses import dataclass
 
-from pmsi.config import Config
+from pmsi.config import Config, TrainConfig
 from pmsi.lifecycle import queued_request
 from pmsi.runs import Run, State, list_runs
 
@@ -43,8 +44,20 @@ def title_of_run(config: Config) -> str:
         return f"{config.method} on {config.dataset}"
     of = getattr(config, "of", ())
     runs = [of] if isinstance(of, str) else list(of)
-    about = runs[0] if len(runs) == 1 else f"{len(runs)} runs"
+    about = short_id(runs[0]) if len(runs) == 1 else f"{len(runs)} runs"
     return f"{config.task} of {about}"
+
+
+def short_id(id: str) -> str:
+    """Return a run's id without the moment at which it was made."""
+    return re.sub(r"^\d{8}-\d{6}-(train-)?", "", id)
+
+
+def facts_of(config: Config) -> list[str]:
+    """Return what sets a training run apart from others of the same method and data set."""
+    if not isinstance(config, TrainConfig):
+        return []
+    return [config.backbone, f"{config.image_size} px", f"{config.epochs} epoch{'s' * (config.epochs != 1)}"]
 
 
 def duration(seconds: float) -> str:

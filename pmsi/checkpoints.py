@@ -71,13 +71,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(model, optimizer, json.loads(header["about"]))
 
 
-def load_model(run: Run, device: torch.device) -> tuple[Recognizer, TrainConfig, tuple[str, ...]]:
-    """Return a training run's model at its last checkpoint (in eval mode, frozen), its config and its classes."""
+def find_checkpoint(run: Run) -> Path:
+    """Return the checkpoint of a training run, or raise RunError where there is none."""
     if not isinstance(run.config, TrainConfig):
         raise RunError(f"Run {run.id} is a {run.config.task!r} run and has no model. Choose a training run.")
-    path = run.checkpoints / CHECKPOINT
+    path = run.folder / "checkpoints" / CHECKPOINT
     if not path.exists():
         raise RunError(f"Run {run.id} has no checkpoint yet: one is written at the end of each epoch.")
+    return path
+
+
+def load_model(run: Run, device: torch.device) -> tuple[Recognizer, TrainConfig, tuple[str, ...]]:
+    """Return a training run's model at its last checkpoint (in eval mode, frozen), its config and its classes."""
+    path = find_checkpoint(run)
     checkpoint = load_checkpoint(path)
     config = from_dict(checkpoint.about["config"])
     assert isinstance(config, TrainConfig)

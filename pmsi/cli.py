@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pmsi import __version__, commands
-from pmsi.config import CONFIGS
+from pmsi.config import CONFIGS, TrainConfig
 from pmsi.data import DATASETS
 from pmsi.errors import PMSIError
 from pmsi.flags import add_flags
+from pmsi.presets import PRESETS
 from pmsi.runs import default_root
 
 Arguments = argparse.Namespace
@@ -43,6 +44,10 @@ def _task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser
     def add(parser: argparse.ArgumentParser) -> None:
         if of is not None:
             parser.add_argument("of", nargs=None if of == "1" else of, metavar="RUN", help="Training run (its id).")
+        if task == TrainConfig.task:
+            parser.add_argument(
+                "--preset", metavar="NAME", help=f"Start from a preset ({' | '.join(PRESETS)}); other flags change it."
+            )
         add_flags(parser, CONFIGS[task])
         _runs(parser)
         parser.add_argument(

@@ -16,9 +16,10 @@ from pmsi import jobs
 from pmsi.config import CONFIGS, TrainConfig, differences
 from pmsi.data import DATASETS, open_dataset, summary
 from pmsi.data.images import open_rgb
-from pmsi.errors import ConfigError, DataError
+from pmsi.errors import ConfigError, DataError, RunError, lookup
 from pmsi.files import to_json, write_atomically
 from pmsi.flags import command, to_config
+from pmsi.presets import PRESETS
 from pmsi.runs import Run, State, list_runs
 from pmsi.watching import following, one_line
 
@@ -43,7 +44,9 @@ def mosaic(typed: Arguments) -> int:
 
 def task(typed: Arguments) -> int:
     """Create the run that the flags describe, and queue it or work on it here."""
-    config = to_config(CONFIGS[typed.task], typed)
+    preset = getattr(typed, "preset", None)
+    start = lookup("preset", PRESETS, preset).config if preset else CONFIGS[typed.task]()
+    config = to_config(start, typed).located()
     jobs.check(config, typed.runs)
     run = Run.create(typed.runs, config)
     if typed.queue:
@@ -78,7 +81,7 @@ def predict(typed: Arguments) -> int:
 
 def explain(typed: Arguments) -> int:
     """Write the picture that the network sees, an overlay for each stage, and the maps as numbers."""
-    from pmsi.explain.overlay import overlay
+    from pmsi.explain.overlay import overlay, scaled
     from pmsi.predictor import Predictor
 
     predictor = Predictor.load(Run.open(typed.runs, typed.run), typed.device)
@@ -87,7 +90,7 @@ def explain(typed: Arguments) -> int:
     found = predictor.explain(seen, head=typed.head, label=label)
     make_folder(typed.out)
     save_picture(seen, typed.out / "image.png")
-    for stage, values in found.maps.items():
+    for stage, values in scaled(found.maps)[0].items():
         save_picture(overlay(seen, values), typed.out / f"{stage}.png")
     about = {
         "run": typed.run,
@@ -156,7 +159,8 @@ def _resume_run(typed: Arguments) -> int:
         jobs.resume(run)
         print(run.id)
         return 0
-    jobs.check_resumable(run)
+    if not run.state.can_resume:
+        raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
     return work(run)
 
 
@@ -187,9 +191,8 @@ def data(typed: Arguments) -> int:
 def _readable(about: Mapping[str, Any]) -> str:
     """Return the summary of a data set as lines of text."""
     classes = about["classes"]
-    train, test = (sum(counts[split] for counts in classes.values()) for split in ("train", "test"))
-    lines = [f"{about['name']}: {len(classes)} classes, {train} training and {test} test images"]
-    lines += [f"  {counts['train']:5} {counts['test']:5}  {name}" for name, counts in classes.items()]
+    lines = [f"{about['name']}: {len(classes)} classes, {about['train']} training and {about['test']} test images"]
+    lines += [f"  {row['train']:5} {row['test']:5}  {row['name']}" for row in classes]
     problems = about["problems"]
     lines.append(f"{len(problems)} images left out" + (":" if problems else "."))
     return "\n".join([*lines, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)])

@@ -8,7 +8,8 @@ names (of a method, a backbone, …) are looked up in their tables later, by who
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from pmsi.errors import ConfigError, lookup
 from pmsi.settings import Config, field_type, options_of, setting
@@ -25,6 +26,10 @@ __all__ = [
     "from_json",
     "options_of",
 ]
+
+
+WEIGHT_WORDS = ("imagenet", "none")
+"""What ``weights`` can be other than a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +151,10 @@ class TrainConfig(Config):
     def resize_to(self) -> int:
         """Side, in pixels, to which images are resized before the crop."""
         return self.resize if self.resize is not None else round(self.image_size * 8 / 7)
+
+    def located(self) -> Self:
+        places = {"data": self.data, "weights": None if self.weights in WEIGHT_WORDS else self.weights}
+        return self.with_(**{name: str(Path(place).expanduser().absolute()) for name, place in places.items() if place})
 
     def __post_init__(self) -> None:
         super().__post_init__()

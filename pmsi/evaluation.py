@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pmsi.checkpoints import load_model
+from pmsi.checkpoints import find_checkpoint, load_model
 from pmsi.config import EvaluateConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Sample
@@ -77,6 +77,11 @@ def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[st
     right = scores.predicted[head] == scores.labels
     of_class = [right[scores.labels == label] for label in range(len(classes))]
     return {name: float(hits.mean()) if hits.size else None for name, hits in zip(classes, of_class, strict=True)}
+
+
+def check(config: EvaluateConfig, root: Path) -> None:
+    """Raise what would keep an evaluation from starting: a run that is not there or has no checkpoint."""
+    find_checkpoint(Run.open(root, config.of))
 
 
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:

@@ -62,10 +62,10 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def to_config(config: type[Config], typed: argparse.Namespace) -> Config:
-    """Return the config of parsed flags; its own checks apply."""
-    known = {about.name for about in fields(config)}
-    return config(**{name: value for name, value in vars(typed).items() if name in known})
+def to_config(start: Config, typed: argparse.Namespace) -> Config:
+    """Return ``start`` with the parsed flags applied; the config's own checks apply."""
+    known = {about.name for about in fields(start)}
+    return start.with_(**{name: value for name, value in vars(typed).items() if name in known})
 
 
 def command(config: Config, runs: Path | None = None) -> str:

@@ -15,9 +15,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pmsi.config import Config
 from pmsi.errors import PMSIError, lookup
 from pmsi.failures import describe
 from pmsi.files import to_json, write_atomically
@@ -39,16 +41,25 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of run. ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict."""
+    """A kind of run.
+
+    ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict. ``check`` is another,
+    called as ``check(config, root)`` before a run is made; it raises what can be known to be wrong without working.
+    """
 
     title: str
     function: str
     help: str
+    check: str | None = None
 
 
 TASKS: dict[str, Task] = {
-    "train": Task("Train", "pmsi.training:train", "Train a model; an interrupted run goes on where it was."),
-    "evaluate": Task("Evaluate", "pmsi.evaluation:evaluate", "Accuracy of every head of a trained model."),
+    "train": Task(
+        "Train", "pmsi.training:train", "Train a model; an interrupted run goes on where it was.", "pmsi.training:check"
+    ),
+    "evaluate": Task(
+        "Evaluate", "pmsi.evaluation:evaluate", "Accuracy of every head of a trained model.", "pmsi.evaluation:check"
+    ),
     "robustness": Task("Robustness", "pmsi.robustness:sweep", "Accuracy of trained models on perturbed images."),
 }
 
@@ -58,6 +69,13 @@ def resolve(function: str) -> Callable[..., Any]:
     module, _, name = function.partition(":")
     resolved: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return resolved
+
+
+def check(config: Config, root: Path) -> None:
+    """Raise a PMSIError if a run of ``config`` in the runs folder ``root`` could not even start."""
+    task = lookup("task", TASKS, config.task)
+    if task.check:
+        resolve(task.check)(config, root)
 
 
 def execute(run: Run) -> State:

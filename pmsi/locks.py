@@ -16,7 +16,7 @@ from pathlib import Path
 OFD = hasattr(fcntl, "F_OFD_GETLK")
 """Whether this system can ask about a lock without taking it."""
 
-LOOK_S = 0.2
+LOOK_S = 1.0
 """Without OFD locks: how long a taker tries again, in case only a reader is looking."""
 
 _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length (0: to the end), process

@@ -6,6 +6,7 @@ draw depends on the perturbation, its severity, a base seed and the image's key 
 workers or device can change a pixel. This module does not know data sets or models, and imports no torch.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -184,12 +185,19 @@ def draw(name: str, severity: float, size: tuple[int, int], *, seed: int, key: s
 
 
 def perturb(
-    image: Image.Image, name: str, severity: float, *, seed: int, key: str
-) -> tuple[Image.Image, dict[str, Any]]:
+    image: ImageOrArray, name: str, severity: float, *, seed: int, key: str
+) -> tuple[ImageOrArray, dict[str, Any]]:
     """Return the perturbed image and the factors that were drawn for it.
 
-    ``image`` is RGB, resized and cropped; ``key`` is its identity within its data set. Severity 0 gives the same
-    pixels. Raises `UnknownName`, `ConfigError` (severity out of range) or `ImageError` (not RGB).
+    ``image`` is RGB, resized and cropped, as a Pillow image or as a uint8 array (height, width, 3); ``key`` is its
+    identity within its data set. Severity 0 gives the same pixels. Raises `UnknownName`, `ConfigError` (severity out of
+    range) or `ImageError` (not 8-bit RGB).
     """
-    factors = draw(name, severity, image.size, seed=seed, key=key)
+    size = image.size if isinstance(image, Image.Image) else (image.shape[1], image.shape[0])
+    factors = draw(name, severity, size, seed=seed, key=key)
     return PERTURBATIONS[name].apply(image, severity, factors), factors
+
+
+def pixel_hash(image: Image.Image | np.ndarray) -> str:
+    """Return 16 hexadecimal digits that tell whether two images of one size have the same pixels."""
+    return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).hexdigest()

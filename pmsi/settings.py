@@ -10,7 +10,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from types import UnionType
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, Self, Union
 
 from pmsi.errors import ConfigError
 
@@ -102,7 +102,11 @@ class Config:
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1) + "\n"
 
-    def with_(self, **changes: Any) -> "Config":
+    def located(self) -> Self:
+        """Return the config with its paths made absolute: a worker may run in another folder. None by default."""
+        return self
+
+    def with_(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked again."""
         return replace(self, **changes)
 

@@ -17,19 +17,20 @@ the uninterrupted run does.
 import math
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
-from pmsi.config import TrainConfig
-from pmsi.data import open_dataset
+from pmsi.config import WEIGHT_WORDS, TrainConfig
+from pmsi.data import check_folder, open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import Batch, TestLoader, TrainLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.device import prepare_device
-from pmsi.errors import TrainingError
+from pmsi.errors import CheckpointError, TrainingError
 from pmsi.evaluation import score, write_predictions
 from pmsi.methods import Plan, build, resolve
 from pmsi.model import Recognizer
@@ -63,6 +64,14 @@ class Progress:
     def step(self, batches: int) -> int:
         """Batches done since training began."""
         return self.epoch * batches + self.batch
+
+
+def check(config: TrainConfig, root: Path) -> None:
+    """Raise what would keep a training run from starting, as far as a look at the names and paths can tell."""
+    resolve(config)
+    check_folder(config)
+    if config.weights not in WEIGHT_WORDS and not Path(config.weights).is_file():
+        raise CheckpointError(f"weights = {config.weights!r}: there is no such file; imagenet and none are the words.")
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def _declare_missing_operators() -> None:
 
 _declare_missing_operators()
 
-import torchvision  # noqa: E402  (only after the operators exist)
-from torchvision import models  # noqa: E402
-from torchvision.transforms import functional  # noqa: E402
+import torchvision  # only after the operators exist
+from torchvision import models
+from torchvision.transforms import functional
 
 __all__ = ["functional", "models", "torchvision"]

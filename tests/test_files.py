@@ -9,6 +9,9 @@ import pytest
 
 from pmsi.files import read_json, remove_leftovers, to_json, write_atomically
 
+# These forks use no thread of the parent, whatever other tests have started there.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
 
 @pytest.mark.parametrize("data", ["ünïcode\n", b"\x00\xff"])
 def test_write_replaces_whole_files(tmp_path, data):

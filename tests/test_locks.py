@@ -10,6 +10,9 @@ import pytest
 from pmsi import locks
 from pmsi.locks import Lock, is_held, locked
 
+# These forks use no thread of the parent, whatever other tests have started there.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
 
 @pytest.fixture(params=[True, False], ids=["ofd", "flock"], autouse=True)
 def kind(request, monkeypatch):
@@ -94,7 +97,8 @@ def test_a_forked_child_does_not_hold_it(path):
     lock.release()
 
 
-def test_looking_does_not_get_in_the_way_of_taking(path):
+def test_looking_does_not_get_in_the_way_of_taking(path, monkeypatch):
+    monkeypatch.setattr(locks, "LOOK_S", 10.0)
     path.touch()
     done = threading.Event()
 

@@ -12,6 +12,9 @@ from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.errors import RunError
 from pmsi.runs import Run, State, Stopped, default_root, list_runs
 
+# These forks use no thread of the parent, whatever other tests have started there.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
 
 @pytest.fixture
 def run(tmp_path):

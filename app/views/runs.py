@@ -3,15 +3,20 @@
 import streamlit as st
 
 from app.curves import percent, summary
+from app.panels import error_panel
+from app.run_session import page_of, show_more_runs, shown_runs
 from app.rundetail import detail
-from app.run_session import page_of
-from app.wording import ago, badge_of, duration, title_of_run
+from app.wording import ago, badge_of, duration, facts_of, runs_before, title_of_run
 from pmsi.errors import RunError
-from pmsi.runs import Run, default_root, list_runs
+from pmsi.runs import Run, State, Status, default_root, list_runs
 
 REFRESH_S = 3.0
-PAGE = 20
-"""Runs that the list shows before it is asked for more."""
+
+ICONS = {
+    "train": ":material/model_training:",
+    "evaluate": ":material/fact_check:",
+    "robustness": ":material/blur_on:",
+}
 
 
 def page() -> None:
@@ -23,21 +28,21 @@ def page() -> None:
     try:
         run = Run.open(default_root(), wanted)
     except RunError as error:
-        st.title("Runs")
-        st.error(str(error), icon=":material/error:")
+        st.title("Runs", anchor=False)
+        error_panel(error)
         st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
         return
     detail(run)
 
 
 def _overview() -> None:
-    st.title("Runs")
+    st.title("Runs", anchor=False)
     runs = list_runs(default_root())
     if not runs:
         st.write("No runs yet. The built-in birds and one click are enough for the first one.")
         st.page_link(page_of("train"), label="Start a training run", icon=":material/play_arrow:")
         return
-    st.write("Everything that was started, newest first. One run is worked on at a time.")
+    st.caption("Everything that was started, newest first. One run is worked on at a time.")
     live = any(run.state.is_live for run in runs)
     st.fragment(_list, run_every=REFRESH_S if live else None)(live)
 
@@ -45,13 +50,12 @@ def _overview() -> None:
 def _list(was_live: bool) -> None:
     """Draw the list; once nothing is live any more, the page is drawn again without the clock."""
     runs = list_runs(default_root())
-    most = st.session_state.get("runs-most", PAGE)
+    most = shown_runs()
     for run in runs[:most]:
         _line(run)
-    if len(runs) > most:
-        if st.button(f"Show {min(PAGE, len(runs) - most)} more", key="runs-more"):
-            st.session_state["runs-most"] = most + PAGE
-            st.rerun()
+    if len(runs) > most and st.button("Show more"):
+        show_more_runs()
+        st.rerun()
     if was_live and not any(run.state.is_live for run in runs):
         st.rerun()
 
@@ -60,48 +64,49 @@ def _line(run: Run) -> None:
     """Draw one run of the list: what it is, its state, how far it is, how well it recognises."""
     status = run.status()
     with st.container(border=True, key=f"run-{run.id}"):
-        name, state, numbers = st.columns([5, 3, 4], vertical_alignment="center")
+        name, state, numbers = st.columns([5, 4, 3], vertical_alignment="center", gap="xsmall")
         with name:
-            _name(run)
+            _name(run, status)
         with state:
-            st.markdown(badge_of(status.state))
-            if status.state.is_live and status.total:
-                left = f" · {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-                st.progress(min(1.0, status.done / status.total), text=f":small[{status.text}{left}]")
+            _state(run, status)
         with numbers:
             st.markdown(_numbers(run))
-            started = ago(status.started_at)
-            st.caption(f"started {started}" if started else "not started yet")
 
 
-def _name(run: Run) -> None:
+def _name(run: Run, status: Status) -> None:
     try:
-        title = title_of_run(run.config)
+        config = run.config
     except RunError as error:
         st.markdown(f"**{run.id}**")
-        st.caption(str(error))
+        error_panel(error)
         return
-    st.page_link(page_of("runs"), label=f"**{title}**", query_params={"run": run.id}, icon=ICONS.get(run.config.task))
-    st.caption(run.id)
+    title = f"**{title_of_run(config)}**"
+    st.page_link(page_of("runs"), label=title, query_params={"run": run.id}, icon=ICONS.get(config.task))
+    started = f"started {ago(status.started_at)}" if status.started_at is not None else "not started yet"
+    st.caption(" · ".join([*facts_of(config), started, run.id[-4:]]))
 
 
-ICONS = {
-    "train": ":material/model_training:",
-    "evaluate": ":material/fact_check:",
-    "robustness": ":material/blur_on:",
-}
+def _state(run: Run, status: Status) -> None:
+    st.markdown(badge_of(status.state))
+    if status.state is State.QUEUED:
+        before = runs_before(run)
+        st.caption(f"{before} before it" if before else "next")
+    elif status.state.is_live and status.total:
+        left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
+        st.progress(min(1.0, status.done / status.total), text=f":small[{status.text}{left}]")
 
 
 def _numbers(run: Run) -> str:
     """Return the accuracies of a run in a line, if it has any."""
     scores = summary(run.metrics())
     if scores is not None:
-        last, best = scores["last"], scores["best"]
-        by = best["by"]
-        epoch = f"epoch {best['epoch']}"
-        return f"**{percent(last['accuracy'][by])}** {by} · best {percent(best['accuracy'][by])} ({epoch})"
+        by, last, best = scores["best"]["by"], scores["last"], scores["best"]
+        return (
+            f"**{percent(last['accuracy'][by])}** {by}  \n"
+            f":small[:gray[best {percent(best['accuracy'][by])}, epoch {best['epoch']}]]"
+        )
     accuracy = (run.result() or {}).get("accuracy")
     if isinstance(accuracy, dict) and accuracy:
         head = list(accuracy)[-1]
         return f"**{percent(accuracy[head])}** {head}"
-    return ":gray[no accuracy yet]"
+    return ""

@@ -8,7 +8,9 @@ Positions in a block are numbered in reading order: 0 top left, 1 top right, 2 b
 """
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +82,7 @@ class Layout:
         return {"orders": self.orders.tolist(), "picks": self.picks.tolist()}
 
     @classmethod
-    def from_json(cls, stored: dict[str, list]) -> "Layout":
+    def from_json(cls, stored: Mapping[str, Any]) -> "Layout":
         """Return the layout that `to_json` wrote; anything that is not one is refused."""
         try:
             orders = torch.tensor(stored["orders"], dtype=torch.int64)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from pmsi.augment.mosaic import Layout, Recursion, apply, check_divisible, plan
-from pmsi.data.preprocessing import centre_crop, resize, to_tensor
+from pmsi.data.preprocessing import centre_crop, resize
 from pmsi.seeding import derive
 
 COLORS: tuple[str, ...] = ("#ff8e00", "#0ab0ff", "#d24be0")
@@ -52,9 +52,10 @@ def preview(
     picture cuts. Raises ConfigError where 2^r does not divide the image's sides.
     """
     check_divisible((image.height, image.width), r)
-    pixels = to_tensor(np.asarray(image.convert("RGB"))).unsqueeze(0)
+    # Channels last in memory, as Pillow has them: then nothing is rearranged on the way in or out.
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)
     drawn = layouts(r, seed=seed, permutation=permutation, nested=nested)
-    pictures = [Image.fromarray(apply(pixels, layout)[0].permute(1, 2, 0).numpy()) for layout in drawn]
+    pictures = [Image.fromarray(apply(pixels, layout)[0].permute(1, 2, 0).contiguous().numpy()) for layout in drawn]
     if borders:
         steps = drawn[-1].recursions()
         for k, (picture, layout) in enumerate(zip(pictures, drawn, strict=True)):
@@ -74,7 +75,7 @@ def outline(picture: Image.Image, recursions: Sequence[Recursion]) -> None:
 def frame(picture: Image.Image, block: tuple[float, float, float], color: str) -> None:
     """Frame the block that the next recursion cuts, and shade the rest a little."""
     box = _box(picture, block)
-    shade = Image.new("L", picture.size, 70)
+    shade = Image.new("L", picture.size, 45)
     shade.paste(0, box)
     picture.paste(Image.new("RGB", picture.size, SHADOW), mask=shade)
     width = max(3, round(picture.width / 90))

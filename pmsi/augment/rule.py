@@ -1,7 +1,6 @@
 """The patch rule of section III-B: a phase's smallest patch must be smaller than its stage's receptive field.
 
-Otherwise no unit of the stage sees across a border between patches, and what the phase should not learn from, the
-arrangement, is out of its sight anyway. This module knows numbers only: no image, no network.
+Otherwise, the paper says, the stage is harder to train. This module knows numbers only: no image, no network.
 """
 
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ class PhaseRule:
 
     @property
     def ok(self) -> bool:
-        """Whether the stage sees across the borders of its smallest patches."""
+        """Whether the rule holds."""
         return self.smallest_patch < self.receptive_field
 
 
@@ -53,3 +52,10 @@ def nearest_size(image_size: int, r: int = MAX_R) -> int:
     """Return the multiple of 2^r that is nearest to ``image_size`` (of two, the larger), at least 2^r."""
     cells = 2**r
     return max(cells, (image_size + cells // 2) // cells * cells)
+
+
+def largest_size(rules: Sequence[PhaseRule]) -> int:
+    """Return the largest image size that keeps the rule in all these phases and that their deepest 2^r divides."""
+    cells = 2 ** max(rule.r for rule in rules)
+    limit = min(rule.receptive_field * 2**rule.r for rule in rules)
+    return max(0, (limit - 1) // cells * cells)

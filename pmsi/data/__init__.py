@@ -94,9 +94,25 @@ DATASETS: dict[str, DatasetRow] = {
 def open_dataset(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     """Return the data set that ``config`` names, cut to its limits per class.
 
-    Reading checks every image once (`pmsi.data.checking`); ``progress`` follows that. Raises UnknownName, ConfigError
-    where a folder is needed and not given, or given and not needed, and DataError where it does not exist or holds no
-    two classes with training and test images.
+    Reading checks every image once (`pmsi.data.checking`); ``progress`` follows that. Raises what `check_folder` does,
+    and DataError where the folder is incomplete or holds no two classes with training and test images.
+    """
+    check_folder(config)
+    dataset = DATASETS[config.dataset].open(config, progress)
+    dataset = replace(
+        dataset,
+        train=limit(dataset.train, config.train_per_class, (config.split_seed, "train")),
+        test=limit(dataset.test, config.test_per_class, (config.split_seed, "test")),
+    )
+    _require_images(dataset, config)
+    return dataset
+
+
+def check_folder(config: TrainConfig) -> None:
+    """Raise what is wrong with ``dataset`` and ``data`` before anything is read.
+
+    UnknownName for the name, ConfigError where a folder is needed and not given or the reverse, DataError where it
+    does not exist.
     """
     row = lookup("data set", DATASETS, config.dataset)
     if row.needs_folder:
@@ -107,14 +123,6 @@ def open_dataset(config: TrainConfig, progress: Progress | None = None) -> Datas
             f"data = {config.data!r}, but the data set {config.dataset!r} reads no folder. Leave data out, or choose "
             f"a dataset that reads one: {reading}."
         )
-    dataset = row.open(config, progress)
-    dataset = replace(
-        dataset,
-        train=limit(dataset.train, config.train_per_class, (config.split_seed, "train")),
-        test=limit(dataset.test, config.test_per_class, (config.split_seed, "test")),
-    )
-    _require_images(dataset, config)
-    return dataset
 
 
 def limit(samples: Sequence[Sample], per_class: int | None, seed: tuple[object, ...]) -> tuple[Sample, ...]:
@@ -142,7 +150,7 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "train": len(dataset.train),
         "test": len(dataset.test),
-        "classes": [{"name": name, "train": train[name], "test": test[name]} for name in dataset.classes],
+        "classes": {name: {"train": train[name], "test": test[name]} for name in dataset.classes},
         "problems": [{"key": problem.key, "reason": problem.reason} for problem in dataset.problems],
     }
 

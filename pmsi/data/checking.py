@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import PIL
 from PIL import Image
 
-from pmsi.data.dataset import Dataset, Problem, Sample
+from pmsi.data.dataset import Box, Dataset, Problem, Sample
 from pmsi.data.images import MAX_PIXELS, fault, open_rgb
 from pmsi.errors import DataError
 from pmsi.files import read_json, write_atomically
@@ -33,8 +33,8 @@ THREADS = min(8, os.cpu_count() or 1)
 """Decoders run side by side, as they release the interpreter; with more threads they only wait for the disk."""
 
 SETTLED_S = 2.0
-"""A file that changed less than this before its check is not remembered: the coarsest clock of a file system ticks every
-two seconds, so the file could change again and still look the same."""
+"""A file that changed less than this before its check is not remembered: the coarsest clock of a file system ticks
+every two seconds, so the file could change again and still look the same."""
 
 RULES = f"1, Pillow {PIL.__version__}, {MAX_PIXELS} pixels"
 """What remembered answers depend on besides the file."""
@@ -71,13 +71,18 @@ def read_rows(path: Path, columns: int) -> dict[str, str]:
     return rows
 
 
-def numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:
+def four_numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:
     """Return the four numbers of a box, ``text``; raises DataError that names the file and the line's ``key``."""
     try:
         first, second, third, fourth = (float(word) for word in text.split())
     except ValueError as error:
         raise DataError(f"{path}: the box of {key} is {text!r}. Expected four numbers.") from error
     return first, second, third, fourth
+
+
+def box_of_corners(x1: float, y1: float, x2: float, y2: float) -> Box:
+    """Return the box between two corner pixels, both included and counted from 1."""
+    return x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1
 
 
 def open_sample(sample: Sample) -> Image.Image:
@@ -88,18 +93,16 @@ def open_sample(sample: Sample) -> Image.Image:
 
 
 def assemble(
-    name: str,
-    classes: Sequence[str],
-    train: Iterable[Sample],
-    test: Iterable[Sample],
-    *,
-    problems: Iterable[Problem] = (),
+    name: str, classes: Sequence[str], good: Iterable[Sample], tested: Collection[str], problems: Iterable[Problem]
 ) -> Dataset:
-    """Return the data set of these samples, all checked before, without the classes that have no training image.
+    """Return the data set of the ``good`` samples: test images are those whose keys are ``tested``.
 
-    Such a class cannot be learnt: its test images are reported as problems, and the other classes move up.
+    A class without a training image cannot be learnt: its test images are reported as problems, and the other classes
+    move up.
     """
-    train, test = tuple(train), tuple(test)
+    good = list(good)
+    train = [sample for sample in good if sample.key not in tested]
+    test = [sample for sample in good if sample.key in tested]
     labels = {old: new for new, old in enumerate(sorted({sample.label for sample in train}))}
     untaught = [
         Problem(sample.key, f"its class {classes[sample.label]!r} has no training image")
@@ -132,6 +135,11 @@ def check(
     faults = _faults(list(first.values()), root, progress)
     problems += [Problem(key, reason) for key, reason in faults.items() if reason]
     return [sample for key, sample in first.items() if not faults[key]], problems
+
+
+def real_folder(folder: Path) -> str:
+    """Return where a folder really is, with a separator at the end: what lies in it begins like this."""
+    return os.path.realpath(folder).rstrip(os.sep) + os.sep
 
 
 def cache_folder() -> Path:
@@ -184,14 +192,14 @@ class _Borders:
     """Whether a path really lies inside a folder, wherever links lead."""
 
     def __init__(self, root: Path) -> None:
-        self._root = os.path.join(os.path.realpath(root), "")
+        self._root = real_folder(root)
         self._real: dict[Path, str] = {}
 
     def hold(self, path: Path) -> bool:
         if path.is_symlink():
             return os.path.realpath(path).startswith(self._root)
         if path.parent not in self._real:
-            self._real[path.parent] = os.path.join(os.path.realpath(path.parent), "")
+            self._real[path.parent] = real_folder(path.parent)
         return self._real[path.parent].startswith(self._root)
 
 

@@ -11,18 +11,18 @@ CUB_200_2011/
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
-from pmsi.data.checking import Progress, assemble, check, locate, numbers, read_rows
+from pmsi.data.checking import Progress, assemble, check, four_numbers, locate, read_rows
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.errors import DataError
 
 FOLDER = "CUB_200_2011"
 FILES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt", "images")
 SOURCE = (
-    "Download CUB_200_2011.tgz from the page Caltech-UCSD Birds-200-2011 (https://data.caltech.edu/records/65de6-vp158), "
-    "unpack it, and give the folder CUB_200_2011."
+    "Download CUB_200_2011.tgz from the page Caltech-UCSD Birds-200-2011 "
+    "(https://data.caltech.edu/records/65de6-vp158), unpack it, and give the folder CUB_200_2011."
 )
 
 
@@ -35,31 +35,17 @@ def cub(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     root = Path(folder)
     places = [root, root / FOLDER, *([root.parent] if root.name == FOLDER else [])]
     images_txt, labels_txt, split_txt, classes_txt, images = locate("CUB-200-2011", places, FILES, SOURCE)
-    paths, labels, split = read_rows(images_txt, 2), read_rows(labels_txt, 2), read_rows(split_txt, 2)
-    names = class_names(read_rows(classes_txt, 2))
-    boxes_txt = images_txt.with_name("bounding_boxes.txt")
-    boxes = read_rows(boxes_txt, 5) if boxes_txt.exists() else {}
-    _same_images(paths, labels, labels_txt)
-    _same_images(paths, split, split_txt)
+    paths, names = read_rows(images_txt, 2), class_names(read_rows(classes_txt, 2))
     order = {number: label for label, number in enumerate(names)}
-    train, test = [], []
-    for image, key in paths.items():
-        if labels[image] not in order:
-            raise DataError(
-                f"{labels_txt}: image {image} has class {labels[image]}, which {classes_txt} does not list."
-            )
-        if split[image] not in ("0", "1"):
-            raise DataError(f"{split_txt}: image {image} has {split[image]!r}. Expected 1 (training) or 0 (test).")
-        box = numbers(boxes_txt, f"image {image}", boxes[image]) if image in boxes else None
-        (train if split[image] == "1" else test).append(Sample(key, order[labels[image]], images / key, box))
-    good, problems = check([*train, *test], images, progress)
-    taught = {sample.key for sample in train}
+    labels = _of_each_image(paths, labels_txt, order, "a class that classes.txt lists")
+    split = _of_each_image(paths, split_txt, ("0", "1"), "1 (training) or 0 (test)")
+    boxes_txt = images_txt.with_name("bounding_boxes.txt")
+    rows = read_rows(boxes_txt, 5) if boxes_txt.exists() else {}
+    boxes = {image: four_numbers(boxes_txt, f"image {image}", text) for image, text in rows.items()}
+    samples = [Sample(key, order[labels[image]], images / key, boxes.get(image)) for image, key in paths.items()]
+    good, problems = check(samples, images, progress)
     return assemble(
-        "cub",
-        list(names.values()),
-        [sample for sample in good if sample.key in taught],
-        [sample for sample in good if sample.key not in taught],
-        problems=problems,
+        "cub", list(names.values()), good, {paths[image] for image in paths if split[image] == "0"}, problems
     )
 
 
@@ -77,7 +63,13 @@ def class_names(rows: Mapping[str, str]) -> dict[str, str]:
     return {number: nice[number] if same[nice[number]] == 1 else f"{nice[number]} ({number})" for number in order}
 
 
-def _same_images(paths: Mapping[str, str], rows: Mapping[str, str], file: Path) -> None:
+def _of_each_image(paths: Mapping[str, str], file: Path, allowed: Container[str], expected: str) -> dict[str, str]:
+    """Return what a list says of every image in images.txt; it may say more."""
+    rows = read_rows(file, 2)
     absent = [image for image in paths if image not in rows]
     if absent:
         raise DataError(f"{file} lacks {len(absent)} of the images in images.txt, image {absent[0]} first. {SOURCE}")
+    for image in paths:
+        if rows[image] not in allowed:
+            raise DataError(f"{file}: image {image} has {rows[image]!r}. Expected {expected}.")
+    return rows

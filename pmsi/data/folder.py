@@ -7,17 +7,18 @@
 In place of ``test``, a folder may have ``val``, ``valid`` or ``validation``; the data set's name then says so.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pmsi.data.checking import Progress, assemble, check
+from pmsi.data.checking import Progress, assemble, check, real_folder
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.errors import DataError
 from pmsi.seeding import derive
 
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .heic .heif .avif".split())
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
+)
 """What counts as an image, in small letters. The last three cannot be read, and are listed to be reported."""
 
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -31,9 +32,10 @@ def folder(
 ) -> Dataset:
     """Return the pictures below ``root`` as a data set; keys are their paths from there.
 
-    Without train and test folders, ``test_fraction`` of each class is drawn for testing by ``split_seed`` (`stratified`).
-    Classes are in the order of their names. Hidden files and other files than images are passed over; pictures outside
-    a class folder, and links that leave ``root``, are problems. Raises DataError where the layout is not one of these.
+    Without train and test folders, ``test_fraction`` of each class is drawn for testing by ``split_seed``
+    (`stratified`). Classes are in the order of their names. Hidden files and other files than images are passed over;
+    pictures outside a class folder, and links that leave ``root``, are problems. Raises DataError where the layout is
+    not one of these.
     """
     home = Path(root)
     if not home.is_dir():
@@ -50,13 +52,7 @@ def folder(
         good, bad = check(samples, home, progress)
         tested = {sample.key for sample in good if sample.key.startswith(f"{test_folder.name}/")}
         name = home.name if test_folder.name.lower() == "test" else f"{home.name}, tested on {test_folder.name}/"
-    return assemble(
-        name,
-        classes,
-        [sample for sample in good if sample.key not in tested],
-        [sample for sample in good if sample.key in tested],
-        problems=[*problems, *bad],
-    )
+    return assemble(name, classes, good, tested, [*problems, *bad])
 
 
 def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:
@@ -93,9 +89,11 @@ def _samples(home: Path, tops: list[Path], problems: list[Problem]) -> tuple[lis
     """Return the labelled images below ``tops``, in the order of their keys, and the names of their classes."""
     found: list[tuple[str, str, Path]] = []
     for top in tops:
-        for path in _files(home, top, frozenset([os.path.realpath(top)]), problems):
+        for path in _files(home, top, frozenset([real_folder(top)]), problems):
             key, inner = path.relative_to(home).as_posix(), path.relative_to(top).parts
-            if len(inner) == 1:
+            if not _is_text(key):
+                problems.append(Problem(repr(key), "its name is not valid UTF-8; rename it"))
+            elif len(inner) == 1:
                 problems.append(Problem(key, "it lies in no class folder"))
             else:
                 found.append((key, inner[0], path))
@@ -104,15 +102,31 @@ def _samples(home: Path, tops: list[Path], problems: list[Problem]) -> tuple[lis
     return [Sample(key, labels[name], path) for key, name, path in sorted(found)], classes
 
 
+def _is_text(name: str) -> bool:
+    """Return whether a name read off the disk can be written down elsewhere."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _files(home: Path, place: Path, trail: frozenset[str], problems: list[Problem]) -> Iterator[Path]:
-    """Yield the image files below ``place``. ``trail`` holds the real paths of the folders above, so that a link back to
-    one of them is not followed for ever."""
-    for path in sorted(place.iterdir()):
+    """Yield the image files below ``place``.
+
+    ``trail`` holds where the folders above really are: a link back to one of them would be followed for ever.
+    """
+    try:
+        entries = sorted(place.iterdir())
+    except OSError as error:
+        problems.append(Problem(place.relative_to(home).as_posix(), f"it cannot be read ({error.strerror})"))
+        return
+    for path in entries:
         if path.name.startswith(".") or path.name == "__MACOSX":
             continue
         if path.is_dir():
-            real = os.path.realpath(path)
-            if real in trail or not real.startswith(os.path.join(os.path.realpath(home), "")):
+            real = real_folder(path)
+            if real in trail or not real.startswith(real_folder(home)):
                 key = path.relative_to(home).as_posix()
                 problems.append(Problem(key, "it is a link to a folder above it, or outside the data set's folder"))
             else:

@@ -23,12 +23,14 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pmsi.errors import ImageError
 
 MAX_PIXELS = 50_000_000
-"""More than any phone's or ordinary camera's photo has, and 150 MB once decoded. A PNG of 500 kB can decode to 700 MB, so
-the header is believed before a pixel is."""
+"""Enough for the photos of phones and cameras, and 150 MB once decoded. A PNG of 500 kB can decode to 700 MB, so the
+size is read off the header before a pixel is decoded."""
 
 EXPECTED = f"Expected a whole JPEG, PNG, WebP, BMP, GIF or TIFF image of at most {MAX_PIXELS // 10**6} megapixels."
 
-MODES = frozenset("1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr HSV I I;16 I;16B I;16L F".split())
+COLOR_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"))
+DEEP_MODES = frozenset(("I", "I;16", "I;16B", "I;16L", "F"))
+MODES = COLOR_MODES | DEEP_MODES
 """Pillow's colour modes that have a meaning in RGB here."""
 
 
@@ -199,7 +201,7 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where there is none to be found. (Pillow turns a TIFF by itself.)"""
     block = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None or isinstance(image, TiffImageFile):
+    if order is None:
         return 1
     try:
         (first,) = struct.unpack_from(f"{order}I", block, 4)
@@ -215,10 +217,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Return a decoded image of any of `MODES` as RGB, with whatever is transparent laid over white."""
-    if image.mode.startswith(("I", "F")):
+    if image.mode in DEEP_MODES:
         return _to_8_bits(np.asarray(image)).convert("RGB")
-    if image.mode == "La":
-        image = image.convert("LA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

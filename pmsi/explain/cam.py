@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pmsi.batch import STAGES, Images, StageMap
+from pmsi.batch import STAGES, Images
 from pmsi.errors import ConfigError, PMSIError, lookup
 from pmsi.model.recognizer import Outputs, Recognizer
 
@@ -118,7 +118,7 @@ def _check_classes(classes: Tensor | None, logits: Tensor) -> Tensor:
     return classes.to(logits.device, torch.int64)
 
 
-def _stage_maps(model: Recognizer, images: Images, first: int) -> list[StageMap]:
+def _stage_maps(model: Recognizer, images: Images, first: int) -> list[Tensor]:
     """Return the maps of S1…S5, of which ``first`` is the leaf of the graph: what is before it needs no gradient."""
     maps: list[Tensor] = []
     x = images
@@ -130,7 +130,7 @@ def _stage_maps(model: Recognizer, images: Images, first: int) -> list[StageMap]
     return [*maps[:-1], leaf, *model.backbone.advance(leaf, first + 1)]
 
 
-def _gradients(score: Tensor, maps: list[StageMap]) -> list[Tensor]:
+def _gradients(score: Tensor, maps: list[Tensor]) -> list[Tensor]:
     """Return d score / d map for each map, zeros where the score does not depend on it; no ``.grad`` is touched."""
     if not score.requires_grad:  # frozen parameters, and an output that ends before the first map asked for
         return [torch.zeros_like(stage_map) for stage_map in maps]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pmsi.augment.rule import nearest_size, patch_rule
+from pmsi.augment.rule import largest_size, nearest_size, patch_rule
 from pmsi.errors import ConfigError
 from pmsi.model import BACKBONES
 
@@ -54,3 +54,10 @@ def test_a_wrong_stage_num_is_refused_by_name(stage_num: int) -> None:
 @pytest.mark.parametrize(("size", "nearest"), [(448, 448), (450, 448), (452, 456), (225, 224), (3, 8)])
 def test_nearest_size(size: int, nearest: int) -> None:
     assert nearest_size(size) == nearest
+
+
+def test_the_largest_size_keeps_the_rule_and_the_next_one_breaks_it() -> None:
+    largest = largest_size(patch_rule(448, MOBILENET, 3))
+    assert largest == 58 * 8
+    assert all(rule.ok for rule in patch_rule(largest, MOBILENET, 3))
+    assert not all(rule.ok for rule in patch_rule(largest + 8, MOBILENET, 3))

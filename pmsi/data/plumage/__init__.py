@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pmsi.data.dataset import Box, Dataset, Sample
-from pmsi.data.plumage.drawing import Drawing, check_size, draw, draw_image
+from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
 from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinguishing_parts, siblings, telling_parts
 from pmsi.errors import ConfigError
 from pmsi.seeding import derive
@@ -22,6 +22,7 @@ __all__ = [
     "Drawing",
     "Genus",
     "Species",
+    "box_of",
     "distinguishing_parts",
     "draw",
     "plumage",
@@ -78,6 +79,4 @@ def _samples(split: str, count: int) -> tuple[Sample, ...]:
 
 def box_of(dataset: Dataset, sample: Sample) -> Box:
     """Return the smallest box around the visible bird of a sample; this draws it."""
-    from pmsi.data.plumage.drawing import box_around
-
     return box_around(dataset.open_parts(sample)["bird"])

@@ -12,17 +12,16 @@ from pmsi.data.plumage.ink import Axes, Frame, curve, ribbon
 from pmsi.data.plumage.plan import Pose
 from pmsi.data.plumage.species import Genus
 
-# The torso on the body's axes, for depth 1, from the undertail over the back to the mantle and from the breast to the vent.
-BACK = np.array([(-0.53, 0.045), (-0.53, -0.075), (-0.28, -0.20), (0.03, -0.30)])
+# The torso on the body's axes, for depth 1: from the undertail over the rump to the mantle, and from breast to vent.
+BACK = np.array([(-0.53, 0.045), (-0.53, -0.075), (-0.28, -0.20), (0.0, -0.285)])
 FRONT = np.array([(0.43, 0.13), (0.29, 0.29), (0.02, 0.345), (-0.29, 0.20)])
-# The head on its own axes, in radii, from the nape over the crown to the throat.
-HEAD = np.array([(-0.98, 0.10), (-0.74, -0.70), (-0.06, -1.0), (0.60, -0.76), (0.96, -0.12), (0.84, 0.45)])
-CROWN = np.array([(0.93, -0.24), (0.55, -0.50), (-0.15, -0.42), (-0.75, -0.12), (-1.3, -0.1), (-1.1, -1.2), (0.0, -1.4), (0.9, -1.0)])
+# The head on its own axes, in radii: its outline from the nape over the forehead to the chin, and the crown's region.
+HEAD = np.array([(-0.93, -0.26), (-0.68, -0.76), (-0.06, -1.0), (0.60, -0.76), (0.96, -0.12), (0.84, 0.45)])
+CROWN_EDGE = np.array([(0.93, -0.24), (0.55, -0.50), (-0.15, -0.42), (-0.75, -0.20)])
+CROWN_BEYOND = np.array([(-1.02, -0.45), (-1.1, -1.2), (0.0, -1.4), (0.9, -1.0)])
 # The folded wing on its own axes, in wing lengths: the shoulder at the origin, the tip at (-1, 0).
-WING = np.array(
-    [(0.04, 0.02), (-0.06, -0.13), (-0.30, -0.17), (-0.60, -0.125), (-0.85, -0.05), (-1.0, 0.012)]
-    + [(-0.82, 0.075), (-0.56, 0.17), (-0.30, 0.225), (-0.08, 0.17)]
-)
+WING_TOP = np.array([(0.04, 0.02), (-0.06, -0.13), (-0.30, -0.17), (-0.60, -0.125), (-0.85, -0.05), (-1.0, 0.012)])
+WING_LOW = np.array([(-0.82, 0.075), (-0.56, 0.17), (-0.30, 0.225), (-0.08, 0.17)])
 MARGIN = 0.03
 """Free border around the bird, as a fraction of the image."""
 
@@ -60,22 +59,16 @@ def build(genus: Genus, pose: Pose, side: int) -> Anatomy:
     """Pose a bird of a genus and place it on a square image of ``side`` pixels."""
     depth = genus.depth * pose.plump
     body = Axes(0.0, 0.0, pose.body)
-    x, y = body.out(np.array([genus.neck]))[0]
-    head = Axes(float(x), float(y), pose.head)
-    shoulder = body.out(np.array([(0.27, -0.07 * depth)]))[0]
-    wing_axes = Axes(*shoulder, pose.body + np.radians(1) + pose.wing)
-    rump = body.out(np.array([(-0.42, -0.01)]))[0]
-    tail_axes = Axes(*rump, pose.body + pose.tail)
+    head = _joint(body, genus.neck, pose.head)
+    wing_axes = _joint(body, (0.27, -0.07 * depth), pose.body + np.radians(1) + pose.wing)
+    tail_axes = _joint(body, (-0.42, -0.01), pose.body + pose.tail)
     hips = body.out(np.array([(0.02, 0.26 * depth), (-0.07, 0.27 * depth)]))
-    parts = {
-        "torso": _torso(body, head, genus.head, depth),
-        "crest": _crest(head, genus.head, genus.crest),
-        "bill": _bill(head, genus, pose.turn),
-        "wing": curve(wing_axes.out(WING * genus.wing * (1, 0.5 + 0.5 * depth))),
-        "feathers": _tail(tail_axes, genus),
-        "feet": _feet(hips, genus.leg, pose.slope),
-    }
-    loose = [parts["torso"], *parts["crest"], *parts["bill"], parts["wing"], *parts["feathers"], parts["feet"]]
+    torso = _torso(body, head, genus.head, depth)
+    crest = _crest(head, genus.head, genus.crest)
+    bill = _bill(head, genus, pose.turn)
+    wing = curve(wing_axes.out(np.concatenate([WING_TOP, WING_LOW]) * genus.wing * (1, 0.5 + 0.5 * depth)))
+    feathers = _tail(tail_axes, genus)
+    feet = _feet(hips, genus.leg, pose.slope)
     return Anatomy(
         body=body,
         head=head,
@@ -85,12 +78,23 @@ def build(genus: Genus, pose: Pose, side: int) -> Anatomy:
         wing_length=genus.wing,
         tail_axes=tail_axes,
         tail_length=genus.tail.length,
-        crown=curve(head.out(CROWN * genus.head)),
+        torso=torso,
+        crown=curve(head.out(np.concatenate([CROWN_EDGE, CROWN_BEYOND]) * genus.head)),
+        crest=crest,
+        bill=bill,
         eye=_eye(head, genus.head, pose.turn),
+        wing=wing,
+        feathers=feathers,
         hips=hips,
-        frame=_frame(np.concatenate(loose), pose, side),
-        **parts,
+        feet=feet,
+        frame=_frame(np.concatenate([torso, *crest, *bill, wing, *feathers, feet]), pose, side),
     )
+
+
+def _joint(body: Axes, place: tuple[float, float], angle: float) -> Axes:
+    """Return axes that turn around a place on the body."""
+    x, y = body.out(np.array([place]))[0]
+    return Axes(float(x), float(y), float(angle))
 
 
 def _torso(body: Axes, head: Axes, radius: float, depth: float) -> np.ndarray:
@@ -106,8 +110,10 @@ def _crest(head: Axes, radius: float, length: float) -> tuple[np.ndarray, ...]:
     feathers = []
     for angle, reach, root in ((-12, 0.78, -0.62), (-22, 0.95, -0.4), (-33, 1.0, -0.12)):
         a, tip = np.radians(angle), length * reach
-        spine = np.array([(root + 0.55, -0.45), (root, -0.62), (root - 0.5 * tip * np.cos(a), -0.66 + 0.5 * tip * np.sin(a))])
-        end = np.array([(root - tip * np.cos(a), -0.62 + 1.0 * tip * np.sin(a))])
+        spine = np.array(
+            [(root + 0.55, -0.45), (root, -0.62), (root - 0.5 * tip * np.cos(a), -0.66 + 0.5 * tip * np.sin(a))]
+        )
+        end = np.array([(root - tip * np.cos(a), -0.62 + tip * np.sin(a))])
         path = curve(np.concatenate([spine, end]), closed=False)
         t = np.linspace(0, 1, len(path))
         feathers.append(head.out(ribbon(path * radius, radius * 0.68 * np.sqrt(1 - t) * (0.55 + 0.45 * t))))
@@ -119,9 +125,20 @@ def _bill(head: Axes, genus: Genus, turn: float) -> tuple[np.ndarray, np.ndarray
     bill, r = genus.bill, genus.head
     length, depth = bill.length * (1 - 0.3 * turn), bill.depth
     tip = (0.88 + length, 0.10 + bill.hook)
-    upper = [(0.80, 0.12 - 0.55 * depth), (0.90 + 0.45 * length, 0.10 - 0.40 * depth), tip, (0.90 + 0.4 * length, 0.16), (0.80, 0.14)]
-    lower = [(0.80, 0.14), (0.90 + 0.4 * length, 0.16), (tip[0] - 0.12 * length, tip[1] - 0.01), (0.9 + 0.35 * length, 0.14 + 0.32 * depth)]
-    lower.append((0.78, 0.14 + 0.42 * depth))
+    upper = [
+        (0.80, 0.12 - 0.55 * depth),
+        (0.90 + 0.45 * length, 0.10 - 0.40 * depth),
+        tip,
+        (0.90 + 0.4 * length, 0.16),
+        (0.80, 0.14),
+    ]
+    lower = [
+        (0.80, 0.14),
+        (0.90 + 0.4 * length, 0.16),
+        (tip[0] - 0.12 * length, tip[1] - 0.01),
+        (0.90 + 0.35 * length, 0.14 + 0.32 * depth),
+        (0.78, 0.14 + 0.42 * depth),
+    ]
     return head.out(_rounded(upper) * r), head.out(_rounded(lower) * r)
 
 
@@ -153,7 +170,7 @@ def _tail(axes: Axes, genus: Genus) -> tuple[np.ndarray, ...]:
 
 def _feet(hips: np.ndarray, leg: float, slope: float) -> np.ndarray:
     """Return where the feet hold a perch of this slope that passes below the hips."""
-    middle = hips.mean(axis=0) + (0.06, leg)
+    middle = np.add(hips.mean(axis=0), (0.06, leg))
     along = np.array((np.cos(slope), np.sin(slope)))
     gap = 0.10 + 0.06 * abs(np.sin(slope))
     return np.stack([middle + along * gap / 2, middle - along * gap / 2])

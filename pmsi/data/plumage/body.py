@@ -13,6 +13,8 @@ from pmsi.data.plumage.species import Marks
 from pmsi.seeding import numpy_generator
 
 WARM_WHITE = np.array((1.0, 0.98, 0.93), dtype=np.float32)
+SCALE = np.array([(0.020, -0.028), (-0.005, -0.017), (-0.012, 0.0), (-0.005, 0.017), (0.020, 0.028)])
+"""The free edge of one small feather, in body lengths, its tip towards the tail."""
 
 
 def paint_bird(easel: Easel, marks: Marks) -> None:
@@ -40,9 +42,8 @@ def _tail(easel: Easel, marks: Marks) -> None:
     base = mix(look.back * np.float32(0.9), look.wing, smoothstep(0.0, -0.45 * anatomy.tail_length, along))
     easel.paint(region, easel.shade(region, base, 0.05, 0.6))
     _form(easel, marks, "tail", region)
-    for feather in anatomy.feathers[2:]:
-        edge = easel.lines([feather], 0.010).within(region)
-        easel.paint(edge, look.wing * np.float32(0.62), 0.45)
+    edges = easel.lines(anatomy.feathers[2:], 0.010).within(region)
+    easel.paint(edges, look.wing * np.float32(0.62), 0.30)
     quills = [anatomy.tail_axes.out(np.array([(-0.1, 0.0), (-0.95 * anatomy.tail_length, 0.0)]))]
     easel.paint(easel.lines(quills, 0.008).within(region), WARM_WHITE, 0.16)
 
@@ -55,12 +56,15 @@ def _legs(easel: Easel) -> None:
     for hip, foot, light in zip(anatomy.hips, anatomy.feet, (0.78, 1.0), strict=True):
         ankle = hip + 0.45 * (foot - hip) + (-0.045, 0.0)
         leg = ribbon(curve([hip, ankle, foot], closed=False), np.linspace(0.042, 0.032, 17))
-        toes = [
-            ribbon(curve([foot, foot + 0.07 * reach * across + (0, -0.006), foot + 0.11 * reach * across + (0, 0.028)], closed=False), np.linspace(0.034, 0.016, 17))
-            for reach in (1.0, 0.55, -0.75)
-        ]
+        toes = [_toe(foot, reach * across) for reach in (1.0, 0.55, -0.75)]
         region = easel.record("bird", easel.fill(leg, *toes))
         easel.paint(region, easel.shade(region, colour * np.float32(light), 0.02, 0.6))
+
+
+def _toe(foot: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Return the outline of a toe that follows the perch and bends over it."""
+    joint, claw = foot + 0.07 * along + (0, -0.006), foot + 0.11 * along + (0, 0.028)
+    return ribbon(curve([foot, joint, claw], closed=False), np.linspace(0.034, 0.016, 17))
 
 
 def _torso(easel: Easel) -> Patch:
@@ -74,7 +78,7 @@ def _torso(easel: Easel) -> Patch:
 
 
 def _plumage(easel: Easel, region: Patch) -> np.ndarray:
-    """Return the unlit colours of body and head, (h, w, 3)."""
+    """Return the unlit colours of body and head, (3, h, w)."""
     anatomy, look = easel.anatomy, easel.look
     x, y = easel.on(anatomy.body, region)
     y = y / np.float32(anatomy.depth)
@@ -86,7 +90,7 @@ def _plumage(easel: Easel, region: Patch) -> np.ndarray:
     cheek = mix(look.head, mix(look.head, look.breast, 0.75), smoothstep(-0.15, 0.55, hy - 0.1 * hx))
     throat = mix(cheek, mix(look.breast, look.belly, 0.6), smoothstep(0.40, 0.95, hy + 0.35 * hx))
     lore = smoothstep(0.32, 0.0, np.hypot((hx - 0.72) * 0.8, (hy + 0.05) * 1.7))
-    face = throat * (np.float32(1) - np.float32(0.30) * lore[..., None])
+    face = throat * (np.float32(1) - np.float32(0.30) * lore)
     return mix(face, body, smoothstep(0.85, 1.45, np.hypot(hx, hy * 0.92)))
 
 
@@ -94,16 +98,18 @@ def _down(easel: Easel, torso: Patch) -> None:
     """Hint at feathers: faint curved edges over breast, flank and mantle."""
     rng = numpy_generator(easel.seed, "down")
     anatomy = easel.anatomy
-    arcs = []
-    for row in range(9):
-        for column in range(7):
-            x = 0.42 - 0.10 * row + rng.normal(0, 0.018)
-            y = (-0.26 + 0.09 * column + 0.045 * (row % 2) + rng.normal(0, 0.012)) * anatomy.depth
-            w = rng.uniform(0.022, 0.034)
-            arcs.append(anatomy.body.out(np.array([(x + 0.02, y - w), (x - 0.005, y - 0.6 * w), (x - 0.012, y), (x - 0.005, y + 0.6 * w), (x + 0.02, y + w)])))
+    row, column = (index.ravel() for index in np.mgrid[0:9, 0:7])
+    x = 0.42 - 0.10 * row + rng.normal(0, 0.018, row.shape)
+    y = (-0.26 + 0.09 * column + 0.045 * (row % 2) + rng.normal(0, 0.012, row.shape)) * anatomy.depth
+    roots = np.stack([x, y], axis=1)[:, None]
+    arcs = list(anatomy.body.out(roots + SCALE * rng.uniform(0.8, 1.2, (len(x), 1, 1))))
     easel.paint(easel.lines(arcs, 0.010).within(torso), easel.look.wing, 0.10)
-    lower = [arc + (0.0, 0.011) for arc in arcs]
-    easel.paint(easel.lines(lower, 0.008).within(torso), WARM_WHITE, 0.12)
+    easel.paint(easel.lines(_lowered(arcs, 0.011), 0.008).within(torso), WARM_WHITE, 0.12)
+
+
+def _lowered(paths: list[np.ndarray], distance: float) -> list[np.ndarray]:
+    """Return paths moved down, for the light edge below a dark line."""
+    return [np.add(path, (0.0, distance)) for path in paths]
 
 
 def _breast(easel: Easel, marks: Marks, torso: Patch) -> None:
@@ -139,14 +145,13 @@ def _flight_feathers(easel: Easel, wing: Patch) -> None:
         path = curve([start, bow, end], steps=6, closed=False) * (1, tall) * anatomy.wing_length
         paths.append(anatomy.wing_axes.out(path))
     easel.paint(easel.lines(paths, 0.013).within(wing), easel.look.wing * np.float32(0.5), 0.6)
-    pale = [path + (0.0, 0.014) for path in paths]
-    easel.paint(easel.lines(pale, 0.010).within(wing), mix(easel.look.breast, WARM_WHITE, 0.3), 0.45)
+    easel.paint(easel.lines(_lowered(paths, 0.014), 0.010).within(wing), mix(easel.look.breast, WARM_WHITE, 0.3), 0.45)
 
 
 def _coverts(easel: Easel, wing: Patch) -> None:
     """Draw three rows of small rounded feathers over the shoulder."""
     anatomy = easel.anatomy
-    for row, strength in ((0.46, 0.5), (0.29, 0.42), (0.14, 0.3)):
+    for row, strength in ((0.46, 0.40), (0.29, 0.34), (0.14, 0.26)):
         tips = covert_tips(anatomy.wing_axes, anatomy.wing_length, row, anatomy.depth)
         rims = [tip[3:12] for tip in tips]
         easel.paint(easel.lines(rims, 0.012).within(wing), easel.look.wing * np.float32(0.55), strength)
@@ -161,18 +166,23 @@ def _crown(easel: Easel, marks: Marks, torso: Patch) -> None:
     anatomy = easel.anatomy
     region = easel.fill(anatomy.crown, *anatomy.crest).within(torso)
     _form(easel, marks, "crown", region, hides=False)
-    for feather in anatomy.crest:
-        easel.paint(easel.lines([feather], 0.010).within(region), easel.look.wing * np.float32(0.7), 0.35)
+    if anatomy.crest:
+        edges = [feather[len(feather) // 5 : -(len(feather) // 5)] for feather in anatomy.crest]
+        easel.paint(easel.lines(edges, 0.010).within(region), easel.look.wing * np.float32(0.7), 0.3)
 
 
 def _eye(easel: Easel, marks: Marks) -> None:
     """Paint the eye in its region, which is as wide as a ring would be, with a highlight towards the light."""
     x, y, rx, ry = easel.anatomy.eye
     region = easel.fill(ellipse(x, y, rx * RING[1], ry * RING[1]))
-    _form(easel, marks, "eye", region)
-    easel.paint(easel.fill(ellipse(x, y, rx * 1.12, ry * 1.12)), easel.look.wing * np.float32(0.5), 0.75)
+    _form(easel, marks, "eye", region, hides=False)
+    easel.paint(
+        easel.record("eye", easel.fill(ellipse(x, y, rx * 1.12, ry * 1.12))), easel.look.wing * np.float32(0.5), 0.75
+    )
     easel.paint(easel.fill(ellipse(x, y, rx, ry)), np.array((0.10, 0.075, 0.065), np.float32))
-    easel.paint(easel.fill(ellipse(x, y + 0.3 * ry, rx * 0.62, ry * 0.5)), np.array((0.34, 0.22, 0.15), np.float32), 0.55)
+    easel.paint(
+        easel.fill(ellipse(x, y + 0.3 * ry, rx * 0.62, ry * 0.5)), np.array((0.34, 0.22, 0.15), np.float32), 0.55
+    )
     lx, ly = easel.light.direction
     dx = lx * easel.anatomy.frame.facing
     easel.paint(easel.fill(ellipse(x + 0.38 * rx * dx, y + 0.42 * ry * ly, rx * 0.30, ry * 0.30, 12)), WARM_WHITE, 0.95)

@@ -13,7 +13,7 @@ from pmsi.data.dataset import Box
 from pmsi.data.plumage.anatomy import build
 from pmsi.data.plumage.body import paint_bird
 from pmsi.data.plumage.easel import Easel
-from pmsi.data.plumage.ink import Patch
+from pmsi.data.plumage.ink import Patch, picture, spread
 from pmsi.data.plumage.occlusion import occlude
 from pmsi.data.plumage.plan import Light, plan
 from pmsi.data.plumage.scenery import backdrop
@@ -43,14 +43,14 @@ def draw(species: int, seed: int, size: int = 256) -> Drawing:
 
     Siblings drawn with one seed are the same individual in the same place, but for the parts that tell them apart.
     """
-    easel, occluder = _painted(species, seed, size)
-    parts = _masks(easel, occluder)
+    easel, occluders = painted(species, seed, size)
+    parts = visible_parts(easel, occluders)
     return Drawing(_developed(easel), parts, box_around(parts["bird"]))
 
 
 def draw_image(species: int, seed: int, size: int = 256) -> Image.Image:
     """Return the image of `draw` alone, in less time."""
-    return _developed(_painted(species, seed, size)[0])
+    return _developed(painted(species, seed, size)[0])
 
 
 def box_around(mask: np.ndarray) -> Box:
@@ -59,8 +59,8 @@ def box_around(mask: np.ndarray) -> Box:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1 - columns[0]), float(rows[-1] + 1 - rows[0])
 
 
-def _painted(species: int, seed: int, size: int) -> tuple[Easel, Patch | None]:
-    """Paint from back to front; return the easel and what the occluder covers."""
+def painted(species: int, seed: int, size: int) -> tuple[Easel, list[Patch]]:
+    """Paint from back to front; return the easel and what each shape in front of the bird covers."""
     check_size(size)
     if not 0 <= species < len(SPECIES):
         raise ConfigError(f"There is no species {species!r}: plumage has {len(SPECIES)}, numbered from 0.")
@@ -71,9 +71,11 @@ def _painted(species: int, seed: int, size: int) -> tuple[Easel, Patch | None]:
     easel = Easel(sheet, anatomy, scheme.look, scheme.light, scheme.seed)
     foot = anatomy.frame.pixels(anatomy.feet).mean(axis=0)
     slope = scheme.pose.slope * scheme.pose.facing
-    PERCHES[scheme.perch](sheet, scheme.setting, foot, slope, anatomy.frame.scale, numpy_generator(scheme.seed, "perch"))
+    PERCHES[scheme.perch](
+        sheet, scheme.setting, foot, slope, anatomy.frame.scale, numpy_generator(scheme.seed, "perch")
+    )
     paint_bird(easel, row.marks)
-    return easel, occlude(easel, scheme.setting, scheme.occluder) if scheme.occluder != "none" else None
+    return easel, occlude(easel, scheme.setting, scheme.occluder)
 
 
 def check_size(size: int) -> None:
@@ -86,12 +88,14 @@ def _developed(easel: Easel) -> Image.Image:
     """Return the sheet under its light as an 8-bit image. Each pixel depends on itself alone."""
     light: Light = easel.light
     gain = light.balance * np.float32(light.exposure * light.contrast)
-    picture = easel.sheet * gain + np.float32(0.5 * (1 - light.contrast))
-    return Image.fromarray((np.clip(picture, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8))
+    return picture(easel.sheet * spread(gain) + np.float32(0.5 * (1 - light.contrast)))
 
 
-def _masks(easel: Easel, occluder: Patch | None) -> dict[str, np.ndarray]:
-    """Return the visible pixels of every part: laid down for it, not laid over later, and not behind the occluder."""
+def visible_parts(easel: Easel, occluders: list[Patch], least: float = 0.5) -> dict[str, np.ndarray]:
+    """Return the visible pixels of every part: laid down for it, not laid over later, and not behind an occluder.
+
+    A pixel counts where the part makes up more than ``least`` of it; 0 gives every pixel that the part can touch.
+    """
     covered = {part: np.zeros((easel.side, easel.side), dtype=np.float32) for part in PARTS}
     for layer in easel.layers:
         if layer.hides:
@@ -100,8 +104,8 @@ def _masks(easel: Easel, occluder: Patch | None) -> dict[str, np.ndarray]:
         for part in {layer.part, "bird"}:
             region = covered[part][layer.patch.window]
             np.maximum(region, layer.patch.alpha, out=region)
-    if occluder is not None:
+    for patch in occluders:
         for cover in covered.values():
-            cover[occluder.window] *= 1 - occluder.alpha
-    bird = covered["bird"] > 0.5
-    return {part: (cover > 0.5) & bird for part, cover in covered.items()}
+            cover[patch.window] *= 1 - patch.alpha
+    bird = covered["bird"] > least
+    return {part: (cover > least) & bird for part, cover in covered.items()}

@@ -15,6 +15,10 @@ from pmsi.data.plumage.anatomy import Anatomy
 from pmsi.data.plumage.ink import Axes, Patch
 from pmsi.data.plumage.plan import Light, Look
 
+DUSK = np.array((0.58, 0.60, 0.63), dtype=np.float32)
+"""What a colour is multiplied by where a form turns away from the light."""
+SUN = np.array((1.0, 0.985, 0.94), dtype=np.float32)
+"""What a colour tends to where a form faces the light."""
 RELIEF = 40
 """Pixels to a body length on the small canvas on which forms are modelled."""
 
@@ -33,7 +37,7 @@ class Easel:
     """What a painter of one part needs. Shapes are given in the bird's local units."""
 
     sheet: np.ndarray
-    """The picture, float32 (side, side, 3) in [0, 1], painted in place."""
+    """The picture, float32 (3, side, side) in [0, 1], painted in place."""
     anatomy: Anatomy
     look: Look
     light: Light
@@ -43,16 +47,20 @@ class Easel:
     @property
     def side(self) -> int:
         """Return the image's width and height in pixels."""
-        return len(self.sheet)
+        return self.sheet.shape[-1]
 
     def fill(self, *outlines: np.ndarray) -> Patch:
         """Return the coverage of the union of outlines."""
-        return ink.fill([self.anatomy.frame.pixels(outline) for outline in outlines], self.side)
+        return ink.fill(self._pixels(outlines), self.side)
 
     def lines(self, paths: Sequence[np.ndarray], width: float) -> Patch:
         """Return the coverage of open paths."""
-        frame = self.anatomy.frame
-        return ink.lines([frame.pixels(path) for path in paths], width * frame.scale, self.side)
+        return ink.lines(self._pixels(paths), width * self.anatomy.frame.scale, self.side)
+
+    def _pixels(self, shapes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return shapes in pixels, all moved at once."""
+        moved = self.anatomy.frame.pixels(np.concatenate(shapes))
+        return np.split(moved, np.cumsum([len(shape) for shape in shapes[:-1]]))
 
     def on(self, axes: Axes, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
         """Return the coordinates of a patch's pixels on some axes, each (h, w)."""
@@ -68,14 +76,14 @@ class Easel:
         return patch
 
     def shade(self, patch: Patch, colour: np.ndarray, softness: float, amount: float = 1.0) -> np.ndarray:
-        """Return ``colour`` modelled as a rounded form lit from the light's direction, (h, w, 3).
+        """Return ``colour`` modelled as a rounded form lit from the light's direction, (3, h, w).
 
         ``softness`` is how far inwards the form bends, in body lengths.
         """
         lit = _relief(patch.alpha, self.anatomy.frame.scale, softness, self.light.direction)
         lit *= np.float32(amount * self.light.strength)
-        dark = np.float32(1) - np.float32(0.42) * np.maximum(-lit, 0)[..., None] * np.array((1.0, 0.96, 0.88), np.float32)
-        return ink.mix(colour * dark, np.array((1.0, 0.985, 0.94), np.float32), np.float32(0.30) * np.maximum(lit, 0))
+        dusk = ink.mix(colour, colour * (ink.spread(DUSK) if colour.ndim > 1 else DUSK), np.maximum(-lit, 0))
+        return ink.mix(dusk, SUN, np.float32(0.30) * np.maximum(lit, 0))
 
 
 def _relief(alpha: np.ndarray, unit: float, softness: float, direction: tuple[float, float]) -> np.ndarray:

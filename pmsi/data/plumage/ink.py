@@ -1,16 +1,18 @@
 """Antialiased shapes: outlines in, coverage in [0, 1] out, and painting one onto the sheet.
 
-Shapes are drawn several times too large on a canvas no bigger than the shape, then averaged down. This module knows
-nothing of birds. Points are float arrays (n, 2): x to the right, y down.
+Shapes are drawn several times too large on a canvas no bigger than the shape, then averaged down. Points are float
+arrays (n, 2): x to the right, y down. Colours come first among the axes of a picture, which is several times faster to
+mix. This module knows nothing of birds.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SUPER = 3
+SUPER = 4
 """Canvas pixels per image pixel along each side while a shape is drawn."""
 
 
@@ -100,9 +102,10 @@ class Patch:
 
 def _window(points: np.ndarray, margin: float, side: int) -> tuple[int, int, int, int]:
     """Return left, top, width and height, in pixels, of the image's part that holds the points; at least one pixel."""
-    low = np.clip(np.floor(points.min(axis=0) - margin), 0, side - 1).astype(int)
-    high = np.clip(np.ceil(points.max(axis=0) + margin), low + 1, side).astype(int)
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    left, top = (min(max(math.floor(low - margin), 0), side - 1) for low in (x0, y0))
+    right, bottom = min(math.ceil(x1 + margin), side), min(math.ceil(y1 + margin), side)
+    return left, top, max(right - left, 1), max(bottom - top, 1)
 
 
 def fill(outlines: Sequence[np.ndarray], side: int) -> Patch:
@@ -116,13 +119,13 @@ def fill(outlines: Sequence[np.ndarray], side: int) -> Patch:
 
 
 def lines(paths: Sequence[np.ndarray], width: float, side: int) -> Patch:
-    """Return the coverage of open paths drawn ``width`` pixels wide; widths below a canvas pixel fade instead."""
+    """Return the coverage of open paths drawn ``width`` pixels wide; widths below a canvas pixel fade."""
     left, top, w, h = _window(np.concatenate(paths), 1 + width, side)
     canvas = Image.new("L", (w * SUPER, h * SUPER))
     draw = ImageDraw.Draw(canvas)
     thick = max(1, round(width * SUPER))
     for path in paths:
-        draw.line(((path - (left, top)) * SUPER - 0.5).ravel().tolist(), fill=255, width=thick, joint="curve")
+        draw.line(((path - (left, top)) * SUPER - 0.5).ravel().tolist(), fill=255, width=thick)
     return Patch(left, top, _reduced(canvas) * np.float32(min(1.0, width * SUPER / thick)))
 
 
@@ -132,27 +135,35 @@ def _reduced(canvas: Image.Image) -> np.ndarray:
 
 
 def paint(sheet: np.ndarray, patch: Patch, colour: np.ndarray, strength: float = 1.0) -> None:
-    """Lay ``colour``, (3,) or (h, w, 3), over the sheet (side, side, 3) where the patch covers; in place."""
-    region = sheet[patch.window]
-    region += (patch.alpha * np.float32(strength))[..., None] * (colour.astype(np.float32) - region)
+    """Lay ``colour``, (3,) or (3, h, w), over the sheet (3, side, side) where the patch covers; in place."""
+    region = sheet[(slice(None), *patch.window)]
+    difference = spread(colour) - region
+    difference *= patch.alpha * np.float32(strength)
+    region += difference
 
 
-def curve(points: Iterable[tuple[float, float]] | np.ndarray, steps: int = 8, closed: bool = True) -> np.ndarray:
+def curve(
+    points: Sequence[tuple[float, float] | np.ndarray] | np.ndarray, steps: int = 8, closed: bool = True
+) -> np.ndarray:
     """Return a Catmull-Rom curve through the points, ``steps`` samples to a segment."""
-    p = np.asarray(list(points) if not isinstance(points, np.ndarray) else points, dtype=float)
+    p = np.asarray(points, dtype=float)
     n = len(p)
-    wrapped = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
+    wrapped = (
+        np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
+    )
     segments = n if closed else n - 1
     t = np.arange(steps)[:, None] / steps
     basis = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
     quads = np.stack([wrapped[i : i + segments] for i in range(4)], axis=1)
-    samples = np.einsum("kq,nqd->nkd", basis, quads).reshape(-1, 2)
+    samples = (basis @ quads).reshape(-1, 2)
     return samples if closed else np.concatenate([samples, p[-1:]])
 
 
 def ribbon(path: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """Return the outline of a stroke along a path (n, 2) that is ``widths`` (n,) wide."""
-    tangent = np.gradient(path, axis=0)
+    tangent = np.empty_like(path)
+    tangent[1:-1] = path[2:] - path[:-2]
+    tangent[[0, -1]] = path[1] - path[0], path[-1] - path[-2]
     tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-9)[:, None]
     half = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1) * (np.asarray(widths) / 2)[:, None]
     return np.concatenate([path + half, (path - half)[::-1]])
@@ -171,11 +182,24 @@ def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
 
 
 def mix(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
-    """Return colours between ``a`` and ``b``; a field ``t`` (h, w) gives (h, w, 3)."""
-    t = np.asarray(t, dtype=np.float32)
-    return a + (b - a) * (t[..., None] if t.ndim else t)
+    """Return colours between ``a`` and ``b``, each (3,) or (3, h, w); a field ``t`` (h, w) gives (3, h, w)."""
+    if isinstance(t, np.ndarray):
+        a, b = spread(a), spread(b)
+        return a + (b - a) * t
+    return a + (b - a) * np.float32(t)
+
+
+def spread(colour: np.ndarray) -> np.ndarray:
+    """Return a colour (3,) shaped to meet a field (3, h, w), or such a field as it is; float32."""
+    return (colour if colour.ndim > 1 else colour[:, None, None]).astype(np.float32, copy=False)
 
 
 def rgb(code: str) -> np.ndarray:
     """Return ``"#rrggbb"`` as float32 (3,) in [0, 1]."""
     return np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)], dtype=np.float32) / np.float32(255)
+
+
+def picture(sheet: np.ndarray) -> Image.Image:
+    """Return a sheet (3, side, side), clipped to [0, 1], as an 8-bit RGB image."""
+    levels = (np.clip(sheet, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return Image.merge("RGB", [Image.fromarray(band) for band in levels])

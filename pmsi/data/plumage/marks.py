@@ -75,7 +75,7 @@ def collar(easel: Easel) -> np.ndarray:
     r, head = easel.anatomy.radius, easel.anatomy.head
     path = head.out(curve([(-0.50, 0.50), (-0.22, 0.92), (0.25, 1.20), (0.80, 1.22), (1.2, 1.0)], closed=False) * r)
     t = np.linspace(0, 1, len(path))
-    return ribbon(path, r * (0.10 + 0.42 * np.sin(np.pi * np.clip(t, 0, 0.75) / 1.5) ** 1.2))
+    return ribbon(path, r * (0.14 + 0.50 * np.sin(np.pi * np.clip(t, 0, 0.75) / 1.5) ** 1.2))
 
 
 def bars(rows: tuple[float, ...]) -> Painter:

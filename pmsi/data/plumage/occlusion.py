@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pmsi.data.plumage.easel import Easel
-from pmsi.data.plumage.ink import Patch, curve, fill, ribbon, rgb
+from pmsi.data.plumage.ink import Patch, curve, fill, rgb, ribbon
 from pmsi.data.plumage.scenery import Setting
 from pmsi.data.plumage.stage import leaf, paint_leaf
 from pmsi.seeding import numpy_generator
@@ -30,8 +30,14 @@ def one_leaf(target: np.ndarray, side: int, rng: np.random.Generator) -> list[Sh
     length = side * rng.uniform(0.26, 0.42)
     tip = np.array((np.cos(angle), np.sin(angle)))
     base = target - tip * length * rng.uniform(0.6, 1.0)
-    stalk = curve([base - tip * side * 1.2 + (0, side * rng.normal(0, 0.2)), base - tip * length * 0.4, base + tip * 2], closed=False)
-    return [(ribbon(stalk, np.full(len(stalk), 0.010 * side)), stalk), leaf(base, angle, length, length * rng.uniform(0.26, 0.36))]
+    stalk = curve(
+        [base - tip * side * 1.2 + (0, side * rng.normal(0, 0.2)), base - tip * length * 0.4, base + tip * 2],
+        closed=False,
+    )
+    return [
+        (ribbon(stalk, np.full(len(stalk), 0.010 * side)), stalk),
+        leaf(base, angle, length, length * rng.uniform(0.26, 0.36)),
+    ]
 
 
 def blade(target: np.ndarray, side: int, rng: np.random.Generator) -> list[Shape]:
@@ -39,7 +45,7 @@ def blade(target: np.ndarray, side: int, rng: np.random.Generator) -> list[Shape
     shapes = []
     for _ in range(int(rng.integers(1, 4))):
         through = target + rng.normal(0, 0.05, 2) * side
-        root = np.array((through[0] + rng.normal(0, 0.12) * side, 1.08 * side))
+        root = np.array((through[0] + rng.normal(0, 0.12) * side, max(1.08 * side, through[1] + 0.4 * side)))
         end = through + (through - root) * rng.uniform(0.2, 0.7) + (rng.normal(0, 0.1) * side, 0)
         spine = curve([root, through, end], closed=False)
         t = np.linspace(0, 1, len(spine))
@@ -51,7 +57,15 @@ def sprig(target: np.ndarray, side: int, rng: np.random.Generator) -> list[Shape
     """A thin twig across the target with small leaves on both sides."""
     angle = rng.uniform(-np.pi, np.pi)
     along = np.array((np.cos(angle), np.sin(angle)))
-    spine = curve([target - along * side * 1.3, target - along * side * 0.3 + rng.normal(0, 0.03, 2) * side, target, target + along * side * 0.12], closed=False)
+    spine = curve(
+        [
+            target - along * side * 1.3,
+            target - along * side * 0.3 + rng.normal(0, 0.03, 2) * side,
+            target,
+            target + along * side * 0.12,
+        ],
+        closed=False,
+    )
     shapes = [(ribbon(spine, np.linspace(0.016, 0.007, len(spine)) * side), spine)]
     for i, back in enumerate((0.0, 0.07, 0.15, 0.24)):
         turn = angle + (1 if i % 2 else -1) * rng.uniform(0.5, 0.9)
@@ -60,7 +74,13 @@ def sprig(target: np.ndarray, side: int, rng: np.random.Generator) -> list[Shape
     return shapes
 
 
+def nothing(target: np.ndarray, side: int, rng: np.random.Generator) -> list[Shape]:
+    """Leave the bird free."""
+    return []
+
+
 OCCLUDERS: dict[str, Callable[[np.ndarray, int, np.random.Generator], list[Shape]]] = {
+    "none": nothing,
     "leaf": one_leaf,
     "blade": blade,
     "sprig": sprig,
@@ -68,20 +88,17 @@ OCCLUDERS: dict[str, Callable[[np.ndarray, int, np.random.Generator], list[Shape
 """Each returns shapes near a target (x, y), in pixels, on a square image of the given side."""
 
 
-def occlude(easel: Easel, setting: Setting, kind: str) -> Patch | None:
-    """Paint an occluder of this kind and return what it covers, or nothing where no candidate was modest enough."""
+def occlude(easel: Easel, setting: Setting, kind: str) -> list[Patch]:
+    """Paint an occluder of this kind and return what its shapes cover; nothing if every try hid too much."""
     rng = numpy_generator(easel.seed, "occluder")
     frame = easel.anatomy.frame
     for _ in range(TRIES):
         spot = easel.anatomy.body.out(rng.normal((-0.1, 0.1), (0.42, 0.2))[None])
         shapes = OCCLUDERS[kind](frame.pixels(spot)[0], easel.side, rng)
-        patch = fill([outline for outline, _ in shapes], easel.side)
-        if _modest(easel, patch):
+        if not shapes or _modest(easel, fill([outline for outline, _ in shapes], easel.side)):
             colour = rgb(setting.leaf) * np.float32(rng.uniform(0.8, 1.05))
-            for shape in shapes:
-                paint_leaf(easel.sheet, shape, colour)
-            return patch
-    return None
+            return [paint_leaf(easel.sheet, shape, colour) for shape in shapes]
+    return []
 
 
 def _modest(easel: Easel, patch: Patch) -> bool:

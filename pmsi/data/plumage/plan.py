@@ -13,7 +13,7 @@ from pmsi.data.plumage.scenery import SETTINGS, Setting
 from pmsi.data.plumage.species import Genus
 from pmsi.seeding import derive, numpy_generator
 
-OCCLUDERS: tuple[str, ...] = ("none", "none", "leaf", "blade", "sprig")
+IN_FRONT: tuple[str, ...] = ("none", "none", "leaf", "blade", "sprig")
 """What stands in front of the bird; one is drawn evenly, so two drawings in five are free."""
 
 
@@ -98,7 +98,7 @@ def plan(genus: Genus, seed: int) -> Plan:
         light=_light(numpy_generator(seed, "plumage", genus.name, "light")),
         setting=setting,
         perch=perch,
-        occluder=OCCLUDERS[rng.integers(len(OCCLUDERS))],
+        occluder=IN_FRONT[rng.integers(len(IN_FRONT))],
         seed=derive(seed, "plumage", genus.name, "details"),
     )
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pmsi.data.plumage.ink import mix, rgb
+from pmsi.data.plumage.ink import mix, picture, rgb
 
-BASE = 128
+BASE = 96
 """Pixels along each side of the canvas a background is drawn on."""
 
 
@@ -112,20 +112,27 @@ SETTINGS: tuple[Setting, ...] = (
 
 
 def backdrop(setting: Setting, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the out-of-focus background, float32 (side, side, 3) in [0, 1]."""
-    canvas = Image.fromarray((_gradient(setting, rng) * 255).astype(np.uint8))
+    """Return the out-of-focus background, float32 (3, side, side) in [0, 1]."""
+    canvas = picture(_gradient(setting, rng))
     draw = ImageDraw.Draw(canvas, "RGBA")
     _stems(draw, setting, rng)
-    _blobs(draw, setting.blobs, rng, count=12, radius=(14, 42), opacity=(70, 150))
-    canvas = canvas.filter(ImageFilter.GaussianBlur(9))
-    _blobs(ImageDraw.Draw(canvas, "RGBA"), setting.blobs, rng, count=int(rng.integers(4, 15)), radius=(4, 14), opacity=(28, 80))
-    canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(1.1, 2.6))))
+    _blobs(draw, setting.blobs, rng, count=12, radius=(10, 32), opacity=(70, 150))
+    canvas = canvas.filter(ImageFilter.GaussianBlur(7))
+    _blobs(
+        ImageDraw.Draw(canvas, "RGBA"),
+        setting.blobs,
+        rng,
+        count=int(rng.integers(4, 15)),
+        radius=(3, 11),
+        opacity=(28, 80),
+    )
+    canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.9, 2.0))))
     large = canvas.resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(large, dtype=np.float32) / np.float32(255)
+    return np.stack([np.asarray(band, dtype=np.float32) for band in large.split()]) / np.float32(255)
 
 
 def _gradient(setting: Setting, rng: np.random.Generator) -> np.ndarray:
-    """Return a slightly slanted gradient of three colours, (BASE, BASE, 3)."""
+    """Return a slightly slanted gradient of three colours, (3, BASE, BASE)."""
     top, middle, bottom = (rgb(code) for code in setting.sky)
     y, x = np.mgrid[0:BASE, 0:BASE].astype(np.float32) / np.float32(BASE)
     t = np.clip(y + np.float32(rng.uniform(-0.35, 0.35)) * (x - np.float32(0.5)), 0, 1)
@@ -137,7 +144,7 @@ def _stems(draw: ImageDraw.ImageDraw, setting: Setting, rng: np.random.Generator
     if not setting.stems:
         return
     for _ in range(int(rng.integers(5, 12))):
-        x, lean, width = rng.uniform(0, BASE), rng.normal(0, 9), int(rng.integers(3, 13))
+        x, lean, width = rng.uniform(0, BASE), rng.normal(0, 7), int(rng.integers(2, 10))
         draw.line((x, -9, x + lean, BASE + 9), fill=_ink(setting.stems, rng, (90, 190)), width=width)
 
 

@@ -1,0 +1,27 @@
+# The lab in a container: docker build -t pmsi-lab . && docker run -p 8501:8501 -v pmsi-runs:/home/pmsi/runs pmsi-lab
+FROM python:3.12-slim
+
+# What opencv, which pytorch-grad-cam brings along, links to.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
+    && rm -rf /var/lib/apt/lists/*
+
+RUN useradd --create-home pmsi
+WORKDIR /home/pmsi/lab
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+
+COPY pmsi pmsi
+COPY app app
+COPY assets assets
+COPY .streamlit .streamlit
+
+ENV PMSI_RUNS=/home/pmsi/runs PYTHONUNBUFFERED=1
+RUN mkdir -p "$PMSI_RUNS" && chown -R pmsi:pmsi /home/pmsi
+USER pmsi
+VOLUME /home/pmsi/runs
+EXPOSE 8501
+
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8501/_stcore/health', timeout=4)"]
+CMD ["python", "-m", "pmsi", "app", "--port", "8501"]

@@ -1,0 +1,43 @@
+# make run    set up, and open the lab on http://localhost:$(PORT)
+# make test   set up, and run every check: style, types, tests, and the browser where Chromium is present
+# make clean  remove the environment
+
+PYTHON ?= python3
+PORT ?= 8501
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check unit browser clean
+
+run: $(VENV)/app.installed
+	$(BIN)/python -m pmsi app --port $(PORT)
+
+test: check unit browser
+
+check: $(VENV)/dev.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(VENV)/dev.installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not browser"
+
+browser: $(VENV)/dev.installed
+	@if command -v chromium chromium-browser google-chrome >/dev/null 2>&1; then \
+		$(BIN)/python -m pytest -m browser; \
+	else \
+		echo "The browser tests were NOT run: there is no chromium, chromium-browser or google-chrome on the PATH."; \
+	fi
+
+$(VENV)/app.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.installed: $(VENV)/app.installed requirements-dev.txt
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,235 @@
+"""Pieces that several pages share: the error panel, the image picker, the run picker. show(…) → value.
+
+They know widgets and the core's types; what a page does with the value is its own affair.
+"""
+
+import contextlib
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
+
+from app import session
+from pmsi.errors import DataError, ImageError, PMSIError, RunError
+
+if TYPE_CHECKING:
+    from pmsi.data.dataset import Dataset
+    from pmsi.runs import Run
+
+LOG = logging.getLogger("pmsi.app")
+
+# Errors
+
+
+def plain(text: str) -> str:
+    """Return text such that markdown shows it as it is; file names and messages may hold anything."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$:-])", r"\\\1", text)
+
+
+def error_panel(error: Exception) -> None:
+    """Show an error: the core's own say what to do, any other is apologised for and found in the server's log."""
+    if isinstance(error, PMSIError):
+        st.error(plain(str(error)), icon=":material/info:")
+        return
+    st.error(
+        "Something went wrong here, and it is not your doing. The details are in the server's log. Reload the page to "
+        f"go on. ({plain(type(error).__name__)})",
+        icon=":material/error:",
+    )
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Show whatever is raised inside in the error panel; also a decorator."""
+    try:
+        yield
+    except PMSIError as error:
+        error_panel(error)
+    except Exception as error:
+        LOG.exception("A page failed.")
+        error_panel(error)
+
+
+# Pictures
+
+
+def picture(image: bytes, alt: str, caption: str | None = None) -> None:
+    """Show an encoded JPEG as wide as its place, untouched by Streamlit."""
+    st.image(image, caption=caption, width="stretch", output_format="JPEG", alt=alt)
+
+
+def four_columns() -> list[DeltaGenerator]:
+    """Return four places side by side; on a narrow screen they are two and two."""
+    return [column for half in st.columns(2, gap="small") for column in half.columns(2, gap="small", wrap=False)]
+
+
+@dataclass(frozen=True)
+class Picked:
+    """An image that was chosen. ``key`` is its identity for random draws; ``label`` its class, where that is known."""
+
+    image: Image.Image
+    key: str
+    title: str
+    label: str | None = None
+
+
+SOURCES = {"sample": "Sample", "data": "Data set", "upload": "Upload"}
+SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+
+
+def image_picker(source: str = "sample", folder: str = "") -> Picked | None:
+    """Let the visitor choose an image, and return it; None while there is none.
+
+    ``source`` and ``folder`` are what is offered first. The choice is kept from page to page.
+    """
+    chosen = session.remember(
+        st.segmented_control,
+        "source",
+        source,
+        "Image from",
+        list(SOURCES),
+        format_func=SOURCES.__getitem__,
+        required=True,
+        width="stretch",
+    )
+    if chosen == "upload":
+        return _uploaded()
+    if chosen == "data":
+        return _from_folder(folder)
+    dataset = session.open_builtin()
+    return _from_dataset(dataset, "plumage", "Species")
+
+
+def _uploaded() -> Picked | None:
+    file = st.file_uploader("A photo of yours", type=SUFFIXES, key="picker-upload", label_visibility="collapsed")
+    if file is not None:
+        from pmsi.data.images import open_rgb_bytes
+
+        data = file.getvalue()
+        digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+        known = session.kept_upload()
+        if known is None or known[2] != digest:
+            try:
+                session.keep_upload(file.name, open_rgb_bytes(data, file.name), digest)
+            except ImageError as error:
+                error_panel(error)
+                return None
+    known = session.kept_upload()
+    if known is None:
+        st.caption("JPEG, PNG, WebP, BMP, GIF or TIFF. It stays in this session and is not stored.")
+        return None
+    name, image, digest = known
+    if file is None:
+        st.caption(f"Still here: {plain(name)}")
+    return Picked(image, f"upload:{digest}", name)
+
+
+def _from_folder(folder: str) -> Picked | None:
+    session.follow("data", "picker-data", folder, lambda value: isinstance(value, str))
+    place = st.text_input(
+        "Folder",
+        key="picker-data",
+        placeholder="/data/CUB_200_2011",
+        help="A folder on the machine that runs the app: CUB-200-2011's layout, or a folder of images for each class.",
+    ).strip()
+    session.keep("data", place)
+    if not place:
+        st.caption("CUB-200-2011's layout, or one folder of images for each class.")
+        return None
+    try:
+        return _from_dataset(session.open_folder(place), place, "Class")
+    except DataError as error:
+        error_panel(error)
+        return None
+
+
+def _from_dataset(dataset: "Dataset", place: str, kind: str) -> Picked | None:
+    """Let the visitor choose a class, then one of its images; test images come first."""
+    samples = {sample.key: sample for sample in (*dataset.test, *dataset.train)}
+    wanted = samples.get(session.choice("image")) or next(iter(samples.values()))
+    names = dataset.classes
+    linked = session.moved("image")
+    if linked or st.session_state.get("picker-class") not in names:
+        st.session_state["picker-class"] = names[wanted.label]
+    left, right = st.columns([3, 2], gap="small", wrap=False)
+    name = left.selectbox(kind, names, key="picker-class")
+    keys = [key for key, sample in samples.items() if names[sample.label] == name]
+    if not keys:
+        st.caption("This class has no images.")
+        return None
+    if linked or st.session_state.get("picker-image") not in keys:
+        st.session_state["picker-image"] = wanted.key if wanted.key in keys else keys[0]
+    numbers = {key: i + 1 for i, key in enumerate(keys)}
+    key = right.selectbox("Image", keys, key="picker-image", format_func=lambda key: f"{numbers[key]} of {len(keys)}")
+    session.keep("image", key)
+    image = session.sample_image(dataset, place, key)
+    return Picked(image, key, f"{name}, image {numbers[key]}", name)
+
+
+# Runs
+
+
+def trained_runs() -> "list[Run]":
+    """Return the training runs that have a checkpoint, newest first."""
+    from pmsi.config import TrainConfig
+    from pmsi.runs import default_root, list_runs
+
+    found = []
+    for run in list_runs(default_root()):
+        with contextlib.suppress(RunError):
+            if isinstance(run.config, TrainConfig) and session.stamp_of(run):
+                found.append(run)
+    return found
+
+
+def run_title(run: "Run") -> str:
+    """Return a run in a few words: method, backbone, data set, size, and when it was made."""
+    config = run.config
+    moment = run.folder.stat().st_ctime
+    with contextlib.suppress(ValueError):
+        moment = time.mktime(time.strptime(run.id[:15], "%Y%m%d-%H%M%S")) - time.timezone
+    made = time.strftime("%d %b %H:%M", time.localtime(moment))
+    return f"{config.method} · {config.backbone} · {config.dataset} {config.image_size} px · {made}"
+
+
+def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", none: str = "") -> "Run | None":
+    """Let the visitor choose one of ``runs``; with ``none`` (its label) also no run."""
+    by_id = {run.id: run for run in runs}
+    titles = {run.id: run_title(run) for run in runs}
+    options = ["", *by_id] if none else list(by_id)
+    wanted = session.choice(name)
+    if wanted and wanted not in by_id:
+        st.caption(f"Run {plain(wanted)} has no checkpoint here; another one is shown.")
+    shared = len(set(titles.values())) < len(titles)
+
+    def shown(id: str) -> str:
+        return none if not id else f"{titles[id]} · {id[-4:]}" if shared else titles[id]
+
+    chosen = session.remember(st.selectbox, name, options[0], label, options, format_func=shown)
+    session.keep(name, chosen)
+    return by_id.get(chosen)
+
+
+def start_of_picker(run: "Run | None") -> tuple[str, str]:
+    """Return the source and the folder that `image_picker` offers first beside a run: its own data set."""
+    config = getattr(run, "config", None)
+    folder = getattr(config, "data", None)
+    return ("data", folder) if folder else ("sample", "")
+
+
+def no_runs_yet(what: str) -> None:
+    """Say calmly that there is no trained model yet, with the way to one."""
+    from app.run_session import page_of
+
+    with st.container(border=True, horizontal_alignment="center", gap="medium"):
+        st.subheader("No trained model yet", anchor=False)
+        st.write(f"{what} The quick preset trains one on the built-in birds in about three minutes.")
+        if st.button("Train a model", type="primary", icon=":material/model_training:"):
+            st.switch_page(page_of("train"))

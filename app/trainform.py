@@ -1,0 +1,62 @@
+"""The form of a training run: the general one, with three fields that are more than their type says."""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app.fields import Entry
+from app.forms import Widget, about, form, selectbox
+from app.run_session import widget_value
+from pmsi.config import TrainConfig
+from pmsi.data import DATASETS
+
+WEIGHTS = {
+    "imagenet": "torchvision's ImageNet weights of this backbone, downloaded at the first use.",
+    "none": "Random weights: every layer is trained from scratch, as a new layer.",
+    "file": "Backbone weights from a file on this machine: safetensors, or a torch state dict.",
+}
+"""What the kinds of starting weights mean."""
+
+
+def train_form(key: str, start: TrainConfig, essentials: DeltaGenerator, details: DeltaGenerator) -> TrainConfig | None:
+    """Draw the form of a training run and return its config; None where it says no valid one."""
+    special: dict[str, Widget] = {"weights": _weights, "data": _data_folder, "method": _method}
+    return form(TrainConfig, key, start, essentials=essentials, details=details, special=special)
+
+
+def _weights(entry: Entry, key: str, value: str) -> str:
+    """Draw the choice between ImageNet's weights, none and a file; only a file needs a path."""
+    kinds = list(WEIGHTS)
+    first = value if value in kinds else "file"
+    shared = about(entry, key, widget_value(key, first))
+    chosen = str(st.selectbox(options=kinds, index=kinds.index(first), format_func=entry.show, **shared))
+    path = ""
+    if chosen == "file":
+        path = st.text_input(
+            "Path of the weights file",
+            value=value if first == "file" else "",
+            key=f"{key}-file",
+            placeholder="/path/to/weights.safetensors",
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+    st.caption(WEIGHTS[chosen])
+    return path.strip() if chosen == "file" else chosen
+
+
+def _data_folder(entry: Entry, key: str, value: str | None) -> str | None:
+    """Draw the path of the data folder, which only some data sets need; the data set is drawn before it."""
+    row = DATASETS.get(widget_value(f"{key}set", TrainConfig.dataset))
+    needed = row is None or row.needs_folder
+    placeholder = "/path/to/the/folder" if needed else "not needed: the images are built in"
+    shared = about(entry, key, value)
+    found = st.text_input(value=value or "", placeholder=placeholder, disabled=not needed, **shared).strip()
+    return found if needed and found else None
+
+
+def _method(entry: Entry, key: str, value: str) -> str:
+    """Draw the choice of the method, and say what the chosen one is."""
+    from pmsi.methods import METHODS  # imports torch
+
+    chosen = str(selectbox(entry, key, value))
+    st.caption(METHODS[chosen].help)
+    return chosen

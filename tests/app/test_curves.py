@@ -1,0 +1,74 @@
+"""Figures and tables of a run's records."""
+
+import pytest
+
+from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, percent, series, summary, thinned
+from app.palette import head_color
+
+RECORDS = [
+    {"kind": "loss", "epoch": 0.5, "step": 4, "losses": {"S5": 2.0, "concat": 1.5}},
+    {"kind": "loss", "epoch": 1.0, "step": 8, "losses": {"S5": None, "concat": 1.0}},
+    {"kind": "epoch", "epoch": 1, "step": 8, "accuracy": {"S5": 0.5, "concat": 0.6, "mix": 0.7}, "loss": {}},
+    {"kind": "epoch", "epoch": 2, "step": 16, "accuracy": {"S5": 0.8, "concat": 0.5, "mix": 0.6}, "loss": {}},
+    {"kind": "something else", "step": 17},
+]
+
+
+def test_a_series_leaves_out_what_is_null():
+    assert series(RECORDS, "loss", "losses") == {"S5": ([0.5], [2.0]), "concat": ([0.5, 1.0], [1.5, 1.0])}
+
+
+def test_each_head_has_its_own_line_and_colour():
+    figure = loss_figure(RECORDS)
+    assert [line.name for line in figure.data] == ["S5", "concat"]
+    assert [line.line.color for line in figure.data] == [head_color("S5"), head_color("concat")]
+    assert figure.layout.xaxis.title.text == "epoch"
+    assert figure.layout.yaxis.title.text
+
+
+def test_accuracies_are_drawn_in_per_cent_and_the_deciding_head_wider():
+    figure = accuracy_figure(RECORDS, "mix")
+    lines = {line.name: line for line in figure.data}
+    assert list(lines["mix"].y) == [70.0, 60.0]
+    assert lines["mix"].line.width > lines["S5"].line.width
+
+
+@pytest.mark.parametrize("figure", [loss_figure, accuracy_figure])
+def test_no_records_make_an_empty_figure(figure):
+    assert len(figure([]).data) == 0
+
+
+@pytest.mark.parametrize("count", [1, 400, 401, 1999])
+def test_long_lines_are_thinned_to_means_that_end_where_the_line_ends(count):
+    epochs, values = thinned(([float(i) for i in range(count)], [3.0] * count))
+    assert len(epochs) == len(values) <= 400
+    assert epochs[-1] == count - 1
+    assert set(values) == {3.0}
+
+
+def test_thinning_takes_means():
+    assert thinned(([1, 2, 3, 4, 5], [1.0, 3.0, 5.0, 7.0, 9.0]), most=3) == ([2, 4, 5], [2.0, 6.0, 9.0])
+
+
+def test_the_best_epoch_is_the_deciding_heads_for_all_heads():
+    found = summary(RECORDS)
+    assert found["last"] == {"epoch": 2, "accuracy": RECORDS[3]["accuracy"]}
+    assert found["best"] == {"epoch": 1, "accuracy": RECORDS[2]["accuracy"], "by": "mix"}
+
+
+def test_before_the_first_test_there_is_no_summary():
+    assert summary(RECORDS[:2]) is None
+
+
+def test_rows_hold_last_and_best_apart():
+    assert accuracy_rows(summary(RECORDS))[-1] == {"Output": "mix", "Last epoch": "60.0 %", "Best epoch": "70.0 %"}
+
+
+def test_a_missing_fraction_is_a_dash():
+    assert percent(None) == "–"
+
+
+def test_bars_start_with_the_first_on_top():
+    figure = bar_figure({"wren": 0.25, "owl": 1.0}, "accuracy (%)")
+    assert list(figure.data[0].y) == ["owl", "wren"]
+    assert list(figure.data[0].x) == [100.0, 25.0]

@@ -1,0 +1,258 @@
+"""The Runs page: the list, and one run in each state that it can be in."""
+
+import json
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.wording import ago, duration, runs_before, short_id, title_of_run
+from pmsi import jobs
+from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
+from pmsi.lifecycle import ENDINGS
+from pmsi.locks import Lock
+from pmsi.runs import Run, State
+
+CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2)
+RESULT = {
+    "last": {"epoch": 2, "accuracy": {"S5": 0.5, "mix": 0.625}},
+    "best": {"epoch": 1, "accuracy": {"S5": 0.75, "mix": 0.875}, "by": "mix"},
+    "classes": ["wren", "owl"],
+    "train_images": 20,
+    "test_images": 8,
+    "skipped_images": 0,
+    "parameters": 1_234_567,
+    "seconds": 65.0,
+}
+
+
+def site():
+    import streamlit as st
+
+    from app.run_session import page_of
+
+    st.navigation([page_of("runs"), page_of("train"), page_of("maps"), page_of("robustness")]).run()
+
+
+@pytest.fixture
+def root(monkeypatch, tmp_path):
+    monkeypatch.setenv("PMSI_RUNS", str(tmp_path))
+    return tmp_path
+
+
+def shown(run=None):
+    test = AppTest.from_function(site, default_timeout=30)
+    if run is not None:
+        test.query_params["run"] = run.id
+    return checked(test.run())
+
+
+def checked(test):
+    assert not test.exception, test.exception
+    return test
+
+
+def make(root, config=CONFIG, ending=None, about=None, epochs=0):
+    """Return a run that was started; it ended as ``ending``, or else its worker is gone."""
+    run = Run.create(root, config)
+    mark(run, "started")
+    for epoch in range(1, epochs + 1):
+        run.log({"kind": "loss", "epoch": epoch, "step": epoch, "losses": {"S5": 1.0 / epoch, "concat": 0.5}})
+        accuracy = {"S5": 0.25 * epoch, "mix": 0.375 * epoch}
+        run.log({"kind": "epoch", "epoch": epoch, "step": epoch, "accuracy": accuracy, "loss": {}, "seconds": 1.0})
+    run.progress(epochs, config.epochs if isinstance(config, TrainConfig) else 1, "epoch 1 of 2")
+    run.flush_progress()
+    if ending is not None:
+        mark(run, ENDINGS[ending], about)
+    return run
+
+
+def mark(run, name, about=None):
+    (run.folder / name).write_text(json.dumps({"at": time.time(), "launcher": "none"} | (about or {})))
+
+
+def words(test):
+    kinds = (test.markdown, test.caption, test.title, test.error, test.info, test.warning)
+    return "\n".join(element.value.replace("\\", "") for kind in kinds for element in kind)
+
+
+def labels(test):
+    return [button.label for button in test.button]
+
+
+def test_without_runs_the_page_shows_the_way_to_the_first(root):
+    assert "No runs yet" in words(shown())
+
+
+def test_the_list_says_what_each_run_is_and_how_it_went(root):
+    make(root, ending=State.FINISHED, about={"result": RESULT}, epochs=2)
+    make(root, ending=State.FAILED, about={"kind": "OutOfMemory", "message": "no", "remedy": ""})
+    text = words(shown())
+    assert "finished" in text
+    assert "failed" in text
+    assert "75.0 %" in text
+
+
+def test_a_damaged_run_does_not_hide_the_others(root):
+    (make(root).folder / "config.json").write_text("{")
+    make(root, ending=State.FINISHED, about={"result": RESULT}, epochs=2)
+    text = words(shown())
+    assert "cannot be read" in text
+    assert "finished" in text
+
+
+def test_a_long_list_is_shown_in_parts(root):
+    for _ in range(21):
+        Run.create(root, CONFIG)
+    test = shown()
+    assert words(test).count("not started yet") == 20
+    checked(test.button[0].click().run())
+    assert words(test).count("not started yet") == 21
+
+
+def test_an_unknown_run_is_a_panel(root):
+    test = AppTest.from_function(site, default_timeout=30)
+    test.query_params["run"] = "nothing"
+    checked(test.run())
+    assert "There is no run" in words(test)
+
+
+def test_a_finished_run_shows_last_and_best_apart(root):
+    test = shown(make(root, ending=State.FINISHED, about={"result": RESULT}, epochs=2))
+    table = test.table[0].value
+    assert list(table["Output"]) == ["S5", "mix"]
+    assert list(table["Last epoch"]) == ["50.0 %", "62.5 %"]
+    assert list(table["Best epoch"]) == ["75.0 %", "87.5 %"]
+    assert [tile.value for tile in test.metric] == ["75.0 %", "75.0 %"]
+    assert not {"Stop this run", "Resume"} & set(labels(test))
+
+
+def test_a_finished_run_shows_its_command_and_its_differences(root):
+    test = shown(make(root, ending=State.FINISHED, about={"result": RESULT}, epochs=2))
+    assert "--backbone tiny" in test.code[0].value
+    settings = next(table.value for table in test.table if "Setting" in table.value)
+    row = settings[settings["Setting"] == "Epochs"].iloc[0]
+    assert (row["This run"], row["Paper"]) == ("2", "150")
+
+
+def test_the_log_is_shown(root):
+    run = make(root, ending=State.STOPPED)
+    run.append_log("a line of the log")
+    assert "a line of the log" in shown(run).code[-1].value
+
+
+@pytest.mark.parametrize(
+    ("ending", "word"), [(State.STOPPED, "was stopped"), (None, "is gone")], ids=["stopped", "interrupted"]
+)
+def test_a_run_that_ended_early_can_be_resumed(root, monkeypatch, ending, word):
+    resumed = []
+    monkeypatch.setattr(jobs, "resume", lambda run: resumed.append(run.id))
+    run = make(root, ending=ending)
+    test = shown(run)
+    assert word in words(test)
+    checked(next(button for button in test.button if button.label == "Resume").click().run())
+    assert resumed == [run.id]
+
+
+def test_a_failed_run_says_why_and_what_to_do(root):
+    about = {"kind": "OutOfMemory", "message": "can't allocate [memory]", "remedy": "Lower batch_size."}
+    text = words(shown(make(root, ending=State.FAILED, about=about)))
+    assert "OutOfMemory" in text
+    assert "can't allocate [memory]" in text
+    assert "Lower batch_size." in text
+
+
+def test_a_queued_run_says_how_many_are_before_it(root):
+    running, first, second = (Run.create(root, CONFIG) for _ in range(3))
+    for moment, run in enumerate((first, second)):
+        mark(run, "queued", {"at": 100.0 + moment})
+    mark(running, "started")
+    lock = Lock(running.folder / "lock")
+    assert lock.take()
+    try:
+        assert [runs_before(run) for run in (first, second)] == [1, 2]
+        assert "Stop this run" in labels(shown(second))
+        assert "2 before it" in words(shown())
+    finally:
+        lock.release()
+
+
+def test_a_running_run_can_be_stopped(root):
+    run = make(root, epochs=1)
+    lock = Lock(run.folder / "lock")
+    assert lock.take()
+    try:
+        test = shown(run)
+        assert "running" in words(test)
+        checked(next(button for button in test.button if button.label == "Stop this run").click().run())
+        assert run.state is State.STOPPING
+        assert "Stopping …" in labels(test)
+    finally:
+        lock.release()
+
+
+def test_a_refused_action_is_a_panel(root):
+    run = make(root, ending=State.STOPPED)
+    test = shown(run)
+    mark(run, ENDINGS[State.FINISHED], {"result": RESULT})
+    (run.folder / ENDINGS[State.STOPPED]).unlink()
+    checked(next(button for button in test.button if button.label == "Resume").click().run())
+    assert "finished" in words(test)
+
+
+def test_an_evaluation_shows_its_accuracies(root):
+    trained = make(root, ending=State.FINISHED, about={"result": RESULT}, epochs=2)
+    result = {
+        "of": trained.id,
+        "split": "test",
+        "images": 8,
+        "accuracy": {"S5": 0.5, "mix": 0.75},
+        "class_accuracy": {"wren": 1.0, "owl": None},
+    }
+    run = make(root, EvaluateConfig(of=trained.id), State.FINISHED, {"result": result})
+    assert list(shown(run).table[0].value["Accuracy"]) == ["50.0 %", "75.0 %"]
+    assert "75.0 %" in words(shown())
+
+
+def test_a_sweep_shows_what_it_has_measured(root):
+    run = make(root, RobustnessConfig(of=("a", "b")), State.STOPPED)
+    scores = {"accuracy": 0.5, "low": 0.25, "high": 0.75}
+    runs = {"20260101-101010-train-pmr-cub-ab12": {"primary": "mix", "heads": {"mix": scores}}}
+    run.log({"kind": "cell", "perturbation": None, "severity": 0.0, "images": 4, "runs": runs})
+    run.log({"kind": "cell", "perturbation": "gaussian_noise", "severity": 5.0, "images": 4, "runs": runs})
+    test = shown(run)
+    assert "robustness of 2 runs" in words(test)
+    table = test.table[0].value
+    assert list(table["Images"]) == ["clean", "gaussian noise"]
+    assert list(table["Severity"]) == ["", "5"]
+    assert set(table["Run"]) == {"pmr-cub-ab12"}
+
+
+def test_any_other_result_is_shown_as_it_is():
+    def page():
+        from app.results import show_result
+
+        show_result("another task", {"rows": [{"name": "x", "value": 1.5}], "size": 3})
+
+    test = checked(AppTest.from_function(page, default_timeout=30).run())
+    assert list(test.dataframe[0].value["value"]) == [1.5]
+    assert json.loads(test.json[0].value) == {"size": 3}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59.7, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")],
+)
+def test_durations_are_said_in_two_units(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(("before", "said"), [(5, "just now"), (90, "1 min ago"), (7300, "2 h ago")])
+def test_moments_are_said_in_one_unit(before, said):
+    assert ago(1e9 - before, now=1e9) == said
+
+
+def test_titles_say_what_a_run_is_about():
+    assert title_of_run(CONFIG) == "pmr on plumage"
+    assert title_of_run(EvaluateConfig(of="20260101-101010-train-pmr-cub-ab12")) == "evaluate of pmr-cub-ab12"
+    assert short_id("20260101-101010-evaluate-test-ab12") == "evaluate-test-ab12"

@@ -1,0 +1,42 @@
+"""A run is stopped within seconds and goes on where it was, in Chromium."""
+
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
+
+from driving import QUICK_S, expect_state, go, short_run, start
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+SECONDS = 15
+"""A worker looks for a request at every batch, and writes a checkpoint before it goes."""
+
+
+def stop(page):
+    page.get_by_role("button", name="Stop").first.click()
+    page.get_by_role("button", name="Stop this run").click()
+    expect_state(page, "stopped", SECONDS)
+
+
+def test_a_run_is_stopped_and_resumed(page):
+    page.goto("/train")
+    short_run(page, epochs=500)
+    start(page)
+    expect_state(page, "running", QUICK_S)
+    expect(page.get_by_role("progressbar")).to_contain_text("epoch", timeout=QUICK_S * 1000)
+    stop(page)
+    expect(page.get_by_text("Resume goes on from its last checkpoint")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect_state(page, "running", QUICK_S)
+    expect(page.get_by_role("progressbar")).to_contain_text("epoch", timeout=QUICK_S * 1000)
+    page.reload()
+    expect_state(page, "running", SECONDS)
+    stop(page)
+    go(page, "Runs")
+    expect(page.get_by_text("pmr on plumage").first).to_be_visible()
+
+
+def test_an_unknown_run_is_explained(page):
+    page.goto("/runs?run=nothing-like-it")
+    expect(page.get_by_text("There is no run")).to_be_visible()
+    expect(page.get_by_text("Traceback")).to_have_count(0)

@@ -1,0 +1,67 @@
+"""Shapes in annotations are checked while the tests run; nothing of it is there in production."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share the cores
+
+from jaxtyping import install_import_hook
+
+install_import_hook(["pmsi.batch", "pmsi.model", "pmsi.augment", "pmsi.explain"], "beartype.beartype")
+
+import pytest
+import torch
+
+from pmsi.config import TrainConfig
+from pmsi.data.dataset import Dataset, Sample
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def cache_folder(tmp_path, monkeypatch):
+    """Keep what the package remembers between runs inside the test's own folder."""
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tiny_config():
+    """A training run of seconds: real in every part, small in every number."""
+    return TrainConfig(
+        dataset="plumage",
+        backbone="tiny",
+        weights="none",
+        image_size=64,
+        train_per_class=2,
+        test_per_class=1,
+        epochs=2,
+        batch_size=6,
+        channels=16,
+        hidden=8,
+    )
+
+
+@pytest.fixture
+def colour_dataset():
+    """Four classes of flat colour with noise, eight images each to train on: learnable in a few steps."""
+    import numpy as np
+    from PIL import Image
+
+    colours = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [200, 200, 60]])
+
+    def open_image(sample: Sample) -> Image.Image:
+        rng = np.random.default_rng(abs(int.from_bytes(sample.key.encode()[-4:], "big")))
+        pixels = colours[sample.label] + rng.integers(-40, 40, (64, 64, 3))
+        return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+    def samples(split: str, count: int) -> tuple[Sample, ...]:
+        return tuple(Sample(f"{split}/{label}/{i:02}", label) for label in range(4) for i in range(count))
+
+    return Dataset("colours", ("red", "green", "blue", "yellow"), samples("train", 8), samples("test", 3), open_image)

@@ -1,0 +1,176 @@
+"""The reader of class folders: its layouts, its seeded split, and what it passes over or reports."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pmsi.data.dataset import Dataset, count_by_class
+from pmsi.data.folder import folder
+from pmsi.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def draw(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (12, 10), "teal").save(path)
+    return path
+
+
+def keys(dataset: Dataset, split: str) -> list[str]:
+    return [sample.key for sample in dataset.split(split)]
+
+
+def make_folder(root: Path, counts: dict[str, int]) -> Path:
+    for name, count in counts.items():
+        for i in range(count):
+            draw(root / name / f"{i}.png")
+    return root
+
+
+def test_folder_with_its_own_split(tmp_path: Path) -> None:
+    make_folder(tmp_path / "train", {"rose": 3, "daisy": 2})
+    make_folder(tmp_path / "test", {"rose": 1, "daisy": 2})
+    dataset = folder(tmp_path)
+    assert dataset.classes == ("daisy", "rose")
+    assert keys(dataset, "train") == [f"train/daisy/{i}.png" for i in range(2)] + [
+        f"train/rose/{i}.png" for i in range(3)
+    ]
+    assert keys(dataset, "test") == ["test/daisy/0.png", "test/daisy/1.png", "test/rose/0.png"]
+    assert dataset.name == tmp_path.name
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+def test_folder_takes_validation_images_for_testing_and_says_so(tmp_path: Path, name: str) -> None:
+    make_folder(tmp_path / "Train", {"rose": 3, "daisy": 2})
+    make_folder(tmp_path / name, {"rose": 1, "daisy": 2})
+    dataset = folder(tmp_path)
+    assert len(dataset.test) == 3
+    assert dataset.name.endswith(f", tested on {name}/")
+    make_folder(tmp_path / "test", {"rose": 1})
+    assert keys(folder(tmp_path), "test") == ["test/rose/0.png"]
+
+
+def test_half_a_split_is_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "train", {"rose": 3, "daisy": 2})
+    with pytest.raises(DataError, match=r"has train/ but no test/ .*give .*train itself"):
+        folder(tmp_path / "a")
+    make_folder(tmp_path / "b" / "val", {"rose": 3})
+    with pytest.raises(DataError, match=r"has val/ but no train/\. Expected"):
+        folder(tmp_path / "b")
+    with pytest.raises(DataError, match="is not a folder"):
+        folder(tmp_path / "c")
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.5, 0.99])
+def test_seeded_split_is_stratified_and_disjoint(tmp_path: Path, fraction: float) -> None:
+    counts = {"one": 1, "two": 2, "three": 3, "many": 20}
+    dataset = folder(make_folder(tmp_path, counts), test_fraction=fraction)
+    train, test = (count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test"))
+    assert not set(keys(dataset, "train")) & set(keys(dataset, "test"))
+    for name, count in counts.items():
+        assert train[name] + test[name] == count
+        assert train[name] >= 1
+        assert test[name] >= (count >= 2)
+        assert abs(test[name] - fraction * count) <= 1
+    assert sorted(keys(dataset, "train")) == keys(dataset, "train")
+
+
+def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_folder(tmp_path / "a", {"rose": 12, "daisy": 12})
+    again = tmp_path / "elsewhere" / "b"
+    for path in sorted(first.rglob("*.png"), reverse=True):
+        draw(again / path.relative_to(first))
+    split = keys(folder(first, split_seed=1), "test")
+    assert keys(folder(first, split_seed=2), "test") != split
+    assert keys(folder(again, split_seed=1), "test") == split
+    strays = [draw(first / name).name for name in ("a.png", "b.png")]
+    iterdir: Callable = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: sorted(iterdir(path), reverse=True))
+    dataset = folder(first, split_seed=1)
+    assert keys(dataset, "test") == split
+    assert [problem.key for problem in dataset.problems] == strays
+
+
+def test_what_counts_as_an_image_of_a_class(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"rose": 2, "daisy": 2})
+    draw(tmp_path / "rose" / "2019" / "may" / "A.JPG")
+    draw(tmp_path / "rose" / "B.Jpeg")
+    draw(tmp_path / "rose" / ".hidden.png")
+    draw(tmp_path / ".trash" / "x.png")
+    draw(tmp_path / "__MACOSX" / "rose" / "x.png")
+    draw(tmp_path / "stray.png")
+    (tmp_path / "rose" / "notes.txt").write_text("text")
+    (tmp_path / "rose" / "phone.heic").write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    dataset = folder(tmp_path)
+    found = {*keys(dataset, "train"), *keys(dataset, "test")}
+    assert found == {
+        "rose/2019/may/A.JPG",
+        "rose/B.Jpeg",
+        *(f"{name}/{i}.png" for name in ("rose", "daisy") for i in (0, 1)),
+    }
+    assert dataset.classes == ("daisy", "rose")
+    assert {problem.key for problem in dataset.problems} == {"stray.png", "rose/phone.heic"}
+
+
+def test_links_that_leave_the_folder_or_lead_back_are_problems(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"rose": 3, "daisy": 3})
+    outside = draw(tmp_path / "outside" / "x.png")
+    (root / "rose" / "out.png").symlink_to(outside)
+    (root / "rose" / "folder").symlink_to(outside.parent)
+    (root / "rose" / "loop").symlink_to(root)
+    (root / "rose" / "gone.png").symlink_to(root / "rose" / "nothing.png")
+    (root / "rose" / "inside.png").symlink_to(root / "rose" / "0.png")
+    dataset = folder(root)
+    reasons = {problem.key: problem.reason for problem in dataset.problems}
+    assert set(reasons) == {"rose/out.png", "rose/folder", "rose/loop", "rose/gone.png"}
+    assert "leaves the data set's folder" in reasons["rose/out.png"]
+    assert "does not exist" in reasons["rose/gone.png"]
+    assert "rose/inside.png" in {*keys(dataset, "train"), *keys(dataset, "test")}
+
+
+def test_a_data_set_that_is_itself_a_link_opens(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(make_folder(tmp_path / "set", {"rose": 3, "daisy": 3}))
+    dataset = folder(tmp_path / "link")
+    assert dataset.problems == ()
+    assert dataset.open_image(dataset.train[0]).size == (12, 10)
+
+
+def test_bad_images_of_a_folder_do_not_unbalance_its_split(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"rose": 3, "daisy": 3})
+    (root / "rose" / "0.png").write_bytes(b"")
+    dataset = folder(root, test_fraction=0.5)
+    assert count_by_class(dataset.train, dataset.classes)["rose"] == 1
+    assert count_by_class(dataset.test, dataset.classes)["rose"] == 1
+    assert [(problem.key, problem.reason) for problem in dataset.problems] == [("rose/0.png", "the file is empty")]
+
+
+def test_names_that_are_no_text_are_problems(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"rose": 2, "daisy": 2})
+    odd = os.fsencode(draw(root / "rose" / "odd.png"))
+    os.rename(odd, odd.replace(b"odd", b"odd\xff"))  # noqa: PTH104
+    dataset = folder(root)
+    assert [problem.reason for problem in dataset.problems] == ["its name is not valid UTF-8; rename it"]
+    assert dataset.problems[0].key.isascii()
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder(tmp_path, {"rose": 2, "daisy": 2, "tulip": 2})
+    iterdir: Callable = Path.iterdir
+
+    def refusing(path: Path) -> object:
+        if path.name == "tulip":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    dataset = folder(root)
+    assert dataset.classes == ("daisy", "rose")
+    assert [problem.key for problem in dataset.problems] == ["tulip"]

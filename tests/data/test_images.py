@@ -1,0 +1,257 @@
+"""The one door for images: what comes out is upright RGB, and what cannot come in is refused by name."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pmsi.data.images import MAX_PIXELS, fault, open_rgb, open_rgb_bytes
+from pmsi.errors import DataError, ImageError
+
+RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+
+
+def encoded(image: Image.Image, format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def halves(mode: str, left, right) -> Image.Image:
+    """An image of 8 × 4 pixels in two colours."""
+    image = Image.new(mode, (8, 4), left)
+    image.paste(right, (4, 0, 8, 4))
+    return image
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG whose header gives any size, and whose pixels are missing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def photo() -> Image.Image:
+    """An image with enough detail that its file cannot end early unnoticed."""
+    values = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def colours(image: Image.Image) -> tuple:
+    return image.getpixel((1, 1)), image.getpixel((6, 1))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_format_that_is_named_opens(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "any.name"
+    path.write_bytes(encoded(halves("RGB", RED, GREEN), format))
+    image = open_rgb(path)
+    assert (image.mode, image.size) == ("RGB", (8, 4))
+    assert np.abs(np.subtract(colours(image), (RED, GREEN))).max() < 60  # JPEG and WebP lose colour
+    assert open_rgb(str(path)).tobytes() == image.tobytes()
+    assert fault(path) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "left", "right", "expected"),
+    [
+        ("1", 0, 1, ((0, 0, 0), WHITE)),
+        ("L", 10, 200, ((10, 10, 10), (200, 200, 200))),
+        ("LA", (10, 255), (10, 0), ((10, 10, 10), WHITE)),
+        ("RGBA", (*RED, 255), (*RED, 0), (RED, WHITE)),
+        ("RGBA", (*RED, 128), (*GREEN, 255), ((255, 127, 127), GREEN)),
+        ("I;16", 0, 65535, ((0, 0, 0), WHITE)),
+        ("I;16", 257 * 100, 257 * 3, ((100, 100, 100), (3, 3, 3))),
+    ],
+)
+def test_modes_of_png_become_the_colours_that_are_seen(mode, left, right, expected) -> None:
+    image = open_rgb_bytes(encoded(halves(mode, left, right), "PNG"))
+    assert image.mode == "RGB"
+    assert colours(image) == expected
+    assert "transparency" not in image.info
+
+
+def test_transparent_palette_lies_over_white() -> None:
+    image = halves("P", 0, 1)
+    image.putpalette([*RED, *GREEN])
+    assert colours(open_rgb_bytes(encoded(image, "PNG"))) == (RED, GREEN)
+    assert colours(open_rgb_bytes(encoded(image, "PNG", transparency=1))) == (RED, WHITE)
+    assert colours(open_rgb_bytes(encoded(image, "GIF", transparency=0))) == (WHITE, GREEN)
+
+
+def test_one_transparent_gray_or_colour_lies_over_white() -> None:
+    gray = encoded(halves("L", 10, 200), "PNG", transparency=10)
+    assert colours(open_rgb_bytes(gray)) == (WHITE, (200, 200, 200))
+    colour = encoded(halves("RGB", RED, GREEN), "PNG", transparency=GREEN)
+    assert colours(open_rgb_bytes(colour)) == (RED, WHITE)
+
+
+def test_cmyk_jpeg_keeps_its_colours() -> None:
+    image = open_rgb_bytes(encoded(halves("CMYK", (0, 255, 255, 0), (0, 0, 0, 0)), "JPEG", quality=100))
+    assert np.abs(np.subtract(colours(image), (RED, WHITE))).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "expected"),
+    [
+        (np.int32, 0, 65535, (0, 255)),
+        (np.int32, 0, 257 * 100, (0, 100)),
+        (np.int32, -1000, 3000, (0, 255)),
+        (np.int32, 0, 2**30, (0, 255)),
+        (np.float32, 0.0, 0.5, (0, 128)),
+        (np.float32, -2.0, 40.0, (0, 255)),
+    ],
+)
+def test_deep_tiff_is_scaled_rather_than_clipped(dtype, low, high, expected) -> None:
+    values = np.full((4, 8), low, dtype)
+    values[:, 4:] = high
+    image = open_rgb_bytes(encoded(Image.fromarray(values), "TIFF"))
+    assert tuple(pixel[0] for pixel in colours(image)) == expected
+
+
+def test_flat_deep_image_and_missing_values_open() -> None:
+    flat = Image.fromarray(np.full((4, 8), -7.0, np.float32))
+    assert open_rgb_bytes(encoded(flat, "TIFF")).size == (8, 4)
+    holes = Image.fromarray(np.full((4, 8), np.nan, np.float32))
+    assert colours(open_rgb_bytes(encoded(holes, "TIFF"))) == ((0, 0, 0), (0, 0, 0))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
+    """The stored image is the upright one under the inverse of what the orientation asks for."""
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :16] = 255  # bright top left quarter, in an image that is wider than high
+    back = {2: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 5, 8: 6}
+    undo = [
+        Image.Transpose.FLIP_LEFT_RIGHT,
+        Image.Transpose.ROTATE_180,
+        Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.TRANSPOSE,
+        Image.Transpose.ROTATE_90,
+        Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_270,
+    ]
+    stored = Image.fromarray(upright)
+    if orientation in back:
+        stored = stored.transpose(undo[back[orientation]])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = open_rgb_bytes(encoded(stored, format, exif=exif))
+    assert image.size == (32, 16)
+    assert np.abs(np.asarray(image).astype(int) - upright).mean() < 8
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\0\x09"]
+)
+def test_damaged_exif_does_not_matter(block: bytes) -> None:
+    assert open_rgb_bytes(encoded(photo(), "JPEG", exif=block)).size == (96, 64)
+
+
+def test_animation_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 4), colour) for colour in (RED, GREEN)]
+    for format in ("GIF", "WEBP", "PNG"):
+        data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=100)
+        assert np.abs(np.subtract(open_rgb_bytes(data).getpixel((2, 2)), RED)).max() < 10
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
+def test_truncated_image_is_refused(tmp_path: Path, format: str, part: float) -> None:
+    whole = encoded(photo(), format)
+    path = tmp_path / f"half.{format.lower()}"
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(ImageError, match=r"half\.\w+: it is (truncated|damaged).*Expected a whole JPEG"):
+        open_rgb(path)
+    assert fault(path)
+
+
+def test_truncated_progressive_jpeg_is_found_by_the_cheap_check_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    whole = encoded(photo(), "JPEG", progressive=True)
+    for part in (0.3, 0.6, 0.9, 0.98):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        assert "truncated" in (fault(path) or "")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"this is a text, whatever its name says", "it is not an image"),
+        (b"\xff", "it is not an image"),
+        (b"<!doctype html><html>404</html>", "a web page"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC photo; export it as JPEG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\xff\xd8\xff", "it is (truncated|damaged)"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is (truncated|damaged)"),
+        (b"P6 2 2 255 " + b"\0" * 12, "not an image, or of a format"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=rf"odd\.jpg: .*{reason}.*Expected"):
+        open_rgb(path)
+    with pytest.raises(ImageError, match=rf"upload: .*{reason}"):
+        open_rgb_bytes(content, "upload")
+
+
+@pytest.mark.parametrize("size", [(8000, 8000), (10_000, 12_000), (60_000, 60_000)])
+def test_too_many_pixels_are_refused_from_the_header(size: tuple[int, int]) -> None:
+    """Also between Pillow's limits, where it would only warn (an error in these tests)."""
+    with pytest.raises(ImageError, match=f"{size[0]} × {size[1]} pixels.*at most 50 megapixels"):
+        open_rgb_bytes(png_of_size(*size))
+    assert size[0] * size[1] > MAX_PIXELS
+
+
+def test_images_up_to_the_limit_are_decoded() -> None:
+    with pytest.raises(ImageError, match=r"truncated|damaged"):  # so it got as far as the pixels, which are missing
+        open_rgb_bytes(png_of_size(5000, 10_000))
+
+
+def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"none\.png: the file does not exist"):
+        open_rgb(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="it is a folder"):
+        open_rgb(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="not a regular file"):
+        open_rgb(tmp_path / "pipe.png")
+
+
+def test_colour_modes_without_a_meaning_here_are_refused() -> None:
+    lab = ImageCms.applyTransform(
+        Image.new("RGB", (4, 4)),
+        ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"),
+    )
+    with pytest.raises(ImageError, match="colour mode LAB"):
+        open_rgb_bytes(encoded(lab, "TIFF"))
+
+
+def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(halves("RGB", RED, GREEN), "PNG"))
+    with path.open("rb") as file:
+        file.read(5)
+        assert colours(open_rgb(file)) == (RED, GREEN)
+        assert not file.closed
+    path.write_bytes(b"no")
+    with path.open("rb") as file, pytest.raises(ImageError, match=r"a\.png: it is not an image"):
+        open_rgb(file)
+
+
+def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
+    code = "import sys, pmsi.data, pmsi.data.cars; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

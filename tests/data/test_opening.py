@@ -1,0 +1,236 @@
+"""Opening a data set by its config: the table, the limits per class, what is refused, and what is remembered."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pmsi.config import TrainConfig
+from pmsi.data import DATASETS, check_folder, checking, open_dataset, summary
+from pmsi.data.checking import cache_folder, check
+from pmsi.data.dataset import Sample, count_by_class
+from pmsi.errors import ConfigError, DataError, UnknownName
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes of 20 images."""
+    for name in ("daisy", "rose"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(20):
+            Image.new("RGB", (6, 5), (i, 0, 0)).save(tmp_path / "set" / name / f"{i:02}.png")
+    return tmp_path / "set"
+
+
+def config(root: Path, **settings) -> TrainConfig:
+    return TrainConfig(dataset="folder", data=str(root), **settings)
+
+
+def paths(root: Path) -> list[Sample]:
+    return [Sample(path.name, 0, path) for path in sorted((root / "rose").iterdir())]
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were really looked at."""
+    seen: list[Path] = []
+    fault = checking.fault
+    monkeypatch.setattr(checking, "fault", lambda path: seen.append(path) or fault(path))
+    monkeypatch.setattr(checking, "SETTLED_S", -1.0)
+    return seen
+
+
+def test_table_names_every_data_set() -> None:
+    assert list(DATASETS) == ["plumage", "cub", "cars", "aircraft", "folder"]
+    assert [name for name, row in DATASETS.items() if not row.needs_folder] == ["plumage"]
+    assert all(row.title and row.help.endswith(".") for row in DATASETS.values())
+
+
+def test_plumage_draws_as_many_as_the_limits_say() -> None:
+    dataset = open_dataset(TrainConfig(train_per_class=2, test_per_class=1))
+    assert set(count_by_class(dataset.train, dataset.classes).values()) == {2}
+    assert set(count_by_class(dataset.test, dataset.classes).values()) == {1}
+
+
+def test_limits_are_seeded_nested_and_keep_the_order(root: Path) -> None:
+    whole = open_dataset(config(root))
+    before: set[str] = set()
+    for k in (1, 3, 5, 10):
+        cut = open_dataset(config(root, train_per_class=k, test_per_class=2))
+        chosen = [sample.key for sample in cut.train]
+        assert count_by_class(cut.train, cut.classes) == {"daisy": k, "rose": k}
+        assert count_by_class(cut.test, cut.classes) == {"daisy": 2, "rose": 2}
+        assert chosen == [sample.key for sample in whole.train if sample.key in chosen]
+        assert before < set(chosen)
+        before = set(chosen)
+    assert open_dataset(config(root, train_per_class=10)).train == open_dataset(config(root, train_per_class=10)).train
+    assert open_dataset(config(root, train_per_class=10_000)).train == whole.train
+    seeds = [open_dataset(config(root, train_per_class=3, split_seed=seed)).train for seed in (0, 1)]
+    assert seeds[0] != seeds[1]
+
+
+def test_summary_is_json_and_counts(root: Path) -> None:
+    (root / "rose" / "00.png").write_bytes(b"")
+    about = json.loads(json.dumps(summary(open_dataset(config(root, test_fraction=0.2)))))
+    assert about["classes"] == {"daisy": {"train": 16, "test": 4}, "rose": {"train": 15, "test": 4}}
+    assert (about["train"], about["test"]) == (31, 8)
+    assert about["problems"] == [{"key": "rose/00.png", "reason": "the file is empty"}]
+
+
+@pytest.mark.parametrize("name", [name for name, row in DATASETS.items() if row.needs_folder])
+def test_folder_that_is_needed_must_be_given_and_exist(tmp_path: Path, name: str) -> None:
+    for look in (open_dataset, check_folder):
+        with pytest.raises(ConfigError, match=f"'{name}' is read from a folder; give it as data"):
+            look(TrainConfig(dataset=name))
+        with pytest.raises(DataError, match=r"nowhere' does not exist\. Expected"):
+            look(TrainConfig(dataset=name, data=str(tmp_path / "nowhere")))
+        (tmp_path / "file").write_text("")
+        with pytest.raises(DataError, match="is not a folder"):
+            look(TrainConfig(dataset=name, data=str(tmp_path / "file")))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError):
+        open_dataset(TrainConfig(dataset=name, data=str(tmp_path / "empty")))
+
+
+def test_folder_that_would_be_ignored_is_refused(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'plumage' reads no folder.*cub, cars, aircraft, folder"):
+        open_dataset(TrainConfig(dataset="plumage", data=str(root)))
+
+
+def test_unknown_data_set_lists_the_known(root: Path) -> None:
+    with pytest.raises(UnknownName, match=r"'cubs'\. Did you mean 'cub'"):
+        open_dataset(TrainConfig(dataset="cubs", data=str(root)))
+
+
+def test_one_class_or_an_empty_split_is_refused(root: Path) -> None:
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"fewer than two classes with training images \(none\).*40 were left out"):
+        open_dataset(config(root))
+    (root / "rose" / "a.jpg").write_bytes(b"")
+    Image.new("RGB", (4, 4)).save(root / "rose" / "b.jpg")
+    with pytest.raises(DataError, match=r"fewer than two classes with training images \(rose\)"):
+        open_dataset(config(root))
+    Image.new("RGB", (4, 4)).save(root / "daisy" / "b.jpg")
+    with pytest.raises(DataError, match="has no test image"):
+        open_dataset(config(root))
+
+
+def test_home_is_expanded_and_paths_do_not_depend_on_the_working_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert len(open_dataset(config(Path("~/set"))).train) == 28
+    monkeypatch.chdir(root.parent)
+    dataset = open_dataset(config(Path("set")))
+    monkeypatch.chdir("/")
+    assert dataset.open_image(dataset.train[0]).size == (6, 5)
+
+
+def test_samples_without_a_file_cannot_be_opened(root: Path) -> None:
+    with pytest.raises(DataError, match="'x' has no file"):
+        open_dataset(config(root)).open_image(Sample("x", 0))
+
+
+def test_second_opening_looks_at_no_image(root: Path, decoded: list[Path]) -> None:
+    (root / "rose" / "03.png").write_bytes(b"")
+    calls: list[tuple[int, int]] = []
+    first = open_dataset(config(root), lambda done, total: calls.append((done, total)))
+    assert (len(decoded), calls[0], calls[-1]) == (40, (1, 40), (40, 40))
+    second = open_dataset(config(root), lambda done, total: calls.append((done, total)))
+    assert (len(decoded), len(calls)) == (40, 40)
+    assert (second.train, second.test, second.problems) == (first.train, first.test, first.problems)
+
+
+def test_changed_files_are_looked_at_again(root: Path, decoded: list[Path]) -> None:
+    check(paths(root), root)
+    decoded.clear()
+    victim = root / "rose" / "05.png"
+    about = victim.stat()
+    victim.write_bytes(b"x" * about.st_size)
+    os.utime(victim, ns=(about.st_atime_ns, about.st_mtime_ns))  # same size, same time, other bytes
+    good, problems = check(paths(root), root)
+    assert decoded == [victim]
+    assert [problem.key for problem in problems] == ["05.png"]
+    assert len(good) == 19
+    (root / "rose" / "06.png").unlink()
+    _, problems = check(paths(root), root)
+    assert len(problems) == 1
+
+
+def test_a_file_that_just_changed_is_not_remembered(root: Path, decoded: list[Path], monkeypatch) -> None:
+    monkeypatch.setattr(checking, "SETTLED_S", 3600.0)
+    for _ in range(2):
+        check(paths(root), root)
+    assert len(decoded) == 40
+
+
+def test_files_settle_with_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(checking.time, "time", lambda: now + 10)
+    check(paths(root), root)
+    monkeypatch.setattr(checking, "fault", lambda path: pytest.fail(f"{path} was looked at again"))
+    check(paths(root), root)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"rules": 1}', '{"files": 3}'])
+def test_damaged_cache_is_no_matter(root: Path, cache: Path, decoded: list[Path], content: str) -> None:
+    check(paths(root), root)
+    (file,) = cache.iterdir()
+    file.write_text(content)
+    assert len(check(paths(root), root)[0]) == 20
+    assert len(decoded) == 40
+
+
+def test_damaged_entries_and_other_rules_are_not_believed(root: Path, cache: Path, decoded: list[Path]) -> None:
+    check(paths(root), root)
+    (file,) = cache.iterdir()
+    stored = json.loads(file.read_text())
+    for name in list(stored["files"])[:3]:
+        stored["files"][name] = None
+    file.write_text(json.dumps(stored))
+    check(paths(root), root)
+    assert len(decoded) == 23
+    file.write_text(json.dumps(stored | {"rules": "of another version"}))
+    check(paths(root), root)
+    assert len(decoded) == 43
+
+
+def test_unwritable_cache_is_no_error(root: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[Path]) -> None:
+    (root.parent / "file").write_text("")
+    monkeypatch.setenv("PMSI_CACHE", str(root.parent / "file" / "cache"))
+    for _ in range(2):
+        assert len(check(paths(root), root)[0]) == 20
+    assert len(decoded) == 40
+
+
+def test_what_was_checked_before_an_interruption_is_kept(root: Path, decoded: list[Path]) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check(paths(root), root, interrupt)
+    decoded.clear()
+    check(paths(root), root)
+    assert len(decoded) == 12
+
+
+def test_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMSI_CACHE", "/a")
+    assert cache_folder() == Path("/a")
+    monkeypatch.delenv("PMSI_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert cache_folder() == Path("/b/pmsi")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "/c")
+    assert cache_folder() == Path("/c/.cache/pmsi")

@@ -1,0 +1,275 @@
+"""plumage: reproducible, its masks true, its labels readable from the parts and from nothing else.
+
+The drawings of this file are small and made once for each fixture; what is measured on them is stated with the slack
+that a sample of this size needs.
+"""
+
+import inspect
+import pickle
+import re
+import time
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+from sklearn.linear_model import LogisticRegression
+
+from pmsi.data import plumage as package
+from pmsi.data.dataset import count_by_class
+from pmsi.data.plumage import PARTS, SPECIES, box_of, distinguishing_parts, draw, plumage, siblings, telling_parts
+from pmsi.data.plumage.drawing import SIZES, box_around, draw_image, painted, visible_parts
+from pmsi.data.plumage.ink import picture
+from pmsi.data.plumage.marks import FORMS
+from pmsi.data.plumage.occlusion import OCCLUDERS
+from pmsi.data.plumage.plan import IN_FRONT, SLOPES
+from pmsi.data.plumage.scenery import SETTINGS
+from pmsi.data.plumage.species import Marks, find_species
+from pmsi.data.plumage.stage import PERCHES
+from pmsi.errors import ConfigError, PMSIError, UnknownName
+
+PAIRS = [(a, b) for a, b in combinations(range(len(SPECIES)), 2) if SPECIES[a].genus is SPECIES[b].genus]
+"""The labels of every two siblings."""
+CLOSE = [(a, b) for a, b in PAIRS if len(distinguishing_parts(SPECIES[a], SPECIES[b])) == 1]
+"""Those that differ in one part alone."""
+
+IMPORT = re.compile(r"(import|from) \w").match
+ROUNDING = 1e-5
+"""What float32 leaves where a mark was painted over; a thousandth of what would show in 8 bits is 4e-6."""
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    """Return 6 drawings of every species, as [species][number]."""
+    return [[draw(species, 1000 * species + number, 128) for number in range(6)] for species in range(len(SPECIES))]
+
+
+def test_four_genera_of_three():
+    genera = [species.genus.name for species in SPECIES]
+    assert len(SPECIES) == 12
+    assert all(genera.count(name) == 3 for name in set(genera))
+    assert len(set(genera)) == 4
+    assert len({species.name for species in SPECIES}) == 12
+
+
+def test_every_row_names_forms_that_exist():
+    for species in SPECIES:
+        for part, forms in FORMS.items():
+            assert getattr(species.marks, part) in forms
+    assert {*FORMS, "bird"} == set(PARTS)
+    assert set(FORMS) == set(inspect.signature(Marks).parameters)
+
+
+def test_every_row_names_a_perch_and_an_occluder_that_exist():
+    assert set(SLOPES) == set(PERCHES)
+    assert {perch for setting in SETTINGS for perch in setting.perches} == set(PERCHES)
+    assert set(IN_FRONT) == set(OCCLUDERS)
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_siblings_differ_in_one_or_two_parts(a, b):
+    parts = distinguishing_parts(SPECIES[a], SPECIES[b])
+    assert 1 <= len(parts) <= 2
+    assert parts == distinguishing_parts(SPECIES[b], SPECIES[a])
+    assert set(parts) <= set(telling_parts(SPECIES[a])) & set(PARTS)
+
+
+def test_siblings_are_the_rest_of_the_genus():
+    assert [other.name for other in siblings(SPECIES[0])] == ["Sootcap Finchling", "Slatebill Finchling"]
+
+
+def test_an_unknown_species_lists_those_that_exist():
+    assert find_species("Ochre Finchling") is SPECIES[0]
+    with pytest.raises(UnknownName, match=r"Ochre Finching.*Did you mean 'Ochre Finchling'"):
+        find_species("Ochre Finching")
+
+
+def test_one_seed_gives_one_image():
+    first = draw_image(4, 9, 128).tobytes()
+    draw_image(7, 3, 64)
+    assert draw_image(4, 9, 128).tobytes() == first
+    assert draw(4, 9, 128).image.tobytes() == first
+    assert draw_image(4, 10, 128).tobytes() != first
+
+
+@pytest.mark.parametrize("size", [64, 65, 112, 224, 256, 512])
+def test_every_size(size):
+    drawing = draw(1, 5, size)
+    assert drawing.image.size == (size, size)
+    assert drawing.image.mode == "RGB"
+    assert list(drawing.parts) == list(PARTS)
+    assert all(mask.shape == (size, size) and mask.dtype == bool for mask in drawing.parts.values())
+
+
+def test_a_seed_gives_the_same_picture_at_every_size():
+    large = draw_image(10, 21, 384).resize((96, 96), Image.Resampling.BOX)
+    small = draw_image(10, 21, 96)
+    assert np.abs(np.asarray(large, float) - np.asarray(small, float)).mean() < 2.5
+
+
+@pytest.mark.parametrize("size", [0, -5, SIZES[0] - 1, SIZES[1] + 1])
+def test_a_bad_size_is_named(size):
+    with pytest.raises(PMSIError, match=str(size)):
+        draw(0, 0, size)
+    with pytest.raises(ConfigError, match=str(size)):
+        plumage(size=size)
+
+
+@pytest.mark.parametrize("species", [-1, 12, 99])
+def test_a_bad_species_is_named(species):
+    with pytest.raises(PMSIError, match=f"{species}.*12"):
+        draw(species, 0)
+
+
+@pytest.mark.parametrize("name", ["train_per_class", "test_per_class"])
+def test_a_bad_count_is_named(name):
+    with pytest.raises(ConfigError, match=f"{name} is 0"):
+        plumage(**{name: 0})
+
+
+def test_masks_lie_within_the_bird_and_the_box_bounds_it(drawings):
+    for drawing in (drawing for row in drawings for drawing in row):
+        bird = drawing.parts["bird"]
+        assert all((mask <= bird).all() for mask in drawing.parts.values())
+        x, y, w, h = (int(value) for value in drawing.box)
+        assert bird[y : y + h, x : x + w].sum() == bird.sum()
+        assert drawing.box == box_around(bird)
+        assert 0.4 <= w / bird.shape[1] <= 0.88
+        assert min(x, y) >= 1
+        assert max(x + w, y + h) < len(bird)
+
+
+def test_what_tells_a_species_is_nearly_always_visible(drawings):
+    seen = [
+        drawing.parts[part].sum() >= 4
+        for species, row in zip(SPECIES, drawings, strict=True)
+        for drawing in row
+        for part in telling_parts(species)
+    ]
+    assert np.mean(seen) >= 0.95
+
+
+@pytest.mark.parametrize(("a", "b"), PAIRS)
+def test_siblings_drawn_with_one_seed_differ_exactly_within_their_parts(a, b):
+    """The ground truth of the masks: no pixel differs but those that a telling part can touch."""
+    for seed in range(5):
+        (easel, occluders), (other, _) = painted(a, seed, 128), painted(b, seed, 128)
+        difference = (np.abs(easel.sheet - other.sheet) > ROUNDING).any(axis=0)
+        reach = visible_parts(easel, occluders, least=0)
+        within = np.any([reach[part] for part in distinguishing_parts(SPECIES[a], SPECIES[b])], axis=0)
+        assert not (difference & ~within).any()
+        assert difference.any()
+
+
+def test_the_visible_masks_hold_the_difference_but_for_soft_edges():
+    stray = total = 0
+    for a, b in CLOSE:
+        (part,) = distinguishing_parts(SPECIES[a], SPECIES[b])
+        for seed in (31, 32):
+            one, two = draw(a, seed, 192), draw(b, seed, 192)
+            mask = Image.fromarray(one.parts[part] | two.parts[part]).convert("L")
+            near = np.asarray(mask.filter(ImageFilter.MaxFilter(5))) > 0
+            difference = (np.asarray(one.image) != np.asarray(two.image)).any(axis=-1)
+            stray, total = stray + (difference & ~near).sum(), total + difference.sum()
+            assert (one.parts["bird"] == two.parts["bird"]).all()
+    assert stray <= 1e-3 * total
+
+
+def test_occluders_leave_most_of_the_bird():
+    hidden = []
+    for seed in range(60):
+        easel, occluders = painted(seed % 12, seed, 96)
+        whole, left = (visible_parts(easel, patches)["bird"].sum() for patches in ([], occluders))
+        hidden.append(1 - left / whole)
+    assert max(hidden) <= 0.3
+    assert np.mean(np.array(hidden) > 0) > 0.3  # some birds are behind something
+
+
+def test_the_data_set_is_a_list_of_names_until_it_is_opened():
+    start = time.process_time()
+    data = plumage(train_per_class=40, test_per_class=20)
+    assert time.process_time() - start < 0.05
+    assert data.name == "plumage"
+    assert data.classes == tuple(species.name for species in SPECIES)
+    assert set(count_by_class(data.train, data.classes).values()) == {40}
+    assert set(count_by_class(data.test, data.classes).values()) == {20}
+    assert data.train[7].key == "train/ochre_finchling/0007"
+    assert all(sample.path is None and sample.box is None for sample in (*data.train, *data.test))
+    assert len({sample.key for sample in (*data.train, *data.test)}) == 12 * 60
+
+
+def test_samples_open_to_their_own_drawing_in_any_order_and_any_process():
+    data = plumage(train_per_class=2, test_per_class=1, size=64)
+    samples = (*data.train, *data.test)
+    images = [data.open_image(sample).tobytes() for sample in samples]
+    assert len(set(images)) == len(samples)  # so train and test share none
+    elsewhere = pickle.loads(pickle.dumps(data))
+    assert [elsewhere.open_image(sample).tobytes() for sample in reversed(samples)] == images[::-1]
+    assert plumage(train_per_class=5, size=64).open_image(data.train[1]).tobytes() == images[1]
+    assert plumage(size=64, seed=1).open_image(data.train[1]).tobytes() != images[1]
+
+
+def test_a_samples_parts_and_box_belong_to_its_image():
+    data = plumage(train_per_class=1, test_per_class=1, size=96)
+    sample = data.test[5]
+    parts = data.open_parts(sample)
+    assert set(parts) == set(PARTS)
+    assert box_of(data, sample) == box_around(parts["bird"])
+
+
+def _colours(image):
+    """Return the shares of 8 x 8 x 8 colours."""
+    levels = np.asarray(image, dtype=np.int64) // 32
+    counts = np.bincount((levels @ (64, 8, 1)).ravel(), minlength=512)
+    return counts / counts.sum()
+
+
+def test_colours_alone_do_not_tell_the_species():
+    data = plumage(train_per_class=16, test_per_class=10, size=64, seed=3)
+    x, y = {}, {}
+    for split in ("train", "test"):
+        x[split] = np.sqrt([_colours(data.open_image(sample)) for sample in data.split(split)])
+        y[split] = np.array([sample.label for sample in data.split(split)])
+    probe = LogisticRegression(C=3, max_iter=2000)
+    assert probe.fit(x["train"], y["train"]).score(x["test"], y["test"]) < 0.35
+    within = []
+    for genus in range(4):
+        train, test = (y[split] // 3 == genus for split in ("train", "test"))
+        within.append(probe.fit(x["train"][train], y["train"][train]).score(x["test"][test], y["test"][test]))
+    assert np.mean(within) < 0.48  # chance is 0.33; its standard error on 120 images is 0.04
+
+
+def _crop(species, seed, part):
+    """Return the part's box as 16 x 16 levels of grey, standardised."""
+    drawing = draw(species, seed, 96)
+    x, y, w, h = box_around(drawing.parts[part])
+    grey = drawing.image.convert("L").resize((16, 16), box=(x - 1, y - 1, x + w + 1, y + h + 1))
+    levels = np.asarray(grey, dtype=float)
+    return (levels - levels.mean()) / (levels.std() + 1e-6)
+
+
+def test_a_look_at_the_right_part_does_tell_the_species():
+    """The positive control: the same kind of probe, shown only the part that differs."""
+    right = []
+    for a, b in CLOSE:
+        (part,) = distinguishing_parts(SPECIES[a], SPECIES[b])
+        labels = np.array([a, b] * 14)
+        x = np.stack([_crop(label, 500 + number, part) for number, label in enumerate(labels)])
+        train = np.concatenate([x[:20], x[:20, :, ::-1]]).reshape(40, -1)  # birds face either way
+        probe = LogisticRegression(C=0.01, max_iter=500).fit(train, np.tile(labels[:20], 2))
+        right.append(probe.score(x[20:].reshape(8, -1), labels[20:]))
+    assert np.mean(right) > 0.8
+
+
+def test_drawing_needs_numpy_and_pillow_alone():
+    files = list(Path(package.__file__).parent.glob("*.py"))
+    lines = [line for file in files for line in file.read_text().splitlines() if IMPORT(line)]
+    imports = {line.split()[1].split(".")[0] for line in lines}
+    assert len(files) > 8
+    assert imports <= {"numpy", "PIL", "pmsi", "collections", "dataclasses", "math"}
+
+
+def test_a_picture_is_clipped_and_rounded():
+    sheet = np.array([-1.0, 0.5, 2.0], dtype=np.float32).reshape(3, 1, 1) * np.ones((3, 2, 2), dtype=np.float32)
+    assert picture(sheet).getpixel((1, 1)) == (0, 128, 255)

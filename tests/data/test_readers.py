@@ -1,0 +1,290 @@
+"""The readers of published data sets: each layout, each missing piece, and images that cannot be used."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pmsi.data.aircraft import aircraft
+from pmsi.data.cars import cars
+from pmsi.data.cub import cub
+from pmsi.data.dataset import Dataset, count_by_class
+from pmsi.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def draw(path: Path, size: tuple[int, int] = (12, 10)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "teal").save(path)
+    return path
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def keys(dataset: Dataset, split: str) -> list[str]:
+    return [sample.key for sample in dataset.split(split)]
+
+
+# --- CUB -----------------------------------------------------------------------------------------------------------
+
+BIRDS = {7: "007.Parakeet_Auklet", 31: "031.Black_billed_Cuckoo", 150: "150.Sage_Thrasher"}
+
+
+def make_cub(lists: Path, images: Path | None = None) -> Path:
+    """Three classes with numbers that are not contiguous, four images each, of which every second is for training."""
+    images = images or lists / "images"
+    rows = [(label, f"{name}/{name[4:]}_{i}.jpg", i % 2) for label, name in BIRDS.items() for i in range(4)]
+    for _, key, _ in rows:
+        draw(images / key)
+    ids = range(101, 101 + len(rows))
+    write(lists / "images.txt", *(f"{i} {row[1]}" for i, row in zip(ids, rows, strict=True)))
+    write(lists / "image_class_labels.txt", *(f"{i} {row[0]}" for i, row in zip(ids, rows, strict=True)))
+    write(lists / "train_test_split.txt", *(f"{i} {row[2]}" for i, row in zip(ids, rows, strict=True)))
+    write(lists / "classes.txt", *(f"{label} {name}" for label, name in BIRDS.items()), "200 200.Never_Seen")
+    write(lists / "bounding_boxes.txt", *(f"{i} 1.0 2.5 8.0 6.0" for i in ids))
+    return lists
+
+
+def test_cub_is_read_with_its_split_its_boxes_and_readable_names(tmp_path: Path) -> None:
+    dataset = cub(make_cub(tmp_path / "CUB_200_2011"))
+    assert dataset.classes == ("Parakeet Auklet", "Black billed Cuckoo", "Sage Thrasher")
+    assert count_by_class(dataset.train, dataset.classes) == dict.fromkeys(dataset.classes, 2)
+    assert keys(dataset, "train")[0] == "007.Parakeet_Auklet/Parakeet_Auklet_1.jpg"
+    assert keys(dataset, "test")[0] == "007.Parakeet_Auklet/Parakeet_Auklet_0.jpg"
+    assert {sample.box for sample in (*dataset.train, *dataset.test)} == {(1.0, 2.5, 8.0, 6.0)}
+    assert dataset.problems == ()
+    image = dataset.open_image(dataset.test[-1])
+    assert (image.mode, image.size) == ("RGB", (12, 10))
+    assert dataset.open_parts(dataset.test[0]) == {}
+
+
+def test_cub_is_found_in_the_folder_above_and_with_its_lists_beside_it(tmp_path: Path) -> None:
+    inside = cub(make_cub(tmp_path / "a" / "CUB_200_2011"))
+    from_above = cub(tmp_path / "a")
+    make_cub(tmp_path / "b", tmp_path / "b" / "CUB_200_2011" / "images")
+    beside = cub(tmp_path / "b")
+    beside_but_given_inside = cub(tmp_path / "b" / "CUB_200_2011")
+    expected = [(sample.key, sample.label, sample.box) for sample in inside.train]
+    for other in (from_above, beside, beside_but_given_inside):
+        assert [(sample.key, sample.label, sample.box) for sample in other.train] == expected
+
+
+def test_cub_classes_of_one_name_stay_distinct(tmp_path: Path) -> None:
+    root = make_cub(tmp_path)
+    write(root / "classes.txt", "7 007.Gull", "31 031.Gull", "150 150.Sage_Thrasher")
+    assert cub(root).classes == ("Gull (7)", "Gull (31)", "Sage Thrasher")
+
+
+@pytest.mark.parametrize("name", ["images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"])
+def test_cub_names_the_missing_list_and_the_page_it_is_on(tmp_path: Path, name: str) -> None:
+    (make_cub(tmp_path) / name).unlink()
+    with pytest.raises(DataError, match=rf"lacks {name}\. .*data\.caltech\.edu"):
+        cub(tmp_path)
+
+
+def test_cub_needs_no_boxes_but_needs_images(tmp_path: Path) -> None:
+    (make_cub(tmp_path) / "bounding_boxes.txt").unlink()
+    assert cub(tmp_path).train[0].box is None
+    (tmp_path / "images").rename(tmp_path / "pictures")
+    with pytest.raises(DataError, match="lacks images"):
+        cub(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "reason"),
+    [
+        ("images.txt", "101", "line 1: '101' has fewer than 2 words"),
+        ("image_class_labels.txt", "101 8", "image 101 has '8'. Expected a class that classes.txt lists"),
+        ("train_test_split.txt", "101 yes", "image 101 has 'yes'. Expected 1"),
+        ("train_test_split.txt", "900 1", "lacks 1 of the images in images.txt, image 101 first"),
+        ("classes.txt", "seven 007.Parakeet_Auklet", "Expected a whole number"),
+        ("bounding_boxes.txt", "101 1 2 3 wide", "the box of image 101 is '1 2 3 wide'"),
+    ],
+)
+def test_cub_names_the_damaged_line(tmp_path: Path, name: str, line: str, reason: str) -> None:
+    path = make_cub(tmp_path) / name
+    write(path, line, *path.read_text().splitlines()[1:])
+    with pytest.raises(DataError) as caught:
+        cub(tmp_path)
+    assert name in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_cub_list_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (make_cub(tmp_path) / "images.txt").write_bytes(b"\xff\xfe\0\0")
+    with pytest.raises(DataError, match=r"images\.txt cannot be read"):
+        cub(tmp_path)
+
+
+def test_bad_images_are_named_and_left_out(tmp_path: Path) -> None:
+    root = make_cub(tmp_path)
+    place = root / "images" / BIRDS[7]
+    (place / "Parakeet_Auklet_0.jpg").write_bytes(b"")
+    (place / "Parakeet_Auklet_1.jpg").write_text("not an image")
+    whole = place / "Parakeet_Auklet_2.jpg"
+    whole.write_bytes(whole.read_bytes()[:-30])
+    (place / "Parakeet_Auklet_3.jpg").unlink()
+    dataset = cub(root)
+    reasons = {problem.key[-5:]: problem.reason for problem in dataset.problems}
+    assert reasons["0.jpg"] == "the file is empty"
+    assert "not an image" in reasons["1.jpg"]
+    assert "truncated" in reasons["2.jpg"]
+    assert "does not exist" in reasons["3.jpg"]
+    assert dataset.classes == ("Black billed Cuckoo", "Sage Thrasher")  # the first has no training image left
+    assert [sample.label for sample in dataset.train] == [0, 0, 1, 1]
+
+
+def test_test_images_of_a_class_without_training_images_are_reported(tmp_path: Path) -> None:
+    root = make_cub(tmp_path)
+    for i in (1, 3):
+        (root / "images" / BIRDS[31] / f"Black_billed_Cuckoo_{i}.jpg").unlink()
+    dataset = cub(root)
+    assert dataset.classes == ("Parakeet Auklet", "Sage Thrasher")
+    assert sum("no training image" in problem.reason for problem in dataset.problems) == 2
+
+
+def test_paths_that_leave_the_data_set_are_problems(tmp_path: Path) -> None:
+    root = make_cub(tmp_path / "set")
+    draw(tmp_path / "secret.jpg")
+    rows = (root / "images.txt").read_text().splitlines()
+    rows[0], rows[1] = "101 ../../secret.jpg", f"102 {tmp_path}/secret.jpg"
+    write(root / "images.txt", *rows)
+    dataset = cub(root)
+    assert [problem.reason for problem in dataset.problems] == 2 * [
+        "it is a path or a link that leaves the data set's folder"
+    ]
+
+
+def test_an_image_listed_twice_counts_once(tmp_path: Path) -> None:
+    root = make_cub(tmp_path)
+    rows = (root / "images.txt").read_text().splitlines()
+    write(root / "images.txt", rows[0], f"102 {rows[0].split()[1]}", *rows[2:])
+    dataset = cub(root)
+    assert [problem.reason for problem in dataset.problems] == ["it is listed twice; only the first counts"]
+    assert len(dataset.train) + len(dataset.test) == 11
+
+
+# --- Stanford Cars -------------------------------------------------------------------------------------------------
+
+MODELS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
+
+
+def make_cars(root: Path, test_annotations: str = "cars_test_annos_withlabels.mat", per_class: int = 2) -> Path:
+    scipy_io = pytest.importorskip("scipy.io")
+    kinds = [("class", "O"), ("fname", "O"), *((f"bbox_{corner}", "O") for corner in ("x1", "y1", "x2", "y2"))]
+    (root / "devkit").mkdir(parents=True)
+    scipy_io.savemat(root / "devkit" / "cars_meta.mat", {"class_names": np.array(MODELS, dtype=object)})
+    for split, file in (("cars_train", "devkit/cars_train_annos.mat"), ("cars_test", test_annotations)):
+        entries = np.zeros(len(MODELS) * per_class, dtype=kinds)
+        for i, entry in enumerate(entries):
+            name = f"{i + 1:05}.jpg"
+            draw(root / split / name)
+            entry["class"], entry["fname"] = i // per_class + 1, name
+            entry["bbox_x1"], entry["bbox_y1"], entry["bbox_x2"], entry["bbox_y2"] = 1, 2, 10, 8
+        scipy_io.savemat(root / file, {"annotations": entries})
+    return root
+
+
+@pytest.mark.parametrize("place", ["cars_test_annos_withlabels.mat", "devkit/cars_test_annos_withlabels.mat"])
+def test_cars_are_read_with_their_split_and_boxes(tmp_path: Path, place: str) -> None:
+    make_cars(tmp_path / "stanford_cars", place)
+    for given in (tmp_path, tmp_path / "stanford_cars"):
+        dataset = cars(given)
+        assert dataset.classes == tuple(MODELS)
+        assert [sample.label for sample in dataset.train] == [0, 0, 1, 1, 2, 2]
+        assert keys(dataset, "test")[:2] == ["cars_test/00001.jpg", "cars_test/00002.jpg"]
+        assert dataset.train[0].box == (0.0, 1.0, 10.0, 7.0)
+        assert dataset.open_image(dataset.test[0]).size == (12, 10)
+        assert dataset.problems == ()
+
+
+def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path: Path) -> None:
+    root = make_cars(tmp_path)
+    (root / "cars_train").rename(root / "inner")
+    (root / "cars_train").mkdir()
+    (root / "inner").rename(root / "cars_train" / "cars_train")
+    assert keys(cars(root), "train")[0] == "cars_train/00001.jpg"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "devkit/cars_meta.mat",
+        "devkit/cars_train_annos.mat",
+        "cars_test_annos_withlabels.mat",
+        "cars_train",
+        "cars_test",
+    ],
+)
+def test_cars_name_what_is_missing(tmp_path: Path, name: str) -> None:
+    path = make_cars(tmp_path) / name
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=rf"lacks {path.name}\. .*issues/7545.*'folder'"):
+        cars(tmp_path)
+
+
+def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path: Path) -> None:
+    scipy_io = pytest.importorskip("scipy.io")
+    root = make_cars(tmp_path)
+    scipy_io.savemat(root / "cars_test_annos_withlabels.mat", {"annotations": {"fname": "00001.jpg"}})
+    with pytest.raises(DataError, match=r"withlabels\.mat: entry 1 lacks class, bbox_x1"):
+        cars(root)
+    (root / "cars_test_annos_withlabels.mat").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"withlabels\.mat cannot be read as a MATLAB file"):
+        cars(root)
+
+
+def test_cars_say_how_to_install_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_cars(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
+    with pytest.raises(DataError, match="pip install scipy"):
+        cars(tmp_path)
+
+
+# --- FGVC-Aircraft -------------------------------------------------------------------------------------------------
+
+AIRCRAFT_FILES = ["variants.txt", "images_variant_trainval.txt", "images_variant_test.txt"]
+
+
+def make_aircraft(root: Path) -> Path:
+    data = root / "data"
+    for number in range(1025794, 1025800):
+        draw(data / "images" / f"{number}.jpg")
+    write(data / "variants.txt", "Cessna 172", "707-320", "F-16A/B")
+    write(data / "images_variant_trainval.txt", "1025794 707-320", "1025795 Cessna 172", "1025796 F-16A/B")
+    write(data / "images_variant_test.txt", "1025797 F-16A/B", "1025798 707-320", "1025799 Cessna 172")
+    write(data / "images_box.txt", *(f"{number} 1 3 12 10" for number in range(1025794, 1025800)))
+    return root
+
+
+def test_aircraft_is_read_with_its_split_and_boxes(tmp_path: Path) -> None:
+    root = make_aircraft(tmp_path / "fgvc-aircraft-2013b")
+    for given in (tmp_path, root, root / "data"):
+        dataset = aircraft(given)
+        assert dataset.classes == ("Cessna 172", "707-320", "F-16A/B")
+        assert keys(dataset, "train") == ["1025794.jpg", "1025795.jpg", "1025796.jpg"]
+        assert [sample.label for sample in dataset.test] == [2, 1, 0]
+        assert dataset.test[0].box == (0.0, 2.0, 12.0, 8.0)
+        assert dataset.open_image(dataset.train[0]).size == (12, 10)  # the banner is left in place
+
+
+@pytest.mark.parametrize("name", [*AIRCRAFT_FILES, "images"])
+def test_aircraft_names_what_is_missing(tmp_path: Path, name: str) -> None:
+    (make_aircraft(tmp_path) / "data" / name).rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=rf"lacks {name}\. .*fgvc-aircraft-2013b\.tar\.gz"):
+        aircraft(tmp_path)
+
+
+def test_aircraft_names_an_unknown_variant(tmp_path: Path) -> None:
+    write(make_aircraft(tmp_path) / "data" / "images_variant_test.txt", "1025797 Zeppelin NT")
+    with pytest.raises(DataError, match=r"images_variant_test\.txt: image 1025797 has variant 'Zeppelin NT'"):
+        aircraft(tmp_path)

@@ -1,0 +1,160 @@
+"""Stage maps, receptive fields and weights of the backbones, against torchvision's own networks."""
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from pmsi.errors import CheckpointError
+from pmsi.model.backbone import BACKBONES, pretrained_state, stage_sizes
+from pmsi.vision import models
+
+# METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
+CHANNELS = {
+    "mobilenet_v2": (32, 24, 32, 96, 1280),
+    "resnet18": (64, 64, 128, 256, 512),
+    "resnet34": (64, 64, 128, 256, 512),
+}
+
+
+@pytest.fixture(scope="module", params=list(CHANNELS))
+def network(request):
+    torch.manual_seed(0)
+    return request.param, getattr(models, request.param)(weights=None).eval()
+
+
+def test_stages_halve_and_have_the_published_channels(network, generator):
+    name, net = network
+    backbone = BACKBONES[name].make(net.state_dict()).eval()
+    maps = backbone(torch.randn(1, 3, 64, 64, generator=generator))
+    assert tuple(stage_map.shape[1] for stage_map in maps) == CHANNELS[name] == backbone.channels
+    assert [stage_map.shape[-1] for stage_map in maps] == [32, 16, 8, 4, 2]
+    assert stage_sizes(backbone, 64) == (32, 16, 8, 4, 2)
+
+
+def test_the_last_map_is_torchvision_s_last_feature_map(network, generator):
+    name, net = network
+    backbone = BACKBONES[name].make(net.state_dict()).eval()
+    images = torch.randn(2, 3, 64, 64, generator=generator)
+    pooled = backbone(images)[-1].mean(dim=(2, 3))
+    expected = net(images)
+    classifier = net.classifier if name == "mobilenet_v2" else net.fc
+    torch.testing.assert_close(classifier(pooled), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_advancing_from_a_stage_gives_the_same_maps(network, generator):
+    name, net = network
+    backbone = BACKBONES[name].make(net.state_dict()).eval()
+    maps = backbone(torch.randn(1, 3, 64, 64, generator=generator))
+    for done in range(1, 5):
+        for ours, whole in zip(backbone.advance(maps[done - 1], done), maps[done:], strict=True):
+            torch.testing.assert_close(ours, whole)
+
+
+def measured_field(backbone, stage, side):
+    """Width in pixels of what can change the middle cell of a stage's map: where its gradient is not zero."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1e-2)
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.reset_parameters()
+    images = torch.ones(1, 3, side, side, dtype=torch.float64).requires_grad_()
+    stage_map = backbone(images)[stage]
+    middle = stage_map.shape[-1] // 2
+    stage_map[0, :, middle, middle].sum().backward()
+    touched = images.grad[0].abs().sum(dim=(0, 1)).nonzero().flatten()
+    return int(touched[-1] - touched[0]) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "side"), [("mobilenet_v2", 1, 128), ("mobilenet_v2", 2, 192), ("tiny", 2, 128)]
+)
+def test_receptive_fields_equal_what_the_gradient_reaches(name, stage, side):
+    backbone = BACKBONES[name].make(None).double().eval()
+    assert measured_field(backbone, stage, side) == backbone.receptive_fields()[stage]
+
+
+def test_receptive_fields_are_those_of_the_method_s_table():
+    assert BACKBONES["mobilenet_v2"].make(None).receptive_fields() == (3, 19, 59, 267, 491)
+
+
+def test_resnet_receptive_fields_follow_the_main_path():
+    # 7×7/2, pool 3/2, then pairs of 3×3: r ← r + 2j for each, by hand.
+    field, jump, expected = 7, 2, [7]
+    field += 2 * jump  # max pooling
+    jump = 4
+    for blocks, stride in ((2, 1), (2, 2), (2, 2), (2, 2)):
+        for block in range(blocks):
+            for conv in range(2):
+                field += 2 * jump
+                if conv == 0 and block == 0:
+                    jump *= stride
+        expected.append(field)
+    assert BACKBONES["resnet18"].make(None).receptive_fields() == tuple(expected)
+
+
+def test_weights_come_from_safetensors_and_from_a_state_dict_with_or_without_the_classifier(tmp_path, generator):
+    torch.manual_seed(1)
+    net = models.mobilenet_v2(weights=None).eval()
+    state = net.state_dict()
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth")
+    features = {name: value for name, value in state.items() if not name.startswith("classifier")}
+    torch.save(features, tmp_path / "features.pt")
+    images = torch.randn(1, 3, 64, 64, generator=generator)
+    expected = net.features(images)
+    for name in ("w.safetensors", "w.pth", "features.pt"):
+        row = BACKBONES["mobilenet_v2"]
+        backbone = row.make(pretrained_state(row, str(tmp_path / name))).eval()
+        torch.testing.assert_close(backbone(images)[-1], expected)
+
+
+def test_foreign_damaged_and_missing_weights_are_refused_by_name(tmp_path):
+    row = BACKBONES["mobilenet_v2"]
+    with pytest.raises(CheckpointError, match="no weights file at"):
+        pretrained_state(row, str(tmp_path / "none.pth"))
+    (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 64)
+    (tmp_path / "damaged.pth").write_bytes(b"not a zip at all")
+    for name in ("damaged.safetensors", "damaged.pth"):
+        with pytest.raises(CheckpointError, match=r"damaged|more than weights"):
+            pretrained_state(row, str(tmp_path / name))
+    torch.save(models.resnet18(weights=None).state_dict(), tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match="not those of MobileNetV2"):
+        row.make(pretrained_state(row, str(tmp_path / "resnet.pth")))
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="not a state dict"):
+        pretrained_state(row, str(tmp_path / "list.pth"))
+
+
+class Payload:
+    """A pickle that would write a file when opened."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_file_with_code_in_it_is_never_run(tmp_path):
+    torch.save({"state_dict": Payload(tmp_path / "owned")}, tmp_path / "evil.pth")
+    with pytest.raises(CheckpointError, match="not opened"):
+        pretrained_state(BACKBONES["mobilenet_v2"], str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_no_weights_is_a_stated_choice():
+    assert pretrained_state(BACKBONES["tiny"], "none") is None
+    with pytest.raises(CheckpointError, match="no ImageNet weights to download"):
+        pretrained_state(BACKBONES["tiny"], "imagenet")
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    class Offline:
+        def get_state_dict(self, **_):
+            raise OSError("Name or service not known")
+
+    monkeypatch.setattr(models, "get_weight", lambda name: Offline())
+    with pytest.raises(CheckpointError, match="--weights FILE"):
+        pretrained_state(BACKBONES["resnet18"], "imagenet")
