@@ -104,7 +104,7 @@ def confidence_bars(
 def _bar_row(was: "Guess", now: "Guess | None", color: str, truth: str | None) -> str:
     marked = " <span>· true class</span>" if was.name == truth else ""
     numbers = f"{was.probability:.0%}" + (f" → {now.probability:.0%}" if now else "")
-    bars = _bar(was.probability, NEUTRAL if now else color) + (_bar(now.probability, color) if now else "")
+    bars = _bar(was.probability, faded(NEUTRAL, 0.55) if now else color) + (_bar(now.probability, color) if now else "")
     return (
         f'<div><div class="name"><span><b>{escape(was.name)}</b>{marked}</span><span>{numbers}</span></div>{bars}</div>'
     )

@@ -47,8 +47,11 @@ AUTOMATIC = {
 NOT_THE_PAPERS = ("data", "split_seed")
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
-TITLES = {"weights": {"imagenet": "ImageNet", "none": "None", "file": "A file"}}
-"""Words for the values of fields without a table."""
+TITLES = {
+    "weights": {"imagenet": "ImageNet", "none": "None", "file": "A file"},
+    "smooth_conv": {"paper": "full 3×3", "separable": "separable 3×3"},
+}
+"""Words for values that have no title of their own."""
 
 
 @dataclass(frozen=True, eq=False)

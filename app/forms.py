@@ -30,7 +30,15 @@ GROUPS = {"data": "Data", "model": "Model", "augmentation": "Augmentation", "rec
 
 COLUMNS = 3
 
-STEPS = {"image_size": 32, "resize": 32, "channels": 16, "hidden": 16, "dropout": 0.05, "test_fraction": 0.05}
+STEPS = {
+    "image_size": 32,
+    "resize": 32,
+    "channels": 16,
+    "hidden": 16,
+    "dropout": 0.05,
+    "momentum": 0.01,
+    "test_fraction": 0.05,
+}
 
 Widget = Callable[[Entry, str, Any], Any]
 """Draws a field, given a key and the value to start from, and returns its value."""

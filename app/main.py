@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import session
 from app.panels import guarded
 from app.views import maps, mosaic, robustness, runs, train
 
@@ -26,5 +27,6 @@ page = st.navigation(
     ],
     position="top",
 )
+session.enter(page.title)
 with guarded():
     page.run()

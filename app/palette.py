@@ -32,8 +32,8 @@ HEADS: dict[str, str] = {
     "S4": "#ff8e00",
     "S5": "#be3a28",
     "concat": "#8f2be8",
-    "mix": "#586d6e",
-    "classifier": "#0ab0ff",
+    "mix": "#0ab0ff",
+    "classifier": "#586d6e",
 }
 """The colour of each stage, which is that of its head, and of the other heads."""
 

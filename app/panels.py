@@ -3,6 +3,7 @@
 They know widgets and the core's types; what a page does with the value is its own affair.
 """
 
+import calendar
 import contextlib
 import hashlib
 import logging
@@ -190,13 +191,23 @@ def trained_runs() -> "list[Run]":
 
 
 def run_title(run: "Run") -> str:
-    """Return a run in a few words: method, backbone, data set, size, and when it was made."""
+    """Return a run in a few words: what it does, with which model on what, and when it was made."""
+    from pmsi.config import RobustnessConfig
+
     config = run.config
-    moment = run.folder.stat().st_ctime
-    with contextlib.suppress(ValueError):
-        moment = time.mktime(time.strptime(run.id[:15], "%Y%m%d-%H%M%S")) - time.timezone
-    made = time.strftime("%d %b %H:%M", time.localtime(moment))
+    made = time.strftime("%d %b %H:%M", time.localtime(_created(run)))
+    if isinstance(config, RobustnessConfig):
+        count = f"{len(config.of)} run" + ("s" if len(config.of) > 1 else "")
+        return f"{count} · {', '.join(config.perturbations).replace('_', ' ')} · {made}"
     return f"{config.method} · {config.backbone} · {config.dataset} {config.image_size} px · {made}"
+
+
+def _created(run: "Run") -> float:
+    """Return when a run was made: its id says so, in UTC."""
+    try:
+        return calendar.timegm(time.strptime(run.id[:15], "%Y%m%d-%H%M%S"))
+    except ValueError:
+        return run.folder.stat().st_ctime
 
 
 def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", none: str = "") -> "Run | None":

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.fields import entries
-from app.panels import error_panel, plain
+from app.panels import error_panel, guarded, plain
 from app.results import RECORDS, show_result
 from app.run_session import page_of
 from app.session import keep, stamp_of
-from app.wording import ago, badge_of, duration, facts_of, runs_before, title_of_run
+from app.wording import badge_of, duration, facts_of, moment, runs_before, title_of_run
 from pmsi import jobs
 from pmsi.config import Config, TrainConfig
 from pmsi.errors import PMSIError, RunError
@@ -59,7 +59,7 @@ def _head(run: Run, config: Config, status: Status) -> None:
         st.markdown(badge_of(status.state), width="content")
     facts = [run.id, *facts_of(config)]
     if status.started_at is not None:
-        facts.append(f"started {ago(status.started_at)}")
+        facts.append(f"started {moment(status.started_at, st.context.timezone)}")
         if status.ended_at is not None:
             facts.append(f"worked on for {duration(status.ended_at - status.started_at)}")
     st.caption(" · ".join(facts))
@@ -113,13 +113,14 @@ def _ending(status: Status) -> None:
         show = st.warning if status.state is State.INTERRUPTED else st.info
         show(ADVICE[status.state], icon=":material/info:")
     if status.error is not None:
-        remedy = f"\n\n**What to do:** {status.error.remedy}" if status.error.remedy else ""
+        remedy = f"\n\n**What to do:** {plain(status.error.remedy)}" if status.error.remedy else ""
         st.error(f"**{status.error.kind}.** {plain(status.error.message)}{remedy}", icon=":material/error:")
 
 
 # What moves
 
 
+@guarded()
 def _live(run: Run, seen: tuple[State, bool]) -> None:
     """Draw progress and curves; ask for the whole page again when the run's state is not what the page shows."""
     status = run.status()
@@ -175,6 +176,7 @@ def _about(config: Config) -> None:
         st.code(command(config), language="bash", wrap_lines=True)
 
 
+@guarded()
 def _log(run: Run) -> None:
     with st.expander("Log", icon=":material/notes:"):
         text = run.log_tail(200)

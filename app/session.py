@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 KEPT = "kept"
 UPLOAD = "upload"
+PAGE = "page"
+OWN = ("kept-", "picker-")
+"""How the keys of widgets begin whose values are kept here."""
 
 
 # Resources
@@ -110,6 +113,17 @@ def explain_once(run: "Run", prepared: Image.Image, picture: str, head: str, lab
 # Choices of one visitor
 
 
+def enter(page: str) -> None:
+    """Note which page is shown; on the way to another, forget widgets, so that all of them follow the kept choices.
+
+    Streamlit knows a widget of the page before by its key, but does not hand its value on to the one of this page.
+    """
+    if st.session_state.get(PAGE) != page:
+        st.session_state[PAGE] = page
+        for key in [key for key in st.session_state if str(key).startswith(OWN)]:
+            del st.session_state[key]
+
+
 def choice(name: str, default: str = "") -> str:
     """Return a choice: the URL's, or else the one kept from another page, or else the default."""
     return st.query_params.get(name) or st.session_state.setdefault(KEPT, {}).get(name) or default
@@ -130,12 +144,17 @@ def keep(name: str, value: str) -> None:
         st.query_params[name] = value
 
 
+def choose(name: str, value: str) -> None:
+    """Make a choice for the visitor; the widget that shows it follows. To be called before that widget is drawn."""
+    st.session_state.pop(key_of(name), None)
+    keep(name, value)
+
+
 def follow(name: str, key: str, default: Any, allowed: Callable[[Any], bool]) -> None:
     """Give the widget ``key`` its value where it is new, where a link has changed it, or where it is not allowed.
 
     The value has the type of ``default``, which also stands in for a choice that is not allowed.
     """
-    print("FOLLOW", name, key in st.session_state, st.session_state.get(key), moved(name), st.session_state.get(KEPT), dict(st.query_params), flush=True)
     if key in st.session_state and not moved(name) and allowed(st.session_state[key]):
         return
     wanted = parsed(choice(name), default)

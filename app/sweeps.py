@@ -7,7 +7,7 @@ import streamlit as st
 from app.charts import sweep_curves
 from app.palette import CHART
 from app.panels import error_panel, guarded, plain, run_picker, run_title
-from app.session import keep
+from app.session import choice, choose
 from pmsi.errors import PMSIError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _form(runs: "list[Run]") -> None:
         chosen = st.multiselect(
             "Runs",
             list(by_id),
-            default=list(by_id)[:1],
+            default=[choice("run")] if choice("run") in by_id else list(by_id)[:1],
             format_func=lambda id: run_title(by_id[id]),
             help="Runs on the same test images can be compared.",
         )
@@ -84,7 +84,7 @@ def _start(chosen: list[str], names: list[str], levels: str, limit: int | None) 
     except PMSIError as error:
         error_panel(error)
         return
-    keep("sweep", run.id)
+    choose("sweep", run.id)
     st.rerun()
 
 

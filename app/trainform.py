@@ -1,5 +1,7 @@
 """The form of a training run: the general one, with three fields that are more than their type says."""
 
+from pathlib import Path
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -10,7 +12,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 
 WEIGHTS = {
-    "imagenet": "torchvision's ImageNet weights of this backbone, downloaded at the first use.",
+    "imagenet": "torchvision's ImageNet weights, downloaded at first use.",
     "none": "Random weights: every layer is trained from scratch, as a new layer.",
     "file": "Backbone weights from a file on this machine: safetensors, or a torch state dict.",
 }
@@ -29,18 +31,20 @@ def _weights(entry: Entry, key: str, value: str) -> str:
     first = value if value in kinds else "file"
     shared = about(entry, key, widget_value(key, first))
     chosen = str(st.selectbox(options=kinds, index=kinds.index(first), format_func=entry.show, **shared))
-    path = ""
+    file = ""
     if chosen == "file":
-        path = st.text_input(
+        file = st.text_input(
             "Path of the weights file",
             value=value if first == "file" else "",
             key=f"{key}-file",
             placeholder="/path/to/weights.safetensors",
             label_visibility="collapsed",
             persist_state="session",
-        )
+        ).strip()
     st.caption(WEIGHTS[chosen])
-    return path.strip() if chosen == "file" else chosen
+    if chosen != "file":
+        return chosen
+    return str(Path(file).expanduser()) if file else ""
 
 
 def _data_folder(entry: Entry, key: str, value: str | None) -> str | None:

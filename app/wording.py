@@ -6,6 +6,8 @@ Words and colours only; nothing is drawn here.
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pmsi.config import Config, TrainConfig
 from pmsi.lifecycle import queued_request
@@ -81,6 +83,15 @@ def ago(moment: float | None, now: float | None = None) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit} ago"
     return "just now"
+
+
+def moment(at: float, zone: str | None) -> str:
+    """Return day and time of day in a time zone (``st.context.timezone`` is the visitor's), or in the server's."""
+    try:
+        place = ZoneInfo(zone) if zone else None
+    except (ValueError, ZoneInfoNotFoundError):
+        place = None
+    return f"{datetime.fromtimestamp(at, place):%d %b, %H:%M}"
 
 
 def runs_before(run: Run) -> int:

@@ -16,7 +16,7 @@ from pmsi.checkpoints import find_checkpoint, load_model
 from pmsi.config import EvaluateConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Sample
-from pmsi.data.loading import Batch, TestLoader
+from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.device import prepare_device
 from pmsi.files import to_json, write_atomically
@@ -90,7 +90,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     model, of, classes = load_model(run.sibling(config.of), device)
     dataset = open_dataset(of)
     samples = dataset.split(config.split)
-    loader = TestLoader(dataset, samples, of, config.batch_size, config.workers)
+    loader = EvaluationLoader(dataset, samples, of, config.batch_size, config.workers)
     done = 0
 
     def after_batch() -> None:

@@ -60,7 +60,12 @@ TASKS: dict[str, Task] = {
     "evaluate": Task(
         "Evaluate", "pmsi.evaluation:evaluate", "Accuracy of every head of a trained model.", "pmsi.evaluation:check"
     ),
-    "robustness": Task("Robustness", "pmsi.robustness:sweep", "Accuracy of trained models on perturbed images."),
+    "robustness": Task(
+        "Robustness",
+        "pmsi.robustness:sweep",
+        "Accuracy of trained models on perturbed images.",
+        "pmsi.robustness:check",
+    ),
 }
 
 

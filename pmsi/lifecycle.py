@@ -1,8 +1,8 @@
 """The state of a run folder, read off its files and its lock, and the only ways in which it changes.
 
-    created ──enqueue──▶ queued ──begin──▶ running ──settle──▶ finished, failed or stopped
-                           │                  │
-                           └──request_stop────┴─▶ stopping        (a worker that dies leaves: interrupted)
+    created ──enqueue──▶ queued ──begin──▶ running ───────────────────settle──▶ finished, failed, stopped
+                           │                  └──request_stop──▶ stopping ──settle──▶ stopped
+                           └──request_stop──▶ stopped            (a worker that dies leaves: interrupted)
 
 =================  ====================================================================================
 ``queued``         somebody asked for the run to be worked on; removed by the worker that begins
@@ -89,15 +89,16 @@ def _marks(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _state(marks: Collection[str], alive: bool) -> State:
-    if "queued" not in marks:
-        for state, name in ENDINGS.items():
-            if name in marks:
-                return state
-    if alive:
-        return State.STOPPING if "stop" in marks else State.RUNNING
     if "queued" in marks:
         return State.QUEUED
-    return State.INTERRUPTED if "started" in marks else State.CREATED
+    for state, name in ENDINGS.items():
+        if name in marks:
+            return state
+    if "started" not in marks:
+        return State.CREATED
+    if not alive:
+        return State.INTERRUPTED
+    return State.STOPPING if "stop" in marks else State.RUNNING
 
 
 def enqueue(folder: Path, allowed: Collection[State], launcher: str) -> None:
@@ -152,10 +153,14 @@ def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
         (folder / "stop").unlink(missing_ok=True)
         if not lock.take():
             raise RunError(_refusal(folder, State.RUNNING))
-        _clear(folder)
-        for place in (folder, folder / "checkpoints"):
-            remove_leftovers(place)
-        _start(folder)
+        try:
+            _clear(folder)
+            for place in (folder, folder / "checkpoints"):
+                remove_leftovers(place)
+            _start(folder)
+        except BaseException:
+            lock.release()
+            raise
         return lock
 
 

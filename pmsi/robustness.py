@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pmsi.checkpoints import load_model
+from pmsi.checkpoints import find_checkpoint, load_model
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
-from pmsi.data.loading import Pixels
+from pmsi.data.loading import Pixels, Plan, planned_loader
 from pmsi.data.preprocessing import centre_crop, normalize, to_tensor
 from pmsi.device import prepare_device
 from pmsi.errors import ConfigError, lookup
@@ -84,12 +83,21 @@ class Entrant:
         return self.config.resize_to, self.config.image_size
 
 
+def check(config: RobustnessConfig, root: Path) -> None:
+    """Raise what would keep a sweep from starting: no runs or runs without a model, or cells that do not exist."""
+    if not config.of:
+        raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")
+    cells_of(config)
+    for id in config.of:
+        find_checkpoint(Run.open(root, id))
+
+
 def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     """The task "robustness": every cell of ``config`` for every run that it names, from the first unfinished cell on.
 
     Raises ConfigError where names or severities do not exist, or the runs were not trained on the same data.
     """
-    cells_of(config)  # what is wrong with them shall not wait for models and images
+    check(config, run.folder.parent)  # what is wrong shall not wait for models and images
     entrants = _entrants(config, run)
     dataset = _open(config, entrants)
     records = Sweep(config, run, dataset, entrants).records()
@@ -113,8 +121,6 @@ def cells_of(config: RobustnessConfig) -> tuple[Cell, ...]:
 
 
 def _entrants(config: RobustnessConfig, run: Run) -> tuple[Entrant, ...]:
-    if not config.of:
-        raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")
     device = prepare_device(config)
     named = dict.fromkeys(run.sibling(id) for id in config.of)
     return tuple(Entrant(of.id, *load_model(of, device)) for of in named)
@@ -165,16 +171,9 @@ class View:
     def __init__(self, entrants: Sequence[Entrant], pixels: Pixels, cells: Sequence[Cell], config: RobustnessConfig):
         self.entrants, self.count, self.batch_size = entrants, len(pixels), config.batch_size
         self.batches = -(-self.count // self.batch_size)
-        self._plan: list[list[tuple[int, int]]] = []
-        options: dict[str, Any] = {"multiprocessing_context": "fork", "persistent_workers": True}
-        self._loader = DataLoader(
-            _Perturbed(pixels, entrants[0].config.image_size, cells, config.seed),
-            batch_sampler=self._plan,
-            num_workers=config.workers,
-            generator=torch.Generator().manual_seed(0),  # its own, so that the global one is not touched
-            pin_memory=torch.cuda.is_available(),
-            **(options if config.workers else {}),
-        )
+        self._plan: Plan = []
+        items = _Perturbed(pixels, entrants[0].config.image_size, cells, config.seed)
+        self._loader = planned_loader(items, self._plan, config.workers)
 
     def batches_of(self, cell: int) -> Iterator[tuple[Tensor, Sequence[str]]]:
         """Yield the images (b, 3, h, w) uint8 of a cell and their hashes, in the order of the test images."""

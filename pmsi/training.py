@@ -27,7 +27,7 @@ from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from pmsi.config import WEIGHT_WORDS, TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.dataset import Dataset
-from pmsi.data.loading import Batch, TestLoader, TrainLoader
+from pmsi.data.loading import Batch, EvaluationLoader, TrainLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.device import prepare_device
 from pmsi.errors import CheckpointError, TrainingError
@@ -87,7 +87,7 @@ class Training:
         self.device = prepare_device(config)
         self.plan: Plan = resolve(config)
         self.loader = TrainLoader(dataset, config)
-        self.test = TestLoader(dataset, dataset.test, config, config.batch_size, config.workers)
+        self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers)
         checkpoint = run.checkpoints / CHECKPOINT
         resumed = checkpoint.exists()
         model = build(config, len(dataset.classes), pretrained=not resumed)

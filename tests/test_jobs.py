@@ -284,12 +284,24 @@ def test_a_full_disk_at_the_end_leaves_the_run_interrupted(run, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle, "settle", full)
         patch.setattr(jobs, "settle", full)
         with pytest.raises(OSError, match="No space"):
             execute(run)
     assert run.state is State.INTERRUPTED
     resume(run)
+    assert execute(run) is State.FINISHED
+
+
+def test_a_full_disk_at_the_start_leaves_nobody_holding_the_run(run, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    submit(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "write_atomically", full)
+        with pytest.raises(OSError, match="No space"):
+            execute(run)
+    assert run.state is State.QUEUED
     assert execute(run) is State.FINISHED
 
 

@@ -179,7 +179,12 @@ def _warnings(rules: list, size: int) -> None:
             f"It holds up to {largest} px." if largest >= SMALLEST else "Fewer stages, or another backbone, keep it."
         )
         st.warning(
-            f"The rule is broken for {' and '.join(broken)}: the smallest patch is not smaller than the receptive "
+            f"The rule is broken for {_list(broken)}: the smallest patch is not smaller than the receptive "
             f"field. {advice}",
             icon=":material/warning:",
         )
+
+
+def _list(words: list[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

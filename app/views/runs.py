@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.curves import percent, summary
-from app.panels import error_panel
+from app.panels import error_panel, guarded
 from app.run_session import page_of, show_more_runs, shown_runs
 from app.rundetail import detail
 from app.wording import ago, badge_of, duration, facts_of, runs_before, title_of_run
@@ -47,6 +47,7 @@ def _overview() -> None:
     st.fragment(_list, run_every=REFRESH_S if live else None)(live)
 
 
+@guarded()
 def _list(was_live: bool) -> None:
     """Draw the list; once nothing is live any more, the page is drawn again without the clock."""
     runs = list_runs(default_root())

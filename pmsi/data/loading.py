@@ -26,6 +26,10 @@ Batch = tuple[Tensor, Tensor]
 """Images (b, 3, h, w) uint8 and labels (b,) int64."""
 
 
+Plan = list[list[tuple[int, int]]]
+"""Batches as lists of items; what an item means is the dataset's affair."""
+
+
 class Pixels:
     """The resized images (side, side, 3) uint8 of a list of samples, each decoded once as long as memory allows."""
 
@@ -74,9 +78,9 @@ class TrainLoader:
                 f"batch_size = {config.batch_size}, but there are only {self.count} training images. "
                 f"Lower it to {self.count} or less."
             )
-        self._plan: list[list[tuple[int, int]]] = []
+        self._plan: Plan = []
         pixels = Pixels(dataset, dataset.train, config.resize_to)
-        self._loader = _data_loader(_Crops(pixels, self._crop), self._plan, config.workers)
+        self._loader = planned_loader(_Crops(pixels, self._crop), self._plan, config.workers)
 
     def _crop(self, pixels: np.ndarray, epoch: int, key: str) -> np.ndarray:
         return random_crop(pixels, self.config.image_size, self.config.flip, self.config.seed, epoch, key)
@@ -91,7 +95,7 @@ class TrainLoader:
         yield from self._loader
 
 
-class TestLoader:
+class EvaluationLoader:
     """The images of a list of samples in order, resized and centre-cropped."""
 
     def __init__(
@@ -102,7 +106,7 @@ class TestLoader:
         pixels = Pixels(dataset, samples, config.resize_to)
         items = [(0, index) for index in range(len(samples))]
         plan = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-        self._loader = _data_loader(
+        self._loader = planned_loader(
             _Crops(pixels, lambda image, epoch, key: centre_crop(image, config.image_size)), plan, workers
         )
 
@@ -110,11 +114,11 @@ class TestLoader:
         yield from self._loader
 
 
-def _data_loader(crops: _Crops, plan: list, workers: int) -> DataLoader:
+def planned_loader(items: TorchDataset, plan: Plan, workers: int) -> DataLoader:
     """Return torch's loader over a plan of batches, read anew at each pass; its own generator spares the global one."""
     options: dict[str, Any] = {"multiprocessing_context": "fork", "persistent_workers": True} if workers else {}
     return DataLoader(
-        crops,
+        items,
         batch_sampler=plan,
         num_workers=workers,
         generator=torch.Generator().manual_seed(0),

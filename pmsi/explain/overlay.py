@@ -8,15 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-INFERNO = (
-    "000004 0d0829 280b53 470b6a 65156e 82206c 9f2a63 bc3754 d44842 e8602d f57d15 fc9f07 fac228 f3e55d fcffa4".split()
+INFERNO = bytes.fromhex(
+    "000004 0d0829 280b53 470b6a 65156e 82206c 9f2a63 bc3754 d44842 e8602d f57d15 fc9f07 fac228 f3e55d fcffa4"
 )
 """Fifteen even steps of inferno, a perceptually uniform map: lightness grows evenly from black to pale yellow."""
 
 
 def _table() -> np.ndarray:
     """Return the colour map as (256, 3) float32 in 0–255."""
-    steps = np.array([[int(color[i : i + 2], 16) for i in (0, 2, 4)] for color in INFERNO], dtype=np.float32)
+    steps = np.frombuffer(INFERNO, np.uint8).reshape(-1, 3).astype(np.float32)
     at = np.linspace(0, len(steps) - 1, 256)
     return np.stack([np.interp(at, np.arange(len(steps)), steps[:, c]) for c in range(3)], axis=1).astype(np.float32)
 

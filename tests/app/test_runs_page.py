@@ -6,7 +6,7 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.wording import ago, duration, runs_before, short_id, title_of_run
+from app.wording import ago, duration, moment, runs_before, short_id, title_of_run
 from pmsi import jobs
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.lifecycle import ENDINGS
@@ -164,8 +164,8 @@ def test_a_failed_run_says_why_and_what_to_do(root):
 
 def test_a_queued_run_says_how_many_are_before_it(root):
     running, first, second = (Run.create(root, CONFIG) for _ in range(3))
-    for moment, run in enumerate((first, second)):
-        mark(run, "queued", {"at": 100.0 + moment})
+    for at, run in enumerate((first, second), start=100):
+        mark(run, "queued", {"at": float(at)})
     mark(running, "started")
     lock = Lock(running.folder / "lock")
     assert lock.take()
@@ -250,6 +250,15 @@ def test_durations_are_said_in_two_units(seconds, said):
 @pytest.mark.parametrize(("before", "said"), [(5, "just now"), (90, "1 min ago"), (7300, "2 h ago")])
 def test_moments_are_said_in_one_unit(before, said):
     assert ago(1e9 - before, now=1e9) == said
+
+
+@pytest.mark.parametrize(("zone", "said"), [("UTC", "09 Sep, 01:46"), ("Asia/Tokyo", "09 Sep, 10:46")])
+def test_moments_are_told_in_the_visitors_time(zone, said):
+    assert moment(1e9, zone) == said
+
+
+def test_an_unknown_time_zone_is_the_servers():
+    assert moment(1e9, "no/such/zone") == moment(1e9, None)
 
 
 def test_titles_say_what_a_run_is_about():

@@ -1,13 +1,13 @@
 """The Train page: presets, the form, the command, and the start."""
 
 import pytest
-from pmsi.presets import PRESETS
 from streamlit.testing.v1 import AppTest
 
 from pmsi import jobs
 from pmsi.config import TrainConfig
 from pmsi.errors import RunError
 from pmsi.flags import command
+from pmsi.presets import PRESETS
 from pmsi.runs import list_runs
 
 

@@ -116,7 +116,7 @@ def test_stopping_a_running_and_a_queued_run(tmp_path):
     stop(queued)
     assert queued.state is State.STOPPED
     stop(running)
-    wait_for(in_state(running, State.STOPPED), seconds=3)
+    wait_for(in_state(running, State.STOPPED), seconds=5)
     wait_for(in_state(last, State.FINISHED))
     assert queued.metrics() == []
     go(running)
@@ -133,9 +133,10 @@ def test_a_deaf_task_is_killed_after_the_grace_period_with_its_children(tmp_path
     time.sleep(3 * local.POLL_S)
     assert run.state is State.STOPPING
     stop(run, grace_s=0.1)
-    wait_for(in_state(run, State.STOPPED), seconds=3)
+    wait_for(in_state(run, State.STOPPED), seconds=5)
     assert '"hard": true' in (run.folder / "stopped.json").read_text()
-    assert not alive(int((run.folder / "child").read_text()))
+    child = int((run.folder / "child").read_text())
+    wait_for(lambda: not alive(child), seconds=5)
     wait_for(in_state(after, State.FINISHED))
 
 
@@ -201,11 +202,7 @@ def test_killing_the_runner_kills_its_worker_and_the_next_submit_goes_on(tmp_pat
     with runner(tmp_path) as process:
         wait_for(in_state(first, State.RUNNING))
         process.kill()
-        try:
-            wait_for(in_state(first, State.INTERRUPTED), seconds=3)
-        except AssertionError:
-            os.system(f"ps -eo pid,ppid,stat,etime,cmd | grep fake_pmsi; ls {first.folder}; cat /proc/locks; ls -i {first.folder}/lock; cat {first.log_path}")
-            raise AssertionError(first.state)
+        wait_for(in_state(first, State.INTERRUPTED), seconds=5)
     assert second.state is State.QUEUED
     third = make(tmp_path)
     submit(third)
@@ -276,7 +273,7 @@ def test_a_submit_that_races_with_the_runners_exit_is_never_lost(tmp_path, monke
         runners[-1].start()
 
     monkeypatch.setattr(local, "_spawn_runner", spawn)
-    for _ in range(100):
+    for _ in range(50):
         run = make(tmp_path)
         submit(run)
         end = time.monotonic() + 10

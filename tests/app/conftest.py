@@ -1,0 +1,60 @@
+"""What the tests of pages share: a page on its own, and runs whose model was never trained."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+SITE = """
+import streamlit as st
+
+from app import session
+from app.panels import guarded
+from app.run_session import page_of
+
+page = st.navigation([page_of({name!r}), page_of("train")])
+session.enter(page.title)
+with guarded():
+    page.run()
+"""
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(monkeypatch, tmp_path):
+    """An empty runs folder."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("PMSI_RUNS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def open_page():
+    """Open a page by its name, with query parameters; it must not raise."""
+
+    def opened(name, **query):
+        test = AppTest.from_string(SITE.format(name=name), default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        return test.run()
+
+    return opened
+
+
+@pytest.fixture
+def make_run(runs_folder, tiny_config):
+    """Make a run with the checkpoint of a model that was never trained; the fields given are changed."""
+    import torch
+
+    from pmsi.checkpoints import CHECKPOINT, save_checkpoint
+    from pmsi.data.plumage.species import SPECIES
+    from pmsi.methods import build
+    from pmsi.runs import Run
+
+    def made(**fields):
+        config = tiny_config.with_(**fields)
+        run = Run.create(runs_folder, config)
+        model = build(config, len(SPECIES))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        about = {"epoch": 1, "step": 0, "config": config.to_dict(), "classes": [species.name for species in SPECIES]}
+        save_checkpoint(run.checkpoints / CHECKPOINT, model, optimizer, about)
+        return run
+
+    return made

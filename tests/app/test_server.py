@@ -1,0 +1,56 @@
+"""The start of the server, and what a visitor sees of an error that nobody caught."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from app import server, warmup
+from app.palette import CATEGORICAL
+
+
+def test_the_command_starts_this_interpreter_with_port_and_runs(tmp_path):
+    command = server.command(8600, tmp_path)
+    assert command[0] == sys.executable
+    assert Path(command[1]).samefile(server.__file__)
+    assert command[2:] == ["--port", "8600", "--runs", str(tmp_path)]
+    assert "--runs" not in server.command()
+
+
+def test_the_theme_has_the_ten_colours():
+    config = tomllib.loads((server.HERE / ".streamlit" / "config.toml").read_text())
+    assert config["theme"]["chartCategoricalColors"] == list(CATEGORICAL)
+    assert len(CATEGORICAL) == 10
+    assert config["browser"]["gatherUsageStats"] is False
+
+
+def test_the_warm_up_runs():
+    warmup.warm_up()
+
+
+def test_the_whole_app_opens_on_the_mosaic_page():
+    test = AppTest.from_file(str(server.HERE / "main.py"), default_timeout=60).run()
+    assert not test.exception
+    assert not test.error
+    assert [title.value for title in test.title] == ["Recursive mosaic"]
+
+
+def test_an_unforeseen_error_is_shown_without_its_text():
+    def script():
+        from app.panels import guarded
+        from app.server import on_script_error
+        from pmsi.errors import DataError
+
+        with guarded():
+            raise KeyError("/secret/path")
+        with guarded():
+            raise DataError("No *images* here. Choose another folder.")
+        assert on_script_error(ValueError("/secret/path")) is True
+
+    test = AppTest.from_function(script).run()
+    assert not test.exception
+    unforeseen, known, uncaught = (error.value for error in test.error)
+    assert "secret" not in unforeseen + uncaught
+    assert "server's log" in unforeseen
+    assert known == "No \\*images\\* here. Choose another folder."

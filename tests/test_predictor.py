@@ -1,0 +1,136 @@
+"""A trained run answers: predictor, evaluation and checkpoint agree with the model's own forward pass."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pmsi.checkpoints import CHECKPOINT, load_checkpoint, load_model
+from pmsi.config import EvaluateConfig, TrainConfig
+from pmsi.data.loading import EvaluationLoader
+from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
+from pmsi.errors import CheckpointError, ConfigError, RunError, UnknownName
+from pmsi.evaluation import class_accuracy, score
+from pmsi.explain.cam import cam
+from pmsi.predictor import Predictor
+from pmsi.runs import Run
+from pmsi.training import Training
+
+CPU = torch.device("cpu")
+SMALL = TrainConfig(
+    backbone="tiny", weights="none", image_size=64, epochs=1, batch_size=8, channels=8, hidden=6, lr_new=0.05
+)
+
+
+@pytest.fixture
+def trained(tmp_path, colour_dataset):
+    run = Run.create(tmp_path, SMALL)
+    training = Training(SMALL, colour_dataset, run)
+    training.fit()
+    return run, training.model.eval(), colour_dataset
+
+
+def test_the_prediction_is_the_softmax_of_the_model_s_own_answer(trained):
+    run, model, dataset = trained
+    predictor = Predictor.load(run)
+    for sample in dataset.test:
+        image = dataset.open_image(sample)
+        seen = predictor.prepare(image)
+        assert np.array_equal(np.asarray(seen), centre_crop(resize(image, SMALL.resize_to), 64))
+        outputs = model(normalize(to_tensor(np.asarray(seen)).unsqueeze(0)))
+        prediction = predictor.predict(seen, top=4)
+        for head, logits in outputs.items():
+            p = logits[0].softmax(dim=0)
+            guesses = prediction.heads[head]
+            assert [guess.label for guess in guesses] == p.argsort(descending=True).tolist()
+            expected = p.sort(descending=True).values.tolist()
+            assert [guess.probability for guess in guesses] == pytest.approx(expected, abs=1e-5)
+            assert guesses[0].name == dataset.classes[guesses[0].label]
+        assert prediction.best == prediction.heads["mix"][0]
+
+
+def test_the_explanation_is_the_cam_of_the_same_picture(trained):
+    run, model, dataset = trained
+    predictor = Predictor.load(run)
+    seen = predictor.prepare(dataset.open_image(dataset.test[0]))
+    found = predictor.explain(seen, head="S4", label=2)
+    expected = cam(
+        model.requires_grad_(False),
+        normalize(to_tensor(np.asarray(seen)).unsqueeze(0)),
+        head="S4",
+        classes=torch.tensor([2]),
+    )
+    assert list(found.maps) == ["S3", "S4", "S5"]
+    for stage, values in found.maps.items():
+        np.testing.assert_allclose(values, expected.raw[stage][0], atol=1e-6)
+    assert (found.head, found.label) == ("S4", 2)
+    assert predictor.explain(seen).label == predictor.predict(seen).best.label
+
+
+def test_bad_requests_are_refused_by_name(trained):
+    predictor = Predictor.load(trained[0])
+    picture = Image.new("RGB", (64, 64))
+    with pytest.raises(ConfigError, match=r"64 × 64 pixels, found RGB of 32 × 64"):
+        predictor.predict(Image.new("RGB", (32, 64)))
+    with pytest.raises(ConfigError, match="label = 4: expected a class number from 0 to 3"):
+        predictor.explain(picture, label=4)
+    with pytest.raises(UnknownName, match="S3, S4, S5, concat, mix"):
+        predictor.explain(picture, head="S1")
+    with pytest.raises(UnknownName, match="red, green, blue, yellow"):
+        predictor.class_number("violet")
+
+
+def test_scores_count_what_a_plain_loop_counts(trained):
+    _, model, dataset = trained
+    scores = score(model, EvaluationLoader(dataset, dataset.test, SMALL, 5), CPU)
+    right = dict.fromkeys(model.heads, 0)
+    for sample in dataset.test:
+        crop = centre_crop(resize(dataset.open_image(sample), SMALL.resize_to), 64)
+        for head, logits in model(normalize(to_tensor(crop).unsqueeze(0))).items():
+            right[head] += int(logits.argmax()) == sample.label
+    assert scores.accuracy == pytest.approx({head: count / 12 for head, count in right.items()})
+    by_class = class_accuracy(scores, "mix", dataset.classes)
+    assert sum(by_class.values()) / 4 == pytest.approx(scores.accuracy["mix"])
+
+
+def test_scoring_leaves_the_model_as_it_was(trained):
+    _, model, dataset = trained
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    score(model, EvaluationLoader(dataset, dataset.test, SMALL, 4), CPU)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_loaded_model_is_the_trained_one_frozen(trained):
+    run, model, dataset = trained
+    loaded, config, classes = load_model(run, CPU)
+    assert (config, classes) == (SMALL, dataset.classes)
+    assert not loaded.training
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    expected = model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
+
+
+def test_what_is_no_checkpoint_is_refused(trained, tmp_path):
+    run, model, _ = trained
+    path = run.checkpoints / CHECKPOINT
+    whole = path.read_bytes()
+    for damaged in (b"", b"\x80\x04pickle", whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged or no safetensors file"):
+            load_checkpoint(path)
+    import safetensors.torch
+
+    safetensors.torch.save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
+    with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
+        load_checkpoint(path)
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_runs_without_a_model_are_refused(tmp_path):
+    with pytest.raises(RunError, match="no checkpoint yet"):
+        Predictor.load(Run.create(tmp_path, SMALL))
+    with pytest.raises(RunError, match="'evaluate' run and has no model"):
+        Predictor.load(Run.create(tmp_path, EvaluateConfig(of="x")))
