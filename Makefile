@@ -20,7 +20,7 @@ check: $(VENV)/dev.installed
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not browser"
+	$(BIN)/python -m pytest -n 2 -m "not browser"
 
 browser: $(VENV)/dev.installed
 	@if command -v chromium chromium-browser google-chrome >/dev/null 2>&1; then \

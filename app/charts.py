@@ -90,13 +90,14 @@ def confidence_bars(
 ) -> str:
     """Return bars of the most probable classes before (grey) and after (in ``color``) a perturbation.
 
-    Both hold every class, best first. The classes are the best of both, in the order of before; ``truth`` is marked.
+    Both hold every class, best first. Shown are the best ones before, with the best one after and ``truth`` (a class's
+    name) always among them.
     """
     was, now = ({guess.label: guess for guess in guesses or ()} for guesses in (before, after))
-    labels = [guess.label for guess in before[:top]]
-    if after:
-        labels = [*labels[: top - 1], *(g.label for g in after[:1] if g.label not in labels[: top - 1])]
-        labels += [guess.label for guess in before[:top] if guess.label not in labels][: top - len(labels)]
+    must = [guess.label for guess in (after or ())[:1]] + [guess.label for guess in before if guess.name == truth]
+    best = [guess.label for guess in before]
+    others = [label for label in best if label not in must][: max(0, top - len(set(must)))]
+    labels = [label for label in best if label in {*must, *others}]
     rows = "".join(_bar_row(was[label], now.get(label), color, truth) for label in labels)
     return f'{BARS}<div class="bars">{rows}</div>'
 

@@ -3,6 +3,7 @@
 Records are those that `pmsi.runs.Run.metrics` returns. Heads keep their colour on every page (`app.palette`).
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -59,9 +60,9 @@ def loss_figure(records: Sequence[Record]) -> go.Figure:
 
 def accuracy_figure(records: Sequence[Record], primary: str | None = None) -> go.Figure:
     """Return the test accuracy of each head over the epochs, in per cent; the head that decides is drawn wider."""
-    figure = go.Figure()
+    figure, most = go.Figure(), 0.0
     for head, (epochs, values) in series(records, "epoch", "accuracy").items():
-        wide = head == primary
+        wide, most = head == primary, max(most, *values)
         figure.add_scatter(
             x=epochs,
             y=[100 * value for value in values],
@@ -72,7 +73,8 @@ def accuracy_figure(records: Sequence[Record], primary: str | None = None) -> go
             hovertemplate="%{y:.1f} %",
         )
     _axes(figure, records, "accuracy (%)", "~g")
-    return figure.update_yaxes(range=[0, 100.5])
+    top = 20 * min(5, math.floor(5 * most) + 1)  # the next fifth: it seldom changes while values come in
+    return figure.update_yaxes(range=[0, top * 1.005])
 
 
 def _axes(figure: go.Figure, records: Sequence[Record], y_title: str, y_format: str) -> go.Figure:

@@ -37,9 +37,6 @@ HEADS: dict[str, str] = {
 }
 """The colour of each stage, which is that of its head, and of the other heads."""
 
-RECURSIONS: tuple[str, ...] = ("#ff8e00", "#0ab0ff", "#c23fd0")
-"""The colour of the borders drawn by recursion 1, 2 and 3; bright, since they lie on photographs."""
-
 NEUTRAL = "#7d8590"
 """Grey for what carries no meaning; readable on light and on dark."""
 GRID = "rgba(125, 133, 144, 0.22)"

@@ -5,22 +5,24 @@ from the fields of their configs.
 """
 
 import argparse
+import difflib
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
+from typing import Any, NoReturn
 
 from pmsi import __version__, commands
-from pmsi.config import CONFIGS, TrainConfig
-from pmsi.data import DATASETS
+from pmsi.config import CONFIGS, TrainConfig, options_of
 from pmsi.errors import PMSIError
-from pmsi.flags import add_flags
+from pmsi.flags import add_flags, path, place, whole
 from pmsi.presets import PRESETS
 from pmsi.runs import default_root
 
 Arguments = argparse.Namespace
-FAILED = 2
-"""Exit status after an error that has a message; 1 is for a run that did not finish, 130 for an interruption."""
+FAILED, INTERRUPTED = 2, 130
+STATUSES = "Exit status: 0 done; 1 the run was stopped or failed; 2 an error, in one line on stderr; 130 interrupted."
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,47 @@ class Command:
     run: Callable[[Arguments], int]
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that puts what is wrong in one line, and takes no flag for another one that it begins."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown words here, where the subcommand and its flags are known."""
+        typed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings]
+            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+            hint = f". Did you mean {close[0]}?" if close else ""
+            self.error(f"unknown argument {unknown[0]!r}{hint}")
+        return typed, unknown
+
+    def error(self, message: str) -> NoReturn:
+        end = "" if message.endswith("?") else "."
+        self.exit(FAILED, f"pmsi: {_one_line(message)}{end} See: {self.prog} --help\n")
+
+
+TRAINED = "Training run (its id, or how it begins)."
+
+
+def _one_line(text: object) -> str:
+    return " ".join(line.strip() for line in str(text).splitlines())
+
+
 def _runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--runs", type=Path, default=default_root(), metavar="DIR", help="Runs folder [$PMSI_RUNS, else runs]."
+        "--runs", type=path, default=default_root(), metavar="DIR", help="Runs folder [$PMSI_RUNS, else runs]."
     )
+
+
+def _shared(parser: argparse.ArgumentParser, name: str, help: str, **options: Any) -> None:
+    """Add a flag that means what the config's field ``name`` means: its default and its words are the field's."""
+    about = next(about for about in fields(TrainConfig) if about.name == name)
+    words = tuple(options_of(about) or ())
+    listed = f" ({' | '.join(words)})" if words else ""
+    options |= {"choices": words} if words else {}
+    parser.add_argument(f"--{name}", default=about.default, help=f"{help} [{about.default}]{listed}.", **options)
 
 
 def _task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser], None]:
@@ -43,7 +82,7 @@ def _task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser
 
     def add(parser: argparse.ArgumentParser) -> None:
         if of is not None:
-            parser.add_argument("of", nargs=None if of == "1" else of, metavar="RUN", help="Training run (its id).")
+            parser.add_argument("of", nargs=None if of == "1" else of, metavar="RUN", help=TRAINED)
         if task == TrainConfig.task:
             parser.add_argument(
                 "--preset", metavar="NAME", help=f"Start from a preset ({' | '.join(PRESETS)}); other flags change it."
@@ -58,37 +97,38 @@ def _task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser
 
 
 def _mosaic(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="Picture to cut.")
-    parser.add_argument("--r", type=int, default=3, metavar="N", help="Recursions [3].")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="Seed of the layout [0].")
-    parser.add_argument("--size", type=int, default=448, metavar="N", help="Side in pixels [448].")
+    parser.add_argument("image", type=path, metavar="IMAGE", help="Picture to cut.")
+    parser.add_argument("--r", type=whole(0, 8), default=3, metavar="N", help="Recursions, 0 to 8 [3].")
+    _shared(parser, "seed", "Seed of the layout", type=whole(0, 2**31 - 1), metavar="N")
+    size = TrainConfig().image_size
     parser.add_argument(
-        "--permutation", default="uniform", metavar="NAME", help="uniform (24 orders) or cycle (six) [uniform]."
+        "--size", type=whole(1, 4096), default=size, metavar="N", help=f"Side in pixels, a multiple of 2^r [{size}]."
     )
+    _shared(parser, "permutation", "One of the 24 orders of four patches, or of the six 4-cycles", metavar="NAME")
     parser.add_argument(
         "--strip", action="store_true", help="Show r = 0, 1, …, N side by side with borders; else G(p, N) alone."
     )
-    parser.add_argument("--layout", type=Path, metavar="FILE", help="Write the layout as JSON too.")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="Picture to write (.png, .jpg, …).")
+    parser.add_argument("--layout", type=path, metavar="FILE", help="Write the layout as JSON too.")
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write (.png, .jpg, …).")
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="Training run (its id).")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="Pictures to recognise.")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="Classes shown for each head [5].")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda [auto].")
+    parser.add_argument("run", metavar="RUN", help=TRAINED)
+    parser.add_argument("images", nargs="+", type=path, metavar="IMAGE", help="Pictures to recognise.")
+    parser.add_argument("--top", type=whole(1, 10**6), default=5, metavar="N", help="Classes shown for each head [5].")
+    _shared(parser, "device", "Where to compute", metavar="NAME")
     _runs(parser)
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="Training run (its id).")
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="Picture to explain.")
+    parser.add_argument("run", metavar="RUN", help=TRAINED)
+    parser.add_argument("image", type=path, metavar="IMAGE", help="Picture to explain.")
     parser.add_argument(
         "--head", metavar="NAME", help="Output to explain: S3, S4, S5, concat, mix … [the primary one]."
     )
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="Folder for the pictures and maps.json.")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu or cuda [auto].")
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="Folder for the pictures and maps.json.")
+    _shared(parser, "device", "Where to compute", metavar="NAME")
     _runs(parser)
 
 
@@ -118,24 +158,24 @@ def _data(parser: argparse.ArgumentParser) -> None:
         "preview": "Write a contact sheet: some images of each class.",
     }.items():
         action = actions.add_parser(name, help=help, description=help)
-        action.add_argument(
-            "--dataset", default="plumage", metavar="NAME", help=f"Data set [plumage] ({' | '.join(DATASETS)})."
-        )
-        action.add_argument("--data", metavar="DIR", help="Its folder.")
+        _shared(action, "dataset", "Data set", metavar="NAME")
+        action.add_argument("--data", type=place, metavar="DIR", help="Its folder, where it is not built in.")
         if name == "check":
             action.add_argument("--json", action="store_true", help="Print JSON.")
         else:
-            action.add_argument("--columns", type=int, default=6, metavar="N", help="Images of each class [6].")
-            action.add_argument("--out", type=Path, required=True, metavar="FILE", help="Picture to write.")
+            action.add_argument(
+                "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
+            )
+            action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
 
 
 def _app(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=8501, metavar="N", help="Port [8501].")
+    parser.add_argument("--port", type=whole(1, 65535), default=8501, metavar="N", help="Port [8501].")
     _runs(parser)
 
 
 def _execute(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="Run folder.")
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="Run folder.")
 
 
 COMMANDS: dict[str, Command] = {
@@ -155,8 +195,10 @@ COMMANDS: dict[str, Command] = {
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all subcommands; only ``chosen`` gets its arguments, which may need torch's tables."""
-    parser = argparse.ArgumentParser(
-        prog="pmsi", description="Fine-grained recognition with progressive multi-stage interactive training."
+    parser = Parser(
+        prog="pmsi",
+        description="Fine-grained recognition with progressive multi-stage interactive training.",
+        epilog=f"pmsi COMMAND --help shows its flags. {STATUSES}",
     )
     parser.add_argument("--version", action="version", version=f"pmsi {__version__}")
     subparsers = parser.add_subparsers(dest="task", required=True, metavar="COMMAND")
@@ -170,14 +212,32 @@ def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status; an error of ours is one line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = next((word for word in words if word in COMMANDS), "")
-    typed = make_parser(chosen).parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show × gets a question mark
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (closed by the shell; print would use stdout)
     try:
-        return COMMANDS[typed.task].run(typed)
-    except PMSIError as error:
-        print(f"pmsi: {error}", file=sys.stderr)
-        return FAILED
+        try:
+            return _run(words)
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere, without complaint
         return 0
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except PMSIError as error:
+        return _failed(error)
+    except OSError as error:
+        return _failed(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+
+
+def _run(words: Sequence[str]) -> int:
+    chosen = next((word for word in words if word in COMMANDS), "")
+    typed = make_parser(chosen).parse_args(words)
+    return COMMANDS[typed.task].run(typed)
+
+
+def _failed(message: object) -> int:
+    print(f"pmsi: {_one_line(message)}", file=sys.stderr)
+    return FAILED

@@ -5,6 +5,7 @@ Torch and what needs it are imported only by the commands that compute, so that 
 
 import argparse
 import dataclasses
+import io
 import os
 import sys
 import time
@@ -14,30 +15,32 @@ from typing import Any
 
 from pmsi import jobs
 from pmsi.config import CONFIGS, TrainConfig, differences
-from pmsi.data import DATASETS, open_dataset, summary
-from pmsi.data.images import open_rgb
 from pmsi.errors import ConfigError, DataError, RunError, lookup
 from pmsi.files import to_json, write_atomically
-from pmsi.flags import command, to_config
+from pmsi.flags import POSITIONAL, command, to_config
 from pmsi.presets import PRESETS
 from pmsi.runs import Run, State, list_runs
-from pmsi.watching import following, one_line
+from pmsi.watching import counting, describe, following, one_line
 
 Arguments = argparse.Namespace
 ENDED_EARLY = 1
+
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF"}
+"""Endings of the pictures that can be written; PNG, BMP and TIFF keep every pixel."""
 
 
 def mosaic(typed: Arguments) -> int:
     """Write a recursive mosaic of a picture."""
     from pmsi.augment.preview import layouts, preview, side_by_side, square
+    from pmsi.data.images import open_rgb
 
+    picture_format(typed.out)
     image = square(open_rgb(typed.image), typed.size)
     drawn = {"seed": typed.seed, "permutation": typed.permutation}
     pictures = preview(image, typed.r, **drawn, borders=typed.strip)
     save_picture(side_by_side(pictures) if typed.strip else pictures[-1], typed.out)
     if typed.layout:
-        make_folder(typed.layout.parent)
-        write_atomically(typed.layout, to_json(layouts(typed.r, **drawn)[-1].to_json()))
+        write_output(typed.layout, to_json(layouts(typed.r, **drawn)[-1].to_json()))
     print(typed.out)
     return 0
 
@@ -45,7 +48,11 @@ def mosaic(typed: Arguments) -> int:
 def task(typed: Arguments) -> int:
     """Create the run that the flags describe, and queue it or work on it here."""
     preset = getattr(typed, "preset", None)
-    start = lookup("preset", PRESETS, preset).config if preset else CONFIGS[typed.task]()
+    start = CONFIGS[typed.task]() if preset is None else lookup("preset", PRESETS, preset).config
+    of = getattr(typed, POSITIONAL, None)
+    if of is not None:  # a config holds whole ids: how one begins may fit more runs tomorrow
+        whole = [Run.open(typed.runs, id).id for id in ([of] if isinstance(of, str) else of)]
+        setattr(typed, POSITIONAL, whole[0] if isinstance(of, str) else whole)
     config = to_config(start, typed).located()
     jobs.check(config, typed.runs)
     run = Run.create(typed.runs, config)
@@ -66,6 +73,7 @@ def work(run: Run) -> int:
 
 def predict(typed: Arguments) -> int:
     """Print what a trained model sees in each picture."""
+    from pmsi.data.images import open_rgb
     from pmsi.predictor import Predictor
 
     predictor = Predictor.load(Run.open(typed.runs, typed.run), typed.device)
@@ -74,33 +82,34 @@ def predict(typed: Arguments) -> int:
         prediction = predictor.predict(predictor.prepare(open_rgb(path)), typed.top)
         heads = {head: [dataclasses.asdict(guess) for guess in best] for head, best in prediction.heads.items()}
         best = dataclasses.asdict(prediction.best)
-        answers.append({"image": str(path), "best": best, "primary": prediction.primary, "heads": heads})
+        answers.append({"image": text_of(path), "best": best, "primary": prediction.primary, "heads": heads})
     print(to_json(answers, indent=1))
     return 0
 
 
 def explain(typed: Arguments) -> int:
     """Write the picture that the network sees, an overlay for each stage, and the maps as numbers."""
+    from pmsi.data.images import open_rgb
     from pmsi.explain.overlay import overlay, scaled
     from pmsi.predictor import Predictor
 
-    predictor = Predictor.load(Run.open(typed.runs, typed.run), typed.device)
+    run = Run.open(typed.runs, typed.run)
+    predictor = Predictor.load(run, typed.device)
     seen = predictor.prepare(open_rgb(typed.image))
     label = None if typed.class_name is None else predictor.class_number(typed.class_name)
     found = predictor.explain(seen, head=typed.head, label=label)
-    make_folder(typed.out)
     save_picture(seen, typed.out / "image.png")
     for stage, values in scaled(found.maps)[0].items():
         save_picture(overlay(seen, values), typed.out / f"{stage}.png")
     about = {
-        "run": typed.run,
-        "image": str(typed.image),
+        "run": run.id,
+        "image": text_of(typed.image),
         "head": found.head,
         "class": predictor.classes[found.label],
         "predicted": dataclasses.asdict(found.prediction.best),
         "maps": {stage: values.tolist() for stage, values in found.maps.items()},
     }
-    write_atomically(typed.out / "maps.json", to_json(about))
+    write_output(typed.out / "maps.json", to_json(about))
     print(to_json({key: about[key] for key in ("run", "image", "head", "class", "predicted")}, indent=1))
     return 0
 
@@ -155,28 +164,27 @@ def _stop_run(typed: Arguments) -> int:
 
 def _resume_run(typed: Arguments) -> int:
     run = Run.open(typed.runs, typed.run)
-    if typed.queue:
-        jobs.resume(run)
-        print(run.id)
-        return 0
-    if not run.state.can_resume:
+    if not (run.state.can_resume or run.state is State.CREATED):
         raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
-    return work(run)
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """Return a run as JSON types: what it is, how it stands, what came of it."""
-    status = dataclasses.asdict(run.status())
-    return {"id": run.id, "config": run.config.to_dict(), "status": status, "result": run.result()}
+    if not typed.queue:
+        return work(run)
+    (jobs.submit if run.state is State.CREATED else jobs.resume)(run)
+    print(run.id)
+    return 0
 
 
 def data(typed: Arguments) -> int:
     """List the data sets, check one, or write its contact sheet."""
+    from pmsi.data import DATASETS, open_dataset, summary
+
     if typed.action == "list":
         for name, row in DATASETS.items():
             print(f"{name:10} {row.title}: {row.help}")
         return 0
-    dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data))
+    if typed.action == "preview":
+        picture_format(typed.out)
+    with counting(sys.stderr, "images checked") as progress:
+        dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
     if typed.action == "preview":
         from pmsi.data.preview import contact_sheet
 
@@ -192,9 +200,9 @@ def _readable(about: Mapping[str, Any]) -> str:
     """Return the summary of a data set as lines of text."""
     classes = about["classes"]
     lines = [f"{about['name']}: {len(classes)} classes, {about['train']} training and {about['test']} test images"]
-    lines += [f"  {row['train']:5} {row['test']:5}  {row['name']}" for row in classes]
+    lines += [f"  {count['train']:5} {count['test']:5}  {name}" for name, count in classes.items()]
     problems = about["problems"]
-    lines.append(f"{len(problems)} images left out" + (":" if problems else "."))
+    lines.append(f"Images left out: {len(problems)}" + (":" if problems else "."))
     return "\n".join([*lines, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)])
 
 
@@ -213,7 +221,10 @@ def app(typed: Arguments) -> int:
 
 def execute(typed: Arguments) -> int:
     """Work on a run folder: what launchers call."""
-    state = jobs.execute(Run(typed.folder))
+    folder = typed.folder.resolve()
+    if not (folder / "config.json").is_file():
+        raise RunError(f"{typed.folder} is no run folder: it has no config.json. See: pmsi runs list.")
+    state = jobs.execute(Run(folder))
     return 0 if state is State.FINISHED else ENDED_EARLY
 
 
@@ -225,24 +236,30 @@ def runner(typed: Arguments) -> int:
     return 0
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for output, with a clear error where that cannot be."""
+def text_of(path: Path) -> str:
+    """Return a path as text that JSON can hold, whatever bytes are in its name."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def write_output(path: Path, content: bytes | str) -> None:
+    """Write a file that was asked for, and the folders above it, with a clear error where that cannot be."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
     except OSError as error:
-        raise DataError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def picture_format(path: Path) -> str:
+    """Return Pillow's name of the format that a file's ending says."""
+    return lookup("ending of a picture", PICTURES, path.suffix.lower())
 
 
 def save_picture(picture: Any, path: Path) -> None:
     """Write a Pillow image, whole or not at all; the file's ending says the format."""
-    import io
-
-    from PIL import Image
-
-    form = Image.registered_extensions().get(path.suffix.lower())
-    if form is None:
-        raise DataError(f"{path}: unknown picture format {path.suffix!r}. End the name in .png or .jpg.")
     buffer = io.BytesIO()
-    picture.save(buffer, form)
-    make_folder(path.parent)
-    write_atomically(path, buffer.getvalue())
+    try:
+        picture.save(buffer, picture_format(path), quality=95)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be written as {picture_format(path)}: {error}. Try .png.") from error
+    write_output(path, buffer.getvalue())

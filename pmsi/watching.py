@@ -1,14 +1,26 @@
-"""A run as lines of text: one line for a list, and lines as they come while somebody watches."""
+"""A run as lines of text and as JSON: one line for a list, and lines as they come while somebody watches.
+
+Whatever is wrong with one run folder, looking at it raises nothing: the line, or the JSON, says what is wrong.
+"""
 
 import contextlib
+import dataclasses
+import itertools
+import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from pmsi.errors import RunError
-from pmsi.runs import Run
+from pmsi.runs import Run, State
 
 POLL_S = 0.5
+
+CLEAR = "\r\033[K"
+"""Empties the line that the cursor of a terminal is on."""
+
+DAMAGE = (RunError, OSError, AttributeError, KeyError, TypeError, ValueError)
+"""What reading the files of a run raises where they do not hold what the worker writes."""
 
 
 def percent(fraction: float) -> str:
@@ -27,19 +39,37 @@ def duration(seconds: float) -> str:
 
 def one_line(run: Run) -> str:
     """Return the state, the id, how far it is and, for a training run, its accuracy."""
+    try:
+        return _one_line(run)
+    except DAMAGE as error:
+        return f"{'damaged':11}  {run.id}  Its files cannot be understood ({error!r})."
+
+
+def _one_line(run: Run) -> str:
     status = run.status()
     words = [f"{status.state.value:11}", run.id]
     if status.total and status.state.is_live:
         words.append(f"{percent(status.done / status.total)} ({status.text})")
     if status.seconds_left is not None:
         words.append(f"{duration(status.seconds_left)} left")
-    with contextlib.suppress(RunError):
-        result = run.result() or {}
-        accuracy = result.get("last", result).get("accuracy") or {}
-        words += [f"{head} {percent(value)}" for head, value in accuracy.items() if isinstance(value, float)]
+    result = run.result() or {}
+    accuracy = result.get("last", result).get("accuracy") or {}
+    words += [f"{head} {percent(value)}" for head, value in accuracy.items() if isinstance(value, float)]
     if status.error:
-        words.append(status.error.message)
+        words.append(" ".join(status.error.message.split()))
     return "  ".join(words)
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Return a run as JSON types: what it is, how it stands, what came of it; what cannot be read is None."""
+    try:
+        about: dict[str, Any] = {"status": dataclasses.asdict(run.status()), "result": run.result()}
+    except DAMAGE as error:
+        about = {"status": None, "result": None, "damage": repr(error)}
+    try:
+        return {"id": run.id, "config": run.config.to_dict()} | about
+    except DAMAGE:
+        return {"id": run.id, "config": None} | about
 
 
 def record_line(record: dict[str, Any]) -> str | None:
@@ -48,8 +78,33 @@ def record_line(record: dict[str, Any]) -> str | None:
         heads = "  ".join(f"{head} {percent(value)}" for head, value in record["accuracy"].items())
         return f"epoch {record['epoch']:4}  {heads}  ({duration(record['seconds'])})"
     if record.get("kind") == "cell":
-        return "  ".join(f"{name} {value}" for name, value in record.items() if isinstance(value, str | int | float))
+        cell = f"{record['perturbation']} {record['severity']:g}" if record["perturbation"] else "clean"
+        found = {id: about["heads"][about["primary"]]["accuracy"] for id, about in record["runs"].items()}
+        return "  ".join([f"{cell:24}", *(f"{id} {percent(accuracy)}" for id, accuracy in found.items())])
     return None
+
+
+def say(out: TextIO, text: str, end: str = "\n") -> None:
+    """Print where somebody may have stopped listening, which is no reason to end the work."""
+    with contextlib.suppress(OSError):
+        print(f"{CLEAR}{text}" if out.isatty() else text, end=end, file=out, flush=True)
+
+
+@contextlib.contextmanager
+def counting(out: TextIO, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give what shows "3 of 200 images checked" (``what``) on a terminal, and None elsewhere; it is gone afterwards."""
+    if not out.isatty():
+        yield None
+        return
+
+    def show(done: int, total: int) -> None:
+        if done % max(1, total // 200) == 0:
+            say(out, f"{done} of {total} {what}", end="")
+
+    try:
+        yield show
+    finally:
+        say(out, "", end="")
 
 
 @contextlib.contextmanager
@@ -57,7 +112,7 @@ def following(run: Run, out: TextIO) -> Iterator[None]:
     """Print the run's epochs as they come, and on a terminal how far it is, while the body works on it."""
     ended = threading.Event()
     watcher = threading.Thread(target=_follow, args=(run, out, ended), daemon=True)
-    print(run.id, file=out, flush=True)
+    say(out, run.id)
     watcher.start()
     try:
         yield
@@ -65,24 +120,31 @@ def following(run: Run, out: TextIO) -> Iterator[None]:
         ended.set()
         watcher.join()
         status = run.status()
-        print(f"{status.state.value}: {run.folder}", file=out)
+        say(out, f"{status.state.value}: {run.folder}")
         if status.error:
-            print(f"{status.error.message}\n{status.error.remedy}".rstrip(), file=out)
+            say(out, f"{status.error.message}\n{status.error.remedy}".rstrip())
+        if status.state.can_resume:
+            words = ["python", "-m", "pmsi", "runs", "resume", run.id, "--runs", str(run.folder.parent)]
+            say(out, f"Go on with it: {shlex.join(words)}")
 
 
 def _follow(run: Run, out: TextIO, ended: threading.Event) -> None:
-    seen = 0
+    seen, told = run.metrics(), False  # an earlier attempt's have been shown; those after its checkpoint will go
     while True:
         last_look = ended.is_set()
         records = run.metrics()
-        for record in records[seen:]:
+        known = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(seen, records, strict=False)))
+        for record in records[known:]:
             if line := record_line(record):
-                print(f"\r\033[K{line}" if out.isatty() else line, file=out, flush=True)
-        seen = len(records)
+                say(out, line)
+        seen = records
         status = run.status()
+        if status.state is State.STOPPING and not told:
+            say(out, "Stopping: a checkpoint is written first. Ctrl-C again ends it at once, without one.")
+            told = True
         if out.isatty() and not last_look and status.total:
             left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-            print(f"\r\033[K{percent(status.done / status.total)} {status.text}{left}", end="", file=out, flush=True)
+            say(out, f"{percent(status.done / status.total)} {status.text}{left}", end="")
         if last_look:
             return
         ended.wait(POLL_S)

@@ -116,12 +116,12 @@ def _maps(run: "Run", picked: Picked, head: str, label: str, strength: float, co
         )
     for column, (stage, values) in zip(columns[1:], unit.items(), strict=True):
         side = " × ".join(str(n) for n in explanation.maps[stage].shape)
-        empty = "" if values.any() else " · no positive evidence"
+        peak = f"peak {peaks[stage]:.3g}" if values.any() else "no positive evidence"
         with column:
             picture(
                 jpeg(overlay(shown, values, strength)),
                 alt=f"{stage}: evidence for {predictor.classes[explanation.label]} over the image",
-                caption=f"**{stage}** · map {side} · peak {peaks[stage]:.3g}{empty}",
+                caption=f"**{stage}** · map {side} · {peak}",
             )
     _verdict(predictor, explanation, picked, note)
 

@@ -33,6 +33,12 @@ def test_accuracies_are_drawn_in_per_cent_and_the_deciding_head_wider():
     assert lines["mix"].line.width > lines["S5"].line.width
 
 
+@pytest.mark.parametrize(("best", "top"), [(0.05, 20), (0.2, 40), (0.79, 80), (1.0, 100)])
+def test_the_axis_of_accuracy_ends_at_the_next_fifth(best, top):
+    record = {"kind": "epoch", "epoch": 1, "accuracy": {"mix": best}}
+    assert accuracy_figure([record]).layout.yaxis.range[1] == pytest.approx(top, rel=0.01)
+
+
 @pytest.mark.parametrize("figure", [loss_figure, accuracy_figure])
 def test_no_records_make_an_empty_figure(figure):
     assert len(figure([]).data) == 0

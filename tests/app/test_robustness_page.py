@@ -118,6 +118,7 @@ def test_the_bars_hold_the_best_of_both_and_escape_names():
     before = (Guess(0, "<b>", 0.6), Guess(1, "b", 0.3), Guess(2, "c", 0.1))
     after = (Guess(2, "c", 0.9), Guess(0, "<b>", 0.06), Guess(1, "b", 0.04))
     html = confidence_bars(before, after, "#000000", top=2, truth="c")
+    assert "true class" not in confidence_bars(before, after, "#000000", top=2, truth="unknown")
     assert "&lt;b&gt;" in html
     assert "10% → 90%" in html
     assert "true class" in html

@@ -9,7 +9,7 @@ pytest.importorskip("playwright", reason="Playwright is not installed, so the br
 from driving import QUICK_S, expect_state, go, short_run, start
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 SECONDS = 15
 """A worker looks for a request at every batch, and writes a checkpoint before it goes."""
 
