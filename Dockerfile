@@ -14,9 +14,8 @@ RUN pip install --no-cache-dir -r requirements.txt
 COPY pmsi pmsi
 COPY app app
 COPY assets assets
-COPY .streamlit .streamlit
 
-ENV PMSI_RUNS=/home/pmsi/runs PYTHONUNBUFFERED=1
+ENV PMSI_RUNS=/home/pmsi/runs PYTHONUNBUFFERED=1 STREAMLIT_SERVER_ADDRESS=0.0.0.0
 RUN mkdir -p "$PMSI_RUNS" && chown -R pmsi:pmsi /home/pmsi
 USER pmsi
 VOLUME /home/pmsi/runs

@@ -5,7 +5,10 @@ main       page configuration and navigation
 session    the only file with st.cache_* and session keys
 views      one file a page
 panels     image picker, run picker, error panel: show(key) → value
+forms      a widget per config field (`fields`, and `trainform` for the fields of training)
+rundetail  one run on the screen (`results`, `wording`, `run_session`)
+sweeps     robustness sweeps: starting one, and its curves
 charts     numbers → figure; `curves` does it for runs
-images     pixels → encoded bytes
+images     pictures → encoded bytes
 palette    colours, and the layout that all figures share
 """

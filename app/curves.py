@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.palette import CATEGORICAL, head_color, styled
+from pmsi.wording import percent
 
 Record = Mapping[str, Any]
 
@@ -92,11 +93,6 @@ def accuracy_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one row a head: its accuracy in per cent at the last epoch, and at the best epoch of the deciding head."""
     last, best = result["last"]["accuracy"], result["best"]["accuracy"]
     return [{"Output": head, "Last epoch": percent(last[head]), "Best epoch": percent(best.get(head))} for head in last]
-
-
-def percent(fraction: float | None) -> str:
-    """Return a fraction as per cent with one decimal."""
-    return "–" if fraction is None else f"{100 * fraction:.1f} %"
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any] | None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import streamlit as st
 
-from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, percent, summary
+from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, summary
 from app.palette import CHART
 from app.run_session import page_of
-from app.wording import duration, short_id
+from app.wording import short_id
 from pmsi.runs import Run
+from pmsi.wording import duration, percent
 
 Records = list[dict[str, Any]]
 

@@ -13,12 +13,13 @@ from app.panels import error_panel, guarded, plain
 from app.results import RECORDS, show_result
 from app.run_session import page_of
 from app.session import keep, stamp_of
-from app.wording import badge_of, duration, facts_of, moment, runs_before, title_of_run
+from app.wording import badge_of, facts_of, moment, runs_before, title_of_run
 from pmsi import jobs
 from pmsi.config import Config, TrainConfig
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
 from pmsi.runs import Run, State, Status
+from pmsi.wording import duration
 
 REFRESH_S = 2.0
 

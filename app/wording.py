@@ -62,18 +62,6 @@ def facts_of(config: Config) -> list[str]:
     return [config.backbone, f"{config.image_size} px", f"{config.epochs} epoch{'s' * (config.epochs != 1)}"]
 
 
-def duration(seconds: float) -> str:
-    """Return a duration in two units at most: 45 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
-
-
 def ago(moment: float | None, now: float | None = None) -> str:
     """Return how long ago a moment was, in one unit."""
     if moment is None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from pmsi import __version__, commands
 from pmsi.config import CONFIGS, TrainConfig, options_of
 from pmsi.errors import PMSIError
-from pmsi.flags import add_flags, path, place, whole
+from pmsi.flags import add_flags, folder, path, place, whole
 from pmsi.presets import PRESETS
 from pmsi.runs import default_root
 
@@ -64,7 +64,7 @@ def _one_line(text: object) -> str:
 
 def _runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--runs", type=path, default=default_root(), metavar="DIR", help="Runs folder [$PMSI_RUNS, else runs]."
+        "--runs", type=folder, default=default_root(), metavar="DIR", help="Runs folder [$PMSI_RUNS, else runs]."
     )
 
 
@@ -127,7 +127,9 @@ def _explain(parser: argparse.ArgumentParser) -> None:
         "--head", metavar="NAME", help="Output to explain: S3, S4, S5, concat, mix … [the primary one]."
     )
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
-    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="Folder for the pictures and maps.json.")
+    parser.add_argument(
+        "--out", type=folder, required=True, metavar="DIR", help="Folder for the pictures and maps.json."
+    )
     _shared(parser, "device", "Where to compute", metavar="NAME")
     _runs(parser)
 
@@ -175,7 +177,7 @@ def _app(parser: argparse.ArgumentParser) -> None:
 
 
 def _execute(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=path, metavar="FOLDER", help="Run folder.")
+    parser.add_argument("folder", type=folder, metavar="FOLDER", help="Run folder.")
 
 
 COMMANDS: dict[str, Command] = {
@@ -229,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PMSIError as error:
         return _failed(error)
     except OSError as error:
-        return _failed(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+        return _failed(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.")
 
 
 def _run(words: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from pmsi.files import to_json, write_atomically
 from pmsi.flags import POSITIONAL, command, to_config
 from pmsi.presets import PRESETS
 from pmsi.runs import Run, State, list_runs
-from pmsi.watching import counting, describe, following, one_line
+from pmsi.watching import counting, describe, following, one_line, understanding
 
 Arguments = argparse.Namespace
 ENDED_EARLY = 1
@@ -142,14 +142,14 @@ def _show_run(typed: Arguments) -> int:
     if typed.json:
         print(to_json(describe(run), indent=1))
         return 0
-    print(one_line(run))
-    print(f"  {command(run.config, typed.runs)}")
-    for name, value in differences(run.config).items():
-        print(f"  {name} = {value}")
-    if error := run.status().error:
-        print(f"  {error.kind}: {error.message}\n  {error.remedy}")
-    if result := run.result():
-        print(to_json(result, indent=1))
+    with understanding(run):
+        lines = [one_line(run), f"  {command(run.config, typed.runs)}"]
+        lines += [f"  {name} = {value}" for name, value in differences(run.config).items()]
+        if error := run.status().error:
+            lines.append(f"  {error.kind}: {error.message}\n  {error.remedy}".rstrip())
+        if result := run.result():
+            lines.append(to_json(result, indent=1))
+    print("\n".join(lines))
     return 0
 
 
@@ -247,7 +247,9 @@ def write_output(path: Path, content: bytes | str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
+        is_below_file = isinstance(error, (FileExistsError, NotADirectoryError))
+        reason = f"{path.parent} is no folder" if is_below_file else error.strerror or error
+        raise DataError(f"{path} cannot be written: {reason}.") from error
 
 
 def picture_format(path: Path) -> str:

@@ -27,6 +27,13 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r}: there is no such home folder") from error
 
 
+def folder(text: str) -> Path:
+    """Return the path of a folder that is there already, or can be made later."""
+    if (typed := path(text)).exists() and not typed.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a file, expected a folder")
+    return typed
+
+
 def place(text: str) -> str:
     """Return the text of a field of `PLACES`: a path as `path` has it, anything else as it was typed."""
     return text if text and text[0] != "~" else str(path(text))

@@ -13,6 +13,7 @@ import torch
 
 from pmsi.augment import AUGMENTATIONS, Augmentation
 from pmsi.augment.mosaic import check_divisible
+from pmsi.augment.rule import recursions_of
 from pmsi.batch import STAGES, Phase
 from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError, lookup
@@ -22,9 +23,6 @@ from pmsi.model.heads import SMOOTH_CONVS
 from pmsi.model.pmsi import CONCAT, MIXES, PMSI, stage_names
 from pmsi.model.recognizer import Recognizer
 from pmsi.seeding import derive
-
-MAX_R = 3
-"""r ≤ 3 is the paper's reasonable range (section III-B): with StageNum > 3 the first phases share r = 3."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def progressive(config: TrainConfig) -> tuple[Phase, ...]:
     """Return Algorithm 1's StageNum + 1 phases: stage n on r = N − n + 1, then concat on the image itself."""
     stages = stage_names(config.stage_num)
     numbers = range(STAGES - config.stage_num + 1, STAGES + 1)
-    steps = (Phase(stage, min(STAGES - n + 1, MAX_R)) for stage, n in zip(stages, numbers, strict=True))
+    steps = (Phase(stage, recursions_of(n)) for stage, n in zip(stages, numbers, strict=True))
     return (*steps, Phase(CONCAT, 0, config.concat_weight))
 
 

@@ -33,7 +33,7 @@ from pmsi.device import prepare_device
 from pmsi.errors import CheckpointError, TrainingError
 from pmsi.evaluation import score, write_predictions
 from pmsi.methods import Plan, build, resolve
-from pmsi.model import Recognizer
+from pmsi.model import BACKBONES, Recognizer
 from pmsi.optimization import frozen, make_optimizer, set_learning_rates
 from pmsi.runs import Run, Stopped
 from pmsi.seeding import derive
@@ -70,8 +70,11 @@ def check(config: TrainConfig, root: Path) -> None:
     """Raise what would keep a training run from starting, as far as a look at the names and paths can tell."""
     resolve(config)
     check_folder(config)
-    if config.weights not in WEIGHT_WORDS and not Path(config.weights).is_file():
-        raise CheckpointError(f"weights = {config.weights!r}: there is no such file; imagenet and none are the words.")
+    row = BACKBONES[config.backbone]
+    if config.weights == "imagenet" and row.imagenet is None:
+        raise CheckpointError(f"There are no ImageNet weights for {row.title}. Choose weights none, or a file.")
+    if config.weights not in WEIGHT_WORDS and not Path(config.weights).expanduser().is_file():
+        raise CheckpointError(f"weights = {config.weights!r}: there is no such file, and it is not imagenet or none.")
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:

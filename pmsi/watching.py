@@ -1,6 +1,6 @@
 """A run as lines of text and as JSON: one line for a list, and lines as they come while somebody watches.
 
-Whatever is wrong with one run folder, looking at it raises nothing: the line, or the JSON, says what is wrong.
+Whatever is wrong with one run folder, `one_line` and `describe` raise nothing: they say what is wrong.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from pmsi.errors import RunError
 from pmsi.runs import Run, State
+from pmsi.wording import duration, percent
 
 POLL_S = 0.5
 
@@ -23,26 +24,24 @@ DAMAGE = (RunError, OSError, AttributeError, KeyError, TypeError, ValueError)
 """What reading the files of a run raises where they do not hold what the worker writes."""
 
 
-def percent(fraction: float) -> str:
-    """Return 0.8314 as "83.1 %"."""
-    return f"{100 * fraction:.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as "42 s", "3 min 20 s" or "2 h 05 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes_left:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+@contextlib.contextmanager
+def understanding(run: Run) -> Iterator[None]:
+    """Turn whatever comes of a run's damaged files into a RunError."""
+    try:
+        yield
+    except RunError:
+        raise
+    except DAMAGE as error:
+        raise RunError(f"Run {run.id!r}: its files cannot be understood ({error!r}). Create a new run.") from error
 
 
 def one_line(run: Run) -> str:
     """Return the state, the id, how far it is and, for a training run, its accuracy."""
     try:
-        return _one_line(run)
-    except DAMAGE as error:
-        return f"{'damaged':11}  {run.id}  Its files cannot be understood ({error!r})."
+        with understanding(run):
+            return _one_line(run)
+    except RunError as error:
+        return f"{'damaged':11}  {run.id}  {error}"
 
 
 def _one_line(run: Run) -> str:
@@ -62,14 +61,14 @@ def _one_line(run: Run) -> str:
 
 def describe(run: Run) -> dict[str, Any]:
     """Return a run as JSON types: what it is, how it stands, what came of it; what cannot be read is None."""
+    about: dict[str, Any] = {"id": run.id, "config": None, "status": None, "result": None}
     try:
-        about: dict[str, Any] = {"status": dataclasses.asdict(run.status()), "result": run.result()}
-    except DAMAGE as error:
-        about = {"status": None, "result": None, "damage": repr(error)}
-    try:
-        return {"id": run.id, "config": run.config.to_dict()} | about
-    except DAMAGE:
-        return {"id": run.id, "config": None} | about
+        with understanding(run):
+            about |= {"status": dataclasses.asdict(run.status()), "result": run.result()}
+            about["config"] = run.config.to_dict()
+    except RunError as error:
+        about["damage"] = str(error)
+    return about
 
 
 def record_line(record: dict[str, Any]) -> str | None:

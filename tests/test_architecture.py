@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = [
-    {"errors", "seeding", "files", "locks"},
+    {"errors", "seeding", "files", "locks", "wording"},
     {"settings", "batch", "vision", "weights"},
     {"config", "lifecycle"},
     {"data", "augment", "model", "status", "failures"},

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.images import color_bar, enlarged, jpeg, overlay, scaled
+from app.images import enlarged, jpeg
 from app.panels import (
     Picked,
     four_columns,
@@ -19,6 +19,7 @@ from app.panels import (
     trained_runs,
 )
 from app.session import explain_once, predictor_of, remember
+from pmsi.explain.overlay import color_bar, overlay, scaled
 
 if TYPE_CHECKING:
     from pmsi.predictor import Explanation, Predictor

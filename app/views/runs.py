@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from app.curves import percent, summary
+from app.curves import summary
 from app.panels import error_panel, guarded
 from app.run_session import page_of, show_more_runs, shown_runs
 from app.rundetail import detail
-from app.wording import ago, badge_of, duration, facts_of, runs_before, title_of_run
+from app.wording import ago, badge_of, facts_of, runs_before, title_of_run
 from pmsi.errors import RunError
 from pmsi.runs import Run, State, Status, default_root, list_runs
+from pmsi.wording import duration, percent
 
 REFRESH_S = 3.0
 

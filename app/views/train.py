@@ -1,9 +1,6 @@
 """The Train page: a preset, the form that it fills, the command that does the same, and one button that starts."""
 
-from pathlib import Path
-
 import streamlit as st
-from pmsi.presets import PRESETS
 
 from app.panels import error_panel, plain
 from app.run_session import generation, page_of, reset
@@ -13,6 +10,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
+from pmsi.presets import PRESETS
 from pmsi.runs import Run, default_root, list_runs
 
 KEY = "train"
@@ -71,7 +69,7 @@ def _launch(config: TrainConfig | None, preset: str, changed: bool) -> None:
 
 def _start(config: TrainConfig) -> None:
     try:
-        run = Run.create(default_root(), config)
+        run = Run.create(default_root(), config.located())
         jobs.submit(run)
     except (PMSIError, OSError) as error:
         error_panel(error if isinstance(error, PMSIError) else RunError(f"The run could not be started: {error}."))
@@ -91,21 +89,10 @@ def _missing(config: TrainConfig) -> str | None:
 
 def _wrong(config: TrainConfig) -> str | None:
     """Return what would make this run fail at once, in one line, or None."""
-    from pmsi.methods import resolve  # imports torch
-    from pmsi.model import BACKBONES
-
     try:
-        resolve(config)
+        jobs.check(config, default_root())
     except PMSIError as error:
         return str(error)
-    row = BACKBONES[config.backbone]
-    if config.weights == "imagenet" and row.imagenet is None:
-        return f"There are no ImageNet weights for {row.title}. Choose other starting weights: none, or a file."
-    here = "Check the path: it is one on the machine that runs the app."
-    if config.weights not in ("imagenet", "none") and not Path(config.weights).expanduser().is_file():
-        return f"There is no weights file {config.weights}. {here}"
-    if config.data is not None and not Path(config.data).expanduser().is_dir():
-        return f"There is no data folder {config.data}. {here}"
     return None
 
 

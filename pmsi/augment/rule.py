@@ -13,6 +13,11 @@ MAX_R = 3
 """r ≤ 3 is the paper's reasonable range: with StageNum > 3 the first phases share r = 3."""
 
 
+def recursions_of(stage: int) -> int:
+    """Return r of the phase that trains stage n: N − n + 1 (Algorithm 1), at most `MAX_R`."""
+    return min(STAGES - stage + 1, MAX_R)
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseRule:
     """What the rule says of one phase. ``smallest_patch`` and ``receptive_field`` are sides in pixels of the image."""
@@ -43,7 +48,7 @@ def patch_rule(image_size: int, receptive_fields: Sequence[int], stage_num: int)
     rules = []
     for phase in range(1, stage_num + 1):
         stage = STAGES - stage_num + phase
-        r = min(STAGES - stage + 1, MAX_R)
+        r = recursions_of(stage)
         rules.append(PhaseRule(phase, f"S{stage}", r, image_size // 2**r, receptive_fields[stage - 1]))
     return rules
 

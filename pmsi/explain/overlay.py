@@ -37,12 +37,17 @@ def overlay(image: Image.Image, values: np.ndarray, strength: float = 0.5) -> Im
 
 
 def scaled(maps: Mapping[str, np.ndarray], common: bool = False) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Return maps ≥ 0 divided by their peak, and the peaks; ``common`` divides all by the largest.
+    """Return maps ≥ 0 divided by their peak, and the peaks; ``common`` divides all by the largest peak.
 
     A map without any positive value stays empty.
     """
     peaks = {name: float(values.max(initial=0.0)) for name, values in maps.items()}
-    if common:
-        peaks = dict.fromkeys(peaks, max(peaks.values(), default=0.0))
-    unit = {name: values / peaks[name] if peaks[name] > 0 else np.zeros_like(values) for name, values in maps.items()}
+    largest = max(peaks.values(), default=0.0)
+    unit = {name: values / ((largest if common else peaks[name]) or 1.0) for name, values in maps.items()}
     return unit, peaks
+
+
+def color_bar(width: int = 256, height: int = 10) -> Image.Image:
+    """Return the colour map from 0 (left) to its peak (right)."""
+    row = colored(np.linspace(0, 1, width)[None])
+    return Image.fromarray(np.rint(row).astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)

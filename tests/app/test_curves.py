@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, percent, series, summary, thinned
+from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, series, summary, thinned
 from app.palette import head_color
+from pmsi.wording import percent
 
 RECORDS = [
     {"kind": "loss", "epoch": 0.5, "step": 4, "losses": {"S5": 2.0, "concat": 1.5}},

@@ -6,12 +6,13 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.wording import ago, duration, moment, runs_before, short_id, title_of_run
+from app.wording import ago, moment, runs_before, short_id, title_of_run
 from pmsi import jobs
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.lifecycle import ENDINGS
 from pmsi.locks import Lock
 from pmsi.runs import Run, State
+from pmsi.wording import duration
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2)
 RESULT = {

@@ -4,12 +4,14 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlparse
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -123,6 +125,25 @@ def expect_state(page: Page, state: str, seconds: float) -> None:
     """Wait until the run that is shown is in this state."""
     badge = page.locator(".stMarkdownBadge").filter(has_text=state)
     expect(badge).to_be_visible(timeout=seconds * 1000)
+
+
+def kill_worker(url: str) -> None:
+    """Kill the process that works on the run in the address of its page, with a signal that nobody can handle."""
+    run = parse_qs(urlparse(url).query)["run"][0]
+    workers = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if b"execute" in (words := _words_of(folder)) and any(word.endswith(run.encode()) for word in words)
+    ]
+    assert len(workers) == 1, workers
+    os.kill(workers[0], signal.SIGKILL)
+
+
+def _words_of(process: Path) -> list[bytes]:
+    try:
+        return (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:  # it has just ended
+        return []
 
 
 def loaded(image: Locator) -> str:

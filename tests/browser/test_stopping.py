@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
 
-from driving import QUICK_S, expect_state, go, short_run, start
+from driving import QUICK_S, expect_state, go, kill_worker, short_run, start
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -36,6 +36,20 @@ def test_a_run_is_stopped_and_resumed(page):
     stop(page)
     go(page, "Runs")
     expect(page.get_by_text("pmr on plumage").first).to_be_visible()
+
+
+def test_a_killed_worker_s_run_is_interrupted_and_resumed(page):
+    page.goto("/train")
+    short_run(page, epochs=500)
+    start(page)
+    expect(page.get_by_text(re.compile(r"epoch \d+ of 500")).first).to_be_visible(timeout=QUICK_S * 1000)
+    kill_worker(page.url)
+    expect_state(page, "interrupted", SECONDS)
+    expect(page.get_by_text("The process that worked on this run is gone")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect_state(page, "running", QUICK_S)
+    expect(page.get_by_text(re.compile(r"epoch \d+ of 500")).first).to_be_visible(timeout=QUICK_S * 1000)
+    stop(page)
 
 
 def test_an_unknown_run_is_explained(page):

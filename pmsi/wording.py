@@ -1,0 +1,18 @@
+"""Numbers as a person reads them, the same on the command line and in the app."""
+
+
+def percent(fraction: float | None) -> str:
+    """Return 0.8314 as "83.1 %", and what is unknown as a dash."""
+    return "–" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in two units at most: 45 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

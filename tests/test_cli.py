@@ -1,0 +1,630 @@
+"""The command line as somebody types it: what each subcommand prints and writes, and how it refuses what is wrong."""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pmsi.augment.mosaic import Layout, apply, plan
+from pmsi.augment.preview import square
+from pmsi.cli import COMMANDS, main, make_parser
+from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig, options_of
+from pmsi.data.images import open_rgb
+from pmsi.errors import PMSIError
+from pmsi.flags import command, flag, to_config
+from pmsi.presets import PRESETS
+from pmsi.runs import Run, State, list_runs
+from pmsi.seeding import derive
+from pmsi.watching import counting, record_line
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "--dataset",
+    "plumage",
+    "--backbone",
+    "tiny",
+    "--weights",
+    "none",
+    "--image-size",
+    "64",
+    "--train-per-class",
+    "2",
+    "--test-per-class",
+    "1",
+    "--batch-size",
+    "6",
+    "--channels",
+    "16",
+    "--hidden",
+    "8",
+]
+HEADS = ["S3", "S4", "S5", "concat", "mix"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One trained run, in a folder whose name has a space; tests read it only."""
+    root = tmp_path_factory.mktemp("a place") / "my runs"
+    assert main(["train", *TINY, "--epochs", "1", "--runs", str(root)]) == 0
+    (run,) = list_runs(root)
+    return run
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current folder of its own, with a picture, a text that is called a picture, and a folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 130, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save("a bird.png")
+    Path("text.jpg").write_text("no picture")
+    Path("folder").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def pmsi(capsys):
+    """Return what runs a command line and gives its exit status, its output and its errors."""
+
+    def typed(*words):
+        capsys.readouterr()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as leaving:
+            status = leaving.code
+        return (status, *capsys.readouterr())
+
+    return typed
+
+
+@contextlib.contextmanager
+def spawned(*words, cwd):
+    """Start a command line as a process of its own; it does not outlive the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pmsi", *map(str, words)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def picture(path):
+    """The pixels of a picture file, (h, w) or (h, w, 3)."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def parser_of(name):
+    """The parser of one subcommand."""
+    actions = make_parser(name)._actions
+    (subcommands,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))
+    return subcommands.choices[name]
+
+
+# Flags and their help
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_a_task_has_one_flag_for_each_field_and_its_help_names_the_default(task):
+    flags = {action.dest: action for action in parser_of(task)._actions if action.option_strings}
+    own = {"help", "runs", "queue"} | ({"preset"} if task == "train" else set())
+    known = {about.name: about for about in fields(CONFIGS[task]) if about.name != "of"}
+    assert flags.keys() - own == known.keys()
+    for name, about in known.items():
+        action, default = flags[name], about.default
+        assert flag(name) in action.option_strings
+        assert action.default is argparse.SUPPRESS  # the config's default is the only one
+        assert about.metadata["help"] in action.help.replace("%%", "%")
+        words = " ".join(default) if isinstance(default, tuple) else str(default)
+        words = {"None": "none", "True": "yes", "False": "no"}.get(words, words)
+        assert f" [{words}" in action.help or (default is None and "by default" in action.help)
+        for word in options_of(about) or ():
+            assert word in action.help
+
+
+@pytest.mark.parametrize("task", CONFIGS)
+def test_what_is_not_typed_is_the_config_s_default(task):
+    of = ["RUN"] if task != "train" else []
+    typed = make_parser(task).parse_args([task, *of])
+    expected = CONFIGS[task]() if not of else CONFIGS[task](of="RUN" if task == "evaluate" else ("RUN",))
+    assert to_config(CONFIGS[task](), typed) == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(preset.config for preset in PRESETS.values()),
+        TrainConfig(flip=False, nested=True, weights="/a b/w.pt", dataset="folder", data="/a b/c", dropout=0.25),
+        EvaluateConfig(of="some-run", split="train"),
+        RobustnessConfig(of=("a", "b"), perturbations=("gaussian_noise",), severities=(0.5, 3.0)),
+    ],
+    ids=lambda config: config.task,
+)
+def test_the_command_that_is_shown_makes_the_same_config(config):
+    words = shlex.split(command(config))
+    assert words[:3] == ["python", "-m", "pmsi"]
+    typed = make_parser(config.task).parse_args(words[3:])
+    assert to_config(CONFIGS[config.task](), typed) == config
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), ["runs", "resume"], ["data", "check"]])
+def test_every_help_is_complete_and_fits(words, pmsi, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    status, out, err = pmsi(*words, "--help")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    parser = parser_of(words[0]) if len(words) == 1 else None
+    for action in parser._actions if parser else ():
+        assert action.help or isinstance(action, argparse._SubParsersAction), f"{action.dest} has no help"
+    if not words:
+        assert all(name in out for name in COMMANDS)
+        assert "Exit status: 0 done" in out
+
+
+def test_help_needs_neither_torch_nor_numpy():
+    code = (
+        "import sys\nfrom pmsi.cli import main\ntry:\n main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'streamlit')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+
+
+# Mosaics
+
+
+@pytest.mark.parametrize("r", [0, 1, 3])
+def test_a_mosaic_is_exactly_g_of_the_picture_and_can_be_replayed(r, here, pmsi):
+    words = ["mosaic", "a bird.png", "--r", r, "--seed", 7, "--size", 64, "--layout", "to/layout.json"]
+    assert pmsi(*words, "--out", "to here/m.png") == (0, "to here/m.png\n", "")
+    shown = picture("to here/m.png")
+    seen = torch.from_numpy(np.array(square(open_rgb("a bird.png"), 64))).permute(2, 0, 1).unsqueeze(0)
+    replayed = Layout.from_json(json.loads(Path("to/layout.json").read_text()))
+    drawn = plan(1, r, generator=torch.Generator().manual_seed(derive("preview", 7)))
+    for layout in (replayed, drawn):
+        assert np.array_equal(shown, apply(seen, layout)[0].permute(1, 2, 0).numpy())
+    pmsi(*words, "--out", "again.png")
+    assert Path("again.png").read_bytes() == Path("to here/m.png").read_bytes()
+
+
+def test_a_strip_shows_every_r(here, pmsi):
+    assert pmsi("mosaic", "a bird.png", "--strip", "--r", 2, "--size", 64, "--out", "s.jpg")[0] == 0
+    assert picture("s.jpg").shape == (64, 3 * 64 + 2 * 12, 3)
+
+
+@pytest.mark.parametrize(("mode", "name"), [("CMYK", "x.tif"), ("I;16", "x.png"), ("LA", "x.png"), ("P", "x.gif")])
+def test_pictures_of_any_mode_are_taken(mode, name, here, pmsi, trained):
+    Image.new(mode, (1, 3)).save(name)
+    assert pmsi("mosaic", name, "--size", 64, "--out", "m.bmp")[0] == 0
+    status, out, _ = pmsi("predict", trained.id, name, "--runs", trained.folder.parent)
+    assert (status, len(json.loads(out))) == (0, 1)
+
+
+# Runs: training, watching
+
+
+def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
+    status, out, err = pmsi("train", *TINY, "--epochs", 2, "--method", "baseline", "--evaluate-every", 2)
+    (run,) = list_runs(Path("runs"))
+    answer = json.loads(out)
+    assert (status, answer["run"], answer["state"]) == (0, run.id, "finished")
+    assert answer["result"]["last"]["accuracy"].keys() == {"classifier"}
+    lines = err.splitlines()
+    assert lines[0] == run.id
+    assert lines[1].startswith("epoch    2  classifier ")
+    assert lines[2] == f"finished: {run.folder}"
+
+
+def test_a_preset_is_a_start_that_flags_change(pmsi, here, monkeypatch):
+    monkeypatch.setattr("pmsi.jobs.submit", lambda run: None)
+    status, out, err = pmsi("train", "--preset", "quick", "--epochs", 3, "--no-flip", "--queue")
+    assert (status, err) == (0, "")
+    assert Run.open(Path("runs"), out.strip()).config == PRESETS["quick"].config.with_(epochs=3, flip=False)
+
+
+def test_paths_are_absolute_in_a_run_that_may_be_worked_on_elsewhere(pmsi, here, monkeypatch):
+    monkeypatch.setattr("pmsi.jobs.submit", lambda run: None)
+    Path("w.pt").touch()
+    _, out, _ = pmsi("train", "--dataset", "folder", "--data", "folder", "--weights", "w.pt", "--queue")
+    config = Run.open(Path("runs"), out.strip()).config
+    assert (config.data, config.weights) == (str(here / "folder"), str(here / "w.pt"))
+
+
+def test_a_run_that_failed_says_why_and_how_to_go_on(pmsi, here):
+    status, out, err = pmsi("train", "--dataset", "cub", "--data", "folder", "--weights", "none")
+    assert (status, json.loads(out)["state"]) == (1, "failed")
+    assert "not a complete CUB-200-2011 folder: it lacks images.txt" in err
+    assert "python -m pmsi runs resume" in err
+    assert "Traceback" not in err
+
+
+def test_runs_are_listed_and_shown(trained, pmsi):
+    where = ["--runs", trained.folder.parent]
+    status, out, err = pmsi("runs", "list", *where)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"finished     {trained.id}  S3 ")
+    (listed,) = json.loads(pmsi("runs", "list", "--json", *where)[1])
+    shown = json.loads(pmsi("runs", "show", "--json", trained.id[:9], *where)[1])
+    assert listed == shown
+    assert shown["config"] == trained.config.to_dict()
+    assert shown["status"]["state"] == "finished"
+    assert shown["result"] == trained.result()
+    out = pmsi("runs", "show", trained.id, *where)[1]
+    assert command(trained.config, trained.folder.parent) in out
+    assert "  image_size = 64\n" in out
+
+
+def test_an_empty_folder_says_how_to_begin(here, pmsi):
+    assert pmsi("runs", "list", "--runs", "nowhere")[:2] == (
+        0,
+        "No runs in nowhere yet. Start one: pmsi train --runs nowhere\n",
+    )
+    assert pmsi("runs", "list", "--json", "--runs", "nowhere")[:2] == (0, "[]\n")
+    assert not Path("nowhere").exists()
+
+
+DAMAGE = {
+    "config.json": ["{", "[1]", '{"task": []}', '{"task": "train", "new": 1}', "\udcff"],
+    "result.json": ['{"result": [1]}'],
+    "error.json": ['{"message": 5}'],
+    "started": ['{"at": "x"}'],
+    "progress.json": ['{"done": "x", "at": "y"}'],
+}
+
+
+@pytest.mark.parametrize(("file", "content"), [(file, content) for file in DAMAGE for content in DAMAGE[file]])
+def test_a_damaged_run_hides_no_other(file, content, trained, tmp_path, pmsi):
+    shutil.copytree(trained.folder, tmp_path / "whole")
+    folder = tmp_path / "20200101-000000-damaged"
+    folder.mkdir()
+    for name, text in {"config.json": '{"task": "train"}', "started": '{"at": 1}', file: content}.items():
+        (folder / name).write_text(text, errors="surrogateescape")
+    status, out, _ = pmsi("runs", "list", "--runs", tmp_path)
+    assert (status, len(out.splitlines())) == (0, 2)
+    assert out.splitlines()[0].startswith("finished     whole")
+    assert [run["id"] for run in json.loads(pmsi("runs", "list", "--json", "--runs", tmp_path)[1])] == [
+        "whole",
+        folder.name,
+    ]
+    status, _, err = pmsi("runs", "show", folder.name, "--runs", tmp_path)
+    assert status == 0 or (status == 2 and err.startswith("pmsi: Run ") and err.count("\n") == 1)
+
+
+def test_a_prefix_is_enough_while_it_fits_one_run(trained, tmp_path, pmsi):
+    for name in ("day-one", "day-two"):
+        shutil.copytree(trained.folder, tmp_path / name)
+    assert pmsi("runs", "show", "day-o", "--runs", tmp_path)[0] == 0
+    status, _, err = pmsi("runs", "show", "day", "--runs", tmp_path)
+    assert (status, err) == (2, "pmsi: 2 runs start with 'day': day-two, day-one. Type more of the id.\n")
+
+
+def test_only_what_ended_early_is_resumed_or_stopped(trained, pmsi):
+    where = [trained.id, "--runs", trained.folder.parent]
+    for words in (["resume"], ["resume", "--queue"], ["stop"]):
+        status, out, err = pmsi("runs", *words, *where)
+        assert (status, out) == (2, "")
+        assert "is finished: only a" in err
+
+
+def test_a_run_that_was_never_started_can_be_resumed(here, pmsi):
+    run = Run.create(Path("runs"), EvaluateConfig(of="gone"))
+    status, out, err = pmsi("runs", "resume", run.id)
+    assert (status, json.loads(out)["state"]) == (1, "failed")
+    assert "There is no run 'gone'" in err
+
+
+def test_a_training_stops_on_request_and_on_ctrl_c_and_goes_on(here, pmsi):
+    words = ["train", *TINY, "--method", "baseline", "--epochs", "100000", "--runs", "my runs"]
+    with spawned(*words, cwd=here) as first:
+        id = first.stderr.readline().strip()
+        assert first.stderr.readline().startswith("epoch    1 ")
+        status, out, _ = pmsi("runs", "stop", id[:20], "--runs", "my runs")
+        assert status == 0
+        assert out.startswith(f"stopped      {id}")
+        assert first.wait(20) == 1
+        assert json.loads(first.stdout.read())["state"] == "stopped"
+        assert f"runs resume {id} --runs 'my runs'" in first.stderr.read()
+    run = Run.open(Path("my runs"), id)
+    done = epochs(run)
+    with spawned("runs", "resume", id, "--runs", "my runs", cwd=here) as second:
+        assert second.stderr.readline().strip() == id
+        assert int(second.stderr.readline().split()[1]) == done[-1] + 1
+        second.send_signal(signal.SIGINT)
+        assert second.wait(20) == 1
+        assert "Traceback" not in second.stderr.read()
+    assert run.state is State.STOPPED
+    assert len(epochs(run)) > len(done)
+    assert epochs(run) == list(range(1, len(epochs(run)) + 1))
+    assert pmsi("predict", id, "a bird.png", "--runs", "my runs")[0] == 0
+
+
+def epochs(run):
+    """The epochs that a run has recorded."""
+    return [record["epoch"] for record in run.metrics() if record["kind"] == "epoch"]
+
+
+def test_an_execution_is_what_a_launcher_calls(here, pmsi):
+    run = Run.create(Path("runs"), EvaluateConfig(of="gone"))
+    assert pmsi("execute", run.folder) == (1, "", "")
+    assert run.state is State.FAILED
+    assert pmsi("runner", "--runs", "runs") == (0, "", "")
+
+
+# A trained model
+
+
+def test_an_evaluation_repeats_the_training_s_last_test_and_keeps_the_whole_id(trained, tmp_path, pmsi):
+    shutil.copytree(trained.folder, tmp_path / trained.id)
+    status, out, _ = pmsi("evaluate", trained.id[:12], "--runs", tmp_path)
+    answer = json.loads(out)
+    assert status == 0
+    assert answer["result"]["accuracy"] == trained.result()["last"]["accuracy"]
+    assert Run.open(tmp_path, answer["run"]).config.of == trained.id
+
+
+def test_a_sweep_prints_a_line_for_each_cell(trained, tmp_path, pmsi):
+    shutil.copytree(trained.folder, tmp_path / "one")
+    words = ["--perturbations", "gaussian_noise", "--severities", 2, 4]
+    status, out, err = pmsi("robustness", "on", "one", *words, "--runs", tmp_path)
+    result = json.loads(out)["result"]
+    assert (status, result["of"]) == (0, ["one"])
+    accuracy = f"one {100 * trained.result()['last']['accuracy']['mix']:.1f} %"
+    cells = err.splitlines()[1:-1]
+    assert [line.split("  ")[0].strip() for line in cells] == ["clean", "gaussian_noise 2", "gaussian_noise 4"]
+    assert cells[0].endswith(accuracy)
+
+
+def test_other_records_have_no_line():
+    assert record_line({"kind": "loss", "losses": {}}) is None
+
+
+def test_predictions_are_a_json_list(trained, here, pmsi):
+    Image.new("RGB", (70, 70), "red").save("red.png")
+    status, out, _ = pmsi("predict", trained.id, "a bird.png", "red.png", "--top", 2, "--runs", trained.folder.parent)
+    answers = json.loads(out)
+    assert (status, [answer["image"] for answer in answers]) == (0, ["a bird.png", "red.png"])
+    for answer in answers:
+        assert list(answer["heads"]) == HEADS
+        assert all(len(guesses) == 2 for guesses in answer["heads"].values())
+        assert answer["best"] == answer["heads"][answer["primary"]][0]
+        assert answer["best"]["name"] == trained.result()["classes"][answer["best"]["label"]]
+
+
+def test_an_explanation_is_pictures_and_numbers(trained, here, pmsi):
+    name = trained.result()["classes"][4]
+    words = ["--head", "S4", "--class", name, "--out", "my maps/x", "--runs", trained.folder.parent]
+    status, out, _ = pmsi("explain", trained.id[:10], "a bird.png", *words)
+    assert status == 0
+    assert {path.name for path in Path("my maps/x").iterdir()} == {
+        "image.png",
+        "S3.png",
+        "S4.png",
+        "S5.png",
+        "maps.json",
+    }
+    assert {picture(path).shape for path in Path("my maps/x").glob("*.png")} == {(64, 64, 3)}
+    about = json.loads(Path("my maps/x/maps.json").read_text())
+    assert {stage: np.shape(values) for stage, values in about["maps"].items()} == {
+        "S3": (8, 8),
+        "S4": (4, 4),
+        "S5": (2, 2),
+    }
+    assert (about["run"], about["head"], about["class"]) == (trained.id, "S4", name)
+    assert json.loads(out) == {key: value for key, value in about.items() if key != "maps"}
+
+
+def test_names_that_are_no_text_do_not_matter(trained, here, pmsi):
+    name = os.fsdecode(b"b\xff.png")
+    Path("a bird.png").rename(name)
+    status, out, _ = pmsi("explain", trained.id, name, "--out", "maps", "--runs", trained.folder.parent)
+    assert (status, json.loads(out)["image"]) == (0, "b\ufffd.png")
+
+
+# Data sets
+
+
+def test_data_sets_are_listed_checked_and_shown(here, pmsi):
+    assert [line.split()[0] for line in pmsi("data", "list")[1].splitlines()] == list(
+        options_of(next(about for about in fields(TrainConfig) if about.name == "dataset"))
+    )
+    class_folders(here / "my birds")
+    words = ["--dataset", "folder", "--data", "my birds"]
+    status, out, err = pmsi("data", "check", *words)
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "my birds: 2 classes, 4 training and 2 test images",
+        "      2     1  jay",
+        "      2     1  wren",
+        "Images left out: 1:",
+        "  wren/bad.png: the file is empty",
+    ]
+    assert json.loads(pmsi("data", "check", "--json", *words)[1])["classes"]["jay"] == {"train": 2, "test": 1}
+    assert pmsi("data", "preview", *words, "--columns", 2, "--out", "sheet.png") == (0, "sheet.png\n", "")
+    assert picture("sheet.png").shape[2] == 3
+
+
+def class_folders(folder):
+    """Two classes of three pictures, and one bad file."""
+    for name in ("jay", "wren"):
+        (folder / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (9, 9)).save(folder / name / f"{number}.png")
+    (folder / "wren" / "bad.png").touch()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_is_shown_how_far_the_check_is(here, pmsi, monkeypatch):
+    class_folders(here / "birds")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    pmsi("data", "check", "--dataset", "folder", "--data", "birds")
+    shown = sys.stderr.getvalue()
+    assert "\r\033[K7 of 7 images checked" in shown
+    assert shown.endswith("\r\033[K")
+    with counting(io.StringIO(), "images") as progress:
+        assert progress is None
+
+
+def test_a_terminal_is_shown_how_far_the_work_is(here, pmsi, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr("pmsi.watching.POLL_S", 0.01)
+    pmsi("train", *TINY, "--epochs", 6, "--method", "baseline")
+    assert "% epoch " in sys.stderr.getvalue() or "% testing" in sys.stderr.getvalue()
+
+
+# Refusals
+
+
+REFUSED = {
+    "": "arguments are required: COMMAND",
+    "trian": "choose from",
+    "train --epoch 3": "unknown argument '--epoch'. Did you mean --epochs?",
+    "train extra": "unknown argument 'extra'",
+    "train --epochs x": "invalid int value: 'x'",
+    "train --epochs 0": "epochs = 0: expected from 1 to 100000.",
+    "train --lr-new nan": "expected a finite number",
+    "train --method best": "Choose one of: baseline, m, p, pm, pr, pmr.",
+    "train --dataset birds": "Choose one of: plumage, cub, cars, aircraft, folder.",
+    "train --backbone big": "Choose one of: mobilenet_v2, resnet18, resnet34, tiny.",
+    "train --augmentation x": "Choose one of: ",
+    "train --smooth-conv x": "Choose one of: paper, separable.",
+    "train --permutation x": "expected one of uniform, cycle",
+    "train --device gpu": "expected one of auto, cpu, cuda",
+    "train --preset fast": "Choose one of: quick, paper, released.",
+    "train --preset ''": "Choose one of: quick, paper, released.",
+    "train --weights nofile": "there is no such file",
+    "train --weights ''": "expected a path, found an empty text",
+    "train --dataset folder": "give it as data",
+    "train --dataset folder --data nowhere": "does not exist",
+    "train --dataset folder --data text.jpg": "is not a folder",
+    "train --dataset folder --data ~nobody-here/x": "there is no such home folder",
+    "train --resize 100 --image-size 200": "a crop cannot be larger",
+    "train --runs text.jpg": "'text.jpg' is a file, expected a folder",
+    "train --runs ''": "found an empty text",
+    "mosaic": "arguments are required: IMAGE, --out",
+    "mosaic nofile --out x.png": "nofile: the file does not exist",
+    "mosaic folder --out x.png": "folder: it is a folder",
+    "mosaic text.jpg --out x.png": "text.jpg: it is not an image",
+    "mosaic 'a bird.png' --out x.doc": "'.doc'. Choose one of: .png, .jpg",
+    "mosaic 'a bird.png' --out folder": "Choose one of: .png, .jpg",
+    "mosaic 'a bird.png' --out text.jpg/x.png": "text.jpg is no folder",
+    "mosaic 'a bird.png' --out x.png --layout folder": "folder cannot be written: Is a directory",
+    "mosaic 'a bird.png' --out x.png --r 9": "expected a whole number from 0 to 8",
+    "mosaic 'a bird.png' --out x.png --seed -1": "expected a whole number from 0",
+    "mosaic 'a bird.png' --out x.png --size 100": "nearest size that works is 96 × 96",
+    "mosaic 'a bird.png' --out x.png --permutation x": "uniform",
+    "mosaic 'a bird.png' --out x.webp --strip --size 4096": "Try .png.",
+    "evaluate": "required: RUN",
+    "evaluate nope": "There is no run 'nope'",
+    "evaluate RUN --split val": "expected one of test, train",
+    "evaluate RUN --batch-size 0": "expected from 1 to 4096",
+    "predict RUN": "required: IMAGE",
+    "predict nope 'a bird.png'": "There is no run 'nope'",
+    "predict ../runs 'a bird.png'": "There is no run",
+    "predict RUN text.jpg": "text.jpg: it is not an image",
+    "predict RUN 'a bird.png' --top 0": "expected a whole number from 1",
+    "predict RUN 'a bird.png' --device gpu": "cuda",
+    "robustness RUN --perturbations fog": "Choose one of: color_jitter, gaussian_noise",
+    "robustness RUN --severities -3": "expected a number from 0 to 1",
+    "robustness RUN nope": "There is no run 'nope'",
+    "explain RUN 'a bird.png'": "required: --out",
+    "explain RUN 'a bird.png' --out text.jpg": "'text.jpg' is a file, expected a folder",
+    "explain RUN 'a bird.png' --out x --head S9": "Choose one of: S3, S4, S5, concat, mix.",
+    "explain RUN 'a bird.png' --out x --class Dodo": "Choose one of: Ochre Finchling",
+    "runs": "required: ACTION",
+    "runs lsit": "choose from",
+    "runs show nope": "There is no run 'nope'",
+    "runs list --runs text.jpg": "'text.jpg' is a file, expected a folder",
+    "data check --dataset birds": "choose from",
+    "data check --dataset folder": "give it as data",
+    "data preview": "required: --out",
+    "data preview --out x.doc": "Choose one of: .png, .jpg",
+    "data preview --out x.png --columns 0": "expected a whole number from 1 to 50",
+    "app --port 70000": "expected a whole number from 1 to 65535",
+    "execute folder": "folder is no run folder",
+    "execute nowhere": "nowhere is no run folder",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_is_wrong_is_one_line_and_status_2(line, trained, here, pmsi, monkeypatch):
+    monkeypatch.setenv("PMSI_RUNS", str(trained.folder.parent))
+    before = list_runs(trained.folder.parent)
+    status, out, err = pmsi(*(trained.id if word == "RUN" else word for word in shlex.split(line)))
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("pmsi: ")
+    assert REFUSED[line] in err
+    assert list_runs(trained.folder.parent) == before
+    assert not list(here.rglob("*.tmp"))
+
+
+def test_a_run_without_a_checkpoint_has_no_model(here, pmsi):
+    run = Run.create(Path("runs"), TrainConfig())
+    for words in (["predict", run.id, "a bird.png"], ["evaluate", run.id], ["robustness", run.id]):
+        status, out, err = pmsi(*words)
+        assert (status, out) == (2, "")
+        assert "has no checkpoint yet" in err
+
+
+def test_errors_of_the_system_and_of_many_lines_are_one_line_too(pmsi, monkeypatch):
+    def fail(error):
+        def list_runs(root):
+            raise error
+
+        monkeypatch.setattr("pmsi.commands.list_runs", list_runs)
+        return pmsi("runs", "list")
+
+    assert fail(PermissionError(13, "Permission denied", "x")) == (2, "", "pmsi: x: Permission denied.\n")
+    assert fail(OSError(28, "No space left on device")) == (2, "", "pmsi: No space left on device.\n")
+    assert fail(PMSIError("one\n  two")) == (2, "", "pmsi: one two\n")
+    assert fail(KeyboardInterrupt()) == (130, "", "")
+
+
+# The shell around it
+
+
+@pytest.mark.parametrize("words", [["runs", "list", "--json"], ["--help"], ["data", "list"]])
+def test_a_reader_that_leaves_early_is_no_error(words, trained):
+    with spawned(*words, cwd=trained.folder.parent.parent) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(20) == 0
+
+
+def test_a_terminal_without_our_letters_gets_question_marks(pmsi, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    with pytest.raises(SystemExit, match="0"):
+        main(["mosaic", "--help"])
+    assert b"?" in sys.stdout.buffer.getvalue()
+
+
+def test_the_app_s_server_replaces_the_process(pmsi, here, monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+    pmsi("app", "--port", "8765", "--runs", "my runs")
+    ((program, argv, environment),) = started
+    assert program == argv[0] == sys.executable
+    assert "8765" in argv
+    assert environment["PMSI_RUNS"] == "my runs"
