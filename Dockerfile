@@ -9,7 +9,9 @@ RUN apt-get update \
 RUN useradd --create-home pmsi
 WORKDIR /home/pmsi/lab
 COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
+# For a much smaller image without CUDA, point pip at CPU builds of torch: --build-arg PIP_OPTIONS="…".
+ARG PIP_OPTIONS=""
+RUN pip install --no-cache-dir ${PIP_OPTIONS} -r requirements.txt
 
 COPY pmsi pmsi
 COPY app app

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 .PHONY: run test check unit browser clean
 
 run: $(VENV)/app.installed
-	$(BIN)/python -m pmsi app --port $(PORT)
+	$(BIN)/pmsi app --port $(PORT)
 
 test: check unit browser
 
@@ -29,10 +29,11 @@ browser: $(VENV)/dev.installed
 		echo "The browser tests were NOT run: there is no chromium, chromium-browser or google-chrome on the PATH."; \
 	fi
 
-$(VENV)/app.installed: requirements.txt
+$(VENV)/app.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(VENV)/dev.installed: $(VENV)/app.installed requirements-dev.txt

@@ -204,7 +204,7 @@ CONFIGS: dict[str, type[Config]] = {config.task: config for config in (TrainConf
 def from_dict(values: Mapping[str, Any]) -> Config:
     """Return the config that `Config.to_dict` wrote; unknown tasks and fields are refused by name."""
     rest = dict(values)
-    config = lookup("task", CONFIGS, rest.pop("task", ""))
+    config = lookup("task", CONFIGS, str(rest.pop("task", "")))
     known = {about.name for about in fields(config)}
     for name in rest:
         if name not in known:

@@ -118,10 +118,10 @@ def _refusal(folder: Path, state: State) -> str:
     advice = {
         State.CREATED: f"It was never started: submit it, or pmsi execute {folder}.",
         State.QUEUED: "It will start when its turn comes.",
-        State.RUNNING: f"Wait for it, or stop it first: pmsi stop {folder.name}.",
+        State.RUNNING: f"Wait for it, or stop it first: pmsi runs stop {folder.name}.",
         State.STOPPING: "Wait until it has stopped.",
         State.FINISHED: "Create a new run to do it again.",
-    }.get(state, f"To go on with it: pmsi resume {folder.name}.")
+    }.get(state, f"To go on with it: pmsi runs resume {folder.name}.")
     return f"Run {folder.name!r} is {state}. {advice}"
 
 

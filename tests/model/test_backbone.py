@@ -116,7 +116,9 @@ def test_foreign_damaged_and_missing_weights_are_refused_by_name(tmp_path):
         pretrained_state(row, str(tmp_path / "none.pth"))
     (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 64)
     (tmp_path / "damaged.pth").write_bytes(b"not a zip at all")
-    for name in ("damaged.safetensors", "damaged.pth"):
+    (tmp_path / "letter.pth").write_text("Dear network,\nplease find enclosed no weights.\n")
+    (tmp_path / "empty.pth").touch()
+    for name in ("damaged.safetensors", "damaged.pth", "letter.pth", "empty.pth"):
         with pytest.raises(CheckpointError, match=r"damaged|more than weights"):
             pretrained_state(row, str(tmp_path / name))
     torch.save(models.resnet18(weights=None).state_dict(), tmp_path / "resnet.pth")
