@@ -19,14 +19,15 @@ VIEWS = (
 STYLE = Path(__file__).parent.parent / "assets" / "style"
 
 st.set_page_config(page_title="PMSI Lab", page_icon=str(STYLE / "icon.svg"), layout="wide")
+st.html(STYLE / "contrast.css")
 st.logo(str(STYLE / "logo.svg"), size="medium")
-page = st.navigation(
-    [
-        st.Page(view.page, title=title, icon=icon, url_path=title.lower(), default=view is mosaic)
-        for view, title, icon in VIEWS
-    ],
-    position="top",
-)
+pages = [
+    st.Page(view.page, title=title, icon=icon, default=view is mosaic, url_path="" if view is mosaic else title.lower())
+    for view, title, icon in VIEWS
+]
+named = st.Page(mosaic.page, title="Mosaic", url_path="mosaic", visibility="hidden")  # the default page is only at /
+page = st.navigation([*pages, named], position="top")
+st.set_page_config(page_title=f"{page.title} · PMSI Lab")
 session.enter(page.title)
 with guarded():
     page.run()

@@ -3,12 +3,10 @@
 They know widgets and the core's types; what a page does with the value is its own affair.
 """
 
-import calendar
 import contextlib
 import hashlib
 import logging
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from app import session
+from app.wording import line_of_run
 from pmsi.errors import DataError, ImageError, PMSIError, RunError
 
 if TYPE_CHECKING:
@@ -190,40 +189,17 @@ def trained_runs() -> "list[Run]":
     return found
 
 
-def run_title(run: "Run") -> str:
-    """Return a run in a few words: what it does, with which model on what, and when it was made."""
-    from pmsi.config import RobustnessConfig
-
-    config = run.config
-    made = time.strftime("%d %b %H:%M", time.localtime(_created(run)))
-    if isinstance(config, RobustnessConfig):
-        count = f"{len(config.of)} run" + ("s" if len(config.of) > 1 else "")
-        return f"{count} · {', '.join(config.perturbations).replace('_', ' ')} · {made}"
-    return f"{config.method} · {config.backbone} · {config.dataset} {config.image_size} px · {made}"
-
-
-def _created(run: "Run") -> float:
-    """Return when a run was made: its id says so, in UTC."""
-    try:
-        return calendar.timegm(time.strptime(run.id[:15], "%Y%m%d-%H%M%S"))
-    except ValueError:
-        return run.folder.stat().st_ctime
-
-
 def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", none: str = "") -> "Run | None":
     """Let the visitor choose one of ``runs``; with ``none`` (its label) also no run."""
     by_id = {run.id: run for run in runs}
-    titles = {run.id: run_title(run) for run in runs}
+    titles = {run.id: line_of_run(run, st.context.timezone) for run in runs}
     options = ["", *by_id] if none else list(by_id)
     wanted = session.choice(name)
     if wanted and wanted not in by_id:
         st.caption(f"Run {plain(wanted)} has no checkpoint here; another one is shown.")
-    shared = len(set(titles.values())) < len(titles)
-
-    def shown(id: str) -> str:
-        return none if not id else f"{titles[id]} · {id[-4:]}" if shared else titles[id]
-
-    chosen = session.remember(st.selectbox, name, options[0], label, options, format_func=shown)
+    chosen = session.remember(
+        st.selectbox, name, options[0], label, options, format_func=lambda id: titles.get(id, none)
+    )
     session.keep(name, chosen)
     return by_id.get(chosen)
 
@@ -235,12 +211,31 @@ def start_of_picker(run: "Run | None") -> tuple[str, str]:
     return ("data", folder) if folder else ("sample", "")
 
 
-def no_runs_yet(what: str) -> None:
-    """Say calmly that there is no trained model yet, with the way to one."""
+def no_runs_yet(what: str, title: str = "No trained model yet") -> None:
+    """Say calmly that there is nothing to show yet, with the way to a trained model."""
     from app.run_session import page_of
 
+    live = _training_run()
     with st.container(border=True, horizontal_alignment="center", gap="medium"):
-        st.subheader("No trained model yet", anchor=False)
-        st.write(f"{what} The quick preset trains one on the built-in birds in about three minutes.")
+        st.subheader(title, anchor=False, text_alignment="center")
+        if live is not None:
+            words = f"{what} One is being trained now, and can be used here after its first epoch."
+            st.markdown(words, text_alignment="center")
+            st.page_link(page_of("runs"), label="Watch it", icon=":material/monitoring:", query_params={"run": live.id})
+            return
+        words = f"{what} The quick preset trains a model on the built-in birds in about three minutes."
+        st.markdown(words, text_alignment="center")
         if st.button("Train a model", type="primary", icon=":material/model_training:"):
             st.switch_page(page_of("train"))
+
+
+def _training_run() -> "Run | None":
+    """Return the training run that is worked on, or will be next."""
+    from pmsi.config import TrainConfig
+    from pmsi.runs import default_root, list_runs
+
+    for run in reversed(list_runs(default_root())):
+        with contextlib.suppress(RunError):
+            if run.state.is_live and isinstance(run.config, TrainConfig):
+                return run
+    return None

@@ -11,11 +11,16 @@ import streamlit as st
 from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, summary
 from app.palette import CHART
 from app.run_session import page_of
-from app.wording import short_id
+from app.wording import perturbation_title, short_id
 from pmsi.runs import Run
 from pmsi.wording import duration, percent
 
 Records = list[dict[str, Any]]
+
+HEADS_IN_WORDS = (
+    "Each of the last stages of the network (S1 to S5, from fine to coarse) has a classifier of its own; concat sees "
+    "them all together, and mix adds up the answers of all of these."
+)
 
 # While it works, and after
 
@@ -23,8 +28,10 @@ Records = list[dict[str, Any]]
 def train_records(run: Run, records: Records) -> None:
     """Draw the curves of a training run."""
     scores = summary(records)
-    if scores is not None:
-        _tiles(scores)
+    if not records and not run.state.is_live:
+        st.caption("Nothing was measured yet.")
+        return
+    _tiles(scores)
     left, right = st.columns(2)
     with left:
         st.markdown("**Training loss** by phase")
@@ -34,12 +41,20 @@ def train_records(run: Run, records: Records) -> None:
         primary = scores["best"]["by"] if scores else None
         figure = accuracy_figure(records, primary)
         st.plotly_chart(figure, key="accuracy", alt="Test accuracy of each output over the epochs", **CHART)
+    heads = list(scores["last"]["accuracy"]) if scores else []
+    if "concat" in heads:
+        st.caption(HEADS_IN_WORDS)
 
 
-def _tiles(scores: dict[str, Any]) -> None:
-    last, best = scores["last"], scores["best"]
-    by = best["by"]
+def _tiles(scores: dict[str, Any] | None) -> None:
+    """Show the last and the best accuracy; their places are there before the first test, so that nothing jumps."""
     with st.container(horizontal=True):
+        if scores is None:
+            st.metric("Accuracy", "–", width=165)
+            st.metric("Best", "–", width=165)
+            return
+        last, best = scores["last"], scores["best"]
+        by = best["by"]
         st.metric(f"Accuracy of {by}", percent(last["accuracy"][by]), width=165)
         st.metric(f"Best, epoch {best['epoch']}", percent(best["accuracy"][by]), width=165)
 
@@ -52,7 +67,7 @@ def sweep_records(run: Run, records: Records) -> None:
             score = found["heads"][found["primary"]]
             rows.append(
                 {
-                    "Images": (record["perturbation"] or "clean").replace("_", " "),
+                    "Images": perturbation_title(record["perturbation"]) if record["perturbation"] else "Clean",
                     "Severity": f"{record['severity']:g}" if record["perturbation"] else "",
                     "Run": short_id(id),
                     "Accuracy": percent(score["accuracy"]),
@@ -94,6 +109,7 @@ def _train_result(result: dict[str, Any]) -> None:
             "Training images": f"{result['train_images']:,}",
             "Test images": f"{result['test_images']:,}",
             "Classes": f"{len(result['classes']):,}",
+            "Accuracy of guessing": percent(1 / len(result["classes"])),
             "Parameters": f"{result['parameters'] / 1e6:.2f} M",
             "Training time": duration(result["seconds"]),
         }

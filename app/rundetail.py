@@ -25,10 +25,15 @@ REFRESH_S = 2.0
 
 ADVICE = {
     State.CREATED: "This run was made, but never started.",
-    State.STOPPED: "This run was stopped. Resume goes on from its last checkpoint.",
-    State.INTERRUPTED: "The process that worked on this run is gone: killed, or the machine was switched off. "
-    "Resume goes on from its last checkpoint.",
+    State.STOPPED: "This run was stopped.",
+    State.INTERRUPTED: "The process that worked on this run is gone: killed, or the machine was switched off.",
+    State.FAILED: "Resume tries again with the same settings; to change them, start a new run.",
 }
+NEXT = {
+    "maps": ("**Maps**: where it looks", ":material/visibility:"),
+    "robustness": ("**Robustness**: other light, noise", ":material/tune:"),
+}
+"""What can be looked at once there is a model: a page, the words of its link, and its icon."""
 
 
 def detail(run: Run) -> None:
@@ -38,14 +43,14 @@ def detail(run: Run) -> None:
     try:
         config = run.config
     except RunError as error:
-        st.title(run.id)
+        st.title(run.id, anchor=False)
         error_panel(error)
         return
     if isinstance(config, TrainConfig):
         keep("run", run.id)  # for the other pages
     _head(run, config, status)
     _actions(run, config, status.state)
-    _ending(status)
+    _ending(run, status)
     seen = (status.state, stamp_of(run) > 0)
     st.fragment(_live, run_every=REFRESH_S if status.state.is_live else None)(run, seen)
     if not status.state.is_live:
@@ -80,9 +85,11 @@ def _actions(run: Run, config: Config, state: State) -> None:
         if isinstance(config, TrainConfig):
             ready = stamp_of(run) > 0
             help = None if ready else "There is a model to look at after the first epoch."
-            for name, icon in (("maps", ":material/visibility:"), ("robustness", ":material/blur_on:")):
-                link = {"label": name.capitalize(), "icon": icon, "disabled": not ready, "help": help}
+            for name, (label, icon) in NEXT.items():
+                link = {"label": label, "icon": icon, "disabled": not ready, "help": help}
                 st.page_link(page_of(name), query_params={"run": run.id}, **link)
+        if state is State.FAILED:
+            st.page_link(page_of("train"), label="New run", icon=":material/model_training:")
 
 
 def _stop_button(run: Run, state: State) -> None:
@@ -108,14 +115,20 @@ def _do(action: Callable[[Run], None], run: Run) -> None:
     st.rerun()
 
 
-def _ending(status: Status) -> None:
-    """Say how the run ended, where it did not finish."""
-    if status.state in ADVICE:
-        show = st.warning if status.state is State.INTERRUPTED else st.info
-        show(ADVICE[status.state], icon=":material/info:")
+def _ending(run: Run, status: Status) -> None:
+    """Say how the run ended, where it did not finish, and what resuming it means."""
     if status.error is not None:
         remedy = f"\n\n**What to do:** {plain(status.error.remedy)}" if status.error.remedy else ""
         st.error(f"**{status.error.kind}.** {plain(status.error.message)}{remedy}", icon=":material/error:")
+    if status.state not in ADVICE:
+        return
+    resume = ""
+    if status.state in (State.STOPPED, State.INTERRUPTED):
+        resume = (
+            " Resume goes on from its last checkpoint." if stamp_of(run) else " Resume starts it from the beginning."
+        )
+    show = st.warning if status.state is State.INTERRUPTED else st.info
+    show(ADVICE[status.state] + resume, icon=":material/info:")
 
 
 # What moves
@@ -143,8 +156,11 @@ def _progress(run: Run, status: Status) -> None:
     if not status.total:
         st.progress(0.0, text="Starting: loading the data and the model.")
         return
-    left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     share = min(1.0, status.done / status.total)
+    if status.state is State.STOPPING:
+        st.progress(share, text=f"{status.text} · ends after this batch, with a checkpoint")
+        return
+    left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     st.progress(share, text=f"{status.text} · {100 * share:.0f} %{left}")
 
 

@@ -6,8 +6,9 @@ import streamlit as st
 
 from app.charts import sweep_curves
 from app.palette import CHART
-from app.panels import error_panel, guarded, plain, run_picker, run_title
+from app.panels import error_panel, guarded, plain, run_picker
 from app.session import choice, choose
+from app.wording import name_of_run
 from pmsi.errors import PMSIError
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def sweeps(runs: "list[Run]") -> None:
     """Show the form of a new sweep, and the curves of a chosen one."""
     st.subheader("Sweep", anchor=False)
     st.markdown(
-        "Accuracy on the perturbed test images at several severities, with 95 % Wilson intervals. All runs of a sweep "
-        "are shown the same pixels.",
+        "One image proves little. A sweep measures the accuracy on all test images, under weak changes (left in the "
+        "curve) and strong ones (right). All runs of a sweep are shown the same pixels.",
         width=820,
     )
     left, right = st.columns([4, 8], gap="medium")
@@ -42,7 +43,7 @@ def _form(runs: "list[Run]") -> None:
             "Runs",
             list(by_id),
             default=[choice("run")] if choice("run") in by_id else list(by_id)[:1],
-            format_func=lambda id: run_title(by_id[id]),
+            format_func=lambda id: name_of_run(by_id[id]),
             help="Runs on the same test images can be compared.",
         )
         names = st.multiselect(
@@ -113,7 +114,7 @@ def _result(runs: "list[Run]") -> None:
     run = run_picker(found, "Sweep", name="sweep")
     if run is None:
         return
-    titles = {other.id: run_title(other) for other in runs}
+    titles = {other.id: name_of_run(other) for other in runs}
     if run.state.is_live:
         st.fragment(_watch, run_every=EVERY_S)(run, titles)
     else:
@@ -172,10 +173,15 @@ def _curves(run: "Run", titles: dict[str, str]) -> None:
     if not found:
         return
     images = next(record["images"] for record in records if record.get("kind") == "cell")
-    for column, (name, points) in zip(st.columns(len(found), gap="medium"), found.items(), strict=True):
+    places = [column for _ in range(0, len(found), 2) for column in st.columns(2, gap="medium")]
+    for column, (name, points) in zip(places, found.items(), strict=False):
         row = PERTURBATIONS[name]
         with column:
             st.markdown(f"**{row.title}**")
             figure = sweep_curves(points, f"{row.symbol} ({row.unit})")
-            st.plotly_chart(figure, key=f"sweep-{run.id}-{name}", **CHART)
-    st.caption(f"{images} test images, output with which each run predicts. Bands are 95 % Wilson intervals.")
+            alt = f"Accuracy of each run against the severity of: {row.title}"
+            st.plotly_chart(figure, key=f"sweep-{run.id}-{name}", alt=alt, **CHART)
+    st.caption(
+        f"Measured on {images} test images, at the output with which each run predicts. The band is where the accuracy "
+        "on many more images would probably be (95 % Wilson interval)."
+    )

@@ -18,6 +18,9 @@ WEIGHTS = {
 }
 """What the kinds of starting weights mean."""
 
+LETTERS = "P: stage by stage (progressive), M: the stages exchange what they see (interaction), R: recursive mosaics."
+"""What the letters in the methods' titles stand for."""
+
 
 def train_form(key: str, start: TrainConfig, essentials: DeltaGenerator, details: DeltaGenerator) -> TrainConfig | None:
     """Draw the form of a training run and return its config; None where it says no valid one."""
@@ -62,5 +65,5 @@ def _method(entry: Entry, key: str, value: str) -> str:
     from pmsi.methods import METHODS  # imports torch
 
     chosen = str(selectbox(entry, key, value))
-    st.caption(METHODS[chosen].help)
+    st.caption(f"{METHODS[chosen].help} {LETTERS}" if "+" in METHODS[chosen].title else METHODS[chosen].help)
     return chosen

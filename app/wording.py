@@ -1,17 +1,21 @@
-"""What is said about a run, the same on every page: its title, its state, how long, how long ago.
+"""What is said about a run, the same on every page: its name, its state, how long, how long ago.
 
 Words and colours only; nothing is drawn here.
 """
 
+import calendar
 import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pmsi.config import Config, TrainConfig
+from pmsi.config import Config, RobustnessConfig, TrainConfig
 from pmsi.lifecycle import queued_request
 from pmsi.runs import Run, State, list_runs
+
+TASKS = {"evaluate": "evaluation"}
+"""Nouns for tasks whose name is a verb."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,25 @@ def title_of_run(config: Config) -> str:
     of = getattr(config, "of", ())
     runs = [of] if isinstance(of, str) else list(of)
     about = short_id(runs[0]) if len(runs) == 1 else f"{len(runs)} runs"
-    return f"{config.task} of {about}"
+    return f"{TASKS.get(config.task, config.task)} of {about}"
+
+
+def name_of_run(run: Run) -> str:
+    """Return a run's title with the end of its id, which tells it from others with that title."""
+    return f"{title_of_run(run.config)} · {run.id[-4:]}"
+
+
+def line_of_run(run: Run, zone: str | None = None) -> str:
+    """Return a run's name, when it was made, and its facts: what a list to choose from shows."""
+    return " · ".join([name_of_run(run), moment(made_at(run), zone), *facts_of(run.config)])
+
+
+def made_at(run: Run) -> float:
+    """Return when a run was made: its id says so, in UTC."""
+    try:
+        return calendar.timegm(time.strptime(run.id[:15], "%Y%m%d-%H%M%S"))
+    except ValueError:
+        return run.folder.stat().st_ctime
 
 
 def short_id(id: str) -> str:
@@ -56,10 +78,20 @@ def short_id(id: str) -> str:
 
 
 def facts_of(config: Config) -> list[str]:
-    """Return what sets a training run apart from others of the same method and data set."""
+    """Return what sets a run apart from others with the same title."""
+    if isinstance(config, RobustnessConfig):
+        return [", ".join(perturbation_title(name).lower() for name in config.perturbations)]
     if not isinstance(config, TrainConfig):
         return []
     return [config.backbone, f"{config.image_size} px", f"{config.epochs} epoch{'s' * (config.epochs != 1)}"]
+
+
+def perturbation_title(name: str) -> str:
+    """Return the title of a perturbation, also of one that exists no more."""
+    from pmsi.perturbations import PERTURBATIONS
+
+    row = PERTURBATIONS.get(name)
+    return row.title if row is not None else name.replace("_", " ").capitalize()
 
 
 def ago(moment: float | None, now: float | None = None) -> str:

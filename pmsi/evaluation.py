@@ -19,6 +19,7 @@ from pmsi.data.dataset import Sample
 from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.device import prepare_device
+from pmsi.errors import DataError
 from pmsi.files import to_json, write_atomically
 from pmsi.model import Recognizer
 from pmsi.runs import Run
@@ -48,15 +49,17 @@ def score(
     labels: list[torch.Tensor] = []
     predicted: dict[str, list[torch.Tensor]] = {head: [] for head in model.heads}
     loss = {head: torch.zeros((), device=device) for head in model.heads}
-    for images, truth in batches:
-        outputs = model(normalize(images.to(device, non_blocking=True)))
-        labels.append(truth)
-        truth = truth.to(device, non_blocking=True)
-        for head, logits in outputs.items():
-            predicted[head].append(logits.argmax(dim=1))
-            loss[head] += F.cross_entropy(logits.float(), truth, reduction="sum")
-        after_batch()
-    model.train(was_training)
+    try:
+        for images, truth in batches:
+            outputs = model(normalize(images.to(device, non_blocking=True)))
+            labels.append(truth)
+            truth = truth.to(device, non_blocking=True)
+            for head, logits in outputs.items():
+                predicted[head].append(logits.argmax(dim=1))
+                loss[head] += F.cross_entropy(logits.float(), truth, reduction="sum")
+            after_batch()
+    finally:
+        model.train(was_training)
     truths = torch.cat(labels).numpy()
     return Scores(
         truths,
@@ -79,6 +82,16 @@ def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[st
     return {name: float(hits.mean()) if hits.size else None for name, hits in zip(classes, of_class, strict=True)}
 
 
+def while_checking(run: Run) -> Callable[[int, int], None]:
+    """Return what `open_dataset` shall call as it checks images: show how far it is, and heed a request to stop."""
+
+    def after_image(done: int, total: int) -> None:
+        run.check_stop()
+        run.progress(done, total, "checking the images")
+
+    return after_image
+
+
 def check(config: EvaluateConfig, root: Path) -> None:
     """Raise what would keep an evaluation from starting: a run that is not there or has no checkpoint."""
     find_checkpoint(Run.open(root, config.of))
@@ -87,10 +100,15 @@ def check(config: EvaluateConfig, root: Path) -> None:
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """The task "evaluate": score the last checkpoint of a training run on the test (or training) images."""
     device = prepare_device(config)
-    model, of, classes = load_model(run.sibling(config.of), device)
-    dataset = open_dataset(of)
+    model, trained, classes = load_model(run.sibling(config.of), device)
+    dataset = open_dataset(trained, while_checking(run))
+    if dataset.classes != classes:
+        raise DataError(
+            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {config.of} was "
+            "trained on. Bring the data back as it was."
+        )
     samples = dataset.split(config.split)
-    loader = EvaluationLoader(dataset, samples, of, config.batch_size, config.workers)
+    loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers)
     done = 0
 
     def after_batch() -> None:

@@ -113,6 +113,11 @@ def resolve(config: TrainConfig) -> Plan:
             f"augmentation = {config.augmentation!r} needs progressive phases, and method {config.method!r} has none "
             "(the paper: R must work with P). Choose p, pm, pr or pmr, or augmentation none."
         )
+    if config.weights != "none" and config.frozen_epochs >= config.epochs:
+        raise ConfigError(
+            f"frozen_epochs = {config.frozen_epochs} and epochs = {config.epochs}: the backbone would never be "
+            "trained. Lower frozen_epochs (lr_pretrained = 0 is how to train the new layers alone)."
+        )
     if augmentation.progressive:
         check_divisible((config.image_size, config.image_size), deepest)
     return Plan(method, phases, augmentation)
@@ -127,7 +132,7 @@ def build(config: TrainConfig, classes: int, *, pretrained: bool = True) -> Reco
     row = BACKBONES[config.backbone]
     state = pretrained_state(row, config.weights) if pretrained else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(config.seed, "weights"))
+        torch.default_generator.manual_seed(derive(config.seed, "weights"))  # the CPU's alone: a GPU's is not forked
         backbone = row.make(state)
         model = plan.method.build(backbone, classes, config)
     for parameter in model.parameters():

@@ -41,3 +41,14 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, done: float) -> None:
     """Put every group at its point of the schedule."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * cosine(done)
+
+
+def match_memory_format(optimizer: torch.optim.Optimizer) -> None:
+    """Lay the optimizer's buffers out as their parameters, after `load_state_dict`: a file keeps no memory format.
+
+    Where the two differ, values are the same, but torch leaves its fast path, on a GPU for all parameters at once.
+    """
+    for parameter, slots in optimizer.state.items():
+        for key, value in slots.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                slots[key] = torch.empty_like(parameter).copy_(value)

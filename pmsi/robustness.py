@@ -26,6 +26,7 @@ from pmsi.data.loading import Pixels, Plan, planned_loader
 from pmsi.data.preprocessing import centre_crop, normalize, to_tensor
 from pmsi.device import prepare_device
 from pmsi.errors import ConfigError, lookup
+from pmsi.evaluation import while_checking
 from pmsi.files import read_json, remove_leftovers, to_json, write_atomically
 from pmsi.model import Recognizer
 from pmsi.perturbations import PERTURBATIONS, perturb, pixel_hash
@@ -99,7 +100,7 @@ def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     """
     check(config, run.folder.parent)  # what is wrong shall not wait for models and images
     entrants = _entrants(config, run)
-    dataset = _open(config, entrants)
+    dataset = _open(config, entrants, run)
     records = Sweep(config, run, dataset, entrants).records()
     return {
         "of": [entrant.id for entrant in entrants],
@@ -126,7 +127,7 @@ def _entrants(config: RobustnessConfig, run: Run) -> tuple[Entrant, ...]:
     return tuple(Entrant(of.id, *load_model(of, device)) for of in named)
 
 
-def _open(config: RobustnessConfig, entrants: Sequence[Entrant]) -> Dataset:
+def _open(config: RobustnessConfig, entrants: Sequence[Entrant], run: Run) -> Dataset:
     """Return the data set that all entrants were trained on, or raise ConfigError that says where they differ."""
     first, *others = [_judged(entrant.config, config) for entrant in entrants]
     for entrant, other in zip(entrants[1:], others, strict=True):
@@ -136,7 +137,7 @@ def _open(config: RobustnessConfig, entrants: Sequence[Entrant]) -> Dataset:
                     f"Runs {entrants[0].id} and {entrant.id} have other test images: {name} = {getattr(first, name)!r} "
                     f"in the one, {getattr(other, name)!r} in the other. Name runs that agree in it."
                 )
-    dataset = open_dataset(first)
+    dataset = open_dataset(first, while_checking(run))
     for entrant in entrants:
         if entrant.classes != dataset.classes:
             raise ConfigError(

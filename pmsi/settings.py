@@ -77,7 +77,7 @@ class Config:
     )
     threads: int = setting(
         0,
-        "CPU threads of torch; 0 leaves torch's own choice. A resumed run must keep it to the bit.",
+        "CPU threads of torch; 0 leaves torch's own choice. With another number the last bits of results differ.",
         group="run",
         minimum=0,
         maximum=1024,

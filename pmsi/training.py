@@ -7,11 +7,11 @@ whatever its own output depends on:
         for phase in phases:
             images, target = augment(batch, phase.r)
             loss = model.loss(images, target, phase)
-            loss.backward(); optimizer.step()
+            (phase.weight * loss).backward(); optimizer.step()
 
 The loop does not know which method it trains: phases, augmentation and loss come from the config's row in METHODS.
-Every draw of batch b in epoch e is seeded by (seed, e, b), so a run resumed from any batch repeats, to the bit, what
-the uninterrupted run does.
+Every draw of batch b in epoch e is seeded by (seed, e, b), so a run resumed from any batch repeats what the
+uninterrupted run does: to the bit on a CPU with the same number of threads; a GPU's sums may differ in their last bits.
 """
 
 import math
@@ -31,15 +31,15 @@ from pmsi.data.loading import Batch, EvaluationLoader, TrainLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.device import prepare_device
 from pmsi.errors import CheckpointError, TrainingError
-from pmsi.evaluation import score, write_predictions
+from pmsi.evaluation import score, while_checking, write_predictions
 from pmsi.methods import Plan, build, resolve
 from pmsi.model import BACKBONES, Recognizer
-from pmsi.optimization import frozen, make_optimizer, set_learning_rates
+from pmsi.optimization import frozen, make_optimizer, match_memory_format, set_learning_rates
 from pmsi.runs import Run, Stopped
 from pmsi.seeding import derive
 
 RECORDS_PER_EPOCH = 10
-"""Loss records in each epoch; only when one is written does the loop wait for the device."""
+"""Loss records in each epoch, at most; only when one is written does the loop wait for the device."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ def check(config: TrainConfig, root: Path) -> None:
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     """The task "train": train as ``config`` says, from the start or from the run's checkpoint."""
-    return Training(config, open_dataset(config), run).fit()
+    return Training(config, open_dataset(config, while_checking(run)), run).fit()
 
 
 class Training:
@@ -101,7 +101,7 @@ class Training:
     def fit(self) -> dict[str, Any]:
         """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
         started = time.monotonic() - self.progress.seconds
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             for epoch in range(self.progress.epoch, self.config.epochs):
                 self._train_epoch(epoch, started)
                 self._evaluate(epoch, started)
@@ -112,7 +112,7 @@ class Training:
     def _train_epoch(self, epoch: int, started: float) -> None:
         self.model.train()
         self.model.backbone.requires_grad_(not frozen(self.config, epoch))
-        every = max(1, self.loader.batches // RECORDS_PER_EPOCH)
+        every = math.ceil(self.loader.batches / RECORDS_PER_EPOCH)
         for batch in self.loader.epoch(epoch, self.progress.batch):
             try:
                 self.run.check_stop()
@@ -140,9 +140,10 @@ class Training:
             # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.model.loss(normalize(shown), target, phase, heads)
-            loss.backward()
+            (phase.weight * loss).backward()
             self.optimizer.step()
-            self.progress.losses[phase.head] = self.progress.losses.get(phase.head, 0) + loss.detach()
+            summed = self.progress.losses.setdefault(phase.head, torch.zeros((), device=self.device))
+            summed += loss.detach()
         self.progress.summed += 1
 
     @property
@@ -150,19 +151,26 @@ class Training:
         return self.progress.step(self.loader.batches)
 
     def _record_losses(self) -> None:
-        losses = {head: value.item() / self.progress.summed for head, value in self.progress.losses.items()}
-        for head, value in losses.items():
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"The loss of phase {head} is {value} in epoch {self.progress.epoch + 1}, batch "
-                    f"{self.progress.batch}: training has diverged. Lower lr_new (now {self.config.lr_new:g}) and "
-                    f"lr_pretrained (now {self.config.lr_pretrained:g}), or raise batch_size "
-                    f"(now {self.config.batch_size})."
-                )
+        losses = self._mean_losses()
         epoch = self.progress.epoch + self.progress.batch / self.loader.batches
         rates = {"lr_pretrained": self.optimizer.param_groups[0]["lr"], "lr_new": self.optimizer.param_groups[1]["lr"]}
         self.run.log({"kind": "loss", "epoch": epoch, "step": self._step, "losses": losses} | rates)
         self.progress.losses, self.progress.summed = {}, 0
+
+    def _mean_losses(self) -> dict[str, float]:
+        """Return the mean loss of each phase since the last record, or raise TrainingError where one is not finite."""
+        losses = {head: value.item() / self.progress.summed for head, value in self.progress.losses.items()}
+        for head, value in losses.items():
+            self._require_finite(f"loss of phase {head}", value)
+        return losses
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The {what} is {value} in epoch {self.progress.epoch + 1}, batch {self.progress.batch}: training has "
+                f"diverged. Lower lr_new (now {self.config.lr_new:g}) and lr_pretrained (now "
+                f"{self.config.lr_pretrained:g}), or raise batch_size (now {self.config.batch_size})."
+            )
 
     def _evaluate(self, epoch: int, started: float) -> None:
         last = epoch + 1 == self.config.epochs
@@ -170,6 +178,8 @@ class Training:
             return
         text = f"testing epoch {epoch + 1} of {self.config.epochs}"
         scores = score(self.model, self.test, self.device, lambda: self._after_test_batch(text))
+        for head, value in scores.loss.items():
+            self._require_finite(f"test loss of {head}", value)
         record = {"kind": "epoch", "epoch": epoch + 1, "step": self._step}
         record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - started}
         self.run.log(record)
@@ -188,9 +198,12 @@ class Training:
         self.run.progress(self._step, self.config.epochs * self.loader.batches, text)
 
     def _save(self) -> None:
+        """Write a checkpoint, unless the weights have diverged: the last good one stays."""
+        self._mean_losses()
         about = self.progress.to_json() | {
             "config": self.config.to_dict(),
             "classes": list(self.dataset.classes),
+            "train_images": len(self.dataset.train),
             "step": self._step,
         }
         save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about)
@@ -205,8 +218,16 @@ class Training:
         checkpoint = load_checkpoint(self.run.checkpoints / CHECKPOINT)
         if tuple(checkpoint.about["classes"]) != self.dataset.classes:
             raise TrainingError("The data set's classes have changed since this run began; start a new run.")
+        # Another number of images means other batches: the place in the epoch and the schedule would be wrong.
+        then, now = checkpoint.about.get("train_images"), len(self.dataset.train)
+        if then is not None and then != now:
+            raise TrainingError(
+                f"This run began with {then} training images, and now there are {now}: {self.dataset.name} has "
+                "changed. Bring it back as it was, or start a new run."
+            )
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
+        match_memory_format(self.optimizer)
         reached = {"loss": checkpoint.about["step"], "epoch": checkpoint.about["epoch"]}
         measure = {"loss": "step", "epoch": "epoch"}
         self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])

@@ -533,7 +533,7 @@ REFUSED = {
     "mosaic 'a bird.png' --out x.png --layout folder": "folder cannot be written: Is a directory",
     "mosaic 'a bird.png' --out x.png --r 9": "expected a whole number from 0 to 8",
     "mosaic 'a bird.png' --out x.png --seed -1": "expected a whole number from 0",
-    "mosaic 'a bird.png' --out x.png --size 100": "nearest size that works is 96 × 96",
+    "mosaic 'a bird.png' --out x.png --size 100": "nearest size that works is 104 × 104",
     "mosaic 'a bird.png' --out x.png --permutation x": "uniform",
     "mosaic 'a bird.png' --out x.webp --strip --size 4096": "Try .png.",
     "evaluate": "required: RUN",

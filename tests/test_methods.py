@@ -94,6 +94,14 @@ def test_new_layers_depend_on_the_seed_alone_and_the_global_generator_is_left_al
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_building_a_model_seeds_no_gpu(monkeypatch):
+    """Only the CPU's generator is put back afterwards, so only that one may be seeded."""
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    build(SMALL, 5)
+    assert not seeded
+
+
 def test_cross_entropy_of_mixed_targets_by_its_definition(generator):
     logits = torch.randn(3, 4, generator=generator)
     target = Target(

@@ -1,15 +1,18 @@
 """A trained run answers: predictor, evaluation and checkpoint agree with the model's own forward pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pmsi import evaluation
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint, load_model
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
-from pmsi.errors import CheckpointError, ConfigError, RunError, UnknownName
+from pmsi.errors import CheckpointError, ConfigError, DataError, RunError, UnknownName
 from pmsi.evaluation import class_accuracy, score
 from pmsi.explain.cam import cam
 from pmsi.predictor import Predictor
@@ -91,6 +94,15 @@ def test_scores_count_what_a_plain_loop_counts(trained):
     assert scores.accuracy == pytest.approx({head: count / 12 for head, count in right.items()})
     by_class = class_accuracy(scores, "mix", dataset.classes)
     assert sum(by_class.values()) / 4 == pytest.approx(scores.accuracy["mix"])
+
+
+def test_an_evaluation_on_other_classes_is_refused(trained, tmp_path, monkeypatch):
+    run, _, dataset = trained
+    config = EvaluateConfig(of=run.id)
+    others = replace(dataset, classes=("green", "red", "blue", "yellow"))
+    monkeypatch.setattr(evaluation, "open_dataset", lambda of, progress: others)
+    with pytest.raises(DataError, match=r"4 classes of colours are not the 4 that run .* was trained on"):
+        evaluation.evaluate(config, Run.create(tmp_path, config))
 
 
 def test_scoring_leaves_the_model_as_it_was(trained):

@@ -1,9 +1,12 @@
 """Algorithm 1 as it runs: the order of phases, what each one sees and changes, the recipe, resuming, and failing."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from pmsi import jobs, training
 from pmsi.augment import AUGMENTATIONS, Augmentation
@@ -261,6 +264,34 @@ def test_a_run_stopped_at_any_batch_resumes_to_the_same_bits(start, stop_at):
     assert without_times(broken.run.metrics()) == without_times(whole.run.metrics())
 
 
+def test_a_resumed_run_lays_its_momentum_out_as_its_weights(start):
+    trainer = start(SMALL.with_(epochs=1))
+    trainer.fit()
+    resumed = start(SMALL.with_(epochs=1), trainer.run)
+    expected, found = trainer.optimizer.state, resumed.optimizer.state
+    parameters = list(zip(trainer.model.parameters(), resumed.model.parameters(), strict=True))
+    assert any(parameter.stride() != parameter.contiguous().stride() for parameter, _ in parameters)
+    for before, after in parameters:
+        assert torch.equal(found[after]["momentum_buffer"], expected[before]["momentum_buffer"])
+        assert found[after]["momentum_buffer"].stride() == after.stride() == before.stride()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("red", "blue", "green", "yellow")}, "classes have changed"),
+        ({"train": slice(31)}, "began with 32 training images, and now there are 31: colours has changed"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_data(start, colour_dataset, change, message):
+    trainer = start(SMALL.with_(epochs=1))
+    trainer.fit()
+    if "train" in change:
+        change = {"train": colour_dataset.train[change["train"]]}
+    with pytest.raises(TrainingError, match=message):
+        Training(SMALL, replace(colour_dataset, **change), trainer.run)
+
+
 def test_a_run_killed_between_checkpoints_repeats_what_was_lost(start):
     whole = start()
     whole.fit()
@@ -324,6 +355,29 @@ def test_an_augmentation_of_one_s_own_is_one_row(start, monkeypatch):
     images, _ = one_batch(trainer)
     assert torch.equal(seen[0]["images"], normalize(255 - images))
     assert torch.equal(seen[-1]["images"], normalize(images))
+
+
+@pytest.mark.usefixtures("cache_folder")
+def test_a_run_can_be_stopped_while_its_images_are_checked(tmp_path, monkeypatch):
+    for split, name, i in itertools.product(("train", "test"), ("rose", "daisy"), range(4)):
+        path = tmp_path / "flowers" / split / name / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12, 10), "teal").save(path)
+    run = Run.create(tmp_path / "runs", SMALL.with_(dataset="folder", data=str(tmp_path / "flowers"), epochs=1))
+    seen, progress = [], Run.progress
+
+    def stopping(self, done, total, text):
+        seen.append((done, total, text))
+        progress(self, done, total, text)
+        if done == 3:
+            (self.folder / "stop").touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "progress", stopping)
+        assert jobs.execute(run) is State.STOPPED
+    assert seen == [(done, 16, "checking the images") for done in (1, 2, 3)]
+    assert not (run.checkpoints / CHECKPOINT).exists()
+    assert jobs.execute(run) is State.FINISHED, run.status().error
 
 
 def test_the_whole_task_on_plumage(tmp_path, tiny_config):

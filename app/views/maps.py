@@ -14,11 +14,11 @@ from app.panels import (
     picture,
     plain,
     run_picker,
-    run_title,
     start_of_picker,
     trained_runs,
 )
 from app.session import explain_once, predictor_of, remember
+from app.wording import name_of_run
 from pmsi.explain.overlay import color_bar, overlay, scaled
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from pmsi.runs import Run
 
 INTRO = (
-    "Grad-CAM shows which places of a stage's map speak for a class. S3 has a fine map, each place of which "
-    "sees a small part of the image; S5 has a coarse one, each place of which sees nearly all of it."
+    "A network has five stages, one after the other. Grad-CAM shows which places of a stage's map speak for a class: "
+    "bright is strong evidence. S3 has a fine map, each place of which sees a small part of the image; S5 has a "
+    "coarse one, each place of which sees nearly all of it."
 )
-SCALES = {"map": "Each map its own", "image": "Common"}
+SCALES = {"map": "Own", "image": "Common"}
 PREDICTED = "predicted"
 SIDE = 384
 """Pictures are drawn at least this large, so that a map over a small image is smooth."""
@@ -67,7 +68,7 @@ def _bench(runs: "list[Run]") -> None:
 
 def _settings(predictor: "Predictor") -> tuple[str, str, float, bool]:
     """Return the head, the class name (or `PREDICTED`), the overlay's opacity and whether the scale is common."""
-    first, second, third, fourth = st.columns([3, 3, 3, 3], gap="medium", vertical_alignment="bottom")
+    first, second, third, fourth = st.columns(4, gap="medium")
     head = remember(
         first.selectbox,
         "head",
@@ -89,7 +90,9 @@ def _settings(predictor: "Predictor") -> tuple[str, str, float, bool]:
         list(SCALES),
         required=True,
         format_func=SCALES.__getitem__,
-        help="Each map from 0 to its own peak, or all three to the largest of their peaks, so that they compare.",
+        help="Own: each map from 0 to its own peak. Common: all three to the largest of their peaks, so that they "
+        "compare.",
+        width="stretch",
     )
     return head, label, strength / 100, scale == "image"
 
@@ -101,7 +104,7 @@ def _class_title(name: str) -> str:
 def _maps(run: "Run", picked: Picked, head: str, label: str, strength: float, common: bool, titled: bool) -> None:
     predictor = predictor_of(run)
     if titled:
-        st.markdown(f"**{plain(run_title(run))}**")
+        st.markdown(f"**{plain(name_of_run(run))}**")
     head, label, note = _possible(predictor, head, label)
     prepared = predictor.prepare(picked.image)
     number = None if label == PREDICTED else predictor.class_number(label)

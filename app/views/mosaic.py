@@ -8,6 +8,7 @@ import streamlit as st
 from app.charts import rule_cards
 from app.images import jpeg, png
 from app.panels import Picked, four_columns, guarded, image_picker, picture
+from app.run_session import page_of
 from app.session import key_of, receptive_fields, remember
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ SMALLEST = 32
 """Smallest image size that a config takes."""
 
 INTRO = (
-    "The recursive mosaic G(x, r) cuts an image into four patches and shuffles them, then does the same inside one of "
-    "the patches, r times. Training goes from small patches to the whole image: early phases can only learn fine "
-    "detail, since the shape of the whole is destroyed, and each later phase works with larger pieces."
+    "Similar species differ in small parts, which a network overlooks when the shape of the whole gives enough away. "
+    "The recursive mosaic G(x, r) destroys that shape: it cuts an image into four patches and shuffles them, then does "
+    "the same inside one of the patches, r times, and a network trained from small patches up to the whole image "
+    "learns detail of every size."
 )
 PERMUTATIONS = {"uniform": "Any order", "cycle": "4-cycle"}
 
@@ -36,6 +38,9 @@ def page() -> None:
     """Draw the page."""
     st.title("Recursive mosaic", anchor=False)
     st.markdown(INTRO, width=820)
+    st.page_link(
+        page_of("train"), label="Next: :primary[**train a network on such mosaics**]", icon=":material/arrow_forward:"
+    )
     _mosaics()
     st.space("small")
     _rule()
@@ -133,12 +138,12 @@ def _rule() -> None:
 
     st.subheader("How small may a patch be?", anchor=False)
     st.markdown(
-        "The smallest patch of a phase should be smaller than the receptive field of the stage that the phase trains, "
-        "so that a position of that stage sees more than one patch. Otherwise the stage is harder to train "
-        "(section III-B of the paper).",
+        "The receptive field of a stage is the part of the image that one position of its map can see. The smallest "
+        "patch of a phase should be smaller than the receptive field of the stage that the phase trains, so that a "
+        "position sees more than one patch. Otherwise the stage is harder to train (section III-B of the paper).",
         width=820,
     )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True):
         backbone = remember(
             st.selectbox,
             "backbone",
@@ -150,7 +155,13 @@ def _rule() -> None:
         )
         size = remember(st.number_input, "size", 448, "Image size (px)", SMALLEST, 1024, step=32, width=170)
         stage_num = remember(
-            st.segmented_control, "stages", 3, "StageNum", [1, 2, 3, 4, 5], required=True, width="content"
+            st.segmented_control,
+            "stages",
+            3,
+            "Stages trained (StageNum)",
+            [1, 2, 3, 4, 5],
+            required=True,
+            width="content",
         )
     rules = patch_rule(int(size), receptive_fields(backbone), stage_num)
     st.html(rule_cards(rules, int(size)))

@@ -90,7 +90,7 @@ def _settings() -> tuple[float, int, str, int]:
         SIGMA,
         help="Added to every pixel. The paper's σ is 5.",
     )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True):
         noise = remember(
             st.segmented_control,
             "noise",

@@ -1,9 +1,11 @@
 """The Runs page: the list of all runs, or the one that the URL names (`app.rundetail`)."""
 
+import textwrap
+
 import streamlit as st
 
 from app.curves import summary
-from app.panels import error_panel, guarded
+from app.panels import error_panel, guarded, no_runs_yet, plain
 from app.run_session import page_of, show_more_runs, shown_runs
 from app.rundetail import detail
 from app.wording import ago, badge_of, facts_of, runs_before, title_of_run
@@ -12,6 +14,9 @@ from pmsi.runs import Run, State, Status, default_root, list_runs
 from pmsi.wording import duration, percent
 
 REFRESH_S = 3.0
+
+LONGEST = 110
+"""Characters of an error in the list; the run's own page has all of it."""
 
 ICONS = {
     "train": ":material/model_training:",
@@ -40,10 +45,9 @@ def _overview() -> None:
     st.title("Runs", anchor=False)
     runs = list_runs(default_root())
     if not runs:
-        st.write("No runs yet. The built-in birds and one click are enough for the first one.")
-        st.page_link(page_of("train"), label="Start a training run", icon=":material/play_arrow:")
+        no_runs_yet("Whatever is started is listed here.", "No runs yet")
         return
-    st.caption("Everything that was started, newest first. One run is worked on at a time.")
+    st.caption("Everything that was started, newest first. One run is worked on at a time; click a name to open it.")
     live = any(run.state.is_live for run in runs)
     st.fragment(_list, run_every=REFRESH_S if live else None)(live)
 
@@ -78,9 +82,8 @@ def _line(run: Run) -> None:
 def _name(run: Run, status: Status) -> None:
     try:
         config = run.config
-    except RunError as error:
-        st.markdown(f"**{run.id}**")
-        error_panel(error)
+    except RunError:  # the state beside it says what is wrong
+        st.page_link(page_of("runs"), label=f"**{run.id}**", query_params={"run": run.id}, icon=":material/draft:")
         return
     title = f"**{title_of_run(config)}**"
     st.page_link(page_of("runs"), label=title, query_params={"run": run.id}, icon=ICONS.get(config.task))
@@ -89,13 +92,27 @@ def _name(run: Run, status: Status) -> None:
 
 
 def _state(run: Run, status: Status) -> None:
-    st.markdown(badge_of(status.state))
+    """Say in which state a run is, and in a line how far it came or why it ended."""
+    badge = badge_of(status.state if status.error is None else State.FAILED)
+    if status.state.is_live and status.total:
+        known = status.seconds_left is not None and status.state is not State.STOPPING
+        left = f" · about {duration(status.seconds_left)} left" if known else ""
+        st.markdown(badge)
+        st.progress(min(1.0, status.done / status.total), text=f":small[{status.text}{left}]")
+    else:
+        st.markdown(f"{badge} :small[{plain(_note(run, status))}]")
+
+
+def _note(run: Run, status: Status) -> str:
+    """Return in a line what a run waits for, or how it has ended."""
     if status.state is State.QUEUED:
         before = runs_before(run)
-        st.caption(f"{before} before it" if before else "next")
-    elif status.state.is_live and status.total:
-        left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-        st.progress(min(1.0, status.done / status.total), text=f":small[{status.text}{left}]")
+        return f"{before} before it" if before else "next"
+    if status.error is not None:
+        return textwrap.shorten(status.error.message, LONGEST, placeholder=" …")
+    if status.state is State.FINISHED and status.started_at and status.ended_at:
+        return f"in {duration(status.ended_at - status.started_at)}"
+    return status.text if status.state.can_resume else ""
 
 
 def _numbers(run: Run) -> str:
@@ -104,11 +121,11 @@ def _numbers(run: Run) -> str:
     if scores is not None:
         by, last, best = scores["best"]["by"], scores["last"], scores["best"]
         return (
-            f"**{percent(last['accuracy'][by])}** {by}  \n"
-            f":small[:gray[best {percent(best['accuracy'][by])}, epoch {best['epoch']}]]"
+            f"**{percent(last['accuracy'][by])}** accuracy  \n"
+            f":small[output {by} · best {percent(best['accuracy'][by])}, epoch {best['epoch']}]"
         )
     accuracy = (run.result() or {}).get("accuracy")
     if isinstance(accuracy, dict) and accuracy:
         head = list(accuracy)[-1]
-        return f"**{percent(accuracy[head])}** {head}"
+        return f"**{percent(accuracy[head])}** accuracy  \n:small[output {head}]"
     return ""

@@ -19,7 +19,10 @@ KEY = "train"
 def page() -> None:
     """Draw the page."""
     st.title("Train", anchor=False)
-    st.caption("Choose a preset, change what you like, and start. Training goes on in the background.")
+    st.caption(
+        "Choose a preset, change what you like, and start. The first preset is ready as it is. Training goes on in the "
+        "background, and the page of the run shows it live."
+    )
     name = _preset()
     key = f"{KEY}-{name}-{generation(name)}"
     essentials, launch, details, typed = st.container(border=True), st.container(), st.container(), st.container()
@@ -101,10 +104,10 @@ def _outlook(config: TrainConfig) -> str:
     from pmsi.methods import resolve
 
     steps = [
-        f"{phase.head} on r = {phase.r}" if phase.r else f"{phase.head} on the image"
+        f"{phase.head} on mosaics with r = {phase.r}" if phase.r else f"{phase.head} on the whole images"
         for phase in resolve(config).phases
     ]
-    several = f"{len(steps)} steps a batch" if len(steps) > 1 else "One step a batch"
+    several = f"Each batch is learned in {len(steps)} steps" if len(steps) > 1 else "Each batch is learned in one step"
     ahead = sum(run.state.is_live for run in list_runs(default_root()))
     queue = f" {ahead} run{'s' * (ahead != 1)} will go first: one runs at a time." if ahead else ""
     return f"{several}: {', '.join(steps)}.{queue}"

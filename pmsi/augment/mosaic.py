@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pmsi.augment.rule import nearest_size
 from pmsi.errors import ConfigError, lookup
 
 MAX_RECURSIONS = 8
@@ -59,7 +60,10 @@ class Layout:
         return self.orders.shape[1]
 
     def __getitem__(self, index: int | slice) -> "Layout":
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"Image {index} of a layout of {len(self)}.")  # which also ends a loop over a layout
+            index = slice(index, index + 1 or None)
         return Layout(self.orders[index], self.picks[index])
 
     def first(self, r: int) -> "Layout":
@@ -108,7 +112,8 @@ def plan(
 
     ``permutation`` is "uniform" (any of the 24 orders) or "cycle" (the six 4-cycles). With ``per_image=False`` one draw
     serves the whole batch. For one state of the generator, image i gets the same layout whatever the batch size, and
-    the first recursions are the same whatever r. Without a generator the draw is seeded by the operating system.
+    the first recursions are the same whatever r. The generator is one of the CPU's, wherever the images are; without
+    one the draw is seeded by the operating system.
     """
     if not 0 <= r <= MAX_RECURSIONS:
         raise ConfigError(f"r = {r}: the number of recursions is from 0 to {MAX_RECURSIONS}.")
@@ -186,7 +191,7 @@ def check_divisible(size: torch.Size | tuple[int, int], r: int) -> None:
     """Raise ConfigError unless 2^r divides both sides, naming the nearest size that works."""
     cells = 2**r
     if any(side % cells for side in size):
-        nearest = " × ".join(str(max(cells, round(side / cells) * cells)) for side in size)
+        nearest = " × ".join(str(nearest_size(side, r)) for side in size)
         raise ConfigError(
             f"An image of {size[0]} × {size[1]} pixels cannot be cut {r} times in half: each side must be a multiple "
             f"of {cells}. The nearest size that works is {nearest}."

@@ -85,7 +85,9 @@ def _load(network: nn.Module, state: StateDict | None, classifier: str) -> None:
         return
     expected = {name: value for name, value in network.state_dict().items() if not name.startswith(classifier)}
     given = {name: value for name, value in state.items() if not name.startswith(classifier)}
-    missing, foreign = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    # BatchNorm's count of batches is in no file older than torch 0.4.1, the ResNets' among them; nothing here reads it.
+    missing = sorted(name for name in expected.keys() - given.keys() if not name.endswith(".num_batches_tracked"))
+    foreign = sorted(given.keys() - expected.keys())
     wrong = [name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape]
     if missing or foreign or wrong:
         counts = f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(wrong)} of another shape"

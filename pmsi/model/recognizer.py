@@ -4,7 +4,7 @@
 in the same way, without hooks. A recogniser does not know how it is trained, apart from its loss.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from pmsi.model.backbone import Backbone
 Outputs = dict[str, Logits]
 
 
-class Recognizer(nn.Module):
+class Recognizer(nn.Module, ABC):
     """Base of every system.
 
     ``heads`` names its outputs, in the order in which they are shown; ``primary`` is the one that it predicts with.
@@ -37,8 +37,8 @@ class Recognizer(nn.Module):
         return self.classify(self.backbone(images), heads)
 
     def loss(self, images: Images, target: Target, phase: Phase, heads: Collection[str] | None = None) -> Scalar:
-        """Return the weighted loss of the phase's head alone; ``heads`` are those that run."""
-        return phase.weight * cross_entropy(self(images, heads)[phase.head], target)
+        """Return the loss of the phase's head alone, before the phase's weight; ``heads`` are those that run."""
+        return cross_entropy(self(images, heads)[phase.head], target)
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters outside the backbone: those that never come from ImageNet."""

@@ -1,6 +1,8 @@
 """The maps page: three stages of one or two runs, for any output and class."""
 
-from app.panels import run_title
+from app.wording import name_of_run
+from pmsi.lifecycle import enqueue
+from pmsi.runs import Run, State
 
 
 def value_of(test, kind, name):
@@ -59,5 +61,17 @@ def test_a_run_that_is_gone_is_named_and_another_one_shown(open_page, make_run):
     assert "another one is shown" in " ".join(caption.value for caption in test.caption)
 
 
-def test_the_title_of_a_run_says_what_it_is(make_run):
-    assert run_title(make_run(method="pm")).startswith("pm · tiny · plumage 64 px · ")
+def test_while_the_first_run_is_trained_its_page_is_offered(open_page, runs_folder, tiny_config):
+    run = Run.create(runs_folder, tiny_config)
+    enqueue(run.folder, (State.CREATED,), "none")
+    test = open_page("maps")
+    assert not test.exception
+    assert not test.button
+    assert "being trained now" in sentences(test)
+
+
+def test_two_runs_are_told_apart_by_the_same_names_everywhere(open_page, make_run):
+    first, second = make_run(), make_run()
+    test = open_page("maps", run=first.id, beside=second.id)
+    assert all(name_of_run(run) in sentences(test) for run in (first, second))
+    assert [name_of_run(run) in test.selectbox(key="kept-run").options[i] for i, run in enumerate((second, first))]

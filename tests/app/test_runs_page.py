@@ -224,7 +224,7 @@ def test_a_sweep_shows_what_it_has_measured(root):
     test = shown(run)
     assert "robustness of 2 runs" in words(test)
     table = test.table[0].value
-    assert list(table["Images"]) == ["clean", "gaussian noise"]
+    assert list(table["Images"]) == ["Clean", "Gaussian noise"]
     assert list(table["Severity"]) == ["", "5"]
     assert set(table["Run"]) == {"pmr-cub-ab12"}
 
@@ -264,5 +264,5 @@ def test_an_unknown_time_zone_is_the_servers():
 
 def test_titles_say_what_a_run_is_about():
     assert title_of_run(CONFIG) == "pmr on plumage"
-    assert title_of_run(EvaluateConfig(of="20260101-101010-train-pmr-cub-ab12")) == "evaluate of pmr-cub-ab12"
+    assert title_of_run(EvaluateConfig(of="20260101-101010-train-pmr-cub-ab12")) == "evaluation of pmr-cub-ab12"
     assert short_id("20260101-101010-evaluate-test-ab12") == "evaluate-test-ab12"

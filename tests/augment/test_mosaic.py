@@ -155,6 +155,9 @@ def test_a_layout_can_be_stored_and_replayed():
         assert torch.equal(again.picks, stored.picks)
     assert torch.equal(apply(images, Layout.from_json(layout.to_json())), apply(images, layout))
     assert torch.equal(apply(images[1:2], layout[1]), apply(images, layout)[1:2])
+    assert [one.to_json() for one in layout] == [layout[i].to_json() for i in (0, 1, -1)]
+    with pytest.raises(IndexError, match="Image 3 of a layout of 3"):
+        layout[3]
 
 
 @pytest.mark.parametrize(

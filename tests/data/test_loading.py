@@ -1,5 +1,9 @@
 """Batches: what a crop may be, what a normalised pixel is, and that nothing depends on how images are read."""
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +91,17 @@ def test_workers_change_nothing(colour_dataset, workers):
     for epoch in range(2):
         pairs = zip(collected(alone.epoch(epoch)), collected(many.epoch(epoch)), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_an_interrupt_of_the_whole_terminal_leaves_the_workers_reading(colour_dataset):
+    """Ctrl-C goes to all processes of a terminal; the one that trains stops, and until then its readers must live."""
+    loader = TrainLoader(colour_dataset, CONFIG.with_(workers=1))
+    batches = loader.epoch(0)
+    next(batches)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGINT)
+    assert len(list(batches)) == 4
+    assert len(list(loader.epoch(1))) == 5
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])

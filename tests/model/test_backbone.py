@@ -110,6 +110,18 @@ def test_weights_come_from_safetensors_and_from_a_state_dict_with_or_without_the
         torch.testing.assert_close(backbone(images)[-1], expected)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_resnet_weights_of_before_batches_were_counted_do(name, tmp_path, generator):
+    """torchvision's own files of the ResNets hold no num_batches_tracked."""
+    net = getattr(models, name)(weights=None).eval()
+    state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "old.pth")
+    images = torch.randn(1, 3, 64, 64, generator=generator)
+    backbone = BACKBONES[name].make(pretrained_state(BACKBONES[name], str(tmp_path / "old.pth"))).eval()
+    pooled = backbone(images)[-1].mean(dim=(2, 3))
+    torch.testing.assert_close(net.fc(pooled), net(images))
+
+
 def test_foreign_damaged_and_missing_weights_are_refused_by_name(tmp_path):
     row = BACKBONES["mobilenet_v2"]
     with pytest.raises(CheckpointError, match="no weights file at"):
@@ -124,9 +136,10 @@ def test_foreign_damaged_and_missing_weights_are_refused_by_name(tmp_path):
     torch.save(models.resnet18(weights=None).state_dict(), tmp_path / "resnet.pth")
     with pytest.raises(CheckpointError, match="not those of MobileNetV2"):
         row.make(pretrained_state(row, str(tmp_path / "resnet.pth")))
-    torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="not a state dict"):
-        pretrained_state(row, str(tmp_path / "list.pth"))
+    for content in ([1, 2], {0: torch.zeros(1)}, {"epoch": 3}):
+        torch.save(content, tmp_path / "other.pth")
+        with pytest.raises(CheckpointError, match="not a state dict"):
+            pretrained_state(row, str(tmp_path / "other.pth"))
 
 
 class Payload:
