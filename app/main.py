@@ -28,6 +28,6 @@ pages = [
 named = st.Page(mosaic.page, title="Mosaic", url_path="mosaic", visibility="hidden")  # the default page is only at /
 page = st.navigation([*pages, named], position="top")
 st.set_page_config(page_title=f"{page.title} · PMSI Lab")
-session.enter(page.title)
+session.enter(page.url_path)
 with guarded():
     page.run()

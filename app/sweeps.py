@@ -22,7 +22,7 @@ def sweeps(runs: "list[Run]") -> None:
     """Show the form of a new sweep, and the curves of a chosen one."""
     st.subheader("Sweep", anchor=False)
     st.markdown(
-        "One image proves little. A sweep measures the accuracy on all test images, under weak changes (left in the "
+        "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
         "curve) and strong ones (right). All runs of a sweep are shown the same pixels.",
         width=820,
     )

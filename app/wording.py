@@ -80,7 +80,7 @@ def short_id(id: str) -> str:
 def facts_of(config: Config) -> list[str]:
     """Return what sets a run apart from others with the same title."""
     if isinstance(config, RobustnessConfig):
-        return [", ".join(perturbation_title(name).lower() for name in config.perturbations)]
+        return ["; ".join(perturbation_title(name).lower() for name in config.perturbations)]
     if not isinstance(config, TrainConfig):
         return []
     return [config.backbone, f"{config.image_size} px", f"{config.epochs} epoch{'s' * (config.epochs != 1)}"]

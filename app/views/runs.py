@@ -28,6 +28,8 @@ ICONS = {
 def page() -> None:
     """Draw the page."""
     wanted = st.query_params.get("run")
+    # A link from a page to itself leaves the browser's address as it is, so it is written again.
+    st.query_params.from_dict({} if wanted is None else {"run": wanted})
     if wanted is None:
         _overview()
         return
@@ -45,7 +47,7 @@ def _overview() -> None:
     st.title("Runs", anchor=False)
     runs = list_runs(default_root())
     if not runs:
-        no_runs_yet("Whatever is started is listed here.", "No runs yet")
+        no_runs_yet("No runs yet: whatever is started is listed here.", "Nothing was started yet")
         return
     st.caption("Everything that was started, newest first. One run is worked on at a time; click a name to open it.")
     live = any(run.state.is_live for run in runs)

@@ -11,7 +11,7 @@ from app.panels import guarded
 from app.run_session import page_of
 
 page = st.navigation([page_of({name!r}), page_of("train")])
-session.enter(page.title)
+session.enter(page.url_path)
 with guarded():
     page.run()
 """

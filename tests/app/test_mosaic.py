@@ -26,6 +26,12 @@ def test_a_sample_is_shown_in_four_depths_without_any_click(open_page):
     assert [picture.captions[0][:9] for picture in pictures(test)] == [f"**r = {r}**" for r in range(4)]
 
 
+def test_the_first_page_leads_on_to_training(open_page):
+    (link,) = open_page("mosaic").get("page_link")
+    assert link.proto.page == "train"
+    assert link.proto.label.startswith("Next")
+
+
 def test_new_layout_draws_another_seed(open_page):
     test = open_page("mosaic")
     first = value_of(test, "number_input", "seed")

@@ -6,8 +6,9 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.wording import ago, moment, runs_before, short_id, title_of_run
+from app.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
 from pmsi import jobs
+from pmsi.checkpoints import CHECKPOINT
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.lifecycle import ENDINGS
 from pmsi.locks import Lock
@@ -73,7 +74,7 @@ def mark(run, name, about=None):
 
 
 def words(test):
-    kinds = (test.markdown, test.caption, test.title, test.error, test.info, test.warning)
+    kinds = (test.markdown, test.caption, test.title, test.subheader, test.error, test.info, test.warning)
     return "\n".join(element.value.replace("\\", "") for kind in kinds for element in kind)
 
 
@@ -92,6 +93,34 @@ def test_the_list_says_what_each_run_is_and_how_it_went(root):
     assert "finished" in text
     assert "failed" in text
     assert "75.0 %" in text
+
+
+def test_the_list_says_why_a_run_failed(root):
+    make(root, ending=State.FAILED, about={"kind": "DataError", "message": "The folder is gone. " * 20, "remedy": ""})
+    text = words(shown())
+    assert "The folder is gone." in text
+    assert "…]" in text
+
+
+def test_the_address_names_the_run_that_is_shown_and_no_other(root):
+    run = make(root, ending=State.STOPPED)
+    assert shown(run).query_params == {"run": run.id}
+    assert shown().query_params == {}
+
+
+def test_resuming_is_said_to_begin_anew_where_there_is_no_checkpoint(root):
+    run = make(root, ending=State.STOPPED)
+    assert "from the beginning" in words(shown(run))
+    (run.checkpoints / CHECKPOINT).touch()
+    assert "from its last checkpoint" in words(shown(run))
+
+
+def test_a_run_that_measured_nothing_shows_no_empty_charts(root):
+    about = {"kind": "DataError", "message": "no", "remedy": ""}
+    test = shown(make(root, ending=State.FAILED, about=about))
+    assert not test.get("plotly_chart")
+    assert "Nothing was measured" in words(test)
+    assert len(shown(make(root, ending=State.STOPPED, epochs=1)).get("plotly_chart")) == 2
 
 
 def test_a_damaged_run_does_not_hide_the_others(root):
@@ -265,4 +294,13 @@ def test_an_unknown_time_zone_is_the_servers():
 def test_titles_say_what_a_run_is_about():
     assert title_of_run(CONFIG) == "pmr on plumage"
     assert title_of_run(EvaluateConfig(of="20260101-101010-train-pmr-cub-ab12")) == "evaluation of pmr-cub-ab12"
+    assert title_of_run(RobustnessConfig(of=("a", "b"))) == "robustness of 2 runs"
     assert short_id("20260101-101010-evaluate-test-ab12") == "evaluate-test-ab12"
+
+
+def test_a_run_to_choose_has_its_name_moment_and_facts(root):
+    run = Run(root / "20260101-101010-train-pmr-plumage-ab12")
+    run.folder.mkdir()
+    (run.folder / "config.json").write_text(json.dumps(CONFIG.to_dict()))
+    assert name_of_run(run) == "pmr on plumage · ab12"
+    assert line_of_run(run, "UTC") == "pmr on plumage · ab12 · 01 Jan, 10:10 · tiny · 64 px · 2 epochs"
