@@ -52,7 +52,7 @@ def take_all(browser: Browser, address: str, runs: Path, arguments: argparse.Nam
             "train": "/train",
             "runs": "/runs",
             "run": f"/runs?run={run}",
-            "robustness": f"/robustness?run={run}&k=0.8",
+            "robustness": f"/robustness?run={run}&k=0.5",
             "maps": f"/maps?run={run}",
         }.items():
             page.goto(path)
