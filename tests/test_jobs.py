@@ -217,7 +217,7 @@ def test_a_run_has_one_worker(run, task, action):
     task(until_stopped)
     worker = in_thread(lambda: execute(run))
     wait_for(lambda: run.state is State.RUNNING)
-    with pytest.raises(RunError, match=f"{run.id}' is running.*pmsi stop"):
+    with pytest.raises(RunError, match=f"{run.id}' is running.*pmsi runs stop"):
         action(run)
     assert run.state is State.RUNNING
     stop(run)
