@@ -73,7 +73,10 @@ def subtract_mean(layer, _, logits):
 @torch.no_grad()
 def centre(model, images, classes):
     """Give BatchNorm the statistics of these images, and every class the same mean logit over them."""
-    for _ in range(10):
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.momentum = 1.0  # all of it: else deep maps hardly vary, and answers hang on the last bit of a sum
+    for _ in range(30):  # each layer's statistics settle once those before it have
         model.train()(images)
     last = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == classes]
     hooks = [layer.register_forward_hook(subtract_mean) for layer in last]
@@ -180,17 +183,9 @@ def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):
 @pytest.mark.parametrize("changes", [{"batch_size": 1}, {"batch_size": 50}, {"batch_size": 3, "workers": 1}])
 def test_neither_batch_size_nor_workers_change_anything(tmp_path, runs, changes):
     usual, other = sweeping(tmp_path, *runs), sweeping(tmp_path, *runs, **changes)
-    sweep(usual.config, usual)
-    sweep(other.config, other)
-    same = []
+    assert sweep(usual.config, usual) == sweep(other.config, other)
     for cell in cells_in(usual):
-        ours, theirs = predictions(usual, cell)["runs"], predictions(other, cell)["runs"]
-        for run in runs:
-            assert ours[run.id]["pixels"] == theirs[run.id]["pixels"]
-            for head, labels in ours[run.id]["predicted"].items():
-                same += [a == b for a, b in zip(labels, theirs[run.id]["predicted"][head], strict=True)]
-    # A batch of another size is summed in another order: of hundreds of answers, one may sit on the edge between two.
-    assert same.count(False) <= 1 + len(same) // 200
+        assert predictions(usual, cell) == predictions(other, cell)
 
 
 def test_another_seed_shows_other_pixels(tmp_path, runs):
