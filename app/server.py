@@ -20,6 +20,8 @@ if str(HERE.parent) not in sys.path:  # started as a program, only this folder i
 import streamlit as st  # noqa: E402
 
 DEFAULT_PORT = 8501
+ADDRESS = "STREAMLIT_SERVER_ADDRESS"
+"""Environment: the address to listen at. By default this machine only, since pages read folders that are typed in."""
 LINE = "PMSI Lab: open {url}"
 
 
@@ -72,7 +74,7 @@ def main() -> None:
     if arguments.runs is not None:
         os.environ["PMSI_RUNS"] = str(arguments.runs.resolve())
     sys.argv[1:] = []
-    app.run(config={"server.port": arguments.port})
+    app.run(config={"server.port": arguments.port, "server.address": os.environ.get(ADDRESS, "127.0.0.1")})
 
 
 if __name__ == "__main__":

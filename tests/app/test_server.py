@@ -4,6 +4,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import server, warmup
@@ -54,3 +55,15 @@ def test_an_unforeseen_error_is_shown_without_its_text():
     assert "secret" not in unforeseen + uncaught
     assert "server's log" in unforeseen
     assert known == "No \\*images\\* here. Choose another folder."
+
+
+@pytest.mark.parametrize(("environment", "address"), [({}, "127.0.0.1"), ({server.ADDRESS: "0.0.0.0"}, "0.0.0.0")])
+def test_it_answers_this_machine_only_unless_told_otherwise(monkeypatch, environment, address):
+    monkeypatch.delenv(server.ADDRESS, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["server.py", "--port", "8765"])
+    served = []
+    monkeypatch.setattr(type(server.app), "run", lambda app, config: served.append(config))
+    server.main()
+    assert served == [{"server.port": 8765, "server.address": address}]
