@@ -31,7 +31,7 @@ def cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config():
     """A training run of seconds: real in every part, small in every number."""
     return TrainConfig(

@@ -40,21 +40,8 @@ def uninterrupted(tmp_path_factory, whole_config):
 
 
 @pytest.fixture(scope="module")
-def whole_config():
-    from pmsi.config import TrainConfig
-
-    return TrainConfig(
-        dataset="plumage",
-        backbone="tiny",
-        weights="none",
-        image_size=64,
-        train_per_class=3,
-        test_per_class=1,
-        epochs=4,
-        batch_size=6,
-        channels=16,
-        hidden=8,
-    )
+def whole_config(tiny_config):
+    return tiny_config.with_(train_per_class=3, epochs=4)
 
 
 # While the data are read; in the first epoch, before any checkpoint; after one; in the last epoch.
