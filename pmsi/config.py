@@ -32,6 +32,11 @@ WEIGHT_WORDS = ("imagenet", "none")
 """What ``weights`` can be other than a file."""
 
 
+def resize_for(image_size: int) -> int:
+    """Return the side to which images are resized before the crop to ``image_size``: the paper's 512 for 448."""
+    return round(image_size * 8 / 7)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Config):
     """One training run: the data, the model, the augmentation and the recipe."""
@@ -150,7 +155,7 @@ class TrainConfig(Config):
     @property
     def resize_to(self) -> int:
         """Side, in pixels, to which images are resized before the crop."""
-        return self.resize if self.resize is not None else round(self.image_size * 8 / 7)
+        return self.resize if self.resize is not None else resize_for(self.image_size)
 
     def located(self) -> Self:
         places = {"data": self.data, "weights": None if self.weights in WEIGHT_WORDS else self.weights}

@@ -24,16 +24,17 @@ import torch
 from torch import Tensor
 
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
-from pmsi.config import WEIGHT_WORDS, TrainConfig
+from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import Batch, EvaluationLoader, TrainLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.device import prepare_device
-from pmsi.errors import CheckpointError, TrainingError
+from pmsi.errors import TrainingError
 from pmsi.evaluation import score, while_checking, write_predictions
 from pmsi.methods import Plan, build, resolve
 from pmsi.model import BACKBONES, Recognizer
+from pmsi.model.backbone import check_weights
 from pmsi.optimization import frozen, make_optimizer, match_memory_format, set_learning_rates
 from pmsi.runs import Run, Stopped
 from pmsi.seeding import derive
@@ -70,11 +71,7 @@ def check(config: TrainConfig, root: Path) -> None:
     """Raise what would keep a training run from starting, as far as a look at the names and paths can tell."""
     resolve(config)
     check_folder(config)
-    row = BACKBONES[config.backbone]
-    if config.weights == "imagenet" and row.imagenet is None:
-        raise CheckpointError(f"There are no ImageNet weights for {row.title}. Choose weights none, or a file.")
-    if config.weights not in WEIGHT_WORDS and not Path(config.weights).expanduser().is_file():
-        raise CheckpointError(f"weights = {config.weights!r}: there is no such file, and it is not imagenet or none.")
+    check_weights(BACKBONES[config.backbone], config.weights)
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:

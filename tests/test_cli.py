@@ -514,7 +514,7 @@ REFUSED = {
     "train --device gpu": "expected one of auto, cpu, cuda",
     "train --preset fast": "Choose one of: quick, paper, released.",
     "train --preset ''": "Choose one of: quick, paper, released.",
-    "train --weights nofile": "there is no such file",
+    "train --weights nofile": "There is no weights file at",
     "train --weights ''": "expected a path, found an empty text",
     "train --dataset folder": "give it as data",
     "train --dataset folder --data nowhere": "does not exist",

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from pmsi.augment.mosaic import Layout, Recursion, apply, check_divisible, plan
+from pmsi.config import resize_for
 from pmsi.data.preprocessing import centre_crop, resize
 from pmsi.seeding import derive
 
@@ -21,8 +22,8 @@ SHADOW = "#10141a"
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
-    """Return the image as a test image is prepared: resized to 8/7 of ``size`` on both sides, then centre-cropped."""
-    return Image.fromarray(centre_crop(resize(image.convert("RGB"), round(size * 8 / 7)), size))
+    """Return the image as a test image is prepared: resized to a square, then centre-cropped to ``size``."""
+    return Image.fromarray(centre_crop(resize(image.convert("RGB"), resize_for(size)), size))
 
 
 def layouts(r: int, *, seed: int, permutation: str = "uniform", nested: bool = True) -> list[Layout]:

@@ -71,7 +71,7 @@ def _first(value: int | tuple[int, ...] | None) -> int:
 class BackboneRow:
     """A row of BACKBONES: how to make the network, given the weights of the whole ImageNet model or None.
 
-    ``imagenet`` names torchvision's weights; None where there are none to download.
+    ``imagenet`` names torchvision's weights; None where the network has none and is always trained from scratch.
     """
 
     title: str
@@ -123,8 +123,7 @@ def _resnet(name: str) -> Callable[[StateDict | None], Backbone]:
 
 def tiny(state: StateDict | None = None) -> Backbone:
     """Five small stages of two 3×3 convolutions: trains from scratch in minutes on two cores; for trials and tests."""
-    if state is not None:
-        raise CheckpointError("There are no ImageNet weights for the backbone 'tiny'. Choose weights none.")
+    assert state is None, "check_weights refuses others"
     channels = (16, 32, 48, 80, 128)
     stages = [
         nn.Sequential(*_conv_bn_relu(c_in, c_out, stride=2), *_conv_bn_relu(c_out, c_out, stride=1))
@@ -145,14 +144,23 @@ BACKBONES: dict[str, BackboneRow] = {
 }
 
 
+def check_weights(row: BackboneRow, weights: str) -> None:
+    """Raise CheckpointError where these weights cannot be had for this backbone, as far as a look can tell."""
+    if weights == "none":
+        return
+    if row.imagenet is None:
+        raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
+    if weights != "imagenet" and not Path(weights).expanduser().is_file():
+        raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
+
+
 def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
     """Return the weights to start from: "none" → None, "imagenet" → torchvision's download, else the file's."""
+    check_weights(row, weights)
     if weights == "none":
         return None
-    if weights != "imagenet":
-        return read_weights(Path(weights))
-    if row.imagenet is None:
-        raise CheckpointError(f"There are no ImageNet weights to download for {row.title}. Choose weights none.")
+    if weights != "imagenet" or row.imagenet is None:
+        return read_weights(Path(weights).expanduser())
     try:
         return models.get_weight(row.imagenet).get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:

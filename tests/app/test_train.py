@@ -105,6 +105,7 @@ def test_a_folder_that_does_not_exist_is_named(page, tmp_path):
 
 
 def test_a_weights_file_that_does_not_exist_is_named(page):
+    widget(page, "selectbox", "backbone").set_value("mobilenet_v2").run()
     widget(page, "selectbox", "weights").set_value("file").run()
     assert start_button(page).disabled
     assert "path" in page.info[0].value

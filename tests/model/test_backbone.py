@@ -161,7 +161,9 @@ def test_a_file_with_code_in_it_is_never_run(tmp_path):
 
 def test_no_weights_is_a_stated_choice():
     assert pretrained_state(BACKBONES["tiny"], "none") is None
-    with pytest.raises(CheckpointError, match="no ImageNet weights to download"):
+    with pytest.raises(CheckpointError, match="no weights to start from"):
+        pretrained_state(BACKBONES["tiny"], "some.pth")
+    with pytest.raises(CheckpointError, match="no weights to start from"):
         pretrained_state(BACKBONES["tiny"], "imagenet")
 
 
