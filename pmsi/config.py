@@ -72,7 +72,10 @@ class TrainConfig(Config):
     # What learns
     method: str = setting("pmr", "Training method.", group="model", options="pmsi.methods:METHODS")
     backbone: str = setting(
-        "mobilenet_v2", "Network that makes the five stage maps.", group="model", options="pmsi.model:BACKBONES"
+        "mobilenet_v2",
+        "Network that makes the five stage maps; timm:NAME is one of timm's.",
+        group="model",
+        options="pmsi.model:BACKBONES",
     )
     weights: str = setting(
         "imagenet",
@@ -109,6 +112,13 @@ class TrainConfig(Config):
         options=("logits", "probabilities"),
     )
 
+    projection: int = setting(
+        8192, "Channels to which HBP projects each late layer.", group="model", minimum=2, maximum=65536
+    )
+    confusion: float = setting(
+        10.0, "λ of PC: the weight of its pairwise confusion.", group="model", minimum=0.0, maximum=1000.0
+    )
+
     # What it is shown in each phase
     augmentation: str | None = setting(
         None,
@@ -118,11 +128,13 @@ class TrainConfig(Config):
     )
     permutation: str = setting(
         "uniform",
-        "How four patches are permuted: uniformly over all 24 orders, or by one of the six 4-cycles.",
+        "How patches are permuted: uniformly over all orders, or by one cycle through all places, so that none stays.",
         group="augmentation",
         options=("uniform", "cycle"),
     )
-    per_image: bool = setting(True, "Draw a layout for each image; else one for the whole batch.", group="augmentation")
+    per_image: bool = setting(
+        True, "Draw a layout (a box, a λ) for each image; else one for the whole batch.", group="augmentation"
+    )
     nested: bool = setting(
         False, "Let the phases of one image share their first recursions, as Fig. 3 draws them.", group="augmentation"
     )

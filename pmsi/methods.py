@@ -1,4 +1,4 @@
-"""METHODS: one row for each system, a line of the paper's Table III (and V).
+"""METHODS: one row for each system, a line of the paper's Tables III and V.
 
 The three letters of Table III are three columns: M is an argument of the model, P is which function makes the phases,
 R is which augmentation. A method of one's own is one more row.
@@ -17,9 +17,11 @@ from pmsi.augment.rule import recursions_of
 from pmsi.batch import STAGES, Phase
 from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError, lookup
-from pmsi.model.backbone import BACKBONES, Backbone, pretrained_state
+from pmsi.model.backbone import Backbone, find_backbone, pretrained_state
 from pmsi.model.baseline import CLASSIFIER, Baseline
+from pmsi.model.bilinear import BCNN, HBP
 from pmsi.model.heads import SMOOTH_CONVS
+from pmsi.model.pairwise import PC, APINet
 from pmsi.model.pmsi import CONCAT, MIXES, PMSI, stage_names
 from pmsi.model.recognizer import Recognizer
 from pmsi.seeding import derive
@@ -30,7 +32,9 @@ class Method:
     """A row of METHODS.
 
     ``build(backbone, classes, config)`` makes the model, ``phases(config)`` the steps of each batch, and
-    ``augmentation`` names the row of AUGMENTATIONS that its phases use unless the config says otherwise.
+    ``augmentation`` names the row of AUGMENTATIONS that its phases use unless the config says otherwise. ``tables`` are
+    the paper's tables in which it has a line. ``batch_size`` must be a multiple of ``batch_multiple``; where
+    ``images_per_class`` is given, a batch holds that many images of each of its classes.
     """
 
     title: str
@@ -38,6 +42,9 @@ class Method:
     phases: Callable[[TrainConfig], tuple[Phase, ...]]
     augmentation: str
     help: str
+    tables: tuple[str, ...] = ()
+    batch_multiple: int = 1
+    images_per_class: int | None = None
 
 
 def _pmsi(backbone: Backbone, classes: int, config: TrainConfig, **parts: Any) -> PMSI:
@@ -56,6 +63,22 @@ def _pmsi(backbone: Backbone, classes: int, config: TrainConfig, **parts: Any) -
 
 def _baseline(backbone: Backbone, classes: int, config: TrainConfig) -> Baseline:
     return Baseline(backbone, classes)
+
+
+def _bcnn(backbone: Backbone, classes: int, config: TrainConfig) -> BCNN:
+    return BCNN(backbone, classes)
+
+
+def _hbp(backbone: Backbone, classes: int, config: TrainConfig) -> HBP:
+    return HBP(backbone, classes, config.projection)
+
+
+def _pc(backbone: Backbone, classes: int, config: TrainConfig) -> PC:
+    return PC(backbone, classes, config.confusion)
+
+
+def _api(backbone: Backbone, classes: int, config: TrainConfig) -> APINet:
+    return APINet(backbone, classes, config.dropout)
 
 
 def progressive(config: TrainConfig) -> tuple[Phase, ...]:
@@ -77,17 +100,67 @@ concat_only = partial(_pmsi, interaction=True, stage_heads=False)
 
 METHODS: dict[str, Method] = {
     "baseline": Method(
-        "Baseline", _baseline, single(CLASSIFIER), "none", "The backbone with its usual classifier, fine-tuned."
+        "Baseline", _baseline, single(CLASSIFIER), "none", "The backbone with its usual classifier, fine-tuned.", ("3",)
     ),
     "m": Method(
-        "+ M", concat_only, single(CONCAT), "none", "Multi-stage interaction, one step per batch on the concat loss."
+        "+ M",
+        concat_only,
+        single(CONCAT),
+        "none",
+        "Multi-stage interaction, one step per batch on the concat loss.",
+        ("3",),
     ),
     "p": Method(
-        "+ P", without_interaction, progressive, "none", "Progressive phases on raw images, without interaction."
+        "+ P",
+        without_interaction,
+        progressive,
+        "none",
+        "Progressive phases on raw images, without interaction.",
+        ("3",),
     ),
-    "pm": Method("+ P & M", with_interaction, progressive, "none", "Progressive phases with interaction."),
-    "pr": Method("+ P & R", without_interaction, progressive, "rmg", "Progressive phases on recursive mosaics."),
-    "pmr": Method("+ P & M & R", with_interaction, progressive, "rmg", "The paper's RMG-PMSI: all three."),
+    "pm": Method("+ P & M", with_interaction, progressive, "none", "Progressive phases with interaction.", ("3",)),
+    "pr": Method(
+        "+ P & R", without_interaction, progressive, "rmg", "Progressive phases on recursive mosaics.", ("3",)
+    ),
+    "bcnn": Method(
+        "B-CNN",
+        _bcnn,
+        single(CLASSIFIER),
+        "none",
+        "Outer product of the last map with itself (Lin et al., 2015).",
+        ("5",),
+    ),
+    "hbp": Method(
+        "HBP", _hbp, single(CLASSIFIER), "none", "Products of three late layers in pairs (Yu et al., 2018).", ("5",)
+    ),
+    "pc": Method(
+        "PC",
+        _pc,
+        single(CLASSIFIER),
+        "none",
+        "The baseline, kept from being too sure of pairs (Dubey et al., 2018).",
+        ("5",),
+        batch_multiple=2,
+    ),
+    "api": Method(
+        "API-Net",
+        _api,
+        single(CLASSIFIER),
+        "none",
+        "Each image compared with its nearest neighbours; batches of 4 images a class (Zhuang et al., 2020).",
+        ("5",),
+        batch_multiple=4,
+        images_per_class=4,
+    ),
+    "pmg": Method(
+        "PMG",
+        without_interaction,
+        progressive,
+        "jigsaw",
+        "Progressive phases on jigsaw patches (Du et al., 2020).",
+        ("5",),
+    ),
+    "pmr": Method("+ P & M & R", with_interaction, progressive, "rmg", "The paper's RMG-PMSI: all three.", ("3", "5")),
 }
 
 
@@ -100,10 +173,14 @@ class Plan:
     augmentation: Augmentation
 
 
+def _progressive_methods(config: TrainConfig) -> list[str]:
+    return [name for name, method in METHODS.items() if len(method.phases(config)) > 1]
+
+
 def resolve(config: TrainConfig) -> Plan:
     """Look up the names of a config and check what only a whole config can tell; raise ConfigError."""
     method = lookup("method", METHODS, config.method)
-    lookup("backbone", BACKBONES, config.backbone)
+    find_backbone(config.backbone)
     lookup("smooth conv", SMOOTH_CONVS, config.smooth_conv)
     augmentation = lookup("augmentation", AUGMENTATIONS, config.augmentation or method.augmentation)
     phases = method.phases(config)
@@ -111,14 +188,20 @@ def resolve(config: TrainConfig) -> Plan:
     if augmentation.progressive and deepest == 0:
         raise ConfigError(
             f"augmentation = {config.augmentation!r} needs progressive phases, and method {config.method!r} has none "
-            "(the paper: R must work with P). Choose p, pm, pr or pmr, or augmentation none."
+            f"(the paper: R must work with P). Choose {', '.join(_progressive_methods(config))}, or augmentation none."
         )
     if config.weights != "none" and config.frozen_epochs >= config.epochs:
         raise ConfigError(
             f"frozen_epochs = {config.frozen_epochs} and epochs = {config.epochs}: the backbone would never be "
             "trained. Lower frozen_epochs (lr_pretrained = 0 is how to train the new layers alone)."
         )
-    if augmentation.progressive:
+    if config.batch_size % method.batch_multiple or config.batch_size == method.images_per_class:
+        least = 2 * (method.images_per_class or 1)
+        raise ConfigError(
+            f"batch_size = {config.batch_size}: method {config.method!r} compares the images of a batch in pairs, so "
+            f"batch_size must be a multiple of {method.batch_multiple}, at least {least}."
+        )
+    if augmentation.cuts:
         check_divisible((config.image_size, config.image_size), deepest)
     return Plan(method, phases, augmentation)
 
@@ -129,12 +212,14 @@ def build(config: TrainConfig, classes: int, *, pretrained: bool = True) -> Reco
     ``pretrained=False`` leaves the starting weights out, for a model whose trained weights are about to be loaded.
     """
     plan = resolve(config)
-    row = BACKBONES[config.backbone]
+    row = find_backbone(config.backbone)
     state = pretrained_state(row, config.weights) if pretrained else None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(config.seed, "weights"))  # the CPU's alone: a GPU's is not forked
         backbone = row.make(state)
         model = plan.method.build(backbone, classes, config)
+        if plan.augmentation.attends:
+            model.add_attention_head(classes)
     for parameter in model.parameters():
         if parameter.dim() == 4:  # convolutions run faster with channels last, on CPUs and on tensor cores alike
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ uninterrupted run does: to the bit on a CPU with the same number of threads; a G
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from pmsi.device import prepare_device
 from pmsi.errors import TrainingError
 from pmsi.evaluation import score, while_checking, write_predictions
 from pmsi.methods import Plan, build, resolve
-from pmsi.model import BACKBONES, Recognizer
-from pmsi.model.backbone import check_weights
+from pmsi.model import Recognizer
+from pmsi.model.backbone import check_weights, find_backbone
 from pmsi.optimization import frozen, make_optimizer, match_memory_format, set_learning_rates
 from pmsi.runs import Run, Stopped
 from pmsi.seeding import derive
@@ -71,7 +72,7 @@ def check(config: TrainConfig, root: Path) -> None:
     """Raise what would keep a training run from starting, as far as a look at the names and paths can tell."""
     resolve(config)
     check_folder(config)
-    check_weights(BACKBONES[config.backbone], config.weights)
+    check_weights(find_backbone(config.backbone), config.weights)
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
@@ -86,7 +87,7 @@ class Training:
         self.config, self.dataset, self.run = config, dataset, run
         self.device = prepare_device(config)
         self.plan: Plan = resolve(config)
-        self.loader = TrainLoader(dataset, config)
+        self.loader = TrainLoader(dataset, config, self.plan.method.images_per_class)
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers)
         checkpoint = run.checkpoints / CHECKPOINT
         resumed = checkpoint.exists()
@@ -132,7 +133,8 @@ class Training:
         for number, phase in enumerate(self.plan.phases):
             # Nested phases repeat the draw: a layout of r recursions is the start of that of r + 1.
             draw = torch.Generator().manual_seed(derive("augment", *at, 0 if self.config.nested else number))
-            shown, target = self.plan.augmentation.augment(images, labels, phase.r, draw, self.config)
+            attention = partial(self._attention, images, labels)
+            shown, target = self.plan.augmentation.augment(images, labels, phase.r, draw, self.config, attention)
             heads = None if self.config.heads == "all" else (phase.head,)
             # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
             self.optimizer.zero_grad(set_to_none=True)
@@ -142,6 +144,9 @@ class Training:
             summed = self.progress.losses.setdefault(phase.head, torch.zeros((), device=self.device))
             summed += loss.detach()
         self.progress.summed += 1
+
+    def _attention(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.model.attention(normalize(images), labels)
 
     @property
     def _step(self) -> int:

@@ -14,7 +14,7 @@ LEVELS = [
     {"config", "lifecycle"},
     {"data", "augment", "model", "status", "failures"},
     {"runs", "methods", "perturbations", "statistics", "device", "presets"},
-    {"checkpoints", "optimization", "explain"},
+    {"checkpoints", "optimization", "explain", "costs"},
     {"evaluation", "predictor"},
     {"training", "robustness"},
     {"launchers", "jobs", "flags", "watching"},

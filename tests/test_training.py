@@ -101,7 +101,7 @@ def test_each_phase_changes_what_its_output_depends_on_and_nothing_else(start):
         classifiers = {name for name in step["changed"] if name.startswith(("concat.", "classifiers."))}
         assert classifiers
         assert all(name.startswith(own) for name in classifiers)
-        for part in ("backbone.stages.0", "backbone.stages.4", "smooth.0", "smooth.2", "interaction"):
+        for part in ("backbone.pieces.0", "backbone.pieces.4", "smooth.0", "smooth.2", "interaction"):
             assert any(name.startswith(part) for name in step["changed"]), (head, part)
 
 
@@ -110,9 +110,9 @@ def test_without_interaction_a_phase_reaches_its_own_stage_only(start):
     seen = record_losses(trainer)
     one_batch(trainer)
     first = seen[0]["changed"]  # S3
-    assert any(name.startswith("backbone.stages.2") for name in first)
+    assert any(name.startswith("backbone.pieces.2") for name in first)
     assert not any(
-        name.startswith(("backbone.stages.3", "backbone.stages.4", "smooth.1", "smooth.2")) for name in first
+        name.startswith(("backbone.pieces.3", "backbone.pieces.4", "smooth.1", "smooth.2")) for name in first
     )
 
 

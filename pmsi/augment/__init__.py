@@ -14,29 +14,48 @@ from pmsi.augment.mosaic import recursive_mosaic
 from pmsi.batch import Target
 from pmsi.config import TrainConfig
 
-Augment = Callable[[Tensor, Tensor, int, torch.Generator, TrainConfig], tuple[Tensor, Target]]
-"""(images, labels, r, generator, config) → (images, target)."""
+Attention = Callable[[], Tensor]
+"""→ (b, h, w): where the network sees each image's own class, of either sign; computed when it is called."""
+
+Augment = Callable[[Tensor, Tensor, int, torch.Generator, TrainConfig, Attention], tuple[Tensor, Target]]
+"""(images, labels, r, generator, config, attention) → (images, target)."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A row of AUGMENTATIONS; ``progressive`` says that it needs phases (it does nothing where r is 0)."""
+    """A row of AUGMENTATIONS.
+
+    ``progressive`` says that it needs phases (it does nothing where r is 0), ``cuts`` that 2^r must divide the images'
+    sides, ``attends`` that it asks the network where it looks.
+    """
 
     title: str
     augment: Augment
     help: str
     progressive: bool = True
+    cuts: bool = False
+    attends: bool = False
 
 
 def none(
-    images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig
+    images: Tensor,
+    labels: Tensor,
+    r: int,
+    generator: torch.Generator,
+    config: TrainConfig,
+    attention: Attention,
 ) -> tuple[Tensor, Target]:
     """Return the images as they are."""
     return images, Target.plain(labels)
 
 
 def rmg(
-    images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig
+    images: Tensor,
+    labels: Tensor,
+    r: int,
+    generator: torch.Generator,
+    config: TrainConfig,
+    attention: Attention,
 ) -> tuple[Tensor, Target]:
     """Return G(x, r) of each image, with its own label."""
     if r > 0:
@@ -48,5 +67,5 @@ def rmg(
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation("None", none, "The raw image in every phase.", progressive=False),
-    "rmg": Augmentation("RMG (ours)", rmg, "The paper's recursive mosaic G(x, r)."),
+    "rmg": Augmentation("RMG (ours)", rmg, "The paper's recursive mosaic G(x, r).", cuts=True),
 }

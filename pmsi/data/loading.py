@@ -68,10 +68,11 @@ class TrainLoader:
     """The training batches of any epoch, from any batch on.
 
     The last, incomplete batch of an epoch is left out (Algorithm 1 runs over D / batchSize batches); images are
-    shuffled anew in each epoch, so none is left out always.
+    shuffled anew in each epoch, so none is left out always. With ``images_per_class``, a batch holds that many images
+    of each of its classes (`pmsi.data.sampling`).
     """
 
-    def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
+    def __init__(self, dataset: Dataset, config: TrainConfig, images_per_class: int | None = None) -> None:
         self.config = config
         self.count = len(dataset.train)
         self.batches = self.count // config.batch_size

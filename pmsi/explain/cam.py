@@ -16,7 +16,7 @@ from pmsi.errors import ConfigError, PMSIError, lookup
 from pmsi.model.recognizer import Outputs, Recognizer
 
 STAGE_INDEX = {f"S{n + 1}": n for n in range(STAGES)}
-"""Stage name → place in the backbone's list of maps."""
+"""Stage name → place among the stages."""
 
 DEFAULT_STAGES = ("S3", "S4", "S5")
 """The stages of Fig. 4."""
@@ -88,11 +88,12 @@ def cam(
     if any(module.training for module in model.modules()):
         raise PMSIError("A model in training mode cannot be explained: its images influence each other. Call eval().")
     with torch.inference_mode(False), torch.enable_grad():
-        maps = _stage_maps(model, images, first=min(STAGE_INDEX[stage] for stage in stages))
+        places = [model.backbone.ends[STAGE_INDEX[stage]] for stage in stages]
+        maps = _stage_maps(model, images, first=min(places))
         outputs = model.classify(maps)
         classes = _check_classes(classes, outputs[head])
         score = outputs[head].gather(1, classes[:, None]).sum()  # of each image alone, as no layer mixes them
-        wanted = [maps[STAGE_INDEX[stage]] for stage in stages]
+        wanted = [maps[place] for place in places]
         gradients = _gradients(score, wanted)
     raw = {s: row.weigh(a.detach(), g).relu() for s, a, g in zip(stages, wanted, gradients, strict=True)}
     return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
@@ -119,12 +120,12 @@ def _check_classes(classes: Tensor | None, logits: Tensor) -> Tensor:
 
 
 def _stage_maps(model: Recognizer, images: Images, first: int) -> list[Tensor]:
-    """Return the maps of S1…S5, of which ``first`` is the leaf of the graph: what is before it needs no gradient."""
+    """Return the maps of all pieces, of which ``first`` is the leaf of the graph: what is before needs no gradient."""
     maps: list[Tensor] = []
     x = images
     with torch.no_grad():
-        for stage in model.backbone.stages[: first + 1]:
-            x = stage(x)
+        for piece in model.backbone.pieces[: first + 1]:
+            x = piece(x)
             maps.append(x)
     leaf = x.detach().requires_grad_()
     return [*maps[:-1], leaf, *model.backbone.advance(leaf, first + 1)]

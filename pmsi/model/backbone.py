@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pmsi.batch import STAGES, Images
-from pmsi.errors import CheckpointError
+from pmsi.errors import CheckpointError, ConfigError, lookup
 from pmsi.vision import models
 from pmsi.weights import read_weights
 
@@ -22,29 +22,56 @@ StateDict = dict[str, Tensor]
 
 
 class Backbone(nn.Module):
-    """Five stages in a row.
+    """Pieces in a row, each of which gives a map; the five that ``ends`` numbers end the stages S1…S5.
 
-    ``channels[n - 1]`` is C_n. ``dropout`` is that of the network's usual classifier, used by the plain baseline.
+    Mostly a piece is a stage; `late` cuts the last stage finer. ``channels`` are those of each piece's map: C_n where
+    pieces are stages. ``dropout`` is that of the network's usual classifier, used by the plain baseline. ``expands``
+    says that the last block of S5 only widens the map for that classifier, as MobileNetV2's 320 → 1280 does.
     """
 
-    def __init__(self, stages: Sequence[nn.Module], channels: tuple[int, ...], dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[nn.Module],
+        channels: tuple[int, ...],
+        dropout: float = 0.0,
+        *,
+        ends: tuple[int, ...] = tuple(range(STAGES)),
+        expands: bool = False,
+    ) -> None:
         super().__init__()
-        assert len(stages) == len(channels) == STAGES
-        self.stages = nn.ModuleList(stages)
+        assert len(pieces) == len(channels) == ends[-1] + 1
+        assert len(ends) == STAGES
+        self.pieces = nn.ModuleList(pieces)
         self.channels = channels
         self.dropout = dropout
+        self.ends = ends
+        self.expands = expands
 
     def forward(self, images: Images) -> list[Tensor]:
-        """Return the maps of S1…S5, (b, C_n, h / 2^n, w / 2^n) each."""
+        """Return the maps of all pieces: of S1…S5, (b, C_n, h / 2^n, w / 2^n) each, where pieces are stages."""
         return self.advance(images, 0)
 
     def advance(self, x: Tensor, done: int) -> list[Tensor]:
-        """Return the maps of the stages after S``done``, whose map is ``x`` (the images where ``done`` is 0)."""
+        """Return the maps of the pieces after the first ``done``, whose map is ``x`` (the images where it is 0)."""
         maps = []
-        for stage in self.stages[done:]:
-            x = stage(x)
+        for piece in self.pieces[done:]:
+            x = piece(x)
             maps.append(x)
         return maps
+
+    def late(self, taps: int = 1) -> "Backbone":
+        """Return this network with S5 cut into pieces that end at its last ``taps`` blocks, or at all if it has fewer.
+
+        A block that only widens the map for the usual classifier is left out: bilinear pooling squares the channels.
+        The modules are shared with this backbone. Raises ConfigError where S5 is not a row of blocks.
+        """
+        last = self.pieces[-1]
+        if not isinstance(last, nn.Sequential):
+            raise ConfigError(f"The last stage is one {type(last).__name__}, not a row of blocks that can be cut.")
+        blocks = list(last)[: len(last) - self.expands]
+        first = max(1, len(blocks) - taps + 1)
+        pieces = [*self.pieces[:-1], nn.Sequential(*blocks[:first]), *blocks[first:]]
+        return Backbone(pieces, widths(pieces), self.dropout, ends=(*range(STAGES - 1), len(pieces) - 1))
 
     def receptive_fields(self) -> tuple[int, ...]:
         """Return the theoretical receptive field of each stage's map, in pixels of the input.
@@ -53,14 +80,27 @@ class Backbone(nn.Module):
         d and stride s; a shortcut's projection is on the shorter path and does not count.
         """
         field, jump, fields = 1, 1, []
-        for stage in self.stages:
-            for name, layer in stage.named_modules():
+        for number, piece in enumerate(self.pieces):
+            for name, layer in piece.named_modules():
                 if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)) and "downsample" not in name:
                     kernel, stride, dilation = (_first(v) for v in (layer.kernel_size, layer.stride, layer.dilation))
                     field += (kernel - 1) * dilation * jump
                     jump *= stride
-            fields.append(field)
+            if number in self.ends:
+                fields.append(field)
         return tuple(fields)
+
+
+@torch.no_grad()
+def widths(pieces: Sequence[nn.Module]) -> tuple[int, ...]:
+    """Return the channels of each piece's map, found by showing them an empty image."""
+    x, found = torch.zeros(1, 3, 64, 64, device=next(pieces[0].parameters()).device), []
+    for piece in pieces:
+        was_training = piece.training
+        x = piece.eval()(x)
+        piece.train(was_training)
+        found.append(x.shape[1])
+    return tuple(found)
 
 
 def _first(value: int | tuple[int, ...] | None) -> int:
@@ -71,12 +111,12 @@ def _first(value: int | tuple[int, ...] | None) -> int:
 class BackboneRow:
     """A row of BACKBONES: how to make the network, given the weights of the whole ImageNet model or None.
 
-    ``imagenet`` names torchvision's weights; None where the network has none and is always trained from scratch.
+    ``download`` fetches these weights; None where there are none and the network is always trained from scratch.
     """
 
     title: str
     make: Callable[[StateDict | None], Backbone]
-    imagenet: str | None
+    download: Callable[[], StateDict] | None
 
 
 def _load(network: nn.Module, state: StateDict | None, classifier: str) -> None:
@@ -106,7 +146,7 @@ def mobilenet_v2(state: StateDict | None = None) -> Backbone:
     features = network.features
     cuts = (0, 1, 4, 7, 14, 19)
     stages = [features[a:b] for a, b in pairwise(cuts)]
-    return Backbone(stages, (32, 24, 32, 96, 1280), dropout=0.2)
+    return Backbone(stages, (32, 24, 32, 96, 1280), dropout=0.2, expands=True)
 
 
 def _resnet(name: str) -> Callable[[StateDict | None], Backbone]:
@@ -126,43 +166,67 @@ def tiny(state: StateDict | None = None) -> Backbone:
     assert state is None, "check_weights refuses others"
     channels = (16, 32, 48, 80, 128)
     stages = [
-        nn.Sequential(*_conv_bn_relu(c_in, c_out, stride=2), *_conv_bn_relu(c_out, c_out, stride=1))
+        nn.Sequential(_conv_bn_relu(c_in, c_out, stride=2), _conv_bn_relu(c_out, c_out, stride=1))
         for c_in, c_out in zip((3, *channels), channels, strict=False)
     ]
     return Backbone(stages, channels)
 
 
-def _conv_bn_relu(c_in: int, c_out: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
+def _conv_bn_relu(c_in: int, c_out: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
+
+
+def _torchvision(weights: str) -> Callable[[], StateDict]:
+    """Return what downloads weights that torchvision names."""
+    return lambda: models.get_weight(weights).get_state_dict(progress=False, check_hash=True)
 
 
 BACKBONES: dict[str, BackboneRow] = {
-    "mobilenet_v2": BackboneRow("MobileNetV2", mobilenet_v2, "MobileNet_V2_Weights.IMAGENET1K_V1"),
-    "resnet18": BackboneRow("ResNet-18", _resnet("resnet18"), "ResNet18_Weights.IMAGENET1K_V1"),
-    "resnet34": BackboneRow("ResNet-34", _resnet("resnet34"), "ResNet34_Weights.IMAGENET1K_V1"),
+    "mobilenet_v2": BackboneRow("MobileNetV2", mobilenet_v2, _torchvision("MobileNet_V2_Weights.IMAGENET1K_V1")),
+    "resnet18": BackboneRow("ResNet-18", _resnet("resnet18"), _torchvision("ResNet18_Weights.IMAGENET1K_V1")),
+    "resnet34": BackboneRow("ResNet-34", _resnet("resnet34"), _torchvision("ResNet34_Weights.IMAGENET1K_V1")),
     "tiny": BackboneRow("Tiny (from scratch)", tiny, None),
 }
+
+
+def _timm(name: str) -> BackboneRow:
+    from pmsi.model.timm import row
+
+    return row(name)
+
+
+FAMILIES: dict[str, Callable[[str], BackboneRow]] = {"timm": _timm}
+"""Collections of networks: ``timm:NAME`` is what the row ``timm`` returns for NAME."""
+
+
+def find_backbone(name: str) -> BackboneRow:
+    """Return the row of a backbone: one of BACKBONES, or ``FAMILY:NAME``; raise UnknownName or ConfigError."""
+    family, colon, member = name.partition(":")
+    if colon:
+        return lookup("family of backbones", FAMILIES, family)(member)
+    return lookup("backbone", BACKBONES, name)
 
 
 def check_weights(row: BackboneRow, weights: str) -> None:
     """Raise CheckpointError where these weights cannot be had for this backbone, as far as a look can tell."""
     if weights == "none":
         return
-    if row.imagenet is None:
+    if row.download is None:
         raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
     if weights != "imagenet" and not Path(weights).expanduser().is_file():
         raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
 
 
 def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
-    """Return the weights to start from: "none" → None, "imagenet" → torchvision's download, else the file's."""
+    """Return the weights to start from: "none" → None, "imagenet" → a download, else the file's."""
     check_weights(row, weights)
     if weights == "none":
         return None
-    if weights != "imagenet" or row.imagenet is None:
+    if weights != "imagenet" or row.download is None:
         return read_weights(Path(weights).expanduser())
     try:
-        return models.get_weight(row.imagenet).get_state_dict(progress=False, check_hash=True)
+        return row.download()
     except (URLError, OSError, RuntimeError) as error:
         raise CheckpointError(
             f"The ImageNet weights of {row.title} could not be downloaded ({error}). On a machine without internet, "
@@ -174,4 +238,5 @@ def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
 def stage_sizes(backbone: Backbone, image_size: int) -> tuple[int, ...]:
     """Return the side of each stage's map, in cells, for a square image."""
     images = torch.zeros(1, 3, image_size, image_size, device=next(backbone.parameters()).device)
-    return tuple(stage_map.shape[-1] for stage_map in backbone.eval()(images))
+    maps = backbone.eval()(images)
+    return tuple(maps[end].shape[-1] for end in backbone.ends)

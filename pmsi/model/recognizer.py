@@ -7,9 +7,10 @@ in the same way, without hooks. A recogniser does not know how it is trained, ap
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 
+import torch
 from torch import Tensor, nn
 
-from pmsi.batch import Images, Logits, Phase, Scalar, Target, cross_entropy
+from pmsi.batch import Images, Labels, Logits, Phase, Scalar, Target, cross_entropy
 from pmsi.errors import lookup
 from pmsi.model.backbone import Backbone
 
@@ -28,6 +29,7 @@ class Recognizer(nn.Module, ABC):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
+        self.attention_head: nn.Linear | None = None
 
     @abstractmethod
     def classify(self, maps: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
@@ -38,7 +40,37 @@ class Recognizer(nn.Module, ABC):
 
     def loss(self, images: Images, target: Target, phase: Phase, heads: Collection[str] | None = None) -> Scalar:
         """Return the loss of the phase's head alone, before the phase's weight; ``heads`` are those that run."""
-        return cross_entropy(self(images, heads)[phase.head], target)
+        maps = self.backbone(images)
+        loss = self.head_loss(maps, target, phase, heads)
+        if self.attention_head is None:
+            return loss
+        # The head learns beside the others and moves none of them: its map is detached, and its loss adds 0.
+        aside = cross_entropy(self.attention_head(maps[-1].detach().mean(dim=(2, 3))), target)
+        return loss + aside - aside.detach()
+
+    def head_loss(
+        self, maps: list[Tensor], target: Target, phase: Phase, heads: Collection[str] | None = None
+    ) -> Scalar:
+        """Return the loss of the phase's head from the maps; a method with a loss of its own replaces this."""
+        return cross_entropy(self.classify(maps, heads)[phase.head], target)
+
+    def add_attention_head(self, classes: int) -> None:
+        """Add a linear classifier of the last map's mean, whose weights make the activation maps of `attention`."""
+        self.attention_head = nn.Linear(self.backbone.channels[-1], classes)
+
+    @torch.no_grad()
+    def attention(self, images: Images, labels: Labels) -> Tensor:
+        """Return where the attention head sees each image's own class: (b, h_N, w_N), of either sign, no graph.
+
+        A class activation map (Zhou et al., CVPR 2016) of the last map, with BatchNorm's running statistics.
+        """
+        assert self.attention_head is not None, "build adds one where the augmentation attends"
+        was_training = self.backbone.training
+        try:
+            last = self.backbone.eval()(images)[-1]
+        finally:
+            self.backbone.train(was_training)
+        return torch.einsum("bchw,bc->bhw", last.float(), self.attention_head.weight[labels])
 
     def new_parameters(self) -> list[nn.Parameter]:
         """Return the parameters outside the backbone: those that never come from ImageNet."""

@@ -76,7 +76,7 @@ def reference(model, head, images, classes, stage):
     """Return pytorch-grad-cam's map of one layer as it is before ReLU, scaling and resizing, (b, h_n, w_n)."""
     from pytorch_grad_cam import GradCAM
 
-    layer = model.backbone.stages[STAGES.index(stage)]
+    layer = model.backbone.pieces[STAGES.index(stage)]
     with GradCAM(OneHead(model, head), [layer]) as explainer:
         seen = explainer.activations_and_grads
         seen(images).gather(1, classes[:, None]).sum().backward()
@@ -259,7 +259,7 @@ def test_a_model_in_training_mode_is_refused():
     with pytest.raises(PMSIError, match="training mode"):
         cam(model, images_of())
     model.eval()
-    model.backbone.stages[0].train()
+    model.backbone.pieces[0].train()
     with pytest.raises(PMSIError, match="training mode"):
         cam(model, images_of())
 
