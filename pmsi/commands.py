@@ -224,6 +224,7 @@ def execute(typed: Arguments) -> int:
     folder = typed.folder.resolve()
     if not (folder / "config.json").is_file():
         raise RunError(f"{typed.folder} is no run folder: it has no config.json. See: pmsi runs list.")
+    jobs.become_ranks(Run(folder))
     state = jobs.execute(Run(folder))
     return 0 if state is State.FINISHED else ENDED_EARLY
 

@@ -157,6 +157,29 @@ class TrainConfig(Config):
         group="recipe",
         options=("all", "phase"),
     )
+    precision: str = setting(
+        "float32",
+        "What the network computes in. float32 is the reference; on a GPU bfloat16 or float16 are faster, and round.",
+        group="speed",
+        options=("float32", "bfloat16", "float16"),
+    )
+    compile: bool = setting(
+        False, "Compile the backbone with torch.compile: minutes at the start, for faster steps.", group="speed"
+    )
+    devices: int = setting(
+        1,
+        "Processes that share each batch, each on a GPU of its own (or on CPUs): BatchNorm sees a share at a time.",
+        group="speed",
+        minimum=1,
+        maximum=64,
+    )
+    sync_bn: bool = setting(False, "Let BatchNorm see the whole batch where several GPUs share it.", group="speed")
+    checkpoint_every_s: float = setting(
+        300.0,
+        "Seconds between checkpoints within an epoch; one is written at the end of each epoch, and at a stop, too.",
+        group="speed",
+        minimum=0.0,
+    )
     evaluate_every: int = setting(
         1,
         "Epochs between evaluations on the test images; the last epoch is always evaluated.",

@@ -1,9 +1,15 @@
-"""Where to compute: the device and the number of threads that a config asks for."""
+"""Where to compute, and in which precision: what a config asks for, as torch has it."""
+
+from contextlib import AbstractContextManager
 
 import torch
 
+from pmsi import ranks
 from pmsi.config import Config
 from pmsi.errors import ConfigError
+
+PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What convolutions and matrix products compute in; parameters and losses are float32 always."""
 
 
 def prepare_device(config: Config) -> torch.device:
@@ -14,8 +20,30 @@ def prepare_device(config: Config) -> torch.device:
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """Return the device for "auto" (a GPU where there is one), "cpu" or "cuda"; a GPU that is not there is an error."""
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
+    """Return the device for "auto" (a GPU where there is one), "cpu" or "cuda"; a GPU that is not there is an error.
+
+    Among several processes of one machine, each has the GPU of its own number.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cuda" and not count:
         raise ConfigError("device = 'cuda', but torch finds no GPU here. Choose auto or cpu.")
-    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
+    if not count or name == "cpu":
+        return torch.device("cpu")
+    if ranks.world_size() == 1:
+        return torch.device("cuda")
+    if ranks.local_rank() >= count:
+        raise ConfigError(f"Process {ranks.local_rank() + 1} of this machine has no GPU: there are {count}.")
+    device = torch.device("cuda", ranks.local_rank())
+    torch.cuda.set_device(device)
+    return device
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Return the context in which a forward pass computes in ``precision``."""
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def gradient_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Return what keeps float16's gradients from vanishing; for the other precisions it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "float16")

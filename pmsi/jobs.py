@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,13 +20,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pmsi import ranks
 from pmsi.config import Config
-from pmsi.errors import PMSIError, lookup
+from pmsi.errors import PMSIError, RunError, lookup
 from pmsi.failures import describe
 from pmsi.files import to_json, write_atomically
 from pmsi.launchers import LAUNCHERS
 from pmsi.lifecycle import begin, enqueue, settle
-from pmsi.runs import Run, State, Stopped
+from pmsi.runs import Onlooker, Run, State, Stopped
 
 PARENT = "PMSI_PARENT_PID"
 """Environment of a worker: the process that it must not outlive."""
@@ -86,9 +88,14 @@ def check(config: Config, root: Path) -> None:
 def execute(run: Run) -> State:
     """Work on ``run`` here, in this process, until it ends, and return the state in which it ended.
 
-    The first SIGINT or SIGTERM asks the task to stop; the second ends it where it is.
+    The first SIGINT or SIGTERM asks the task to stop; the second ends it where it is. A run on several devices is
+    worked on by processes of their own, and waited for.
     """
     _die_with_parent()
+    if _devices(run) > 1:
+        return _wait_for_ranks(run)
+    if ranks.rank() != ranks.FIRST:
+        return _assist(Onlooker(run.folder))
     lock = begin(run.folder, only_queued=os.environ.pop(ONLY_QUEUED, "") == "1")
     if lock is None:
         return run.state
@@ -98,6 +105,56 @@ def execute(run: Run) -> State:
         return settle(run.folder, state, about, lock)
     finally:
         lock.release()
+
+
+def become_ranks(run: Run) -> None:
+    """Turn this process into torchrun, if the run is one for several devices; it ends with whoever started it."""
+    if (devices := _devices(run)) > 1:
+        _die_with_parent()
+        argv = ranks.torchrun(run.folder, devices)
+        os.execve(argv[0], argv, os.environ | {PARENT: str(os.getpid())})
+
+
+def _devices(run: Run) -> int:
+    """Return how many processes are to be started for a run; a damaged one is left to those who say what is wrong."""
+    try:
+        return ranks.wanted(run.config)
+    except RunError:
+        return 1
+
+
+def _wait_for_ranks(run: Run) -> State:
+    command = [sys.executable, "-m", "pmsi", "execute", str(run.folder)]
+    environment = os.environ | {PARENT: str(os.getpid())}
+    with _signals_stop(run):  # a session of its own: Ctrl-C shall reach this process alone, which asks them to stop
+        code = subprocess.Popen(command, env=environment, start_new_session=True).wait()
+    if run.state is State.CREATED:
+        raise RunError(f"The processes of run {run.id!r} did not start (exit status {code}); the lines above say why.")
+    return run.state
+
+
+def _assist(run: Run) -> State:
+    """Work on a run beside the process that holds its lock; what it ends in is decided there."""
+    try:
+        with _signals_ignored():
+            resolve(lookup("task", TASKS, run.config.task).function)(run.config, run)
+    except Stopped:
+        return State.STOPPED
+    except Exception:
+        run.append_log(f"Process {ranks.rank()} of {ranks.world_size()}:\n{traceback.format_exc()}")
+        return State.FAILED
+    return State.FINISHED
+
+
+@contextlib.contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Leave a first SIGINT or SIGTERM, which reaches all processes, to the one that leads."""
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def submit(run: Run, launcher: str = "local") -> None:

@@ -177,6 +177,22 @@ def _progressive_methods(config: TrainConfig) -> list[str]:
     return [name for name, method in METHODS.items() if len(method.phases(config)) > 1]
 
 
+def _check_batch(config: TrainConfig, method: Method) -> None:
+    """Raise ConfigError where a batch cannot be shared by the devices, or the method cannot take a share."""
+    share, rest = divmod(config.batch_size, config.devices)
+    if rest:
+        raise ConfigError(
+            f"batch_size = {config.batch_size} cannot be shared equally by {config.devices} devices. Choose a multiple."
+        )
+    if share % method.batch_multiple or share == method.images_per_class:
+        least = 2 * (method.images_per_class or 1)
+        raise ConfigError(
+            f"batch_size = {config.batch_size} on {config.devices} device(s): method {config.method!r} compares the "
+            f"images of a batch in pairs, so each device's share must be a multiple of {method.batch_multiple}, at "
+            f"least {least}."
+        )
+
+
 def resolve(config: TrainConfig) -> Plan:
     """Look up the names of a config and check what only a whole config can tell; raise ConfigError."""
     method = lookup("method", METHODS, config.method)
@@ -195,12 +211,7 @@ def resolve(config: TrainConfig) -> Plan:
             f"frozen_epochs = {config.frozen_epochs} and epochs = {config.epochs}: the backbone would never be "
             "trained. Lower frozen_epochs (lr_pretrained = 0 is how to train the new layers alone)."
         )
-    if config.batch_size % method.batch_multiple or config.batch_size == method.images_per_class:
-        least = 2 * (method.images_per_class or 1)
-        raise ConfigError(
-            f"batch_size = {config.batch_size}: method {config.method!r} compares the images of a batch in pairs, so "
-            f"batch_size must be a multiple of {method.batch_multiple}, at least {least}."
-        )
+    _check_batch(config, method)
     if augmentation.cuts:
         check_divisible((config.image_size, config.image_size), deepest)
     return Plan(method, phases, augmentation)
@@ -216,11 +227,22 @@ def build(config: TrainConfig, classes: int, *, pretrained: bool = True) -> Reco
     state = pretrained_state(row, config.weights) if pretrained else None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(config.seed, "weights"))  # the CPU's alone: a GPU's is not forked
-        backbone = row.make(state)
-        model = plan.method.build(backbone, classes, config)
-        if plan.augmentation.attends:
-            model.add_attention_head(classes)
+        model = _assemble(plan, row.make(state), classes, config)
     for parameter in model.parameters():
         if parameter.dim() == 4:  # convolutions run faster with channels last, on CPUs and on tensor cores alike
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def outline(config: TrainConfig, classes: int) -> Recognizer:
+    """Return the model of a config without its numbers: on torch's meta device, where tensors have shapes alone."""
+    plan = resolve(config)
+    with torch.device("meta"):
+        return _assemble(plan, find_backbone(config.backbone).make(None), classes, config)
+
+
+def _assemble(plan: Plan, backbone: Backbone, classes: int, config: TrainConfig) -> Recognizer:
+    model = plan.method.build(backbone, classes, config)
+    if plan.augmentation.attends:
+        model.add_attention_head(classes)
     return model

@@ -13,13 +13,22 @@ from pmsi.model.recognizer import Recognizer
 
 
 def make_optimizer(model: Recognizer, config: TrainConfig) -> torch.optim.SGD:
-    """Return SGD over two groups of parameters, the backbone's first; each group keeps its ``initial_lr``."""
+    """Return SGD over two groups of parameters, the backbone's first; each group keeps its ``initial_lr``.
+
+    Fused: one pass over memory for each parameter, and on a GPU one kernel for all of them.
+    """
     rates = (config.lr_pretrained if is_pretrained(config) else config.lr_new, config.lr_new)
     groups = [
         {"params": parameters, "lr": rate, "initial_lr": rate}
         for parameters, rate in zip((list(model.backbone.parameters()), model.new_parameters()), rates, strict=True)
     ]
-    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
+    if config.momentum:
+        # The fused kernel takes all buffers of a step or none, and each phase meets heads that have had no step yet.
+        # 0 is what a first step starts from: momentum · 0 + gradient.
+        for parameter in model.parameters():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def is_pretrained(config: TrainConfig) -> bool:

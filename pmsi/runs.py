@@ -23,7 +23,7 @@ from pmsi.files import read_json, to_json, write_atomically
 from pmsi.lifecycle import ENDINGS, State, request_stop, state_of
 from pmsi.status import ErrorReport, Heartbeat, Status, status_of
 
-__all__ = ["ErrorReport", "Run", "State", "Status", "Stopped", "default_root", "list_runs"]
+__all__ = ["ErrorReport", "Onlooker", "Run", "State", "Status", "Stopped", "default_root", "list_runs"]
 
 SALIENT = ("method", "dataset", "split", "perturbations")
 """Fields of any config that are worth a place in the run's id."""
@@ -179,9 +179,14 @@ class Run:
         """Write the last `progress` call if it was held back."""
         self._heartbeat.flush()
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return (self.folder / "stop").exists()
+
     def check_stop(self) -> None:
         """Raise `Stopped` if somebody asked the run to stop."""
-        if (self.folder / "stop").exists():
+        if self.stop_requested:
             raise Stopped(f"Run {self.id!r} was asked to stop.")
 
     def append_log(self, text: str) -> None:
@@ -194,6 +199,22 @@ class Run:
     def request_stop(self, grace_s: float = 30.0) -> None:
         """Ask a running worker to stop, or take a queued run out of the queue. `pmsi.jobs.stop` says more."""
         request_stop(self.folder, grace_s)
+
+
+class Onlooker(Run):
+    """A run as a process sees it that works on it beside the one that holds its lock: nothing is written twice."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Leave the record to the process that leads."""
+
+    def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Leave the metrics to the process that leads."""
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Leave the heartbeat to the process that leads."""
+
+    def check_stop(self) -> None:
+        """Leave the decision to the process that leads."""
 
 
 def _slug(config: Config, name: str | None) -> str:

@@ -14,58 +14,48 @@ Every draw of batch b in epoch e is seeded by (seed, e, b), so a run resumed fro
 uninterrupted run does: to the bit on a CPU with the same number of threads; a GPU's sums may differ in their last bits.
 """
 
+import contextlib
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pmsi.batch import Phase, Target
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import Batch, EvaluationLoader, TrainLoader
 from pmsi.data.preprocessing import normalize
-from pmsi.device import prepare_device
+from pmsi.device import autocast, gradient_scaler, prepare_device
 from pmsi.errors import TrainingError
 from pmsi.evaluation import score, while_checking, write_predictions
 from pmsi.methods import Plan, build, resolve
 from pmsi.model import Recognizer
 from pmsi.model.backbone import check_weights, find_backbone
 from pmsi.optimization import frozen, make_optimizer, match_memory_format, set_learning_rates
+from pmsi.parallel import Team, team
+from pmsi.progress import Progress, made_with
 from pmsi.runs import Run, Stopped
 from pmsi.seeding import derive
 
+
+class Order(IntEnum):
+    """What to do between two batches."""
+
+    GO = 0
+    SAVE = 1
+    STOP = 2
+
+
 RECORDS_PER_EPOCH = 10
 """Loss records in each epoch, at most; only when one is written does the loop wait for the device."""
-
-
-@dataclass
-class Progress:
-    """How far training has come: batches done in the current epoch, and what is summed since the last loss record."""
-
-    epoch: int = 0
-    batch: int = 0
-    seconds: float = 0.0
-    summed: int = 0
-    losses: dict[str, Tensor] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        losses = {head: value.item() for head, value in self.losses.items()}
-        return {key: getattr(self, key) for key in ("epoch", "batch", "seconds", "summed")} | {"losses": losses}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any], device: torch.device) -> "Progress":
-        losses = {head: torch.tensor(value, device=device) for head, value in stored["losses"].items()}
-        return cls(**(stored | {"losses": losses}))
-
-    def step(self, batches: int) -> int:
-        """Batches done since training began."""
-        return self.epoch * batches + self.batch
 
 
 def check(config: TrainConfig, root: Path) -> None:
@@ -77,24 +67,46 @@ def check(config: TrainConfig, root: Path) -> None:
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     """The task "train": train as ``config`` says, from the start or from the run's checkpoint."""
-    return Training(config, open_dataset(config, while_checking(run)), run).fit()
+    dataset = open_dataset(config, while_checking(run))
+    with team(prepare_device(config)) as members:
+        return Training(config, dataset, run, members).fit()
+
+
+class Objective(nn.Module):
+    """The model's loss as a module's forward, which is what DistributedDataParallel watches."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, target: Target, phase: Phase, heads: Collection[str] | None) -> Tensor:
+        return self.model.loss(images, target, phase, heads)
 
 
 class Training:
-    """One training run in progress."""
+    """One training run in progress; with a team, this process's share of it."""
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run) -> None:
+    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run, members: Team | None = None) -> None:
         self.config, self.dataset, self.run = config, dataset, run
+        self.team = members or Team()
         self.device = prepare_device(config)
         self.plan: Plan = resolve(config)
-        self.loader = TrainLoader(dataset, config, self.plan.method.images_per_class)
+        share = self.team.share(config.batch_size)
+        self.loader = TrainLoader(dataset, config, self.plan.method.images_per_class, share)
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers)
         checkpoint = run.checkpoints / CHECKPOINT
         resumed = checkpoint.exists()
         model = build(config, len(dataset.classes), pretrained=not resumed)
+        if config.sync_bn and self.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model: Recognizer = model.to(self.device)
         self.optimizer = make_optimizer(self.model, config)
+        self.scaler = gradient_scaler(self.device, config.precision)
         self.progress = self._restore() if resumed else self._begin()
+        self.saved_at = time.monotonic()
+        if config.compile:
+            self.model.backbone.compile()
+        self.objective = self.team.wrap(Objective(self.model), self.device)
 
     def fit(self) -> dict[str, Any]:
         """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
@@ -105,18 +117,14 @@ class Training:
                 self._evaluate(epoch, started)
                 self.progress = Progress(epoch + 1, 0, time.monotonic() - started)
                 self._save()
-        return self._result()
+        return self._result() if self.team.leads else {}
 
     def _train_epoch(self, epoch: int, started: float) -> None:
         self.model.train()
         self.model.backbone.requires_grad_(not frozen(self.config, epoch))
         every = math.ceil(self.loader.batches / RECORDS_PER_EPOCH)
         for batch in self.loader.epoch(epoch, self.progress.batch):
-            try:
-                self.run.check_stop()
-            except Stopped:
-                self._save()
-                raise
+            self._obey(Order.SAVE if self._checkpoint_is_due else Order.GO)
             self._train_batch(batch, epoch)
             self.progress.batch += 1
             self.progress.seconds = time.monotonic() - started
@@ -127,7 +135,7 @@ class Training:
     def _train_batch(self, batch: Batch, epoch: int) -> None:
         """Run every phase of Algorithm 1 on one batch of uint8 images."""
         images, labels = (part.to(self.device, non_blocking=True) for part in batch)
-        at = (self.config.seed, epoch, self.progress.batch)
+        at = (self.config.seed, epoch, self.progress.batch, *([self.team.rank] if self.team.rank else []))
         torch.manual_seed(derive("dropout", *at))
         set_learning_rates(self.optimizer, self._step / (self.config.epochs * self.loader.batches))
         for number, phase in enumerate(self.plan.phases):
@@ -138,9 +146,11 @@ class Training:
             heads = None if self.config.heads == "all" else (phase.head,)
             # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.model.loss(normalize(shown), target, phase, heads)
-            (phase.weight * loss).backward()
-            self.optimizer.step()
+            with autocast(self.device, self.config.precision):
+                loss = self.objective(normalize(shown), target, phase, heads)
+            self.scaler.scale(phase.weight * loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             summed = self.progress.losses.setdefault(phase.head, torch.zeros((), device=self.device))
             summed += loss.detach()
         self.progress.summed += 1
@@ -161,7 +171,8 @@ class Training:
 
     def _mean_losses(self) -> dict[str, float]:
         """Return the mean loss of each phase since the last record, or raise TrainingError where one is not finite."""
-        losses = {head: value.item() / self.progress.summed for head, value in self.progress.losses.items()}
+        sums = {head: self.team.mean(value) for head, value in self.progress.losses.items()}
+        losses = {head: value.item() / self.progress.summed for head, value in sums.items()}
         for head, value in losses.items():
             self._require_finite(f"loss of phase {head}", value)
         return losses
@@ -174,10 +185,29 @@ class Training:
                 f"{self.config.lr_pretrained:g}), or raise batch_size (now {self.config.batch_size})."
             )
 
+    def _obey(self, order: Order) -> None:
+        """Do between two batches what rank 0 orders: nothing, save, or, where somebody asked for it, save and stop."""
+        order = Order(self.team.follow(Order.STOP if self.run.stop_requested else order))
+        if order >= Order.SAVE:
+            self._save()
+        if order is Order.STOP:
+            raise Stopped
+
+    @property
+    def _checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.config.checkpoint_every_s
+
     def _evaluate(self, epoch: int, started: float) -> None:
         last = epoch + 1 == self.config.epochs
         if not last and (epoch + 1) % self.config.evaluate_every:
             return
+        if self.team.leads:  # the others wait for the order below
+            # After a stop the epoch's batches are done; its test starts again when the run is resumed.
+            with contextlib.suppress(Stopped):
+                self._test(epoch, started, last)
+        self._obey(Order.GO)
+
+    def _test(self, epoch: int, started: float, last: bool) -> None:
         text = f"testing epoch {epoch + 1} of {self.config.epochs}"
         scores = score(self.model, self.test, self.device, lambda: self._after_test_batch(text))
         for head, value in scores.loss.items():
@@ -190,11 +220,7 @@ class Training:
 
     def _after_test_batch(self, text: str) -> None:
         self._show(text)
-        try:
-            self.run.check_stop()
-        except Stopped:
-            self._save()  # the epoch's batches are done; its test starts again when the run is resumed
-            raise
+        self.run.check_stop()
 
     def _show(self, text: str) -> None:
         self.run.progress(self._step, self.config.epochs * self.loader.batches, text)
@@ -202,13 +228,19 @@ class Training:
     def _save(self) -> None:
         """Write a checkpoint, unless the weights have diverged: the last good one stays."""
         self._mean_losses()
-        about = self.progress.to_json() | {
-            "config": self.config.to_dict(),
-            "classes": list(self.dataset.classes),
-            "train_images": len(self.dataset.train),
-            "step": self._step,
-        }
-        save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about)
+        sums = self.team.gather(self.progress.sums())
+        if self.team.leads:
+            about = self.progress.to_json() | {
+                "losses": sums,
+                "scaler": self.scaler.state_dict(),
+                "config": self.config.to_dict(),
+                "classes": list(self.dataset.classes),
+                "train_images": len(self.dataset.train),
+                "step": self._step,
+                "made_with": made_with(self.team.size),
+            }
+            save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about)
+        self.saved_at = time.monotonic()
 
     def _begin(self) -> Progress:
         """Start at the beginning; what a worker recorded that died before its first checkpoint is forgotten."""
@@ -233,8 +265,20 @@ class Training:
         reached = {"loss": checkpoint.about["step"], "epoch": checkpoint.about["epoch"]}
         measure = {"loss": "step", "epoch": "epoch"}
         self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])
-        stored = {key: checkpoint.about[key] for key in ("epoch", "batch", "seconds", "summed", "losses")}
-        return Progress.from_json(stored, self.device)
+        self.scaler.load_state_dict(checkpoint.about["scaler"])
+        self._say_what_differs(checkpoint.about["made_with"])
+        sums = checkpoint.about["losses"]
+        own = sums[self.team.rank] if len(sums) == self.team.size else sums[0]
+        return Progress.from_json(checkpoint.about, own, self.device)
+
+    def _say_what_differs(self, then: dict[str, Any]) -> None:
+        """Note in the log what makes the bits of a resumed run differ from those of an uninterrupted one."""
+        now = made_with(self.team.size)
+        changes = [
+            f"{what} {then.get(what)} before, {value} now" for what, value in now.items() if then.get(what) != value
+        ]
+        if changes and self.team.leads:
+            self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
 
     def _result(self) -> dict[str, Any]:
         """Return the last epoch and the best one apart; the best is the primary head's, for all heads."""
