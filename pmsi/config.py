@@ -187,6 +187,13 @@ class TrainConfig(Config):
         minimum=1,
     )
 
+    trackers: tuple[str, ...] = setting(
+        ("tensorboard",),
+        "Programs that get the metrics too; metrics.jsonl is always written.",
+        group="run",
+        options="pmsi.tracking:TRACKERS",
+    )
+
     @property
     def resize_to(self) -> int:
         """Side, in pixels, to which images are resized before the crop."""

@@ -108,7 +108,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
             "trained on. Bring the data back as it was."
         )
     samples = dataset.split(config.split)
-    loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers)
+    loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
     done = 0
 
     def after_batch() -> None:

@@ -22,7 +22,8 @@ from pmsi.checkpoints import find_checkpoint, load_model
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
-from pmsi.data.loading import Pixels, Plan, planned_loader
+from pmsi.data.loading import Plan, planned_loader
+from pmsi.data.pixels import Pixels
 from pmsi.data.preprocessing import centre_crop, normalize, to_tensor
 from pmsi.device import prepare_device
 from pmsi.errors import ConfigError, lookup
@@ -174,7 +175,8 @@ class View:
         self.batches = -(-self.count // self.batch_size)
         self._plan: Plan = []
         items = _Perturbed(pixels, entrants[0].config.image_size, cells, config.seed)
-        self._loader = planned_loader(items, self._plan, config.workers)
+        device = next(entrants[0].model.parameters()).device
+        self._loader = planned_loader(items, self._plan, config.workers, device)
 
     def batches_of(self, cell: int) -> Iterator[tuple[Tensor, Sequence[str]]]:
         """Yield the images (b, 3, h, w) uint8 of a cell and their hashes, in the order of the test images."""

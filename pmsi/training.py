@@ -17,7 +17,6 @@ uninterrupted run does: to the bit on a CPU with the same number of threads; a G
 import contextlib
 import math
 import time
-from collections.abc import Collection
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pmsi.batch import Phase, Target
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
@@ -37,13 +35,14 @@ from pmsi.device import autocast, gradient_scaler, prepare_device
 from pmsi.errors import TrainingError
 from pmsi.evaluation import score, while_checking, write_predictions
 from pmsi.methods import Plan, build, resolve
-from pmsi.model import Recognizer
+from pmsi.model import Objective, Recognizer
 from pmsi.model.backbone import check_weights, find_backbone
 from pmsi.optimization import frozen, make_optimizer, match_memory_format, set_learning_rates
 from pmsi.parallel import Team, team
 from pmsi.progress import Progress, made_with
 from pmsi.runs import Run, Stopped
 from pmsi.seeding import derive
+from pmsi.tracking import Trackers, check_trackers
 
 
 class Order(IntEnum):
@@ -62,6 +61,7 @@ def check(config: TrainConfig, root: Path) -> None:
     """Raise what would keep a training run from starting, as far as a look at the names and paths can tell."""
     resolve(config)
     check_folder(config)
+    check_trackers(config.trackers)
     check_weights(find_backbone(config.backbone), config.weights)
 
 
@@ -70,17 +70,6 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     dataset = open_dataset(config, while_checking(run))
     with team(prepare_device(config)) as members:
         return Training(config, dataset, run, members).fit()
-
-
-class Objective(nn.Module):
-    """The model's loss as a module's forward, which is what DistributedDataParallel watches."""
-
-    def __init__(self, model: Recognizer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor, target: Target, phase: Phase, heads: Collection[str] | None) -> Tensor:
-        return self.model.loss(images, target, phase, heads)
 
 
 class Training:
@@ -92,8 +81,8 @@ class Training:
         self.device = prepare_device(config)
         self.plan: Plan = resolve(config)
         share = self.team.share(config.batch_size)
-        self.loader = TrainLoader(dataset, config, self.plan.method.images_per_class, share)
-        self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers)
+        self.loader = TrainLoader(dataset, config, self.plan.method.images_per_class, share, self.device)
+        self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
         checkpoint = run.checkpoints / CHECKPOINT
         resumed = checkpoint.exists()
         model = build(config, len(dataset.classes), pretrained=not resumed)
@@ -107,11 +96,14 @@ class Training:
         if config.compile:
             self.model.backbone.compile()
         self.objective = self.team.wrap(Objective(self.model), self.device)
+        names = config.trackers if self.team.leads else ()
+        self.trackers = Trackers(names, run.folder, config, self._step)
 
     def fit(self) -> dict[str, Any]:
         """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
         started = time.monotonic() - self.progress.seconds
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+        unchanged = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+        with unchanged, contextlib.closing(self.trackers):
             for epoch in range(self.progress.epoch, self.config.epochs):
                 self._train_epoch(epoch, started)
                 self._evaluate(epoch, started)
@@ -155,6 +147,10 @@ class Training:
             summed += loss.detach()
         self.progress.summed += 1
 
+    def _log(self, record: dict[str, Any]) -> None:
+        self.run.log(record)
+        self.trackers.write(record)
+
     def _attention(self, images: Tensor, labels: Tensor) -> Tensor:
         return self.model.attention(normalize(images), labels)
 
@@ -166,7 +162,7 @@ class Training:
         losses = self._mean_losses()
         epoch = self.progress.epoch + self.progress.batch / self.loader.batches
         rates = {"lr_pretrained": self.optimizer.param_groups[0]["lr"], "lr_new": self.optimizer.param_groups[1]["lr"]}
-        self.run.log({"kind": "loss", "epoch": epoch, "step": self._step, "losses": losses} | rates)
+        self._log({"kind": "loss", "epoch": epoch, "step": self._step, "losses": losses} | rates)
         self.progress.losses, self.progress.summed = {}, 0
 
     def _mean_losses(self) -> dict[str, float]:
@@ -214,7 +210,7 @@ class Training:
             self._require_finite(f"test loss of {head}", value)
         record = {"kind": "epoch", "epoch": epoch + 1, "step": self._step}
         record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - started}
-        self.run.log(record)
+        self._log(record)
         if last:
             write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores)
 

@@ -13,7 +13,7 @@ LEVELS = [
     {"settings", "batch", "vision", "weights"},
     {"config", "lifecycle"},
     {"data", "augment", "model", "status", "failures", "ranks"},
-    {"runs", "methods", "perturbations", "statistics", "device", "parallel", "progress", "presets"},
+    {"runs", "methods", "perturbations", "statistics", "device", "parallel", "progress", "tracking", "presets"},
     {"checkpoints", "optimization", "explain", "costs"},
     {"evaluation", "predictor", "paper"},
     {"training", "robustness", "tables"},

@@ -8,8 +8,8 @@ from torch import nn
 from pmsi.batch import Phase, Target
 from pmsi.config import TrainConfig
 from pmsi.methods import build
+from pmsi.model import Objective
 from pmsi.parallel import team
-from pmsi.training import Objective
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=32, channels=8, hidden=6, dropout=0.0, batch_size=8)
 PHASE = Phase("S4", 2)

@@ -143,7 +143,7 @@ def real_folder(folder: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Return where answers are remembered: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
+    """Return where answers and resized images are remembered: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
     if own := os.environ.get("PMSI_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "pmsi"  # noqa: PTH111
@@ -159,7 +159,7 @@ def _faults(samples: Sequence[Sample], root: Path, progress: Progress | None) ->
         if not borders.hold(path):
             faults[sample.key] = "it is a path or a link that leaves the data set's folder"
             continue
-        mark = _mark(path)
+        mark = mark_of(path)
         known = memory.recall(path, mark)
         if known is None:
             unknown.append((sample.key, path, mark))
@@ -179,7 +179,7 @@ def _faults(samples: Sequence[Sample], root: Path, progress: Progress | None) ->
     return faults
 
 
-def _mark(path: Path) -> Mark | None:
+def mark_of(path: Path) -> Mark | None:
     """Return what changes whenever the file does, or None where there is none."""
     try:
         about = path.stat()

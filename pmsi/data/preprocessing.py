@@ -5,6 +5,8 @@ Resizing and cropping work on 8-bit RGB; normalisation is the last step, on the 
 knows of batches.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from PIL import Image
@@ -45,6 +47,14 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 
 def normalize(images: Tensor) -> Tensor:
     """Return (b, 3, h, w) uint8 as float32 with ImageNet's mean and standard deviation taken out, channels last."""
-    scale = torch.tensor([1 / (255 * s) for s in STD], device=images.device).view(3, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], device=images.device).view(3, 1, 1)
+    scale, shift = _constants(images.device)
     return torch.addcmul(shift, images.float(), scale).contiguous(memory_format=torch.channels_last)
+
+
+@cache
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return 1 / (255 STD) and −MEAN / STD, (3, 1, 1); made once for each device, for a copy to a GPU waits for it."""
+    with torch.inference_mode(False):  # whoever asks first: later callers may need gradients
+        scale = torch.tensor([1 / (255 * s) for s in STD], device=device).view(3, 1, 1)
+        shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], device=device).view(3, 1, 1)
+        return scale, shift

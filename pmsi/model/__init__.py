@@ -2,6 +2,6 @@
 
 from pmsi.model.backbone import BACKBONES, Backbone, BackboneRow
 from pmsi.model.heads import SMOOTH_CONVS
-from pmsi.model.recognizer import Outputs, Recognizer
+from pmsi.model.recognizer import Objective, Outputs, Recognizer
 
-__all__ = ["BACKBONES", "SMOOTH_CONVS", "Backbone", "BackboneRow", "Outputs", "Recognizer"]
+__all__ = ["BACKBONES", "SMOOTH_CONVS", "Backbone", "BackboneRow", "Objective", "Outputs", "Recognizer"]

@@ -81,3 +81,14 @@ class Recognizer(nn.Module, ABC):
         """Return the name of a head, or raise UnknownName that lists those there are."""
         lookup("output", dict.fromkeys(self.heads), head)
         return head
+
+
+class Objective(nn.Module):
+    """A recogniser's loss as the forward of a module: that is what torch's DistributedDataParallel watches."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Images, target: Target, phase: Phase, heads: Collection[str] | None) -> Scalar:
+        return self.model.loss(images, target, phase, heads)

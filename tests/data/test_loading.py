@@ -10,7 +10,10 @@ import torch
 from PIL import Image
 
 from pmsi.config import TrainConfig
-from pmsi.data.loading import EvaluationLoader, TrainLoader
+from pmsi.data import pixels, preprocessing
+from pmsi.data.checking import open_sample
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.loading import EvaluationLoader, TrainLoader, planned_loader
 from pmsi.data.preprocessing import MEAN, STD, centre_crop, normalize, random_crop, resize, to_tensor
 
 CONFIG = TrainConfig(image_size=32, resize=40, batch_size=6)
@@ -24,6 +27,23 @@ def test_normalize_by_its_definition(generator):
         assert out[b, c, y, x].item() == pytest.approx(expected, abs=1e-6)
     assert out.dtype == torch.float32
     assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_normalize_copies_its_constants_to_a_device_once(monkeypatch):
+    images = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    expected = normalize(images)
+    monkeypatch.setattr(torch, "tensor", None)
+    assert torch.equal(normalize(images), expected)
+
+
+def test_normalize_can_be_differentiated_though_it_was_first_used_in_inference():
+    preprocessing._constants.cache_clear()
+    images = torch.full((1, 3, 2, 2), 100.0, requires_grad=True)
+    with torch.inference_mode():
+        normalize(images)
+    normalize(images).sum().backward()
+    expected = torch.tensor([1 / (255 * s) for s in STD]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    torch.testing.assert_close(images.grad, expected)
 
 
 def test_resizing_and_the_centre_crop_equal_torchvision_s():
@@ -93,6 +113,38 @@ def test_workers_change_nothing(colour_dataset, workers):
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.fixture
+def files(tmp_path):
+    """A data set of files, six to train on and four to test on."""
+
+    def sample(number):
+        noise = np.random.default_rng(number).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+        return Sample(f"{number}", number % 2, tmp_path / f"{number}.png")
+
+    samples = tuple(map(sample, range(10)))
+    return Dataset("noise", ("even", "odd"), samples[:6], samples[6:], open_sample)
+
+
+@pytest.mark.usefixtures("cache_folder")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_kept_by_earlier_runs_change_nothing(files, workers, monkeypatch):
+    config = CONFIG.with_(batch_size=3, workers=workers)
+
+    def read():
+        train, test = TrainLoader(files, config), EvaluationLoader(files, files.test, config, 3, workers)
+        return [collected(loader) for loader in (train.epoch(0), train.epoch(1), test)]
+
+    with monkeypatch.context() as patch:
+        patch.setenv("PMSI_CACHE", "/dev/null")
+        decoded = read()
+    monkeypatch.setattr(pixels, "SETTLED_S", 0)
+    first = read()
+    monkeypatch.setattr(Image.Image, "resize", None)  # from here on, all comes from what was kept
+    for kept in (first, read()):
+        assert all(torch.equal(a, b) for pair in zip(decoded, kept, strict=True) for a, b in zip(*pair, strict=True))
+
+
 def test_an_interrupt_of_the_whole_terminal_leaves_the_workers_reading(colour_dataset):
     """Ctrl-C goes to all processes of a terminal; the one that trains stops, and until then its readers must live."""
     loader = TrainLoader(colour_dataset, CONFIG.with_(workers=1))
@@ -117,3 +169,15 @@ def test_reading_draws_nothing_from_the_global_generator(colour_dataset):
     state = torch.get_rng_state()
     collected(TrainLoader(colour_dataset, CONFIG).epoch(0))
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_memory_is_pinned_for_the_device_that_is_used_not_for_one_that_is_there(colour_dataset, monkeypatch, here):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    for device in (torch.device("cpu"), torch.device("cuda"), torch.device("cuda", 1)):
+        loaders = (
+            planned_loader(colour_dataset, [], 0, device),
+            TrainLoader(colour_dataset, CONFIG, device=device)._loader,
+            EvaluationLoader(colour_dataset, colour_dataset.test, CONFIG, 4, device=device)._loader,
+        )
+        assert all(loader.pin_memory == (device.type == "cuda") for loader in loaders)

@@ -1,0 +1,490 @@
+"""Kept images: the same pixels as a fresh decode, whatever was changed, killed, full or in use in between."""
+
+import errno
+import mmap
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pmsi.data import pixels
+from pmsi.data.checking import open_sample
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.pixels import PixelFile, Pixels
+
+# These forks use no thread of the parent, whatever other tests have started there.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+    pytest.mark.usefixtures("cache_folder", "settled"),
+]
+
+SIDE, COUNT = 40, 6
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Let files count that were written a moment ago, as those of the tests are."""
+    monkeypatch.setattr(pixels, "SETTLED_S", 0)
+
+
+@pytest.fixture(autouse=True)
+def _code_looked_up_anew():
+    """Tests put other code in the place of ours."""
+    pixels._code.cache_clear()
+    yield
+    pixels._code.cache_clear()
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """Images in files of one size in bytes, as bitmaps are not compressed."""
+    return dataset(draw(tmp_path / f"{i}.bmp", i) for i in range(COUNT))
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """A list that grows by one with each image that this process decodes."""
+    opened, resize = [], pixels.resize
+
+    def counting(image, side):
+        opened.append(image)
+        return resize(image, side)
+
+    monkeypatch.setattr(pixels, "resize", counting)
+    return opened
+
+
+def draw(path, seed):
+    noise = np.random.default_rng(seed).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def dataset(paths):
+    samples = tuple(Sample(path.name, 0, path) for path in paths)
+    return Dataset("birds", ("bird",), samples, (), open_sample)
+
+
+def fresh(sample, side=SIDE):
+    """Return what the image is now, by Pillow alone."""
+    with Image.open(sample.path) as image:
+        return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+
+
+def equal(shown, side=SIDE):
+    return all(np.array_equal(shown[i], fresh(shown.samples[i], side)) for i in range(len(shown)))
+
+
+def stored():
+    """Return the files of images there are, the longest unused first."""
+    found = Path(os.environ["PMSI_CACHE"], "pixels").glob("*.pixels")
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+
+def fill(data, side=SIDE):
+    shown = Pixels(data, data.train, side)
+    assert equal(shown, side)
+    return shown
+
+
+def forked(work):
+    """Run ``work`` in a forked child, and return its id; it exits with 1 where the work fails."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill(child):
+    os.kill(child, signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+
+
+# What is shared
+
+
+def test_images_are_decoded_once_for_all_who_read_the_same_files(birds, decoded):
+    fill(birds)
+    assert len(decoded) == COUNT
+    shown = fill(birds)
+    assert equal(shown)
+    assert ended(forked(lambda: fill(birds))) == 0
+    assert len(decoded) == COUNT
+    assert len(stored()) == 1
+
+
+def test_what_a_forked_reader_stores_serves_its_parent(birds, decoded):
+    shown = Pixels(birds, birds.train, SIDE)
+    assert ended(forked(lambda: equal(shown))) == 0
+    assert equal(shown)
+    assert not decoded
+
+
+def test_each_side_and_each_list_has_images_of_its_own(birds):
+    for side in (16, 40, 41):
+        fill(birds, side)
+    backwards = Pixels(birds, birds.train[::-1], SIDE)
+    assert equal(backwards)
+    assert len(stored()) == 4
+
+
+def test_what_is_drawn_or_opened_in_another_way_is_kept_in_memory(birds, colour_dataset, decoded):
+    inverted = Dataset("negatives", birds.classes, birds.train, (), lambda s: Image.fromarray(255 - fresh(s, 64)))
+    for data, count in ((inverted, COUNT), (colour_dataset, 32)):
+        shown = Pixels(data, data.train, 64)
+        for i, sample in [*enumerate(data.train)] * 2:
+            assert np.array_equal(shown[i], np.asarray(data.open_image(sample)))
+        assert len(decoded) == count
+        decoded.clear()
+    assert not stored()
+
+
+# Never stale
+
+
+def replaced(path):
+    """Another image of the same size in bytes, with the times of the old one where they can be set."""
+    before = path.stat()
+    draw(path.with_name("new.bmp"), 100).replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def rewritten(path):
+    before = path.stat()
+    until(lambda: draw(path, 100).stat().st_mtime_ns != before.st_mtime_ns)
+
+
+def relinked(path):
+    other = draw(path.with_name("other.bmp"), 100)
+    path.unlink()
+    path.symlink_to(other)
+
+
+@pytest.mark.parametrize("change", [replaced, rewritten, relinked])
+def test_a_changed_file_is_decoded_anew(birds, change):
+    fill(birds)
+    old = fresh(birds.train[2])
+    change(birds.train[2].path)
+    assert not np.array_equal(fresh(birds.train[2]), old)
+    assert equal(Pixels(birds, birds.train, SIDE))
+
+
+def test_files_that_differ_in_nothing_but_their_places_are_told_apart(birds, monkeypatch):
+    monkeypatch.setattr(pixels, "mark_of", lambda path: (path.stat().st_size, 0, 0))  # as on a disk with a coarse clock
+    for half in (birds.train[:3], birds.train[3:]):
+        assert equal(Pixels(birds, half, SIDE))
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_stored_under_the_name_of_the_old_one(birds, monkeypatch):
+    def change_after(image, side, path=birds.train[0].path):
+        rewritten(path)
+        return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+
+    monkeypatch.setattr(pixels, "resize", change_after)
+    shown, old = Pixels(birds, birds.train, SIDE), fresh(birds.train[0])
+    assert np.array_equal(shown[0], old)
+    (path,) = stored()
+    assert PixelFile(path, COUNT, SIDE).read(0) is None
+
+
+def test_a_file_that_could_change_unseen_is_not_stored(birds, monkeypatch, decoded):
+    monkeypatch.setattr(pixels, "SETTLED_S", 3600)
+    fill(birds)
+    fill(birds)
+    assert len(decoded) == 2 * COUNT
+
+
+@pytest.fixture
+def newer_pillow(monkeypatch):
+    monkeypatch.setattr(pixels.features, "version", lambda name: "99.0")
+
+
+@pytest.fixture
+def other_resize(monkeypatch):
+    def resize(image, side):
+        return np.asarray(image.resize((side, side), Image.Resampling.NEAREST))
+
+    monkeypatch.setattr(pixels, "resize", resize)
+
+
+@pytest.mark.parametrize("change", ["newer_pillow", "other_resize"])
+def test_other_code_makes_other_images(birds, request, change):
+    fill(birds)
+    pixels._code.cache_clear()
+    request.getfixturevalue(change)
+    changed = Pixels(birds, birds.train, SIDE)[0]
+    assert np.array_equal(changed, fresh(birds.train[0])) == (change == "newer_pillow")
+    assert len(stored()) == 2
+
+
+# Never torn
+
+
+def half_an_image(path, at):
+    with path.open("r+b") as file:
+        file.seek(at + SIDE * SIDE)
+        file.write(bytes(SIDE * SIDE * 2))
+
+
+def one_bit(path, at):
+    with path.open("r+b") as file:
+        file.seek(at + 1234)
+        (byte,) = file.read(1)
+        file.seek(at + 1234)
+        file.write(bytes([byte ^ 1]))
+
+
+def no_pixels(path, at):
+    os.truncate(path, at)
+    os.truncate(path, at + SIDE * SIDE * 3)
+
+
+def cut_off(path, at):
+    os.truncate(path, at + 99)
+
+
+def empty(path, at):
+    path.write_bytes(b"")
+
+
+def garbage(path, at):
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [half_an_image, one_bit, no_pixels, cut_off, empty, garbage])
+def test_a_damaged_image_is_found_out_and_stored_again(birds, damage, decoded):
+    fill(birds)
+    (path,) = stored()
+    last = mmap.PAGESIZE + (COUNT - 1) * SIDE * SIDE * 3
+    assert path.stat().st_size == last + SIDE * SIDE * 3
+    damage(path, last)
+    decoded.clear()
+    fill(birds)
+    assert len(decoded) == (COUNT if damage in (empty, garbage) else 1)
+    decoded.clear()
+    fill(birds)
+    assert not decoded
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 20, 60])
+def test_kill_9_of_who_fills_leaves_no_torn_image(tmp_path, after, decoded):
+    side, count = 512, 200
+    drawn = [draw(tmp_path / f"{i}.bmp", i) for i in range(4)]
+    many = dataset(drawn[i % 4] for i in range(count))
+    expected = [fresh(sample, side) for sample in many.train[:4]]
+    shown = Pixels(many, many.train, side)  # before the fork, as a loader does
+
+    def show(i):
+        return shown[i]
+
+    child = forked(lambda: [show(i) for i in range(count)])
+    look = PixelFile(stored()[0], count, side)
+    until(lambda: look.read(after) is not None)
+    kill(child)
+    del look, shown
+    found = PixelFile(stored()[0], count, side)
+    served = {i: image for i in range(count) if (image := found.read(i)) is not None}
+    assert len(served) > after
+    assert all(np.array_equal(image, expected[i % 4]) for i, image in served.items())
+    shown = Pixels(many, many.train, side)
+    assert all(np.array_equal(shown[i], expected[i % 4]) for i in range(after + 5))
+    assert len(decoded) == sum(i not in served for i in range(after + 5))
+
+
+def test_several_processes_fill_at_once(birds, decoded):
+    def work(order):
+        shown = Pixels(birds, birds.train, SIDE)
+        assert all(np.array_equal(shown[i], fresh(birds.train[i])) for i in order)
+
+    orders = [range(COUNT), range(COUNT - 1, -1, -1), [3, 1, 5, 0, 2, 4]]
+    assert [ended(child) for child in [forked(lambda order=order: work(order)) for order in orders]] == [0, 0, 0]
+    fill(birds)
+    assert not decoded
+    assert len(stored()) == 1
+
+
+# Where it does not fit
+
+
+def no_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("PMSI_CACHE", str(draw(tmp_path / "a-file.bmp", 0)))
+
+
+def no_writing(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "pwrite", raising(OSError(errno.ENOSPC, "No space left on device")))
+
+
+def half_writes(monkeypatch, tmp_path):
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: pwrite(file, data[: SIDE * SIDE], at))
+
+
+def no_map(monkeypatch, tmp_path):
+    monkeypatch.setattr(mmap, "mmap", raising(OSError(errno.ENODEV, "No such device")))
+
+
+def no_large_files(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "ftruncate", raising(OSError(errno.EFBIG, "File too large")))
+
+
+def limit_reached(monkeypatch, tmp_path):
+    monkeypatch.setattr(pixels, "LIMIT_BYTES", COUNT * SIDE * SIDE * 3 - 1)
+
+
+def full_disk(monkeypatch, tmp_path):
+    about = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: about._replace(free=pixels.SPARE_BYTES))
+
+
+def raising(error):
+    def call(*args, **options):
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "trouble", [no_folder, no_writing, half_writes, no_map, no_large_files, limit_reached, full_disk]
+)
+def test_where_nothing_can_be_stored_images_are_kept_in_memory(birds, trouble, monkeypatch, tmp_path, decoded):
+    trouble(monkeypatch, tmp_path)
+    shown = fill(birds)
+    assert equal(shown)
+    assert len(decoded) == COUNT
+    fill(birds)
+    assert len(decoded) == 2 * COUNT
+
+
+def test_a_disk_that_fills_up_keeps_what_is_stored_and_the_rest_is_kept_in_memory(birds, monkeypatch, decoded):
+    shown = Pixels(birds, birds.train, SIDE)
+    assert np.array_equal(shown[4], fresh(birds.train[4]))
+    full_disk(monkeypatch, Path())
+    assert equal(shown)
+    assert equal(shown)
+    assert len(decoded) == COUNT
+    fill(birds)
+    assert len(decoded) == 2 * COUNT - 1
+
+
+def test_without_room_in_memory_images_are_decoded_each_time(birds, monkeypatch, tmp_path, decoded):
+    no_folder(monkeypatch, tmp_path)
+    monkeypatch.setattr(pixels, "KEPT_BYTES", 2 * SIDE * SIDE * 3)
+    shown = fill(birds)
+    assert equal(shown)
+    assert len(decoded) == 2 + 2 * (COUNT - 2)
+
+
+# What is removed
+
+
+@pytest.fixture
+def room_for_two(monkeypatch):
+    monkeypatch.setattr(pixels, "LIMIT_BYTES", 2 * (COUNT * SIDE * SIDE * 3 + mmap.PAGESIZE))
+
+
+def files_of(birds, turns):
+    """Fill the files of as many lists, at different times, and return their paths; none is left open."""
+    paths = []
+    for turn in range(turns):
+        fill_turned(birds, turn)
+        paths += [path for path in stored() if path not in paths]
+        os.utime(paths[-1], ns=(turn, turn))
+    return paths
+
+
+def fill_turned(birds, turn):
+    samples = birds.train[turn:] + birds.train[:turn]
+    shown = Pixels(birds, samples, SIDE)
+    assert equal(shown)
+    return shown
+
+
+@pytest.mark.usefixtures("room_for_two")
+def test_the_longest_unused_is_removed_when_room_is_needed(birds):
+    first, second = files_of(birds, 2)
+    fill_turned(birds, 0)  # used again
+    fill_turned(birds, 2)
+    assert first.exists()
+    assert not second.exists()
+    assert len(stored()) == 2
+
+
+@pytest.mark.usefixtures("room_for_two")
+@pytest.mark.parametrize("held", ["object", "image"])
+def test_a_file_in_use_is_never_removed(birds, held):
+    first, second = files_of(birds, 2)
+    user = fill_turned(birds, 0)
+    if held == "image":
+        user = user[3]
+    os.utime(first, ns=(0, 0))
+    fill_turned(birds, 2)
+    assert first.exists()
+    assert not second.exists()
+    del user
+    os.utime(first, ns=(0, 0))
+    fill_turned(birds, 3)
+    assert not first.exists()
+
+
+@pytest.mark.usefixtures("room_for_two")
+def test_a_file_is_in_use_as_long_as_a_process_lives_that_reads_it(birds, tmp_path):
+    files = files_of(birds, 2)
+
+    def read():
+        using = [fill_turned(birds, turn) for turn in (0, 1)]
+        (tmp_path / "ready").touch()
+        time.sleep(PATIENCE_S)
+        assert using
+
+    child = forked(read)
+    until((tmp_path / "ready").exists)
+    fill_turned(birds, 2)
+    assert sorted(stored()) == sorted(files)
+    kill(child)
+    fill_turned(birds, 2)
+    assert len(stored()) == 2
+    assert sum(path.exists() for path in files) == 1
+
+
+def test_what_is_unused_makes_room_on_a_disk_that_is_nearly_full(birds, monkeypatch, tmp_path):
+    first, second = files_of(birds, 2)
+    about, disk = shutil.disk_usage(tmp_path), pixels.SPARE_BYTES + sum(path.stat().st_size for path in stored())
+
+    def usage(place):
+        return about._replace(free=disk - sum(path.stat().st_size for path in stored()))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    fill_turned(birds, 2)
+    assert not first.exists()
+    assert second.exists()
+
+
+@pytest.mark.usefixtures("room_for_two")
+def test_what_is_larger_than_all_room_removes_nothing(birds):
+    files = files_of(birds, 2)
+    fill(birds, 3 * SIDE)
+    assert sorted(stored()) == sorted(files)
