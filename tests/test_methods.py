@@ -11,7 +11,7 @@ from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError, UnknownName
 from pmsi.methods import METHODS, build, resolve
 
-SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6)
+SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, projection=16)
 
 
 @pytest.mark.parametrize("stage_num", range(1, 6))
@@ -46,12 +46,30 @@ def test_the_three_letters_are_three_columns(name, interaction, progressive, rec
     assert plan.phases[-1].head == "concat"
 
 
+def test_pmg_has_our_phases_and_heads_with_its_own_jigsaw_and_no_interaction():
+    config = SMALL.with_(method="pmg")
+    plan, model = resolve(config), build(config, 5)
+    assert plan.phases == resolve(SMALL).phases
+    assert [2**phase.r for phase in plan.phases] == [8, 4, 2, 1]  # n × n patches
+    assert plan.augmentation is AUGMENTATIONS["jigsaw"]
+    assert model.interaction is None
+    assert model.heads == build(SMALL, 5).heads
+
+
+@pytest.mark.parametrize("name", ["baseline", "bcnn", "hbp", "pc", "api"])
+def test_systems_without_phases_take_one_step_on_the_raw_image(name):
+    plan = resolve(SMALL.with_(method=name))
+    assert plan.phases == (Phase("classifier", 0),)
+    assert plan.augmentation is AUGMENTATIONS["none"]
+
+
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("backbone", ["tiny", "mobilenet_v2", "resnet18"])
 def test_every_method_on_every_backbone_takes_a_step_and_answers(name, backbone):
     config = SMALL.with_(method=name, backbone=backbone)
     plan, model = resolve(config), build(config, 5)
-    images, target = torch.rand(2, 3, 64, 64), Target.plain(torch.tensor([0, 3]))
+    # Two images of each class, and each half of the batch another class: there are pairs for whoever needs them.
+    images, target = torch.rand(4, 3, 64, 64), Target.plain(torch.tensor([0, 0, 3, 3]))
     for phase in plan.phases:
         loss = model.loss(images, target, phase)
         assert torch.isfinite(loss)
@@ -73,6 +91,24 @@ def test_sizes_that_the_mosaic_cannot_cut_are_refused_before_training():
     with pytest.raises(ConfigError, match="100 × 100"):
         resolve(SMALL.with_(image_size=100))
     resolve(SMALL.with_(image_size=100, method="pm"))
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "devices", "message"),
+    [
+        ("pc", 7, 1, r"batch_size = 7 .*'pc'.*pairs.*multiple of 2"),
+        ("pc", 6, 2, r"batch_size = 6 .*'pc'.*multiple of 2"),
+        ("api", 30, 1, r"batch_size = 30 .*'api'.*multiple of 4, at least 8"),
+        ("api", 4, 1, r"batch_size = 4 .*'api'.*multiple of 4, at least 8"),
+        ("api", 8, 2, r"batch_size = 8 .*'api'.*multiple of 4, at least 8"),
+    ],
+)
+def test_batches_that_a_method_cannot_pair_are_refused_before_training(name, batch_size, devices, message):
+    config = SMALL.with_(batch_size=batch_size, devices=devices)
+    with pytest.raises(ConfigError, match=message):
+        resolve(config.with_(method=name))
+    resolve(config)
+    resolve(config.with_(method=name, batch_size=8 * devices))
 
 
 @pytest.mark.parametrize(

@@ -206,9 +206,18 @@ def test_a_frozen_backbone_gets_no_gradient_but_its_batch_norm_moves(start, monk
     assert all("running_" in name or "num_batches" in name for name in moved)
 
 
+RECIPES = {
+    "bcnn": {"lr_new": 0.1, "epochs": 12},  # vectors of length 1 over many products move slowly
+    "hbp": {"lr_new": 0.1, "epochs": 12, "projection": 512},
+    "pc": {"lr_new": 0.02, "confusion": 1.0},  # λ = 10 is for hundreds of classes
+    "api": {"lr_new": 0.02, "epochs": 12, "batch_size": 16},  # all four classes in each batch
+}
+"""What a method needs to learn four colours in a second, where it is not what the others need."""
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_the_colours(start, method):
-    result = start(SMALL.with_(method=method, epochs=6)).fit()
+    result = start(SMALL.with_(method=method, **{"epochs": 6} | RECIPES.get(method, {}))).fit()
     heads = result["last"]["accuracy"]
     assert heads[result["best"]["by"]] >= 0.75, heads  # chance is 0.25
 
@@ -236,9 +245,16 @@ def without_times(records):
     return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
-def test_a_run_stopped_at_any_batch_resumes_to_the_same_bits(start, stop_at):
-    config = SMALL.with_(dropout=0.5, augmentation="rmg")
+@pytest.mark.parametrize(
+    ("method", "augmentation", "stop_at"),
+    [
+        *(("pmr", "rmg", stop_at) for stop_at in (1, 3, 4, 6)),
+        ("pmr", "snapmix", 3),  # its maps are those of the model's attention head
+        ("api", "none", 6),  # its batches are balanced
+    ],
+)
+def test_a_run_stopped_at_any_batch_resumes_to_the_same_bits(start, method, augmentation, stop_at):
+    config = SMALL.with_(method=method, augmentation=augmentation, dropout=0.5)
     whole = start(config)
     whole.fit()
     broken = start(config)
@@ -345,8 +361,23 @@ def test_a_batch_larger_than_the_data_is_refused(colour_dataset):
         TrainLoader(colour_dataset, SMALL.with_(batch_size=64))
 
 
+def test_a_method_that_compares_images_of_a_class_is_given_them(start):
+    trainer = start(SMALL.with_(method="api"))
+    for _, labels in trainer.loader.epoch(0):
+        assert sorted(labels.bincount(minlength=4).tolist()) == [0, 0, 4, 4]
+
+
+def test_data_without_the_pairs_that_a_method_compares_is_refused_before_training(colour_dataset, tmp_path):
+    config = SMALL.with_(method="api", batch_size=24)
+    run = Run.create(tmp_path, config)
+    with pytest.raises(ConfigError, match="asks for 6 classes in a batch, but only 4 have training images"):
+        Training(config, colour_dataset, run)
+    assert not run.metrics()
+    assert not (run.checkpoints / CHECKPOINT).exists()
+
+
 def test_an_augmentation_of_one_s_own_is_one_row(start, monkeypatch):
-    def inverted(images, labels, r, generator, config):
+    def inverted(images, labels, r, generator, config, attention):
         return (255 - images if r else images), Target.plain(labels)
 
     monkeypatch.setitem(AUGMENTATIONS, "inverted", Augmentation("Inverted", inverted, "Negative picture."))
@@ -355,6 +386,21 @@ def test_an_augmentation_of_one_s_own_is_one_row(start, monkeypatch):
     images, _ = one_batch(trainer)
     assert torch.equal(seen[0]["images"], normalize(255 - images))
     assert torch.equal(seen[-1]["images"], normalize(images))
+
+
+def test_an_augmentation_that_attends_sees_the_raw_batch_as_the_network_does_at_that_moment(start, monkeypatch):
+    asked = []
+
+    def watching(images, labels, r, generator, config, attention):
+        asked.append((attention(), trainer.model.attention(normalize(images), labels)))
+        return images, Target.plain(labels)
+
+    monkeypatch.setitem(AUGMENTATIONS, "watching", Augmentation("Watching", watching, "It looks.", attends=True))
+    trainer = start(SMALL.with_(augmentation="watching"))
+    one_batch(trainer)
+    assert [tuple(seen.shape) for seen, _ in asked] == [(8, 2, 2)] * 4
+    assert all(torch.equal(seen, expected) for seen, expected in asked)
+    assert not torch.equal(asked[0][0], asked[1][0])  # a phase later the network has learned
 
 
 @pytest.mark.usefixtures("cache_folder")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pmsi.augment import mixing
+from pmsi.augment.jigsaw import jigsaw_patches
 from pmsi.augment.mosaic import recursive_mosaic
 from pmsi.batch import Target
 from pmsi.config import TrainConfig
@@ -38,34 +40,70 @@ class Augmentation:
 
 
 def none(
-    images: Tensor,
-    labels: Tensor,
-    r: int,
-    generator: torch.Generator,
-    config: TrainConfig,
-    attention: Attention,
+    images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
 ) -> tuple[Tensor, Target]:
     """Return the images as they are."""
     return images, Target.plain(labels)
 
 
-def rmg(
-    images: Tensor,
-    labels: Tensor,
-    r: int,
-    generator: torch.Generator,
-    config: TrainConfig,
-    attention: Attention,
+def cutmix(
+    images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
 ) -> tuple[Tensor, Target]:
-    """Return G(x, r) of each image, with its own label."""
-    if r > 0:
-        images = recursive_mosaic(
-            images, r, generator=generator, per_image=config.per_image, permutation=config.permutation
-        )
-    return images, Target.plain(labels)
+    """Return each image with a box of another one pasted into it, and both labels by area."""
+    if r == 0:
+        return images, Target.plain(labels)
+    drawn = mixing.plan_cut(len(images), images.shape[2:], generator=generator, per_image=config.per_image)
+    return mixing.cutmix(images, labels, drawn)
+
+
+def mixup(
+    images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
+) -> tuple[Tensor, Target]:
+    """Return a weighted mean of each image and another one, and both labels with the same weights."""
+    if r == 0:
+        return images, Target.plain(labels)
+    drawn = mixing.plan_blend(len(images), generator=generator, per_image=config.per_image)
+    return mixing.mixup(images, labels, drawn)
+
+
+def snapmix(
+    images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
+) -> tuple[Tensor, Target]:
+    """Return each image with a resized box of another one, and both labels by what the network sees in the boxes."""
+    if r == 0:
+        return images, Target.plain(labels)
+    drawn = mixing.plan_snap(len(images), images.shape[2:], generator=generator, per_image=config.per_image)
+    return mixing.snapmix(images, labels, drawn, attention())
+
+
+def permuted(permute: Callable[..., Tensor]) -> Augment:
+    """Return the function of a row that only moves patches: each image keeps its own label.
+
+    ``permute`` is (images, r, generator, per_image, permutation) → images, the last three by keyword.
+    """
+
+    def augment(
+        images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
+    ) -> tuple[Tensor, Target]:
+        if r > 0:
+            images = permute(images, r, generator=generator, per_image=config.per_image, permutation=config.permutation)
+        return images, Target.plain(labels)
+
+    return augment
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation("None", none, "The raw image in every phase.", progressive=False),
-    "rmg": Augmentation("RMG (ours)", rmg, "The paper's recursive mosaic G(x, r).", cuts=True),
+    "cutmix": Augmentation("CutMix", cutmix, "A box of another image is pasted; the labels count by area."),
+    "mixup": Augmentation("Mixup", mixup, "Two images are blended, and their labels with the same weights."),
+    "snapmix": Augmentation(
+        "SnapMix",
+        snapmix,
+        "A resized box of another image is pasted; the labels count by what the network sees in the boxes.",
+        attends=True,
+    ),
+    "jigsaw": Augmentation(
+        "Jigsaw", permuted(jigsaw_patches), "All patches of the image are permuted: 2^r × 2^r, as in PMG.", cuts=True
+    ),
+    "rmg": Augmentation("RMG (ours)", permuted(recursive_mosaic), "The paper's recursive mosaic G(x, r).", cuts=True),
 }

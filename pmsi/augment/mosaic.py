@@ -130,31 +130,18 @@ def plan(
 def source_cells(layout: Layout, inverse: bool = False) -> Tensor:
     """Return (b, g, g) int64 with g = 2^r: for each cell of the result, the cell of the image whose pixels it shows.
 
-    Cells are numbered in reading order. Recursion k shows at a place what recursion k − 1 left at that place's source,
-    so the sources compose from the last recursion to the first.
+    Cells are numbered in reading order. A cell also has an address: its place in the image's four patches, its place in
+    that patch's four, and so on, r places. Recursion k changes place k alone, and only of cells whose earlier places
+    are the picks; so no recursion has to wait for another, and all compose at once.
     """
     b, r, g = len(layout), layout.r, 2**layout.r
-    y, x = torch.meshgrid(torch.arange(g), torch.arange(g), indexing="ij")
-    y, x = y.expand(b, g, g), x.expand(b, g, g)
-    corners_y, corners_x = _block_corners(layout)
-    for k in reversed(range(r)):
-        side = g >> k
-        half = side // 2
-        in_y, in_x = y - corners_y[:, k, None, None], x - corners_x[:, k, None, None]
-        inside = (in_y >= 0) & (in_y < side) & (in_x >= 0) & (in_x < side)
-        place = (in_y // half * 2 + in_x // half).clamp(0, 3)
-        source = layout.orders[:, k].gather(1, place.reshape(b, -1)).reshape(b, g, g)
-        y = torch.where(inside, corners_y[:, k, None, None] + source // 2 * half + in_y % half, y)
-        x = torch.where(inside, corners_x[:, k, None, None] + source % 2 * half + in_x % half, x)
-    cells = y * g + x
-    return cells.reshape(b, -1).argsort(dim=1).reshape(b, g, g) if inverse else cells
-
-
-def _block_corners(layout: Layout) -> tuple[Tensor, Tensor]:
-    """Return the top left cell (y, x) of each recursion's block, (b, r) each, in cells of the finest grid."""
-    sides = torch.tensor([2 ** (layout.r - k - 1) for k in range(layout.r)], dtype=torch.int64)
-    steps_y, steps_x = layout.picks // 2 * sides, layout.picks % 2 * sides
-    return steps_y.cumsum(1) - steps_y, steps_x.cumsum(1) - steps_x
+    cell, step = torch.arange(g * g), torch.arange(r).flip(0)[:, None]  # (g²,) and (r, 1)
+    places = (cell // g >> step) % 2 * 2 + (cell % g >> step) % 2
+    picked = places == layout.picks[:, :, None]  # (b, r, g²)
+    in_block = torch.cat([torch.ones_like(picked[:, :1]), picked[:, :-1]], dim=1).cumprod(dim=1).bool()
+    source = torch.where(in_block, layout.orders.gather(2, places.expand(b, -1, -1)), places)
+    cells = ((source // 2 * g + source % 2) << step).sum(dim=1)
+    return (cells.argsort(dim=1) if inverse else cells).reshape(b, g, g)
 
 
 def apply(images: Tensor, layout: Layout, inverse: bool = False) -> Tensor:
@@ -167,7 +154,15 @@ def apply(images: Tensor, layout: Layout, inverse: bool = False) -> Tensor:
     check_divisible(images.shape[-2:], layout.r)
     if layout.r == 0:
         return images.clone()
-    cells = source_cells(layout, inverse).to(images.device)
+    return gather_cells(images, source_cells(layout, inverse))
+
+
+def gather_cells(images: Tensor, cells: Tensor) -> Tensor:
+    """Return ``images`` (b, c, h, w), any dtype, with cell ``cells[i, y, x]`` of image i at cell (y, x) of its grid.
+
+    ``cells`` is (b, g, g) int64, numbered in reading order; h and w must be multiples of g.
+    """
+    cells = cells.to(images.device)
     if images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous():
         return _gather(images.permute(0, 2, 3, 1).unsqueeze(1), cells).squeeze(1).permute(0, 3, 1, 2)
     return _gather(images.contiguous().unsqueeze(-1), cells).squeeze(-1)
@@ -177,14 +172,28 @@ def _gather(images: Tensor, cells: Tensor) -> Tensor:
     """Move runs of pixels: (b, c, h, w, d) contiguous → the same shape, by one row-wise gather."""
     b, c, h, w, d = images.shape
     g = cells.shape[-1]
-    rows = torch.arange(h // g, device=cells.device)
-    # Each output row of a cell, (b, 1, g, h/g, g), comes from this row and cell of the same plane …
-    inside = (cells // g).unsqueeze(2) * (h // g) + rows[:, None]
-    inside = (inside * g + (cells % g).unsqueeze(2)).reshape(b, 1, h * g)
+    # Narrow integers: at r = 3 the index of a batch is long enough to cost as much as moving some of its pixels.
+    cells = cells.to(torch.int32)
+    rows = torch.arange(h // g, dtype=torch.int32, device=cells.device)
+    planes = torch.arange(b * c, dtype=torch.int32, device=cells.device).reshape(b, c, 1) * (h * g)
+    # Each output row of a cell, (b, g, h/g, g), comes from this row and cell of the same plane …
+    inside = (cells // g * (h // g * g) + cells % g).unsqueeze(2) + rows[:, None] * g
     # … and planes follow each other in memory.
-    planes = torch.arange(b * c, device=cells.device).reshape(b, c, 1) * (h * g)
-    moved = images.reshape(b * c * h * g, w // g * d).index_select(0, (planes + inside).flatten())
-    return moved.reshape(images.shape)
+    runs = _in_words(images.reshape(b * c * h * g, w // g * d))
+    moved = runs.index_select(0, (planes + inside.reshape(b, 1, h * g)).flatten())
+    return (moved.view(torch.uint8) if images.dtype == torch.uint8 else moved).reshape(images.shape)
+
+
+def _in_words(runs: Tensor) -> Tensor:
+    """View runs of bytes (n, m) as the widest words that divide them, since a GPU moves one element a thread.
+
+    Other types stay: they are wide enough, and a view as whole numbers would cut gradients off.
+    """
+    if runs.dtype == torch.uint8:
+        for dtype in (torch.int64, torch.int32, torch.int16):
+            if runs.shape[1] % dtype.itemsize == 0 and runs.storage_offset() % dtype.itemsize == 0:
+                return runs.view(dtype)
+    return runs
 
 
 def check_divisible(size: torch.Size | tuple[int, int], r: int) -> None:

@@ -143,7 +143,7 @@ def real_folder(folder: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Return where answers and resized images are remembered: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
+    """Return where answers and resized images are kept: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
     if own := os.environ.get("PMSI_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "pmsi"  # noqa: PTH111

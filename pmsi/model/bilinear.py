@@ -4,6 +4,7 @@ Both are trained in one phase on the raw image. They leave out the block that on
 classifier (`Backbone.late`): from MobileNetV2's 1280 channels an outer product would have 1.6 million entries.
 """
 
+import contextlib
 import itertools
 from collections.abc import Collection
 
@@ -24,9 +25,20 @@ EPSILON = 1e-10
 
 
 def signed_sqrt(x: Tensor) -> Tensor:
-    """Return sign(x)·√|x|, in float32: half precision cannot hold sums over a map's positions."""
-    x = x.float()
+    """Return sign(x)·√(|x| + ε), whose slope at 0 is taken to be 0; x is float32 or wider, as small sums matter."""
     return x.sign() * (x.abs() + EPSILON).sqrt()
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """Return x in float32, or as it is where it is wider: half precision cannot hold sums over a map's positions."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager:
+    """Return a context in which autocast lowers no product; a device that has no autocast needs none."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class BCNN(Recognizer):
@@ -44,16 +56,17 @@ class BCNN(Recognizer):
         self.classifier = nn.Linear(self.backbone.channels[-1] ** 2, classes)
 
     def classify(self, maps: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
-        x = maps[-1].flatten(2).float()
-        bilinear = torch.einsum("bip,bjp->bij", x, x) / x.shape[-1]
+        with without_autocast(maps[-1].device):
+            x = full_precision(maps[-1]).flatten(2)
+            bilinear = torch.einsum("bip,bjp->bij", x, x) / x.shape[-1]
         return {CLASSIFIER: self.classifier(F.normalize(signed_sqrt(bilinear.flatten(1))))}
 
 
 class HBP(Recognizer):
     """Hierarchical bilinear pooling (Yu et al., ECCV 2018): late layers, projected alike wide, multiplied in pairs.
 
-    ``projection`` is the width, 8192 in the paper. A network whose last stage has two blocks, as ResNet-18's, has one
-    pair rather than three.
+    ``projection`` is the width, 8192 in the paper; as in the authors' code, no activation follows it. A network whose
+    last stage has two blocks, as ResNet-18's, has one pair rather than three.
     """
 
     heads = (CLASSIFIER,)
@@ -63,13 +76,16 @@ class HBP(Recognizer):
         super().__init__(backbone.late(HBP_LAYERS))
         widths = self.backbone.channels[self.backbone.ends[-2] + 1 :]
         if len(widths) < 2:
-            raise ConfigError("HBP multiplies late layers in pairs, and the last stage of this backbone is one block.")
+            raise ConfigError(
+                "HBP multiplies late layers in pairs, and the last stage of this backbone is one block. Choose another "
+                "backbone or method."
+            )
         self.project = nn.ModuleList(nn.Conv2d(width, projection, 1) for width in widths)
         self.pairs = tuple(itertools.combinations(range(len(widths)), 2))
         self.classifier = nn.Linear(len(self.pairs) * projection, classes)
 
     def classify(self, maps: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
-        late = [project(x) for project, x in zip(self.project, maps[-len(self.project) :], strict=True)]
-        pooled = [(late[i].float() * late[j].float()).sum(dim=(2, 3)) for i, j in self.pairs]
-        pooled = [F.normalize(signed_sqrt(x)) for x in pooled]
+        taps = maps[-len(self.project) :]
+        late = [full_precision(project(x)) for project, x in zip(self.project, taps, strict=True)]
+        pooled = [F.normalize(signed_sqrt((late[i] * late[j]).sum(dim=(2, 3)))) for i, j in self.pairs]
         return {CLASSIFIER: self.classifier(torch.cat(pooled, dim=1))}

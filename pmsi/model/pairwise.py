@@ -7,7 +7,6 @@ images. A batch must suit it (`Method.batch_multiple`, `Method.images_per_class`
 from collections.abc import Collection
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pmsi.batch import Labels, Logits, Phase, Scalar, Target, Vectors, cross_entropy
@@ -21,22 +20,26 @@ MUTUAL = 512
 MARGIN = 0.05
 """How much more probable an image's own gate shall make its class than the other image's gate."""
 
+Pairs = tuple[Tensor, Tensor]
+"""For each image of a batch the number (b,) int64 of its partner, and whether it has one at all, (b,) bool."""
+
+
+def log_probabilities(logits: Logits) -> Logits:
+    """Return the logarithm of the softmax over classes, in float32 where the logits are of half precision."""
+    return logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
 
 def pairwise_confusion(logits: Logits, labels: Labels) -> Scalar:
     """Return the sum over pairs of ‖p_left − p_right‖₂, divided by the batch size; p are softmax probabilities.
 
-    The i-th image of a batch's first half is paired with the i-th of its second half; pairs of one class count as 0.
-    The slope of a norm of 0 is taken to be 0. The divisor is that of the authors' code, which goes with its λ = 10.
+    The i-th image of a batch's first half is paired with the i-th of its second half; pairs of one class count as 0,
+    and the slope of a norm of 0 is 0. The divisor is that of the authors' code, which goes with its λ = 10. An odd
+    batch is a RuntimeError (`Method.batch_multiple` rules it out).
     """
-    left, right = logits.float().softmax(dim=1).chunk(2)
-    label_left, label_right = labels.chunk(2)
-    differs = label_left != label_right
-    # A difference of 0 is masked before the norm: behind it, the gradient would be NaN.
-    difference = (left - right).masked_fill(~differs[:, None], 0)
-    square = difference.square().sum(dim=1)
-    moved = square > 0
-    distance = torch.where(moved, square.masked_fill(~moved, 1).sqrt(), 0)
-    return distance.sum() / len(labels)
+    p_left, p_right = log_probabilities(logits).exp().unflatten(0, (2, -1))
+    label_left, label_right = labels.unflatten(0, (2, -1))
+    distance = torch.linalg.vector_norm(p_left - p_right, dim=1)
+    return (distance * (label_left != label_right)).sum() / len(labels)
 
 
 class PC(Baseline):
@@ -49,21 +52,23 @@ class PC(Baseline):
     def head_loss(
         self, maps: list[Tensor], target: Target, phase: Phase, heads: Collection[str] | None = None
     ) -> Scalar:
-        logits = self.classify(maps)[phase.head]
+        logits = self.classify(maps, heads)[phase.head]
         return cross_entropy(logits, target) + self.confusion * pairwise_confusion(logits, target.label_a)
 
 
-def nearest_pairs(x: Vectors, labels: Labels) -> tuple[Tensor, Tensor]:
-    """Return for each image the number of the nearest other one of its class, and of the nearest of another class.
+def nearest_pairs(x: Vectors, labels: Labels) -> tuple[Pairs, Pairs]:
+    """Return for each image the nearest other one of its class, and the nearest of another class.
 
-    Nearest in Euclidean distance of the vectors x (b, c), of which each class needs two.
+    Nearest in Euclidean distance of the vectors x (b, c), and of equally near ones the first.
     """
     distance = torch.cdist(x.float(), x.float(), compute_mode="donot_use_mm_for_euclid_dist")
     same = labels[:, None] == labels[None, :]
     itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
-    intra = distance.masked_fill(~same | itself, torch.inf).argmin(dim=1)
-    inter = distance.masked_fill(same, torch.inf).argmin(dim=1)
-    return intra, inter
+    return _nearest(distance, same & ~itself), _nearest(distance, ~same)
+
+
+def _nearest(distance: Tensor, allowed: Tensor) -> Pairs:
+    return distance.masked_fill(~allowed, torch.inf).argmin(dim=1), allowed.any(dim=1)
 
 
 class APINet(Recognizer):
@@ -89,17 +94,23 @@ class APINet(Recognizer):
     def head_loss(
         self, maps: list[Tensor], target: Target, phase: Phase, heads: Collection[str] | None = None
     ) -> Scalar:
+        """Return the cross-entropy of all four views of each pair, and by how much a view of its own falls short.
+
+        An image without a partner makes no pair, and a batch without pairs has a loss of 0.
+        """
         x, labels = maps[-1].mean(dim=(2, 3)), target.label_a
-        intra, inter = nearest_pairs(x.detach(), labels)
+        (intra, has_intra), (inter, has_inter) = nearest_pairs(x.detach(), labels)
         x_1, x_2 = torch.cat([x, x]), torch.cat([x[intra], x[inter]])
         own, other = self.interact(x_1, x_2)
         truth = torch.cat([labels, labels, labels[intra], labels[inter]])
-        recognised = F.cross_entropy(torch.cat([own, other]).float(), torch.cat([truth, truth]))
-        p_own, p_other = (logits.float().softmax(dim=1).gather(1, truth[:, None]) for logits in (own, other))
-        return recognised + (p_other - p_own + MARGIN).relu().mean()
+        own, other = (log_probabilities(logits).gather(1, truth[:, None])[:, 0] for logits in (own, other))
+        loss = (other.exp() - own.exp() + MARGIN).relu() - (own + other) / 2
+        # Masked rather than picked: to count the pairs here would make a GPU wait.
+        paired = torch.cat([has_intra, has_inter, has_intra, has_inter])
+        return (loss * paired).sum() / paired.sum().clamp(min=1)
 
-    def interact(self, x_1: Vectors, x_2: Vectors) -> tuple[Logits, Logits]:
-        """Return the logits of x_1 and then x_2, each seen through its own gate, and through the other's."""
+    def interact(self, x_1: Vectors, x_2: Vectors) -> tuple[Tensor, Tensor]:
+        """Return logits (2b, classes) of x_1 and then x_2, seen through their own gates, and through the other's."""
         x_m = self.mutual(torch.cat([x_1, x_2], dim=1))
         g_1, g_2 = torch.sigmoid(x_m * x_1), torch.sigmoid(x_m * x_2)
         own = torch.cat([x_1 + x_1 * g_1, x_2 + x_2 * g_2])

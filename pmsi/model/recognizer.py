@@ -46,7 +46,7 @@ class Recognizer(nn.Module, ABC):
             return loss
         # The head learns beside the others and moves none of them: its map is detached, and its loss adds 0.
         aside = cross_entropy(self.attention_head(maps[-1].detach().mean(dim=(2, 3))), target)
-        return loss + aside - aside.detach()
+        return loss + (aside - aside.detach())  # in this order: the difference is exactly 0
 
     def head_loss(
         self, maps: list[Tensor], target: Target, phase: Phase, heads: Collection[str] | None = None
