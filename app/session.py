@@ -12,6 +12,8 @@ import streamlit as st
 from PIL import Image
 
 if TYPE_CHECKING:
+    from pmsi.config import TrainConfig
+    from pmsi.costs import Costs
     from pmsi.data.dataset import Dataset
     from pmsi.predictor import Explanation, Prediction, Predictor
     from pmsi.runs import Run
@@ -57,6 +59,21 @@ def receptive_fields(backbone: str) -> tuple[int, ...]:
     from pmsi.model import BACKBONES
 
     return BACKBONES[backbone].make(None).receptive_fields()
+
+
+@st.cache_data(show_spinner=False, max_entries=512)
+def _costs(fields: dict[str, Any], classes: int) -> "Costs":
+    from pmsi.config import TrainConfig
+    from pmsi.costs import costs_of
+
+    return costs_of(TrainConfig(**fields), classes)
+
+
+def costs_once(config: "TrainConfig", classes: int) -> "Costs":
+    """Return what a config's system costs, counted once for all configs that differ in nothing that costs."""
+    from pmsi.costs import FIELDS
+
+    return _costs({name: getattr(config, name) for name in FIELDS}, classes)
 
 
 @st.cache_resource(show_spinner="Loading the model…", max_entries=6)

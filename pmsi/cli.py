@@ -13,12 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
-from pmsi import __version__, commands
+from pmsi import __version__, commands, reports
+from pmsi.campaign.command import read_set
 from pmsi.config import CONFIGS, TrainConfig, options_of
 from pmsi.errors import PMSIError
-from pmsi.flags import add_flags, folder, path, place, whole
+from pmsi.flags import add_flags, flag, folder, path, place, whole
+from pmsi.launchers import LAUNCHERS
 from pmsi.presets import PRESETS
 from pmsi.runs import default_root
+from pmsi.tables import EPOCHS, FORMATS, TABLES
 
 Arguments = argparse.Namespace
 FAILED, INTERRUPTED = 2, 130
@@ -74,7 +77,13 @@ def _shared(parser: argparse.ArgumentParser, name: str, help: str, **options: An
     words = tuple(options_of(about) or ())
     listed = f" ({' | '.join(words)})" if words else ""
     options |= {"choices": words} if words else {}
-    parser.add_argument(f"--{name}", default=about.default, help=f"{help} [{about.default}]{listed}.", **options)
+    parser.add_argument(flag(name), default=about.default, help=f"{help} [{about.default}]{listed}.", **options)
+
+
+def _preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"Start from a preset ({' | '.join(PRESETS)}); other flags change it."
+    )
 
 
 def _task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser], None]:
@@ -84,9 +93,7 @@ def _task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser
         if of is not None:
             parser.add_argument("of", nargs=None if of == "1" else of, metavar="RUN", help=TRAINED)
         if task == TrainConfig.task:
-            parser.add_argument(
-                "--preset", metavar="NAME", help=f"Start from a preset ({' | '.join(PRESETS)}); other flags change it."
-            )
+            _preset(parser)
         add_flags(parser, CONFIGS[task])
         _runs(parser)
         parser.add_argument(
@@ -171,6 +178,44 @@ def _data(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
 
 
+def _info(parser: argparse.ArgumentParser) -> None:
+    start = TrainConfig()
+    for name, kind, default, help in (
+        ("method", str, None, "Methods [all]."),
+        ("backbone", str, [start.backbone], f"Networks that make the stage maps, timm:NAME too [{start.backbone}]."),
+        ("image_size", int, [start.image_size], f"Sides of the image, in pixels [{start.image_size}]."),
+        ("smooth_conv", str, None, "Smooth conv blocks of the methods that have them [all]."),
+    ):
+        metavar = "N" if kind is int else "NAME"
+        parser.add_argument(flag(name), nargs="+", type=kind, default=default, metavar=metavar, help=help)
+    _shared(parser, "stage_num", "StageNum: how many of the last stages take part", type=int, metavar="N")
+    for name, help in {"channels": "c [half of the last stage's channels].", "hidden": "h [c/2]."}.items():
+        parser.add_argument(flag(name), type=int, metavar="N", help=help)
+    parser.add_argument("--classes", type=whole(2, 10**6), default=200, metavar="N", help="Classes [200, as in CUB].")
+    _shared(parser, "batch_size", "Images in a batch, which the memory of training goes by", type=int, metavar="N")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+
+def _tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("number", choices=tuple(TABLES), metavar="NUMBER", help=f"Table: {', '.join(TABLES)}.")
+    parser.add_argument("--seeds", type=whole(1, 1000), default=1, metavar="N", help="Seeds, from --seed on [1].")
+    sets = "Data sets of Tables 1, 6, 7 and fig1: cub=DIR cars=DIR aircraft=DIR … [the one of --dataset]."
+    parser.add_argument("--sets", type=read_set, nargs="+", metavar="NAME=DIR", help=sets)
+    parser.add_argument("--dry-run", action="store_true", help="Say how many runs and how long; start nothing.")
+    parser.add_argument("--show", action="store_true", help="Lay out what there is; start nothing.")
+    for name, words, help in (
+        ("format", FORMATS, "How the table is laid out"),
+        ("epoch", EPOCHS, "Epoch whose accuracy counts"),
+        ("launcher", LAUNCHERS, "Who starts the runs"),
+    ):
+        text = f"{help} [{next(iter(words))}] ({' | '.join(words)})."
+        parser.add_argument(flag(name), choices=tuple(words), default=next(iter(words)), metavar="NAME", help=text)
+    parser.add_argument("--out", type=path, metavar="FILE", help="Write the table there; else it is printed.")
+    _preset(parser)
+    add_flags(parser, TrainConfig)
+    _runs(parser)
+
+
 def _app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=whole(1, 65535), default=8501, metavar="N", help="Port [8501].")
     _runs(parser)
@@ -189,6 +234,8 @@ COMMANDS: dict[str, Command] = {
     "explain": Command("Show where the last three stages look (Grad-CAM).", _explain, commands.explain),
     "runs": Command("List, show, stop and resume runs.", _runs_command, commands.runs),
     "data": Command("List, check and preview data sets.", _data, commands.data),
+    "info": Command("Parameters, multiply-adds and memory of each method.", _info, reports.info),
+    "tables": Command("Run a table of the paper and lay it out beside its printed numbers.", _tables, commands.tables),
     "app": Command("Open the lab in the browser.", _app, commands.app),
     "execute": Command("Work on a run folder here (what a launcher calls).", _execute, commands.execute),
     "runner": Command("Serve the queue of a runs folder (what the local launcher calls).", _runs, commands.runner),

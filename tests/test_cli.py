@@ -22,10 +22,14 @@ from pmsi.augment.mosaic import Layout, apply, plan
 from pmsi.augment.preview import square
 from pmsi.cli import COMMANDS, main, make_parser
 from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig, options_of
+from pmsi.costs import costs_of
 from pmsi.data.images import open_rgb
 from pmsi.errors import PMSIError
 from pmsi.flags import command, flag, to_config
+from pmsi.methods import METHODS
+from pmsi.model import SMOOTH_CONVS
 from pmsi.presets import PRESETS
+from pmsi.reports import short
 from pmsi.runs import Run, State, list_runs
 from pmsi.seeding import derive
 from pmsi.watching import counting, record_line
@@ -492,6 +496,73 @@ def test_a_terminal_is_shown_how_far_the_work_is(here, pmsi, monkeypatch):
     monkeypatch.setattr("pmsi.watching.POLL_S", 0.01)
     pmsi("train", *TINY, "--epochs", 6, "--method", "baseline")
     assert "% epoch " in sys.stderr.getvalue() or "% testing" in sys.stderr.getvalue()
+
+
+# Costs
+
+
+def test_the_costs_of_every_method_are_listed(pmsi):
+    """A method without smooth convs has one line, the others one for each kind of block."""
+    status, out, _ = pmsi("info", "--backbone", "tiny", "--image-size", 64, "--batch-size", 8, "--classes", 5)
+    rows = [line.split() for line in out.splitlines() if line.startswith("tiny")]
+    assert status == 0
+    assert {row[2] for row in rows} == METHODS.keys()
+    assert [row[3] for row in rows if row[2] == "pmr"] == list(SMOOTH_CONVS)
+    assert [row[3] for row in rows if row[2] == "hbp"] == ["–"]
+    assert "5 classes" in out
+    assert "multiply-adds" in out.lower()
+
+
+def test_costs_as_json_are_those_of_the_package_for_each_combination(pmsi):
+    words = ["--method", "pmr", "baseline", "--backbone", "tiny", "resnet18", "--image-size", 64, "--channels", 16]
+    status, out, _ = pmsi("info", *words, "--smooth-conv", "separable", "--stage-num", 2, "--classes", 7, "--json")
+    about = json.loads(out)
+    assert status == 0
+    assert (about["classes"], about["stage_num"], about["refused"]) == (7, 2, {})
+    assert [(row["backbone"], row["method"], row["smooth_conv"]) for row in about["systems"]] == [
+        ("tiny", "pmr", "separable"), ("tiny", "baseline", None),
+        ("resnet18", "pmr", "separable"), ("resnet18", "baseline", None),
+    ]  # fmt: skip
+    config = TrainConfig(backbone="tiny", image_size=64, smooth_conv="separable", stage_num=2, channels=16)
+    costs = costs_of(config, 7)
+    assert about["systems"][0]["macs_train"] == costs.macs_train
+    assert about["systems"][0]["weight_bytes"] == costs.weight_bytes
+
+
+def test_a_system_that_cannot_be_is_named_beside_those_that_can(pmsi):
+    status, out, _ = pmsi("info", "--method", "pmr", "pm", "--backbone", "tiny", "--image-size", 100)
+    assert status == 0
+    assert "pmr on tiny, 100 px: An image of 100 × 100" in out
+    assert [line.split()[2] for line in out.splitlines() if line.startswith("tiny")] == ["pm", "pm"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--method", "pmr", "--image-size", "100"], "104 × 104"),
+        (["--backbone", "tini"], "tiny"),
+        (["--method", "pm", "pmrr"], "pmr"),
+        (["--smooth-conv", "separabel"], "separable"),
+        (["--image-size", "8"], "image_size"),
+        (["--stage-num", "9"], "stage_num"),
+        (["--classes", "1"], "--classes"),
+    ],
+)
+def test_costs_that_cannot_be_asked_for_are_refused_in_one_line(pmsi, words, said):
+    status, out, error = pmsi("info", *words)
+    assert (status, out) == (2, "")
+    assert said in error
+    assert error.startswith("pmsi: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 "), (999, "999 "), (999.6, "1.00 k"), (1000, "1.00 k"), (9994, "9.99 k"), (9996, "10.0 k"),
+     (99_960, "100 k"), (999_400, "999 k"), (999_600, "1.00 M"), (8.92e9, "8.92 G"), (1.07e11, "107 G")],
+)  # fmt: skip
+def test_large_numbers_are_written_in_three_digits(number, text):
+    assert short(number) == text
 
 
 # Refusals

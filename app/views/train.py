@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.panels import error_panel, plain
 from app.run_session import generation, page_of, reset
+from app.session import costs_once, open_builtin
 from app.trainform import train_form
 from pmsi import jobs
 from pmsi.config import TrainConfig
@@ -11,9 +12,13 @@ from pmsi.data import DATASETS
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
 from pmsi.presets import PRESETS
+from pmsi.reports import short
 from pmsi.runs import Run, default_root, list_runs
 
 KEY = "train"
+
+SOME_CLASSES = 200
+"""Classes for which costs are shown of a folder that nobody has looked into: as many as CUB-200-2011 has."""
 
 
 def page() -> None:
@@ -25,7 +30,8 @@ def page() -> None:
     )
     name = _preset()
     key = f"{KEY}-{name}-{generation(name)}"
-    essentials, launch, details, typed = st.container(border=True), st.container(), st.container(), st.container()
+    essentials = st.container(border=True)
+    launch, facts, details, typed = (st.container() for _ in range(4))
     details = details.expander("All other settings", icon=":material/tune:")
     start = PRESETS[name].config
     config = train_form(key, start, essentials, details)
@@ -34,6 +40,8 @@ def page() -> None:
     if config is not None:
         with typed:
             _command(config)
+        with facts:  # at last: everything else is on the page while this is counted
+            _costs(config)
 
 
 def _preset() -> str:
@@ -111,6 +119,39 @@ def _outlook(config: TrainConfig) -> str:
     ahead = sum(run.state.is_live for run in list_runs(default_root()))
     queue = f" {ahead} run{'s' * (ahead != 1)} will go first: one runs at a time." if ahead else ""
     return f"{several}: {', '.join(steps)}.{queue}"
+
+
+def _costs(config: TrainConfig) -> None:
+    """Say what the system costs; where there is no such system, the launch has said so."""
+    from pmsi.costs import HOW_COUNTED
+
+    classes = _classes_of(config)
+    try:
+        costs = costs_once(config, classes)
+    except PMSIError:
+        return
+    parameters, in_heads = _amount(costs.parameters), _amount(costs.head_parameters)
+    predict, train = _amount(costs.macs_predict), _amount(costs.macs_train)
+    facts = [
+        f"{parameters} parameters, {in_heads} of them outside the backbone",
+        f"{predict} multiply-adds to recognise an image, {train} to learn from it",
+        f"{_amount(costs.memory_train, 'B')} of memory to train",
+    ]
+    help = f"For {classes} classes and batches of {config.batch_size}. {HOW_COUNTED} Side by side: `pmsi info`."
+    st.caption(" · ".join(facts), help=help)
+
+
+def _classes_of(config: TrainConfig) -> int:
+    """Return how many classes the data set has, as far as that is known without reading a folder."""
+    row = DATASETS[config.dataset]
+    if not row.needs_folder:
+        return len(open_builtin().classes)
+    return row.official.classes if row.official else SOME_CLASSES
+
+
+def _amount(number: int, unit: str = "") -> str:
+    """Return a quantity that no line ends within."""
+    return f"{short(number)}{unit}".strip().replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _command(config: TrainConfig) -> None:

@@ -3,11 +3,13 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import pmsi.costs
 from pmsi import jobs
 from pmsi.config import TrainConfig
 from pmsi.errors import RunError
 from pmsi.flags import command
 from pmsi.presets import PRESETS
+from pmsi.reports import short
 from pmsi.runs import list_runs
 
 
@@ -81,6 +83,59 @@ def test_starting_makes_a_run_and_opens_it(page, submitted, tmp_path):
     assert submitted == [run.id]
     assert run.config == next(iter(PRESETS.values())).config.with_(epochs=3)
     assert page.query_params["run"] == run.id
+
+
+def costs_of(test):
+    """The line that says what the system costs, with plain spaces; None where there is none."""
+    lines = [caption.value.replace("\N{NO-BREAK SPACE}", " ") for caption in test.caption]
+    return next((line for line in lines if "multiply-adds" in line), None)
+
+
+def test_the_costs_of_the_paper_s_model_are_shown_before_its_folder_is_given(page):
+    """METHOD: 2.2 M and 8.3 M parameters, 1.2 and 7.7 G multiply-adds."""
+    choose(page, "Paper recipe")
+    line = costs_of(page)
+    assert line.startswith("10.5 M parameters, 8.30 M of them outside the backbone · 8.92 G multiply-adds to recognise")
+    assert "107 G to learn" in line
+    assert "GB of memory to train" in line
+
+
+def test_the_costs_follow_the_form(page):
+    before = costs_of(page)
+    checked(widget(page, "number_input", "batch_size").set_value(8).run())
+    assert costs_of(page).rpartition(" · ")[0] == before.rpartition(" · ")[0]
+    assert costs_of(page) != before
+    checked(widget(page, "selectbox", "method").set_value("baseline").run())
+    assert costs_of(page).partition(" · ")[0] != before.partition(" · ")[0]
+
+
+def test_costs_are_counted_again_only_where_something_that_costs_has_changed(page, monkeypatch):
+    counted, count = [], pmsi.costs.costs_of
+    monkeypatch.setattr(
+        pmsi.costs, "costs_of", lambda config, classes: counted.append(config) or count(config, classes)
+    )
+    widget(page, "number_input", "epochs").set_value(5).run()
+    checked(widget(page, "number_input", "lr_new").set_value(0.07).run())
+    assert not counted
+    checked(widget(page, "number_input", "batch_size").set_value(14).run())
+    assert [config.batch_size for config in counted] == [14]
+
+
+def test_a_system_that_cannot_be_has_no_costs(page):
+    widget(page, "selectbox", "method").set_value("baseline").run()
+    checked(widget(page, "selectbox", "augmentation").set_value("rmg").run())
+    assert costs_of(page) is None
+
+
+@pytest.mark.parametrize(("dataset", "classes"), [("plumage", 12), ("cub", 200), ("cars", 196), ("folder", 200)])
+def test_costs_are_counted_for_the_classes_of_the_data_set(page, dataset, classes):
+    """Of a folder that nobody has looked into, as many are assumed as CUB has, and the help says so."""
+    checked(widget(page, "selectbox", "dataset").set_value(dataset).run())
+    (line,) = (caption for caption in page.caption if "multiply-adds" in caption.value)
+    assert line.help.startswith(f"For {classes} classes")
+    config = next(iter(PRESETS.values())).config
+    heads = pmsi.costs.costs_of(config, classes).head_parameters
+    assert f"{short(heads)} of them outside" in costs_of(page)
 
 
 def test_a_reset_brings_the_preset_back(page):
