@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pmsi import jobs
+from pmsi import campaign, jobs
 from pmsi.config import CONFIGS, TrainConfig, differences
 from pmsi.errors import ConfigError, DataError, RunError, lookup
 from pmsi.files import to_json, write_atomically
@@ -191,7 +191,7 @@ def data(typed: Arguments) -> int:
         save_picture(contact_sheet(dataset, typed.columns), typed.out)
         print(typed.out)
         return 0
-    about = summary(dataset)
+    about = summary(dataset, DATASETS[typed.dataset].official)
     print(to_json(about, indent=1) if typed.json else _readable(about))
     return 0
 
@@ -200,10 +200,22 @@ def _readable(about: Mapping[str, Any]) -> str:
     """Return the summary of a data set as lines of text."""
     classes = about["classes"]
     lines = [f"{about['name']}: {len(classes)} classes, {about['train']} training and {about['test']} test images"]
+    lines += [about["completeness"]] if about["completeness"] else []
     lines += [f"  {count['train']:5} {count['test']:5}  {name}" for name, count in classes.items()]
     problems = about["problems"]
     lines.append(f"Images left out: {len(problems)}" + (":" if problems else "."))
     return "\n".join([*lines, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)])
+
+
+def tables(typed: Arguments) -> int:
+    """Run what a table of the paper needs, and print or write the table."""
+    text, status = campaign.tables(typed)
+    if typed.out and not typed.dry_run:
+        write_output(typed.out, text)
+        print(typed.out)
+    else:
+        print(text.rstrip("\n"))
+    return status
 
 
 def app(typed: Arguments) -> int:

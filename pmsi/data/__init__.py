@@ -7,11 +7,14 @@ package imports no torch.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from pmsi.config import TrainConfig
+from pmsi.data.archive import contents, unpacked
 from pmsi.data.checking import Progress
+from pmsi.data.completeness import Official, completeness
 from pmsi.data.dataset import Dataset, Sample, count_by_class
 from pmsi.errors import ConfigError, DataError, lookup
 from pmsi.seeding import derive
@@ -25,12 +28,18 @@ class Opener(Protocol):
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """One data set that a config can name. ``help`` says what it is and where it is had."""
+    """One data set that a config can name.
+
+    ``help`` says what it is and where it is had. ``archive`` says that a zip does as well as a folder. ``official`` is
+    the size of a published data set.
+    """
 
     title: str
     open: Opener
     needs_folder: bool
     help: str
+    archive: bool = False
+    official: Official | None = None
 
 
 def _plumage(config: TrainConfig, progress: Progress | None = None) -> Dataset:
@@ -44,25 +53,33 @@ def _plumage(config: TrainConfig, progress: Progress | None = None) -> Dataset:
 def _cub(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.cub import cub
 
-    return cub(_root(config), progress=progress)
+    return cub(_place(config), progress=progress)
 
 
 def _cars(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.cars import cars
 
-    return cars(_root(config), progress=progress)
+    return cars(_place(config), progress=progress)
 
 
 def _aircraft(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.aircraft import aircraft
 
-    return aircraft(_root(config), progress=progress)
+    return aircraft(_place(config), progress=progress)
 
 
 def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.folder import folder
 
-    return folder(_root(config), test_fraction=config.test_fraction, split_seed=config.split_seed, progress=progress)
+    place = _place(config)
+    read = partial(folder, test_fraction=config.test_fraction, split_seed=config.split_seed, progress=progress)
+    if place.is_dir():
+        return read(place)
+    home = unpacked(place, progress)
+    try:
+        return read(home, name=place.stem)
+    except DataError as error:
+        raise DataError(f"{place.name}, unpacked: {error}") from error
 
 
 DATASETS: dict[str, DatasetRow] = {
@@ -73,20 +90,32 @@ DATASETS: dict[str, DatasetRow] = {
         "Birds drawn by the program itself, with a mask of every part; the limits per class say how many.",
     ),
     "cub": DatasetRow(
-        "CUB-200-2011", _cub, True, "200 bird species; the folder CUB_200_2011, or some of its classes laid out alike."
+        "CUB-200-2011",
+        _cub,
+        True,
+        "200 bird species; the folder CUB_200_2011, or some of its classes laid out alike.",
+        official=Official(classes=200, train=5994, test=5794),
     ),
     "cars": DatasetRow(
         "Stanford Cars",
         _cars,
         True,
         "196 car models; the folder with devkit, cars_train and cars_test. Sorted into class folders, it is `folder`.",
+        official=Official(classes=196, train=8144, test=8041),
     ),
-    "aircraft": DatasetRow("FGVC-Aircraft", _aircraft, True, "100 aircraft variants; the folder fgvc-aircraft-2013b."),
+    "aircraft": DatasetRow(
+        "FGVC-Aircraft",
+        _aircraft,
+        True,
+        "100 aircraft variants; the folder fgvc-aircraft-2013b.",
+        official=Official(classes=100, train=6667, test=3333),
+    ),
     "folder": DatasetRow(
         "Class folders",
         _folder,
         True,
-        "Your own pictures: train/CLASS and test/CLASS, or CLASS alone, which is split by a seed.",
+        "Your own pictures, a folder or a zip: train/CLASS and test/CLASS, or CLASS alone, which is split by a seed.",
+        archive=True,
     ),
 }
 
@@ -112,11 +141,12 @@ def check_folder(config: TrainConfig) -> None:
     """Raise what is wrong with ``dataset`` and ``data`` before anything is read.
 
     UnknownName for the name, ConfigError where a folder is needed and not given or the reverse, DataError where it
-    does not exist.
+    does not exist, or is a zip that will not be unpacked (`pmsi.data.archive`).
     """
     row = lookup("data set", DATASETS, config.dataset)
     if row.needs_folder:
-        _root(config)
+        if (place := _place(config)).is_file():
+            contents(place)
     elif config.data is not None:
         reading = ", ".join(name for name, other in DATASETS.items() if other.needs_folder)
         raise ConfigError(
@@ -143,28 +173,32 @@ def limit(samples: Sequence[Sample], per_class: int | None, seed: tuple[object, 
     return tuple(sample for sample in samples if sample.key in chosen)
 
 
-def summary(dataset: Dataset) -> dict[str, Any]:
-    """Return what a data set holds as JSON types: its name, images per class in each split, and the images left out."""
+def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any]:
+    """Return what a data set holds as JSON types: its name, images per class in each split, and the images left out.
+
+    ``completeness`` is a sentence where there is an ``official`` size to compare with, else None.
+    """
     train, test = (count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test"))
     return {
         "name": dataset.name,
         "train": len(dataset.train),
         "test": len(dataset.test),
         "classes": {name: {"train": train[name], "test": test[name]} for name in dataset.classes},
+        "completeness": completeness(dataset, official) if official else None,
         "problems": [{"key": problem.key, "reason": problem.reason} for problem in dataset.problems],
     }
 
 
-def _root(config: TrainConfig) -> Path:
-    """Return the folder that the config gives, absolute, or say what to give."""
+def _place(config: TrainConfig) -> Path:
+    """Return the folder that the config gives, or the zip where its row takes one, absolute; or say what to give."""
     row = DATASETS[config.dataset]
     if not config.data:
         raise ConfigError(f"The data set {config.dataset!r} is read from a folder; give it as data. {row.help}")
-    root = Path(config.data).expanduser().absolute()
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
+    place = Path(config.data).expanduser().absolute()
+    if not (place.is_dir() or (row.archive and place.is_file())):
+        what = "is not a folder" if place.exists() else "does not exist"
         raise DataError(f"data = {config.data!r} {what}. Expected the folder of {row.title}. {row.help}")
-    return root
+    return place
 
 
 def _require_images(dataset: Dataset, config: TrainConfig) -> None:

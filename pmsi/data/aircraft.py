@@ -28,11 +28,11 @@ SOURCE = (
 def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return FGVC-Aircraft: 100 variants, 6,667 training images (training and validation) and 3,333 test images.
 
-    ``folder`` is fgvc-aircraft-2013b, its parent, or its folder data. Classes are in the order of variants.txt, keys
-    are file names in images/. Raises DataError that names what is missing, or a damaged line.
+    ``folder`` is fgvc-aircraft-2013b, its parent (or that one's), or its folder data. Classes are in the order of
+    variants.txt, keys are file names in images/. Raises DataError that names what is missing, or a damaged line.
     """
     root = Path(folder)
-    places = [root / "data", root / FOLDER / "data", root]
+    places = [root / "data", root / FOLDER / "data", root / FOLDER / FOLDER / "data", root]
     variants_txt, train_txt, test_txt, images = locate("FGVC-Aircraft", places, FILES, SOURCE)
     classes = _lines(variants_txt)
     boxes_txt = variants_txt.with_name("images_box.txt")
@@ -51,5 +51,6 @@ def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the names in a list file, one a line; they may hold spaces."""
-    return [f"{first} {rest}".strip() for first, rest in read_rows(path, 1).items()]
+    """Return the names in a list file, one a line; they may hold spaces, and begin alike: BAE 146-200, BAE 146-300."""
+    read_rows(path, 1)  # raises where the file is no text
+    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]

@@ -29,11 +29,12 @@ SOURCE = (
 def cub(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return CUB-200-2011 with its official split: 200 classes, 5,994 training and 5,794 test images when complete.
 
-    ``folder`` is CUB_200_2011 or its parent; the lists may lie beside CUB_200_2011 too. Classes are in the order of
-    their numbers, keys are the paths in images.txt. Raises DataError that names what is missing, or a damaged line.
+    ``folder`` is CUB_200_2011 or its parent (or that one's); the lists may lie beside CUB_200_2011 too. Classes are in
+    the order of their numbers, keys are the paths in images.txt. Raises DataError that names what is missing, or a
+    damaged line.
     """
     root = Path(folder)
-    places = [root, root / FOLDER, *([root.parent] if root.name == FOLDER else [])]
+    places = [root, root / FOLDER, root / FOLDER / FOLDER, *([root.parent] if root.name == FOLDER else [])]
     images_txt, labels_txt, split_txt, classes_txt, images = locate("CUB-200-2011", places, FILES, SOURCE)
     paths, names = read_rows(images_txt, 2), class_names(read_rows(classes_txt, 2))
     order = {number: label for label, number in enumerate(names)}

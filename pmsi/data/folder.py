@@ -28,9 +28,14 @@ LAYOUT = "Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg."
 
 
 def folder(
-    root: str | Path, *, test_fraction: float = 0.3, split_seed: int = 0, progress: Progress | None = None
+    root: str | Path,
+    *,
+    test_fraction: float = 0.3,
+    split_seed: int = 0,
+    name: str | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
-    """Return the pictures below ``root`` as a data set; keys are their paths from there.
+    """Return the pictures below ``root`` as a data set called ``name``, or as the folder; keys are paths from there.
 
     Without train and test folders, ``test_fraction`` of each class is drawn for testing by ``split_seed``
     (`stratified`). Classes are in the order of their names. Hidden files and other files than images are passed over;
@@ -40,18 +45,18 @@ def folder(
     home = Path(root)
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
+    name = name or home.name
     train_folder, test_folder = _split_folders(home)
     problems: list[Problem] = []
     if train_folder is None or test_folder is None:
         samples, classes = _samples(home, [home], problems)
         good, bad = check(samples, home, progress)
         tested = stratified(good, test_fraction, split_seed)
-        name = home.name
     else:
         samples, classes = _samples(home, [train_folder, test_folder], problems)
         good, bad = check(samples, home, progress)
         tested = {sample.key for sample in good if sample.key.startswith(f"{test_folder.name}/")}
-        name = home.name if test_folder.name.lower() == "test" else f"{home.name}, tested on {test_folder.name}/"
+        name += "" if test_folder.name.lower() == "test" else f", tested on {test_folder.name}/"
     return assemble(name, classes, good, tested, [*problems, *bad])
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, check_folder, checking, open_dataset, summary
 from pmsi.data.checking import cache_folder, check
-from pmsi.data.dataset import Sample, count_by_class
+from pmsi.data.completeness import Official, completeness
+from pmsi.data.dataset import Dataset, Problem, Sample, count_by_class
 from pmsi.errors import ConfigError, DataError, UnknownName
 
 
@@ -94,7 +95,7 @@ def test_folder_that_is_needed_must_be_given_and_exist(tmp_path: Path, name: str
         with pytest.raises(DataError, match=r"nowhere' does not exist\. Expected"):
             look(TrainConfig(dataset=name, data=str(tmp_path / "nowhere")))
         (tmp_path / "file").write_text("")
-        with pytest.raises(DataError, match="is not a folder"):
+        with pytest.raises(DataError, match="is not a zip" if DATASETS[name].archive else "is not a folder"):
             look(TrainConfig(dataset=name, data=str(tmp_path / "file")))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError):
@@ -234,3 +235,55 @@ def test_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "/c")
     assert cache_folder() == Path("/c/.cache/pmsi")
+
+
+# --- Completeness --------------------------------------------------------------------------------------------------
+
+
+def holding(classes: int, train: int, test: int, left_out: int = 0) -> Dataset:
+    sides = [
+        tuple(Sample(f"{side}{i}", i % classes) for i in range(count)) for side, count in (("a", train), ("b", test))
+    ]
+    problems = tuple(Problem(f"p{i}", "the file is empty") for i in range(left_out))
+    return Dataset("set", tuple(map(str, range(classes))), *sides, lambda sample: None, problems=problems)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (holding(4, 2000, 30), "Complete: all 4 classes, 2,000 training images and 30 test images."),
+        (
+            holding(4, 1996, 30, left_out=4),
+            "Incomplete: 4 of 4 classes, 1,996 of 2,000 training images and 30 of 30 test images. The others are "
+            "among the images left out; unpack the archive again.",
+        ),
+        (
+            holding(2, 1000, 15),
+            "A subset: 2 of 4 classes, 1,000 of 2,000 training images and 15 of 30 test images.",
+        ),
+        (
+            holding(2, 998, 15, left_out=2),
+            "A subset: 2 of 4 classes, 998 of 2,000 training images and 15 of 30 test images. 2 of its images are "
+            "left out.",
+        ),
+        (
+            holding(5, 2000, 30),
+            "Not the published data set, but more: 5 of 4 classes, 2,000 of 2,000 training images and 30 of 30 test "
+            "images.",
+        ),
+    ],
+)
+def test_a_published_data_set_is_whole_lacks_images_or_is_a_subset(found: Dataset, sentence: str) -> None:
+    official = Official(classes=4, train=2000, test=30)
+    assert completeness(found, official) == sentence
+    assert summary(found, official)["completeness"] == sentence
+    assert summary(found)["completeness"] is None
+
+
+def test_official_sizes_are_the_published_ones() -> None:
+    sizes = {
+        name: (row.official.classes, row.official.train, row.official.test)
+        for name, row in DATASETS.items()
+        if row.official
+    }
+    assert sizes == {"cub": (200, 5994, 5794), "cars": (196, 8144, 8041), "aircraft": (100, 6667, 3333)}

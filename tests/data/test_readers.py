@@ -1,15 +1,18 @@
 """The readers of published data sets: each layout, each missing piece, and images that cannot be used."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
 from pmsi.data.aircraft import aircraft
 from pmsi.data.cars import cars
 from pmsi.data.cub import cub
 from pmsi.data.dataset import Dataset, count_by_class
+from pmsi.data.folder import folder
 from pmsi.errors import DataError
 
 
@@ -68,13 +71,13 @@ def test_cub_is_read_with_its_split_its_boxes_and_readable_names(tmp_path: Path)
 
 
 def test_cub_is_found_in_the_folder_above_and_with_its_lists_beside_it(tmp_path: Path) -> None:
-    inside = cub(make_cub(tmp_path / "a" / "CUB_200_2011"))
-    from_above = cub(tmp_path / "a")
+    inside = cub(make_cub(tmp_path / "a" / "CUB_200_2011" / "CUB_200_2011"))
+    from_above, from_above_that = cub(tmp_path / "a" / "CUB_200_2011"), cub(tmp_path / "a")
     make_cub(tmp_path / "b", tmp_path / "b" / "CUB_200_2011" / "images")
     beside = cub(tmp_path / "b")
     beside_but_given_inside = cub(tmp_path / "b" / "CUB_200_2011")
     expected = [(sample.key, sample.label, sample.box) for sample in inside.train]
-    for other in (from_above, beside, beside_but_given_inside):
+    for other in (from_above, from_above_that, beside, beside_but_given_inside):
         assert [(sample.key, sample.label, sample.box) for sample in other.train] == expected
 
 
@@ -176,27 +179,54 @@ def test_an_image_listed_twice_counts_once(tmp_path: Path) -> None:
 # --- Stanford Cars -------------------------------------------------------------------------------------------------
 
 MODELS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
+BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
-def make_cars(root: Path, test_annotations: str = "cars_test_annos_withlabels.mat", per_class: int = 2) -> Path:
-    scipy_io = pytest.importorskip("scipy.io")
-    kinds = [("class", "O"), ("fname", "O"), *((f"bbox_{corner}", "O") for corner in ("x1", "y1", "x2", "y2"))]
-    (root / "devkit").mkdir(parents=True)
-    scipy_io.savemat(root / "devkit" / "cars_meta.mat", {"class_names": np.array(MODELS, dtype=object)})
-    for split, file in (("cars_train", "devkit/cars_train_annos.mat"), ("cars_test", test_annotations)):
-        entries = np.zeros(len(MODELS) * per_class, dtype=kinds)
-        for i, entry in enumerate(entries):
-            name = f"{i + 1:05}.jpg"
+def entries(rows: list[dict]) -> np.ndarray:
+    """A MATLAB structure array, with numbers as small as MATLAB stores them."""
+    made = np.zeros((1, len(rows)), dtype=[(field, "O") for field in rows[0]])
+    for i, row in enumerate(rows):
+        made[0, i] = tuple(value if isinstance(value, str) else np.uint8(value) for value in row.values())
+    return made
+
+
+def make_cars(
+    root: Path, test_annotations: str = "cars_test_annos_withlabels.mat", kit: str = "devkit", per_class: int = 2
+) -> Path:
+    (root / kit).mkdir(parents=True)
+    scipy.io.savemat(root / kit / "cars_meta.mat", {"class_names": np.array(MODELS, dtype=object)})
+    for split, file in (("cars_train", f"{kit}/cars_train_annos.mat"), ("cars_test", test_annotations)):
+        names = [f"{i + 1:05}.jpg" for i in range(len(MODELS) * per_class)]
+        box = dict(zip(BOX, (1, 2, 10, 8), strict=True))
+        rows = [box | {"class": i // per_class + 1, "fname": name} for i, name in enumerate(names)]
+        for name in names:
             draw(root / split / name)
-            entry["class"], entry["fname"] = i // per_class + 1, name
-            entry["bbox_x1"], entry["bbox_y1"], entry["bbox_x2"], entry["bbox_y2"] = 1, 2, 10, 8
-        scipy_io.savemat(root / file, {"annotations": entries})
+        scipy.io.savemat(root / file, {"annotations": entries(rows)})
     return root
 
 
-@pytest.mark.parametrize("place", ["cars_test_annos_withlabels.mat", "devkit/cars_test_annos_withlabels.mat"])
-def test_cars_are_read_with_their_split_and_boxes(tmp_path: Path, place: str) -> None:
-    make_cars(tmp_path / "stanford_cars", place)
+def make_cars_together(root: Path) -> Path:
+    """The later layout: of each model the first image is for training, the second for testing."""
+    box = dict(zip(BOX, (1, 2, 10, 8), strict=True))
+    names = [f"car_ims/{i + 1:06}.jpg" for i in range(2 * len(MODELS))]
+    rows = [{"relative_im_path": name} | box | {"class": i // 2 + 1, "test": i % 2} for i, name in enumerate(names)]
+    for name in names:
+        draw(root / name)
+    lists = {"annotations": entries(rows), "class_names": np.array(MODELS, dtype=object)}
+    scipy.io.savemat(root / "cars_annos.mat", lists, do_compression=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("test_list", "kit"),
+    [
+        ("cars_test_annos_withlabels.mat", "devkit"),
+        ("devkit/cars_test_annos_withlabels.mat", "devkit"),
+        ("cars_test_annos_withlabels.mat", "car_devkit/devkit"),
+    ],
+)
+def test_cars_are_read_with_their_split_and_boxes(tmp_path: Path, test_list: str, kit: str) -> None:
+    make_cars(tmp_path / "stanford_cars", test_list, kit)
     for given in (tmp_path, tmp_path / "stanford_cars"):
         dataset = cars(given)
         assert dataset.classes == tuple(MODELS)
@@ -207,12 +237,34 @@ def test_cars_are_read_with_their_split_and_boxes(tmp_path: Path, place: str) ->
         assert dataset.problems == ()
 
 
-def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path: Path) -> None:
-    root = make_cars(tmp_path)
-    (root / "cars_train").rename(root / "inner")
-    (root / "cars_train").mkdir()
-    (root / "inner").rename(root / "cars_train" / "cars_train")
-    assert keys(cars(root), "train")[0] == "cars_train/00001.jpg"
+def test_cars_are_read_where_all_images_lie_together(tmp_path: Path) -> None:
+    root = make_cars_together(tmp_path / "stanford_cars")
+    for given in (tmp_path, root):
+        dataset = cars(given)
+        assert dataset.classes == tuple(MODELS)
+        assert keys(dataset, "train") == [f"car_ims/00000{i}.jpg" for i in (1, 3, 5)]
+        assert keys(dataset, "test") == [f"car_ims/00000{i}.jpg" for i in (2, 4, 6)]
+        assert [sample.label for sample in dataset.test] == [0, 1, 2]
+        assert dataset.test[0].box == (0.0, 1.0, 10.0, 7.0)
+        assert dataset.open_image(dataset.test[0]).size == (12, 10)
+    (root / "cars_annos.mat").unlink()
+    with pytest.raises(DataError, match=r"lacks cars_annos\.mat\. "):
+        cars(root)
+
+
+@pytest.mark.parametrize("make", [make_cars, make_cars_together])
+def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path: Path, make: Callable) -> None:
+    before = cars(make(tmp_path / "a"))
+    root = make(tmp_path / "b")
+    for place in root.glob("car*_*"):
+        if place.is_dir():
+            place.rename(root / "inner")
+            place.mkdir()
+            (root / "inner").rename(place / place.name)
+    after = cars(root)
+    for split in ("train", "test"):
+        assert keys(after, split) == keys(before, split) != []
+    assert after.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -232,22 +284,35 @@ def test_cars_name_what_is_missing(tmp_path: Path, name: str) -> None:
         cars(tmp_path)
 
 
+@pytest.mark.parametrize("inner", ["", "car_data", "car_data/car_data"])
+def test_cars_sorted_into_class_folders_are_for_the_other_reader(tmp_path: Path, inner: str) -> None:
+    for split in ("train", "test"):
+        for name in ("Acura RL Sedan 2012", "Audi TT RS Coupe 2012"):
+            draw(tmp_path / inner / split / name / "1.jpg")
+    with pytest.raises(DataError, match="Choose the data set 'folder' and give") as caught:
+        cars(tmp_path)
+    advised = str(caught.value).split("and give ")[1].split(". The original")[0]
+    assert folder(advised).classes == ("Acura RL Sedan 2012", "Audi TT RS Coupe 2012")
+
+
 def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path: Path) -> None:
-    scipy_io = pytest.importorskip("scipy.io")
     root = make_cars(tmp_path)
-    scipy_io.savemat(root / "cars_test_annos_withlabels.mat", {"annotations": {"fname": "00001.jpg"}})
-    with pytest.raises(DataError, match=r"withlabels\.mat: entry 1 lacks class, bbox_x1"):
+    file = root / "cars_test_annos_withlabels.mat"
+    scipy.io.savemat(file, {"annotations": {"fname": "00001.jpg"}})
+    with pytest.raises(DataError, match=r"withlabels\.mat: an entry has no 'class', only fname"):
         cars(root)
-    (root / "cars_test_annos_withlabels.mat").write_bytes(b"<html>")
+    scipy.io.savemat(file, {"annotations": entries([{"fname": "00001.jpg", "class": 9} | dict.fromkeys(BOX, 1)])})
+    with pytest.raises(DataError, match=r"withlabels\.mat: cars_test/00001\.jpg has class 9\. Expected 1 to 3"):
+        cars(root)
+    scipy.io.savemat(file, {"annotations": entries([{"fname": "00001.jpg", "class": "one"} | dict.fromkeys(BOX, 1)])})
+    with pytest.raises(DataError, match=r"class is 'one'\. Expected a number"):
+        cars(root)
+    scipy.io.savemat(file, {"images": 1.0})
+    with pytest.raises(DataError, match="has no list 'annotations'"):
+        cars(root)
+    file.write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"withlabels\.mat cannot be read as a MATLAB file"):
         cars(root)
-
-
-def test_cars_say_how_to_install_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_cars(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
-    with pytest.raises(DataError, match="pip install scipy"):
-        cars(tmp_path)
 
 
 # --- FGVC-Aircraft -------------------------------------------------------------------------------------------------
@@ -259,18 +324,18 @@ def make_aircraft(root: Path) -> Path:
     data = root / "data"
     for number in range(1025794, 1025800):
         draw(data / "images" / f"{number}.jpg")
-    write(data / "variants.txt", "Cessna 172", "707-320", "F-16A/B")
-    write(data / "images_variant_trainval.txt", "1025794 707-320", "1025795 Cessna 172", "1025796 F-16A/B")
-    write(data / "images_variant_test.txt", "1025797 F-16A/B", "1025798 707-320", "1025799 Cessna 172")
+    write(data / "variants.txt", "BAE 146-300", "BAE 146-200", "F-16A/B")  # two that begin with the same word
+    write(data / "images_variant_trainval.txt", "1025794 BAE 146-200", "1025795 BAE 146-300", "1025796 F-16A/B")
+    write(data / "images_variant_test.txt", "1025797 F-16A/B", "1025798 BAE 146-200", "1025799 BAE 146-300")
     write(data / "images_box.txt", *(f"{number} 1 3 12 10" for number in range(1025794, 1025800)))
     return root
 
 
 def test_aircraft_is_read_with_its_split_and_boxes(tmp_path: Path) -> None:
-    root = make_aircraft(tmp_path / "fgvc-aircraft-2013b")
-    for given in (tmp_path, root, root / "data"):
+    root = make_aircraft(tmp_path / "fgvc-aircraft-2013b" / "fgvc-aircraft-2013b")
+    for given in (tmp_path, root.parent, root, root / "data"):
         dataset = aircraft(given)
-        assert dataset.classes == ("Cessna 172", "707-320", "F-16A/B")
+        assert dataset.classes == ("BAE 146-300", "BAE 146-200", "F-16A/B")
         assert keys(dataset, "train") == ["1025794.jpg", "1025795.jpg", "1025796.jpg"]
         assert [sample.label for sample in dataset.test] == [2, 1, 0]
         assert dataset.test[0].box == (0.0, 2.0, 12.0, 8.0)

@@ -1,0 +1,346 @@
+"""Zips of class folders: the same data set as the folder, unpacked once, and nothing that could do harm."""
+
+import io
+import os
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pmsi.config import TrainConfig
+from pmsi.data import archive as archives
+from pmsi.data import check_folder, open_dataset
+from pmsi.data.archive import Limits, contents, unpacked
+from pmsi.data.dataset import Dataset
+from pmsi.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def picture(shade: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (12, 10), (shade, 90, 90)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+BIRDS = {f"{name}/{i}.png": picture(10 * i) for name in ("jay", "tit") for i in range(6)}
+
+
+def make(path: Path, files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as zipped:
+        for name, content in files.items():
+            zipped.writestr(name, content)
+    return path
+
+
+def below(files: dict[str, bytes], *places: str) -> dict[str, bytes]:
+    return {f"{place}/{name}": content for place in places for name, content in files.items()}
+
+
+def opened(place: Path, **settings) -> Dataset:
+    return open_dataset(TrainConfig(dataset="folder", data=str(place), **settings))
+
+
+def left_in(cache: Path) -> list[str]:
+    """What unpacking left in the cache, apart from locks."""
+    place = cache / "zips"
+    return sorted(path.name for path in place.iterdir() if path.suffix != ".lock") if place.exists() else []
+
+
+def splits(dataset: Dataset) -> list[list[tuple[str, int]]]:
+    return [[(sample.key, sample.label) for sample in dataset.split(name)] for name in ("train", "test")]
+
+
+# --- What is read --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", [(), ("train", "test"), ("Train", "val")])
+@pytest.mark.parametrize("top", ["", "birds/", "a/birds/"])
+def test_a_zip_is_the_same_data_set_as_the_folder(tmp_path: Path, split: tuple[str, ...], top: str) -> None:
+    files = below(BIRDS, *split) if split else BIRDS
+    for name, content in files.items():
+        target = tmp_path / "birds" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    zipped = make(tmp_path / "birds.zip", {top + name: content for name, content in files.items()})
+    ours, theirs = opened(zipped), opened(tmp_path / "birds")
+    assert (ours.name, ours.classes, splits(ours)) == (theirs.name, theirs.classes, splits(theirs))
+    for sample in (*ours.train, *ours.test):
+        assert ours.open_image(sample).tobytes() == theirs.open_image(theirs.find(sample.key)).tobytes()
+
+
+def test_what_is_no_image_is_not_written(tmp_path: Path, cache: Path) -> None:
+    other = {
+        "birds/jay/notes.txt": b"text",
+        "birds/jay/.hidden.png": picture(),
+        "birds/.git/x.png": picture(),
+        "__MACOSX/birds/jay/0.png": picture(),
+        "birds/more.zip": make(tmp_path / "inner.zip", BIRDS).read_bytes(),
+        "birds/empty/": b"",
+    }
+    home = unpacked(make(tmp_path / "birds.zip", below(BIRDS, "birds") | other))
+    assert {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()} == set(BIRDS)
+    assert {path.name for path in home.parent.rglob("*")} == {"birds", "jay", "tit", *(f"{i}.png" for i in range(6))}
+
+
+def test_a_single_class_or_half_a_split_is_not_entered(tmp_path: Path) -> None:
+    assert (unpacked(make(tmp_path / "a.zip", {"jay/0.png": picture()})) / "jay" / "0.png").exists()
+    zipped = make(tmp_path / "b.zip", below(BIRDS, "train"))
+    with pytest.raises(DataError, match=r"b\.zip, unpacked: .* has train/ but no test/"):
+        opened(zipped)
+
+
+def test_backslashes_part_folders_too(tmp_path: Path) -> None:
+    zipped = make(tmp_path / "a.zip", {name.replace("/", "\\"): content for name, content in BIRDS.items()})
+    assert set(contents(zipped)) == set(BIRDS)
+
+
+def test_progress_counts_what_is_written_once(tmp_path: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    calls: list[tuple[int, int]] = []
+    for _ in range(2):
+        unpacked(zipped, lambda done, total: calls.append((done, total)))
+    assert calls == [(i, 12) for i in range(1, 13)]
+
+
+def test_data_sets_of_their_own_layout_take_no_zip(tmp_path: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    with pytest.raises(DataError, match="is not a folder"):
+        check_folder(TrainConfig(dataset="cub", data=str(zipped)))
+
+
+# --- Once, whole, and never stale ----------------------------------------------------------------------------------
+
+
+def in_a_process(code: str, zipped: Path) -> subprocess.Popen:
+    """Run ``code`` elsewhere; it knows ``unpacked`` and ``zipped``."""
+    start = f"from pathlib import Path; from pmsi.data.archive import unpacked; zipped = Path({str(zipped)!r}); "
+    return subprocess.Popen([sys.executable, "-c", start + code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_changed_zip_is_unpacked_anew(tmp_path: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
+    home, about = unpacked(zipped), zipped.stat()
+    assert unpacked(zipped) == home
+    make(zipped, BIRDS | {"tit/0.png": picture(99)}, zipfile.ZIP_STORED)
+    os.utime(zipped, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert zipped.stat().st_size == about.st_size  # same place, size and time, another picture
+    assert (unpacked(zipped) / "tit" / "0.png").read_bytes() == picture(99)
+    assert (home / "tit" / "0.png").read_bytes() == picture(0)  # a run may still read it
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_what_a_crash_or_a_cleaner_took_is_brought_back(tmp_path: Path, cache: Path, harm: Callable) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    victim = unpacked(zipped) / "jay" / "3.png"
+    harm(victim)
+    assert unpacked(zipped) == victim.parent.parent
+    assert victim.read_bytes() == BIRDS["jay/3.png"]
+    assert len(left_in(cache)) == 1
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    with pytest.raises(KeyboardInterrupt):
+        unpacked(zipped, interrupt)
+    assert left_in(cache) == []
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path, cache: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+
+    child = in_a_process("import os; unpacked(zipped, lambda done, total: done == 5 and os._exit(9))", zipped)
+    child.communicate(timeout=20)
+    assert child.returncode == 9
+    assert [name.endswith(".tmp") for name in left_in(cache)] == [True]
+    assert len(opened(zipped).train) == 8
+    assert [name.endswith(".tmp") for name in left_in(cache)] == [False]
+
+
+def test_of_several_processes_one_unpacks(tmp_path: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    count = "calls = []; home = unpacked(zipped, lambda *call: calls.append(call)); print(len(calls), home)"
+    children = [in_a_process(count, zipped) for _ in range(4)]
+    written, homes = zip(*(child.communicate(timeout=20)[0].split() for child in children), strict=True)
+    assert sorted(written) == ["0", "0", "0", "12"]
+    assert len(set(homes)) == 1
+
+
+# --- What is refused -----------------------------------------------------------------------------------------------
+
+
+def entry(name: str, mode: int = 0) -> zipfile.ZipInfo:
+    """An entry of any name, which `zipfile` would make harmless."""
+    made = zipfile.ZipInfo("placeholder")
+    made.filename = name
+    made.external_attr = mode << 16
+    return made
+
+
+def with_entry(path: Path, made: zipfile.ZipInfo, content: bytes = b"x") -> Path:
+    with zipfile.ZipFile(make(path, BIRDS), "a") as zipped:
+        zipped.writestr(made, content)
+    return path
+
+
+UNSAFE = {
+    "has an absolute path": [entry("/etc/x.png"), entry("\\\\server\\x.png")],
+    "has a path on a drive": [entry("C:\\x.png"), entry("c:x.png")],
+    "has a path that leads out": [entry("../x.png"), entry("jay/../../x.png"), entry("jay\\..\\..\\x.png")],
+    "is a link": [entry("jay/x.png", stat.S_IFLNK | 0o777), entry("__MACOSX/x", stat.S_IFLNK | 0o777)],
+    "is neither a file nor a folder": [entry("jay/x.png", stat.S_IFIFO | 0o644), entry("x", stat.S_IFCHR)],
+    "has a name with control characters": [entry("jay/\n.png")],
+    "has a name of more than 255 bytes": [entry("jay/" + "é" * 130 + ".png")],
+}
+
+
+@pytest.mark.parametrize(("reason", "made"), [(reason, made) for reason, rows in UNSAFE.items() for made in rows])
+def test_unsafe_entries_refuse_the_whole_zip(tmp_path: Path, cache: Path, reason: str, made: zipfile.ZipInfo) -> None:
+    zipped = with_entry(tmp_path / "a.zip", made)
+    for look in (check_folder, open_dataset):
+        with pytest.raises(DataError, match=rf"a\.zip: .*{reason}") as caught:
+            look(TrainConfig(dataset="folder", data=str(zipped)))
+        assert repr(made.filename) in str(caught.value)
+        assert "Nothing was unpacked" in str(caught.value)
+    assert left_in(cache) == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.zip", "cache"}
+
+
+def test_encrypted_entries_are_refused(tmp_path: Path) -> None:
+    data = bytearray(make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture()}).read_bytes())
+    at = data.rindex(b"PK\1\2")  # the last entry of the list: its flags are at 8
+    data[at + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"'tit/0\.png' is encrypted"):
+        contents(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_unusual_compression_is_refused(tmp_path: Path, compression: int) -> None:
+    with pytest.raises(DataError, match="is compressed in an unusual way"):
+        contents(make(tmp_path / "a.zip", BIRDS, compression))
+
+
+@pytest.mark.parametrize(
+    "other", ["jay/0.png", "jay//0.png", "./jay/0.png", "jay/0.PNG", "JAY/x.png", "jay/0.png/x.png", "jay\\0.png"]
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_that_clash_are_refused(tmp_path: Path, other: str) -> None:
+    with pytest.raises(DataError, match="cannot both be there"):
+        contents(with_entry(tmp_path / "a.zip", entry(other)))
+
+
+def test_one_name_in_two_spellings_of_unicode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot both be there"):
+        contents(make(tmp_path / "a.zip", {"jay/\u00e9.png": b"x", "jay/e\u0301.png": b"x"}))
+
+
+def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    assert len(contents(zipped, Limits(entries=12))) == 12
+    with pytest.raises(DataError, match=r"has 12 entries\. Expected at most 11"):
+        contents(zipped, Limits(entries=11))
+    monkeypatch.setattr(archives, "MAX_DIRECTORY", 500)
+    with pytest.raises(DataError, match="its list of entries takes"):
+        contents(zipped)
+
+
+def test_bombs_are_refused_by_what_they_declare(tmp_path: Path) -> None:
+    zipped = make(tmp_path / "a.zip", {"jay/0.png": bytes(10**6), "tit/0.png": bytes(10**6)})
+    with pytest.raises(DataError, match=r"unpacks to 2,000,000 bytes\. Expected at most 1,500,000"):
+        contents(zipped, Limits(unpacked_bytes=1_500_000))
+    with pytest.raises(DataError, match=r"unpacks to [\d,]+ times its size"):
+        contents(zipped, Limits(harmless_bytes=10**6))
+    assert len(contents(zipped, Limits(harmless_bytes=2 * 10**6))) == 2
+    assert len(
+        contents(make(tmp_path / "b.zip", {"jay/notes.txt": bytes(10**6)} | BIRDS), Limits(harmless_bytes=10**5))
+    )
+
+
+@pytest.mark.parametrize("declared", [10, 4000])
+def test_files_that_are_not_of_the_size_they_declare_leave_nothing(tmp_path: Path, cache: Path, declared: int) -> None:
+    zipped = make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": bytes(3000)})
+    data = bytearray(zipped.read_bytes())
+    struct.pack_into("<I", data, data.rindex(b"PK\1\2") + 24, declared)  # the size, unpacked
+    zipped.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip is not a zip, or damaged"):
+        unpacked(zipped)
+    assert left_in(cache) == []
+
+
+def test_what_comes_out_is_counted_whatever_zipfile_does(tmp_path: Path, cache: Path, monkeypatch) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda zipped, entry: io.BytesIO(bytes(entry.file_size + 1)))
+    with pytest.raises(DataError, match=r"'jay/0\.png' is not of the \d+ bytes that it declares"):
+        unpacked(zipped)
+    assert left_in(cache) == []
+
+
+def test_damaged_content_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
+    data = zipped.read_bytes()
+    zipped.write_bytes(data.replace(BIRDS["tit/3.png"], bytes(len(BIRDS["tit/3.png"]))))
+    with pytest.raises(DataError, match=r"or damaged \(Bad CRC-32"):
+        unpacked(zipped)
+    assert left_in(cache) == []
+
+
+def test_any_damaged_byte_is_refused_or_harmless(tmp_path: Path, cache: Path) -> None:
+    zipped = make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture(7)})
+    whole = zipped.read_bytes()
+    start, refused = whole.index(b"PK\1\2"), 0
+    for at in range(start, len(whole)):  # the list of entries and its end
+        zipped.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
+        try:
+            unpacked(zipped)
+        except DataError:
+            refused += 1
+        assert not any(name.endswith(".tmp") for name in left_in(cache))
+    assert refused > (len(whole) - start) // 3
+    written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")}
+    assert written == {"a.zip", "cache"}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\5\6", b"\x1f\x8b\x08 a tar", b"<html>"])
+def test_what_is_no_zip_says_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="is not a zip, or damaged"):
+        contents(tmp_path / "a.zip")
+
+
+def test_a_zip_without_images_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no image\. Expected train/CLASS"):
+        contents(make(tmp_path / "a.zip", {"jay/notes.txt": b"x", "jay/more.zip": b"x"}))
+
+
+def test_a_full_disk_is_seen_before_it_is_full(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=archives.SPARE_BYTES))
+    with pytest.raises(DataError, match=r"should stay\. Free some, or set PMSI_CACHE"):
+        unpacked(zipped)
+    assert left_in(cache) == []
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    monkeypatch.setenv("PMSI_CACHE", str(zipped / "cache"))
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked into .*Not a directory.*Set PMSI_CACHE"):
+        unpacked(zipped)
