@@ -168,7 +168,9 @@ def _data(parser: argparse.ArgumentParser) -> None:
     }.items():
         action = actions.add_parser(name, help=help, description=help)
         _shared(action, "dataset", "Data set", metavar="NAME")
-        action.add_argument("--data", type=place, metavar="DIR", help="Its folder, where it is not built in.")
+        action.add_argument(
+            "--data", type=place, metavar="DIR", help="Its folder (or a zip, for folder), where it is not built in."
+        )
         if name == "check":
             action.add_argument("--json", action="store_true", help="Print JSON.")
         else:
