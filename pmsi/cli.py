@@ -14,14 +14,11 @@ from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
 from pmsi import __version__, commands, reports
-from pmsi.campaign.command import read_set
 from pmsi.config import CONFIGS, TrainConfig, options_of
 from pmsi.errors import PMSIError
 from pmsi.flags import add_flags, flag, folder, path, place, whole
-from pmsi.launchers import LAUNCHERS
 from pmsi.presets import PRESETS
 from pmsi.runs import default_root
-from pmsi.tables import EPOCHS, FORMATS, TABLES
 
 Arguments = argparse.Namespace
 FAILED, INTERRUPTED = 2, 130
@@ -199,6 +196,10 @@ def _info(parser: argparse.ArgumentParser) -> None:
 
 
 def _tables(parser: argparse.ArgumentParser) -> None:
+    from pmsi.campaign.command import read_set
+    from pmsi.launchers import LAUNCHERS
+    from pmsi.tables import EPOCHS, FORMATS, TABLES
+
     parser.add_argument("number", choices=tuple(TABLES), metavar="NUMBER", help=f"Table: {', '.join(TABLES)}.")
     parser.add_argument("--seeds", type=whole(1, 1000), default=1, metavar="N", help="Seeds, from --seed on [1].")
     sets = "Data sets of Tables 1, 6, 7 and fig1: cub=DIR cars=DIR aircraft=DIR … [the one of --dataset]."

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pmsi import campaign, jobs
+from pmsi import jobs
 from pmsi.config import CONFIGS, TrainConfig, differences
 from pmsi.errors import ConfigError, DataError, RunError, lookup
 from pmsi.files import to_json, write_atomically
@@ -209,6 +209,8 @@ def _readable(about: Mapping[str, Any]) -> str:
 
 def tables(typed: Arguments) -> int:
     """Run what a table of the paper needs, and print or write the table."""
+    from pmsi import campaign
+
     text, status = campaign.tables(typed)
     if typed.out and not typed.dry_run:
         write_output(typed.out, text)

@@ -3,6 +3,7 @@
 A config is checked when it is made, so one that exists is valid on its own. No torch here.
 """
 
+import functools
 import importlib
 import json
 import math
@@ -53,6 +54,7 @@ def options_of(about: Field) -> Options | None:
     return typing.cast(Options, getattr(importlib.import_module(module), table))
 
 
+@functools.cache
 def field_type(config: "type[Config]", name: str) -> tuple[type, bool, bool]:
     """Return (type of one value, whether it may be None, whether it is a tuple of such values) of a field."""
     annotation = typing.get_type_hints(config)[name]

@@ -1,0 +1,44 @@
+"""The paper's tables, filled from finished runs beside the printed numbers.
+
+`expand` says which training runs a table needs, `fill` reads what a runs folder has of them, and `as_text`,
+`as_markdown`, `as_latex`, `as_csv` and `as_json` lay it out. `protocols` finds the base configs of which a folder has
+runs. Nothing here starts a run (`pmsi.campaign` does).
+"""
+
+from pmsi.tables.expansion import TABLES, Cell, Part, Sets, Table, TableRow, expand, set_title
+from pmsi.tables.exports import FORMATS, as_csv, as_json, as_latex, as_markdown, as_text, records
+from pmsi.tables.filling import EPOCHS, Entry, Filled, FilledCell, Images, check_epoch, fill, seeds_from
+from pmsi.tables.protocols import data_sets, found_seeds, protocols
+from pmsi.tables.rows import notes, shown, title
+
+__all__ = [
+    "EPOCHS",
+    "FORMATS",
+    "TABLES",
+    "Cell",
+    "Entry",
+    "Filled",
+    "FilledCell",
+    "Images",
+    "Part",
+    "Sets",
+    "Table",
+    "TableRow",
+    "as_csv",
+    "as_json",
+    "as_latex",
+    "as_markdown",
+    "as_text",
+    "check_epoch",
+    "data_sets",
+    "expand",
+    "fill",
+    "found_seeds",
+    "notes",
+    "protocols",
+    "records",
+    "seeds_from",
+    "set_title",
+    "shown",
+    "title",
+]

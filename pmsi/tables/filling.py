@@ -1,0 +1,262 @@
+"""`fill`: what a runs folder has of a table now: a mean over seeds in each cell, and the state of what is missing.
+
+Accuracies and differences are fractions; only the paper's numbers stay in per cent, as printed. Reading changes nothing
+and starts nothing.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pmsi.config import TrainConfig, differences
+from pmsi.errors import ConfigError, lookup
+from pmsi.paper import Place, paper_table
+from pmsi.runs import State
+from pmsi.statistics import mean_std
+from pmsi.tables.expansion import Cell, Part, Table
+from pmsi.tables.matching import SAME_RESULT, Found, Runs
+
+EPOCHS = {
+    "last": "last epoch",
+    "best": "best epoch by the head that the model predicts with, chosen on the test images",
+}
+"""Which epoch of a run a table can show."""
+
+ONLY_HEAD = "concat"
+"""The column in which a system with one output stands, as in the paper."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell for one seed.
+
+    ``run`` is the training run's id and ``sweep`` that of the sweep that perturbed its images; ``state`` is that of the
+    one which the number waits for, None where nobody has made it yet. ``value`` is a fraction, or a count.
+    """
+
+    seed: int
+    run: str | None = None
+    sweep: str | None = None
+    state: State | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class FilledCell:
+    """A cell and its seeds. ``change`` is its mean minus that of the line that it is compared with, seed by seed."""
+
+    cell: Cell
+    entries: tuple[Entry, ...]
+    change: float | None = None
+
+    @property
+    def values(self) -> list[float]:
+        """The numbers that are there."""
+        return [entry.value for entry in self.entries if entry.value is not None]
+
+    @property
+    def n(self) -> int:
+        """How many seeds have their number."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean; None where there is none yet."""
+        return mean_std(self.values)[0] if self.n else None
+
+    @property
+    def sd(self) -> float | None:
+        """Their sample standard deviation (divisor n − 1); None for fewer than two."""
+        return mean_std(self.values)[1] if self.n > 1 else None
+
+    @property
+    def printed(self) -> float | None:
+        """The paper's number: an accuracy as a fraction, or a count; None where it prints none."""
+        if self.cell.printed is None:
+            return None
+        return self.cell.printed.value / (1 if self.cell.count else 100)
+
+    @property
+    def difference(self) -> float | None:
+        """Our mean minus the paper's number."""
+        return None if self.mean is None or self.printed is None else self.mean - self.printed
+
+    @property
+    def states(self) -> tuple[State | None, ...]:
+        """The state of each seed's run; None where there is no run."""
+        return tuple(entry.state for entry in self.entries)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The ids of the runs behind the cell, sweeps included."""
+        ids = [id for entry in self.entries for id in (entry.run, entry.sweep) if id is not None]
+        return tuple(dict.fromkeys(ids))
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the runs of one data set were trained and tested on; numbers are None until one has finished."""
+
+    dataset: str
+    classes: int | None = None
+    train: int | None = None
+    test: int | None = None
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table with what there is of it."""
+
+    table: Table
+    seeds: tuple[int, ...]
+    epoch: str
+    cells: Mapping[Place, FilledCell]
+    images: tuple[Images, ...] = ()
+
+    @property
+    def lines(self) -> tuple[Part, ...]:
+        """The table's lines."""
+        return self.table.lines
+
+    @property
+    def columns(self) -> tuple[Part, ...]:
+        """The table's columns."""
+        return self.table.columns
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The settings in which the base differs from the paper's, what cannot change a result left out."""
+        changes = differences(self.table.base)
+        return {name: value for name, value in changes.items() if name not in ("seed", "data", *SAME_RESULT)}
+
+    @property
+    def is_the_papers(self) -> bool:
+        """Whether data and recipe are the paper's, so that a difference is one between two equal experiments."""
+        recipe = {name: value for name, value in self.protocol.items() if name != "dataset"}
+        own = paper_table(self.table.number).dataset
+        return not recipe and all(_are_the_papers(images) and own in (None, images.dataset) for images in self.images)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every run that the table needs has finished."""
+        return all(state is State.FINISHED for cell in self.cells.values() for state in cell.states)
+
+
+def _are_the_papers(images: Images) -> bool:
+    printed = paper_table("1").cells
+    return all(
+        (images.dataset, count) in printed and printed[images.dataset, count].value == getattr(images, count)
+        for count in ("classes", "train", "test")
+    )
+
+
+def check_epoch(table: Table, epoch: str) -> None:
+    """Raise ConfigError where a table cannot show an epoch: a perturbed accuracy is that of the last epoch's model."""
+    lookup("epoch", EPOCHS, epoch)
+    if epoch != "last" and any(line.perturbation for line in table.lines):
+        raise ConfigError(f"epoch = {epoch!r}: {table.title} perturbs the model of the last epoch. Choose last.")
+
+
+def seeds_from(base: TrainConfig, n: int) -> tuple[int, ...]:
+    """Return the n seeds that start with the base's."""
+    return tuple(range(base.seed, base.seed + n))
+
+
+def fill(table: Table, root: Path, seeds: Iterable[int] | None = None, *, epoch: str = "last") -> Filled:
+    """Return ``table`` with what the runs folder ``root`` has for these seeds, by default the base's own.
+
+    ``epoch`` is a key of `EPOCHS`; raises what `check_epoch` does.
+    """
+    check_epoch(table, epoch)
+    chosen = tuple(dict.fromkeys((table.base.seed,) if seeds is None else seeds))
+    if table.number == "1":
+        return _statistics(table, chosen, epoch)
+    runs = Runs(root)
+    found = {(config, seed): runs.training(config, seed) for config in table.configs for seed in chosen}
+    entries = {
+        place: tuple(_entry(cell, seed, found[cell.config, seed], runs, epoch) for seed in chosen)
+        for place, cell in table.cells.items()
+    }
+    against = {line.key: line.against for line in table.lines}
+    cells = {
+        place: FilledCell(cell, entries[place], _change(entries, place, against[cell.line]))
+        for place, cell in table.cells.items()
+    }
+    return Filled(table, chosen, epoch, cells, _images(table, found))
+
+
+def _entry(cell: Cell, seed: int, trained: Found | None, runs: Runs, epoch: str) -> Entry:
+    if trained is None:
+        return Entry(seed)
+    entry = Entry(seed, trained.run.id, None, trained.state)
+    if trained.state is not State.FINISHED:
+        return entry
+    if cell.perturbation is None:
+        return Entry(seed, trained.run.id, None, trained.state, accuracy(trained.result, cell.head, epoch))
+    sweep = runs.sweep(trained, cell)
+    if sweep is None:
+        return Entry(seed, trained.run.id)
+    value = _perturbed(sweep.result, trained.run.id, cell) if sweep.state is State.FINISHED else None
+    return Entry(seed, trained.run.id, sweep.run.id, sweep.state, value)
+
+
+def accuracy(result: Mapping[str, Any], head: str | None, epoch: str = "last") -> float | None:
+    """Return the accuracy of a head in a training run's result; ``head`` None is the one that the model predicts with.
+
+    A system with one output has it in the column "concat". None where the run has no such head.
+    """
+    try:
+        heads, primary = result[epoch]["accuracy"], result["best"]["by"]
+    except (KeyError, TypeError):
+        return None
+    if head is None or (head == ONLY_HEAD and len(heads) == 1):
+        head = primary
+    value = heads.get(head)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _perturbed(result: Mapping[str, Any], id: str, cell: Cell) -> float | None:
+    for record in result.get("cells", ()):
+        if (record["perturbation"], record["severity"]) == (cell.perturbation, cell.severity) and id in record["runs"]:
+            about = record["runs"][id]
+            return float(about["heads"][cell.head or about["primary"]]["accuracy"])
+    return None
+
+
+def _change(entries: Mapping[Place, Sequence[Entry]], place: Place, against: str | None) -> float | None:
+    """Return the mean over seeds of the cell's number minus that of the line ``against`` in its column."""
+    others = entries.get((against, place[1]), ()) if against else ()
+    pairs = zip(entries[place], others, strict=False)
+    changes = [a.value - b.value for a, b in pairs if a.value is not None and b.value is not None]
+    return math.fsum(changes) / len(changes) if changes else None
+
+
+def _images(table: Table, found: Mapping[tuple[TrainConfig, int], Found | None]) -> tuple[Images, ...]:
+    """Return what the finished runs say about their data sets, in the order of the table."""
+    known: dict[str, Images] = {name: Images(name) for name in table.sets}
+    for (config, _), each in found.items():
+        if each is not None and each.state is State.FINISHED:
+            result = each.result
+            counts = (len(result.get("classes", ())), result.get("train_images"), result.get("test_images"))
+            known[config.dataset] = Images(config.dataset, *counts)
+    return tuple(known.values())
+
+
+def _statistics(table: Table, seeds: tuple[int, ...], epoch: str) -> Filled:
+    """Fill Table I: open each data set and count. No run is needed."""
+    from pmsi.data import open_dataset
+
+    images = {}
+    for cell in table.cells.values():
+        if cell.line not in images:
+            dataset = open_dataset(cell.config)
+            images[cell.line] = Images(cell.line, len(dataset.classes), len(dataset.train), len(dataset.test))
+    counted = {
+        place: FilledCell(
+            cell, (Entry(seeds[0], state=State.FINISHED, value=getattr(images[cell.line], str(cell.count))),)
+        )
+        for place, cell in table.cells.items()
+    }
+    return Filled(table, seeds, epoch, counted, tuple(images.values()))

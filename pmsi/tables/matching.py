@@ -1,0 +1,154 @@
+"""Which runs of a folder belong to which cell: runs are found by what they compute, never by a name or a note.
+
+Two configs compute the same where they agree in every field that can change a result. Configs are read once and kept
+for as long as their files do not change, so that a page may look at hundreds of runs again and again. This module does
+not know what a table looks like as a whole.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pmsi.config import Config, RobustnessConfig, TrainConfig, from_json
+from pmsi.errors import ConfigError
+from pmsi.perturbations import PERTURBATIONS
+from pmsi.runs import Run, State, list_runs
+from pmsi.tables.expansion import Cell
+
+SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers")
+"""Fields that say how to compute and not what: at most the last bits of a result depend on them."""
+
+KEPT = 4096
+"""Files whose contents are kept."""
+
+
+def identity(config: TrainConfig) -> tuple[Any, ...]:
+    """Return what a training run computes, its seed left out: equal for two configs that differ in nothing else."""
+    values = {about.name: getattr(config, about.name) for about in fields(config)}
+    values |= {"resize": config.resize_to, "data": config.data and str(Path(config.data).expanduser().absolute())}
+    return tuple(value for name, value in values.items() if name not in ("seed", *SAME_RESULT))
+
+
+@lru_cache(KEPT)
+def _config(path: str, changed: int) -> Config | None:
+    try:
+        return from_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return None
+
+
+@lru_cache(KEPT)
+def _identity(path: str, changed: int) -> tuple[Any, ...]:
+    config = _config(path, changed)
+    assert isinstance(config, TrainConfig)
+    return identity(config)
+
+
+@lru_cache(KEPT)
+def _result(path: str, changed: int) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(Path(path).read_bytes())
+        return stored["result"] if isinstance(stored["result"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _unless_gone(read: Callable[[str, int], Any], path: Path) -> Any:
+    """Return what ``read`` makes of a file as it is now, or None where there is none."""
+    try:
+        return read(str(path), path.stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+def result_of(run: Run) -> dict[str, Any] | None:
+    """Return the result of a run, read once; None where it has none that can be read."""
+    found: dict[str, Any] | None = _unless_gone(_result, run.folder / "result.json")
+    return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run and the state in which it was found."""
+
+    run: Run
+    state: State
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What came of a finished run."""
+        return result_of(self.run) or {}
+
+
+class Runs:
+    """The runs of a folder at one moment, found by what they compute. Damaged ones are passed over."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self._trained: dict[tuple[Any, ...], list[tuple[int, Run]]] = defaultdict(list)
+        self._configs: dict[tuple[Any, ...], TrainConfig] = {}
+        self._sweeps: dict[str, list[tuple[RobustnessConfig, Run]]] = defaultdict(list)
+        for run in list_runs(self.root):
+            self._add(run)
+
+    def _add(self, run: Run) -> None:
+        path = run.folder / "config.json"
+        config = _unless_gone(_config, path)
+        if isinstance(config, TrainConfig) and (key := _unless_gone(_identity, path)):
+            self._trained[key].append((config.seed, run))
+            self._configs.setdefault(key, config)
+        elif isinstance(config, RobustnessConfig):
+            for id in config.of:
+                self._sweeps[id].append((config, run))
+
+    @property
+    def distinct(self) -> list[TrainConfig]:
+        """The configs of all training runs, newest first; of those that compute the same, the newest's."""
+        return list(self._configs.values())
+
+    def seeds(self, config: TrainConfig) -> set[int]:
+        """Return the seeds with which this was trained, or is to be."""
+        return {seed for seed, _ in self._trained.get(identity(config), ())}
+
+    def training(self, config: TrainConfig, seed: int) -> Found | None:
+        """Return the run that is to count for a config and a seed."""
+        return best(run for other, run in self._trained.get(identity(config), ()) if other == seed)
+
+    def sweep(self, trained: Found, cell: Cell) -> Found | None:
+        """Return the sweep that is to count for a perturbed cell and a finished training run.
+
+        A sweep that began before the training ended saw an earlier model, and does not count.
+        """
+        ended = trained.run.status().ended_at or 0.0
+        return best(
+            run for sweep, run in self._sweeps.get(trained.run.id, ()) if _covers(sweep, cell) and _is_later(run, ended)
+        )
+
+
+def best(runs: Iterable[Run]) -> Found | None:
+    """Return the run to be relied on of several that compute the same, newest first: finished, else live, else any."""
+    found = [Found(run, run.state) for run in runs]
+    usable = [each for each in found if each.state is not State.FINISHED or result_of(each.run) is not None]
+    return min(usable, key=_rank, default=None)
+
+
+def _rank(found: Found) -> int:
+    ranks = (found.state is State.FINISHED, found.state.is_live, found.state.can_resume, True)
+    return ranks.index(True)
+
+
+def _covers(sweep: RobustnessConfig, cell: Cell) -> bool:
+    """Say whether a sweep has this cell, on all test images of the training run."""
+    name = cell.perturbation
+    if name not in sweep.perturbations or sweep.test_per_class not in (None, cell.config.test_per_class):
+        return False
+    return cell.severity in (PERTURBATIONS[name].levels if sweep.severities is None else sweep.severities)
+
+
+def _is_later(run: Run, ended: float) -> bool:
+    started = run.status().started_at
+    return started is None or started >= ended

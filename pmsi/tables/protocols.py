@@ -1,0 +1,72 @@
+"""Which protocols a runs folder holds runs of: base configs and data sets for which a table has something to show."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pmsi.config import TrainConfig
+from pmsi.errors import UnknownName, lookup
+from pmsi.tables.expansion import BACKBONE, PAPER_SETS, TABLES, Sets, Table, TableRow, expand, plain
+from pmsi.tables.matching import SAME_RESULT, Runs, identity
+
+
+def protocols(root: Path, number: str) -> list[TrainConfig]:
+    """Return the base configs for which ``root`` has a run of at least one cell of a table, newest first.
+
+    A base has the seed 0, computes on any device, and holds nothing that the table decides itself; where the table
+    compares data sets, those are not part of it (`data_sets` finds them). Table I needs no run, and has none.
+    """
+    return list(dict.fromkeys(base for base, _ in _members(root, number)))
+
+
+def data_sets(root: Path, number: str, base: TrainConfig) -> Sets:
+    """Return the data sets, with their folders, for which ``root`` has a run of table ``number`` under this base.
+
+    The paper's come first, in its order; of two folders for one data set, that of the newest run.
+    """
+    wanted = _base(lookup("table", TABLES, number), base)
+    found: dict[str, str | None] = {}
+    for other, config in _members(root, number):
+        if other == wanted:
+            found.setdefault(config.dataset, config.data)
+    paper = [name for name in PAPER_SETS if name in found]
+    return {name: found[name] for name in dict.fromkeys([*paper, *found])}
+
+
+def found_seeds(root: Path, table: Table) -> tuple[int, ...]:
+    """Return every seed with which a run of the table is there, in order."""
+    runs = Runs(root)
+    return tuple(sorted(set().union(*(runs.seeds(config) for config in table.configs))))
+
+
+def _members(root: Path, number: str) -> Iterator[tuple[TrainConfig, TrainConfig]]:
+    """Yield (base, config) for the training runs that some cell of the table asks for, newest first."""
+    row = lookup("table", TABLES, number)
+    needed: dict[Any, set[tuple[Any, ...]]] = {}
+    for config in Runs(root).distinct:
+        base = _base(row, config)
+        key = (base, config.dataset, config.data)
+        if key not in needed:
+            needed[key] = set()
+            with contextlib.suppress(UnknownName):  # a data set of somebody's own that is not there any more
+                table = expand(number, base.with_(dataset=config.dataset, data=config.data))
+                needed[key] = {identity(each) for each in table.configs}
+        if identity(config) in needed[key]:
+            yield base, config
+
+
+def _base(row: TableRow, config: TrainConfig) -> TrainConfig:
+    """Return a run's config without its seed, its device, and what the table decides."""
+    defaults = {about.name: about.default for about in fields(TrainConfig)}
+    free = {name: defaults[name] for name in ("seed", *SAME_RESULT)}
+    return plain(row, config.with_(**free, weights=_weights(row, config)))
+
+
+def _weights(row: TableRow, config: TrainConfig) -> str:
+    """Return the starting weights, with ``{backbone}`` for the backbone's name where lines have files of their own."""
+    path = Path(config.weights)
+    if not row.compares_backbones or len(path.parts) < 2:
+        return config.weights
+    return str(path.with_name(path.name.replace(config.backbone, BACKBONE)))

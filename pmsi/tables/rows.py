@@ -1,0 +1,134 @@
+"""What stands in the printed table: rows of short texts, and the notes without which they cannot be read.
+
+Per cent and points are made here, where a person reads them. Under each line of ours stand the paper's number and the
+difference, each named as what it is. This module does not know in which format they are written.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pmsi.paper import paper_table
+from pmsi.runs import State
+from pmsi.tables.expansion import Part, set_title
+from pmsi.tables.filling import EPOCHS, Filled, FilledCell, Images
+
+NOT_RUN, NO_OUTPUT = "not run", "–"
+"""What stands in a cell whose run nobody made, and in one whose run has finished and has no such output."""
+
+URGENCY = (State.FAILED, State.INTERRUPTED, State.STOPPED, State.RUNNING, State.STOPPING, State.QUEUED)
+"""Which state a cell of several seeds shows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A printed row: its label, one text for each column, and whether it holds our own numbers."""
+
+    label: str
+    texts: tuple[str, ...]
+    is_ours: bool = False
+
+
+def rows(filled: Filled) -> list[Row]:
+    """Return the printed rows: for each line ours, then change, paper and difference where there are any."""
+    titles = {line.key: line.title for line in filled.lines}
+    found = []
+    for line in filled.lines:
+        found.append(_row(filled, line, line.title, lambda cell: shown(cell), is_ours=True))
+        kinds: list[tuple[str, Callable[[FilledCell], str]]] = [("paper", _paper), ("difference", _difference)]
+        if line.against:
+            kinds.insert(0, (f"against {titles[line.against]}", lambda cell: _points(cell.change)))
+        extra = [_row(filled, line, f"  {label}", text) for label, text in kinds]
+        found += [row for row in extra if any(row.texts)]
+    return found
+
+
+def _row(filled: Filled, line: Part, label: str, text: Callable[[FilledCell], str], *, is_ours: bool = False) -> Row:
+    cells = [filled.cells.get((line.key, column.key)) for column in filled.columns]
+    return Row(label, tuple("" if cell is None else text(cell) for cell in cells), is_ours)
+
+
+def shown(cell: FilledCell) -> str:
+    """Return what a cell says: mean ± standard deviation, how many seeds are missing, or the state of its run."""
+    state = next((state for state in URGENCY if state in cell.states), None)
+    if cell.mean is None:
+        nothing = NO_OUTPUT if State.FINISHED in cell.states else NOT_RUN
+        return nothing if state is None else state.value
+    text = f"{cell.mean:.0f}" if cell.cell.count else f"{100 * cell.mean:.1f}"
+    text += "" if cell.sd is None else f" ± {100 * cell.sd:.1f}"
+    if cell.n < len(cell.entries):
+        text += f" ({cell.n} of {len(cell.entries)}" + (f", {state.value})" if state else ")")
+    return text
+
+
+def _paper(cell: FilledCell) -> str:
+    printed = cell.cell.printed
+    if printed is None:
+        return ""
+    if cell.cell.count:
+        return f"{printed.value:.0f}"
+    change = "" if printed.change is None else f" ({_signed(printed.change)}{'*' if printed.note else ''})"
+    return f"{printed.value:.1f}{change}"
+
+
+def _difference(cell: FilledCell) -> str:
+    if cell.cell.count and cell.difference is not None:
+        return f"{cell.difference:+.0f}".replace("-", "−")
+    return _points(cell.difference)
+
+
+def _points(fraction: float | None) -> str:
+    return "" if fraction is None else _signed(100 * fraction)
+
+
+def _signed(points: float) -> str:
+    text = f"{points:+.1f}".replace("-", "−")
+    return "0.0" if text[1:] == "0.0" else text
+
+
+def title(filled: Filled) -> str:
+    """Return the table's number and caption, as in the paper."""
+    return f"{filled.table.title}. {filled.table.caption}"
+
+
+def notes(filled: Filled) -> list[str]:
+    """Return what must be known to read the numbers: what they are, by which protocol, on which data, beside what."""
+    counts = filled.table.number == "1"
+    said = [] if counts else [_what(filled), _protocol(filled)]
+    said += [_data(images) for images in filled.images]
+    if any(cell.printed is not None for cell in filled.cells.values()):
+        unlike = (
+            ""
+            if filled.is_the_papers or counts
+            else (" Our data or recipe is not the paper's, so a difference compares two different experiments.")
+        )
+        unit = "" if counts else ", in points"
+        said.append(f"Paper: the paper's printed number. Difference: ours minus the paper's{unit}.{unlike}")
+    misprints = [
+        cell.cell.printed.note for cell in filled.cells.values() if cell.cell.printed and cell.cell.printed.note
+    ]
+    return said + [f"* A misprint of the paper: {note}." for note in misprints]
+
+
+def _what(filled: Filled) -> str:
+    listed = ", ".join(map(str, filled.seeds))
+    many = len(filled.seeds) > 1
+    over = f"mean ± standard deviation of {len(filled.seeds)} seeds ({listed})" if many else f"one seed ({listed})"
+    own = "" if any(column.head for column in filled.columns) else " of the head that each model predicts with"
+    return f"Ours: accuracy{own} on the test images in per cent, {EPOCHS[filled.epoch]}; {over}."
+
+
+def _protocol(filled: Filled) -> str:
+    said = ", ".join(f"{name} = {value}" for name, value in filled.protocol.items() if name != "dataset")
+    return f"Protocol: the paper's, but {said}." if said else "Protocol: the paper's."
+
+
+def _data(images: Images) -> str:
+    if images.classes is None:
+        return f"Data: {set_title(images.dataset)}; no run has finished yet."
+    paper = paper_table("1").cells
+    printed = [paper.get((images.dataset, count)) for count in ("classes", "train", "test")]
+    beside = ", ".join(f"{number.value:.0f}" for number in printed if number)
+    text = (
+        f"Data: {set_title(images.dataset)}, {images.classes} classes, {images.train} training and {images.test} test"
+    )
+    return f"{text} images" + (f" (the paper: {beside})." if beside else ".")

@@ -1,0 +1,337 @@
+"""A campaign makes, resumes and follows exactly what a table lacks: with fake tasks, and once with real ones."""
+
+import argparse
+import io
+import json
+import time
+
+import pytest
+
+from pmsi import jobs, lifecycle
+from pmsi.campaign import follow, make_plan
+from pmsi.campaign import following as watching
+from pmsi.campaign.command import read_set, roughly
+from pmsi.cli import main
+from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.estimates import Estimator, Pace
+from pmsi.jobs import Task, execute
+from pmsi.launchers import LAUNCHERS, Launcher
+from pmsi.runs import Run, State, list_runs
+from pmsi.tables import expand, fill
+
+TINY = TrainConfig(
+    dataset="plumage", backbone="tiny", weights="none", image_size=64, train_per_class=2, test_per_class=1, epochs=1,
+    batch_size=6, channels=16, hidden=8,
+)  # fmt: skip
+FLAGS = [
+    "--dataset", "plumage", "--backbone", "tiny", "--weights", "none", "--image-size", "64", "--train-per-class", "2",
+    "--test-per-class", "1", "--epochs", "1", "--batch-size", "6", "--channels", "16", "--hidden", "8",
+]  # fmt: skip
+
+executed = []
+failing = set()
+interrupting = []
+
+
+def launch(run):
+    """Work on a run at once, in this process; "Ctrl-C" comes after as many runs as ``interrupting`` says."""
+    executed.append(run.id)
+    execute(Run(run.folder))
+    if len(executed) in interrupting:
+        raise KeyboardInterrupt
+
+
+def trained(config, run):
+    if config.method in failing:
+        raise ValueError("no luck")
+    heads = {"concat": 0.5 + config.seed / 100, "mix": 0.6 + config.seed / 100}
+    last = {"epoch": 1, "accuracy": heads}
+    counts = {"classes": ["a", "b"], "train_images": 24, "test_images": 12, "seconds": 7.0}
+    return {"last": last, "best": last | {"by": "mix"}} | counts
+
+
+def swept(config, run):
+    (name,), (severity,) = config.perturbations, config.severities
+    runs = {id: {"primary": "mix", "heads": {"mix": {"accuracy": 0.25}}} for id in config.of}
+    return {"cells": [{"perturbation": name, "severity": severity, "runs": runs}]}
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Runs that take no time, in this process, and estimates that try nothing."""
+    for name, function in (("train", "trained"), ("robustness", "swept")):
+        check = jobs.TASKS["train"].check if name == "train" else None
+        monkeypatch.setitem(jobs.TASKS, name, Task("Fake", f"{__name__}:{function}", "", check))
+    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", f"{__name__}:launch", ""))
+    monkeypatch.setattr(watching, "POLL_S", 0.001)
+    monkeypatch.setattr(Estimator, "pace", lambda self, config: Pace(0.1, 0.1, 0.1))
+    for state in (executed, failing, interrupting):
+        state.clear()
+
+
+@pytest.fixture
+def pmsi(capsys):
+    """Return what runs a command line and gives its exit status, its output and its errors."""
+
+    def typed(*words):
+        capsys.readouterr()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as leaving:
+            status = leaving.code
+        return (status, *capsys.readouterr())
+
+    return typed
+
+
+def methods(root):
+    """The trained methods with their seeds, oldest first."""
+    configs = [Run.open(root, id).config for id in executed]
+    return [(config.method, config.seed) for config in configs if isinstance(config, TrainConfig)]
+
+
+def states(plan):
+    return [needed.state for needed in plan.needed]
+
+
+# Making and going on
+
+
+def test_a_campaign_fills_its_table_seed_by_seed(fakes, tmp_path):
+    table = expand("3", TINY)
+    plan = follow(table, tmp_path, (0, 1), "local", io.StringIO())
+    assert plan.is_complete
+    lines = [line.key for line in table.lines]
+    assert methods(tmp_path) == [(method, seed) for seed in (0, 1) for method in lines]
+    cell = fill(table, tmp_path, (0, 1)).cells["pm", "mix"]
+    assert (cell.n, cell.mean) == (2, pytest.approx(0.605))
+
+
+def test_a_second_table_shares_the_runs_of_the_first(fakes, tmp_path, pmsi):
+    assert pmsi("tables", "3", *FLAGS, "--runs", tmp_path)[0] == 0
+    assert pmsi("tables", "2", *FLAGS, "--runs", tmp_path)[0] == 0
+    assert len(executed) == 6 + 4, "StageNum 3 of + P & M is there already"
+    assert pmsi("tables", "3", *FLAGS, "--runs", tmp_path, "--seeds", 2)[0] == 0
+    assert len(executed) == 6 + 4 + 6
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_after_an_interruption_it_goes_on_and_repeats_nothing(fakes, tmp_path, pmsi, after):
+    interrupting.append(after)
+    status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
+    assert (status, out, len(executed)) == (130, "", after)
+    assert "Not watching any more" in err
+    status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
+    assert status == 0
+    assert f"6 runs: {after} finished, {6 - after} to be made" in err
+    assert len(executed) == len(set(executed)) == 6
+    assert "failed" not in out
+
+
+def test_what_ended_early_is_resumed_in_its_own_folder(fakes, tmp_path, pmsi):
+    for state in (State.STOPPED, State.FAILED, State.INTERRUPTED):
+        run = Run.create(tmp_path, TINY.with_(method={"stopped": "p", "failed": "pm", "interrupted": "pr"}[state]))
+        lock = lifecycle.begin(run.folder)
+        if state is not State.INTERRUPTED:
+            lifecycle.settle(run.folder, state, {"hard": False, "kind": "E", "message": "x"}, lock)
+        lock.release()
+        assert run.state is state
+    Run.create(tmp_path, TINY.with_(method="m"))
+    before = {run.id for run in list_runs(tmp_path)}
+    status, _, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
+    assert status == 0
+    assert "3 to be resumed, 3 to be made" in err
+    assert before <= set(executed)
+    assert len(list_runs(tmp_path)) == 6
+
+
+def test_a_failed_run_shows_as_failed_and_is_tried_again_by_the_next_call(fakes, tmp_path, pmsi):
+    failing.add("p")
+    status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
+    assert status == 1
+    (line,) = (line for line in out.splitlines() if line.startswith("+ P  "))
+    assert line.split()[2:] == ["failed", "failed"]
+    assert len(executed) == 6, "once each, and the others went on"
+    assert "no luck" in err
+    failing.clear()
+    status, out, _ = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
+    assert (status, len(executed), len(list_runs(tmp_path))) == (0, 7, 6)
+    assert "failed" not in out
+
+
+def test_two_campaigns_on_one_folder_share_a_queued_run(fakes, tmp_path):
+    table = expand("3", TINY)
+    queued = Run.create(tmp_path, TINY)
+    lifecycle.enqueue(queued.folder, (State.CREATED,), "local")
+    follow(table, tmp_path, (0,), "local", io.StringIO())
+    assert len(list_runs(tmp_path)) == 6
+    assert executed.count(queued.id) == 1
+
+
+# Sweeps
+
+
+def test_sweeps_follow_their_training_runs_and_show_both_the_same_pixels(fakes, tmp_path, pmsi):
+    status, out, _ = pmsi("tables", "7", *FLAGS, "--runs", tmp_path, "--seeds", 2)
+    assert status == 0
+    configs = [Run.open(tmp_path, id).config for id in executed]
+    assert [config.task for config in configs] == ["train"] * 4 + ["robustness"] * 4
+    for config in configs[4:]:
+        pair = [Run.open(tmp_path, id).config for id in config.of]
+        assert [trained.method for trained in pair] == ["baseline", "pmr"]
+        assert pair[0].seed == pair[1].seed
+    shown = [(config.perturbations, config.severities) for config in configs[4:]]
+    assert shown == [(("color_jitter",), (1.0,)), (("gaussian_noise",), (5.0,))] * 2
+    assert out.count("25.0 ± 0.0") == 4
+
+
+def test_no_sweep_without_both_of_its_runs(fakes, tmp_path, pmsi):
+    failing.add("pmr")
+    assert pmsi("tables", "7", *FLAGS, "--runs", tmp_path)[0] == 1
+    assert [Run.open(tmp_path, id).config.task for id in executed] == ["train"] * 2
+    failing.clear()
+    assert pmsi("tables", "7", *FLAGS, "--runs", tmp_path)[0] == 0
+    assert len(executed) == 2 + 1 + 2
+
+
+def test_a_sweep_that_somebody_made_is_not_made_again(fakes, tmp_path, pmsi):
+    pmsi("tables", "6", *FLAGS, "--runs", tmp_path)
+    ids = [id for method in ("baseline", "pmr") for id in executed if _is_mobile(tmp_path, id, method)]
+    table = expand("7", TINY.with_(backbone="mobilenet_v2"))
+    own = Run.create(tmp_path, RobustnessConfig(of=tuple(ids), perturbations=("gaussian_noise",), severities=(5.0,)))
+    jobs.submit(own)
+    plan = make_plan(table, tmp_path, (0,))
+    assert states(plan) == [State.FINISHED, State.FINISHED, None, State.FINISHED]
+
+
+def _is_mobile(root, id, method):
+    config = Run.open(root, id).config
+    return (config.backbone, config.method) == ("mobilenet_v2", method)
+
+
+# Before anything starts
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["3", "--method", "pm"], "Table III decides method itself. Leave --method out."),
+        (["2", "--stage-num", "4"], "--stage-num"),
+        (["3", "--sets", "plumage"], "not with --sets"),
+        (["6", "--sets", "plumage", "--dataset", "cub"], "--dataset"),
+        (["6", "--sets", "cub=/nowhere"], "/nowhere"),
+        (["5", "--batch-size", "7"], "multiple of 2"),
+        (["3", "--image-size", "100"], "100"),
+        (["7", "--epoch", "best"], "last epoch"),
+        (["9"], "invalid choice"),
+        (["6", "--sets", "cub="], "expected NAME=DIR"),
+        (["3", "--preset", "quikc"], "quick"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_first_run(fakes, tmp_path, pmsi, words, expected):
+    number, *rest = words
+    flags = [] if "--sets" in words else FLAGS
+    status, out, err = pmsi("tables", number, *flags, *rest, "--runs", tmp_path / "runs")
+    assert (status, out, executed) == (2, "", [])
+    assert expected in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_says_what_and_how_long_and_starts_nothing(fakes, tmp_path, pmsi):
+    pmsi("tables", "4", *FLAGS, "--runs", tmp_path)
+    executed.clear()
+    status, out, err = pmsi("tables", "3", *FLAGS, "--seeds", 3, "--runs", tmp_path, "--dry-run", "--format", "latex")
+    assert (status, err, executed) == (0, "", [])
+    assert "Table III: 18 runs: 2 finished, 16 to be made." in out
+    assert "  method = pm: 1 finished, 2 to be made\n" in out
+    assert "What is left takes about" in out
+
+
+def test_showing_starts_nothing_and_needs_no_data(fakes, tmp_path, pmsi):
+    words = ["tables", "3", "--dataset", "cub", "--data", "/nowhere", "--runs", tmp_path / "runs", "--show"]
+    status, out, err = pmsi(*words)
+    assert (status, err, executed) == (0, "", [])
+    assert out.count("not run") == 12
+    assert not (tmp_path / "runs").exists()
+    assert json.loads(pmsi(*words, "--format", "json")[1])["table"] == "3"
+
+
+def test_the_table_is_written_where_it_is_asked_for(fakes, tmp_path, pmsi):
+    out = tmp_path / "a place" / "table.csv"
+    assert pmsi("tables", "3", *FLAGS, "--runs", tmp_path / "runs", "--format", "csv", "--out", out)[1] == f"{out}\n"
+    assert len(out.read_text().splitlines()) == 1 + 12
+
+
+def test_table_i_opens_the_data_and_makes_no_run(fakes, tmp_path, pmsi):
+    status, out, _ = pmsi("tables", "1", *FLAGS, "--runs", tmp_path / "runs")
+    assert status == 0
+    assert out.splitlines()[-1].split()[-3:] == ["12", "24", "12"]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("cub=/a b", ("cub", "/a b")), ("plumage", ("plumage", None)), ("folder=a=b", ("folder", "a=b"))],
+)
+def test_data_sets_as_they_are_typed(text, expected):
+    assert read_set(text) == expected
+    for wrong in ("", "=", "cub=", "=x"):
+        with pytest.raises(argparse.ArgumentTypeError, match="NAME=DIR"):
+            read_set(wrong)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.2, "0 s"), (45, "45 s"), (119, "119 s"), (130, "2 min"), (2100, "35 min"), (7190, "120 min"), (9000, "2.5 h"),
+     (100_000, "28 h"), (268_000, "3.1 days")],
+)  # fmt: skip
+def test_an_estimate_is_said_in_one_unit(seconds, expected):
+    assert roughly(seconds) == expected
+
+
+# For real
+
+
+@pytest.fixture
+def queue(tmp_path, cache_folder):
+    """A runs folder whose queue is stopped in the end, whatever happens."""
+    root = tmp_path / "runs"
+    yield root
+    while live := [run for run in list_runs(root) if run.state.is_live]:
+        for run in live:
+            if run.state in (State.QUEUED, State.RUNNING):
+                jobs.stop(run, grace_s=0)
+        time.sleep(0.1)
+
+
+def test_a_real_campaign_interrupted_after_its_first_run_goes_on_without_repeating_it(queue, pmsi, monkeypatch):
+    said = []
+
+    def say(out, text, end="\n"):
+        said.append(text)
+        if text.startswith("finished"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watching, "say", say)
+        status, out, _ = pmsi("tables", "7", *FLAGS, "--runs", queue)
+    assert "Not watching any more" in said.pop()
+    assert (status, out) == (130, "")
+    (first,) = (run for run in list_runs(queue) if run.id in said[-1])
+    assert first.state is State.FINISHED
+    result = (first.folder / "result.json").stat().st_mtime_ns
+    status, out, err = pmsi("tables", "7", *FLAGS, "--runs", queue)
+    assert status == 0, err
+    assert (first.folder / "result.json").stat().st_mtime_ns == result
+    runs = list_runs(queue)
+    assert sorted(run.config.task for run in runs) == ["robustness"] * 2 + ["train"] * 2
+    assert {run.state for run in runs} == {State.FINISHED}
+    filled = fill(expand("7", TINY), queue)
+    sweep = next(run for run in runs if run.config.task == "robustness" and "color_jitter" in run.config.perturbations)
+    for method, trained_run in zip(("baseline", "pmr"), sweep.config.of, strict=True):
+        heads = sweep.result()["cells"][1]["runs"][trained_run]["heads"]
+        primary = {"baseline": "classifier", "pmr": "mix"}[method]
+        assert filled.cells["color_jitter", f"plumage/{method}"].mean == heads[primary]["accuracy"]
+        own = Run.open(queue, trained_run).result()["last"]["accuracy"][primary]
+        assert filled.cells["clean", f"plumage/{method}"].mean == own
+    assert "not run" not in out
