@@ -55,9 +55,13 @@ def options_of(about: Field) -> Options | None:
 
 
 @functools.cache
+def _annotations(config: Any) -> dict[str, Any]:
+    return typing.get_type_hints(config)
+
+
 def field_type(config: "type[Config]", name: str) -> tuple[type, bool, bool]:
     """Return (type of one value, whether it may be None, whether it is a tuple of such values) of a field."""
-    annotation = typing.get_type_hints(config)[name]
+    annotation = _annotations(config)[name]
     optional = False
     if typing.get_origin(annotation) in (Union, UnionType):
         members = [member for member in typing.get_args(annotation) if member is not type(None)]
