@@ -61,7 +61,7 @@ def _annotations(config: Any) -> dict[str, Any]:
 
 def field_type(config: "type[Config]", name: str) -> tuple[type, bool, bool]:
     """Return (type of one value, whether it may be None, whether it is a tuple of such values) of a field."""
-    annotation = _annotations(config)[name]
+    annotation = _annotations(typing.cast(Any, config))[name]
     optional = False
     if typing.get_origin(annotation) in (Union, UnionType):
         members = [member for member in typing.get_args(annotation) if member is not type(None)]
