@@ -1,5 +1,5 @@
 # make run    set up, and open the lab on http://localhost:$(PORT)
-# make test   set up, and run every check: style, types, tests, and the browser where Chromium is present
+# make test   set up, and run every check: style, types, tests; those of the browser and of Slurm where these are present
 # make clean  remove the environment
 
 PYTHON ?= python3
@@ -20,11 +20,11 @@ check: $(VENV)/dev.installed
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -n 2 -m "not browser"
+	$(BIN)/python -m pytest -n 2 -m "not browser and not slurm"
 
-# Where there is no Chromium these tests are skipped, and the summary says so.
+# Where there is no Chromium, or no Slurm, these tests are skipped, and the summary says so.
 browser: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -m browser -rs
+	$(BIN)/python -m pytest -m "browser or slurm" -rs
 
 $(VENV)/app.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'

@@ -17,6 +17,7 @@ from pmsi import __version__, commands, reports
 from pmsi.config import CONFIGS, TrainConfig, options_of
 from pmsi.errors import PMSIError
 from pmsi.flags import add_flags, flag, folder, path, place, whole
+from pmsi.launchers import LAUNCHERS
 from pmsi.presets import PRESETS
 from pmsi.runs import default_root
 
@@ -93,11 +94,15 @@ def _task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser
             _preset(parser)
         add_flags(parser, CONFIGS[task])
         _runs(parser)
-        parser.add_argument(
-            "--queue", action="store_true", help="Put the run into the queue and return; else work on it here."
-        )
+        _queue(parser)
 
     return add
+
+
+def _queue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--queue", action="store_true", help="Put it into the queue and return; else work on it here.")
+    help = f"Whose queue ({' | '.join(LAUNCHERS)}); means --queue [local]."
+    parser.add_argument("--launcher", choices=tuple(LAUNCHERS), metavar="NAME", help=help)
 
 
 def _mosaic(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +155,7 @@ def _runs_command(parser: argparse.ArgumentParser) -> None:
         if name != "list":
             action.add_argument("run", metavar="RUN", help="Run (its id, or how it begins).")
         if name == "resume":
-            action.add_argument("--queue", action="store_true", help="Put it into the queue; else work on it here.")
+            _queue(action)
         if name in ("list", "show"):
             action.add_argument("--json", action="store_true", help="Print JSON.")
         _runs(action)

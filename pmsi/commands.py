@@ -56,8 +56,8 @@ def task(typed: Arguments) -> int:
     config = to_config(start, typed).located()
     jobs.check(config, typed.runs)
     run = Run.create(typed.runs, config)
-    if typed.queue:
-        jobs.submit(run)
+    if typed.queue or typed.launcher:
+        jobs.submit(run, typed.launcher or "local")
         print(run.id)
         return 0
     return work(run)
@@ -128,22 +128,33 @@ def runs(typed: Arguments) -> int:
 def _list_runs(typed: Arguments) -> int:
     found = list_runs(typed.runs)
     if typed.json:
-        print(to_json([describe(run) for run in found], indent=1))
+        print(to_json([_described(run) for run in found], indent=1))
     elif not found:
         print(f"No runs in {typed.runs} yet. Start one: pmsi train --runs {typed.runs}")
     else:
         for run in found:
-            print(one_line(run))
+            print(_noted(run))
     return 0
+
+
+def _noted(run: Run) -> str:
+    """Return a run's line, and what its launcher knows of it besides."""
+    seen = jobs.look(run)
+    return f"{one_line(run)}  {seen.text}" if seen else one_line(run)
+
+
+def _described(run: Run) -> dict[str, Any]:
+    seen = jobs.look(run)
+    return describe(run) | {"launcher": seen.text if seen else None}
 
 
 def _show_run(typed: Arguments) -> int:
     run = Run.open(typed.runs, typed.run)
     if typed.json:
-        print(to_json(describe(run), indent=1))
+        print(to_json(_described(run), indent=1))
         return 0
     with understanding(run):
-        lines = [one_line(run), f"  {command(run.config, typed.runs)}"]
+        lines = [_noted(run), f"  {command(run.config, typed.runs)}"]
         lines += [f"  {name} = {value}" for name, value in differences(run.config).items()]
         if error := run.status().error:
             lines.append(f"  {error.kind}: {error.message}\n  {error.remedy}".rstrip())
@@ -164,11 +175,15 @@ def _stop_run(typed: Arguments) -> int:
 
 def _resume_run(typed: Arguments) -> int:
     run = Run.open(typed.runs, typed.run)
+    jobs.follow(run)
     if not (run.state.can_resume or run.state is State.CREATED):
         raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
-    if not typed.queue:
+    if not (typed.queue or typed.launcher):
         return work(run)
-    (jobs.submit if run.state is State.CREATED else jobs.resume)(run)
+    if run.state is State.CREATED:
+        jobs.submit(run, typed.launcher or "local")
+    else:
+        jobs.resume(run, typed.launcher)
     print(run.id)
     return 0
 

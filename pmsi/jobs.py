@@ -25,8 +25,8 @@ from pmsi.config import Config
 from pmsi.errors import PMSIError, RunError, lookup
 from pmsi.failures import describe
 from pmsi.files import to_json, write_atomically
-from pmsi.launchers import LAUNCHERS
-from pmsi.lifecycle import begin, enqueue, settle
+from pmsi.launchers import LAUNCHERS, Look
+from pmsi.lifecycle import begin, enqueue, give_up, launcher_of, queued_request, settle
 from pmsi.runs import Onlooker, Run, State, Stopped
 
 PARENT = "PMSI_PARENT_PID"
@@ -162,9 +162,13 @@ def submit(run: Run, launcher: str = "local") -> None:
     _launch(run, launcher, (State.CREATED, State.QUEUED))
 
 
-def resume(run: Run, launcher: str = "local") -> None:
-    """Put a run that ended early back into the queue; its checkpoints and metrics are kept."""
-    _launch(run, launcher, tuple(state for state in State if state.can_resume))
+def resume(run: Run, launcher: str | None = None) -> None:
+    """Put a run that ended early, or that was lost in a queue, back into one; its checkpoints and metrics are kept.
+
+    By default it is the queue of the launcher that it was in.
+    """
+    follow(run)
+    _launch(run, launcher or launcher_of(run.folder) or "local", tuple(state for state in State if state.can_resume))
 
 
 def stop(run: Run, *, grace_s: float = GRACE_S) -> None:
@@ -173,6 +177,28 @@ def stop(run: Run, *, grace_s: float = GRACE_S) -> None:
     A launcher's runner kills a worker that has not ended after ``grace_s``; one in the foreground has nobody who would.
     """
     run.request_stop(grace_s)
+    for launcher in LAUNCHERS.values():
+        if launcher.withdraw:
+            resolve(launcher.withdraw)(run)
+
+
+def look(run: Run) -> Look | None:
+    """Return what a launcher knows of ``run`` and its folder does not say; None where there is nothing. No change."""
+    looks = (resolve(launcher.look)(run) for launcher in LAUNCHERS.values() if launcher.look)
+    return next((seen for seen in looks if seen is not None), None)
+
+
+def follow(run: Run) -> Look | None:
+    """Look at ``run``, and take it out of a queue in which it is lost: it has failed then, and can be resumed.
+
+    Nobody else does: a cluster that cancels a job tells nobody. For who waits for a run, or wants to go on with it.
+    """
+    request = queued_request(run.folder)
+    seen = look(run)
+    if request is not None and seen is not None and seen.is_lost and give_up(run.folder, request):
+        remedy = "Resume the run to submit it again."
+        settle(run.folder, State.FAILED, {"kind": "NoWorker", "message": seen.text, "remedy": remedy})
+    return seen
 
 
 def _launch(run: Run, launcher: str, allowed: tuple[State, ...]) -> None:
@@ -202,7 +228,10 @@ def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
 
 @contextlib.contextmanager
 def _signals_stop(run: Run) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM be a request to stop. Only the main thread can; elsewhere nothing changes."""
+    """Let the first SIGINT or SIGTERM be a request to stop. Only the main thread can; elsewhere nothing changes.
+
+    A signal that is ignored stays so: whoever started this process will say in another way what it means.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -220,7 +249,8 @@ def _signals_stop(run: Run) -> Iterator[None]:
         # Not `request_stop`: this thread may be in the middle of a change, and would wait for itself.
         write_atomically(run.folder / "stop", to_json({"at": time.time(), "grace_s": GRACE_S}), durable=False)
 
-    former = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield
     finally:

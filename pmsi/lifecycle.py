@@ -4,6 +4,8 @@
                            │                  └──request_stop──▶ stopping ──settle──▶ stopped
                            └──request_stop──▶ stopped            (a worker that dies leaves: interrupted)
 
+A worker whose machine is taken away for a while ends as queued: the request to stop then says whose queue it is.
+
 =================  ====================================================================================
 ``queued``         somebody asked for the run to be worked on; removed by the worker that begins
 ``started``        written by the worker right after taking the lock
@@ -109,9 +111,13 @@ def enqueue(folder: Path, allowed: Collection[State], launcher: str) -> None:
             return
         if state not in allowed:
             raise RunError(_refusal(folder, state))
-        about = {"at": time.time(), "launcher": launcher, "cwd": str(Path.cwd())}
-        write_atomically(folder / "queued", to_json(about))
-        _clear(folder)
+        _queue(folder, launcher)
+
+
+def _queue(folder: Path, launcher: str) -> None:
+    about = {"at": time.time(), "launcher": launcher, "cwd": str(Path.cwd())}
+    write_atomically(folder / "queued", to_json(about))
+    _clear(folder)
 
 
 def _refusal(folder: Path, state: State) -> str:
@@ -125,17 +131,24 @@ def _refusal(folder: Path, state: State) -> str:
     return f"Run {folder.name!r} is {state}. {advice}"
 
 
-def request_stop(folder: Path, grace_s: float) -> None:
-    """Ask the worker to stop, or take the run out of the queue; refused where the run is not live."""
+def request_stop(folder: Path, grace_s: float, back_to: str | None = None) -> None:
+    """Ask the worker to stop, or take the run out of the queue; refused where the run is not live.
+
+    With ``back_to`` the run is then queued for that launcher, and one that is queued, or was asked to stop for good,
+    is left as it is.
+    """
     with locked(folder / ".change"):
         state = state_of(folder)
         if not state.is_live:
             raise RunError(f"Run {folder.name!r} is {state}: only a queued or running one can be stopped.")
+        if back_to is not None and state is not State.RUNNING:
+            return
         if state is State.QUEUED:
             write_atomically(folder / ENDINGS[State.STOPPED], to_json({"at": time.time(), "hard": False}))
             (folder / "queued").unlink(missing_ok=True)
         else:
-            write_atomically(folder / "stop", to_json({"at": time.time(), "grace_s": grace_s}))
+            about = {"at": time.time(), "grace_s": grace_s, "back_to": back_to}
+            write_atomically(folder / "stop", to_json(about))
 
 
 def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
@@ -165,8 +178,9 @@ def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
 
 
 def _start(folder: Path) -> None:
-    """Turn the request to run into a start."""
-    write_atomically(folder / "started", to_json({"at": time.time()}))
+    """Turn the request to run into a start, which says whose queue it was in."""
+    launcher = (read_json(folder / "queued") or {}).get("launcher")
+    write_atomically(folder / "started", to_json({"at": time.time(), "launcher": launcher}))
     (folder / "queued").unlink(missing_ok=True)
 
 
@@ -190,6 +204,7 @@ def _clear(folder: Path) -> None:
 def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None = None) -> State:
     """End the run as ``state`` and give its ``lock`` back; returns the state that it ended in.
 
+    A run that was asked to stop only for a while does not end: it is queued again.
     Without a lock, somebody ends the run on behalf of a dead worker: nothing happens if it ended itself, or lives.
     """
     content = to_json({"at": time.time()} | about, indent=1) + "\n"
@@ -198,11 +213,23 @@ def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None 
             now = state_of(folder)
             if now is not State.INTERRUPTED:
                 return now
-        write_atomically(folder / ENDINGS[state], content)
-        (folder / "stop").unlink(missing_ok=True)
+        back_to = (read_json(folder / "stop") or {}).get("back_to") if state is State.STOPPED else None
+        if back_to is not None:
+            _queue(folder, back_to)
+            state = State.QUEUED
+        else:
+            write_atomically(folder / ENDINGS[state], content)
+            (folder / "stop").unlink(missing_ok=True)
         if lock is not None:
             lock.release()
     return state
+
+
+def launcher_of(folder: Path) -> str | None:
+    """Return whose queue the run is or last was in; None for one that was only worked on by hand."""
+    about = read_json(folder / "queued") or read_json(folder / "started") or {}
+    launcher = about.get("launcher")
+    return launcher if isinstance(launcher, str) else None
 
 
 def queued_request(folder: Path) -> dict[str, Any] | None:

@@ -60,12 +60,18 @@ def crash_once(run):
         os._exit(3)
 
 
+def crash(_run):
+    """Die every time."""
+    print("famous last words", flush=True)
+    os._exit(3)
+
+
 def where(_run):
     """Say in which folder the worker works."""
     print("cwd is", Path.cwd())
 
 
-BEHAVIOURS = {"wait": wait, "deaf": deaf, "crash once": crash_once, "where": where}
+BEHAVIOURS = {"wait": wait, "deaf": deaf, "crash once": crash_once, "crash": crash, "where": where}
 
 
 def use_fake(monkeypatch):

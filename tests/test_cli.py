@@ -131,7 +131,7 @@ def parser_of(name):
 @pytest.mark.parametrize("task", CONFIGS)
 def test_a_task_has_one_flag_for_each_field_and_its_help_names_the_default(task):
     flags = {action.dest: action for action in parser_of(task)._actions if action.option_strings}
-    own = {"help", "runs", "queue"} | ({"preset"} if task == "train" else set())
+    own = {"help", "runs", "queue", "launcher"} | ({"preset"} if task == "train" else set())
     known = {about.name: about for about in fields(CONFIGS[task]) if about.name != "of"}
     assert flags.keys() - own == known.keys()
     for name, about in known.items():
@@ -239,14 +239,14 @@ def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
 
 
 def test_a_preset_is_a_start_that_flags_change(pmsi, here, monkeypatch):
-    monkeypatch.setattr("pmsi.jobs.submit", lambda run: None)
+    monkeypatch.setattr("pmsi.jobs.submit", lambda run, launcher: None)
     status, out, err = pmsi("train", "--preset", "quick", "--epochs", 3, "--no-flip", "--queue")
     assert (status, err) == (0, "")
     assert Run.open(Path("runs"), out.strip()).config == PRESETS["quick"].config.with_(epochs=3, flip=False)
 
 
 def test_paths_are_absolute_in_a_run_that_may_be_worked_on_elsewhere(pmsi, here, monkeypatch):
-    monkeypatch.setattr("pmsi.jobs.submit", lambda run: None)
+    monkeypatch.setattr("pmsi.jobs.submit", lambda run, launcher: None)
     Path("w.pt").touch()
     _, out, _ = pmsi("train", "--dataset", "folder", "--data", "folder", "--weights", "w.pt", "--queue")
     config = Run.open(Path("runs"), out.strip()).config

@@ -59,6 +59,8 @@ def follow(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, out:
         told = {found.run.id for found in make_plan(table, root, seeds).found if found.state is State.FINISHED}
         plan, quiet = start(table, root, seeds, launcher, started), 0
         while quiet < QUIET_LOOKS:
+            for run in plan.live:
+                jobs.follow(run)  # or one that a cluster has lost would be waited for in vain
             _tell(plan, told, started, out)
             time.sleep(POLL_S)
             plan = start(table, root, seeds, launcher, started)

@@ -4,14 +4,38 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a launcher knows of a run and its folder does not say: one line of text for a person.
+
+    ``is_lost`` says that the run waits in the queue for a worker which will never come.
+    """
+
+    text: str
+    is_lost: bool = False
+
+
+@dataclass(frozen=True)
 class Launcher:
-    """A way to get queued runs executed. ``function`` is ``"module:function"``, called with each run just queued."""
+    """A way to get queued runs executed; its functions are ``"module:function"``, called with a run.
+
+    ``function`` gets each run just queued. ``look``, where there is somebody to ask, returns a `Look` at a run or None,
+    and changes nothing. ``withdraw`` gets each run just asked to stop, and frees what is reserved for it.
+    """
 
     title: str
     function: str
     help: str
+    look: str | None = None
+    withdraw: str | None = None
 
 
 LAUNCHERS: dict[str, Launcher] = {
     "local": Launcher("This machine", "pmsi.launchers.local:submit", "One run at a time, in the background."),
+    "slurm": Launcher(
+        "Slurm",
+        "pmsi.launchers.slurm:submit",
+        "Each run as a job of a cluster.",
+        look="pmsi.launchers.slurm:look",
+        withdraw="pmsi.launchers.slurm:withdraw",
+    ),
 }

@@ -6,27 +6,17 @@ was on its way out is still seen by it, or by the runner which that submit start
 its own process group, which dies with the runner. This module does not know what a worker computes.
 """
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import Any
 
-from pmsi.files import read_json
-from pmsi.jobs import GRACE_S, ONLY_QUEUED, PARENT
-from pmsi.lifecycle import give_up, queued_request, settle
+from pmsi.jobs import ONLY_QUEUED, PARENT
+from pmsi.launchers.worker import CHECKOUT, work
+from pmsi.lifecycle import queued_request
 from pmsi.locks import Lock, is_held
-from pmsi.runs import Run, State
-
-POLL_S = 0.1
-"""How often the runner looks after its worker."""
-
-EXIT_S = 30.0
-"""How long a worker may take to exit after its run has ended."""
+from pmsi.runs import Run
 
 
 def worker_command(run: Run) -> list[str]:
@@ -90,21 +80,8 @@ def next_queued(root: Path) -> Run | None:
 def _work(run: Run) -> None:
     """Let a worker execute ``run``; come back when it is gone, however it went."""
     request = queued_request(run.folder)
-    if request is None:
-        return  # withdrawn just now
-    try:
-        worker = _start_worker(run, request["cwd"])
-    except OSError as error:
-        if give_up(run.folder, request):
-            settle(run.folder, State.FAILED, _no_worker(f"The worker could not be started: {error}."))
-        return
-    killed = _watch(worker, run)
-    _kill_group(worker)  # processes that the worker has left behind
-    if give_up(run.folder, request):
-        if worker.returncode >= 0:
-            settle(run.folder, State.FAILED, _no_worker(f"The worker exited with {worker.returncode} before it began."))
-    elif killed:
-        settle(run.folder, State.STOPPED, {"hard": True})
+    if request is not None:  # else withdrawn just now
+        work(run, request, lambda: _start_worker(run, request["cwd"]))
 
 
 def _start_worker(run: Run, cwd: str | None) -> subprocess.Popen[bytes]:
@@ -122,39 +99,6 @@ def _start_worker(run: Run, cwd: str | None) -> subprocess.Popen[bytes]:
 
 def _environment() -> dict[str, str]:
     """Return an environment in which ``pmsi`` can be imported, also from a checkout that is not installed."""
-    checkout = str(Path(__file__).parents[2])
+    checkout = str(CHECKOUT)
     path = os.environ.get("PYTHONPATH")
     return dict(os.environ) | {"PYTHONPATH": f"{checkout}{os.pathsep}{path}" if path else checkout}
-
-
-def _watch(worker: "subprocess.Popen[bytes]", run: Run) -> bool:
-    """Wait for the worker's end; return whether it had to be killed."""
-    patience, noticed = None, 0.0
-    while worker.poll() is None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(POLL_S)
-        before, patience = patience, _patience(run)
-        if patience != before:
-            noticed = time.monotonic()
-        if patience is not None and worker.returncode is None and time.monotonic() >= noticed + patience:
-            _kill_group(worker)
-            worker.wait()
-            return True
-    return False
-
-
-def _patience(run: Run) -> float | None:
-    """Return how long the worker may go on from now, or None for as long as it likes."""
-    if run.state.is_live:
-        stop = run.folder / "stop"
-        return float((read_json(stop) or {}).get("grace_s", GRACE_S)) if stop.exists() else None
-    return EXIT_S
-
-
-def _kill_group(worker: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)
-
-
-def _no_worker(message: str) -> dict[str, Any]:
-    return {"kind": "NoWorker", "message": message, "remedy": "The log ends with the reason; put it right and resume."}

@@ -17,7 +17,7 @@ from fake_pmsi import command, use_fake
 
 from pmsi.config import TrainConfig
 from pmsi.jobs import ONLY_QUEUED, PARENT, resume, stop, submit
-from pmsi.launchers import local
+from pmsi.launchers import local, worker
 from pmsi.locks import Lock, is_held
 from pmsi.runs import Run, State
 
@@ -130,7 +130,7 @@ def test_a_deaf_task_is_killed_after_the_grace_period_with_its_children(tmp_path
     submit(after)
     wait_for((run.folder / "child").exists)
     stop(run, grace_s=60)
-    time.sleep(3 * local.POLL_S)
+    time.sleep(3 * worker.POLL_S)
     assert run.state is State.STOPPING
     stop(run, grace_s=0.1)
     wait_for(in_state(run, State.STOPPED), seconds=5)
@@ -149,15 +149,27 @@ def alive(process):
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def test_a_crashed_worker_is_interrupted_and_the_runner_goes_on(tmp_path):
+def test_a_crashed_worker_gets_one_successor_that_goes_on_from_its_work(tmp_path):
     crashed, after = make(tmp_path, "crash once"), make(tmp_path)
     submit(crashed)
     submit(after)
     wait_for(in_state(after, State.FINISHED))
-    assert crashed.state is State.INTERRUPTED
-    resume(crashed)
-    wait_for(in_state(crashed, State.FINISHED))
+    assert crashed.state is State.FINISHED
     assert [record["step"] for record in crashed.metrics()] == [0, 1]
+    assert "exited with 3 in mid-work. Trying once more" in crashed.log_tail()
+
+
+def test_a_worker_that_dies_twice_fails_its_run_with_the_end_of_its_log(tmp_path):
+    run, after = make(tmp_path, "crash"), make(tmp_path)
+    submit(run)
+    submit(after)
+    wait_for(in_state(after, State.FINISHED))
+    assert run.state is State.FAILED
+    error = run.status().error
+    assert error.kind == "WorkerDied"
+    assert "exited with 3" in error.message
+    assert "famous last words" in error.message
+    assert "memory" in error.remedy
 
 
 def test_a_worker_that_cannot_begin_fails_its_run_once(tmp_path):
@@ -183,13 +195,15 @@ def test_a_worker_that_cannot_be_started_fails_its_run(tmp_path, monkeypatch):
     assert "/nowhere/python" in run.status().error.message
 
 
-def test_a_worker_killed_before_it_began_is_interrupted(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "worker_command", lambda run: ["sh", "-c", "kill -9 $$"])
+def test_a_worker_killed_before_it_began_is_tried_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "worker_command", lambda run: ["sh", "-c", "echo begun; kill -9 $$"])
     monkeypatch.setattr(local, "_spawn_runner", lambda root: None)
     run = make(tmp_path)
     submit(run)
     local.serve(tmp_path)
-    assert run.state is State.INTERRUPTED
+    assert run.state is State.FAILED
+    assert "killed by signal 9" in run.status().error.message
+    assert run.log_path.read_text().count("begun") == 2
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl")
@@ -247,11 +261,11 @@ def test_a_run_of_another_launcher_is_left_alone(tmp_path):
     assert run.state is State.QUEUED
 
 
-@pytest.mark.parametrize("worker", ["dead", "late"])
-def test_a_worker_that_hangs_after_the_end_is_killed(tmp_path, monkeypatch, worker):
+@pytest.mark.parametrize("gone", ["never", "late"])
+def test_a_worker_that_hangs_after_the_end_is_killed(tmp_path, monkeypatch, gone):
     """It has written its ending but does not exit; the queue must not wait for it for ever."""
-    script = 'rm "$1/queued"; echo "{}" > "$1/result.json"; ' + ("sleep 20" if worker == "dead" else "sleep 0.05")
-    monkeypatch.setattr(local, "EXIT_S", 0.2)
+    script = 'rm "$1/queued"; echo "{}" > "$1/result.json"; ' + ("sleep 20" if gone == "never" else "sleep 0.05")
+    monkeypatch.setattr(worker, "EXIT_S", 0.2)
     monkeypatch.setattr(local, "worker_command", lambda run: ["sh", "-c", script, "sh", str(run.folder)])
     monkeypatch.setattr(local, "_spawn_runner", lambda root: None)
     run = make(tmp_path)
