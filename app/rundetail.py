@@ -49,7 +49,10 @@ def detail(run: Run) -> None:
     if isinstance(config, TrainConfig):
         keep("run", run.id)  # for the other pages
     _head(run, config, status)
-    _actions(run, config, status.state)
+    note = jobs.look(run)
+    _actions(run, config, status.state, is_lost=note is not None and note.is_lost)
+    if note is not None:
+        st.caption(plain(note.text))
     _ending(run, status)
     seen = (status.state, stamp_of(run) > 0)
     st.fragment(_live, run_every=REFRESH_S if status.state.is_live else None)(run, seen)
@@ -74,11 +77,11 @@ def _head(run: Run, config: Config, status: Status) -> None:
 # What can be done with it
 
 
-def _actions(run: Run, config: Config, state: State) -> None:
+def _actions(run: Run, config: Config, state: State, is_lost: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if state.is_live:
             _stop_button(run, state)
-        if state.can_resume and st.button("Resume", type="primary", icon=":material/resume:"):
+        if (state.can_resume or is_lost) and st.button("Resume", type="primary", icon=":material/resume:"):
             _do(jobs.resume, run)
         if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
             _do(jobs.submit, run)

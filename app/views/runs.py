@@ -9,6 +9,7 @@ from app.panels import error_panel, guarded, no_runs_yet, plain
 from app.run_session import page_of, show_more_runs, shown_runs
 from app.rundetail import detail
 from app.wording import ago, badge_of, facts_of, runs_before, title_of_run
+from pmsi import jobs
 from pmsi.errors import RunError
 from pmsi.runs import Run, State, Status, default_root, list_runs
 from pmsi.wording import duration, percent
@@ -108,6 +109,9 @@ def _state(run: Run, status: Status) -> None:
 def _note(run: Run, status: Status) -> str:
     """Return in a line what a run waits for, or how it has ended."""
     if status.state is State.QUEUED:
+        seen = jobs.look(run)
+        if seen is not None:
+            return seen.text
         before = runs_before(run)
         return f"{before} before it" if before else "next"
     if status.error is not None:

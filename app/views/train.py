@@ -11,6 +11,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
+from pmsi.launchers import available
 from pmsi.presets import PRESETS
 from pmsi.reports import short
 from pmsi.runs import Run, default_root, list_runs
@@ -68,6 +69,7 @@ def _launch(config: TrainConfig | None, preset: str, changed: bool) -> None:
         started = st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=not ready)
         if changed:
             st.button("Reset to the preset", type="tertiary", on_click=reset, args=(preset,))
+        launcher = _launcher()
     if missing is not None:
         st.info(plain(missing), icon=":material/info:")
     elif wrong is not None:
@@ -75,13 +77,32 @@ def _launch(config: TrainConfig | None, preset: str, changed: bool) -> None:
     elif config is not None:
         st.caption(_outlook(config))
         if started:
-            _start(config)
+            _start(config, launcher)
 
 
-def _start(config: TrainConfig) -> None:
+def _launcher() -> str:
+    """Let the visitor choose who works on the run, where there is a choice."""
+    rows = available()
+    names = list(rows)
+    if len(names) == 1:
+        return names[0]
+    chosen = st.selectbox(
+        "Worked on by",
+        names,
+        format_func=lambda name: rows[name].title,
+        help=" ".join(f"{row.title}: {row.help}" for row in rows.values()),
+        key=f"{KEY}-launcher",
+        persist_state="session",
+        label_visibility="collapsed",
+        width=180,
+    )
+    return str(chosen)
+
+
+def _start(config: TrainConfig, launcher: str) -> None:
     try:
         run = Run.create(default_root(), config.located())
-        jobs.submit(run)
+        jobs.submit(run, launcher)
     except (PMSIError, OSError) as error:
         error_panel(error if isinstance(error, PMSIError) else RunError(f"The run could not be started: {error}."))
         return

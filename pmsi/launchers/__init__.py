@@ -1,5 +1,6 @@
 """LAUNCHERS: who starts workers for queued runs. Nothing is imported until a launcher is used."""
 
+import shutil
 from dataclasses import dataclass
 
 
@@ -19,7 +20,8 @@ class Launcher:
     """A way to get queued runs executed; its functions are ``"module:function"``, called with a run.
 
     ``function`` gets each run just queued. ``look``, where there is somebody to ask, returns a `Look` at a run or None,
-    and changes nothing. ``withdraw`` gets each run just asked to stop, and frees what is reserved for it.
+    and changes nothing. ``withdraw`` gets each run just asked to stop, and frees what is reserved for it. ``needs`` is
+    a command without which the launcher is of no use here.
     """
 
     title: str
@@ -27,6 +29,7 @@ class Launcher:
     help: str
     look: str | None = None
     withdraw: str | None = None
+    needs: str | None = None
 
 
 LAUNCHERS: dict[str, Launcher] = {
@@ -37,5 +40,11 @@ LAUNCHERS: dict[str, Launcher] = {
         "Each run as a job of a cluster.",
         look="pmsi.launchers.slurm:look",
         withdraw="pmsi.launchers.slurm:withdraw",
+        needs="sbatch",
     ),
 }
+
+
+def available() -> dict[str, Launcher]:
+    """Return the launchers that this machine can use."""
+    return {name: row for name, row in LAUNCHERS.items() if row.needs is None or shutil.which(row.needs)}

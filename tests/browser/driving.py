@@ -127,16 +127,25 @@ def expect_state(page: Page, state: str, seconds: float) -> None:
     expect(badge).to_be_visible(timeout=seconds * 1000)
 
 
-def kill_worker(url: str) -> None:
-    """Kill the process that works on the run in the address of its page, with a signal that nobody can handle."""
+def kill_worker(url: str, other_than: int = 0) -> int:
+    """Kill the process that works on the run in the address of its page, with a signal that nobody can handle.
+
+    Waits for one that is not ``other_than``, the number of one killed before; returns its number.
+    """
     run = parse_qs(urlparse(url).query)["run"][0]
-    workers = [
-        int(folder.name)
-        for folder in Path("/proc").glob("[0-9]*")
-        if b"execute" in (words := _words_of(folder)) and any(word.endswith(run.encode()) for word in words)
-    ]
-    assert len(workers) == 1, workers
-    os.kill(workers[0], signal.SIGKILL)
+    end = time.monotonic() + QUICK_S
+    while time.monotonic() < end:
+        workers = [
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if b"execute" in (words := _words_of(folder)) and any(word.endswith(run.encode()) for word in words)
+        ]
+        if workers and workers != [other_than]:
+            assert len(workers) == 1, workers
+            os.kill(workers[0], signal.SIGKILL)
+            return workers[0]
+        time.sleep(0.05)
+    raise AssertionError(f"No process works on run {run}.")
 
 
 def _words_of(process: Path) -> list[bytes]:

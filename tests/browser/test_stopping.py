@@ -38,17 +38,20 @@ def test_a_run_is_stopped_and_resumed(page):
     expect(page.get_by_text("pmr on plumage").first).to_be_visible()
 
 
-def test_a_killed_worker_s_run_is_interrupted_and_resumed(page):
+def test_a_killed_worker_gets_a_successor_and_a_second_kill_is_explained(page):
     page.goto("/train")
     short_run(page, epochs=500)
     start(page)
-    expect(page.get_by_text(re.compile(r"epoch \d+ of 500")).first).to_be_visible(timeout=QUICK_S * 1000)
-    kill_worker(page.url)
-    expect_state(page, "interrupted", SECONDS)
-    expect(page.get_by_text("The process that worked on this run is gone")).to_be_visible()
+    trained = page.get_by_text(re.compile(r"epoch \d+ of 500")).first
+    expect(trained).to_be_visible(timeout=QUICK_S * 1000)
+    first = kill_worker(page.url)
+    second = kill_worker(page.url, other_than=first)
+    assert second != first
+    expect_state(page, "failed", SECONDS)
+    expect(page.get_by_text("killed by signal 9. It was the second time").first).to_be_visible()
     page.get_by_role("button", name="Resume").click()
     expect_state(page, "running", QUICK_S)
-    expect(page.get_by_text(re.compile(r"epoch \d+ of 500")).first).to_be_visible(timeout=QUICK_S * 1000)
+    expect(trained).to_be_visible(timeout=QUICK_S * 1000)
     stop(page)
 
 

@@ -1,15 +1,10 @@
 """The Slurm launcher with a real Slurm of one node: runs that wait, work, stop, are resumed and are requeued."""
 
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from slurm_node import missing, slurm_node
 
 from pmsi.jobs import follow, look, resume, stop, submit
