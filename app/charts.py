@@ -1,4 +1,4 @@
-"""Numbers → figures of the mosaic, robustness and maps pages; pure functions. (Figures of runs are in `app.curves`.)
+"""Numbers → figures of the mosaic, robustness, maps and compare pages; pure functions. (`app.curves` draws runs.)
 
 Small figures that are redrawn at every movement of a slider are HTML with the page's own text colour; curves are
 plotly's, which is imported only when one is drawn.
@@ -9,13 +9,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from app.palette import NEUTRAL, color_of, faded, head_color, styled
+from app.palette import CATEGORICAL, NEUTRAL, color_of, faded, head_color, styled
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from pmsi.augment.rule import PhaseRule
     from pmsi.predictor import Guess
+    from pmsi.tables import FilledCell
 
 # The patch rule
 
@@ -150,3 +151,57 @@ def sweep_curves(
     figure.update_xaxes(title=unit)
     figure.update_yaxes(title="Accuracy (%)", rangemode="tozero")
     return figure
+
+
+# Fig. 1
+
+PAIR = {"Baseline": CATEGORICAL[4], "+ RMG-PMSI": CATEGORICAL[0]}
+"""The two bars of a backbone, and their colours."""
+
+BAR, APART = 0.36, 0.2
+"""Width of a bar, and how far its middle is from the middle of its pair; two pairs are 1 apart."""
+
+
+def paired_bars(names: Sequence[str], pairs: "Sequence[tuple[FilledCell | None, FilledCell | None]]") -> "go.Figure":
+    """Return two bars for each name (a backbone), in per cent, with the paper's numbers as hollow markers.
+
+    Whiskers are the standard deviation over seeds. What is not measured has no bar.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for (name, color), cells, side in zip(PAIR.items(), zip(*pairs, strict=True), (-APART, APART), strict=True):
+        x = [i + side for i in range(len(names))]
+        mean, sd, paper = (_percents(cells, field) for field in ("mean", "sd", "printed"))
+        figure.add_bar(
+            x=x,
+            y=mean,
+            name=name,
+            width=BAR,
+            marker={"color": color},
+            error_y={"array": [value or 0 for value in sd], "color": NEUTRAL, "visible": any(sd)},
+            text=["" if value is None else f"{value:.1f}" for value in mean],
+            textposition="inside",
+            insidetextanchor="start",
+            textangle=0,
+            hovertemplate="%{y:.1f} %<extra>" + escape(name) + "</extra>",
+        )
+        figure.add_scatter(
+            x=x,
+            y=paper,
+            name="The paper",
+            legendgroup="paper",
+            showlegend=side > 0 and any(value is not None for value in paper),
+            mode="markers",
+            marker={"symbol": "diamond-open", "size": 11, "color": NEUTRAL, "line": {"width": 2.5}},
+            hovertemplate="%{y:.1f} %<extra>" + escape(name) + ", the paper</extra>",
+        )
+    styled(figure, height=330)
+    figure.update_xaxes(tickvals=list(range(len(names))), ticktext=list(names), range=[-0.6, len(names) - 0.4])
+    figure.update_yaxes(title="Accuracy (%)", range=[0, 100])
+    return figure.update_layout(hovermode="closest", barmode="overlay")
+
+
+def _percents(cells: "Sequence[FilledCell | None]", field: str) -> list[float | None]:
+    values = [None if cell is None else getattr(cell, field) for cell in cells]
+    return [None if value is None else 100 * value for value in values]

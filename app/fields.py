@@ -121,6 +121,6 @@ def entries(config_class: type[Config]) -> dict[str, Entry]:
 
 
 def title_of(options: Options | None, name: str) -> str:
-    """Return the title of a table's row where it has one, else its name in plain words."""
+    """Return the title of a table's row where it has one, or its name in plain words; FAMILY:NAME stays as it is."""
     row = options.get(name) if isinstance(options, Mapping) else None
-    return str(getattr(row, "title", "") or name).replace("_", " ")
+    return str(getattr(row, "title", "") or (name if ":" in name else name.replace("_", " ")))

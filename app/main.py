@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import session
 from app.panels import guarded
-from app.views import maps, mosaic, robustness, runs, train
+from app.views import compare, maps, mosaic, robustness, runs, train
 
 VIEWS = (
     (mosaic, "Mosaic", ":material/grid_view:"),
@@ -14,6 +14,7 @@ VIEWS = (
     (runs, "Runs", ":material/monitoring:"),
     (robustness, "Robustness", ":material/tune:"),
     (maps, "Maps", ":material/visibility:"),
+    (compare, "Compare", ":material/table_chart:"),
 )
 
 STYLE = Path(__file__).parent.parent / "assets" / "style"

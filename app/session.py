@@ -12,14 +12,17 @@ import streamlit as st
 from PIL import Image
 
 if TYPE_CHECKING:
+    from app.comparing import Protocol
     from pmsi.config import TrainConfig
     from pmsi.costs import Costs
     from pmsi.data.dataset import Dataset
     from pmsi.predictor import Explanation, Prediction, Predictor
     from pmsi.runs import Run
+    from pmsi.tables import Filled, Sets, Table
 
 KEPT = "kept"
 UPLOAD = "upload"
+ESTIMATE = "estimate"
 PAGE = "page"
 OWN = ("kept-", "picker-")
 """How the keys of widgets begin whose values are kept here."""
@@ -53,12 +56,16 @@ def sample_image(_dataset: "Dataset", place: str, key: str) -> Image.Image:
     return _dataset.open_image(_dataset.find(key))
 
 
-@st.cache_resource(show_spinner=False)
-def receptive_fields(backbone: str) -> tuple[int, ...]:
-    """Return the receptive fields of S1…S5 of a backbone, in pixels."""
-    from pmsi.model import BACKBONES
+@st.cache_resource(show_spinner=False, max_entries=64)
+def receptive_fields(backbone: str) -> tuple[int | None, ...]:
+    """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
+    import torch
 
-    return BACKBONES[backbone].make(None).receptive_fields()
+    from pmsi.model.backbone import find_backbone
+
+    row = find_backbone(backbone)
+    with torch.device("meta"):  # sizes are all that matters, and a typed network may be large
+        return row.make(None).receptive_fields()
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
@@ -125,6 +132,34 @@ def explain_once(run: "Run", prepared: Image.Image, picture: str, head: str, lab
     """Return the run's maps for a picture that ``picture`` names, computed once for all visitors."""
     model = (str(run.folder), stamp_of(run))
     return _explain(predictor_of(run), prepared, model, picture, head, label)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _protocols(number: str, root: str, ids: list[str]) -> "dict[str, Protocol]":
+    from app.comparing import offered
+
+    return offered(Path(root), number)
+
+
+def protocols_once(number: str) -> "dict[str, Protocol]":
+    """Return what can be shown of a table, looked for once as long as no run is added or removed."""
+    from pmsi.runs import default_root, list_runs
+
+    root = default_root().absolute()
+    return _protocols(number, str(root), [run.id for run in list_runs(root)])
+
+
+@st.cache_data(show_spinner="Counting images…", max_entries=16, ttl=600)
+def _counts(_table: "Table", sets: "Sets") -> "Filled":
+    from pmsi.runs import default_root
+    from pmsi.tables import fill
+
+    return fill(_table, default_root())
+
+
+def counts_once(table: "Table") -> "Filled":
+    """Return Table I: its data sets are opened and counted once in ten minutes."""
+    return _counts(table, dict(table.sets))
 
 
 # Choices of one visitor
@@ -202,11 +237,17 @@ def remember(widget: Callable[..., Any], name: str, default: Any, label: str, *a
     its options.
     """
     key = key_of(name)
-    follow(name, key, default, _allowed(default, arguments))
+    follow(name, key, default, _allowed(default, arguments, typed=options.get("accept_new_options", False)))
     value = widget(label, *arguments, key=key, **options)
     value = default if value is None else value
     keep(name, "" if value == default else written(value))
     return value
+
+
+def relabel(name: str) -> None:
+    """Let the next `remember` of a choice show its label of now; the browser keeps the one that was chosen."""
+    if (key := key_of(name)) in st.session_state:
+        st.session_state[key] = st.session_state[key]
 
 
 def key_of(name: str) -> str:
@@ -214,12 +255,25 @@ def key_of(name: str) -> str:
     return f"kept-{name}"
 
 
-def _allowed(default: Any, arguments: tuple[Any, ...]) -> Callable[[Any], bool]:
+def _allowed(default: Any, arguments: tuple[Any, ...], typed: bool) -> Callable[[Any], bool]:
+    if typed:
+        return lambda value: isinstance(value, str) and bool(value)
     if isinstance(default, bool):
         return lambda value: isinstance(value, bool)
     if isinstance(default, (int, float)) and isinstance(arguments[0], (int, float)):
         return lambda value: isinstance(value, (int, float)) and arguments[0] <= value <= arguments[1]
     return lambda value: value in arguments[0]
+
+
+def keep_estimate(of: Any, text: str) -> None:
+    """Keep what was found out about the time that something takes."""
+    st.session_state[ESTIMATE] = (of, text)
+
+
+def kept_estimate(of: Any) -> str:
+    """Return the last estimate if it is one of this, else nothing."""
+    known, text = st.session_state.get(ESTIMATE, (None, ""))
+    return text if known == of else ""
 
 
 def keep_upload(name: str, image: Image.Image, digest: str) -> None:

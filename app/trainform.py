@@ -1,4 +1,4 @@
-"""The form of a training run: the general one, with three fields that are more than their type says."""
+"""The form of a training run: the general one, with four fields that are more than their type says."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 
 WEIGHTS = {
-    "imagenet": "torchvision's ImageNet weights, downloaded at first use.",
+    "imagenet": "ImageNet weights of torchvision or timm, downloaded at first use.",
     "none": "Random weights: every layer is trained from scratch, as a new layer.",
     "file": "Backbone weights from a file on this machine: safetensors, or a torch state dict.",
 }
@@ -24,7 +24,12 @@ LETTERS = "P: stage by stage (progressive), M: the stages exchange what they see
 
 def train_form(key: str, start: TrainConfig, essentials: DeltaGenerator, details: DeltaGenerator) -> TrainConfig | None:
     """Draw the form of a training run and return its config; None where it says no valid one."""
-    special: dict[str, Widget] = {"weights": _weights, "data": _data_folder, "method": _method}
+    special: dict[str, Widget] = {
+        "weights": _weights,
+        "data": _data_folder,
+        "method": _method,
+        "backbone": _backbone,
+    }
     return form(TrainConfig, key, start, essentials=essentials, details=details, special=special)
 
 
@@ -67,3 +72,15 @@ def _method(entry: Entry, key: str, value: str) -> str:
     chosen = str(selectbox(entry, key, value))
     st.caption(f"{METHODS[chosen].help} {LETTERS}" if "+" in METHODS[chosen].title else METHODS[chosen].help)
     return chosen
+
+
+def _backbone(entry: Entry, key: str, value: str) -> str:
+    """Draw the choice of the backbone: a row of the table, or a name that is typed, such as ``timm:NAME``."""
+    now = widget_value(key, value)
+    choices = list(dict.fromkeys([*(entry.options or ()), value, now]))
+    index = choices.index(value)
+    shared = about(entry, key, now)
+    chosen = st.selectbox(
+        options=choices, index=index, format_func=entry.show, accept_new_options=True, required=True, **shared
+    )
+    return str(chosen).strip()

@@ -19,6 +19,7 @@ MODULES = (
     "app.views.runs",
     "app.views.robustness",
     "app.views.maps",
+    "app.views.compare",
 )
 
 

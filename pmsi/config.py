@@ -81,8 +81,8 @@ class TrainConfig(Config):
     )
     weights: str = setting(
         "imagenet",
-        "Weights to start from: imagenet (downloaded by torchvision), none (from scratch: every layer counts as "
-        "new), or a file (safetensors or a torch state dict).",
+        "Weights to start from: imagenet (downloaded by torchvision or timm), none (from scratch: every layer counts "
+        "as new), or a file (safetensors or a torch state dict).",
         group="model",
     )
     stage_num: int = setting(3, "StageNum: how many of the last stages take part.", group="model", minimum=1, maximum=5)

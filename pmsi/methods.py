@@ -17,7 +17,7 @@ from pmsi.augment.rule import recursions_of
 from pmsi.batch import STAGES, Phase
 from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError, lookup
-from pmsi.model.backbone import Backbone, find_backbone, pretrained_state
+from pmsi.model.backbone import Backbone, check_stages, find_backbone, pretrained_state
 from pmsi.model.baseline import CLASSIFIER, Baseline
 from pmsi.model.bilinear import BCNN, HBP
 from pmsi.model.heads import SMOOTH_CONVS
@@ -196,7 +196,7 @@ def _check_batch(config: TrainConfig, method: Method) -> None:
 def resolve(config: TrainConfig) -> Plan:
     """Look up the names of a config and check what only a whole config can tell; raise ConfigError."""
     method = lookup("method", METHODS, config.method)
-    find_backbone(config.backbone)
+    check_stages(find_backbone(config.backbone), config.stage_num)
     lookup("smooth conv", SMOOTH_CONVS, config.smooth_conv)
     augmentation = lookup("augmentation", AUGMENTATIONS, config.augmentation or method.augmentation)
     phases = method.phases(config)

@@ -6,6 +6,7 @@ its folder, from any process, and reading changes nothing. This module does not 
 torch.
 """
 
+import contextlib
 import difflib
 import json
 import os
@@ -165,6 +166,11 @@ class Run:
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else b"\n" + line  # an earlier worker died in mid-line
             file.write(line)
+
+    def flush_metrics(self) -> None:
+        """See to it that the metrics logged so far survive a power cut."""
+        with contextlib.suppress(FileNotFoundError), (self.folder / "metrics.jsonl").open("ab") as file:
+            os.fsync(file.fileno())
 
     def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep only some records, so that a resumed run does not log an epoch twice."""

@@ -235,6 +235,7 @@ class Training:
                 "step": self._step,
                 "made_with": made_with(self.team.size),
             }
+            self.run.flush_metrics()  # a checkpoint must not be ahead of them
             save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about)
         self.saved_at = time.monotonic()
 
@@ -255,8 +256,8 @@ class Training:
                 f"This run began with {then} training images, and now there are {now}: {self.dataset.name} has "
                 "changed. Bring it back as it was, or start a new run."
             )
-        self.model.load_state_dict(checkpoint.model)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        checkpoint.check_config(self.config)
+        checkpoint.restore(self.model, self.optimizer)
         match_memory_format(self.optimizer)
         reached = {"loss": checkpoint.about["step"], "epoch": checkpoint.about["epoch"]}
         measure = {"loss": "step", "epoch": "epoch"}

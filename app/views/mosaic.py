@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.charts import rule_cards
+from app.fields import title_of
 from app.images import jpeg, png
 from app.panels import Picked, four_columns, guarded, image_picker, picture
 from app.run_session import page_of
@@ -150,7 +151,9 @@ def _rule() -> None:
             "mobilenet_v2",
             "Backbone",
             list(BACKBONES),
-            format_func=lambda name: BACKBONES[name].title,
+            format_func=lambda name: title_of(BACKBONES, name),
+            accept_new_options=True,
+            help="Or type timm:NAME for a network of timm, such as timm:mobilenetv4_conv_small.",
             width=260,
         )
         size = remember(st.number_input, "size", 448, "Image size (px)", SMALLEST, 1024, step=32, width=170)
@@ -163,7 +166,16 @@ def _rule() -> None:
             required=True,
             width="content",
         )
-    rules = patch_rule(int(size), receptive_fields(backbone), stage_num)
+    fields = receptive_fields(backbone)
+    unknown = [f"S{n}" for n, field in enumerate(fields, start=1) if field is None and n > len(fields) - stage_num]
+    if unknown:
+        st.info(
+            f"What a position of {_list(unknown)} sees of the image is not known: this network has layers, such as "
+            "attention, that are no convolutions.",
+            icon=":material/info:",
+        )
+        return
+    rules = patch_rule(int(size), [field or 0 for field in fields], stage_num)
     st.html(rule_cards(rules, int(size)))
     _warnings(rules, int(size))
     st.caption(

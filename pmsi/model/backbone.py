@@ -1,20 +1,20 @@
 """Backbones: networks that turn images into five stage maps, S1…S5, each at half the size of the one before.
 
 A stage ends where the stride doubles. A backbone knows nothing of classes, heads or training; weights are read from
-torchvision's download or from a file, and "none" is a choice that has to be stated.
+a download or from a file, and "none" is a choice that has to be stated.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
 from pmsi.batch import STAGES, Images
-from pmsi.errors import CheckpointError, ConfigError, lookup
+from pmsi.errors import CheckpointError, ConfigError, UnknownName, lookup
+from pmsi.model.fields import Fields
 from pmsi.vision import models
 from pmsi.weights import read_weights
 
@@ -22,8 +22,9 @@ StateDict = dict[str, Tensor]
 
 
 class Backbone(nn.Module):
-    """Pieces in a row, each of which gives a map; the five that ``ends`` numbers end the stages S1…S5.
+    """Pieces in a row, each of which gives a map; those that ``ends`` numbers end the stages S1…S5.
 
+    Two stages end together where one layer doubles the stride twice, as a stem of 4×4 patches does for S1 and S2.
     Mostly a piece is a stage; `late` cuts the last stage finer. ``channels`` are those of each piece's map: C_n where
     pieces are stages. ``dropout`` is that of the network's usual classifier, used by the plain baseline. ``expands``
     says that the last block of S5 only widens the map for that classifier, as MobileNetV2's 320 → 1280 does.
@@ -71,30 +72,28 @@ class Backbone(nn.Module):
         blocks = list(last)[: len(last) - self.expands]
         first = max(1, len(blocks) - taps + 1)
         pieces = [*self.pieces[:-1], nn.Sequential(*blocks[:first]), *blocks[first:]]
-        return Backbone(pieces, widths(pieces), self.dropout, ends=(*range(STAGES - 1), len(pieces) - 1))
+        return Backbone(pieces, widths(pieces), self.dropout, ends=(*self.ends[:-1], len(pieces) - 1))
 
-    def receptive_fields(self) -> tuple[int, ...]:
-        """Return the theoretical receptive field of each stage's map, in pixels of the input.
+    @torch.no_grad()
+    def receptive_fields(self) -> tuple[int | None, ...]:
+        """Return the theoretical receptive field of each stage's map, in pixels of the input; None where unknown.
 
-        r ← r + (k − 1)·d·j and j ← j·s over the convolutions and poolings of the longest path, with kernel k, dilation
-        d and stride s; a shortcut's projection is on the shorter path and does not count.
+        See `pmsi.model.fields` for what counts. The network's mode stays as it is.
         """
-        field, jump, fields = 1, 1, []
-        for number, piece in enumerate(self.pieces):
-            for name, layer in piece.named_modules():
-                if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)) and "downsample" not in name:
-                    kernel, stride, dilation = (_first(v) for v in (layer.kernel_size, layer.stride, layer.dilation))
-                    field += (kernel - 1) * dilation * jump
-                    jump *= stride
-            if number in self.ends:
-                fields.append(field)
-        return tuple(fields)
+        images = next(self.parameters()).new_zeros(1, 3, 96, 96)
+        was_training = self.training
+        try:
+            with Fields(images) as fields:
+                maps = self.eval()(images)
+        finally:
+            self.train(was_training)
+        return tuple(fields.reach(maps[end]) for end in self.ends)
 
 
 @torch.no_grad()
 def widths(pieces: Sequence[nn.Module]) -> tuple[int, ...]:
     """Return the channels of each piece's map, found by showing them an empty image."""
-    x, found = torch.zeros(1, 3, 64, 64, device=next(pieces[0].parameters()).device), []
+    x, found = next(pieces[0].parameters()).new_zeros(1, 3, 64, 64), []
     for piece in pieces:
         was_training = piece.training
         x = piece.eval()(x)
@@ -103,28 +102,31 @@ def widths(pieces: Sequence[nn.Module]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _first(value: int | tuple[int, ...] | None) -> int:
-    return value[0] if isinstance(value, tuple) else int(value or 1)
-
-
 @dataclass(frozen=True)
 class BackboneRow:
     """A row of BACKBONES: how to make the network, given the weights of the whole ImageNet model or None.
 
-    ``download`` fetches these weights; None where there are none and the network is always trained from scratch.
+    ``download`` fetches these weights; None where nobody offers any. ``from_file`` says whether there can be a file of
+    them; else the network is always trained from scratch. ``stages`` is how many of S1…S5, counted from the last, have
+    a map of their own: the largest StageNum.
     """
 
     title: str
     make: Callable[[StateDict | None], Backbone]
     download: Callable[[], StateDict] | None
+    from_file: bool = True
+    stages: int = STAGES
 
 
-def _load(network: nn.Module, state: StateDict | None, classifier: str) -> None:
-    """Load ImageNet weights into a torchvision network; those of its classifier may be absent or of another size."""
+def load_weights(network: nn.Module, state: StateDict | None, spare: str | tuple[str, ...], title: str) -> None:
+    """Load the weights of a whole network, if any; raise CheckpointError, which names ``title``, where they are others.
+
+    Those whose names begin as ``spare`` says, the classifier's, may be absent or of another size, and are left out.
+    """
     if state is None:
         return
-    expected = {name: value for name, value in network.state_dict().items() if not name.startswith(classifier)}
-    given = {name: value for name, value in state.items() if not name.startswith(classifier)}
+    expected = {name: value for name, value in network.state_dict().items() if not name.startswith(spare)}
+    given = {name: value for name, value in state.items() if not name.startswith(spare)}
     # BatchNorm's count of batches is in no file older than torch 0.4.1, the ResNets' among them; nothing here reads it.
     missing = sorted(name for name in expected.keys() - given.keys() if not name.endswith(".num_batches_tracked"))
     foreign = sorted(given.keys() - expected.keys())
@@ -133,7 +135,7 @@ def _load(network: nn.Module, state: StateDict | None, classifier: str) -> None:
         counts = f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(wrong)} of another shape"
         example = (missing or foreign or wrong)[0]
         raise CheckpointError(
-            f"These weights are not those of {type(network).__name__}: {counts} ({example!r}, for one). "
+            f"These weights are not those of {title}: {counts} ({example!r}, for one). "
             "Choose the backbone that the weights were trained for."
         )
     network.load_state_dict(given, strict=False)
@@ -142,7 +144,7 @@ def _load(network: nn.Module, state: StateDict | None, classifier: str) -> None:
 def mobilenet_v2(state: StateDict | None = None) -> Backbone:
     """MobileNetV2 (Sandler et al., 2018), cut where the stride doubles: features 0 | 1–3 | 4–6 | 7–13 | 14–18."""
     network = models.mobilenet_v2(weights=None)
-    _load(network, state, "classifier.")
+    load_weights(network, state, "classifier.", "MobileNetV2")
     features = network.features
     cuts = (0, 1, 4, 7, 14, 19)
     stages = [features[a:b] for a, b in pairwise(cuts)]
@@ -153,7 +155,7 @@ def _resnet(name: str) -> Callable[[StateDict | None], Backbone]:
     def make(state: StateDict | None = None) -> Backbone:
         """ResNet (He et al., 2016): the stem's convolution, then its four layers."""
         net = getattr(models, name)(weights=None)
-        _load(net, state, "fc.")
+        load_weights(net, state, "fc.", name)
         stem = nn.Sequential(net.conv1, net.bn1, net.relu)
         layers = [nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
         return Backbone([stem, *layers], (64, 64, 128, 256, 512))
@@ -186,7 +188,7 @@ BACKBONES: dict[str, BackboneRow] = {
     "mobilenet_v2": BackboneRow("MobileNetV2", mobilenet_v2, _torchvision("MobileNet_V2_Weights.IMAGENET1K_V1")),
     "resnet18": BackboneRow("ResNet-18", _resnet("resnet18"), _torchvision("ResNet18_Weights.IMAGENET1K_V1")),
     "resnet34": BackboneRow("ResNet-34", _resnet("resnet34"), _torchvision("ResNet34_Weights.IMAGENET1K_V1")),
-    "tiny": BackboneRow("Tiny (from scratch)", tiny, None),
+    "tiny": BackboneRow("Tiny (from scratch)", tiny, None, from_file=False),
 }
 
 
@@ -205,15 +207,29 @@ def find_backbone(name: str) -> BackboneRow:
     family, colon, member = name.partition(":")
     if colon:
         return lookup("family of backbones", FAMILIES, family)(member)
-    return lookup("backbone", BACKBONES, name)
+    try:
+        return lookup("backbone", BACKBONES, name)
+    except UnknownName as error:
+        raise UnknownName(f"{error} Or {', '.join(f'{family}:NAME' for family in FAMILIES)}.") from None
+
+
+def check_stages(row: BackboneRow, stage_num: int) -> None:
+    """Raise ConfigError where the last ``stage_num`` stages do not each have a map of their own."""
+    if stage_num > row.stages:
+        raise ConfigError(
+            f"stage_num = {stage_num}: {row.title} has maps for its last {row.stages} stages alone, because its stem "
+            f"goes straight to a later stage's stride. Choose stage_num = {row.stages} or less."
+        )
 
 
 def check_weights(row: BackboneRow, weights: str) -> None:
     """Raise CheckpointError where these weights cannot be had for this backbone, as far as a look can tell."""
     if weights == "none":
         return
-    if row.download is None:
+    if not row.from_file:
         raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
+    if weights == "imagenet" and row.download is None:
+        raise CheckpointError(f"Nobody offers weights of {row.title} for download. Give a file, or choose none.")
     if weights != "imagenet" and not Path(weights).expanduser().is_file():
         raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
 
@@ -223,11 +239,11 @@ def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
     check_weights(row, weights)
     if weights == "none":
         return None
-    if weights != "imagenet" or row.download is None:
+    if weights != "imagenet" or row.download is None:  # the check has refused imagenet without a download
         return read_weights(Path(weights).expanduser())
     try:
         return row.download()
-    except (URLError, OSError, RuntimeError) as error:
+    except Exception as error:  # each library's downloader raises errors of its own
         raise CheckpointError(
             f"The ImageNet weights of {row.title} could not be downloaded ({error}). On a machine without internet, "
             "give a file (--weights FILE) or train from scratch (--weights none)."

@@ -59,7 +59,7 @@ def test_every_task_has_a_form(task):
 
 def test_every_field_has_one_widget_with_its_help():
     test = shown()
-    widgets = [*test.selectbox, *test.number_input, *test.text_input, *test.toggle]
+    widgets = [*test.selectbox, *test.multiselect, *test.number_input, *test.text_input, *test.toggle]
     keys = {widget.key for widget in widgets}
     assert {f"t-{about.name}" for about in fields(TrainConfig)} <= keys
     helps = {widget.key: widget.help for widget in widgets}
@@ -71,6 +71,19 @@ def test_a_table_is_offered_with_its_titles():
     choices = shown().selectbox(key="t-backbone").options
     assert "MobileNetV2" in choices
     assert "ResNet-18" in choices
+
+
+def test_a_backbone_of_timm_is_typed():
+    test = shown()
+    box = test.selectbox(key="t-backbone")
+    box.options.append("timm:resnet50")  # as typing does in a browser
+    checked(box.set_value("timm:resnet50").run())
+    assert found(test).backbone == "timm:resnet50"
+    assert "timm:resnet50" in test.selectbox(key="t-backbone").options
+    checked(test.selectbox(key="t-backbone").set_value("tiny").run())
+    assert found(test).backbone == "tiny"
+    start = TrainConfig(backbone="timm:mobilenetv4_conv_small")
+    assert found(shown(start)) == start
 
 
 def test_a_change_is_returned_and_marked_with_the_papers_value():

@@ -104,3 +104,24 @@ def test_a_broken_rule_and_a_size_that_cannot_be_halved_are_told_apart(open_page
     assert [warning.value for warning in test.warning] == [
         "450 px cannot be cut in half 3 times. The nearest size that works is 448 px."
     ]
+
+
+def test_the_rule_is_stated_for_a_network_of_timm_too(open_page):
+    test = open_page("mosaic", backbone="timm:mobilenetv2_100")
+    assert not test.exception
+    assert not test.error
+    assert "receptive field 267 px" in texts(test)
+    assert value_of(test, "selectbox", "backbone") == "timm:mobilenetv2_100"
+
+
+def test_a_receptive_field_that_nobody_knows_is_not_made_up(open_page):
+    test = open_page("mosaic", backbone="timm:mobilenetv4_hybrid_medium")
+    assert not test.error
+    assert "receptive field" not in texts(test)
+    assert "S4 and S5" in test.info[0].value
+
+
+def test_a_network_that_does_not_exist_is_named(open_page):
+    test = open_page("mosaic", backbone="timm:mobilenetv9")
+    assert not test.exception
+    assert "mobilenetv9" in test.error[0].value

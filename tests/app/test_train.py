@@ -26,7 +26,7 @@ def submitted(monkeypatch, tmp_path):
     """The ids of submitted runs; nothing is started."""
     ids = []
     monkeypatch.setenv("PMSI_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(jobs, "submit", lambda run: ids.append(run.id))
+    monkeypatch.setattr(jobs, "submit", lambda run, launcher: ids.append(run.id))
     return ids
 
 
@@ -182,8 +182,26 @@ def test_imagenet_weights_of_a_network_that_has_none_are_refused(page):
     assert start_button(page).disabled
 
 
+@pytest.mark.parametrize(
+    ("typed", "ready", "said"),
+    [
+        ("timm:mobilenetv4_conv_small", True, ""),
+        ("timm:mobilenetv4_conv_smal", False, "Did you mean timm:mobilenetv4_conv_small"),
+        ("timm:vit_tiny_patch16_224", False, "cannot be a backbone"),
+        ("resnet50", False, "Or timm:NAME"),
+    ],
+)
+def test_a_backbone_that_is_typed_is_checked_before_the_start(page, typed, ready, said):
+    box = widget(page, "selectbox", "backbone")
+    box.options.append(typed)  # as typing does in a browser
+    checked(box.set_value(typed).run())
+    assert start_button(page).disabled != ready
+    assert f"--backbone {typed}" in page.code[0].value
+    assert said in "".join(error.value.replace("\\", "") for error in page.error)
+
+
 def test_a_start_that_fails_is_said_in_a_panel(page, monkeypatch):
-    def refuse(run):
+    def refuse(run, launcher):
         raise RunError("The queue is closed.")
 
     monkeypatch.setattr(jobs, "submit", refuse)

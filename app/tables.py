@@ -1,0 +1,126 @@
+"""A filled table → HTML: our numbers with the paper's below, each a link to the run that it comes from. Pure functions.
+
+What a row says is decided in `pmsi.tables.rows`, the same for the page and for the files that it exports. Where the
+table stands, how it scrolls and when it is drawn again is the page's affair.
+"""
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from urllib.parse import quote
+
+from pmsi.runs import State
+from pmsi.tables import Entry, Filled, FilledCell
+from pmsi.tables.rows import NO_OUTPUT, URGENCY, Row, rows, title
+
+BOX = "paper-table"
+"""Key of the container in which the table stands: it scrolls sideways there, and stays where it was scrolled to."""
+
+STEP = 5
+"""Per cent between two progresses that are told apart, so that a table seldom changes under the reader's eyes."""
+
+STYLE = f"""<style>
+.st-key-{BOX}{{overflow-x:auto;width:fit-content;max-width:100%;gap:0;border-radius:.6rem;
+ border:1px solid light-dark(#dfe4e9,#313a45)}}
+.st-key-{BOX} [data-testid=stHtml],.st-key-{BOX} [data-testid=stElementContainer]{{overflow:visible}}
+.numbers{{border-collapse:separate;border-spacing:0;font-size:.92rem;line-height:1.35;
+ font-variant-numeric:tabular-nums}}
+.numbers :is(th,td){{padding:.12rem .9rem;text-align:right;vertical-align:top;white-space:nowrap;border:0;
+ font-weight:400;min-width:8.5rem}}
+.numbers th:first-child{{position:sticky;left:0;z-index:1;text-align:left;min-width:14rem;
+ background:light-dark(#ffffff,#12161d)}}
+.numbers thead :is(th,td){{padding-block:.55rem;font-weight:600;background:light-dark(#f4f6f8,#1b212a)}}
+.numbers thead th:first-child{{background:light-dark(#f4f6f8,#1b212a)}}
+.numbers .ours :is(th,td){{padding-top:.6rem;border-top:1px solid light-dark(#dfe4e9,#313a45);font-size:1rem;
+ font-weight:600}}
+.numbers tbody:first-of-type .ours :is(th,td){{border-top:0}}
+.numbers tr:last-child :is(th,td){{padding-bottom:.6rem}}
+.numbers .more{{color:light-dark(#5c6470,#a7aebb)}}
+.numbers .more th{{padding-left:1.7rem}}
+.numbers a{{display:inline-block;padding:.1rem .25rem;margin:-.1rem -.25rem;border-radius:.3rem;
+ color:light-dark(#0f6fae,#4aa8e0);text-decoration:underline;text-decoration-thickness:1px;text-underline-offset:.2em}}
+.numbers a:hover{{background:rgba(125,133,144,.16)}}
+.numbers a:focus-visible{{outline:2px solid currentColor}}
+.numbers .seeds{{display:block;font-size:.8rem;font-weight:400;color:light-dark(#5c6470,#a7aebb)}}
+.numbers .seeds a{{margin:0;min-width:1.5rem;text-align:center}}
+.numbers .ours .none{{font-weight:400;color:light-dark(#5c6470,#a7aebb)}}
+.numbers .bad,.numbers .bad a:first-child{{color:light-dark(#b3261e,#ff8a80)}}
+.numbers .busy,.numbers .busy a:first-child{{color:light-dark(#6a28b8,#c39bff)}}
+@media (max-width:640px){{
+ .numbers :is(th,td){{padding-inline:.6rem;min-width:0}}
+ .numbers th:first-child{{white-space:normal;min-width:7.5rem;max-width:8.5rem}}
+ .numbers .more th{{padding-left:1rem}}
+}}
+</style>"""
+
+BAD = (State.FAILED, State.INTERRUPTED, State.STOPPED)
+
+
+def table_html(filled: Filled, shares: Mapping[str, float]) -> str:
+    """Return the table; ``shares`` says by id how much of a running run is done."""
+    head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in filled.columns)
+    return (
+        f'{STYLE}<table class="numbers" aria-label="{escape(title(filled))}"><thead><tr><th scope="col"></th>{head}'
+        f"</tr></thead>{''.join(_lines(filled, shares))}</table>"
+    )
+
+
+def _lines(filled: Filled, shares: Mapping[str, float]) -> Iterator[str]:
+    """Yield each line of the table with the rows that belong to it."""
+    lines, body = iter(filled.lines), ""
+    for row in rows(filled):
+        if row.is_ours:
+            if body:
+                yield f"<tbody>{body}</tbody>"
+            key = next(lines).key
+            cells = [filled.cells.get((key, column.key)) for column in filled.columns]
+            body = _row("ours", row, [_cell(cell, text, shares) for cell, text in zip(cells, row.texts, strict=True)])
+        else:
+            body += _row("more", row, [f"<td>{escape(text)}</td>" for text in row.texts])
+    yield f"<tbody>{body}</tbody>"
+
+
+def _row(kind: str, row: Row, cells: list[str]) -> str:
+    return f'<tr class="{kind}"><th scope="row">{escape(row.label.strip())}</th>{"".join(cells)}</tr>'
+
+
+def _cell(cell: FilledCell | None, text: str, shares: Mapping[str, float]) -> str:
+    """Return what stands in a cell of ours: its number or its state, and the way to each of its runs."""
+    if cell is None:
+        return "<td></td>"
+    known = [entry for entry in cell.entries if run_behind(entry)]
+    if not known or text == NO_OUTPUT:
+        return f'<td class="{"none" if cell.mean is None else ""}">{escape(text)}</td>'
+    text += _progress(known, shares)
+    if len(cell.entries) == 1:
+        return f'<td class="{_look(cell)}">{_link(known[0], text, "")}</td>'
+    seeds = " ".join(_link(entry, str(entry.seed), f"Seed {entry.seed}: ") for entry in known)
+    count = f"n = {cell.n}, " if cell.n else ""
+    word = f"seed{'s' * (len(known) != 1)}"
+    return f'<td class="{_look(cell)}">{escape(text)}<span class="seeds">{count}{word} {seeds}</span></td>'
+
+
+def run_behind(entry: Entry) -> str | None:
+    """Return the id of the run that a number comes from, or will; None where nobody has made it."""
+    if entry.state is None:
+        return None
+    return entry.sweep or entry.run
+
+
+def _progress(known: list[Entry], shares: Mapping[str, float]) -> str:
+    """Return how far the run is that is worked on, in steps that do not make a table flicker."""
+    share = next((shares[id] for entry in known if (id := run_behind(entry)) in shares), None)
+    return "" if share is None else f" {100 * share // STEP * STEP:.0f} %"
+
+
+def _look(cell: FilledCell) -> str:
+    state = next((state for state in URGENCY if state in cell.states), None)
+    if cell.n or state is None:
+        return "" if cell.n else "none"
+    return "bad" if state in BAD else "busy"
+
+
+def _link(entry: Entry, text: str, about: str) -> str:
+    """Return a link to a run: relative, so that it works wherever the app is served."""
+    state = "" if entry.state is None else entry.state.value
+    hint = escape(f"{about}open the {state} run")
+    return f'<a href="runs?run={quote(run_behind(entry) or "", safe="")}" title="{hint}">{escape(text)}</a>'

@@ -1,0 +1,386 @@
+"""The Compare page: what can be chosen, what stands in the cells and where they lead, and what the button queues."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+from app import queueing
+from app.charts import paired_bars
+from app.comparing import command_of, offered, titles, unbroken
+from app.tables import table_html
+from pmsi import lifecycle
+from pmsi.campaign.command import table_of
+from pmsi.cli import make_parser
+from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.errors import RunError
+from pmsi.launchers import LAUNCHERS, Launcher
+from pmsi.methods import METHODS
+from pmsi.presets import PRESETS
+from pmsi.runs import Run, State, list_runs
+from pmsi.tables import FORMATS, TABLES, expand, fill, seeds_from
+
+SETS = {"cub": "/photos/cub", "cars": "/photos/cars", "aircraft": "/photos/aircraft"}
+
+
+@pytest.fixture
+def base(tiny_config):
+    return tiny_config
+
+
+@pytest.fixture
+def submitted(monkeypatch):
+    """The ids of runs given to a launcher that starts nothing."""
+    ids = []
+    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", f"{__name__}:launch", ""))
+    monkeypatch.setattr(f"{__name__}.launched", ids)
+    return ids
+
+
+launched = []
+
+
+def launch(run):
+    launched.append(run.id)
+
+
+def ended(root, config, state, about):
+    run = Run.create(root, config)
+    lock = lifecycle.begin(run.folder)
+    lifecycle.settle(run.folder, state, about, lock)
+    return run
+
+
+def finished(root, config, accuracy, best=None):
+    """Make a finished training run with these accuracies by head, the last of which is the primary one."""
+    result = {
+        "last": {"epoch": config.epochs, "accuracy": accuracy},
+        "best": {"epoch": 1, "accuracy": best or accuracy, "by": list(accuracy)[-1]},
+        "classes": ["wren", "owl"],
+        "train_images": 20,
+        "test_images": 8,
+        "seconds": 60.0,
+    }
+    return ended(root, config, State.FINISHED, {"result": result})
+
+
+def failed(root, config):
+    return ended(root, config, State.FAILED, {"kind": "OutOfMemory", "message": "no", "remedy": ""})
+
+
+def page_html(test):
+    assert not test.exception, test.exception
+    return "".join(element.proto.body for element in test.get("html"))
+
+
+def cells(test):
+    """Return by the text of each line's label what stands in its cells of ours, and the links in them."""
+    found = {}
+    for label, row in re.findall(r'<tr class="ours"><th scope="row">(.*?)</th>(.*?)</tr>', page_html(test)):
+        tds = re.findall(r"<td.*?</td>", row)
+        texts = [unescape(re.sub(r"<.*?>", "", td)) for td in tds]
+        links = [re.findall(r'href="runs\?run=(.*?)"', td) for td in tds]
+        found[unescape(label)] = list(zip(texts, links, strict=True))
+    return found
+
+
+def words(test):
+    kinds = (test.markdown, test.caption, test.subheader, test.error, test.info)
+    return "\n".join(element.value.replace("\\", "") for kind in kinds for element in kind)
+
+
+def button(test, label):
+    return next(button for button in test.button if label in button.label)
+
+
+def needed(number, base, seeds=(0,), sets=None):
+    return {config.with_(seed=seed) for config in expand(number, base, sets).configs for seed in seeds}
+
+
+def trainings(root):
+    return {run.config for run in list_runs(root) if isinstance(run.config, TrainConfig)}
+
+
+# What can be chosen
+
+
+def test_without_runs_a_table_can_be_started_from_a_preset(open_page):
+    test = open_page("compare")
+    assert "Table III" in words(test)
+    assert PRESETS["quick"].title in test.selectbox(key="kept-protocol").options[0]
+    texts = [text for line in cells(test).values() for text, _ in line]
+    assert set(texts) == {"not run"}
+    assert "81.5" in page_html(test)
+    assert "Queue the 6 missing runs" in [button.label for button in test.button]
+
+
+def test_bad_words_in_the_address_are_passed_over(open_page, runs_folder, base):
+    finished(runs_folder, base, {"mix": 0.5})
+    test = open_page("compare", table="99", protocol="nothing", epoch="worst", seeds="-3")
+    assert "Table III" in words(test)
+    assert "has no runs here" in words(test)
+    assert test.number_input(key="kept-seeds").value == 1
+    assert "worst" not in str(test.query_params)
+    assert cells(test)[METHODS["pmr"].title][1][0] == "50.0"
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_every_table_opens_by_its_address(open_page, number):
+    test = open_page("compare", table=number)
+    table = TABLES[number]
+    assert f"{table.title}. {table.caption}" in words(test)
+    assert cells(test)
+
+
+def test_the_newest_protocol_comes_first_and_the_address_keeps_another(open_page, runs_folder, base):
+    finished(runs_folder, base.with_(dropout=0.1), {"mix": 0.25})
+    finished(runs_folder, base.with_(dropout=0.2), {"mix": 0.75})
+    (newest, _), (older, about) = list(offered(runs_folder, "3").items())[:2]
+    assert about.base.dropout == 0.1
+    for asked, key, expected in (({}, newest, "75.0"), ({"protocol": older}, older, "25.0")):
+        test = open_page("compare", table="3", **asked)
+        assert cells(test)[METHODS["pmr"].title][1][0] == expected
+        assert test.query_params["protocol"] == key
+
+
+def test_titles_say_what_tells_protocols_apart_and_how_much_there_is(runs_folder, base):
+    for dropout in (0.1, 0.2):
+        finished(runs_folder, base.with_(dropout=dropout), {"concat": 0.5, "mix": 0.5})
+    found = list(titles(runs_folder, "3", offered(runs_folder, "3")).values())
+    assert sorted(re.findall(r"Dropout: ([\d.]+)", " ".join(found[:2]))) == ["0.1", "0.2"]
+    assert all("2 of 12 cells" in title for title in found[:2])
+    assert len(set(found)) == len(found)
+
+
+def test_the_settings_of_a_run_that_no_cell_asks_for_can_start_a_table(runs_folder, base):
+    finished(runs_folder, base.with_(method="hbp"), {"classifier": 0.5})
+    sources = {protocol.source: protocol for protocol in offered(runs_folder, "3").values()}
+    assert sources["Settings of a run"].base == base.with_(method="pmr")
+
+
+def test_a_data_set_without_its_folder_is_asked_for(open_page, submitted):
+    key = next(key for key, each in offered(Path("none"), "3").items() if "Paper" in each.source)
+    test = open_page("compare", table="3", protocol=key)
+    assert button(test, "missing runs").disabled
+    assert "Give the folder of CUB first" in words(test)
+    test.text_input(key="kept-cub-folder").set_value("/photos/cub").run()
+    assert not button(test, "missing runs").disabled
+    assert test.query_params["cub-folder"] == "/photos/cub"
+
+
+# What stands in the table
+
+
+def test_each_number_leads_to_its_run(open_page, runs_folder, base):
+    runs = {
+        config.method: finished(runs_folder, config, {"concat": 0.5, "mix": n / 20})
+        for n, config in enumerate(expand("3", base).configs, start=4)
+    }
+    lines = cells(open_page("compare", table="3"))
+    for n, (method, run) in enumerate(runs.items(), start=4):
+        assert lines[METHODS[method].title] == [("50.0", [run.id]), (f"{5 * n:.1f}", [run.id])]
+
+
+def test_seeds_are_averaged_and_each_leads_to_its_run(open_page, runs_folder, base):
+    runs = [finished(runs_folder, base.with_(seed=seed), {"mix": 0.5 + seed / 10}) for seed in range(3)]
+    text, links = cells(open_page("compare", table="3"))[METHODS["pmr"].title][1]
+    assert text.startswith("60.0 ± 10.0")
+    assert "n = 3" in text
+    assert links == [run.id for run in runs]
+
+
+def test_what_is_live_or_failed_says_so_and_leads_to_its_run(open_page, runs_folder, base):
+    table = expand("3", base)
+    first, second, third = (config for config in table.configs[:3])
+    running = Run.create(runs_folder, first)
+    lock = lifecycle.begin(running.folder)
+    running.progress(47, 100, "epoch 1 of 2")
+    running.flush_progress()
+    broken = failed(runs_folder, second)
+    queued = Run.create(runs_folder, third)
+    lifecycle.enqueue(queued.folder, (State.CREATED,), "local")
+    try:
+        test = open_page("compare", table="3")
+        lines = cells(test)
+        assert lines[METHODS[first.method].title][0] == ("running 45 %", [running.id])
+        assert lines[METHODS[second.method].title][0] == ("failed", [broken.id])
+        assert lines[METHODS[third.method].title][0] == ("queued", [queued.id])
+        assert "2 queued or running, 1 to be resumed, 3 to be made" in words(test)
+    finally:
+        lock.release()
+
+
+def test_the_best_epoch_is_shown_where_it_is_asked_for(open_page, runs_folder, base):
+    finished(runs_folder, base, {"mix": 0.5}, best={"mix": 0.875})
+    test = open_page("compare", table="3", epoch="best")
+    assert cells(test)[METHODS["pmr"].title][1][0] == "87.5"
+    assert "chosen on the test images" in words(test)
+    test.selectbox(key="kept-epoch").set_value("last").run()
+    assert cells(test)[METHODS["pmr"].title][1][0] == "50.0"
+
+
+def test_a_perturbed_cell_leads_to_its_sweep(open_page, runs_folder, base):
+    two = [finished(runs_folder, base.with_(method=method), {"mix": 0.5}) for method in ("baseline", "pmr")]
+    config = RobustnessConfig(of=tuple(run.id for run in two), perturbations=("color_jitter",), severities=(1.0,))
+    heads = {run.id: {"primary": "mix", "heads": {"mix": {"accuracy": 0.25}}} for run in two}
+    record = {"perturbation": "color_jitter", "severity": 1.0, "runs": heads}
+    sweep = ended(runs_folder, config, State.FINISHED, {"result": {"cells": [record]}})
+    lines = cells(open_page("compare", table="7"))
+    assert [each for label, line in lines.items() if "jitter" in label for each in line] == [("25.0", [sweep.id])] * 2
+    assert [links for _, links in lines["Origin"]] == [[run.id] for run in two]
+
+
+def test_the_misprints_are_marked_and_the_protocol_is_not_taken_for_the_paper_s(open_page, runs_folder, base):
+    for dataset, data in SETS.items():
+        finished(runs_folder, base.with_(dataset=dataset, data=data), {"mix": 0.5})
+    test = open_page("compare", table="7")
+    assert "14.1 (−67.4*)" in page_html(test)
+    assert words(test).count("A misprint of the paper") == 2
+    assert "Not the paper's data or recipe" in words(test)
+    assert "epochs = 2" in words(test)
+
+
+def test_a_title_is_shown_as_it_is(tmp_path, base, monkeypatch):
+    odd = METHODS["pm"].__class__(**(vars(METHODS["pm"]) | {"title": '<b onclick="x">&', "tables": ("3",)}))
+    monkeypatch.setitem(METHODS, "odd", odd)
+    html = table_html(fill(expand("3", base), tmp_path), {})
+    assert "&lt;b onclick=&quot;x&quot;&gt;&amp;" in html
+    assert "<b " not in html
+
+
+def test_bars_stand_where_the_numbers_say(runs_folder, base):
+    table = expand("fig1", base.with_(backbone="resnet18"))
+    names = ("MobileNetV2", "ResNet-18")
+    keys = ("mobilenet_v2", "resnet18")
+    pairs = [(f"{key}/baseline", f"{key}/pmr") for key in keys]
+    for seed, value in enumerate((0.5, 0.7)):
+        finished(runs_folder, table.cells["resnet18/pmr", "plumage"].config.with_(seed=seed), {"mix": value})
+    filled = fill(table, runs_folder, (0, 1)).cells
+    figure = paired_bars(names, [tuple(filled[line, "plumage"] for line in pair) for pair in pairs])
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [list(trace.y) for trace in bars] == [[None, None], [None, pytest.approx(60.0)]]
+    assert bars[1].error_y.array[1] == pytest.approx(14.142, abs=1e-3)
+    assert bars[0].x[1] < 1 < bars[1].x[1]
+
+
+# What is taken away
+
+
+def test_the_files_are_what_the_exporters_write(open_page, runs_folder, base, monkeypatch):
+    run = finished(runs_folder, base, {"concat": 0.5, "mix": 0.625})
+    offers = {}
+
+    def take(label, data, file_name, **options):
+        offers[file_name] = data
+
+    monkeypatch.setattr(st, "download_button", take)
+    open_page("compare", table="3")
+    filled = fill(expand("3", base), runs_folder)
+    names = {"table-3.csv": "csv", "table-3.md": "markdown", "table-3.tex": "latex"}
+    assert {name: data() for name, data in offers.items()} == {file: FORMATS[f](filled) for file, f in names.items()}
+    assert run.id in offers["table-3.csv"]()
+
+
+@pytest.mark.parametrize("number", ["2", "3", "7", "fig1", "1"])
+def test_the_command_makes_the_same_table(base, number):
+    odd = base.with_(flip=False, weights="/my weights/x.safetensors", per_image=False, train_per_class=7, lr_new=0.25)
+    table = expand(number, odd, SETS | {"plumage": None})
+    typed = make_parser("tables").parse_args(command_of(table, (4, 5, 6), Path("/some where"), "last"))
+    again = table_of(typed)
+    assert again.cells.keys() == table.cells.keys()
+    assert {cell.config.with_(seed=0) for cell in again.cells.values()} == {c.config for c in table.cells.values()}
+    assert seeds_from(again.base, typed.seeds) == (4, 5, 6)
+    assert (typed.runs, typed.epoch) == (Path("/some where"), "last")
+
+
+def test_the_page_shows_the_command(open_page, runs_folder, base):
+    finished(runs_folder, base, {"mix": 0.5})
+    shown = open_page("compare", table="3", seeds="2", epoch="best").code[0].value
+    assert shown.startswith("python -m pmsi tables 3 ")
+    assert shown.endswith(f"--seeds 2 --epoch best --runs {runs_folder}")
+
+
+# What is still to be done
+
+
+def test_seeds_are_counted_up_to_the_first_gap():
+    assert [unbroken(seeds) for seeds in ((0,), (0, 1, 2), (3, 4), (0, 2, 3))] == [1, 3, 2, 1]
+
+
+def test_the_button_queues_what_is_missing_and_nothing_twice(open_page, runs_folder, base, submitted):
+    done = finished(runs_folder, base, {"mix": 0.5})
+    broken = failed(runs_folder, base.with_(method="m"))
+    test = open_page("compare", table="3")
+    test = button(test, "Queue the 5 missing runs").click().run()
+    assert not test.exception
+    assert trainings(runs_folder) == needed("3", base)
+    assert len(list_runs(runs_folder)) == 6
+    assert broken.id in submitted
+    assert done.id not in submitted
+    assert len(submitted) == len(set(submitted)) == 5
+    assert button(test, "Nothing to queue").disabled
+    assert "5 queued or running" in words(test)
+
+
+def test_more_seeds_need_more_runs(open_page, runs_folder, base, submitted):
+    finished(runs_folder, base, {"mix": 0.5})
+    test = open_page("compare", table="3")
+    test.number_input(key="kept-seeds").set_value(2).run()
+    button(test, "Queue the 11 missing runs").click().run()
+    assert trainings(runs_folder) == needed("3", base, (0, 1))
+
+
+def test_sweeps_are_queued_once_their_models_are_trained(open_page, runs_folder, base, submitted):
+    finished(runs_folder, base, {"mix": 0.5})
+    test = open_page("compare", table="7")
+    assert "2 of them perturb test images" in words(test)
+    assert button(test, "Queue the missing run")
+    finished(runs_folder, base.with_(method="baseline"), {"classifier": 0.5})
+    button(open_page("compare", table="7"), "Queue the 2 missing runs").click().run()
+    sweeps = [run.config for run in list_runs(runs_folder) if isinstance(run.config, RobustnessConfig)]
+    assert sorted(sweep.perturbations for sweep in sweeps) == [("color_jitter",), ("gaussian_noise",)]
+    assert len(submitted) == 2
+
+
+def test_runs_that_could_not_start_are_not_made(open_page, runs_folder, base, submitted):
+    finished(runs_folder, base.with_(dataset="cub", data="/nowhere/cub"), {"mix": 0.5})
+    test = button(open_page("compare", table="3"), "Queue the 5 missing runs").click().run()
+    assert "/nowhere/cub" in words(test)
+    assert submitted == []
+    assert len(list_runs(runs_folder)) == 1
+
+
+def test_all_runs_of_a_table_can_be_stopped(open_page, runs_folder, base, submitted):
+    test = open_page("compare", table="3")
+    test = button(test, "missing runs").click().run()
+    button(test, "Stop 6 runs").click().run()
+    assert {run.state for run in list_runs(runs_folder)} == {State.STOPPED}
+
+
+def test_an_estimate_is_shown_until_something_changes(open_page, runs_folder, base, monkeypatch):
+    finished(runs_folder, base, {"mix": 0.5})
+    asked = []
+    monkeypatch.setattr(queueing, "dry_run", lambda words: asked.append(words) or "It takes a while.")
+    test = open_page("compare", table="3")
+    assert "It takes a while." not in words(test)
+    test = button(test, "Estimate").click().run()
+    assert "It takes a while." in words(test)
+    assert "It takes a while." in words(test.run())
+    assert len(asked) == 1
+    finished(runs_folder, base.with_(method="m"), {"mix": 0.5})
+    assert "It takes a while." not in words(test.run())
+
+
+def test_an_estimate_that_fails_says_why(tmp_path):
+    with pytest.raises(RunError, match="nothing"):
+        queueing.dry_run(["tables", "3", "--dataset", "nothing", "--runs", str(tmp_path)])
+
+
+def test_table_i_counts_images_and_says_which_folder_is_wrong(open_page):
+    test = open_page("compare", **{"table": "1", "cub-folder": "/nowhere/cub"})
+    assert "/nowhere/cub" in words(test)
+    (line,) = cells(test).values()
+    assert line[0][0] == "12"
+    assert not [button for button in test.button if "Queue" in button.label]

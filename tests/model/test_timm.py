@@ -1,0 +1,330 @@
+"""Networks of timm as backbones, against timm's own forward passes and feature extractors; never with a download."""
+
+import importlib
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from pmsi.batch import Phase, Target
+from pmsi.config import TrainConfig
+from pmsi.data.preprocessing import MEAN, STD
+from pmsi.errors import CheckpointError, ConfigError, UnknownName
+from pmsi.explain.cam import cam
+from pmsi.methods import build
+from pmsi.model.backbone import BACKBONES, check_stages, check_weights, find_backbone, pretrained_state, stage_sizes
+from pmsi.model.timm import Renormalize, row
+from pmsi.optimization import make_optimizer
+
+timm = importlib.import_module("timm")  # not before pmsi.vision, which prepares torchvision for it
+
+# Channels of the maps at strides 2, 4, 8, 16 and 32, by the papers' tables (the stem, and each stage's last layer).
+CHANNELS = {
+    "mobilenetv2_100": (32, 24, 32, 96, 1280),
+    "efficientnet_b0": (32, 24, 40, 112, 1280),
+    "mobilenetv3_large_100": (16, 24, 40, 112, 960),
+    "mobilenetv4_conv_small": (32, 32, 64, 96, 960),
+    "resnet18": (64, 64, 128, 256, 512),
+    "ghostnet_050": (8, 12, 20, 56, 480),
+    "mobileone_s0": (48, 48, 128, 256, 1024),
+    "repvit_m0_9": (24, 48, 96, 192, 384),
+    "fastvit_t8": (48, 48, 96, 192, 768),
+    "regnetx_002": (32, 24, 56, 152, 368),
+    "convnextv2_atto": (40, 80, 160, 320),
+}
+EARLIER = ("ghostnet_050",)
+THREE = ("mobilenetv4_conv_small", "efficientnet_b0", "convnextv2_atto")
+
+
+@pytest.fixture(scope="module", params=list(CHANNELS))
+def network(request):
+    """A name, timm's whole classifier with statistics of its own in every norm, and our backbone with its weights."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    whole = timm.create_model(request.param).eval()
+    for module in whole.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return request.param, whole, row(request.param).make(whole.state_dict()).eval()
+
+
+@pytest.fixture
+def images(generator):
+    return torch.randn(2, 3, 64, 64, generator=generator)
+
+
+def test_the_last_map_is_the_one_that_timm_s_classifier_pools(network, images):
+    _, whole, backbone = network
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images)[-1], whole.forward_features(images))
+        torch.testing.assert_close(whole.forward_head(backbone(images)[-1]), whole(images))
+
+
+def test_stages_halve_and_have_the_published_channels(network, images):
+    name, _, backbone = network
+    maps = backbone(images)
+    assert tuple(stage_map.shape[1] for stage_map in maps) == CHANNELS[name] == backbone.channels
+    sides = [32, 16, 8, 4, 2]
+    assert [stage_map.shape[-1] for stage_map in maps] == sides[-len(maps) :]
+    assert stage_sizes(backbone, 64) == (tuple(sides) if len(maps) == 5 else (16, 16, 8, 4, 2))
+
+
+def test_the_middle_stages_are_timm_s_own_features(network, images):
+    name, whole, backbone = network
+    if name in EARLIER:
+        pytest.skip("timm takes this network's maps a block before the stride doubles")
+    features = timm.create_model(name, features_only=True).eval()
+    # A list of features is named as timm's feature extractor flattens its containers: stages.0 → stages_0.
+    theirs = {key.replace("_", ".").replace("model.", ""): key for key in features.state_dict()}
+    state = {theirs.get(key.replace("_", ".")): value for key, value in whole.state_dict().items()}
+    features.load_state_dict({key: value for key, value in state.items() if key is not None})
+    with torch.no_grad():
+        maps = {stage_map.shape[-1]: stage_map for stage_map in backbone(images)}
+        middle = [stage_map for stage_map in features(images) if stage_map.shape[-1] in (16, 8, 4)]
+        assert len(middle) == 3
+        for expected in middle:
+            torch.testing.assert_close(maps[expected.shape[-1]], expected)
+
+
+def test_pieces_run_one_by_one_and_leave_each_other_s_maps_alone(network, images):
+    _, _, backbone = network
+    with torch.no_grad():
+        maps, copies, x = [], [], images
+        for piece in backbone.pieces:
+            x = piece(x)
+            maps.append(x)
+            copies.append(x.clone())
+        for stage_map, copy in zip(maps, copies, strict=True):
+            assert torch.equal(stage_map, copy)
+        for done in range(1, len(maps)):
+            for ours, expected in zip(backbone.advance(maps[done - 1], done), copies[done:], strict=True):
+                assert torch.equal(ours, expected)
+
+
+def test_late_cuts_the_last_stage_into_its_blocks_and_changes_nothing(network, images):
+    _, _, backbone = network
+    with torch.no_grad():
+        late, maps = backbone.late(3).eval(), backbone(images)
+        for ours, expected in zip(late(images), maps[:-1], strict=False):
+            assert torch.equal(ours, expected)
+        *_, last = late(images)
+        rest = backbone.pieces[-1][-1:] if backbone.expands else nn.Sequential()
+        assert torch.equal(rest(last), maps[-1])
+    assert len(late.pieces) > len(backbone.pieces)
+    assert late.channels[-1] < 400 or not backbone.expands
+
+
+def test_late_leaves_out_what_only_widens_the_map():
+    assert row("efficientnet_b0").make().late(3).channels[-3:] == (192, 192, 320)
+    assert row("mobilenetv4_conv_small").make().late(3).channels[-3:] == (128, 128, 128)
+    assert row("convnextv2_atto").make().late(3).ends == (0, 0, 1, 2, 5)
+
+
+def test_receptive_fields_are_those_of_torchvision_s_networks():
+    assert row("mobilenetv2_100").make().receptive_fields() == (3, 19, 59, 267, 491)
+    for name in ("resnet18", "resnet34"):
+        assert row(name).make().receptive_fields() == BACKBONES[name].make(None).receptive_fields()
+
+
+@pytest.mark.parametrize(("name", "stage", "side"), [("efficientnet_b0", 2, 160), ("convnext_atto", 1, 128)])
+def test_receptive_fields_equal_what_the_gradient_reaches(name, stage, side):
+    torch.manual_seed(0)
+    backbone = row(name).make().double().eval()
+    for module in list(backbone.modules()):
+        if hasattr(module, "se"):  # its average over the whole map, which does not count, would reach everything
+            module.se = nn.Identity()
+    pixels = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    stage_map = backbone(pixels)[backbone.ends[stage]]
+    middle = stage_map.shape[-1] // 2
+    stage_map[0, :, middle, middle].sum().backward()
+    touched = pixels.grad[0].abs().sum(dim=(0, 1)).nonzero().flatten()
+    assert int(touched[-1] - touched[0]) + 1 == row(name).make().receptive_fields()[stage]
+
+
+def test_after_attention_the_receptive_field_is_unknown():
+    assert row("mobilenetv4_hybrid_medium").make().receptive_fields() == (3, 7, 63, None, None)
+
+
+def test_a_network_without_a_map_at_stride_2_has_four_stages():
+    """The stem of ConvNeXt halves twice in one layer: S1 and S2 end there and share a map, so StageNum ends at 4."""
+    found = row("convnextv2_atto")
+    backbone = found.make().eval()
+    assert (found.stages, backbone.ends, len(backbone.pieces)) == (4, (0, 0, 1, 2, 3), 4)
+    assert backbone.receptive_fields()[:2] == (4 + 2 * 6 * 4,) * 2  # patches of 4, then two 7×7 at stride 4
+    check_stages(found, 4)
+    with pytest.raises(ConfigError, match=r"stage_num = 5.*4 or less"):
+        check_stages(found, 5)
+    check_stages(row("resnet18"), 5)
+
+
+@pytest.mark.parametrize("name", THREE)
+@pytest.mark.parametrize("method", ["baseline", "pmr", "bcnn", "hbp"])
+def test_methods_train_a_step_and_explain(name, method):
+    config = TrainConfig(
+        method=method, backbone=f"timm:{name}", weights="none", image_size=64, channels=8, hidden=6, projection=16
+    )
+    model = build(config, 3)
+    head = model.heads[0]
+    optimizer = make_optimizer(model, config.with_(lr_new=0.1))
+    before = [parameter.clone() for parameter in model.parameters()]
+    model.loss(torch.rand(4, 3, 64, 64), Target.plain(torch.tensor([0, 1, 2, 0])), Phase(head, 0)).backward()
+    optimizer.step()
+    moved = [not torch.equal(now, then) for now, then in zip(model.parameters(), before, strict=True)]
+    assert sum(moved) > len(moved) // 2
+    maps = cam(model.eval(), torch.rand(2, 3, 64, 64), head=head, stages=("S1", "S3", "S5"))
+    assert maps.raw["S5"].shape == (2, 2, 2)
+    assert all(torch.isfinite(stage_map).all() for stage_map in maps.raw.values())
+
+
+def test_hbp_says_where_the_last_stage_is_one_block():
+    config = TrainConfig(method="hbp", backbone="timm:cs3darknet_s", weights="none", image_size=64, projection=16)
+    with pytest.raises(ConfigError, match="one block"):
+        build(config, 3)
+    assert build(config.with_(method="bcnn"), 3).eval()(torch.rand(1, 3, 64, 64))["classifier"].shape == (1, 3)
+
+
+def test_only_the_network_itself_is_drawn():
+    torch.manual_seed(3)
+    row.cache_clear()
+    state = torch.get_rng_state()
+    found = row("mobilenetv4_conv_small")
+    found.make().late(3)  # reads and checks, beyond the drawing of the network
+    now = torch.get_rng_state()
+    torch.set_rng_state(state)
+    expected = timm.create_model("mobilenetv4_conv_small")
+    assert torch.equal(torch.get_rng_state(), now)
+    torch.set_rng_state(state)
+    assert torch.equal(found.make().pieces[0][0][0].weight, expected.conv_stem.weight)
+
+
+@pytest.mark.parametrize("name", [*THREE, "tf_mobilenetv3_small_minimal_100"])
+def test_a_network_can_be_outlined_without_memory(name):
+    with torch.device("meta"):
+        outline = row(name).make()
+    assert all(parameter.is_meta for parameter in outline.parameters())
+    real = row(name).make()
+    assert outline.receptive_fields() == real.receptive_fields()
+    assert outline.late(3).channels == real.late(3).channels
+
+
+def test_the_dropout_is_timm_s_own():
+    assert row("ghostnet_050").make().dropout == timm.create_model("ghostnet_050").drop_rate == 0.2
+    assert row("resnet18").make().dropout == 0
+
+
+def test_images_are_renormalised_where_the_weights_expect_it(generator):
+    name = "tf_mobilenetv3_small_minimal_100"
+    whole = timm.create_model(name).eval()
+    assert tuple(whole.pretrained_cfg["mean"]) != MEAN
+    backbone = row(name).make(whole.state_dict()).eval()
+    pixels = torch.rand(1, 3, 64, 64, generator=generator)
+    ours = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(ours)[-1], whole.forward_features((pixels - 0.5) / 0.5))
+
+
+def test_nothing_is_renormalised_where_it_is_imagenet_s():
+    assert not Renormalize(MEAN, STD).matters
+    assert not any(isinstance(module, Renormalize) for module in row("resnet18").make().modules())
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "test_mambaout", "test_vit"])
+def test_networks_without_such_maps_are_refused_with_their_strides(name):
+    reductions = ", ".join(str(n) for n in sorted({f["reduction"] for f in timm.create_model(name).feature_info}))
+    with pytest.raises(ConfigError, match=f"{name} cannot be a backbone.*strides {reductions}; needed.*2, 4, 8, 16"):
+        find_backbone(f"timm:{name}")
+
+
+def test_a_row_that_ends_at_another_stride_is_refused():
+    with pytest.raises(ConfigError, match="strides of its maps are 2, 4, 8, 16, 32, 64, and"):
+        find_backbone("timm:efficientvit_m0")
+
+
+def test_an_unknown_name_is_answered_with_close_ones():
+    with pytest.raises(UnknownName, match=r"no network 'mobilenetv4_conv_smal'.*timm:mobilenetv4_conv_small"):
+        find_backbone("timm:mobilenetv4_conv_smal")
+    for name in ("", "hf-hub:somebody/something", "resnet18.not_a_tag"):
+        with pytest.raises(UnknownName, match="no network"):
+            find_backbone(f"timm:{name}")
+    with pytest.raises(UnknownName, match=r"family of backbones 'tim'.*timm"):
+        find_backbone("tim:resnet18")
+    with pytest.raises(UnknownName, match=r"'resnet50'.*Or timm:NAME\."):
+        find_backbone("resnet50")
+
+
+def test_without_timm_the_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    row.cache_clear()
+    with pytest.raises(ConfigError, match="pip install timm"):
+        find_backbone("timm:resnet18")
+
+
+# Weights
+
+
+def test_weights_come_from_files_with_or_without_the_classifier(tmp_path, images):
+    found, whole = row("mobilenetv4_conv_small"), timm.create_model("mobilenetv4_conv_small", num_classes=7).eval()
+    state = whole.state_dict()
+    bare = {key: value for key, value in state.items() if not key.startswith(("classifier", "conv_head", "norm_head"))}
+    safetensors.torch.save_file(state, tmp_path / "whole.safetensors")
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "trained.pth")
+    torch.save(bare, tmp_path / "bare.pt")
+    for name in ("whole.safetensors", "trained.pth", "bare.pt"):
+        backbone = found.make(pretrained_state(found, str(tmp_path / name))).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(backbone(images)[-1], whole.forward_features(images))
+
+
+def test_foreign_weights_are_refused(tmp_path):
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "resnet.pth")
+    found = row("mobilenetv4_conv_small")
+    with pytest.raises(CheckpointError, match="not those of timm's mobilenetv4_conv_small"):
+        found.make(pretrained_state(found, str(tmp_path / "resnet.pth")))
+    with pytest.raises(CheckpointError, match="not those of timm's resnet34"):
+        row("resnet34").make(pretrained_state(found, str(tmp_path / "resnet.pth")))
+
+
+def test_imagenet_s_weights_are_timm_s_own(monkeypatch, images):
+    whole, asked = timm.create_model("resnet18").eval(), []
+
+    def create(name, pretrained=False):
+        asked.append((name, pretrained))
+        torch.rand(1)  # a network is drawn before its weights come
+        return whole
+
+    monkeypatch.setattr(timm, "create_model", create)
+    state = torch.get_rng_state()
+    found = pretrained_state(row("resnet18"), "imagenet")
+    assert asked[-1] == ("resnet18", True)
+    assert torch.equal(torch.get_rng_state(), state)
+    monkeypatch.undo()
+    with torch.no_grad():
+        expected = whole.forward_features(images)
+        torch.testing.assert_close(row("resnet18").make(found).eval()(images)[-1], expected)
+
+
+class Offline(Exception):
+    """As the errors of some downloaders are: no OSError."""
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    found = row("mobilenetv4_conv_small")
+
+    def fail(*_, **__):
+        raise Offline("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(CheckpointError, match=r"mobilenetv4_conv_small.*not known.*--weights FILE"):
+        pretrained_state(found, "imagenet")
+
+
+def test_a_network_without_published_weights_takes_a_file(tmp_path):
+    found = row("vovnet39a")
+    with pytest.raises(CheckpointError, match="Give a file, or choose none"):
+        check_weights(found, "imagenet")
+    (tmp_path / "mine.pth").touch()
+    check_weights(found, str(tmp_path / "mine.pth"))
+    check_weights(found, "none")

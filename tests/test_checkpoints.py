@@ -1,0 +1,390 @@
+"""Checkpoints: whole or absent whatever kills the writer, refused when damaged or foreign, and exact when resumed."""
+
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import struct
+import time
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from pmsi import checkpoints, training
+from pmsi.checkpoints import CHECKPOINT, MAY_CHANGE, load_checkpoint, save_checkpoint
+from pmsi.config import TrainConfig
+from pmsi.errors import CheckpointError
+from pmsi.files import LEFTOVERS, remove_leftovers
+from pmsi.runs import Run, Stopped
+from pmsi.training import Training
+
+SMALL = TrainConfig(
+    backbone="tiny",
+    weights="none",
+    image_size=32,
+    epochs=2,
+    batch_size=8,
+    channels=8,
+    hidden=6,
+    lr_new=0.05,
+    trackers=(),
+    device="cpu",
+)
+
+
+@pytest.fixture
+def start(tmp_path, colour_dataset):
+    """Return a function that begins, or goes on with, a training run on the colours."""
+
+    def begin(config=SMALL, run=None):
+        return Training(config, colour_dataset, run or Run.create(tmp_path, config))
+
+    return begin
+
+
+@pytest.fixture
+def parts():
+    """A small model with BatchNorm's buffers, its optimizer with momentum, and what is said about them."""
+    return make_parts()
+
+
+def make_parts(width=3):
+    model = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for number, parameter in enumerate(model.parameters()):
+        optimizer.state[parameter]["momentum_buffer"] = torch.full_like(parameter, number + 0.5)
+    return model, optimizer, {"epoch": 1, "step": 7, "config": SMALL.to_dict()}
+
+
+def fill(model, optimizer, number):
+    """Let every number of a model and its optimizer be ``number``."""
+    with torch.no_grad():
+        for value in model.state_dict().values():
+            value.fill_(number)
+        for slots in optimizer.state.values():
+            slots["momentum_buffer"].fill_(number)
+
+
+# Whole or absent
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_whatever_moment_a_writer_is_killed_at_a_whole_checkpoint_is_found(tmp_path):
+    """Each version holds its own number everywhere, so that a mixture of two versions would be seen."""
+    path, moments = tmp_path / CHECKPOINT, random.Random(0)
+    model, optimizer, _ = make_parts(width=128)
+    fill(model, optimizer, 0)
+    save_checkpoint(path, model, optimizer, {"version": 0})
+    version, torn = 0, 0
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            try:
+                for number in range(version + 1, version + 10_000):
+                    fill(model, optimizer, number)
+                    save_checkpoint(path, model, optimizer, {"version": number})
+            finally:
+                os._exit(1)
+        time.sleep(moments.uniform(0.0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        found = load_checkpoint(path)
+        assert found.about["version"] >= version
+        version = found.about["version"]
+        slots = [slot["momentum_buffer"] for slot in found.optimizer["state"].values()]
+        assert len(slots) == 4
+        assert all((value == version).all() for value in (*found.model.values(), *slots))
+        torn += len(list(tmp_path.glob(LEFTOVERS)))
+        remove_leftovers(tmp_path)
+        assert list(tmp_path.iterdir()) == [path]
+    assert version > 0
+    assert torn > 0, "no kill met a write: the test has shown nothing"
+
+
+# Damaged or foreign
+
+
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path, parts):
+    model, optimizer, about = parts
+    save_checkpoint(tmp_path / CHECKPOINT, model, optimizer, about)
+    again, stepped, _ = make_parts()
+    fill(again, stepped, -1)
+    found = load_checkpoint(tmp_path / CHECKPOINT)
+    found.restore(again, stepped)
+    assert found.about == about
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    for ours, theirs in zip(again.parameters(), model.parameters(), strict=True):
+        momentum = stepped.state[ours]["momentum_buffer"]
+        assert torch.equal(momentum, optimizer.state[theirs]["momentum_buffer"])
+
+
+def test_no_flipped_bit_goes_unseen(tmp_path, parts):
+    """Wherever it is: in the length, the header, the metadata within it, or the tensors."""
+    path = tmp_path / CHECKPOINT
+    save_checkpoint(path, *parts)
+    whole, bits = path.read_bytes(), random.Random(0)
+    word = whole.index(b'"checksum"')
+    guard = range(word + 1, word + len("checksum") + 1)  # hurt, the word leaves what it guards as it was
+    for place in set(range(len(whole))) - set(guard):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << bits.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=CHECKPOINT):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_called_damaged(tmp_path, parts, share):
+    model, optimizer, about = parts
+    path = tmp_path / CHECKPOINT
+    save_checkpoint(path, model, optimizer, about)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(CheckpointError, match=r"last\.safetensors is damaged or no safetensors file"):
+        load_checkpoint(path)
+
+
+class Bomb:
+    """What an attacker would pickle: opening it creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_by_another_name_is_refused_and_not_executed(tmp_path, parts):
+    path, exploded = tmp_path / CHECKPOINT, tmp_path / "exploded"
+    path.write_bytes(pickle.dumps({"model": Bomb(exploded)}))
+    with pytest.raises(CheckpointError, match="damaged or no safetensors file"):
+        load_checkpoint(path)
+    torch.save({"model": parts[0].state_dict()}, tmp_path / "weights.pt")
+    shutil.copy(tmp_path / "weights.pt", path.with_name("torch.safetensors"))
+    with pytest.raises(CheckpointError, match=r"torch\.safetensors is damaged or no safetensors file"):
+        load_checkpoint(path.with_name("torch.safetensors"))
+    assert not exploded.exists()
+    pickle.loads(path.read_bytes())
+    assert exploded.exists()  # it would have been
+
+
+def test_tensors_of_something_else_are_called_foreign(tmp_path, parts):
+    path = tmp_path / CHECKPOINT
+    safetensors.torch.save_file(parts[0].state_dict(), path)
+    with pytest.raises(CheckpointError, match="not a checkpoint of this program: its format is None"):
+        load_checkpoint(path)
+    safetensors.torch.save_file(parts[0].state_dict(), path, {"format": "pt"})
+    with pytest.raises(CheckpointError, match="not a checkpoint of this program: its format is 'pt'"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("header", [{}, {"about": "{", "param_groups": "[]"}, {"about": "{}"}])
+def test_a_checkpoint_that_says_nothing_of_itself_is_called_damaged(tmp_path, header):
+    path = tmp_path / CHECKPOINT
+    safetensors.torch.save_file({"model.x": torch.ones(1)}, path, {"format": checkpoints.FORMAT} | header)
+    with pytest.raises(CheckpointError, match=r"is damaged: (KeyError|JSONDecodeError)"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_without_a_checksum_is_one_of_an_earlier_version(tmp_path, parts):
+    model, optimizer, about = parts
+    path = tmp_path / CHECKPOINT
+    save_checkpoint(path, model, optimizer, about)
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    del header["__metadata__"]["checksum"]
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    assert load_checkpoint(path).about == about
+
+
+MISFITS = {
+    "missing": (lambda found: found.model.pop("0.weight"), "0.weight is missing"),
+    "unknown": (lambda found: found.model.update(more=torch.ones(1)), "more is unknown"),
+    "shape": (
+        lambda found: found.model.update({"0.weight": torch.ones(2, 3)}),
+        r"0\.weight is float32 \(2, 3\) and should be float32 \(3, 3\)",
+    ),
+    "dtype": (
+        lambda found: found.model.update({"0.bias": torch.ones(3, dtype=torch.float64)}),
+        r"0\.bias is float64 \(3,\) and should be float32",
+    ),
+    "buffer": (lambda found: found.model.pop("1.running_var"), "1.running_var is missing"),
+    "momentum": (lambda found: found.optimizer["state"].pop(2), r"optimizer\.2\.momentum_buffer is missing"),
+    "momentum's shape": (
+        lambda found: found.optimizer["state"][0].update(momentum_buffer=torch.ones(1)),
+        r"optimizer\.0\.momentum_buffer is float32 \(1,\) and should be float32 \(3, 3\)",
+    ),
+    "groups": (
+        lambda found: found.optimizer["param_groups"].append(found.optimizer["param_groups"][0]),
+        "the optimizer's groups of parameters are others",
+    ),
+    "all": (lambda found: found.model.clear(), "0.bias is missing, .* and 4 more"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_what_does_not_fit_is_named_and_nothing_is_restored(tmp_path, parts, misfit):
+    model, optimizer, about = parts
+    save_checkpoint(tmp_path / CHECKPOINT, model, optimizer, about)
+    found = load_checkpoint(tmp_path / CHECKPOINT)
+    spoil, message = MISFITS[misfit]
+    spoil(found)
+    fill(model, optimizer, -1)
+    with pytest.raises(CheckpointError, match=f"does not fit its own config: {message}"):
+        found.restore(model, optimizer)
+    assert all((value == -1).all() for value in model.state_dict().values())
+    assert all((slots["momentum_buffer"] == -1).all() for slots in optimizer.state.values())
+
+
+# Exact
+
+
+CHANGES = {
+    "lr_new": 0.04,
+    "epochs": 3,
+    "seed": 1,
+    "batch_size": 4,
+    "precision": "bfloat16",
+    "weights": "imagenet",
+    "augmentation": "mixup",
+    "method": "pr",
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_run_does_not_go_on_with_another_config(tmp_path, parts, name):
+    save_checkpoint(tmp_path / CHECKPOINT, *parts)
+    found = load_checkpoint(tmp_path / CHECKPOINT)
+    found.check_config(SMALL)
+    with pytest.raises(CheckpointError, match=f"{name} = .*{CHANGES[name]}.*was made with .*{getattr(SMALL, name)}"):
+        found.check_config(SMALL.with_(**{name: CHANGES[name]}))
+
+
+def test_a_run_goes_on_with_other_means_to_the_same_end(tmp_path, parts):
+    save_checkpoint(tmp_path / CHECKPOINT, *parts)
+    values = {"device": "auto", "trackers": ("tensorboard",), "data": "elsewhere", "checkpoint_every_s": 1.0}
+    numbers = {"threads": 2, "workers": 2, "devices": 2, "evaluate_every": 2, "compile": True}
+    assert (values | numbers).keys() == set(MAY_CHANGE)
+    load_checkpoint(tmp_path / CHECKPOINT).check_config(SMALL.with_(**values, **numbers))
+
+
+def disturb(number):
+    """Leave every global generator in a state of its own."""
+    torch.manual_seed(number)
+    np.random.seed(number)  # noqa: NPY002 (the global generator is what is disturbed)
+    random.seed(number)
+
+
+def disturbed(trainer, salt, stop_at=None):
+    """Let the global generators be disturbed around every batch, and the run be stopped after ``stop_at`` of them."""
+    train_batch, batches = trainer._train_batch, 0
+
+    def between(*args):
+        nonlocal batches
+        disturb(salt + batches)
+        train_batch(*args)
+        disturb(salt + 1000 + batches)
+        batches += 1
+        if batches == stop_at:
+            (trainer.run.folder / "stop").touch()
+
+    trainer._train_batch = between
+    return trainer
+
+
+def state(run):
+    """Return all tensors of a run's checkpoint, the optimizer's too, by name."""
+    with safetensors.safe_open(run.checkpoints / CHECKPOINT, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def assert_equal_bits(run, other):
+    ours, theirs = state(run), state(other)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "pmr"},
+        {"method": "pmr", "augmentation": "cutmix"},
+        {"method": "pmr", "augmentation": "snapmix", "nested": True},
+        {"method": "api"},
+    ],
+    ids=str,
+)
+def test_no_global_generator_matters_so_none_is_kept(start, changes):
+    """An undisturbed run, and one in which all of them are disturbed at each batch, before it, and when it resumes."""
+    config = SMALL.with_(dropout=0.5, **changes)
+    disturb(0)
+    whole = start(config)
+    whole.fit()
+    disturb(1)
+    broken = disturbed(start(config), 10, stop_at=3)
+    with pytest.raises(Stopped):
+        broken.fit()
+    (broken.run.folder / "stop").unlink()
+    disturb(2)
+    disturbed(start(config, broken.run), 20).fit()
+    assert_equal_bits(broken.run, whole.run)
+
+
+def test_the_scaler_of_float16_goes_on_where_it_was(start, monkeypatch):
+    """A scaler that doubles its scale every three steps, a batch having four, is in another state at each batch."""
+
+    def restless(device, precision):
+        assert precision == "float16"
+        return torch.amp.GradScaler(device.type, init_scale=2.0**14, growth_interval=3)
+
+    monkeypatch.setattr(training, "gradient_scaler", restless)
+    config = SMALL.with_(precision="float16", epochs=1)
+    whole = start(config)
+    begun = whole.scaler.state_dict()
+    whole.fit()
+    broken = disturbed(start(config), 0, stop_at=2)
+    with pytest.raises(Stopped):
+        broken.fit()
+    (broken.run.folder / "stop").unlink()
+    resumed = start(config, broken.run)
+    assert resumed.scaler.state_dict() == broken.scaler.state_dict() != begun
+    resumed.fit()
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
+    assert_equal_bits(broken.run, whole.run)
+
+
+def test_a_checkpoint_says_under_which_conditions_it_was_made(start):
+    trainer = start()
+    trainer.fit()
+    about = load_checkpoint(trainer.run.checkpoints / CHECKPOINT).about
+    assert TrainConfig(**{key: value for key, value in about["config"].items() if key != "task"}) == SMALL
+    assert (about["epoch"], about["batch"], about["step"]) == (2, 0, 8)
+    assert about["made_with"].keys() >= {"threads", "processes", "pmsi", "torch", "torchvision"}
+    moved = {name for name in state(trainer.run) if "running_" in name or "num_batches" in name}
+    assert moved
+
+
+def test_a_checkpoint_from_another_run_is_refused_when_it_differs(start):
+    trainer = start(SMALL.with_(epochs=1))
+    trainer.fit()
+    other = start(SMALL.with_(epochs=1, lr_new=0.01))
+    shutil.copy(trainer.run.checkpoints / CHECKPOINT, other.run.checkpoints)
+    with pytest.raises(CheckpointError, match=r"lr_new = 0\.01, but the checkpoint .* was made with 0\.05"):
+        start(other.config, other.run)
+
+
+def test_a_checkpoint_that_does_not_fit_ends_in_a_named_error(start):
+    trainer = start(SMALL.with_(epochs=1))
+    trainer.fit()
+    path = trainer.run.checkpoints / CHECKPOINT
+    about = load_checkpoint(path).about
+    save_checkpoint(path, *make_parts()[:2], about)
+    with pytest.raises(CheckpointError, match="does not fit its own config"):
+        start(trainer.config, trainer.run)
