@@ -20,6 +20,7 @@ from pmsi.data import DATASETS
 from pmsi.errors import UnknownName
 from pmsi.flags import flag
 from pmsi.presets import PRESETS
+from pmsi.runs import State
 from pmsi.tables import TABLES, Sets, Table, data_sets, expand, fill, found_seeds, protocols, set_title
 from pmsi.tables.expansion import BACKBONES, PAPER_SETS, TableRow
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
@@ -123,7 +124,9 @@ def _apart(base: TrainConfig, alike: Sequence[TrainConfig]) -> Iterator[str]:
 def _how_full(root: Path, number: str, protocol: Protocol) -> str:
     table = expand(number, protocol.base, protocol.sets)
     cells = fill(table, root, found_seeds(root, table)).cells.values()
-    return f"{sum(cell.n > 0 for cell in cells)} of {len(cells)} cells"
+    # A system with one output leaves a column empty for good.
+    empty = sum(cell.n == 0 and set(cell.states) == {State.FINISHED} for cell in cells)
+    return f"{sum(cell.n > 0 for cell in cells)} of {len(cells) - empty} cells"
 
 
 # Runs

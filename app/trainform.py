@@ -80,7 +80,5 @@ def _backbone(entry: Entry, key: str, value: str) -> str:
     choices = list(dict.fromkeys([*(entry.options or ()), value, now]))
     index = choices.index(value)
     shared = about(entry, key, now)
-    chosen = st.selectbox(
-        options=choices, index=index, format_func=entry.show, accept_new_options=True, required=True, **shared
-    )
-    return str(chosen).strip()
+    chosen = st.selectbox(options=choices, index=index, format_func=entry.show, accept_new_options=True, **shared)
+    return str(chosen or value).strip()
