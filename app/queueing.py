@@ -11,6 +11,7 @@ import streamlit as st
 
 from app.comparing import command_of, counted, seeds_to_show, startable, unbroken, waiting
 from app.panels import error_panel, plain
+from app.run_session import launcher_choice
 from app.session import keep_estimate, kept_estimate, remember
 from app.wording import name_of_run
 from pmsi import jobs
@@ -23,7 +24,6 @@ from pmsi.tables import Table, set_title
 from pmsi.wording import duration
 
 MOST_SEEDS = 20
-LAUNCHER = "local"
 PATIENCE_S = 300
 """How long an estimate may take."""
 
@@ -79,8 +79,9 @@ def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
     todo, absent = startable(plan), missing_folders(table)
     words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
     blocked = not todo or bool(absent)
+    launcher = launcher_choice("compare")
     if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
-        _queue(table, seeds)
+        _queue(table, seeds, launcher)
     if todo and st.button("Estimate the time", icon=":material/timer:", disabled=blocked):
         _estimate(table, plan, seeds)
     if plan.live:
@@ -89,13 +90,13 @@ def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
         st.caption(f"Give the folder of {' and of '.join(map(set_title, absent))} first.", width="content")
 
 
-def _queue(table: Table, seeds: tuple[int, ...]) -> None:
+def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
     """Queue what can be worked on now; a table of which one run could not even start is refused as a whole."""
     root = default_root()
     try:
         for config in table.configs:
             jobs.check(config, root)
-        start_campaign(table, root, seeds, LAUNCHER, set())
+        start_campaign(table, root, seeds, launcher, set())
     except (PMSIError, OSError) as error:
         error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
         return

@@ -1,4 +1,4 @@
-"""What the form and the run pages keep in the session: the start values of widgets, and which form was reset how often.
+"""What the pages about runs keep in the session: start values of widgets, which form was reset how often, the launcher.
 
 Kept apart from `app.session` because none of it is shared with other pages.
 """
@@ -8,6 +8,8 @@ from typing import Any
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
+
+from pmsi.launchers import available
 
 _SEEDED, _GENERATION, _SHOWN = "form-seeded", "form-generation", "runs-shown"
 
@@ -52,3 +54,22 @@ def shown_runs() -> int:
 def show_more_runs() -> None:
     """Let the list show one page more."""
     st.session_state[_SHOWN] = shown_runs() + PAGE
+
+
+def launcher_choice(key: str) -> str:
+    """Let the visitor choose who works on what is queued, where there is a choice; return the launcher's name."""
+    rows = available()
+    names = list(rows)
+    if len(names) == 1:
+        return names[0]
+    chosen = st.selectbox(
+        "Worked on by",
+        names,
+        format_func=lambda name: rows[name].title,
+        help=" ".join(f"{row.title}: {row.help}" for row in rows.values()),
+        key=f"{key}-launcher",
+        persist_state="session",
+        label_visibility="collapsed",
+        width=180,
+    )
+    return str(chosen)

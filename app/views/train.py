@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.panels import error_panel, plain
-from app.run_session import generation, page_of, reset
+from app.run_session import generation, launcher_choice, page_of, reset
 from app.session import costs_once, open_builtin
 from app.trainform import train_form
 from pmsi import jobs
@@ -11,7 +11,6 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
-from pmsi.launchers import available
 from pmsi.presets import PRESETS
 from pmsi.reports import short
 from pmsi.runs import Run, default_root, list_runs
@@ -69,7 +68,7 @@ def _launch(config: TrainConfig | None, preset: str, changed: bool) -> None:
         started = st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=not ready)
         if changed:
             st.button("Reset to the preset", type="tertiary", on_click=reset, args=(preset,))
-        launcher = _launcher()
+        launcher = launcher_choice(KEY)
     if missing is not None:
         st.info(plain(missing), icon=":material/info:")
     elif wrong is not None:
@@ -78,25 +77,6 @@ def _launch(config: TrainConfig | None, preset: str, changed: bool) -> None:
         st.caption(_outlook(config))
         if started:
             _start(config, launcher)
-
-
-def _launcher() -> str:
-    """Let the visitor choose who works on the run, where there is a choice."""
-    rows = available()
-    names = list(rows)
-    if len(names) == 1:
-        return names[0]
-    chosen = st.selectbox(
-        "Worked on by",
-        names,
-        format_func=lambda name: rows[name].title,
-        help=" ".join(f"{row.title}: {row.help}" for row in rows.values()),
-        key=f"{KEY}-launcher",
-        persist_state="session",
-        label_visibility="collapsed",
-        width=180,
-    )
-    return str(chosen)
 
 
 def _start(config: TrainConfig, launcher: str) -> None:
