@@ -16,6 +16,7 @@ from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.device import find_device
 from pmsi.errors import ConfigError, lookup
 from pmsi.explain.cam import cam
+from pmsi.explain.folded import folded
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
@@ -46,20 +47,25 @@ class Prediction:
 class Explanation:
     """Where each stage looked for class ``label`` of output ``head``.
 
-    ``maps`` holds by stage name a float32 (h_n, w_n) Grad-CAM map, at least 0, not normalised.
+    ``maps`` holds by stage name a float32 (h_n, w_n) map, at least 0, not normalised, made by row ``method`` of
+    CAM_METHODS.
     """
 
     prediction: Prediction
     head: str
     label: int
     maps: dict[str, np.ndarray]
+    method: str = "gradcam"
 
 
 class Predictor:
-    """A loaded model with its class names and its preprocessing."""
+    """A loaded model with its class names and its preprocessing.
+
+    What it keeps is the model's folded copy (`pmsi.explain.folded`): the same answers and maps up to rounding, sooner.
+    """
 
     def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:
-        self.model, self.config, self.classes = model, config, classes
+        self.model, self.config, self.classes = folded(model), config, classes
         self.device = next(model.parameters()).device
         self.heads, self.primary = model.heads, model.primary
         self.stages = stage_names(3)
@@ -86,16 +92,18 @@ class Predictor:
         head: str | None = None,
         label: int | None = None,
         stages: tuple[str, ...] | None = None,
+        method: str = "gradcam",
         top: int = 5,
     ) -> Explanation:
-        """Return Grad-CAM maps of some stages (the last three) for one output and class (those predicted)."""
+        """Return maps of some stages (the last three) for one output and class (those predicted)."""
         head = self.model.check_head(head or self.primary)
         if label is not None and not 0 <= label < len(self.classes):
             raise ConfigError(f"label = {label}: expected a class number from 0 to {len(self.classes) - 1}.")
         classes = None if label is None else torch.tensor([label], device=self.device)
-        found = cam(self.model, self._batch(prepared), head=head, classes=classes, stages=stages or self.stages)
+        stages = stages or self.stages
+        found = cam(self.model, self._batch(prepared), head=head, classes=classes, stages=stages, method=method)
         maps = {stage: found.raw[stage][0].float().cpu().numpy() for stage in found.stages}
-        return Explanation(self._prediction(found.logits, top), head, int(found.classes[0]), maps)
+        return Explanation(self._prediction(found.logits, top), head, int(found.classes[0]), maps, method)
 
     def class_number(self, name: str) -> int:
         """Return the number of a class, or raise UnknownName that lists those there are."""

@@ -46,6 +46,21 @@ def mcnemar(a_correct: Sequence[bool] | np.ndarray, b_correct: Sequence[bool] | 
     return min(1.0, 2 * tail / 2**differing)
 
 
+def holm(p_values: Sequence[float] | np.ndarray) -> list[float]:
+    """Return Holm's adjusted p of each of several tests (Holm, 1979), in the order given.
+
+    To reject where it is at most α rejects a true hypothesis, any of them, with probability at most α. The smallest p
+    of n is multiplied by n, the next by n − 1, …; none falls below one before it, nor rises above 1.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or not np.all((p >= 0) & (p <= 1)):  # NaN compares false
+        raise PMSIError(f"p-values {p.tolist()!r}: expected a list of numbers from 0 to 1.")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))))
+    return adjusted.tolist()
+
+
 @dataclass(frozen=True)
 class Difference:
     """The accuracy of b minus that of a, and the ends of its interval, as fractions in [−1, 1]."""
@@ -77,6 +92,52 @@ def paired_bootstrap(
     outside = (1 - _check_confidence(confidence)) / 2
     low, high = np.quantile((counts[:, 0] - counts[:, 1]) / len(a), [outside, 1 - outside])
     return Difference((gains - losses) / len(a), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """``count`` of ``n`` and the ends of Wilson's 95 % interval of that share, as fractions."""
+
+    count: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """The share itself; NaN where there is nothing to count."""
+        return self.count / self.n if self.n else math.nan
+
+
+def proportion(hits: Sequence[bool] | np.ndarray) -> Proportion:
+    """Return the share of hits, (n,)."""
+    hits = np.asarray(hits, dtype=bool)
+    return Proportion(int(hits.sum()), hits.size, *wilson(int(hits.sum()), hits.size))
+
+
+def survival(fell: Sequence[float] | np.ndarray, levels: Sequence[float]) -> list[Proportion]:
+    """Return for each level the share that has not fallen at it or below.
+
+    ``fell`` (n,) is the level at which each falls, infinity for those that stand at the last: censored there and
+    nowhere before, so that Kaplan and Meier's estimate (1958) is this plain share, and its interval Wilson's.
+    """
+    fell = np.asarray(fell, dtype=np.float64)
+    return [proportion(fell > level) for level in levels]
+
+
+def by_bin(
+    values: Sequence[float] | np.ndarray, hits: Sequence[bool] | np.ndarray, edges: Sequence[float] | np.ndarray
+) -> list[Proportion]:
+    """Return the share of hits among the values of each bin between neighbouring ``edges``, which rise.
+
+    A value on an edge belongs to the bin above it, and on the last edge to the last bin; others are left out.
+    """
+    numbers, hits = np.asarray(values, dtype=np.float64), np.asarray(hits, dtype=bool)
+    if numbers.ndim != 1 or numbers.shape != hits.shape:
+        raise PMSIError(f"Values of shape {numbers.shape} and hits of {hits.shape} are not about the same images.")
+    bins = np.searchsorted(edges, numbers, side="right") - 1
+    bins[numbers == edges[-1]] = len(edges) - 2
+    return [proportion(hits[bins == number]) for number in range(len(edges) - 1)]
 
 
 def mean_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

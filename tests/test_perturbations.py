@@ -3,6 +3,7 @@ that depend on (perturbation, severity, seed, image) alone."""
 
 import json
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,10 @@ import pytest
 from PIL import Image
 
 from pmsi.errors import ConfigError, ImageError, PMSIError, UnknownName
-from pmsi.perturbations import PERTURBATIONS, draw, perturb
+from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash
 
 NOISES = ("gaussian_noise", "gaussian_noise_mono", "gaussian_noise_legacy")
+DRAWING = [name for name, row in PERTURBATIONS.items() if draw(name, row.levels[-1], (8, 8), seed=0, key="")]
 
 
 def picture(height=37, width=53, seed=0):
@@ -39,7 +41,6 @@ def test_severity_0_changes_nothing(name):
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_every_level_changes_pixels_and_leaves_the_image_given_alone(name):
     image, row = picture(), PERTURBATIONS[name]
-    assert row.paper in row.levels
     for severity in row.levels:
         changed, _ = perturb(image, name, severity, seed=0, key="a")
         assert changed.mode == "RGB"
@@ -48,9 +49,20 @@ def test_every_level_changes_pixels_and_leaves_the_image_given_alone(name):
     assert np.array_equal(pixels_of(image), pixels_of(picture()))
 
 
-@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_each_row_says_what_it_does_where_and_how_much():
+    assert {name for name, row in PERTURBATIONS.items() if row.paper} == {"color_jitter", *NOISES}
+    for row in PERTURBATIONS.values():
+        assert "cropped 8-bit image" in row.help
+        assert 0 < row.levels[0] < row.levels[-1] <= row.maximum
+        assert sorted(row.levels) == [row.check(level) for level in row.levels]
+        assert row.paper == 0 or row.paper in row.levels
+    assert len({row.title for row in PERTURBATIONS.values()}) == len(PERTURBATIONS)
+    assert len(DRAWING) == 17
+
+
+@pytest.mark.parametrize("name", DRAWING)
 def test_the_draw_depends_on_the_four_names_alone(name):
-    image, severity = picture(), PERTURBATIONS[name].paper
+    image, (*_, other, severity) = picture(), PERTURBATIONS[name].levels
     first = perturb(image, name, severity, seed=7, key="bird/1.jpg")
     np.random.default_rng(0).random(5)
     with ThreadPoolExecutor(4) as pool:
@@ -59,26 +71,47 @@ def test_the_draw_depends_on_the_four_names_alone(name):
     others = [
         perturb(image, name, severity, seed=8, key="bird/1.jpg"),
         perturb(image, name, severity, seed=7, key="bird/2.jpg"),
-        perturb(image, name, severity / 2, seed=7, key="bird/1.jpg"),
+        perturb(image, name, other, seed=7, key="bird/1.jpg"),
     ]
     assert len({json.dumps(factors) for _, factors in (first, *others)}) == 4
     assert perturb(image, name, np.float64(severity), seed=7, key="bird/1.jpg")[1] == first[1]
 
 
-def test_the_four_rows_draw_apart():
-    assert len({json.dumps(draw(name, 5, (8, 8), seed=0, key="a")) for name in NOISES}) == len(NOISES)
+def test_rows_draw_apart():
+    drawn = {json.dumps(draw(name, PERTURBATIONS[name].levels[-1], (8, 8), seed=0, key="a")) for name in DRAWING}
+    assert len(drawn) == len(DRAWING)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_stored_factors_replay_the_pixels(name):
     image, row = picture(), PERTURBATIONS[name]
-    changed, factors = perturb(image, name, row.paper, seed=1, key="a")
+    severity = row.levels[-1]
+    changed, factors = perturb(image, name, severity, seed=1, key="a")
     stored = json.loads(json.dumps(factors))
-    assert stored == factors == draw(name, row.paper, image.size, seed=1, key="a")
-    assert row.apply(image, row.paper, stored).tobytes() == changed.tobytes()
-    array = row.apply(np.asarray(image), row.paper, stored)
+    assert stored == factors == draw(name, severity, image.size, seed=1, key="a")
+    assert row.apply(image, severity, stored).tobytes() == changed.tobytes()
+    array = row.apply(np.asarray(image), severity, stored)
     assert array.dtype == np.uint8
+    assert array.shape == (37, 53, 3)
+    assert array.flags.c_contiguous
     assert array.tobytes() == changed.tobytes()
+
+
+def hashes():
+    """Return by row the hash of the pixels at its middle severity."""
+    middle = {name: row.levels[len(row.levels) // 2] for name, row in PERTURBATIONS.items()}
+    shown = {name: perturb(picture(), name, severity, seed=2, key="b")[0] for name, severity in middle.items()}
+    return {name: pixel_hash(image) for name, image in shown.items()}
+
+
+def test_another_process_shows_the_same_pixels():
+    """Whatever it computed before, and in whatever order."""
+    code = "import test_perturbations as t, json; t.hashes(); print(json.dumps(t.hashes()))"
+    tests = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}", "PYTHONHASHSEED": "1"}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == hashes()
+    assert len(set(hashes().values())) == len(PERTURBATIONS)
 
 
 # Colour jitter
@@ -183,6 +216,11 @@ def test_legacy_noise_flashes_in_the_dark_where_mono_noise_does_not():
         ("gaussian_noise_legacy", math.nan, "from 0 to 128 "),
         ("gaussian_noise_mono", "5", "from 0 to 128 "),
         ("gaussian_noise", True, "from 0 to 128 "),
+        ("gaussian_noise", 129, "the paper's is 5"),
+        ("c_fog", 6, "whole number from 0 to 5 "),
+        ("c_fog", 2.5, "whole number from 0 to 5 "),
+        ("jpeg", 100, "whole number from 0 to 99 "),
+        ("rotation", math.inf, "from 0 to 180 "),
     ],
 )
 def test_a_severity_out_of_range_is_refused_with_the_range(name, severity, range_):

@@ -16,9 +16,13 @@ from pmsi.data import DATASETS, DatasetRow
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.errors import ConfigError, RunError, UnknownName
+from pmsi.explain.folded import folded
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
 from pmsi.robustness import Cell, cells_of, sweep
+from pmsi.robustness.entrants import Entrant
+from pmsi.robustness.fusing import FusedConv, _fuse, fused
+from pmsi.robustness.report import report
 from pmsi.runs import Run, State, Stopped
 from pmsi.seeding import numpy_generator
 from pmsi.statistics import mcnemar, paired_bootstrap, wilson
@@ -105,16 +109,18 @@ def predictions(run, cell):
 
 
 def naive(toy, cell, model, config, seed):
-    """Return one image after the other: the labels that each head answers, and the pixels shown."""
-    answers, hashes = {head: [] for head in model.heads}, []
+    """Return one image after the other: the labels that each head answers, the pixels shown, and what was drawn."""
+    answers, hashes, drawn = {head: [] for head in model.heads}, [], {}
     for sample in toy.open(config).test:
         image = Image.fromarray(centre_crop(resize(toy.open_image(sample), config.resize_to), config.image_size))
         if cell.perturbation:
-            image, _ = perturb(image, cell.perturbation, cell.severity, seed=seed, key=sample.key)
+            image, factors = perturb(image, cell.perturbation, cell.severity, seed=seed, key=sample.key)
+            for name, value in factors.items():
+                drawn.setdefault(name, []).append(value)
         hashes.append(pixel_hash(image))
         for head, logits in model(normalize(to_tensor(np.asarray(image))[None])).items():
             answers[head].append(int(logits.argmax()))
-    return answers, hashes
+    return {"pixels": hashes, "factors": drawn, "predicted": answers}
 
 
 def test_a_sweep_is_a_loop_over_cells_runs_and_images(tmp_path, toy, runs):
@@ -132,9 +138,9 @@ def test_a_sweep_is_a_loop_over_cells_runs_and_images(tmp_path, toy, runs):
         assert stored["labels"] == [0] * 4 + [1] * 4 + [2] * 3
         for of in runs:
             model, config, _ = load_model(of, torch.device("cpu"))
-            answers, hashes = naive(toy, cell, model, config, seed=3)
-            assert stored["runs"][of.id] == {"pixels": hashes, "predicted": answers}
-            varied |= {tuple(labels) for labels in answers.values()}
+            expected = naive(toy, cell, model, config, seed=3)
+            assert stored["runs"][of.id] == expected
+            varied |= {tuple(labels) for labels in expected["predicted"].values()}
     assert len(varied) > 8  # the comparison is about something
 
 
@@ -167,6 +173,88 @@ def test_records_have_the_accuracies_intervals_and_tests_of_the_stored_answers(t
         assert record["runs"][first]["mcnemar"] is None
         p = mcnemar(right[first, "mix"], right[second, "classifier"])
         assert record["runs"][second]["mcnemar"] == pytest.approx(p)
+
+
+def test_the_report_of_a_sweep_is_made_of_its_files(tmp_path, runs):
+    run = sweeping(tmp_path, *runs)
+    result = sweep(run.config, run)
+    stored = json.loads((run.folder / result["report"]).read_text())
+    assert stored == report(run.folder, cells_of(run.config), result["primary"], CLASSES)
+    assert stored["comparisons"] == result["comparisons"]
+    first, second = (of.id for of in runs)
+    by_cell = {Cell.of(record): record["runs"][second]["mcnemar"] for record in result["cells"]}
+    assert {Cell.of(about): about["p"] for about in stored["comparisons"]} == by_cell
+    assert result["relative_error"]["over"] == first
+    wrong = dict.fromkeys((first, second), 0)
+    for record in result["cells"]:
+        for id in wrong if record["perturbation"] == "color_jitter" else ():
+            summary = record["runs"][id]["heads"][record["runs"][id]["primary"]]
+            wrong[id] += summary["n"] - summary["correct"]
+    shares = result["relative_error"]["perturbations"]["color_jitter"]
+    assert shares == {first: 1.0, second: pytest.approx(wrong[second] / wrong[first])}
+    (brightness,) = [each for each in stored["factors"] if (each["severity"], each["factor"]) == (0.5, "brightness")]
+    drawn = predictions(run, CELLS[1])["runs"][first]["factors"]["brightness"]
+    assert brightness["edges"][0] == min(drawn)
+    assert brightness["edges"][-1] == max(drawn)
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "resnet18"])
+def test_the_copy_that_works_answers_alike(tmp_path, backbone):
+    """In double precision, where nothing but a wrong copy makes a difference that can be seen."""
+    of = trained(tmp_path, replace(TRAINED, backbone=backbone))
+    model, *rest = load_model(of, torch.device("cpu"))
+    entrant = Entrant(of.id, model.double(), *rest)
+    images = normalize(
+        torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.manual_seed(0))
+    ).double()
+    with torch.inference_mode():
+        expected, found = entrant.model(images), entrant.faster(images)
+    for head in entrant.model.heads:
+        assert torch.allclose(found[head], expected[head], rtol=0, atol=1e-7 * float(expected[head].abs().max()))
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.model.modules())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.faster.modules())
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "mobilenet_v2"])
+def test_fusing_changes_no_answer(backbone):
+    model = build(replace(TRAINED, backbone=backbone), 3).eval().requires_grad_(False)
+    faster = fused(model)
+    count = sum(isinstance(layer, FusedConv) for layer in faster.modules())
+    assert count == 0  # there is a BatchNorm in between, and the copy is still a whole one
+    faster = fused(folded(model))
+    count = sum(isinstance(layer, FusedConv) for layer in faster.modules())
+    assert count == {"tiny": 10, "mobilenet_v2": 35}[backbone] + 3  # one in each smooth conv, beside its last
+    images = torch.randn(3, 3, 96, 64, generator=torch.manual_seed(1)) * 3  # large enough to meet the ceiling of ReLU6
+    with torch.inference_mode():
+        expected, found = model(images), faster(images)
+    for head, logits in expected.items():
+        assert torch.allclose(found[head], logits, rtol=0, atol=1e-4 * float(logits.abs().max()))
+
+
+def test_a_row_of_layers_is_fused_where_one_follows_the_other():
+    relu, conv = nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
+    row = nn.Sequential(conv, relu, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 2, 1), nn.Sigmoid())
+    row.eval().requires_grad_(False)
+    x = torch.randn(2, 4, 9, 7, generator=torch.manual_seed(0))
+    expected = row(x)
+    _fuse(row)
+    kinds = [FusedConv, nn.Identity, nn.Conv2d, nn.BatchNorm2d, nn.ReLU6, nn.Conv2d, nn.Sigmoid]
+    assert [type(layer) for layer in row] == kinds
+    assert torch.allclose(row(x), expected, atol=1e-6)
+
+
+def test_without_the_operator_a_model_stays_as_it_is(monkeypatch):
+    model = folded(build(TRAINED, 3))
+
+    def missing(*_):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(FusedConv, "forward", missing)
+    assert fused(model) is model
+    monkeypatch.setattr(FusedConv, "forward", lambda self, x: 2 * self.conv(x))
+    assert fused(model) is model
+    double = model.double()
+    assert fused(double) is double
 
 
 def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):
@@ -203,8 +291,7 @@ def test_runs_of_two_image_sizes_each_see_their_own(tmp_path, toy, runs):
     sweep(run.config, run)
     for of in (runs[0], large):
         model, config, _ = load_model(of, torch.device("cpu"))
-        answers, hashes = naive(toy, CELLS[3], model, config, seed=3)
-        assert predictions(run, CELLS[3])["runs"][of.id] == {"pixels": hashes, "predicted": answers}
+        assert predictions(run, CELLS[3])["runs"][of.id] == naive(toy, CELLS[3], model, config, seed=3)
 
 
 # Stopping and going on
@@ -319,6 +406,14 @@ def test_no_run_unknown_runs_and_runs_without_a_model_are_refused(tmp_path, runs
 def test_unknown_perturbations_and_severities_out_of_range_are_refused(tmp_path, runs):
     assert refused(tmp_path, *runs, perturbations=("blur",)).type is UnknownName
     assert "from 0 to 1" in str(refused(tmp_path, *runs, severities=(5.0,)).value)
+
+
+def test_a_perturbation_may_bring_severities_of_its_own(tmp_path, runs):
+    config = RobustnessConfig(perturbations=("c_fog=1,3", "color_jitter", "rotation=0,12.5"), severities=(0.5,))
+    expected = [("c_fog", 1.0), ("c_fog", 3.0), ("color_jitter", 0.5), ("rotation", 12.5)]
+    assert [(cell.perturbation, cell.severity) for cell in cells_of(config)[1:]] == expected
+    assert "such as rotation=10,20" in str(refused(tmp_path, *runs, perturbations=("c_fog=1;3",)).value)
+    assert "whole number from 0 to 5" in str(refused(tmp_path, *runs, perturbations=("c_fog=1.5",)).value)
 
 
 def test_usual_severities_are_those_of_the_table():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pmsi.errors import PMSIError
-from pmsi.statistics import mcnemar, mean_std, paired_bootstrap, wilson
+from pmsi.statistics import by_bin, holm, mcnemar, mean_std, paired_bootstrap, proportion, survival, wilson
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -53,6 +53,77 @@ def test_mcnemar_survives_more_disagreements_than_a_float_can_count():
 
 def test_mcnemar_ignores_images_on_which_both_agree():
     assert mcnemar(*answers(1000, 3, 9, 500)) == mcnemar(*answers(0, 3, 9, 0))
+
+
+# Several tests
+
+
+def holm_by_rejecting(p_values, alpha):
+    """Return which are rejected, as Holm wrote it: the smallest p first, until one is above α / (tests left)."""
+    rejected, left = set(), len(p_values)
+    for index in sorted(range(len(p_values)), key=lambda i: p_values[i]):
+        if p_values[index] > alpha / left:
+            break
+        rejected.add(index)
+        left -= 1
+    return rejected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_holm_rejects_what_the_procedure_rejects_at_every_level(seed):
+    p_values = np.random.default_rng(seed).beta(0.4, 2, 12).round(3)  # rounded: some are equal
+    adjusted = holm(p_values)
+    for alpha in (0.001, 0.01, 0.05, 0.1, 0.3, 0.7):
+        assert {i for i, p in enumerate(adjusted) if p <= alpha} == holm_by_rejecting(p_values, alpha)
+
+
+def test_holm_of_few_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("p_values", [[0.1, 1.2], [-0.1], [math.nan], [[0.1]]])
+def test_holm_refuses_what_is_no_probability(p_values):
+    with pytest.raises(PMSIError, match="from 0 to 1"):
+        holm(p_values)
+
+
+# Shares
+
+
+def test_a_proportion_has_wilsons_interval():
+    found = proportion([True, False, True, True])
+    assert (found.count, found.n, found.value) == (3, 4, 0.75)
+    assert (found.low, found.high) == wilson(3, 4)
+    assert math.isnan(proportion([]).value)
+
+
+def test_survival_is_kaplan_and_meiers():
+    levels = (1, 2, 3, 5)
+    fell = np.random.default_rng(0).choice([*levels, math.inf], 80, p=[0.1, 0.3, 0.1, 0.1, 0.4])
+    never = np.isinf(fell)
+    curve = stats.ecdf(stats.CensoredData(uncensored=fell[~never], right=np.full(never.sum(), max(levels)))).sf
+    found = survival(fell, levels)
+    assert [step.value for step in found] == pytest.approx(curve.evaluate(levels))
+    assert all(step.n == 80 for step in found)
+    assert [step.value for step in survival([math.inf], levels)] == [1.0] * 4
+
+
+def test_bins_are_numpys():
+    generator = np.random.default_rng(1)
+    values, edges = generator.uniform(-1, 1, 200).round(1), np.linspace(-0.8, 0.8, 9)  # many lie on an edge
+    hits = generator.random(200) < 0.4
+    found = by_bin(values, hits, edges)
+    assert [each.n for each in found] == np.histogram(values, edges)[0].tolist()
+    assert [each.count for each in found] == np.histogram(values[hits], edges)[0].tolist()
+    assert sum(each.n for each in found) < 200  # what lies outside is left out
+    with pytest.raises(PMSIError, match="the same images"):
+        by_bin([0.1], [True, False], edges)
+
+
+# The bootstrap
 
 
 def test_bootstrap_of_a_tiny_set_has_the_quantiles_of_all_its_samples():

@@ -1,10 +1,11 @@
 """Class activation maps of several stages from one forward and one backward pass, for any output of any recogniser.
 
 The stage maps pass through `Recognizer` in the open, so nothing is hooked, and no state is shared or changed: the same
-model can explain in many threads at once. This module does not know how maps are drawn, or where images come from.
+model can explain in many threads at once. This module does not know how maps are drawn, or where images come from;
+what makes a map of activations and gradients stands in `pmsi.explain.weighing`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from pmsi.batch import STAGES, Images
 from pmsi.errors import ConfigError, PMSIError, lookup
+from pmsi.explain.weighing import CAM_METHODS
 from pmsi.model.recognizer import Outputs, Recognizer
 
 STAGE_INDEX = {f"S{n + 1}": n for n in range(STAGES)}
@@ -20,30 +22,6 @@ STAGE_INDEX = {f"S{n + 1}": n for n in range(STAGES)}
 
 DEFAULT_STAGES = ("S3", "S4", "S5")
 """The stages of Fig. 4."""
-
-
-@dataclass(frozen=True)
-class CamMethod:
-    """A row of CAM_METHODS.
-
-    ``weigh`` is (activations, gradients), both (b, c_n, h_n, w_n), → a map (b, h_n, w_n) that may be negative: `cam`
-    applies the ReLU.
-    """
-
-    title: str
-    source: str
-    weigh: Callable[[Tensor, Tensor], Tensor]
-
-
-def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Return the sum over channels k of α_k A_k, where α_k is the mean gradient over all positions."""
-    alpha = gradients.mean(dim=(2, 3))  # Eq. 1 of Grad-CAM
-    return torch.einsum("bk,bkhw->bhw", alpha, activations)  # Eq. 2, before its ReLU
-
-
-CAM_METHODS: dict[str, CamMethod] = {
-    "gradcam": CamMethod("Grad-CAM", "Selvaraju et al., ICCV 2017", gradcam),
-}
 
 
 @dataclass(frozen=True)
@@ -79,7 +57,8 @@ def cam(
     their ``.grad`` and its mode stay as they are. The images do not influence each other.
 
     A stage that the output does not depend on has a map of zeros: S4 and S5 for the output S3 of a model without
-    interaction, say. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
+    interaction, say; Eigen-CAM's alone asks for no output. `pmsi.explain.folded` makes a copy of a model that gives the
+    same maps sooner. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
     out of range, and `PMSIError` where the model is in training mode.
     """
     head = model.check_head(head if head is not None else model.primary)

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -72,15 +73,16 @@ class OneHead(nn.Module):
         return self.model(images)[self.head]
 
 
-def reference(model, head, images, classes, stage):
+def reference(model, head, images, classes, stage, method="GradCAM"):
     """Return pytorch-grad-cam's map of one layer as it is before ReLU, scaling and resizing, (b, h_n, w_n)."""
-    from pytorch_grad_cam import GradCAM
+    import pytorch_grad_cam
 
     layer = model.backbone.pieces[STAGES.index(stage)]
-    with GradCAM(OneHead(model, head), [layer]) as explainer:
+    with getattr(pytorch_grad_cam, method)(OneHead(model, head), [layer]) as explainer:
         seen = explainer.activations_and_grads
         seen(images).gather(1, classes[:, None]).sum().backward()
-        found = explainer.get_cam_image(images, layer, None, seen.activations[0].numpy(), seen.gradients[0].numpy())
+        activations, gradients = seen.activations[0].numpy(), seen.gradients[0].numpy()
+        found = explainer.get_cam_image(images, layer, None, activations, gradients, False)
     model.zero_grad(set_to_none=True)
     return torch.from_numpy(found)
 
@@ -93,8 +95,7 @@ def assert_same_map(found, expected):
 @pytest.mark.parametrize("backbone", BACKBONE_NAMES)
 @pytest.mark.parametrize("head", ["S3", "S4", "S5", "concat", "mix", "classifier"])
 def test_every_map_is_that_of_pytorch_grad_cam_for_its_layer(backbone, head, monkeypatch):
-    opposite = CamMethod("Against the class", "this test", lambda a, g: -CAM_METHODS["gradcam"].weigh(a, g))
-    monkeypatch.setitem(CAM_METHODS, "opposite", opposite)  # what the ReLU takes away is compared too
+    monkeypatch.setitem(CAM_METHODS, "opposite", against_the_class("gradcam"))
     model = baseline_model(backbone) if head == "classifier" else pmsi_model(backbone)
     images, classes = images_of(), torch.tensor([1, 4])
     maps = cam(model, images, head=head, classes=classes)
@@ -105,6 +106,68 @@ def test_every_map_is_that_of_pytorch_grad_cam_for_its_layer(backbone, head, mon
         assert expected.abs().max() > 0
         assert_same_map(maps.raw[stage] - against.raw[stage], expected)
         assert_same_map(maps.raw[stage], expected.relu())
+
+
+LIBRARY = {
+    "gradcam": "GradCAM",
+    "gradcam_plus_plus": "GradCAMPlusPlus",
+    "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM",
+    "hirescam": "HiResCAM",
+    "eigencam": "EigenCAM",
+}
+
+
+def against_the_class(method):
+    """Return a row whose maps are the row's own times −1, so that what the ReLU takes away is compared too."""
+    return CamMethod("Against the class", "this test", lambda a, g: -CAM_METHODS[method].weigh(a, g))
+
+
+def test_every_row_is_compared_with_the_library():
+    assert LIBRARY.keys() == CAM_METHODS.keys()
+
+
+@pytest.mark.parametrize("backbone", BACKBONE_NAMES)
+@pytest.mark.parametrize("method", LIBRARY)
+def test_every_method_is_that_of_pytorch_grad_cam_for_each_layer_alone(method, backbone, monkeypatch):
+    opposite = against_the_class(method)
+    monkeypatch.setitem(CAM_METHODS, "opposite", opposite)
+    model, images, classes = pmsi_model(backbone), images_of(b=3), torch.tensor([1, 4, 0])
+    found, against = (cam(model, images, classes=classes, method=name).raw for name in (method, "opposite"))
+    for stage in ("S3", "S4", "S5"):
+        expected = reference(model, "mix", images, classes, stage, LIBRARY[method])
+        signed = found[stage] - against[stage]
+        if method == "eigencam":  # the library's sign is that of a LAPACK routine; here the farthest value is positive
+            farthest = expected.flatten(1).gather(1, expected.flatten(1).abs().argmax(dim=1, keepdim=True))
+            expected = expected * farthest.sign()[:, :, None]
+        assert expected.abs().max() > 0
+        for one, other in zip(signed, expected, strict=True):  # a share of each map's own largest value
+            assert_same_map(one / other.abs().max(), other / other.abs().max())
+
+
+def test_the_sign_of_a_principal_component_is_that_of_the_library_s_own_correction():
+    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_with_sign_correction
+
+    activations = torch.randn(6, 5, 4, 3, generator=torch.Generator().manual_seed(0)) ** 3
+    expected = get_2d_projection_with_sign_correction(activations.numpy())
+    found = CAM_METHODS["eigencam"].weigh(activations, activations)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    upside_down = CAM_METHODS["eigencam"].weigh(-activations, activations)
+    torch.testing.assert_close(upside_down, found)
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_a_method_says_whether_it_asks_for_the_class(method):
+    model, images = pmsi_model(), images_of()
+    one, other = (cam(model, images, classes=torch.tensor(labels), method=method).raw for labels in ([0, 1], [2, 3]))
+    assert torch.equal(one["S4"], other["S4"]) != CAM_METHODS[method].of_class
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_a_blank_stage_has_a_blank_map(method):
+    """No activation and no gradient is no evidence, and nothing is divided by zero."""
+    found = CAM_METHODS[method].weigh(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+    assert torch.equal(found, torch.zeros(2, 4, 4))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -154,12 +217,12 @@ def test_the_equation_by_finite_differences():
     torch.testing.assert_close(maps.raw["S4"][0], expected.relu(), rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("head", ["S3", "mix"])
-def test_images_of_a_batch_do_not_influence_each_other(head):
+@pytest.mark.parametrize(("head", "method"), [("S3", "gradcam"), *(("mix", method) for method in CAM_METHODS)])
+def test_images_of_a_batch_do_not_influence_each_other(head, method):
     model, images = pmsi_model(), images_of(b=3)
-    together = cam(model, images, head=head)
+    together = cam(model, images, head=head, method=method)
     for i in range(3):
-        alone = cam(model, images[i : i + 1], head=head)
+        alone = cam(model, images[i : i + 1], head=head, method=method)
         assert alone.classes[0] == together.classes[i]
         for stage, found in alone.raw.items():
             torch.testing.assert_close(found[0], together.raw[stage][i], rtol=1e-4, atol=1e-6)
@@ -240,11 +303,16 @@ def test_frozen_parameters_make_no_difference():
 
 
 def test_four_threads_share_a_model():
-    model = pmsi_model()
-    jobs = [(images_of(seed=seed), ("S3", "S5", "concat", "mix")[seed % 4]) for seed in range(16)]
-    expected = [cam(model, images, head=head).raw for images, head in jobs]
+    model, methods = pmsi_model(), list(CAM_METHODS)
+    jobs = [(images_of(seed=i), ("S3", "S5", "concat", "mix")[i % 4], methods[i % len(methods)]) for i in range(24)]
+
+    def explain(job):
+        images, head, method = job
+        return cam(model, images, head=head, method=method).raw
+
+    expected = [explain(job) for job in jobs]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda job: cam(model, job[0], head=job[1]).raw, jobs * 3))
+        found = list(pool.map(explain, jobs * 2))
     for i, raw in enumerate(found):
         for stage, stage_map in raw.items():
             torch.testing.assert_close(stage_map, expected[i % len(jobs)][stage], rtol=1e-5, atol=1e-7)

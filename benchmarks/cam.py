@@ -1,0 +1,164 @@
+"""How fast Grad-CAM of three stages is: beside three calls of pytorch-grad-cam, and beside the forward pass alone.
+
+The library is called as its documentation has it, once for each layer, because its answer for several layers is their
+mean: on the model as it was built, in torch's default memory format, with parameters that ask for gradients. Ours is
+one call on the folded copy that the app and the reports use. Both sides end with maps of the image's size, scaled to
+0–1; before anything is timed, these must be equal. All take turns in one process; medians are printed. No way of
+explaining that needs the network's answer can be faster than the forward pass, which is ours here, folded.
+
+    python -m benchmarks.cam --threads 2
+    python -m benchmarks.cam --size 448 --smooth-conv separable --device cuda
+"""
+
+import argparse
+import copy
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import pmsi.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
+from pmsi.config import TrainConfig
+from pmsi.device import find_device
+from pmsi.explain import cam, normalize, resize
+from pmsi.explain.folded import folded
+from pmsi.methods import build
+from pmsi.model import Recognizer
+
+TARGET = 8.0
+CLASSES = 200
+STAGES = ("S3", "S4", "S5")
+
+
+class OneHead(nn.Module):
+    """A recogniser as pytorch-grad-cam wants it: a module with one output."""
+
+    def __init__(self, model: Recognizer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images)[self.model.primary]
+
+
+class Library:
+    """Three explainers of pytorch-grad-cam, one for each stage."""
+
+    def __init__(self, model: Recognizer, classes: list[int]) -> None:
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        model = copy.deepcopy(model)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.contiguous()
+        self.targets = [ClassifierOutputTarget(label) for label in classes]
+        pieces = [model.backbone.pieces[model.backbone.ends[int(stage[1]) - 1]] for stage in STAGES]
+        self.explain = [(GradCAM, OneHead(model).eval(), piece) for piece in pieces]
+
+    def maps(self, images: Tensor) -> dict[str, np.ndarray]:
+        found = {}
+        for stage, (method, model, piece) in zip(STAGES, self.explain, strict=True):
+            with method(model, [piece]) as explainer:
+                found[stage] = explainer(images, self.targets)
+        return found
+
+
+def settled(config: TrainConfig, device: torch.device) -> Recognizer:
+    """Return a model with BatchNorm statistics of some images, so that its maps say something."""
+    model = build(config, CLASSES).to(device).train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(8, 3, 64, 64, device=device))
+    return model.eval()
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    begun = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begun
+
+
+def check_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    for stage in STAGES:
+        apart = float(np.abs(ours[stage] - theirs[stage]).max())
+        if apart > 0.02:
+            raise SystemExit(f"Both sides should give the same map of {stage}, but they differ by {apart:.3f}.")
+
+
+def main() -> None:
+    """Parse the flags, measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--method", default="pmr")
+    parser.add_argument("--smooth-conv", default="paper")
+    parser.add_argument("--backbone", default="mobilenet_v2")
+    parser.add_argument("--weights", default="none")
+    parser.add_argument("--size", type=int, default=448)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--repeats", type=int, default=15)
+    flags = parser.parse_args()
+    if flags.threads:
+        torch.set_num_threads(flags.threads)
+    config = TrainConfig(
+        method=flags.method, smooth_conv=flags.smooth_conv, backbone=flags.backbone, weights=flags.weights,
+        image_size=flags.size,
+    )  # fmt: skip
+    compare(config, flags.batch, flags.repeats, find_device(flags.device))
+
+
+def compare(config: TrainConfig, batch: int, repeats: int, device: torch.device) -> None:
+    """Measure all contestants in turn, and print their times and ratios."""
+    model = settled(config, device)
+    faster = folded(model)
+    drawn = torch.randn(batch, 3, config.image_size, config.image_size, generator=torch.Generator().manual_seed(0))
+    images = drawn.to(device)
+    ready = images.contiguous(memory_format=torch.channels_last)  # as `normalize` leaves them
+    classes = list(range(batch))
+    library, labels = Library(model, classes), torch.tensor(classes, device=device)
+
+    def maps_of(explained: Recognizer) -> dict[str, np.ndarray]:
+        raw = cam(explained, ready, classes=labels, stages=STAGES).raw
+        return {s: resize(m, config.image_size).cpu().numpy() for s, m in normalize(raw).items()}
+
+    def forward() -> None:
+        with torch.inference_mode():
+            faster(ready)
+
+    check_same(maps_of(faster), library.maps(images))
+    contestants: dict[str, Callable[[], object]] = {
+        "pytorch-grad-cam, three calls": lambda: library.maps(images),
+        "ours, not folded": lambda: maps_of(model),
+        "ours": lambda: maps_of(faster),
+        "the forward pass alone": forward,
+    }
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for repeat in range(repeats + 2):
+        for name, work in contestants.items():
+            taken = seconds(work, device)
+            if repeat >= 2:
+                times[name].append(taken)
+    report(config, batch, device, {name: statistics.median(taken) for name, taken in times.items()})
+
+
+def report(config: TrainConfig, batch: int, device: torch.device, median: dict[str, float]) -> None:
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    print(f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(
+        f"{config.method} on {config.backbone}, smooth conv {config.smooth_conv}, {config.image_size} px, batch {batch}"
+    )
+    library = next(iter(median.values()))
+    for name, taken in median.items():
+        print(f"  {name:32} {1000 * taken:9.1f} ms   × {library / taken:5.2f}")
+    verdict = "met" if library / median["ours"] >= TARGET else "missed"
+    print(f"  target × {TARGET:g}: {verdict}")
+
+
+if __name__ == "__main__":
+    main()

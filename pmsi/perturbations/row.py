@@ -1,0 +1,100 @@
+"""What a row of PERTURBATIONS is: how its severity is named and checked, how it draws, how it changes pixels.
+
+Severity 0 is no change for every row; in ImageNet-C's own code it would index the strongest. This module does not know
+which rows there are.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from pmsi.errors import ConfigError, ImageError
+
+Factors = Mapping[str, Any]
+"""What was drawn for one image, as JSON types: floats are quantities (an angle, a gain), whole numbers are not."""
+
+Draw = Callable[[np.random.Generator, float, tuple[int, int]], dict[str, Any]]
+Apply = Callable[[np.ndarray, float, Factors], np.ndarray]
+ImageOrArray = TypeVar("ImageOrArray", Image.Image, np.ndarray)
+
+TABLE_VII, IMAGENET_C, EXTRA, CAPTURE = "Table VII", "ImageNet-C", "ImageNet-C, extra", "Capture"
+"""Families of rows: the paper's, ImageNet-C's fifteen, its four for validation, and what cameras and the web do."""
+
+NOISE_SEEDS = 2**53
+"""Noise seeds are below this: the largest range of whole numbers that every reader of JSON keeps exactly."""
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A row of PERTURBATIONS.
+
+    ``symbol`` and ``unit`` name the severity, which is from 0 (no change, for every row) to ``maximum``, and a whole
+    number where ``whole`` says so; ``levels`` are the severities of a sweep by default, ``paper`` is that of Table VII,
+    or 0 where that has none. ``help`` says what is done to which image. ``drawn`` is (generator, severity, (width,
+    height)) → factors; ``applied`` is (uint8 array (height, width, 3), severity > 0, factors) → a new array like it.
+    """
+
+    title: str
+    family: str
+    symbol: str
+    unit: str
+    maximum: float
+    levels: tuple[float, ...]
+    help: str
+    drawn: Draw
+    applied: Apply
+    paper: float = 0.0
+    whole: bool = False
+
+    def check(self, severity: float) -> float:
+        """Return the severity as a float, or raise ConfigError that names the range."""
+        number = isinstance(severity, Real) and not isinstance(severity, bool)
+        if number and 0 <= severity <= self.maximum and not (self.whole and severity % 1):  # NaN compares false
+            return float(severity)
+        kind = "whole number" if self.whole else "number"
+        papers = f"; the paper's is {self.paper:g}" if self.paper else ""
+        raise ConfigError(
+            f"Severity {self.symbol} = {severity!r} of {self.title[0].lower()}{self.title[1:]}: expected a {kind} from "
+            f"0 to {self.maximum:g} ({self.unit}){papers}."
+        )
+
+    def draw(self, generator: np.random.Generator, severity: float, size: tuple[int, int]) -> dict[str, Any]:
+        """Return the factors of one image of ``size`` (width, height) in pixels."""
+        return self.drawn(generator, self.check(severity), size)
+
+    def apply(self, image: ImageOrArray, severity: float, factors: Factors) -> ImageOrArray:
+        """Return a perturbed copy of an RGB image, or of a uint8 array (height, width, 3); raises ImageError."""
+        severity = self.check(severity)
+        if isinstance(image, Image.Image):
+            if image.mode != "RGB":
+                raise ImageError(f"An image of mode {image.mode} cannot be perturbed: convert it to RGB first.")
+            return Image.fromarray(self.apply(np.asarray(image), severity, factors))
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ImageError(
+                f"An array of {image.dtype} {image.shape} cannot be perturbed: expected uint8 (height, width, 3)."
+            )
+        return self.applied(image, severity, factors) if severity else image.copy()
+
+
+def nothing_drawn(_generator: np.random.Generator, _severity: float, _size: tuple[int, int]) -> dict[str, Any]:
+    """Draw for a row whose pixels depend on the severity alone."""
+    return {}
+
+
+def seed_drawn(generator: np.random.Generator, _severity: float, _size: tuple[int, int]) -> dict[str, Any]:
+    """Draw the seed of a noise with too many values to be kept."""
+    return {"noise_seed": int(generator.integers(NOISE_SEEDS))}
+
+
+def noise_of(factors: Factors) -> np.random.Generator:
+    """Return the generator of the noise whose seed was drawn."""
+    return np.random.default_rng(factors["noise_seed"])
+
+
+def to_pixels(values: np.ndarray) -> np.ndarray:
+    """Return values on the 0–255 scale as uint8, rounded and clipped."""
+    return np.rint(values).clip(0, 255).astype(np.uint8, order="C")

@@ -1,0 +1,71 @@
+"""The cells of a sweep: one perturbation at one severity each, the clean images first. No torch here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pmsi.config import RobustnessConfig
+from pmsi.errors import ConfigError, lookup
+from pmsi.perturbations import PERTURBATIONS, Factors, perturb
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One perturbation at one severity; the clean images are ``Cell(None, 0.0)``."""
+
+    perturbation: str | None
+    severity: float
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Cell":
+        """Return the cell that a record of a sweep is about."""
+        return cls(record["perturbation"], record["severity"])
+
+    @property
+    def title(self) -> str:
+        """What a status line says."""
+        if self.perturbation is None:
+            return "clean images"
+        row = PERTURBATIONS[self.perturbation]
+        return f"{row.title}, {row.symbol} = {self.severity:g}"
+
+    @property
+    def file(self) -> str:
+        """Where the predictions are, relative to the run's folder."""
+        name = "clean" if self.perturbation is None else f"{self.perturbation}-{self.severity}"
+        return f"predictions/{name}.json"
+
+    def shown(self, crop: np.ndarray, seed: int, key: str) -> tuple[np.ndarray, Factors]:
+        """Return what the runs are shown of an image, (h, w, 3) uint8, and what was drawn for it."""
+        if self.perturbation is None:
+            return crop, {}
+        return perturb(crop, self.perturbation, self.severity, seed=seed, key=key)
+
+
+CLEAN = Cell(None, 0.0)
+
+
+def cells_of(config: RobustnessConfig) -> tuple[Cell, ...]:
+    """Return the cells of a sweep, the clean images first; severity 0 is the same as clean and not repeated.
+
+    An entry of ``perturbations`` is a name, or has severities of its own behind it: "rotation=10,20".
+    """
+    cells = [CLEAN]
+    for entry in config.perturbations:
+        name, own, listed = entry.partition("=")
+        row = lookup("perturbation", PERTURBATIONS, name)
+        usual = row.levels if config.severities is None else config.severities
+        severities = _numbers(entry, listed) if own else usual
+        cells += [Cell(name, severity) for severity in map(row.check, severities) if severity > 0]
+    return tuple(dict.fromkeys(cells))
+
+
+def _numbers(entry: str, listed: str) -> list[float]:
+    try:
+        return [float(word) for word in listed.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"Perturbation {entry!r}: expected a name, or a name and its severities, such as rotation=10,20."
+        ) from None

@@ -1,0 +1,94 @@
+"""The training runs that take part in a sweep, and the test images that they have in common."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from pmsi.checkpoints import load_model
+from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.data import open_dataset
+from pmsi.data.dataset import Dataset
+from pmsi.device import prepare_device
+from pmsi.errors import ConfigError
+from pmsi.evaluation import while_checking
+from pmsi.explain.folded import folded
+from pmsi.model import Recognizer
+from pmsi.robustness.fusing import fused
+from pmsi.runs import Run
+
+SAME = ("dataset", "data", "test_fraction", "split_seed", "test_per_class")
+"""Settings that decide which test images a run is judged by; those of the runs of a sweep agree."""
+
+FORMAT = "predictions-2"
+"""Of the files of predictions: those of another format are made again. 2 has the drawn factors."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A training run that takes part: its id, its model in eval mode, and what it was trained on."""
+
+    id: str
+    model: Recognizer
+    config: TrainConfig
+    classes: tuple[str, ...]
+
+    @property
+    def view(self) -> tuple[int, int]:
+        """The sides, in pixels, of the resized image and of its crop: runs that share them share pixels."""
+        return self.config.resize_to, self.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def faster(self) -> Recognizer:
+        """A copy of the model that answers alike, up to rounding, in less time."""
+        return fused(folded(self.model))
+
+
+def entrants_of(config: RobustnessConfig, run: Run) -> tuple[Entrant, ...]:
+    """Return the runs that a sweep names, each once, with their models on the sweep's device."""
+    device = prepare_device(config)
+    named = dict.fromkeys(run.sibling(id) for id in config.of)
+    return tuple(Entrant(of.id, *load_model(of, device)) for of in named)
+
+
+def open_shared(config: RobustnessConfig, entrants: Sequence[Entrant], run: Run) -> Dataset:
+    """Return the data set that all entrants were trained on, or raise ConfigError that says where they differ."""
+    first, *others = [_judged(entrant.config, config) for entrant in entrants]
+    for entrant, other in zip(entrants[1:], others, strict=True):
+        for name in SAME:
+            if getattr(first, name) != getattr(other, name):
+                raise ConfigError(
+                    f"Runs {entrants[0].id} and {entrant.id} have other test images: {name} = {getattr(first, name)!r} "
+                    f"in the one, {getattr(other, name)!r} in the other. Name runs that agree in it."
+                )
+    dataset = open_dataset(first, while_checking(run))
+    for entrant in entrants:
+        if entrant.classes != dataset.classes:
+            raise ConfigError(
+                f"The {len(entrant.classes)} classes of run {entrant.id} are not the {len(dataset.classes)} of "
+                f"{dataset.name} now. Name runs with the same classes, or bring the data back as it was."
+            )
+    return dataset
+
+
+def _judged(trained: TrainConfig, config: RobustnessConfig) -> TrainConfig:
+    """Return a run's config with the sweep's limit on test images, and its folder as one that can be compared."""
+    folder = trained.data and str(Path(trained.data).expanduser().absolute())
+    return replace(trained, data=folder, test_per_class=config.test_per_class or trained.test_per_class)
+
+
+def identity(entrants: Sequence[Entrant], keys: Sequence[str]) -> str:
+    """Return what a cell depends on beside itself: which images, and every number of every model."""
+    digest = hashlib.blake2b(repr((FORMAT, keys, [(e.id, e.view) for e in entrants])).encode(), digest_size=8)
+    for entrant in entrants:
+        for value in entrant.model.state_dict().values():
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

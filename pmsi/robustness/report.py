@@ -1,0 +1,203 @@
+"""What a sweep says once several cells are seen together: all of it made of the predictions that the sweep has kept.
+
+Tests between each pair of runs, drops by class, the severity at which each image is lost, accuracy against what was
+drawn. Accuracies are those of the head with which a run predicts. No torch here, and no model: a report can be made of
+any folder of predictions, also while the sweep is still at work.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pmsi.errors import RunError
+from pmsi.files import read_json
+from pmsi.robustness.cells import CLEAN, Cell
+from pmsi.statistics import Proportion, by_bin, holm, mcnemar, survival
+
+FILE = "report.json"
+"""Where a finished sweep keeps its report, in the run's folder."""
+
+BINS = 8
+"""Bins of equal width over what was drawn: wide enough to hold a hundred images each of a test set of a thousand."""
+
+Answers = dict[str, np.ndarray]
+"""By run, the label that it answers for each image, (n,) int64."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The finished cells of a sweep: keys and labels (n,) of the images; the answers, and the factors by run."""
+
+    keys: list[str]
+    labels: np.ndarray
+    answers: dict[Cell, Answers]
+    factors: dict[Cell, dict[str, dict[str, list[Any]]]]
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs' ids, as the sweep names them."""
+        return [*self.answers[CLEAN]]
+
+    def right(self, cell: Cell, run: str) -> np.ndarray:
+        """Return whether each image was recognised, (n,) bool."""
+        return self.answers[cell][run] == self.labels
+
+    def of(self, perturbation: str) -> list[Cell]:
+        """Return the finished cells of a perturbation, the least severe first."""
+        return sorted((c for c in self.answers if c.perturbation == perturbation), key=lambda cell: cell.severity)
+
+    @property
+    def perturbations(self) -> list[str]:
+        """Names of those that some finished cell has."""
+        return [*dict.fromkeys(cell.perturbation for cell in self.answers if cell.perturbation is not None)]
+
+
+def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> Finished:
+    """Return those of the cells whose predictions are in a run's folder; ``primary`` is the head of each run.
+
+    Raises RunError where the clean images are not among them.
+    """
+    found = {cell: stored for cell in cells if (stored := read_json(folder / cell.file)) is not None}
+    if CLEAN not in found:
+        raise RunError(f"There are no predictions of the clean images in {folder}. Resume the sweep.")
+    answers = {
+        cell: {id: np.array(stored["runs"][id]["predicted"][head]) for id, head in primary.items()}
+        for cell, stored in found.items()
+    }
+    factors = {cell: {id: stored["runs"][id]["factors"] for id in primary} for cell, stored in found.items()}
+    return Finished(found[CLEAN]["keys"], np.array(found[CLEAN]["labels"]), answers, factors)
+
+
+def report(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
+    """Return everything below about the finished cells of a run's folder, as JSON types."""
+    finished = read(folder, cells, primary)
+    return {
+        "primary": dict(primary),
+        "classes": [*classes],
+        "keys": finished.keys,
+        "labels": finished.labels.tolist(),
+        "comparisons": comparisons(finished),
+        "relative_error": relative_error(finished),
+        "class_drops": class_drops(finished, len(classes)),
+        "flips": flips(finished),
+        "survival": survivals(finished),
+        "factors": against_factors(finished),
+    }
+
+
+def comparisons(finished: Finished) -> list[dict[str, Any]]:
+    """Return McNemar's test of each two runs a and b in each cell, the clean images too.
+
+    ``only_a`` images were recognised by a alone. ``holm`` is p adjusted over all cells of the same two runs.
+    """
+    return [found for a, b in itertools.combinations(finished.runs, 2) for found in _compared(finished, a, b)]
+
+
+def _compared(finished: Finished, a: str, b: str) -> list[dict[str, Any]]:
+    pairs = {cell: (finished.right(cell, a), finished.right(cell, b)) for cell in finished.answers}
+    p_values = [mcnemar(*pair) for pair in pairs.values()]
+    return [
+        {"a": a, "b": b, **_about(cell)}
+        | {"only_a": int((right_a & ~right_b).sum()), "only_b": int((right_b & ~right_a).sum())}
+        | {"p": p, "holm": adjusted}
+        for (cell, (right_a, right_b)), p, adjusted in zip(pairs.items(), p_values, holm(p_values), strict=True)
+    ]
+
+
+def relative_error(finished: Finished) -> dict[str, Any]:
+    """Return by perturbation and run the errors at all severities over those of the first run, "over".
+
+    ImageNet-C's "CE" with this sweep's own first run in AlexNet's place: 1 is as many errors as that makes. None where
+    the first run makes none.
+    """
+    first, *_ = finished.runs
+    found = {}
+    for name in finished.perturbations:
+        errors = {id: sum(int((~finished.right(cell, id)).sum()) for cell in finished.of(name)) for id in finished.runs}
+        found[name] = {id: wrong / errors[first] if errors[first] else None for id, wrong in errors.items()}
+    return {"over": first, "perturbations": found}
+
+
+def class_drops(finished: Finished, classes: int) -> list[dict[str, Any]]:
+    """Return by perturbed cell and run what each class lost: its clean accuracy minus that in the cell, a fraction.
+
+    A class without test images has None.
+    """
+    of_class = [finished.labels == label for label in range(classes)]
+
+    def drops(cell: Cell, id: str) -> list[float | None]:
+        lost = finished.right(CLEAN, id).astype(int) - finished.right(cell, id)
+        return [float(lost[mine].mean()) if mine.any() else None for mine in of_class]
+
+    perturbed = [cell for cell in finished.answers if cell != CLEAN]
+    return [_about(cell) | {"runs": {id: drops(cell, id) for id in finished.runs}} for cell in perturbed]
+
+
+def first_flips(finished: Finished, perturbation: str, run: str) -> np.ndarray:
+    """Return the smallest severity at which the run's answer is not its answer to the clean image, (n,), or infinity.
+
+    Infinity says that no severity of the sweep changed it: it is censored at the largest.
+    """
+    first = np.full(len(finished.labels), math.inf)
+    for cell in reversed(finished.of(perturbation)):
+        first[finished.answers[cell][run] != finished.answers[CLEAN][run]] = cell.severity
+    return first
+
+
+def flips(finished: Finished) -> dict[str, dict[str, list[float | None]]]:
+    """Return by run and perturbation the severity that flips each image, in the order of the keys; None for never."""
+    return {
+        id: {
+            name: [severity if math.isfinite(severity) else None for severity in first_flips(finished, name, id)]
+            for name in finished.perturbations
+        }
+        for id in finished.runs
+    }
+
+
+def survivals(finished: Finished) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return by run and perturbation the share of clean hits whose answer no severity up to each has changed."""
+    curves: dict[str, dict[str, list[dict[str, Any]]]] = {id: {} for id in finished.runs}
+    for id, name in itertools.product(finished.runs, finished.perturbations):
+        levels = [cell.severity for cell in finished.of(name)]
+        steps = survival(first_flips(finished, name, id)[finished.right(CLEAN, id)], levels)
+        curves[id][name] = [
+            {"severity": level} | _share(step, "survived", "share") for level, step in zip(levels, steps, strict=True)
+        ]
+    return curves
+
+
+def against_factors(finished: Finished) -> list[dict[str, Any]]:
+    """Return for each cell and each quantity drawn there the accuracy of each run in bins of it, from edge to edge.
+
+    Quantities are floats (an angle, a gain); seeds and places are none.
+    """
+    found = []
+    for cell, by_run in finished.factors.items():
+        quantities = [name for name, values in by_run[finished.runs[0]].items() if _are_quantities(values)]
+        for name in quantities:
+            drawn = [value for factors in by_run.values() for value in factors[name]]
+            edges = np.linspace(min(drawn), max(drawn), BINS + 1)
+            bins = {id: by_bin(by_run[id][name], finished.right(cell, id), edges) for id in finished.runs}
+            runs = {id: [_share(each, "correct", "accuracy") for each in binned] for id, binned in bins.items()}
+            found.append(_about(cell) | {"factor": name, "edges": edges.tolist(), "runs": runs})
+    return found
+
+
+def _are_quantities(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, float) for value in values)
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    return {"perturbation": cell.perturbation, "severity": cell.severity}
+
+
+def _share(found: Proportion, count: str, value: str) -> dict[str, Any]:
+    """Return a proportion under the names that its count and its share have here."""
+    share = found.value if found.n else None
+    return {count: found.count, "n": found.n, value: share, "low": found.low, "high": found.high}

@@ -1,0 +1,165 @@
+"""A sweep at work: from the first unfinished cell on, what every head of every run answers, kept and summed up.
+
+A cell that is finished is one file of predictions and one record of the run's metrics, and is not repeated when the
+sweep is resumed. What needs all cells is made of these files at the end: see `pmsi.robustness.report`.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pmsi.config import RobustnessConfig
+from pmsi.data.dataset import Dataset
+from pmsi.data.pixels import Pixels
+from pmsi.data.preprocessing import normalize
+from pmsi.files import read_json, remove_leftovers, to_json, write_atomically
+from pmsi.robustness.cells import CLEAN, Cell, cells_of
+from pmsi.robustness.entrants import Entrant, entrants_of, identity, open_shared
+from pmsi.robustness.report import FILE, report
+from pmsi.robustness.showing import Shown, View, columns
+from pmsi.runs import Run
+from pmsi.seeding import derive
+from pmsi.statistics import mcnemar, paired_bootstrap, wilson
+
+
+def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
+    """Do the task "robustness" and return its result."""
+    entrants = entrants_of(config, run)
+    dataset = open_shared(config, entrants, run)
+    records = Sweep(config, run, dataset, entrants).records()
+    primary = {entrant.id: entrant.model.primary for entrant in entrants}
+    found = report(run.folder, cells_of(config), primary, dataset.classes)
+    write_atomically(run.folder / FILE, to_json(found))
+    return {
+        "of": [*primary],
+        "primary": primary,
+        "images": len(dataset.test),
+        "skipped": len(dataset.problems),
+        "cells": records,
+        "comparisons": found["comparisons"],
+        "relative_error": found["relative_error"],
+        "report": FILE,
+    }
+
+
+class Sweep:
+    """A sweep in progress. ``records`` does the work."""
+
+    def __init__(self, config: RobustnessConfig, run: Run, dataset: Dataset, entrants: Sequence[Entrant]) -> None:
+        self.config, self.run, self.samples, self.entrants = config, run, dataset.test, entrants
+        self.cells = cells_of(config)
+        self.labels = np.array([sample.label for sample in self.samples])
+        self.identity = identity(entrants, [sample.key for sample in self.samples])
+        pixels = {side: Pixels(dataset, self.samples, side) for side in {entrant.view[0] for entrant in entrants}}
+        self.views = [
+            View([entrant for entrant in entrants if entrant.view == view], pixels[view[0]], self.cells, config)
+            for view in dict.fromkeys(entrant.view for entrant in entrants)
+        ]
+        self.done, self.total = 0, len(self.cells) * sum(view.batches for view in self.views)  # batches
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a record for each cell, after working on those that are not finished yet."""
+        folder = self.run.folder / "predictions"
+        folder.mkdir(exist_ok=True)
+        remove_leftovers(folder)
+        finished = self._finished()
+        self.run.truncate_metrics(lambda record: record in finished.values())
+        for number, cell in enumerate(self.cells):
+            if cell in finished:
+                self.done += self.total // len(self.cells)
+                continue
+            write_atomically(self.run.folder / cell.file, to_json(self._predict(number)))
+            finished[cell] = self._record(cell)
+            self.run.log(finished[cell])
+        return [finished[cell] for cell in self.cells]
+
+    def _finished(self) -> dict[Cell, dict[str, Any]]:
+        """Return the records of an earlier attempt that still hold: the same models, images and predictions file."""
+        found = {}
+        for record in self.run.metrics():
+            cell = Cell.of(record)
+            stored = read_json(self.run.folder / cell.file) or {}
+            if record["identity"] == stored.get("identity") == self.identity:
+                found[cell] = record
+        return found if CLEAN in found else {}  # without it, no drop can be told
+
+    def _predict(self, number: int) -> dict[str, Any]:
+        """Return what every head of every run answers for each image of a cell, as it is stored."""
+        answers = {entrant.id: _Answers(entrant) for entrant in self.entrants}
+        for view in self.views:
+            for shown in view.batches_of(number):
+                self.run.check_stop()
+                for entrant in view.entrants:
+                    answers[entrant.id].add(shown)
+                self.done += 1
+                self.run.progress(self.done, self.total, self.cells[number].title)
+        return {
+            "identity": self.identity,
+            "keys": [sample.key for sample in self.samples],
+            "labels": self.labels.tolist(),
+            "runs": {id: each.stored() for id, each in answers.items()},
+        }
+
+    def _record(self, cell: Cell) -> dict[str, Any]:
+        """Return what is logged of a cell: accuracies with intervals, what was lost, and the test between runs."""
+        seed = derive("bootstrap", self.config.seed, cell.perturbation, cell.severity)
+        right, clean = self._right(cell), self._right(CLEAN)
+        primary = {entrant.id: entrant.model.primary for entrant in self.entrants}
+        first, *others = primary
+        runs: dict[str, dict[str, Any]] = {
+            id: {
+                "primary": primary[id],
+                "heads": {head: summary(hits, clean[id][head], seed) for head, hits in right[id].items()},
+                "mcnemar": None,
+            }
+            for id in primary
+        }
+        for id in others:
+            runs[id]["mcnemar"] = mcnemar(right[first][primary[first]], right[id][primary[id]])
+        about = {"kind": "cell", "perturbation": cell.perturbation, "severity": cell.severity, "file": cell.file}
+        return about | {"images": len(self.samples), "identity": self.identity, "runs": runs}
+
+    def _right(self, cell: Cell) -> dict[str, dict[str, np.ndarray]]:
+        """Return by run and head whether each image of a finished cell was recognised, (n,) bool."""
+        stored = json.loads((self.run.folder / cell.file).read_bytes())
+        return {
+            id: {head: np.array(labels) == self.labels for head, labels in answers["predicted"].items()}
+            for id, answers in stored["runs"].items()
+        }
+
+
+class _Answers:
+    """What one run answers in one cell, batch after batch."""
+
+    def __init__(self, entrant: Entrant) -> None:
+        self.model, self.device = entrant.faster, entrant.device
+        self.predicted: dict[str, list[int]] = {head: [] for head in self.model.heads}
+        self.pixels: list[str] = []
+        self.factors: list[dict[str, Any]] = []
+
+    @torch.inference_mode()
+    def add(self, shown: Shown) -> None:
+        images, hashes, factors = shown
+        for head, logits in self.model(normalize(images.to(self.device, non_blocking=True))).items():
+            self.predicted[head] += logits.argmax(dim=1).tolist()
+        self.pixels += hashes
+        self.factors += map(json.loads, factors)
+
+    def stored(self) -> dict[str, Any]:
+        return {"pixels": self.pixels, "factors": columns(self.factors), "predicted": self.predicted}
+
+
+def summary(right: np.ndarray, clean: np.ndarray, seed: int) -> dict[str, float]:
+    """Return the accuracy of one head with its Wilson interval, and what it lost against clean with a paired interval.
+
+    Both arguments are (n,) bool, about the same images. ``drop`` is clean minus perturbed: positive where accuracy is
+    lost. All are fractions; intervals are of 95 %.
+    """
+    correct, n = int(right.sum()), len(right)
+    low, high = wilson(correct, n)
+    drop = paired_bootstrap(right, clean, seed=seed)
+    share = {"correct": correct, "n": n, "accuracy": correct / n, "low": low, "high": high}
+    return share | {"drop": drop.value, "drop_low": drop.low, "drop_high": drop.high}

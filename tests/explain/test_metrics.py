@@ -1,0 +1,95 @@
+"""Where a map looks: against plain loops and scipy, and by what must hold of perfect, even and blank maps."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from pmsi.errors import PMSIError
+from pmsi.explain.metrics import centre_map, edge_map, energy, mass, pointing, random_map, widened
+
+
+@pytest.fixture
+def region():
+    found = np.zeros((12, 9), dtype=bool)
+    found[3:7, 2:5] = True
+    return found
+
+
+def test_a_perfect_map_scores_1_and_its_opposite_0(region):
+    for measure in (pointing, energy):
+        assert measure(region.astype(float), region) == 1
+        assert measure((~region).astype(float), region) == 0
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0])
+def test_an_even_or_blank_map_scores_the_share_of_the_area(region, level):
+    even = np.full(region.shape, level)
+    for measure in (pointing, energy):
+        assert measure(even, region) == pytest.approx(12 / 108)
+
+
+def test_equal_peaks_count_alike(region):
+    values = np.zeros(region.shape)
+    values[3, 2] = values[0, 0] = values[11, 8] = values[6, 4] = 5
+    assert pointing(values, region) == 0.5
+
+
+def test_energy_is_what_a_loop_adds_up_whatever_the_scale(region):
+    values = np.random.default_rng(0).random(region.shape).astype(np.float32)
+    inside = sum(float(values[y, x]) for y in range(12) for x in range(9) if region[y, x])
+    total = sum(float(value) for value in values.ravel())
+    assert energy(values, region) == pytest.approx(inside / total)
+    assert energy(values * 1e-20, region) == pytest.approx(inside / total)
+    assert energy(values, region) + energy(values, ~region) == pytest.approx(1)
+
+
+def test_mass_is_1():
+    assert mass(np.random.default_rng(0).random((5, 4))).sum() == pytest.approx(1)
+    assert mass(np.zeros((5, 4))).tolist() == [[0.05] * 4] * 5
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 1.5, 2.9, 4.0, 30.0])
+def test_a_widened_region_is_what_lies_within_the_distance(tolerance):
+    region = np.random.default_rng(1).random((14, 11)) < 0.04
+    assert region.any()
+    distance = scipy.ndimage.distance_transform_edt(~region)
+    assert np.array_equal(widened(region, tolerance), distance <= tolerance)
+
+
+def test_an_empty_region_stays_empty_and_negative_tolerance_is_refused(region):
+    assert not widened(np.zeros((4, 4), dtype=bool), 3.0).any()
+    with pytest.raises(PMSIError, match="tolerance = -1"):
+        widened(region, -1.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1e-6])
+def test_what_is_no_map_is_refused(region, bad):
+    values = np.ones(region.shape)
+    values[0, 0] = bad
+    for measure in (pointing, energy):
+        with pytest.raises(PMSIError, match="below 0 or none that is finite"):
+            measure(values, region)
+        with pytest.raises(PMSIError, match="one grid"):
+            measure(np.ones((3, 3)), region)
+
+
+def test_the_centre_is_the_middle_pixel_or_the_middle_four():
+    assert np.argwhere(centre_map((5, 7))).tolist() == [[2, 3]]
+    assert np.argwhere(centre_map((4, 5))).tolist() == [[1, 2], [2, 2]]
+    assert np.argwhere(centre_map((2, 2))).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+def test_edges_are_sobel_s():
+    pixels = np.random.default_rng(2).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    grey = 0.299 * pixels[..., 0] + 0.587 * pixels[..., 1] + 0.114 * pixels[..., 2]
+    expected = np.hypot(*(scipy.ndimage.sobel(grey, axis=axis, mode="nearest") for axis in (0, 1)))
+    np.testing.assert_allclose(edge_map(pixels), expected, atol=1e-9)
+    assert not edge_map(np.full((4, 4, 3), 77, dtype=np.uint8)).any()
+
+
+def test_random_maps_point_anywhere_and_hold_the_energy_of_the_area(region):
+    generator = np.random.default_rng(3)
+    scores = [(pointing(m, region), energy(m, region)) for m in (random_map((12, 9), generator) for _ in range(2000))]
+    hits, energies = np.mean(scores, axis=0)
+    assert hits == pytest.approx(12 / 108, abs=0.03)  # four standard errors
+    assert energies == pytest.approx(12 / 108, abs=0.004)

@@ -1,0 +1,150 @@
+"""The report over a data set: against one image at a time by hand, and its intervals against a plain bootstrap."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pmsi.config import TrainConfig
+from pmsi.data.plumage import plumage
+from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
+from pmsi.explain import cam
+from pmsi.explain import resize as enlarge
+from pmsi.explain.metrics import edge_map, energy, pointing, widened
+from pmsi.explain.report import PAIR, Examination, Look, Question, means, report
+from pmsi.methods import build
+
+SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, test_per_class=2, resize=72)
+MEASURES = {"pointing", "energy"}
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = build(SMALL, 12)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.weight.data.mul_(3)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return plumage(test_per_class=2, size=96)
+
+
+@pytest.fixture(scope="module")
+def examined(model, dataset):
+    examination = Examination(model, dataset, SMALL, Question(tolerance=3.0), batch_size=5)
+    return examination, examination.looks()
+
+
+def test_each_image_is_measured_as_by_hand(examined, model, dataset):
+    examination, looks = examined
+    assert [look.key for look in looks] == [sample.key for sample in dataset.test]
+    for sample, look in list(zip(dataset.test, looks, strict=True))[::5]:
+        crop = centre_crop(resize(dataset.open_image(sample), 72), 64)
+        maps = cam(model, normalize(to_tensor(crop)[None]), classes=torch.tensor([sample.label]))
+        assert look.predicted == int(maps.logits["mix"].argmax())
+        bird = resize_mask(dataset.open_parts(sample)["bird"])
+        numbers = look.regions["object"]
+        assert numbers["area"] == pytest.approx(bird.mean())
+        for stage in ("S3", "S4", "S5"):
+            values = enlarge(maps.raw[stage], 64)[0].numpy()
+            assert numbers[f"{stage}/energy"] == pytest.approx(energy(values, bird), abs=1e-4)
+            assert (stage in look.blank) == (not values.any())
+        assert numbers["edges/energy"] == pytest.approx(energy(edge_map(crop), bird))
+        assert numbers["edges/pointing"] == pointing(edge_map(crop), widened(bird, 3.0))
+        assert numbers["centre/pointing"] == widened(bird, 3.0)[31:33, 31:33].mean()
+        rival = examination.rivals[sample.label]
+        telling = np.any([resize_mask(dataset.open_parts(sample)[part]) for part in rival.parts], axis=0)
+        if telling.any():
+            assert look.regions["telling"]["area"] == pytest.approx(telling.mean())
+
+
+def resize_mask(mask):
+    grey = Image.fromarray(mask.astype(np.uint8) * 255).resize((72, 72), Image.Resampling.BILINEAR)
+    return np.asarray(grey)[4:68, 4:68] >= 128
+
+
+def test_rivals_come_from_what_the_model_answers(examined, model, dataset):
+    given = np.zeros((12, 12))
+    with torch.no_grad():
+        for sample in dataset.test:
+            crop = centre_crop(resize(dataset.open_image(sample), 72), 64)
+            given[sample.label] += model(normalize(to_tensor(crop)[None]))["mix"].softmax(1)[0].numpy() / 2
+    for label, rival in examined[0].rivals.items():
+        siblings = [other for other in range(12) if other // 3 == label // 3 and other != label]
+        both = {other: (given[label, other] + given[other, label]) / 2 for other in siblings}
+        assert rival.label == max(both, key=both.get)
+        assert rival.confusion == pytest.approx(both[rival.label], abs=1e-5)
+
+
+def test_the_report_adds_up_what_the_images_show(examined):
+    examination, looks = examined
+    found = report(examination, looks)
+    assert json.loads(json.dumps(found)) == found
+    assert found["images"] == 24
+    assert (found["head"], found["stages"]) == ("mix", ["S3", "S4", "S5"])
+    numbers = found["regions"]["object"]["numbers"]
+    sources = {"S3", "S4", "S5", "random S3", "random S4", "random S5", "edges", "centre"}
+    assert numbers.keys() == {"area"} | {f"{source}/{measure}" for source in sources for measure in MEASURES}
+    for key, about in numbers.items():
+        assert about["mean"] == pytest.approx(np.mean([look.regions["object"][key] for look in looks]))
+        assert 0 <= about["low"] <= about["mean"] <= about["high"] <= 1
+    for region in ("telling", PAIR):
+        about = found["regions"][region]["numbers"]
+        assert about["random S3/energy"]["mean"] == pytest.approx(about["area"]["mean"], rel=0.3)
+    shown = [look for look in looks if "telling" in look.regions]
+    assert found["regions"]["telling"]["images"] == len(shown) > 12
+    pair = [look for look in shown if examination.dataset.classes[look.label] in found["pair"]]
+    assert found["regions"][PAIR]["images"] == len(pair) <= 4
+    assert found["rivals"][found["pair"][0]]["rival"] == found["pair"][1]
+
+
+def test_batches_order_and_repetition_change_nothing(examined, model, dataset):
+    counted = []
+    again = Examination(
+        model, dataset, SMALL, Question(tolerance=3.0), 7, lambda done, total: counted.append((done, total))
+    ).looks()
+    assert counted == [(0, 4)] * 4 + [(k, 4) for k in range(1, 5)]
+    for one, other in zip(examined[1], again, strict=True):
+        assert (one.key, one.predicted) == (other.key, other.predicted)
+        for region, numbers in one.regions.items():
+            for key in numbers.keys() - {f"S{n}/pointing" for n in (3, 4, 5)}:  # a peak is as fragile as rounding
+                assert numbers[key] == pytest.approx(other.regions[region][key], abs=1e-4)
+
+
+def test_a_data_set_with_boxes_alone_has_the_object_alone(model, dataset):
+    boxed = replace(
+        dataset,
+        name="birds",
+        test=tuple(replace(sample, box=(20.0, 20.0, 50.0, 40.0)) for sample in dataset.test[:4]),
+        open_parts=lambda sample: {},
+    )
+    examination = Examination(model, boxed, SMALL, Question(method="layercam", head="S4", stages=("S4",)))
+    found = report(examination, examination.looks())
+    assert list(found["regions"]) == ["object"]
+    assert (found["method"], found["head"], found["rivals"], found["pair"]) == ("layercam", "S4", {}, None)
+
+
+def test_means_are_those_of_a_plain_bootstrap():
+    values = np.random.default_rng(0).random(40)
+    found = means([{"a": float(v), "b": 1.0} for v in values], seed=3)
+    resampled = [np.random.default_rng((9, i)).choice(values, 40).mean() for i in range(4000)]
+    assert found["a"]["mean"] == pytest.approx(values.mean())
+    assert (found["a"]["low"], found["a"]["high"]) == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=0.01)
+    assert found["b"] == {"mean": 1.0, "low": pytest.approx(1.0), "high": pytest.approx(1.0)}
+    assert means([{"a": float(v)} for v in values], seed=3)["a"] == pytest.approx(found["a"])
+
+
+def test_a_look_without_a_region_is_left_out(examined):
+    examination, looks = examined
+    hidden = Look("x", 0, 0, ("S3",), {})
+    found = report(examination, [*looks[:3], hidden])
+    assert found["images"] == 4
+    assert found["regions"]["object"]["images"] == 3
+    assert found["blank"]["S3"] >= 0.25
