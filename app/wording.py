@@ -46,7 +46,7 @@ def badge_of(state: State) -> str:
 
 def title_of_run(config: Config) -> str:
     """Return a short title: the method and the data set, or the task and the run that it is about."""
-    if hasattr(config, "method"):
+    if isinstance(config, TrainConfig):
         return f"{config.method} on {config.dataset}"
     of = getattr(config, "of", ())
     runs = [of] if isinstance(of, str) else list(of)

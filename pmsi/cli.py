@@ -132,9 +132,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
 def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=TRAINED)
     parser.add_argument("image", type=path, metavar="IMAGE", help="Picture to explain.")
-    parser.add_argument(
-        "--head", metavar="NAME", help="Output to explain: S3, S4, S5, concat, mix … [the primary one]."
-    )
+    parser.add_argument("--head", metavar="NAME", help="Output to explain: S3, S4, concat, mix … [the primary one].")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
     parser.add_argument(
         "--out", type=folder, required=True, metavar="DIR", help="Folder for the pictures and maps.json."
@@ -240,6 +238,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("Recognise pictures; prints JSON.", _predict, commands.predict),
     "robustness": Command("Accuracy on perturbed images.", _task("robustness", "+"), commands.task),
     "explain": Command("Show where the last three stages look (Grad-CAM).", _explain, commands.explain),
+    "maps": Command("Where a trained model looks, in numbers.", _task("maps", "1"), commands.task),
     "runs": Command("List, show, stop and resume runs.", _runs_command, commands.runs),
     "data": Command("List, check and preview data sets.", _data, commands.data),
     "info": Command("Parameters, multiply-adds and memory of each method.", _info, reports.info),

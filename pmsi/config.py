@@ -18,6 +18,7 @@ __all__ = [
     "CONFIGS",
     "Config",
     "EvaluateConfig",
+    "ExplainConfig",
     "RobustnessConfig",
     "TrainConfig",
     "differences",
@@ -113,7 +114,6 @@ class TrainConfig(Config):
         group="model",
         options=("logits", "probabilities"),
     )
-
     projection: int = setting(
         8192, "Channels to which HBP projects each late layer.", group="model", minimum=2, maximum=65536
     )
@@ -247,7 +247,23 @@ class RobustnessConfig(Config):
     batch_size: int = setting(32, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
 
 
-CONFIGS: dict[str, type[Config]] = {config.task: config for config in (TrainConfig, EvaluateConfig, RobustnessConfig)}
+@dataclass(frozen=True, kw_only=True)
+class ExplainConfig(Config):
+    """Where one training run looks on all test images: pointing game and energy, by stage, with intervals."""
+
+    task: ClassVar[str] = "maps"
+
+    of: str = setting("", "Training run to explain (its id in the runs folder).", group="run")
+    method: str = setting("gradcam", "How maps are made.", group="maps", options="pmsi.explain.weighing:CAM_METHODS")
+    head: str | None = setting(None, "Output to explain; by default the one that predicts.", group="maps")
+    stages: tuple[str, ...] = setting(("S3", "S4", "S5"), "Stages, of S1 to S5.", group="maps")
+    tolerance: float = setting(15.0, "Pixels by which a map's peak may miss its region.", group="maps", minimum=0.0)
+    test_per_class: int | None = setting(None, "Test images of each class; by default all.", group="data", minimum=1)
+    batch_size: int = setting(16, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
+
+
+_ALL = (TrainConfig, EvaluateConfig, RobustnessConfig, ExplainConfig)
+CONFIGS: dict[str, type[Config]] = {config.task: config for config in _ALL}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:

@@ -68,6 +68,7 @@ TASKS: dict[str, Task] = {
         "Accuracy of trained models on perturbed images.",
         "pmsi.robustness:check",
     ),
+    "maps": Task("Maps", "pmsi.maps:explain", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
 }
 
 

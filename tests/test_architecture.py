@@ -16,7 +16,7 @@ LEVELS = [
     {"runs", "methods", "perturbations", "statistics", "device", "parallel", "progress", "tracking", "presets"},
     {"checkpoints", "optimization", "explain", "costs"},
     {"evaluation", "predictor", "paper"},
-    {"training", "robustness", "tables"},
+    {"training", "robustness", "maps", "tables"},
     {"launchers", "jobs", "flags", "watching", "estimates"},
     {"campaign", "reports"},
     {"commands"},
