@@ -59,7 +59,8 @@ def _data_folder(entry: Entry, key: str, value: str | None) -> str | None:
     """Draw the path of the data folder, which only some data sets need; the data set is drawn before it."""
     row = DATASETS.get(widget_value(f"{key}set", TrainConfig.dataset))
     needed = row is None or row.needs_folder
-    placeholder = "/path/to/the/folder" if needed else "not needed: the images are built in"
+    folder = "/path/to/the/folder" + (" or pictures.zip" if row is not None and row.archive else "")
+    placeholder = folder if needed else "not needed: the images are built in"
     shared = about(entry, key, value)
     found = st.text_input(value=value or "", placeholder=placeholder, disabled=not needed, **shared).strip()
     return found if needed and found else None
