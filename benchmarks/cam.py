@@ -14,14 +14,13 @@ import argparse
 import copy
 import platform
 import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import pmsi.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
+from benchmarks.step import seconds
 from pmsi.config import TrainConfig
 from pmsi.device import find_device
 from pmsi.explain import cam, normalize, resize
@@ -74,14 +73,6 @@ def settled(config: TrainConfig, device: torch.device) -> Recognizer:
         for _ in range(3):
             model(torch.randn(8, 3, 64, 64, device=device))
     return model.eval()
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    begun = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - begun
 
 
 def check_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:

@@ -40,7 +40,9 @@ def main() -> None:
         os.environ["PMSI_CACHE"] = str(Path(folder, "cache"))
         config = TrainConfig(dataset=options.dataset, data=options.data, image_size=options.size)
         if options.dataset == "plumage":
-            config = config.with_(dataset="folder", data=drawn(Path(folder, "plumage"), options.images))
+            config = config.with_(
+                dataset="folder", data=drawn(Path(folder, "plumage"), -(-options.images // SPECIES), 1)
+            )
         dataset = open_dataset(config)
         samples = dataset.train[: options.images]
         bench = Bench(dataset, samples, config, options.batch)
@@ -58,9 +60,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def drawn(folder: Path, images: int) -> str:
+SPECIES = 12
+"""Classes of plumage."""
+
+
+def drawn(folder: Path, train_per_class: int, test_per_class: int) -> str:
     """Draw plumage as JPEG files of the size of a photograph on the web, and return their folder."""
-    drawings = plumage(train_per_class=-(-images // 12), test_per_class=1, size=448)
+    drawings = plumage(train_per_class=train_per_class, test_per_class=test_per_class, size=448)
     for sample in (*drawings.train, *drawings.test):
         path = folder / f"{sample.key}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,13 +27,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from benchmarks.reading import SPECIES, drawn
 from pmsi.checkpoints import CHECKPOINT, load_model, save_checkpoint
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
-from pmsi.data.checking import SETTLED_S
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import EvaluationLoader
-from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import MEAN, STD, normalize
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
@@ -75,17 +74,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def drawn(folder: Path, images: int) -> str:
-    """Draw plumage as JPEG files of the size of a photograph on the web, and return their folder."""
-    drawings = plumage(train_per_class=1, test_per_class=-(-images // 12), size=448)
-    for sample in (*drawings.train, *drawings.test):
-        path = folder / f"{sample.key}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawings.open_image(sample).save(path, quality=92)
-    time.sleep(SETTLED_S)  # files that have just changed are not kept
-    return str(folder)
-
-
 class Bench:
     """Two or more runs on the same images, and the two ways to sweep them."""
 
@@ -93,7 +81,7 @@ class Bench:
         self.root, self.options = folder / "runs", options
         self.config = TrainConfig(
             dataset="folder",
-            data=drawn(folder / "plumage", options.images),
+            data=drawn(folder / "plumage", 1, -(-options.images // SPECIES)),
             image_size=options.size,
             backbone=options.backbone,
             weights="none",

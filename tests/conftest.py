@@ -11,6 +11,7 @@ install_import_hook(["pmsi.batch", "pmsi.model", "pmsi.augment", "pmsi.explain"]
 import pytest
 import torch
 
+from pmsi.cli import main
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset, Sample
 
@@ -29,6 +30,21 @@ def generator():
 def cache_folder(tmp_path, monkeypatch):
     """Keep what the package remembers between runs inside the test's own folder."""
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def pmsi(capsys):
+    """Return what runs a command line and gives its exit status, its output and its errors."""
+
+    def typed(*words):
+        capsys.readouterr()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as leaving:
+            status = leaving.code
+        return (status, *capsys.readouterr())
+
+    return typed
 
 
 @pytest.fixture(scope="session")

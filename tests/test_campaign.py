@@ -11,7 +11,6 @@ from pmsi import jobs, lifecycle
 from pmsi.campaign import follow, make_plan
 from pmsi.campaign import following as watching
 from pmsi.campaign.command import read_set, roughly
-from pmsi.cli import main
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.estimates import Estimator, Pace
 from pmsi.jobs import Task, execute
@@ -67,21 +66,6 @@ def fakes(monkeypatch):
     monkeypatch.setattr(Estimator, "pace", lambda self, config: Pace(0.1, 0.1, 0.1))
     for state in (executed, failing, interrupting):
         state.clear()
-
-
-@pytest.fixture
-def pmsi(capsys):
-    """Return what runs a command line and gives its exit status, its output and its errors."""
-
-    def typed(*words):
-        capsys.readouterr()
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as leaving:
-            status = leaving.code
-        return (status, *capsys.readouterr())
-
-    return typed
 
 
 def methods(root):

@@ -79,21 +79,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def pmsi(capsys):
-    """Return what runs a command line and gives its exit status, its output and its errors."""
-
-    def typed(*words):
-        capsys.readouterr()
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as leaving:
-            status = leaving.code
-        return (status, *capsys.readouterr())
-
-    return typed
-
-
 @contextlib.contextmanager
 def spawned(*words, cwd):
     """Start a command line as a process of its own; it does not outlive the block."""
