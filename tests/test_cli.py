@@ -650,7 +650,7 @@ def test_errors_of_the_system_and_of_many_lines_are_one_line_too(pmsi, monkeypat
         def list_runs(root):
             raise error
 
-        monkeypatch.setattr("pmsi.commands.list_runs", list_runs)
+        monkeypatch.setattr("pmsi.commands.runs.list_runs", list_runs)
         return pmsi("runs", "list")
 
     assert fail(PermissionError(13, "Permission denied", "x")) == (2, "", "pmsi: x: Permission denied.\n")

@@ -1,33 +1,15 @@
-"""Every setting of every task, once: its default, its range, its sentence of help and the paper's value.
+"""The settings of training, once: each with its default, its range, its sentence of help and the paper's value.
 
-The command line's flags, the app's forms and the run folder's ``config.json`` are all made from these fields. Defaults
-are those of the paper's section IV-A. A config is checked when it is made, so one that exists is valid on its own;
-names (of a method, a backbone, …) are looked up in their tables later, by whoever needs the row. No torch here.
+Defaults are those of the paper's section IV-A. Names (of a method, a backbone, …) are looked up in their tables later,
+by whoever needs the row.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from pmsi.errors import ConfigError, lookup
-from pmsi.settings import Config, field_type, options_of, setting
-
-__all__ = [
-    "CONFIGS",
-    "Config",
-    "EvaluateConfig",
-    "ExplainConfig",
-    "RobustnessConfig",
-    "TrainConfig",
-    "differences",
-    "field_type",
-    "from_dict",
-    "from_json",
-    "options_of",
-]
-
+from pmsi.errors import ConfigError
+from pmsi.settings import Config, setting
 
 WEIGHT_WORDS = ("imagenet", "none")
 """What ``weights`` can be other than a file."""
@@ -212,89 +194,3 @@ class TrainConfig(Config):
                 f"resize = {self.resize} is below image_size = {self.image_size}: a crop cannot be larger than the "
                 "image. Raise resize, or leave it out."
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(Config):
-    """Accuracy of every head of one finished or stopped training run."""
-
-    task: ClassVar[str] = "evaluate"
-
-    of: str = setting("", "Training run to evaluate (its id in the runs folder).", group="run")
-    split: str = setting("test", "Which images.", group="data", options=("test", "train"))
-    batch_size: int = setting(32, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RobustnessConfig(Config):
-    """A sweep: accuracy of one or more runs on perturbed test images, the same pixels for each run."""
-
-    task: ClassVar[str] = "robustness"
-
-    of: tuple[str, ...] = setting((), "Training runs to compare (ids in the runs folder).", group="run")
-    perturbations: tuple[str, ...] = setting(
-        ("color_jitter", "gaussian_noise"),
-        "Perturbations to sweep over.",
-        group="perturbation",
-        options="pmsi.perturbations:PERTURBATIONS",
-    )
-    severities: tuple[float, ...] | None = setting(
-        None, "Severities, in each perturbation's own unit; by default its usual ones.", group="perturbation"
-    )
-    test_per_class: int | None = setting(
-        None, "Use at most this many test images of each class; by default all.", group="data", minimum=1
-    )
-    batch_size: int = setting(32, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExplainConfig(Config):
-    """Where one training run looks on all test images: pointing game and energy, by stage, with intervals."""
-
-    task: ClassVar[str] = "maps"
-
-    of: str = setting("", "Training run to explain (its id in the runs folder).", group="run")
-    method: str = setting("gradcam", "How maps are made.", group="maps", options="pmsi.explain.weighing:CAM_METHODS")
-    head: str | None = setting(None, "Output to explain; by default the one that predicts.", group="maps")
-    stages: tuple[str, ...] = setting(("S3", "S4", "S5"), "Stages, of S1 to S5.", group="maps")
-    tolerance: float = setting(15.0, "Pixels by which a map's peak may miss its region.", group="maps", minimum=0.0)
-    test_per_class: int | None = setting(None, "Test images of each class; by default all.", group="data", minimum=1)
-    batch_size: int = setting(16, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
-
-
-_ALL = (TrainConfig, EvaluateConfig, RobustnessConfig, ExplainConfig)
-CONFIGS: dict[str, type[Config]] = {config.task: config for config in _ALL}
-
-
-def from_dict(values: Mapping[str, Any]) -> Config:
-    """Return the config that `Config.to_dict` wrote; unknown tasks and fields are refused by name."""
-    rest = dict(values)
-    config = lookup("task", CONFIGS, str(rest.pop("task", "")))
-    known = {about.name for about in fields(config)}
-    for name in rest:
-        if name not in known:
-            raise ConfigError(
-                f"Unknown setting {name!r} for task {config.task!r}. It knows: {', '.join(sorted(known))}."
-            )
-    return config(**rest)
-
-
-def from_json(text: str) -> Config:
-    """Return the config that `Config.to_json` wrote."""
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"This is not a config: {error}. Expected the JSON of a config.json.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"This is not a config: expected a JSON object, found {type(values).__name__}.")
-    return from_dict(values)
-
-
-def differences(config: Config, reference: Config | None = None) -> dict[str, Any]:
-    """Return the fields of ``config`` that differ from ``reference``, by default from the task's defaults."""
-    reference = reference if reference is not None else type(config)()
-    return {
-        about.name: getattr(config, about.name)
-        for about in fields(config)
-        if getattr(config, about.name) != getattr(reference, about.name, None)
-    }

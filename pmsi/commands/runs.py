@@ -1,0 +1,137 @@
+"""Commands about runs: make one of a task's flags, list them, show, stop and resume one, work on one."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pmsi import jobs
+from pmsi.config import CONFIGS, differences
+from pmsi.errors import RunError, lookup
+from pmsi.files import to_json
+from pmsi.flags import POSITIONAL, command, to_config
+from pmsi.presets import PRESETS
+from pmsi.runs import Run, State, list_runs
+from pmsi.watching import describe, following, one_line, understanding
+
+Arguments = argparse.Namespace
+ENDED_EARLY = 1
+
+
+def task(typed: Arguments) -> int:
+    """Create the run that the flags describe, and queue it or work on it here."""
+    preset = getattr(typed, "preset", None)
+    start = CONFIGS[typed.task]() if preset is None else lookup("preset", PRESETS, preset).config
+    of = getattr(typed, POSITIONAL, None)
+    if of is not None:  # a config holds whole ids: how one begins may fit more runs tomorrow
+        whole = [Run.open(typed.runs, id).id for id in ([of] if isinstance(of, str) else of)]
+        setattr(typed, POSITIONAL, whole[0] if isinstance(of, str) else whole)
+    config = to_config(start, typed).located()
+    jobs.check(config, typed.runs)
+    run = Run.create(typed.runs, config)
+    if typed.queue or typed.launcher:
+        jobs.submit(run, typed.launcher or "local")
+        print(run.id)
+        return 0
+    return work(run)
+
+
+def work(run: Run) -> int:
+    """Work on a run in the foreground, showing how it goes; print its result as JSON."""
+    with following(run, sys.stderr):
+        state = jobs.execute(run)
+    print(to_json({"run": run.id, "state": state.value, "result": run.result()}, indent=1))
+    return 0 if state is State.FINISHED else ENDED_EARLY
+
+
+def runs(typed: Arguments) -> int:
+    """List, show, stop or resume runs."""
+    actions: dict[str, Callable[[Arguments], int]] = {
+        "list": _list_runs,
+        "show": _show_run,
+        "stop": _stop_run,
+        "resume": _resume_run,
+    }
+    return actions[typed.action](typed)
+
+
+def _list_runs(typed: Arguments) -> int:
+    found = list_runs(typed.runs)
+    if typed.json:
+        print(to_json([_described(run) for run in found], indent=1))
+    elif not found:
+        print(f"No runs in {typed.runs} yet. Start one: pmsi train --runs {typed.runs}")
+    else:
+        for run in found:
+            print(_noted(run))
+    return 0
+
+
+def _noted(run: Run) -> str:
+    """Return a run's line, and what its launcher knows of it besides."""
+    seen = jobs.look(run)
+    return f"{one_line(run)}  {seen.text}" if seen else one_line(run)
+
+
+def _described(run: Run) -> dict[str, Any]:
+    seen = jobs.look(run)
+    return describe(run) | {"launcher": seen.text if seen else None}
+
+
+def _show_run(typed: Arguments) -> int:
+    run = Run.open(typed.runs, typed.run)
+    if typed.json:
+        print(to_json(_described(run), indent=1))
+        return 0
+    with understanding(run):
+        lines = [_noted(run), f"  {command(run.config, typed.runs)}"]
+        lines += [f"  {name} = {value}" for name, value in differences(run.config).items()]
+        if error := run.status().error:
+            lines.append(f"  {error.kind}: {error.message}\n  {error.remedy}".rstrip())
+        if result := run.result():
+            lines.append(to_json(result, indent=1))
+    print("\n".join(lines))
+    return 0
+
+
+def _stop_run(typed: Arguments) -> int:
+    run = Run.open(typed.runs, typed.run)
+    jobs.stop(run)
+    while run.state in (State.STOPPING, State.RUNNING):
+        time.sleep(0.1)
+    print(one_line(run))
+    return 0
+
+
+def _resume_run(typed: Arguments) -> int:
+    run = Run.open(typed.runs, typed.run)
+    jobs.follow(run)
+    if not (run.state.can_resume or run.state is State.CREATED):
+        raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
+    if not (typed.queue or typed.launcher):
+        return work(run)
+    if run.state is State.CREATED:
+        jobs.submit(run, typed.launcher or "local")
+    else:
+        jobs.resume(run, typed.launcher)
+    print(run.id)
+    return 0
+
+
+def execute(typed: Arguments) -> int:
+    """Work on a run folder: what launchers call."""
+    folder = typed.folder.resolve()
+    if not (folder / "config.json").is_file():
+        raise RunError(f"{typed.folder} is no run folder: it has no config.json. See: pmsi runs list.")
+    jobs.become_ranks(Run(folder))
+    state = jobs.execute(Run(folder))
+    return 0 if state is State.FINISHED else ENDED_EARLY
+
+
+def runner(typed: Arguments) -> int:
+    """Work off the queue of a runs folder: what the local launcher calls."""
+    from pmsi.launchers.local import serve
+
+    serve(typed.runs)
+    return 0
