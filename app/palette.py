@@ -5,7 +5,7 @@ tritanopia, and each keeps a contrast of at least 2.3 to a white and to a near-b
 plotly; figures are only changed, not made, here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 Figure = TypeVar("Figure")
@@ -54,6 +54,18 @@ def head_color(name: str) -> str:
 def color_of(name: str, names: Sequence[str]) -> str:
     """Return the colour of one of ``names`` (of runs, say) by its place among them."""
     return CATEGORICAL[list(names).index(name) % len(CATEGORICAL)]
+
+
+def spread(wanted: Mapping[str, int]) -> dict[str, str]:
+    """Return a colour for each name, of the number that it wants or, where that is taken, of the next free one."""
+    free = list(range(len(CATEGORICAL)))
+    found = {}
+    for name, number in sorted(wanted.items(), key=lambda item: item[1]):
+        free = free or list(range(len(CATEGORICAL)))
+        nearest = min(free, key=lambda slot: (slot - number) % len(CATEGORICAL))
+        free.remove(nearest)
+        found[name] = CATEGORICAL[nearest]
+    return {name: found[name] for name in wanted}
 
 
 def faded(color: str, opacity: float) -> str:

@@ -15,7 +15,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
-from app import session
+from app import resources, session
 from app.wording import line_of_run
 from pmsi.errors import DataError, ImageError, PMSIError, RunError
 
@@ -103,7 +103,7 @@ def image_picker(source: str = "sample", folder: str = "") -> Picked | None:
         return _uploaded()
     if chosen == "data":
         return _from_folder(folder)
-    dataset = session.open_builtin()
+    dataset = resources.open_builtin()
     return _from_dataset(dataset, "plumage", "Species")
 
 
@@ -144,7 +144,7 @@ def _from_folder(folder: str) -> Picked | None:
         st.caption("CUB-200-2011's layout, or one folder of images for each class.")
         return None
     try:
-        return _from_dataset(session.open_folder(place), place, "Class")
+        return _from_dataset(resources.open_folder(place), place, "Class")
     except DataError as error:
         error_panel(error)
         return None
@@ -169,7 +169,7 @@ def _from_dataset(dataset: "Dataset", place: str, kind: str) -> Picked | None:
     numbers = {key: i + 1 for i, key in enumerate(keys)}
     key = right.selectbox("Image", keys, key="picker-image", format_func=lambda key: f"{numbers[key]} of {len(keys)}")
     session.keep("image", key)
-    image = session.sample_image(dataset, place, key)
+    image = resources.sample_image(dataset, place, key)
     return Picked(image, key, f"{name}, image {numbers[key]}", name)
 
 
@@ -177,14 +177,14 @@ def _from_dataset(dataset: "Dataset", place: str, kind: str) -> Picked | None:
 
 
 def trained_runs() -> "list[Run]":
-    """Return the training runs that have a checkpoint, newest first."""
+    """Return the training runs that have a checkpoint, newest first; those that came with the program come last."""
     from pmsi.config import TrainConfig
-    from pmsi.runs import default_root, list_runs
+    from pmsi.runs import default_root, known_runs
 
     found = []
-    for run in list_runs(default_root()):
+    for run in known_runs(default_root()):
         with contextlib.suppress(RunError):
-            if isinstance(run.config, TrainConfig) and session.stamp_of(run):
+            if isinstance(run.config, TrainConfig) and resources.stamp_of(run):
                 found.append(run)
     return found
 
@@ -202,6 +202,19 @@ def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", non
     )
     session.keep(name, chosen)
     return by_id.get(chosen)
+
+
+def run_colors(runs: "Sequence[Run]") -> dict[str, str]:
+    """Return the colour of each of ``runs`` by id: the same on every page, and different as long as ten suffice.
+
+    A run's colour goes by its place among all runs, the oldest first, so that a new run changes nobody's. Of two that
+    meet, the later one takes the next that is free.
+    """
+    from app.palette import spread
+    from pmsi.runs import default_root, known_runs
+
+    order = [run.id for run in reversed(known_runs(default_root()))]
+    return spread({run.id: order.index(run.id) if run.id in order else len(order) for run in runs})
 
 
 def start_of_picker(run: "Run | None") -> tuple[str, str]:

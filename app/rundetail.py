@@ -10,9 +10,10 @@ import streamlit as st
 
 from app.fields import entries
 from app.panels import error_panel, guarded, plain
+from app.resources import stamp_of
 from app.results import RECORDS, show_result
 from app.run_session import page_of
-from app.session import keep, stamp_of
+from app.session import keep
 from app.wording import badge_of, facts_of, moment, runs_before, title_of_run
 from pmsi import jobs
 from pmsi.config import Config, TrainConfig

@@ -35,7 +35,7 @@ def warm_up() -> None:
 
     torch.set_num_threads(1)
     from app.images import jpeg
-    from app.session import open_builtin
+    from app.resources import open_builtin
     from pmsi.augment.preview import preview, square
 
     data = open_builtin()

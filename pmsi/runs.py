@@ -24,7 +24,10 @@ from pmsi.files import read_json, to_json, write_atomically
 from pmsi.lifecycle import ENDINGS, State, request_stop, state_of
 from pmsi.status import ErrorReport, Heartbeat, Status, status_of
 
-__all__ = ["ErrorReport", "Onlooker", "Run", "State", "Status", "Stopped", "default_root", "list_runs"]
+__all__ = ["ErrorReport", "Onlooker", "Run", "State", "Status", "Stopped", "default_root", "known_runs", "list_runs"]
+
+SHIPPED = Path(__file__).parents[1] / "assets" / "demo"
+"""Finished runs that come with the program, to be looked at before one has runs of one's own. Never written to."""
 
 SALIENT = ("method", "dataset", "split", "perturbations")
 """Fields of any config that are worth a place in the run's id."""
@@ -71,14 +74,16 @@ class Run:
 
     @classmethod
     def open(cls, root: Path, id: str) -> "Run":
-        """Return the run called ``id``, or the only one whose id starts so."""
-        root = Path(root)
-        if Path(id).name == id not in ("", "..") and (root / id / "config.json").exists():
-            return cls(root / id)
-        ids = [run.id for run in list_runs(root)]
-        found = [known for known in ids if id and known.startswith(id)]
+        """Return the run called ``id``, or the only one whose id starts so; shipped runs are found in any ``root``."""
+        if Path(id).name == id not in ("", ".."):
+            for place in (Path(root), SHIPPED):
+                if (place / id / "config.json").exists():
+                    return cls(place / id)
+        known = {run.id: run for run in known_runs(root)}
+        ids = list(known)
+        found = [other for other in ids if id and other.startswith(id)]
         if len(found) == 1:
-            return cls(root / found[0])
+            return known[found[0]]
         if found:
             raise RunError(f"{len(found)} runs start with {id!r}: {', '.join(found[:4])}. Type more of the id.")
         close = difflib.get_close_matches(id, ids, n=3)
@@ -93,6 +98,11 @@ class Run:
     def id(self) -> str:
         """The folder's name."""
         return self.folder.name
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the run came with the program."""
+        return self.folder.parent == SHIPPED
 
     @cached_property
     def config(self) -> Config:
@@ -252,6 +262,13 @@ def list_runs(root: Path) -> list[Run]:
         made = moment[0] if moment else time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed))
         found.append((made, changed, config.parent))
     return [Run(folder) for _, _, folder in sorted(found, reverse=True)]
+
+
+def known_runs(root: Path) -> list[Run]:
+    """Return the runs in ``root``, newest first, and after them those that came with the program."""
+    own = list_runs(root)
+    names = {run.id for run in own}
+    return own + [run for run in list_runs(SHIPPED) if run.id not in names]
 
 
 def default_root() -> Path:

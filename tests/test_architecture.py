@@ -85,9 +85,9 @@ def test_every_module_says_what_it_is_and_stays_readable(path):
 
 
 @pytest.mark.parametrize("path", APP, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_session_caches(path):
+def test_only_one_file_caches(path):
     cached = [node for node in ast.walk(ast.parse(path.read_text())) if getattr(node, "attr", "").startswith("cache_")]
-    assert not cached or path.name == "session.py"
+    assert not cached or path.name == "resources.py"
 
 
 def test_only_one_door_leads_to_torchvision():

@@ -14,7 +14,8 @@ from app.comparing import as_typed, command_of, seeds_to_show, titles
 from app.palette import CHART
 from app.panels import error_panel, guarded, plain
 from app.queueing import queue_panel, runs_of
-from app.session import choice, counts_once, follow, keep, key_of, moved, protocols_once, relabel, remember
+from app.resources import counts_once, protocols_once
+from app.session import choice, follow, keep, key_of, moved, relabel, remember
 from app.tables import BOX, table_html
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS

@@ -17,7 +17,8 @@ from app.panels import (
     start_of_picker,
     trained_runs,
 )
-from app.session import explain_once, predictor_of, remember
+from app.resources import explain_once, predictor_of
+from app.session import remember
 from app.wording import name_of_run
 from pmsi.explain.overlay import color_bar, overlay, scaled
 

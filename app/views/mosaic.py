@@ -9,8 +9,9 @@ from app.charts import rule_cards
 from app.fields import title_of
 from app.images import jpeg, png
 from app.panels import Picked, four_columns, guarded, image_picker, picture
+from app.resources import receptive_fields
 from app.run_session import page_of
-from app.session import key_of, receptive_fields, remember
+from app.session import key_of, remember
 
 if TYPE_CHECKING:
     from PIL.Image import Image

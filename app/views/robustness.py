@@ -18,7 +18,8 @@ from app.panels import (
     start_of_picker,
     trained_runs,
 )
-from app.session import predict_once, predictor_of, remember
+from app.resources import predict_once, predictor_of
+from app.session import remember
 from app.sweeps import sweeps
 
 if TYPE_CHECKING:

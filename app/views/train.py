@@ -3,8 +3,8 @@
 import streamlit as st
 
 from app.panels import error_panel, plain
+from app.resources import costs_once, open_builtin
 from app.run_session import generation, launcher_choice, page_of, reset
-from app.session import costs_once, open_builtin
 from app.trainform import train_form
 from pmsi import jobs
 from pmsi.config import TrainConfig

@@ -48,7 +48,7 @@ def test_new_layout_draws_another_seed(open_page):
 
 
 def test_a_link_opens_the_same_image_and_layout(open_page):
-    from app.session import open_builtin
+    from app.resources import open_builtin
 
     sample = open_builtin().test[-1]
     test = open_page("mosaic", image=sample.key, seed="11", permutation="cycle")
