@@ -115,12 +115,16 @@ def _groups(state: Mapping[str, Any]) -> list[list[int]]:
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]) -> None:
     """Write a training checkpoint; ``about`` is JSON (epoch, step, config, classes)."""
-    state = optimizer.state_dict()
-    tensors = {_MODEL + name: value for name, value in model.state_dict().items()} | _slots(state)
+    write_atomically(path, checkpoint_bytes(model.state_dict(), optimizer.state_dict(), about))
+
+
+def checkpoint_bytes(model: Mapping[str, Tensor], optimizer: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:
+    """Return the file of two state dicts, and of what there is to say about them."""
+    tensors = {_MODEL + name: value for name, value in model.items()} | _slots(optimizer)
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = {"format": FORMAT, "about": json.dumps(about), "param_groups": json.dumps(state["param_groups"])}
+    header = {"format": FORMAT, "about": json.dumps(about), "param_groups": json.dumps(optimizer["param_groups"])}
     header["checksum"] = _checksum(tensors, header)
-    write_atomically(path, safetensors.torch.save(tensors, header))
+    return safetensors.torch.save(tensors, header)
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
@@ -151,7 +155,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         about, groups = json.loads(header["about"]), json.loads(header["param_groups"])
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {error}. Use another copy.") from error
-    model = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
+    # Half precision is how models are sent away (`pmsi.exporting`); they compute in float32.
+    wide = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
+    model = {name.removeprefix(_MODEL): value for name, value in wide.items() if name.startswith(_MODEL)}
     return Checkpoint(model, {"state": slots, "param_groups": groups}, about, path)
 
 

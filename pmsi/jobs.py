@@ -101,6 +101,7 @@ def execute(run: Run) -> State:
     if lock is None:
         return run.state
     try:
+        ranks.forget(run.folder)
         with _signals_stop(run):
             state, about = _attempt(run)
         return settle(run.folder, state, about, lock)
@@ -129,6 +130,8 @@ def _wait_for_ranks(run: Run) -> State:
     environment = os.environ | {PARENT: str(os.getpid())}
     with _signals_stop(run):  # a session of its own: Ctrl-C shall reach this process alone, which asks them to stop
         code = subprocess.Popen(command, env=environment, start_new_session=True).wait()
+    if (about := ranks.told(run.folder)) is not None:
+        settle(run.folder, State.FAILED, about)  # unless rank 0 could say so itself
     if run.state is State.CREATED:
         raise RunError(f"The processes of run {run.id!r} did not start (exit status {code}); the lines above say why.")
     return run.state
@@ -140,8 +143,10 @@ def _assist(run: Run) -> State:
         with _signals_ignored():
             resolve(lookup("task", TASKS, run.config.task).function)(run.config, run)
     except Stopped:
-        return State.STOPPED
-    except Exception:
+        return State.FINISHED  # its part, that is: torchrun would end the one that writes, were this called a failure
+    except Exception as error:
+        if not ranks.is_alone(error):
+            ranks.tell(run.folder, describe(error))
         run.append_log(f"Process {ranks.rank()} of {ranks.world_size()}:\n{traceback.format_exc()}")
         return State.FAILED
     return State.FINISHED
@@ -221,6 +226,9 @@ def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
     except (Stopped, KeyboardInterrupt):
         return State.STOPPED, {"hard": False}
     except (Exception, SystemExit) as error:
+        told = ranks.told(run.folder, ranks.TELL_S) if ranks.is_alone(error) else None
+        if told is not None:
+            return State.FAILED, told  # its traceback stands in the log, and is the one to read
         text = f"{type(error).__name__}: {error}" if isinstance(error, PMSIError) else traceback.format_exc()
         with contextlib.suppress(OSError):  # the disk may be full, which is then what error.json says
             run.append_log(text)

@@ -57,12 +57,18 @@ class Team:
         return DistributedDataParallel(module, device_ids=places, find_unused_parameters=True)
 
     def follow(self, order: int) -> int:
-        """Return rank 0's order, so that all of them save or stop at the same batch."""
+        """Return rank 0's order, so that all of them save or stop before the same phase."""
         if self.size == 1:
             return order
         word = torch.tensor([order])
         dist.broadcast(word, ranks.FIRST, group=self.control)
         return int(word)
+
+    def align(self, module: nn.Module) -> None:
+        """Give ``module`` rank 0's buffers, as `wrap` does before each forward pass: here for one that goes past it."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, ranks.FIRST)
 
     def gather(self, value: Any) -> list[Any]:
         """Return what each of the team gives, JSON types, in the order of their ranks."""

@@ -10,18 +10,20 @@ from torch import Tensor
 from pmsi import __version__
 from pmsi.vision import torchvision
 
-_PLACE = ("epoch", "batch", "seconds", "summed")
+_PLACE = ("epoch", "batch", "phase", "seconds", "summed")
 
 
 @dataclass
 class Progress:
-    """Batches done in the current epoch, seconds since training began, and what is summed since the last loss record.
+    """Batches done in the current epoch, and phases done in the batch after them; seconds since training began.
 
-    ``losses`` are the sums of this process's losses by head, over ``summed`` batches; they stay on the device.
+    ``losses`` are the sums of this process's losses by head since the last loss record, over ``summed`` batches and the
+    phases done; they stay on the device.
     """
 
     epoch: int = 0
     batch: int = 0
+    phase: int = 0
     seconds: float = 0.0
     summed: int = 0
     losses: dict[str, Tensor] = field(default_factory=dict)
@@ -36,9 +38,9 @@ class Progress:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], sums: Mapping[str, float], device: torch.device) -> "Progress":
-        """Return what `to_json` and `sums` gave."""
+        """Return what `to_json` and `sums` gave; checkpoints of earlier versions lie between two batches."""
         losses = {head: torch.tensor(value, device=device) for head, value in sums.items()}
-        return cls(**{key: stored[key] for key in _PLACE}, losses=losses)
+        return cls(**{key: ({"phase": 0} | dict(stored))[key] for key in _PLACE}, losses=losses)
 
     def step(self, batches: int) -> int:
         """Batches done since training began."""
@@ -54,3 +56,9 @@ def made_with(processes: int) -> dict[str, Any]:
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }
+
+
+def changed_since(then: Mapping[str, Any], processes: int) -> list[str]:
+    """Return in words what of `made_with` is not as it was ``then``."""
+    now = made_with(processes)
+    return [f"{what} {then.get(what)} before, {value} now" for what, value in now.items() if then.get(what) != value]

@@ -10,8 +10,9 @@ whatever its own output depends on:
             (phase.weight * loss).backward(); optimizer.step()
 
 The loop does not know which method it trains: phases, augmentation and loss come from the config's row in METHODS.
-Every draw of batch b in epoch e is seeded by (seed, e, b), so a run resumed from any batch repeats what the
-uninterrupted run does: to the bit on a CPU with the same number of threads; a GPU's sums may differ in their last bits.
+Every draw of phase p of batch b in epoch e is seeded by (seed, e, b, p), so a run can be stopped before any phase, and
+repeats what the uninterrupted run does when it is resumed: to the bit on a CPU with the same number of threads; a GPU's
+sums may differ in their last bits.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pmsi.batch import Phase
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
@@ -36,17 +38,17 @@ from pmsi.errors import TrainingError
 from pmsi.evaluation import score, while_checking, write_predictions
 from pmsi.methods import Plan, build, resolve
 from pmsi.model import Objective, Recognizer
-from pmsi.model.backbone import check_weights, find_backbone
 from pmsi.optimization import frozen, make_optimizer, match_memory_format, set_learning_rates
 from pmsi.parallel import Team, team
-from pmsi.progress import Progress, made_with
+from pmsi.progress import Progress, changed_since, made_with
 from pmsi.runs import Run, Stopped
 from pmsi.seeding import derive
+from pmsi.starting import check_start, first_model
 from pmsi.tracking import Trackers, check_trackers
 
 
 class Order(IntEnum):
-    """What to do between two batches."""
+    """What to do between two phases."""
 
     GO = 0
     SAVE = 1
@@ -62,7 +64,7 @@ def check(config: TrainConfig, root: Path) -> None:
     resolve(config)
     check_folder(config)
     check_trackers(config.trackers)
-    check_weights(find_backbone(config.backbone), config.weights)
+    check_start(config, root)
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
@@ -85,7 +87,8 @@ class Training:
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
         checkpoint = run.checkpoints / CHECKPOINT
         resumed = checkpoint.exists()
-        model = build(config, len(dataset.classes), pretrained=not resumed)
+        classes = dataset.classes
+        model = build(config, len(classes), pretrained=False) if resumed else first_model(config, run, classes)
         if config.sync_bn and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model: Recognizer = model.to(self.device)
@@ -93,6 +96,7 @@ class Training:
         self.scaler = gradient_scaler(self.device, config.precision)
         self.progress = self._restore() if resumed else self._begin()
         self.saved_at = time.monotonic()
+        self.began_at = self.saved_at - self.progress.seconds
         if config.compile:
             self.model.backbone.compile()
         self.objective = self.team.wrap(Objective(self.model), self.device)
@@ -101,57 +105,62 @@ class Training:
 
     def fit(self) -> dict[str, Any]:
         """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
-        started = time.monotonic() - self.progress.seconds
         unchanged = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
         with unchanged, contextlib.closing(self.trackers):
             for epoch in range(self.progress.epoch, self.config.epochs):
-                self._train_epoch(epoch, started)
-                self._evaluate(epoch, started)
-                self.progress = Progress(epoch + 1, 0, time.monotonic() - started)
+                self._train_epoch(epoch)
+                self._evaluate(epoch)
+                self.progress = Progress(epoch + 1)
                 self._save()
         return self._result() if self.team.leads else {}
 
-    def _train_epoch(self, epoch: int, started: float) -> None:
+    def _train_epoch(self, epoch: int) -> None:
         self.model.train()
         self.model.backbone.requires_grad_(not frozen(self.config, epoch))
         every = math.ceil(self.loader.batches / RECORDS_PER_EPOCH)
         for batch in self.loader.epoch(epoch, self.progress.batch):
-            self._obey(Order.SAVE if self._checkpoint_is_due else Order.GO)
             self._train_batch(batch, epoch)
             self.progress.batch += 1
-            self.progress.seconds = time.monotonic() - started
             if self.progress.batch % every == 0 or self.progress.batch == self.loader.batches:
                 self._record_losses()
             self._show(f"epoch {epoch + 1} of {self.config.epochs}")
 
     def _train_batch(self, batch: Batch, epoch: int) -> None:
-        """Run every phase of Algorithm 1 on one batch of uint8 images."""
+        """Run the phases of Algorithm 1 on one batch of uint8 images, from the first that is not done."""
         images, labels = (part.to(self.device, non_blocking=True) for part in batch)
-        at = (self.config.seed, epoch, self.progress.batch, *([self.team.rank] if self.team.rank else []))
-        torch.manual_seed(derive("dropout", *at))
         set_learning_rates(self.optimizer, self._step / (self.config.epochs * self.loader.batches))
-        for number, phase in enumerate(self.plan.phases):
-            # Nested phases repeat the draw: a layout of r recursions is the start of that of r + 1.
-            draw = torch.Generator().manual_seed(derive("augment", *at, 0 if self.config.nested else number))
-            attention = partial(self._attention, images, labels)
-            shown, target = self.plan.augmentation.augment(images, labels, phase.r, draw, self.config, attention)
-            heads = None if self.config.heads == "all" else (phase.head,)
-            # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
-            self.optimizer.zero_grad(set_to_none=True)
-            with autocast(self.device, self.config.precision):
-                loss = self.objective(normalize(shown), target, phase, heads)
-            self.scaler.scale(phase.weight * loss).backward()
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            summed = self.progress.losses.setdefault(phase.head, torch.zeros((), device=self.device))
-            summed += loss.detach()
+        for phase in self.plan.phases[self.progress.phase :]:
+            self._obey(Order.SAVE if self._checkpoint_is_due else Order.GO)
+            self._train_phase(images, labels, phase, epoch)
+            self.progress.phase += 1
+        self.progress.phase = 0
         self.progress.summed += 1
+
+    def _train_phase(self, images: Tensor, labels: Tensor, phase: Phase, epoch: int) -> None:
+        number = self.progress.phase
+        at = (self.config.seed, epoch, self.progress.batch, *([self.team.rank] if self.team.rank else []))
+        torch.manual_seed(derive("dropout", *at, number))
+        # Nested phases repeat the draw: a layout of r recursions is the start of that of r + 1.
+        draw = torch.Generator().manual_seed(derive("augment", *at, 0 if self.config.nested else number))
+        attention = partial(self._attention, images, labels)
+        shown, target = self.plan.augmentation.augment(images, labels, phase.r, draw, self.config, attention)
+        heads = None if self.config.heads == "all" else (phase.head,)
+        # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.config.precision):
+            loss = self.objective(normalize(shown), target, phase, heads)
+        self.scaler.scale(phase.weight * loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        summed = self.progress.losses.setdefault(phase.head, torch.zeros((), device=self.device))
+        summed += loss.detach()
 
     def _log(self, record: dict[str, Any]) -> None:
         self.run.log(record)
         self.trackers.write(record)
 
     def _attention(self, images: Tensor, labels: Tensor) -> Tensor:
+        self.team.align(self.model)
         return self.model.attention(normalize(images), labels)
 
     @property
@@ -159,16 +168,15 @@ class Training:
         return self.progress.step(self.loader.batches)
 
     def _record_losses(self) -> None:
-        losses = self._mean_losses()
+        losses = {head: value / self.progress.summed for head, value in self._summed_losses().items()}
         epoch = self.progress.epoch + self.progress.batch / self.loader.batches
         rates = {"lr_pretrained": self.optimizer.param_groups[0]["lr"], "lr_new": self.optimizer.param_groups[1]["lr"]}
         self._log({"kind": "loss", "epoch": epoch, "step": self._step, "losses": losses} | rates)
         self.progress.losses, self.progress.summed = {}, 0
 
-    def _mean_losses(self) -> dict[str, float]:
-        """Return the mean loss of each phase since the last record, or raise TrainingError where one is not finite."""
-        sums = {head: self.team.mean(value) for head, value in self.progress.losses.items()}
-        losses = {head: value.item() / self.progress.summed for head, value in sums.items()}
+    def _summed_losses(self) -> dict[str, float]:
+        """Return the sums of the losses by phase since the last record, or raise TrainingError if one is not finite."""
+        losses = {head: self.team.mean(value).item() for head, value in self.progress.losses.items()}
         for head, value in losses.items():
             self._require_finite(f"loss of phase {head}", value)
         return losses
@@ -182,7 +190,7 @@ class Training:
             )
 
     def _obey(self, order: Order) -> None:
-        """Do between two batches what rank 0 orders: nothing, save, or, where somebody asked for it, save and stop."""
+        """Do between two phases what rank 0 orders: nothing, save, or, where somebody asked for it, save and stop."""
         order = Order(self.team.follow(Order.STOP if self.run.stop_requested else order))
         if order >= Order.SAVE:
             self._save()
@@ -193,23 +201,23 @@ class Training:
     def _checkpoint_is_due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.config.checkpoint_every_s
 
-    def _evaluate(self, epoch: int, started: float) -> None:
+    def _evaluate(self, epoch: int) -> None:
         last = epoch + 1 == self.config.epochs
         if not last and (epoch + 1) % self.config.evaluate_every:
             return
         if self.team.leads:  # the others wait for the order below
             # After a stop the epoch's batches are done; its test starts again when the run is resumed.
             with contextlib.suppress(Stopped):
-                self._test(epoch, started, last)
+                self._test(epoch, last)
         self._obey(Order.GO)
 
-    def _test(self, epoch: int, started: float, last: bool) -> None:
+    def _test(self, epoch: int, last: bool) -> None:
         text = f"testing epoch {epoch + 1} of {self.config.epochs}"
         scores = score(self.model, self.test, self.device, lambda: self._after_test_batch(text))
         for head, value in scores.loss.items():
             self._require_finite(f"test loss of {head}", value)
         record = {"kind": "epoch", "epoch": epoch + 1, "step": self._step}
-        record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - started}
+        record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - self.began_at}
         self._log(record)
         if last:
             write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores)
@@ -223,7 +231,8 @@ class Training:
 
     def _save(self) -> None:
         """Write a checkpoint, unless the weights have diverged: the last good one stays."""
-        self._mean_losses()
+        self._summed_losses()
+        self.progress.seconds = time.monotonic() - self.began_at
         sums = self.team.gather(self.progress.sums())
         if self.team.leads:
             about = self.progress.to_json() | {
@@ -270,10 +279,7 @@ class Training:
 
     def _say_what_differs(self, then: dict[str, Any]) -> None:
         """Note in the log what makes the bits of a resumed run differ from those of an uninterrupted one."""
-        now = made_with(self.team.size)
-        changes = [
-            f"{what} {then.get(what)} before, {value} now" for what, value in now.items() if then.get(what) != value
-        ]
+        changes = changed_since(then, self.team.size)
         if changes and self.team.leads:
             self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
 

@@ -1,7 +1,7 @@
 """A stand-in for ``python -m pmsi`` with a task that does what its config's ``data`` says. Run as a script.
 
 fake_pmsi.py execute FOLDER
-fake_pmsi.py runner --runs ROOT
+fake_pmsi.py runner --runs ROOT --device DEVICE
 """
 
 import os
@@ -71,13 +71,50 @@ def where(_run):
     print("cwd is", Path.cwd())
 
 
-BEHAVIOURS = {"wait": wait, "deaf": deaf, "crash once": crash_once, "crash": crash, "where": where}
+def place(run):
+    """Say which GPUs it was given, and stay there for a moment."""
+    print("on", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+    time.sleep(0.05)
+
+
+def one_fails(_run):
+    """Run out of memory as rank 1, and as another see no more of it than torch does."""
+    if os.environ["RANK"] == "1":
+        time.sleep(0.2)
+        raise MemoryError("too much")
+    raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1")
+
+
+def one_fails_and_all_are_killed(run):
+    """Run out of memory as rank 1; as rank 0 wait for it in vain, until somebody kills it."""
+    if os.environ["RANK"] == "1":
+        raise MemoryError("too much")
+    end = time.monotonic() + PATIENCE_S
+    while not list(run.folder.glob("error-rank-*.json")) and time.monotonic() < end:
+        time.sleep(0.005)
+    os._exit(9)
+
+
+BEHAVIOURS = {
+    "one fails": one_fails,
+    "one fails, all are killed": one_fails_and_all_are_killed,
+    "wait": wait,
+    "deaf": deaf,
+    "place": place,
+    "crash once": crash_once,
+    "crash": crash,
+    "where": where,
+}
 
 
 def use_fake(monkeypatch):
     """Make the local launcher start this script where it would start ``python -m pmsi``."""
-    monkeypatch.setattr(local, "runner_command", lambda root: command("runner", "--runs", root))
+    monkeypatch.setattr(local, "runner_command", runner_command)
     monkeypatch.setattr(local, "worker_command", _worker_command)
+
+
+def runner_command(root, device="cpu"):
+    return command("runner", "--runs", root, "--device", device)
 
 
 def _worker_command(run):
@@ -90,8 +127,9 @@ def main():
     jobs.TASKS["train"] = jobs.Task("Fake", "__main__:task", "")
     if sys.argv[1] == "runner":
         local.worker_command = _worker_command
-        local.serve(Path(sys.argv[3]))
+        local.serve(Path(sys.argv[3]), sys.argv[5])
     else:
+        os.environ.setdefault("RANK", "0")  # a run on several devices is one process here
         jobs.execute(jobs.Run(Path(sys.argv[2])))
 
 

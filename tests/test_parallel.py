@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_pmsi import command
 from two_ranks import gradients
 
-from pmsi import ranks
+from pmsi import jobs, ranks
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint
+from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError
+from pmsi.launchers import local
 from pmsi.methods import resolve
 from pmsi.parallel import Team
 from pmsi.runs import Run, State
@@ -27,21 +30,23 @@ def environment(**more):
     return os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"} | more
 
 
-@pytest.mark.parametrize("freezing", ["frozen", "free"])
-def test_two_processes_have_the_gradients_of_one(tmp_path, freezing):
-    """Without BatchNorm, in float64: the mean over two halves is the mean over the whole."""
+def two_ranks(*words):
+    """Let two processes do what tests/two_ranks.py says."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    process = [sys.executable, str(ROOT / "tests" / "two_ranks.py"), *map(str, words)]
     processes = [
-        subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "two_ranks.py"), str(tmp_path), freezing],
-            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared),
-        )
-        for rank in range(2)
+        subprocess.Popen(process, env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared)) for rank in range(2)
     ]
     assert [process.wait(PATIENCE_S) for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize("freezing", ["frozen", "free"])
+def test_two_processes_have_the_gradients_of_one(tmp_path, freezing):
+    """Without BatchNorm, in float64: the mean over two halves is the mean over the whole."""
+    two_ranks("gradients", tmp_path, freezing)
     whole = gradients(Team(), frozen=freezing == "frozen")
     for rank in range(2):
         ours = torch.load(tmp_path / f"{rank}.pt")
@@ -49,6 +54,15 @@ def test_two_processes_have_the_gradients_of_one(tmp_path, freezing):
         for name, grad in whole.items():
             if grad is not None:
                 torch.testing.assert_close(ours[name], grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("augmentation", ["rmg", "snapmix"])  # snapmix looks at its images past what joins the two
+def test_two_processes_stopped_after_every_phase_come_to_the_same_bits(tmp_path, config, augmentation):
+    config = config.with_(augmentation=augmentation, image_size=64, epochs=1, train_per_class=1, trackers=())
+    whole, stopped = (Run.create(tmp_path, config) for _ in range(2))
+    two_ranks("train", whole.folder, stopped.folder)
+    assert same_bits(stopped, whole)
+    assert records(stopped) == records(whole)
 
 
 def test_a_batch_is_shared_equally_or_not_at_all(tiny_config):
@@ -75,8 +89,8 @@ def config(tiny_config):
 
 
 def worker(run):
-    command = [sys.executable, "-m", "pmsi", "execute", str(run.folder)]
-    return subprocess.Popen(command, env=environment(), start_new_session=True)
+    words = [sys.executable, "-m", "pmsi", "execute", str(run.folder)]
+    return subprocess.Popen(words, env=environment(), start_new_session=True)
 
 
 def until(condition):
@@ -117,7 +131,7 @@ def test_a_killed_run_of_two_processes_resumes_to_the_same_bits(tmp_path, config
 
 
 def test_a_stopped_run_of_two_processes_resumes_to_the_same_bits(tmp_path, config, uninterrupted):
-    """All processes stop at the same batch, whenever each of them would have seen the request."""
+    """All processes stop before the same phase, whenever each of them would have seen the request."""
     run = Run.create(tmp_path, config)
     process = worker(run)
     until(lambda: run.status().done > 1)
@@ -132,7 +146,76 @@ def test_a_stopped_run_of_two_processes_resumes_to_the_same_bits(tmp_path, confi
 def test_the_command_line_waits_for_its_processes_and_prints_the_result(tmp_path, config):
     flags = "--dataset plumage --backbone tiny --weights none --image-size 32 --train-per-class 2 --test-per-class 1"
     more = "--epochs 1 --batch-size 6 --channels 16 --hidden 8 --devices 2 --device cpu"
-    command = [sys.executable, "-m", "pmsi", "train", *flags.split(), *more.split(), "--runs", str(tmp_path)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    words = [sys.executable, "-m", "pmsi", "train", *flags.split(), *more.split(), "--runs", str(tmp_path)]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     assert '"state": "finished"' in done.stdout
+
+
+# What is told of a rank that fails
+
+
+def fake_ranks(run):
+    """Let two ranks work on a run of tests/fake_pmsi.py; return how they exited."""
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "7"}
+    processes = [
+        subprocess.Popen(command("execute", run.folder), env=environment(RANK=str(rank), **launch)) for rank in range(2)
+    ]
+    return [process.wait(PATIENCE_S) for process in processes]
+
+
+def test_a_run_fails_of_what_the_rank_failed_of_that_failed_first(tmp_path):
+    run = Run.create(tmp_path, TrainConfig(epochs=1, data="one fails"))
+    (run.folder / "error-rank-3.json").write_text('{"kind": "OfAnEarlierAttempt", "launch": "other"}')
+    fake_ranks(run)
+    error = run.status().error
+    assert (error.kind, error.message) == ("OutOfMemory", "Process 2 of 2: too much")
+    assert "batch_size" in error.remedy
+
+
+def test_what_a_rank_has_told_counts_where_rank_0_is_killed_and_is_not_tried_again(tmp_path, monkeypatch):
+    run = Run.create(tmp_path, TrainConfig(epochs=1, data="one fails, all are killed"))
+    started = []
+
+    def start(run, cwd, places):
+        started.append(fake_ranks(run))
+        return subprocess.Popen(["sh", "-c", "exit 1"], process_group=0)
+
+    monkeypatch.setattr(local, "_start_worker", start)
+    monkeypatch.setattr(local, "_spawn_runner", lambda root, device: None)
+    jobs.submit(run)
+    local.serve(tmp_path)
+    assert len(started) == 1
+    assert run.state is State.FAILED
+    assert run.status().error.message == "Process 2 of 2: too much"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1"), True),
+        (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp: remote process exited"), True),
+        (RuntimeError("CUDA out of memory"), False),
+        (MemoryError("by peer"), False),
+    ],
+)
+def test_an_error_that_only_says_that_another_rank_is_gone_is_known(monkeypatch, error, expected):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert ranks.is_alone(error) is expected
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not ranks.is_alone(error)
+
+
+def test_a_stop_of_several_processes_leaves_the_log_quiet(tmp_path, config):
+    run = Run.create(tmp_path, config.with_(epochs=100))
+    with subprocess.Popen(
+        [sys.executable, "-m", "pmsi", "execute", str(run.folder)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        until(lambda: run.status().done > 1)
+        run.request_stop()
+        assert "Traceback" not in process.communicate(timeout=PATIENCE_S)[0]
+    assert run.state is State.STOPPED

@@ -157,9 +157,9 @@ def test_a_checkpoint_is_written_between_epochs_where_time_has_passed(start):
 
         def saving(found=found, save=save, trainer=trainer):
             save()
-            found.append((trainer.progress.epoch, trainer.progress.batch))
+            found.append((trainer.progress.epoch, trainer.progress.batch, trainer.progress.phase))
 
         trainer._save = saving
         trainer.fit()
-    assert places[seldom] == [(1, 0)]
-    assert places[often][:4] == [(0, 0), (0, 1), (0, 2), (0, 3)]
+    assert places[seldom] == [(1, 0, 0)]
+    assert places[often][:16] == [(0, batch, phase) for batch in range(4) for phase in range(4)]

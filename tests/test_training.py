@@ -19,6 +19,7 @@ from pmsi.data.preprocessing import normalize
 from pmsi.errors import ConfigError, TrainingError
 from pmsi.methods import METHODS, build
 from pmsi.optimization import cosine, frozen, make_optimizer, set_learning_rates
+from pmsi.progress import Progress
 from pmsi.runs import Run, State, Stopped
 from pmsi.seeding import derive
 from pmsi.training import Training
@@ -245,39 +246,117 @@ def without_times(records):
     return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
 
 
+PHASES = 4
+"""Of pmr in each batch; SMALL has four batches in an epoch."""
+
+
+def stop_after(trainer, phases):
+    """Ask for a stop within a phase, after so many whole ones; return the list to which each phase adds its place."""
+    places, train_phase = [], trainer._train_phase
+
+    def stopping(*args):
+        if len(places) == phases - 1:
+            (trainer.run.folder / "stop").touch()
+        places.append((trainer.progress.epoch, trainer.progress.batch, trainer.progress.phase))
+        train_phase(*args)
+
+    trainer._train_phase = stopping
+    return places
+
+
+def assert_same_run(run, whole):
+    ours, expected = (load_checkpoint(each.checkpoints / CHECKPOINT) for each in (run, whole))
+    assert ours.model.keys() == expected.model.keys()
+    assert all(torch.equal(ours.model[name], expected.model[name]) for name in expected.model)
+    momenta = expected.optimizer["state"]
+    assert ours.optimizer["state"].keys() == momenta.keys()
+    for index, slots in momenta.items():
+        assert torch.equal(ours.optimizer["state"][index]["momentum_buffer"], slots["momentum_buffer"])
+    assert without_times(run.metrics()) == without_times(whole.metrics())
+
+
+@pytest.fixture(scope="module")
+def undisturbed_runs():
+    return {}
+
+
+@pytest.fixture
+def whole(start, undisturbed_runs):
+    """Return a function that gives the undisturbed run of a config; each is made once."""
+
+    def undisturbed(config):
+        if config not in undisturbed_runs:
+            trainer = start(config)
+            trainer.fit()
+            undisturbed_runs[config] = trainer.run
+        return undisturbed_runs[config]
+
+    return undisturbed
+
+
+@pytest.mark.parametrize("phase", range(1, PHASES + 1))
+def test_a_stop_waits_for_the_end_of_one_phase(start, phase):
+    """However long the phases of a batch are: the one that runs is finished, and no other begins."""
+    trainer = start()
+    places = stop_after(trainer, PHASES + phase)
+    with pytest.raises(Stopped):
+        trainer.fit()
+    assert len(places) == PHASES + phase
+    about = load_checkpoint(trainer.run.checkpoints / CHECKPOINT).about
+    assert (about["epoch"], about["batch"], about["phase"]) == (0, *divmod(PHASES + phase, PHASES))
+
+
 @pytest.mark.parametrize(
     ("method", "augmentation", "stop_at"),
     [
-        *(("pmr", "rmg", stop_at) for stop_at in (1, 3, 4, 6)),
-        ("pmr", "snapmix", 3),  # its maps are those of the model's attention head
+        *(("pmr", "rmg", phases) for phases in range(1, 4 * PHASES + 1)),  # everywhere in an epoch
+        ("pmr", "rmg", 5 * PHASES),
+        ("pmr", "rmg", 6 * PHASES + 3),
+        ("pmr", "snapmix", 6),  # its maps are those of the model's attention head
         ("api", "none", 6),  # its batches are balanced
     ],
 )
-def test_a_run_stopped_at_any_batch_resumes_to_the_same_bits(start, method, augmentation, stop_at):
+def test_a_run_stopped_after_any_phase_resumes_to_the_same_bits(start, whole, method, augmentation, stop_at):
     config = SMALL.with_(method=method, augmentation=augmentation, dropout=0.5)
-    whole = start(config)
-    whole.fit()
     broken = start(config)
-    batches, train_batch = 0, broken._train_batch
-
-    def stopping(*args):
-        nonlocal batches
-        train_batch(*args)
-        batches += 1
-        if batches == stop_at:
-            (broken.run.folder / "stop").touch()
-
-    broken._train_batch = stopping
+    stop_after(broken, stop_at)
     with pytest.raises(Stopped):
         broken.fit()
     (broken.run.folder / "stop").unlink()
     resumed = start(config, broken.run)
     torch.rand(7)  # the state of the global generator does not matter
     resumed.fit()
-    ours, expected = final_weights(broken.run), final_weights(whole.run)
-    assert ours.keys() == expected.keys()
-    assert all(torch.equal(ours[name], expected[name]) for name in expected)
-    assert without_times(broken.run.metrics()) == without_times(whole.run.metrics())
+    assert_same_run(broken.run, whole(config))
+
+
+def test_a_run_stopped_after_every_phase_comes_to_the_same_bits(start, whole, tmp_path):
+    config = SMALL.with_(epochs=1, dropout=0.5, nested=True)
+    run, places = Run.create(tmp_path, config), []
+    for _ in range(4 * PHASES):
+        trainer = start(config, run)
+        found = stop_after(trainer, 1)
+        with pytest.raises(Stopped):
+            trainer.fit()
+        (run.folder / "stop").unlink()
+        places += found
+    start(config, run).fit()
+    assert places == [(0, batch, phase) for batch in range(4) for phase in range(PHASES)]
+    assert_same_run(run, whole(config))
+
+
+def test_a_checkpoint_of_an_earlier_version_lies_between_two_batches(start, whole, monkeypatch):
+    config = SMALL.with_(dropout=0.5)
+    broken = start(config)
+    stop_after(broken, 2 * PHASES)
+    places = Progress.to_json
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "to_json", lambda self: {k: v for k, v in places(self).items() if k != "phase"})
+        with pytest.raises(Stopped):
+            broken.fit()
+    (broken.run.folder / "stop").unlink()
+    assert "phase" not in load_checkpoint(broken.run.checkpoints / CHECKPOINT).about
+    start(config, broken.run).fit()
+    assert_same_run(broken.run, whole(config))
 
 
 def test_a_resumed_run_lays_its_momentum_out_as_its_weights(start):

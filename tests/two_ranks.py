@@ -1,15 +1,23 @@
-"""A process of a team of two, for tests/test_parallel.py: one phase's gradients on its half of a batch."""
+"""A process of a team of two, for tests/test_parallel.py.
+
+two_ranks.py gradients FOLDER FREEZING     one phase's gradients on its half of a batch, written into FOLDER
+two_ranks.py train FOLDER STOPPED          two runs to their end: one undisturbed, and one stopped after every phase
+"""
 
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from pmsi.batch import Phase, Target
 from pmsi.config import TrainConfig
+from pmsi.data import open_dataset
 from pmsi.methods import build
 from pmsi.model import Objective
 from pmsi.parallel import team
+from pmsi.runs import Onlooker, Run, Stopped
+from pmsi.training import Training
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=32, channels=8, hidden=6, dropout=0.0, batch_size=8)
 PHASE = Phase("S4", 2)
@@ -39,6 +47,43 @@ def gradients(members, frozen):
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-if __name__ == "__main__":
+def train(folder, members, *, stopped):
+    """Train the run in ``folder`` to its end; where it is ``stopped``, begin anew from its checkpoint each time."""
+    run = (Run if members.leads else Onlooker)(folder)
+    dataset = open_dataset(run.config)
+    while True:
+        trainer = Training(run.config, dataset, run, members)
+        if stopped:
+            trainer._train_phase = stopping(trainer, members)
+        try:
+            trainer.fit()
+            return
+        except Stopped:
+            members.gather("the checkpoint is written")
+            (folder / "stop").unlink(missing_ok=True)
+            members.gather("the request is gone")
+
+
+def stopping(trainer, members):
+    train_phase = trainer._train_phase
+
+    def phase(*args):
+        train_phase(*args)
+        if members.leads:
+            (trainer.run.folder / "stop").touch()
+
+    return phase
+
+
+def main(what, folder, word):
+    torch.set_num_threads(1)
     with team(DEVICE) as members:
-        torch.save(gradients(members, frozen=sys.argv[2] == "frozen"), f"{sys.argv[1]}/{members.rank}.pt")
+        if what == "gradients":
+            torch.save(gradients(members, frozen=word == "frozen"), f"{folder}/{members.rank}.pt")
+        else:
+            train(Path(folder), members, stopped=False)
+            train(Path(word), members, stopped=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -68,6 +68,12 @@ class TrainConfig(Config):
         "as new), or a file (safetensors or a torch state dict).",
         group="model",
     )
+    start_from: str | None = setting(
+        None,
+        "Training run whose model is the start: all its weights, with this run's own recipe. The starting weights then "
+        "only say whether the backbone counts as pre-trained.",
+        group="model",
+    )
     stage_num: int = setting(3, "StageNum: how many of the last stages take part.", group="model", minimum=1, maximum=5)
     smooth_conv: str = setting(
         "paper",

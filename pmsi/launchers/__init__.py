@@ -33,7 +33,7 @@ class Launcher:
 
 
 LAUNCHERS: dict[str, Launcher] = {
-    "local": Launcher("This machine", "pmsi.launchers.local:submit", "One run at a time, in the background."),
+    "local": Launcher("This machine", "pmsi.launchers.local:submit", "In the background, one run on each device."),
     "slurm": Launcher(
         "Slurm",
         "pmsi.launchers.slurm:submit",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pmsi import ranks
 from pmsi.errors import RunError
 from pmsi.files import read_json
 from pmsi.jobs import GRACE_S
@@ -76,6 +77,9 @@ def _attempt(
         settle(run.folder, State.STOPPED, {"hard": True})
         return None
     if run.state is not State.INTERRUPTED or run.stop_requested:
+        return None
+    if (about := ranks.told(run.folder)) is not None:
+        settle(run.folder, State.FAILED, about)
         return None
     return f"The worker was killed by signal {-code}." if code < 0 else f"The worker exited with {code} in mid-work."
 

@@ -13,11 +13,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fake_pmsi import command, use_fake
+from fake_pmsi import command, runner_command, use_fake
 
 from pmsi.config import TrainConfig
 from pmsi.jobs import ONLY_QUEUED, PARENT, resume, stop, submit
-from pmsi.launchers import local, worker
+from pmsi.launchers import devices, local, queue, worker
 from pmsi.locks import Lock, is_held
 from pmsi.runs import Run, State
 
@@ -25,12 +25,13 @@ from pmsi.runs import Run, State
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
     use_fake(monkeypatch)
+    monkeypatch.setenv(devices.VISIBLE, "")
 
 
 @pytest.fixture(autouse=True)
 def no_process_is_left(tmp_path):
     yield
-    wait_for(lambda: not is_held(tmp_path / ".runner.lock"))
+    wait_for(lambda: not any(is_held(path) for path in tmp_path.glob(".runner-*.lock")))
 
 
 def wait_for(condition, seconds=15.0):
@@ -41,7 +42,7 @@ def wait_for(condition, seconds=15.0):
 
 
 def make(root, behaviour=None, epochs=2, **more):
-    return Run.create(root, TrainConfig(epochs=epochs, data=behaviour), **more)
+    return Run.create(root, TrainConfig(epochs=epochs, data=behaviour, **more))
 
 
 def go(run):
@@ -53,9 +54,9 @@ def in_state(run, state):
 
 
 @contextlib.contextmanager
-def runner(root):
+def runner(root, device="cpu"):
     """Work with a runner that is this process's own child, so that it can be killed."""
-    process = subprocess.Popen(command("runner", "--runs", root))
+    process = subprocess.Popen(runner_command(root, device))
     try:
         yield process
     finally:
@@ -67,7 +68,8 @@ def test_the_commands_are_the_command_line(tmp_path, monkeypatch):
     monkeypatch.undo()
     run = make(tmp_path)
     assert local.worker_command(run) == [sys.executable, "-m", "pmsi", "execute", str(run.folder)]
-    assert local.runner_command(tmp_path) == [sys.executable, "-m", "pmsi", "runner", "--runs", str(tmp_path)]
+    words = ["-m", "pmsi", "runner", "--runs", str(tmp_path), "--device", "cpu"]
+    assert local.runner_command(tmp_path, "cpu") == [sys.executable, *words]
 
 
 def test_one_at_a_time_oldest_first_and_the_runner_goes_when_it_is_done(tmp_path):
@@ -80,7 +82,7 @@ def test_one_at_a_time_oldest_first_and_the_runner_goes_when_it_is_done(tmp_path
     wait_for(in_state(runs[-1], State.FINISHED))
     times = [run.status() for run in runs]
     assert all(before.ended_at <= after.started_at for before, after in itertools.pairwise(times))
-    wait_for(lambda: not is_held(tmp_path / ".runner.lock"))
+    wait_for(lambda: not is_held(tmp_path / ".runner-cpu.lock"))
 
 
 def test_submit_does_not_wait_and_the_runner_is_detached(tmp_path):
@@ -188,7 +190,7 @@ def test_a_worker_that_cannot_be_started_fails_its_run(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "worker_command", lambda run: ["/nowhere/python"])
     run = make(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(local, "_spawn_runner", lambda root: None)
+        patch.setattr(local, "_spawn_runner", lambda root, device: None)
         submit(run)
     local.serve(tmp_path)
     assert run.state is State.FAILED
@@ -197,7 +199,7 @@ def test_a_worker_that_cannot_be_started_fails_its_run(tmp_path, monkeypatch):
 
 def test_a_worker_killed_before_it_began_is_tried_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "worker_command", lambda run: ["sh", "-c", "echo begun; kill -9 $$"])
-    monkeypatch.setattr(local, "_spawn_runner", lambda root: None)
+    monkeypatch.setattr(local, "_spawn_runner", lambda root, device: None)
     run = make(tmp_path)
     submit(run)
     local.serve(tmp_path)
@@ -209,7 +211,7 @@ def test_a_worker_killed_before_it_began_is_tried_twice(tmp_path, monkeypatch):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl")
 def test_killing_the_runner_kills_its_worker_and_the_next_submit_goes_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(local, "_spawn_runner", lambda root: None)
+        patch.setattr(local, "_spawn_runner", lambda root, device: None)
         first, second = make(tmp_path, "wait"), make(tmp_path)
         submit(first)
         submit(second)
@@ -229,7 +231,7 @@ def test_killing_the_runner_kills_its_worker_and_the_next_submit_goes_on(tmp_pat
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl")
 def test_a_worker_whose_runner_died_before_it_began_does_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "_spawn_runner", lambda root: None)
+    monkeypatch.setattr(local, "_spawn_runner", lambda root, device: None)
     run = make(tmp_path)
     submit(run)
     environment = os.environ | {PARENT: "1" if os.getpid() != 1 else "2", ONLY_QUEUED: "1"}
@@ -250,13 +252,13 @@ def test_a_second_runner_leaves_at_once(tmp_path):
 
 def test_a_run_of_another_launcher_is_left_alone(tmp_path):
     run = make(tmp_path)
-    lock = Lock(tmp_path / ".runner.lock")
+    lock = Lock(tmp_path / ".runner-cpu.lock")
     lock.take()
     submit(run)
     mark = run.folder / "queued"
     mark.write_text(mark.read_text().replace("local", "elsewhere"))
     lock.release()
-    assert local.next_queued(tmp_path) is None
+    assert queue.queued(tmp_path) == []
     local.serve(tmp_path)
     assert run.state is State.QUEUED
 
@@ -267,7 +269,7 @@ def test_a_worker_that_hangs_after_the_end_is_killed(tmp_path, monkeypatch, gone
     script = 'rm "$1/queued"; echo "{}" > "$1/result.json"; ' + ("sleep 20" if gone == "never" else "sleep 0.05")
     monkeypatch.setattr(worker, "EXIT_S", 0.2)
     monkeypatch.setattr(local, "worker_command", lambda run: ["sh", "-c", script, "sh", str(run.folder)])
-    monkeypatch.setattr(local, "_spawn_runner", lambda root: None)
+    monkeypatch.setattr(local, "_spawn_runner", lambda root, device: None)
     run = make(tmp_path)
     submit(run)
     begun = time.monotonic()
@@ -282,8 +284,8 @@ def test_a_submit_that_races_with_the_runners_exit_is_never_lost(tmp_path, monke
     monkeypatch.setattr(local, "worker_command", lambda run: ["sh", "-c", script, "sh", str(run.folder)])
     runners = []
 
-    def spawn(root):
-        runners.append(threading.Thread(target=local.serve, args=(root,)))
+    def spawn(root, device):
+        runners.append(threading.Thread(target=local.serve, args=(root, device)))
         runners[-1].start()
 
     monkeypatch.setattr(local, "_spawn_runner", spawn)
@@ -300,20 +302,191 @@ def test_a_submit_that_races_with_the_runners_exit_is_never_lost(tmp_path, monke
 
 def test_the_runners_last_look_comes_after_its_lock(tmp_path, monkeypatch):
     """A run queued between the runner's last look and the release of its lock, where a submit relies on it."""
-    monkeypatch.setattr(local, "_spawn_runner", lambda root: pytest.fail("the runner's lock was still held"))
+    monkeypatch.setattr(local, "_spawn_runner", lambda root, device: pytest.fail("the runner's lock was still held"))
     script = 'rm "$1/queued"; echo "{}" > "$1/result.json"'
     monkeypatch.setattr(local, "worker_command", lambda run: ["sh", "-c", script, "sh", str(run.folder)])
     first, late = make(tmp_path), make(tmp_path)
     release = Lock.release
 
     def submit_then_release(lock):
-        if late.state is State.CREATED and lock.path.name == ".runner.lock":
+        if late.state is State.CREATED and lock.path.name == ".runner-cpu.lock":
             submit(late)
         release(lock)
 
     with monkeypatch.context() as patch:
-        patch.setattr(local, "_spawn_runner", lambda root: None)
+        patch.setattr(local, "_spawn_runner", lambda root, device: None)
         submit(first)
     monkeypatch.setattr(Lock, "release", submit_then_release)
     local.serve(tmp_path)
     assert late.state is State.FINISHED
+
+
+# Several devices
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Let this machine have two GPUs, as far as a launcher can tell."""
+    monkeypatch.setenv(devices.VISIBLE, "3,GPU-b")
+
+
+def all_in(runs, state):
+    return lambda: {run.state for run in runs} == {state}
+
+
+def place_of(run):
+    """Return the GPUs that a run of "place" was given."""
+    return run.log_tail().removeprefix("on ")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_each_gpu_and_the_cpu_work_at_the_same_time_and_none_on_two_runs(tmp_path):
+    on_gpus = [make(tmp_path, "wait"), make(tmp_path, "wait", device="cuda")]
+    on_cpu, late = make(tmp_path, "wait", device="cpu"), [make(tmp_path), make(tmp_path, device="cpu")]
+    for run in [*on_gpus, on_cpu, *late]:
+        submit(run)
+    wait_for(all_in([*on_gpus, on_cpu], State.RUNNING))
+    time.sleep(0.3)
+    assert all_in(late, State.QUEUED)()
+    assert {path.name for path in tmp_path.glob(".runner-*.lock") if is_held(path)} == {
+        ".runner-3.lock",
+        ".runner-GPU-b.lock",
+        ".runner-cpu.lock",
+    }
+    go(on_gpus[0])
+    wait_for(in_state(late[0], State.FINISHED))
+    assert late[1].state is State.QUEUED
+    for run in (on_gpus[1], on_cpu):
+        go(run)
+    wait_for(all_in([*on_gpus, on_cpu, *late], State.FINISHED))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_sixteen_submitters_and_watchers_lose_no_run_and_never_share_a_gpu(tmp_path):
+    runs = [make(tmp_path, "place") for _ in range(16)]
+    watched, ended = [], threading.Event()
+
+    def submit_and_watch(run):
+        submit(run)
+        while not ended.is_set():
+            watched.append(run.state)
+            time.sleep(0.01)
+
+    threads = [threading.Thread(target=submit_and_watch, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(all_in(runs, State.FINISHED), seconds=60)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert set(watched) <= {State.CREATED, State.QUEUED, State.RUNNING, State.FINISHED}
+    assert {place_of(run) for run in runs} == {"3", "GPU-b"}
+    for gpu in ("3", "GPU-b"):
+        lives = sorted((run.status().started_at, run.status().ended_at) for run in runs if place_of(run) == gpu)
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(lives))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_run_on_both_gpus_waits_for_them_and_is_not_overtaken(tmp_path):
+    first, second, both, last = runs = [
+        make(tmp_path, "wait"),
+        make(tmp_path, "wait"),
+        make(tmp_path, "place", devices=2, batch_size=4),
+        make(tmp_path, "place"),
+    ]
+    for run in runs:
+        submit(run)
+    wait_for(all_in([first, second], State.RUNNING))
+    go(second)
+    wait_for(in_state(second, State.FINISHED))
+    time.sleep(1.0)
+    assert all_in([both, last], State.QUEUED)(), "one GPU is free, and kept for the run that needs it"
+    go(first)
+    wait_for(in_state(last, State.FINISHED))
+    assert sorted(place_of(both).split(",")) == ["3", "GPU-b"]
+    assert both.status().ended_at <= last.status().started_at
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_two_runs_on_both_gpus_do_not_wait_for_each_other(tmp_path):
+    runs = [make(tmp_path, "place", devices=2, batch_size=4) for _ in range(2)]
+    single = make(tmp_path, "place")
+    for run in [*runs, single]:
+        submit(run)
+    wait_for(all_in([*runs, single], State.FINISHED), seconds=30)
+    assert runs[0].status().ended_at <= runs[1].status().started_at
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_run_that_waits_for_both_gpus_can_be_withdrawn(tmp_path):
+    first, both, last = make(tmp_path, "wait"), make(tmp_path, devices=2, batch_size=4), make(tmp_path)
+    for run in (first, both, last):
+        submit(run)
+    wait_for(in_state(first, State.RUNNING))
+    wait_for(lambda: is_held(tmp_path / ".runner-several.lock"))
+    stop(both)
+    wait_for(in_state(last, State.FINISHED))
+    assert first.state is State.RUNNING
+    go(first)
+    wait_for(in_state(first, State.FINISHED))
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl")
+def test_the_death_of_a_gpu_s_runner_ends_its_own_run_alone(tmp_path, monkeypatch):
+    here, there = make(tmp_path, "wait"), make(tmp_path, "wait")
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "_spawn_runner", lambda root, device: None)
+        submit(here)
+    with runner(tmp_path, "3") as process:
+        wait_for(in_state(here, State.RUNNING))
+        submit(there)
+        wait_for(in_state(there, State.RUNNING))
+        process.kill()
+        wait_for(in_state(here, State.INTERRUPTED), seconds=5)
+    assert there.state is State.RUNNING
+    go(there)
+    wait_for(in_state(there, State.FINISHED))
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [("", ()), ("-1", ()), ("0", ("0",)), (" 1, GPU-5", ("1", "GPU-5")), ("0,-1,2", ("0",)), ("2,2", ("2",))],
+)
+def test_the_gpus_are_those_that_cuda_would_see(monkeypatch, visible, expected):
+    monkeypatch.setenv(devices.VISIBLE, visible)
+    assert devices.gpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("GPU 0: Some (UUID: GPU-aa-1)\nGPU 1: Some (UUID: GPU-bb-2)", ("GPU-aa-1", "GPU-bb-2")),
+        ("GPU 0: Some (UUID: GPU-aa)\n  MIG 1g.10gb Device 0: (UUID: MIG-x)\n  MIG 1g.10gb Device 1: (UUID: MIG-y)",
+         ("MIG-x", "MIG-y")),
+        ("No devices found.", ()),
+    ],
+)  # fmt: skip
+def test_the_driver_is_asked_where_nobody_chose(tmp_path, monkeypatch, answer, expected):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv(devices.VISIBLE)
+    devices._installed.cache_clear()
+    try:
+        assert devices.gpus() == expected
+    finally:
+        devices._installed.cache_clear()
+
+
+def test_a_run_goes_where_its_config_says(monkeypatch):
+    monkeypatch.setenv(devices.VISIBLE, "0,1")
+    assert devices.wanted(TrainConfig()) == (("0", "1"), 1)
+    assert devices.wanted(TrainConfig(devices=2)) == (("0", "1"), 2)
+    assert devices.wanted(TrainConfig(devices=4)) == (("0", "1"), 2)
+    assert devices.wanted(TrainConfig(device="cpu", devices=2)) == (("cpu",), 1)
+    monkeypatch.setenv(devices.VISIBLE, "")
+    assert devices.wanted(TrainConfig(device="cuda", devices=2)) == (("cpu",), 1)

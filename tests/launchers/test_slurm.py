@@ -135,7 +135,7 @@ def test_several_devices_are_torchruns(make, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     run = make(devices=4)
     words = words_of(slurm.script(run, None))[4:]
-    assert words[:3] == [sys.executable, "-m", "torch.distributed.run"]
+    assert words[:3] == [sys.executable, "-m", "pmsi.ranks"]
     assert {"--standalone", "--nproc-per-node=4", "--max-restarts=0"} < set(words)
     assert words[-4:] == ["-m", "pmsi", "execute", str(run.folder)]
     assert words.index("--signals-to-handle=SIGINT") < len(words) - 4, "a flag of torchrun, not of the worker"

@@ -1,0 +1,119 @@
+"""Training that starts from another run's model: its tensors and nothing else of it, and only where they fit."""
+
+import shutil
+
+import pytest
+import torch
+
+from pmsi import training
+from pmsi.checkpoints import CHECKPOINT, load_checkpoint
+from pmsi.data import open_dataset
+from pmsi.errors import ConfigError, RunError
+from pmsi.runs import Run, Stopped
+from pmsi.starting import check_start, first_model
+
+
+@pytest.fixture
+def trained(tiny_config, tmp_path, cache_folder):
+    """A run of one epoch, in ``tmp_path``."""
+    config = tiny_config.with_(epochs=1, trackers=())
+    run = Run.create(tmp_path, config)
+    training.train(config, run)
+    return run
+
+
+def state_of(run):
+    return load_checkpoint(run.checkpoints / CHECKPOINT).model
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_model_is_the_other_run_s_to_the_bit(trained, tmp_path):
+    config = trained.config.with_(start_from=trained.id, lr_new=0.5, epochs=9, seed=4)
+    model = first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
+    assert same(model.state_dict(), state_of(trained))
+    assert model.training
+
+
+def test_training_goes_on_from_it_with_its_own_recipe(trained, tmp_path):
+    """With learning rates of 0 nothing moves but BatchNorm's buffers: the weights are those of the other run."""
+    config = trained.config.with_(start_from=trained.id, lr_new=0.0, lr_pretrained=0.0)
+    run = Run.create(tmp_path, config)
+    result = training.train(config, run)
+    before, after = state_of(trained), state_of(run)
+    weights = [name for name in before if name.endswith(("weight", "bias"))]
+    assert all(torch.equal(before[name], after[name]) for name in weights)
+    assert result["last"]["epoch"] == 1
+
+
+def test_a_resumed_run_does_not_need_the_other_one(trained, tmp_path, monkeypatch):
+    """Stopped after its first batch, it ends as the uninterrupted one does, to the bit, with the other run gone."""
+    config = trained.config.with_(start_from=trained.id, epochs=2)
+    whole, broken = Run.create(tmp_path, config), Run.create(tmp_path, config)
+    training.train(config, whole)
+    monkeypatch.setattr(Run, "stop_requested", property(lambda run: run.folder == broken.folder and _late(run)))
+    with pytest.raises(Stopped):
+        training.train(config, broken)
+    monkeypatch.undo()
+    shutil.rmtree(trained.folder)
+    training.train(config, broken)
+    assert same(state_of(broken), state_of(whole))
+
+
+def _late(run):
+    """Whether a run is asked for the sixth time whether it shall stop."""
+    run.asked = getattr(run, "asked", 0) + 1
+    return run.asked > 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"backbone": "resnet18"}, "backbone"), ({"channels": 32}, "channels"), ({"method": "baseline"}, "method")],
+)
+def test_a_model_that_does_not_fit_is_refused_by_what_differs(trained, tmp_path, changes, named):
+    config = trained.config.with_(start_from=trained.id, **changes)
+    with pytest.raises(ConfigError, match=f"does not fit a run with {named} = "):
+        check_start(config, tmp_path)
+    with pytest.raises(ConfigError, match="does not fit"):
+        first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
+
+
+@pytest.mark.parametrize("changes", [{"method": "pr"}, {"method": "pmr", "augmentation": "cutmix"}, {"dropout": 0.1}])
+def test_only_what_changes_tensors_counts(trained, tmp_path, changes):
+    """P & R has other layers than P & M & R; another augmentation or dropout changes none."""
+    config = trained.config.with_(start_from=trained.id, **changes)
+    if changes.get("method") == "pr":
+        with pytest.raises(ConfigError):
+            check_start(config, tmp_path)
+    else:
+        check_start(config, tmp_path)
+
+
+def test_other_classes_are_refused(trained, tmp_path):
+    config = trained.config.with_(start_from=trained.id)
+    classes = open_dataset(config).classes
+    run = Run.create(tmp_path, config)
+    with pytest.raises(ConfigError, match=f"knows 12 classes, and the data set has 12, among them '{'Dodo'}'"):
+        first_model(config, run, ("Dodo", *classes[1:]))
+    with pytest.raises(ConfigError, match="in another order"):
+        first_model(config, run, classes[::-1])
+
+
+def test_a_run_that_is_not_there_or_has_no_model_is_refused(trained, tmp_path, tiny_config):
+    with pytest.raises(RunError, match="start_from = 'nowhere'"):
+        check_start(tiny_config.with_(start_from="nowhere"), tmp_path)
+    empty = Run.create(tmp_path, tiny_config)
+    with pytest.raises(RunError, match="no checkpoint"):
+        check_start(tiny_config.with_(start_from=empty.id), tmp_path)
+    check_start(tiny_config, tmp_path)
+
+
+def test_the_command_line_completes_the_id_and_checks_the_start(trained, tmp_path, pmsi):
+    flags = ["--backbone", "tiny", "--weights", "none", "--image-size", "64", "--epochs", "1"]
+    status, _, said = pmsi("train", *flags, "--start-from", trained.id[:-2], "--runs", tmp_path)
+    assert status == 2
+    assert f"start_from = '{trained.id}'" in said
+    assert "channels" in said
+    assert pmsi("train", *flags, "--start-from", "nowhere", "--runs", tmp_path)[0] == 2
