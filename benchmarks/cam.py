@@ -24,7 +24,7 @@ from benchmarks.step import seconds
 from pmsi.config import TrainConfig
 from pmsi.device import find_device
 from pmsi.explain import cam, normalize, resize
-from pmsi.explain.folded import folded
+from pmsi.folding import folded
 from pmsi.methods import build
 from pmsi.model import Recognizer
 

@@ -16,7 +16,7 @@ from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.device import find_device
 from pmsi.errors import ConfigError, lookup
 from pmsi.explain.cam import cam
-from pmsi.explain.folded import folded
+from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
@@ -61,7 +61,7 @@ class Explanation:
 class Predictor:
     """A loaded model with its class names and its preprocessing.
 
-    What it keeps is the model's folded copy (`pmsi.explain.folded`): the same answers and maps up to rounding, sooner.
+    What it keeps is the model's folded copy (`pmsi.folding`): the same answers and maps up to rounding, sooner.
     """
 
     def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:

@@ -16,12 +16,10 @@ from pmsi.data import DATASETS, DatasetRow
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.errors import ConfigError, RunError, UnknownName
-from pmsi.explain.folded import folded
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
 from pmsi.robustness import Cell, cells_of, sweep
 from pmsi.robustness.entrants import Entrant
-from pmsi.robustness.fusing import FusedConv, _fuse, fused
 from pmsi.robustness.report import report
 from pmsi.runs import Run, State, Stopped
 from pmsi.seeding import numpy_generator
@@ -213,48 +211,6 @@ def test_the_copy_that_works_answers_alike(tmp_path, backbone):
         assert torch.allclose(found[head], expected[head], rtol=0, atol=1e-7 * float(expected[head].abs().max()))
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.model.modules())
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.faster.modules())
-
-
-@pytest.mark.parametrize("backbone", ["tiny", "mobilenet_v2"])
-def test_fusing_changes_no_answer(backbone):
-    model = build(replace(TRAINED, backbone=backbone), 3).eval().requires_grad_(False)
-    faster = fused(model)
-    count = sum(isinstance(layer, FusedConv) for layer in faster.modules())
-    assert count == 0  # there is a BatchNorm in between, and the copy is still a whole one
-    faster = fused(folded(model))
-    count = sum(isinstance(layer, FusedConv) for layer in faster.modules())
-    assert count == {"tiny": 10, "mobilenet_v2": 35}[backbone] + 3  # one in each smooth conv, beside its last
-    images = torch.randn(3, 3, 96, 64, generator=torch.manual_seed(1)) * 3  # large enough to meet the ceiling of ReLU6
-    with torch.inference_mode():
-        expected, found = model(images), faster(images)
-    for head, logits in expected.items():
-        assert torch.allclose(found[head], logits, rtol=0, atol=1e-4 * float(logits.abs().max()))
-
-
-def test_a_row_of_layers_is_fused_where_one_follows_the_other():
-    relu, conv = nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)
-    row = nn.Sequential(conv, relu, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 2, 1), nn.Sigmoid())
-    row.eval().requires_grad_(False)
-    x = torch.randn(2, 4, 9, 7, generator=torch.manual_seed(0))
-    expected = row(x)
-    _fuse(row)
-    kinds = [FusedConv, nn.Identity, nn.Conv2d, nn.BatchNorm2d, nn.ReLU6, nn.Conv2d, nn.Sigmoid]
-    assert [type(layer) for layer in row] == kinds
-    assert torch.allclose(row(x), expected, atol=1e-6)
-
-
-def test_without_the_operator_a_model_stays_as_it_is(monkeypatch):
-    model = folded(build(TRAINED, 3))
-
-    def missing(*_):
-        raise AttributeError("no such operator")
-
-    monkeypatch.setattr(FusedConv, "forward", missing)
-    assert fused(model) is model
-    monkeypatch.setattr(FusedConv, "forward", lambda self, x: 2 * self.conv(x))
-    assert fused(model) is model
-    double = model.double()
-    assert fused(double) is double
 
 
 def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):

@@ -78,17 +78,19 @@ def insertion(probability: Probability, image: Tensor, order: np.ndarray, shares
     return _curve(probability, blurred(image), image, order, shares)
 
 
-def road(probability: Probability, image: Tensor, order: np.ndarray, *seed: object) -> Road:
+def road(
+    probability: Probability, image: Tensor, order: np.ndarray, *seed: object, shares: Iterable[float] = ROAD_SHARES
+) -> Road:
     """Return both curves as pixels of a normalised image (3, h, w) are filled in from their neighbours.
 
     ``seed`` names the noise of the imputation. A larger score is better.
     """
-    curves = []
+    curves, shares = [], tuple(shares)
     for ranked in (order, order[::-1]):
-        chosen = _chosen(ranked, ROAD_SHARES, image)
+        chosen = _chosen(ranked, shares, image)
         generator = torch.Generator().manual_seed(derive("road", *seed))
         filled = imputed(image.expand(len(chosen), -1, -1, -1), chosen, generator)
-        curves.append(Curve(ROAD_SHARES, _asked(probability, filled)))
+        curves.append(Curve(shares, _asked(probability, filled)))
     return Road(*curves)
 
 

@@ -1,12 +1,13 @@
 """Where a model looks on all test images: the pointing game and the energy in a region, by stage, with intervals.
 
-Each image is explained for its true class. Beside each stage's numbers stand those of maps that know nothing: noise at
-the stage's own resolution, the image's edges, its middle. This module does not know runs or files; what the numbers
-mean stands in `pmsi.explain.metrics`, and which regions there are in `pmsi.explain.regions`.
+Each image is explained for its true class. Beside each stage's numbers stand those of maps that know nothing
+(`pmsi.explain.floors`). Some images of each class are put to trial too (`pmsi.explain.trials`). This module does not
+know runs or files; what the numbers mean stands in `pmsi.explain.metrics`, and which regions there are in
+`pmsi.explain.regions`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,61 +15,47 @@ import torch
 from torch import Tensor
 
 from pmsi.config import TrainConfig
+from pmsi.data import limit
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import normalize
-from pmsi.explain.cam import DEFAULT_STAGES, cam, resize
-from pmsi.explain.folded import folded
-from pmsi.explain.metrics import centre_map, edge_map, energy, pointing, random_map, widened
+from pmsi.explain.averages import means, with_differences
+from pmsi.explain.cam import cam
+from pmsi.explain.floors import beside_floors
+from pmsi.explain.metrics import energy, pointing, widened
+from pmsi.explain.question import Numbers, Question
 from pmsi.explain.regions import TELLERS, TELLING, Rival, most_confused, regions_of, rivals
+from pmsi.explain.trials import Shown, Trials
+from pmsi.folding import folded
 from pmsi.model import Recognizer
-from pmsi.seeding import derive, numpy_generator
-from pmsi.statistics import RESAMPLES
-
-TOLERANCE = 15.0
-"""Pixels by which a peak may miss its region: the pointing game's own."""
+from pmsi.seeding import derive
 
 PAIR = "pair"
 """The region of the telling parts, on images of the two most confused classes alone."""
 
-BLOCK = 250
-"""Bootstrap samples that are drawn at once, to spare memory."""
-
-Numbers = dict[str, float]
-"""By "SOURCE/MEASURE" a number in [0, 1]. Sources are a stage, the same with "random " before it, "edges" and "centre";
-measures are "pointing" and "energy". "area" is the region's share of the image: chance."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked: by which row of CAM_METHODS, of which output (by default the primary one), of which stages.
-
-    ``tolerance`` is in pixels of the network's input; ``seed`` is that of the random maps and of the bootstrap.
-    """
-
-    method: str = "gradcam"
-    head: str | None = None
-    stages: tuple[str, ...] = DEFAULT_STAGES
-    tolerance: float = TOLERANCE
-    seed: int = 0
-
 
 @dataclass(frozen=True)
 class Look:
-    """What was measured on one image: by region its numbers, and the stages whose map is blank."""
+    """What was measured on one image: by region its numbers, and the stages whose map is blank.
+
+    ``removal`` and, by perturbation, ``drift`` are empty where the image was not put to trial.
+    """
 
     key: str
     label: int
     predicted: int
     blank: tuple[str, ...]
     regions: dict[str, Numbers]
+    removal: Numbers = field(default_factory=dict)
+    drift: dict[str, Numbers] = field(default_factory=dict)
 
 
 class Examination:
     """A model's maps of the test images of a data set, one measure after another. ``looks`` does the work.
 
     ``config`` is the one that the model was trained with: its preprocessing is used. ``after_batch(done, total)`` is
-    called as the work goes on: 0 are done while the model is asked what it confuses.
+    called as the work goes on: 0 are done while the model is asked what it confuses. A batch counts 1, and so does an
+    image that is put to trial.
     """
 
     def __init__(
@@ -84,7 +71,9 @@ class Examination:
         self.head = self.model.check_head(question.head if question.head is not None else model.primary)
         self.device = next(model.parameters()).device
         self.loader = EvaluationLoader(dataset, dataset.test, config, batch_size, device=self.device)
-        self.after_batch = after_batch
+        tried = limit(dataset.test, question.trials_per_class, (question.seed, "trials"))
+        self.trials, self.tried = Trials(self.model, self.head, question), {sample.key for sample in tried}
+        self.after_batch, self._done = after_batch, 0
         self.rivals = self._rivals()
 
     def _rivals(self) -> dict[int, Rival]:
@@ -94,7 +83,7 @@ class Examination:
         with torch.inference_mode():
             for _, images in self._batches():
                 given.append(self.model(normalize(images.to(self.device)))[self.head].float().softmax(dim=1).cpu())
-                self.after_batch(0, self.loader.batches)
+                self._tell(0)
         labels = np.array([sample.label for sample in self.dataset.test])
         return rivals(self.dataset, labels, torch.cat(given).numpy())
 
@@ -105,45 +94,49 @@ class Examination:
             yield self.dataset.test[first : first + len(labels)], images
             first += len(labels)
 
+    def _tell(self, more: int) -> None:
+        self._done += more
+        self.after_batch(self._done, self.loader.batches + len(self.tried))
+
     def looks(self) -> list[Look]:
         """Return what was measured on each test image."""
-        found = []
-        for done, (samples, images) in enumerate(self._batches(), 1):
+        found, self._done = [], 0
+        for samples, images in self._batches():
             found += self._batch(samples, images)
-            self.after_batch(done, self.loader.batches)
+            self._tell(1)
         return found
 
     def _batch(self, samples: Sequence[Sample], images: Tensor) -> list[Look]:
         about, labels = self.question, torch.tensor([sample.label for sample in samples], device=self.device)
-        shown = normalize(images.to(self.device))
-        maps = cam(self.model, shown, head=self.head, classes=labels, stages=about.stages, method=about.method)
+        seen = normalize(images.to(self.device))
+        maps = cam(self.model, seen, head=self.head, classes=labels, stages=about.stages, method=about.method)
         predicted = maps.logits[self.head].argmax(dim=1).tolist()
-        raw = {stage: stack.float().cpu() for stage, stack in maps.raw.items()}
+        raw = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
+        shown = [
+            Shown(sample.key, sample.label, image.permute(1, 2, 0).numpy(), {stage: raw[stage][i] for stage in raw})
+            for i, (sample, image) in enumerate(zip(samples, images, strict=True))
+        ]
+        tried = [one for one in shown if one.key in self.tried]
+        drifts = dict(zip([one.key for one in tried], self.trials.drift(tried), strict=True))
         return [
-            self._look(
-                sample, image.permute(1, 2, 0).numpy(), {stage: stack[i] for stage, stack in raw.items()}, answer
-            )
-            for i, (sample, image, answer) in enumerate(zip(samples, images, predicted, strict=True))
+            self._look(sample, one, answer, drifts.get(one.key, {}))
+            for sample, one, answer in zip(samples, shown, predicted, strict=True)
         ]
 
-    def _look(self, sample: Sample, pixels: np.ndarray, raw: Mapping[str, Tensor], predicted: int) -> Look:
-        """Measure one image's maps, (h_n, w_n) by stage, and those that know nothing."""
-        side = self.config.image_size
-        maps = {stage: _enlarged(values, side) for stage, values in raw.items()}
-        for stage, values in raw.items():
-            generator = numpy_generator("random map", self.question.seed, sample.key, stage)
-            noise = random_map((values.shape[0], values.shape[1]), generator)
-            maps[f"random {stage}"] = _enlarged(torch.from_numpy(noise), side)
-        maps |= {"edges": edge_map(pixels), "centre": centre_map((side, side))}
+    def _look(self, sample: Sample, shown: Shown, predicted: int, drift: dict[str, Numbers]) -> Look:
+        """Measure one image's maps, and those that know nothing."""
+        maps = beside_floors(shown.raw, shown.pixels, self.question.seed, sample.key)
         regions = regions_of(self.dataset, sample, self.config, self.rivals)
         numbers = {name: _numbers(maps, region, self.question.tolerance) for name, region in regions.items()}
-        blank = tuple(stage for stage, values in raw.items() if not values.any())
-        return Look(sample.key, sample.label, predicted, blank, numbers)
+        blank = tuple(stage for stage, values in shown.raw.items() if not values.any())
+        return Look(sample.key, sample.label, predicted, blank, numbers, self._removal(shown), drift)
 
-
-def _enlarged(values: Tensor, side: int) -> np.ndarray:
-    enlarged: np.ndarray = resize(values[None], side)[0].numpy()
-    return enlarged
+    def _removal(self, shown: Shown) -> Numbers:
+        if shown.key not in self.tried:
+            return {}
+        found = self.trials.removal(shown)
+        self._tell(1)
+        return found
 
 
 def _numbers(maps: Mapping[str, np.ndarray], region: np.ndarray, tolerance: float) -> Numbers:
@@ -158,14 +151,17 @@ def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:
     """Return what the looks of an examination say together, as JSON types.
 
     ``regions[region]`` has the number of ``images`` that show it and, by "SOURCE/MEASURE", ``mean``, ``low`` and
-    ``high``: the mean over images and its 95 % interval. ``rivals`` are the classes' names with the parts that tell
-    them apart; ``pair`` the two that are confused most of all; ``blank`` the share of empty maps by stage.
+    ``high``: the mean over images and its 95 % interval; so have ``removal``, and ``drift`` by perturbation, about the
+    images that were put to trial. A source such as "S3 - random S3" is a paired difference. ``rivals`` are the classes'
+    names with the parts that tell them apart; ``pair`` the two that are confused most of all; ``blank`` the share of
+    empty maps by stage.
     """
     dataset, question = examination.dataset, examination.question
     names, pair = dataset.classes, most_confused(examination.rivals)
     groups = {name: [look.regions[name] for look in looks if name in look.regions] for name in _named(looks)}
     if pair is not None:
         groups[PAIR] = [look.regions[TELLING] for look in looks if look.label in pair and TELLING in look.regions]
+    cells = dict.fromkeys(cell for look in looks for cell in look.drift)
     return {
         "method": question.method,
         "head": examination.head,
@@ -178,10 +174,10 @@ def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:
         },
         "pair": None if pair is None else [names[label] for label in pair],
         "blank": {stage: float(np.mean([stage in look.blank for look in looks])) for stage in question.stages},
-        "regions": {
-            name: {"images": len(numbers), "numbers": means(numbers, derive("bootstrap", question.seed, name))}
-            for name, numbers in groups.items()
-            if numbers
+        "regions": {name: _group(numbers, question, name) for name, numbers in groups.items() if numbers},
+        "removal": _group([look.removal for look in looks if look.removal], question, "removal"),
+        "drift": {
+            cell: _group([look.drift[cell] for look in looks if cell in look.drift], question, cell) for cell in cells
         },
     }
 
@@ -190,16 +186,9 @@ def _named(looks: Sequence[Look]) -> list[str]:
     return list(dict.fromkeys(name for look in looks for name in look.regions))
 
 
-def means(numbers: Sequence[Numbers], seed: int, confidence: float = 0.95) -> dict[str, dict[str, float]]:
-    """Return for each number its mean over images and the percentile bootstrap interval of that mean.
-
-    All numbers share the same samples of images, so that they are compared on the same ground.
-    """
-    keys = list(numbers[0])
-    values = np.array([[image[key] for key in keys] for image in numbers])
-    generator, even = np.random.default_rng(seed), np.full(len(values), 1 / len(values))
-    drawn = [generator.multinomial(len(values), even, size=BLOCK) @ values for _ in range(RESAMPLES // BLOCK)]
-    outside = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(drawn) / len(values), [outside, 1 - outside], axis=0)
-    ends = zip(keys, values.mean(axis=0), low, high, strict=True)
-    return {key: {"mean": float(mean), "low": float(a), "high": float(b)} for key, mean, a, b in ends}
+def _group(numbers: Sequence[Numbers], question: Question, name: str) -> dict[str, Any] | None:
+    """Return what some images say together; None where there are none."""
+    if not numbers:
+        return None
+    compared = [with_differences(image, question.stages) for image in numbers]
+    return {"images": len(numbers), "numbers": means(compared, derive("bootstrap", question.seed, name))}

@@ -15,9 +15,8 @@ from pmsi.data.dataset import Dataset
 from pmsi.device import prepare_device
 from pmsi.errors import ConfigError
 from pmsi.evaluation import while_checking
-from pmsi.explain.folded import folded
+from pmsi.folding import folded
 from pmsi.model import Recognizer
-from pmsi.robustness.fusing import fused
 from pmsi.runs import Run
 
 SAME = ("dataset", "data", "test_fraction", "split_seed", "test_per_class")
@@ -49,7 +48,7 @@ class Entrant:
     @cached_property
     def faster(self) -> Recognizer:
         """A copy of the model that answers alike, up to rounding, in less time."""
-        return fused(folded(self.model))
+        return folded(self.model)
 
 
 def entrants_of(config: RobustnessConfig, run: Run) -> tuple[Entrant, ...]:

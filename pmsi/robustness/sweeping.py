@@ -5,21 +5,23 @@ sweep is resumed. What needs all cells is made of these files at the end: see `p
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 
 from pmsi.config import RobustnessConfig
 from pmsi.data.dataset import Dataset
 from pmsi.data.pixels import Pixels
-from pmsi.data.preprocessing import normalize
 from pmsi.files import read_json, remove_leftovers, to_json, write_atomically
+from pmsi.robustness.answering import Answers, ahead, answering
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.entrants import Entrant, entrants_of, identity, open_shared
 from pmsi.robustness.report import FILE, report
-from pmsi.robustness.showing import Shown, View, columns
+from pmsi.robustness.showing import Shown, View
 from pmsi.runs import Run
 from pmsi.seeding import derive
 from pmsi.statistics import mcnemar, paired_bootstrap, wilson
@@ -58,7 +60,8 @@ class Sweep:
             View([entrant for entrant in entrants if entrant.view == view], pixels[view[0]], self.cells, config)
             for view in dict.fromkeys(entrant.view for entrant in entrants)
         ]
-        self.done, self.total = 0, len(self.cells) * sum(view.batches for view in self.views)  # batches
+        self.batches = sum(view.batches for view in self.views)  # of a cell
+        self.done, self.total = 0, len(self.cells) * self.batches
 
     def records(self) -> list[dict[str, Any]]:
         """Return a record for each cell, after working on those that are not finished yet."""
@@ -67,14 +70,20 @@ class Sweep:
         remove_leftovers(folder)
         finished = self._finished()
         self.run.truncate_metrics(lambda record: record in finished.values())
-        for number, cell in enumerate(self.cells):
-            if cell in finished:
-                self.done += self.total // len(self.cells)
-                continue
-            write_atomically(self.run.folder / cell.file, to_json(self._predict(number)))
-            finished[cell] = self._record(cell)
-            self.run.log(finished[cell])
+        unfinished = [number for number, cell in enumerate(self.cells) if cell not in finished]
+        self.done = len(finished) * self.batches
+        with answering(self.entrants[0].device) as pool, closing(self._shown(unfinished)) as shown:
+            for number in unfinished:
+                cell, found = self.cells[number], self._predict(number, shown, pool)
+                write_atomically(self.run.folder / cell.file, to_json(found))
+                finished[cell] = self._record(cell)
+                self.run.log(finished[cell])
         return [finished[cell] for cell in self.cells]
+
+    def _shown(self, numbers: Sequence[int]) -> Generator[tuple[View, Shown], None, None]:
+        """Yield what the runs of each view are shown in some cells, one cell after the other."""
+        batches = ((view, shown) for number in numbers for view in self.views for shown in view.batches_of(number))
+        yield from batches if self.config.workers else ahead(batches)  # workers are ahead by themselves
 
     def _finished(self) -> dict[Cell, dict[str, Any]]:
         """Return the records of an earlier attempt that still hold: the same models, images and predictions file."""
@@ -86,16 +95,15 @@ class Sweep:
                 found[cell] = record
         return found if CLEAN in found else {}  # without it, no drop can be told
 
-    def _predict(self, number: int) -> dict[str, Any]:
+    def _predict(self, number: int, shown: Iterator[tuple[View, Shown]], pool: ThreadPoolExecutor) -> dict[str, Any]:
         """Return what every head of every run answers for each image of a cell, as it is stored."""
-        answers = {entrant.id: _Answers(entrant) for entrant in self.entrants}
-        for view in self.views:
-            for shown in view.batches_of(number):
-                self.run.check_stop()
-                for entrant in view.entrants:
-                    answers[entrant.id].add(shown)
-                self.done += 1
-                self.run.progress(self.done, self.total, self.cells[number].title)
+        answers = {entrant.id: Answers(entrant, pool) for entrant in self.entrants}
+        for view, batch in islice(shown, self.batches):
+            self.run.check_stop()
+            for entrant in view.entrants:
+                answers[entrant.id].add(batch)
+            self.done += 1
+            self.run.progress(self.done, self.total, self.cells[number].title)
         return {
             "identity": self.identity,
             "keys": [sample.key for sample in self.samples],
@@ -129,27 +137,6 @@ class Sweep:
             id: {head: np.array(labels) == self.labels for head, labels in answers["predicted"].items()}
             for id, answers in stored["runs"].items()
         }
-
-
-class _Answers:
-    """What one run answers in one cell, batch after batch."""
-
-    def __init__(self, entrant: Entrant) -> None:
-        self.model, self.device = entrant.faster, entrant.device
-        self.predicted: dict[str, list[int]] = {head: [] for head in self.model.heads}
-        self.pixels: list[str] = []
-        self.factors: list[dict[str, Any]] = []
-
-    @torch.inference_mode()
-    def add(self, shown: Shown) -> None:
-        images, hashes, factors = shown
-        for head, logits in self.model(normalize(images.to(self.device, non_blocking=True))).items():
-            self.predicted[head] += logits.argmax(dim=1).tolist()
-        self.pixels += hashes
-        self.factors += map(json.loads, factors)
-
-    def stored(self) -> dict[str, Any]:
-        return {"pixels": self.pixels, "factors": columns(self.factors), "predicted": self.predicted}
 
 
 def summary(right: np.ndarray, clean: np.ndarray, seed: int) -> dict[str, float]:

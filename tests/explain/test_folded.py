@@ -10,8 +10,9 @@ from torch import nn
 
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import normalize, to_tensor
-from pmsi.explain import cam, folded
-from pmsi.explain.folded import PeakConv, _Peak
+from pmsi.explain import cam
+from pmsi.folding import folded
+from pmsi.folding.peaks import PeakConv, _Peak
 from pmsi.methods import METHODS, build
 from pmsi.model import BACKBONES
 from pmsi.model.backbone import Backbone

@@ -6,8 +6,9 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.plumage import SPECIES, plumage
+from pmsi.data.plumage import SPECIES, distinguishing_parts, draw, plumage, siblings
 from pmsi.data.preprocessing import centre_crop, resize
+from pmsi.explain.metrics import widened
 from pmsi.explain.regions import OBJECT, TELLING, Rival, box_mask, cropped_mask, most_confused, regions_of, rivals
 
 NAMES = [species.name for species in SPECIES]
@@ -83,3 +84,20 @@ def test_a_box_is_the_object_and_what_is_not_seen_no_region():
     assert regions_of(dataset, inside, config, {})[OBJECT].all()
     assert regions_of(dataset, outside, config, {}) == {}
     assert regions_of(dataset, Sample("bare", 0), config, {}) == {}
+
+
+PAIRS = [(SPECIES.index(one), SPECIES.index(other)) for one in SPECIES for other in siblings(one)]
+
+
+@pytest.mark.parametrize(("own", "other"), PAIRS, ids=lambda label: SPECIES[label].slug)
+def test_the_same_bird_as_its_rival_differs_in_the_telling_region_alone(own, other):
+    """One individual drawn as either species: what changes in the network's input is the truth about the region."""
+    config, sample, seed = TrainConfig(image_size=112, resize=128), Sample("a", own), 11 * own + other
+    drawings = [draw(label, seed, size=128) for label in (own, other)]
+    dataset = Dataset("plumage", tuple(NAMES), (), (sample,), lambda _: drawings[0].image, lambda _: drawings[0].parts)
+    parts = distinguishing_parts(SPECIES[own], SPECIES[other])
+    telling = regions_of(dataset, sample, config, {own: Rival(other, parts, 1.0)})[TELLING]
+    one, two = (centre_crop(resize(drawing.image, 128), 112).astype(int) for drawing in drawings)
+    change = abs(one - two).sum(axis=2)
+    assert change[widened(telling, 2.0)].sum() > 0.99 * change.sum() > 0
+    assert telling.mean() < 0.2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import convolve, gaussian_filter
 
 import pmsi.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
 from pmsi.errors import PMSIError
@@ -154,6 +154,23 @@ def test_imputation_is_that_of_the_library():
     images = torch.randn(1, 3, 16, 18, generator=generator(1))
     expected = NoisyLinearImputer(noise=0.0)(images[0], (~missing[0]).float())
     torch.testing.assert_close(imputed(images, missing, generator(), noise=0.0)[0], expected, rtol=0, atol=100 * EXACT)
+
+
+@pytest.mark.parametrize("side", [224, 225])
+@pytest.mark.parametrize("grain", [1, 16, 100])
+def test_large_holes_are_filled_in_as_exactly(side, grain):
+    """Nine tenths of an image, in specks or as a whole: each missing pixel is the mean of what stands around it."""
+    coarse = np.random.default_rng(grain).random((-(-side // grain),) * 2) if grain < 100 else np.eye(3)
+    values = np.kron(coarse, np.ones((grain, grain)))[:side, :side]
+    missing = torch.from_numpy(values < np.quantile(values, 0.9) if grain < 100 else values < 1)
+    image = blurred(image_of(side=side))
+    found = solved(image[None], missing[None, None])[0].double().numpy()
+    weights = np.array([[1.0, 2, 1], [2, 0, 2], [1, 2, 1]])
+    around = convolve(np.ones(missing.shape), weights, mode="constant")
+    for channel, before in zip(found, image.numpy(), strict=True):
+        apart = (convolve(channel, weights, mode="constant") / around - channel)[missing]
+        assert abs(apart).max() < 1e-3
+        assert np.array_equal(channel[~missing], before[~missing])
 
 
 def test_noise_falls_on_missing_pixels_alone_and_is_drawn_by_the_generator():

@@ -14,7 +14,7 @@ from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.explain import cam
 from pmsi.explain import resize as enlarge
 from pmsi.explain.metrics import edge_map, energy, pointing, widened
-from pmsi.explain.report import PAIR, Examination, Look, Question, means, report
+from pmsi.explain.report import PAIR, Examination, Look, Question, report
 from pmsi.methods import build
 
 SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, test_per_class=2, resize=72)
@@ -91,10 +91,15 @@ def test_the_report_adds_up_what_the_images_show(examined):
     assert (found["head"], found["stages"]) == ("mix", ["S3", "S4", "S5"])
     numbers = found["regions"]["object"]["numbers"]
     sources = {"S3", "S4", "S5", "random S3", "random S4", "random S5", "edges", "centre"}
-    assert numbers.keys() == {"area"} | {f"{source}/{measure}" for source in sources for measure in MEASURES}
-    for key, about in numbers.items():
-        assert about["mean"] == pytest.approx(np.mean([look.regions["object"][key] for look in looks]))
-        assert 0 <= about["low"] <= about["mean"] <= about["high"] <= 1
+    pairs = {(stage, floor) for stage in ("S3", "S4", "S5") for floor in (f"random {stage}", "edges")} | {("S3", "S5")}
+    measured = {"area"} | {f"{source}/{measure}" for source in sources for measure in MEASURES}
+    assert numbers.keys() == measured | {f"{a} - {b}/{measure}" for a, b in pairs for measure in MEASURES}
+    for key in measured:
+        assert numbers[key]["mean"] == pytest.approx(np.mean([look.regions["object"][key] for look in looks]))
+        assert 0 <= numbers[key]["low"] <= numbers[key]["mean"] <= numbers[key]["high"] <= 1
+    one, other = (numbers[f"{stage}/energy"]["mean"] for stage in ("S3", "S5"))
+    assert numbers["S3 - S5/energy"]["mean"] == pytest.approx(one - other)
+    assert (found["removal"], found["drift"]) == (None, {})
     for region in ("telling", PAIR):
         about = found["regions"][region]["numbers"]
         assert about["random S3/energy"]["mean"] == pytest.approx(about["area"]["mean"], rel=0.3)
@@ -129,16 +134,6 @@ def test_a_data_set_with_boxes_alone_has_the_object_alone(model, dataset):
     found = report(examination, examination.looks())
     assert list(found["regions"]) == ["object"]
     assert (found["method"], found["head"], found["rivals"], found["pair"]) == ("layercam", "S4", {}, None)
-
-
-def test_means_are_those_of_a_plain_bootstrap():
-    values = np.random.default_rng(0).random(40)
-    found = means([{"a": float(v), "b": 1.0} for v in values], seed=3)
-    resampled = [np.random.default_rng((9, i)).choice(values, 40).mean() for i in range(4000)]
-    assert found["a"]["mean"] == pytest.approx(values.mean())
-    assert (found["a"]["low"], found["a"]["high"]) == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=0.01)
-    assert found["b"] == {"mean": 1.0, "low": pytest.approx(1.0), "high": pytest.approx(1.0)}
-    assert means([{"a": float(v)} for v in values], seed=3)["a"] == pytest.approx(found["a"])
 
 
 def test_a_look_without_a_region_is_left_out(examined):

@@ -1,0 +1,89 @@
+"""What the runs of a sweep answer to what they are shown, while the next batch is being made.
+
+On a CPU several threads answer, each a few images on its own: so no layer waits for the other threads, and none of
+them idles while pixels are made. This module does not know cells or files, nor where images come from.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from pmsi.data.preprocessing import normalize
+from pmsi.model import Recognizer
+from pmsi.robustness.entrants import Entrant
+from pmsi.robustness.showing import Shown, columns
+
+Item = TypeVar("Item")
+Labels = dict[str, list[int]]
+"""By head, the label answered for each image."""
+
+AT_ONCE, IN_FLIGHT = 8, 2
+"""Images that a thread of a CPU takes at once; batches of a run that may wait for their answers."""
+
+
+@contextmanager
+def answering(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Give the threads that answer: on a CPU as many as torch has, of one thread of torch each; else one.
+
+    The thread that asks for them keeps torch's threads, and torch its number of them afterwards.
+    """
+    count = torch.get_num_threads()
+    on_cpu = device.type == "cpu"
+    pool = ThreadPoolExecutor(count, "answering", torch.set_num_threads, (1,)) if on_cpu else ThreadPoolExecutor(1)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(count)
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the same items, each made in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1, "making") as maker:
+        coming: Future[Item | None] = maker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = maker.submit(next, items, None)
+            yield item
+
+
+class Answers:
+    """What one run answers in one cell, batch after batch."""
+
+    def __init__(self, entrant: Entrant, pool: ThreadPoolExecutor) -> None:
+        self.model, self.device, self.pool = entrant.faster, entrant.device, pool
+        self.predicted: Labels = {head: [] for head in self.model.heads}
+        self.pixels: list[str] = []
+        self.factors: list[dict[str, Any]] = []
+        self._coming: deque[Sequence[Future[Labels]]] = deque()
+
+    def add(self, shown: Shown) -> None:
+        """Have a batch answered; waits where too many are on the way."""
+        images, hashes, factors = shown
+        images = images.to(self.device, non_blocking=True)
+        shares = images.split(AT_ONCE if self.device.type == "cpu" else len(images))
+        self._coming.append([self.pool.submit(_labels, self.model, share) for share in shares])
+        self.pixels += hashes
+        self.factors += map(json.loads, factors)
+        self._collect(IN_FLIGHT)
+
+    def stored(self) -> dict[str, Any]:
+        """Return all answers as a file of predictions has them, once they are there."""
+        self._collect(0)
+        return {"pixels": self.pixels, "factors": columns(self.factors), "predicted": self.predicted}
+
+    def _collect(self, left: int) -> None:
+        while len(self._coming) > left:
+            for coming in self._coming.popleft():
+                for head, labels in coming.result().items():
+                    self.predicted[head] += labels
+
+
+@torch.inference_mode()
+def _labels(model: Recognizer, images: Tensor) -> Labels:
+    return {head: logits.argmax(dim=1).tolist() for head, logits in model(normalize(images)).items()}

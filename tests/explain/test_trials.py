@@ -1,0 +1,136 @@
+"""Trials of images on a model whose evidence is known, and within a report against the measures one by one."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pmsi.config import TrainConfig
+from pmsi.data.plumage import plumage
+from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.explain import cam
+from pmsi.explain.drift import drift
+from pmsi.explain.floors import beside_floors
+from pmsi.explain.metrics import edge_map
+from pmsi.explain.question import Question
+from pmsi.explain.removal import deletion, ranking, road
+from pmsi.explain.report import Examination, report
+from pmsi.explain.trials import ROAD_SHARES, SHARES, Shown, Trials, probability_of
+from pmsi.methods import build
+from pmsi.perturbations import perturb
+
+SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, resize=72)
+QUESTION = Question(stages=("S3", "S5"), seed=4, trials_per_class=1, drift=("rotation=20", "gaussian_noise=10,40"))
+CELLS = ["rotation=20", "gaussian_noise=10", "gaussian_noise=40"]
+MEASURES = {"removal": ("deletion", "insertion", "road"), "drift": ("spearman", "peak", "earth")}
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build(SMALL, 12).eval()
+
+
+@pytest.fixture(scope="module")
+def examined(model):
+    counted = []
+    examination = Examination(
+        model, plumage(test_per_class=2, size=96), SMALL, QUESTION, 5, lambda done, total: counted.append((done, total))
+    )
+    return examination, examination.looks(), counted
+
+
+class Corner(torch.nn.Module):
+    """Sure of class 0 as far as the red of the upper left quarter is that of the image it was made with."""
+
+    def __init__(self, image):
+        super().__init__()
+        self.weight = torch.nn.Parameter(image[0, :8, :8].clone())
+
+    def forward(self, images):
+        kept = (images[:, 0, :8, :8] - self.weight).abs() < 1e-4
+        p = (0.98 * kept.float().mean(dim=(1, 2)) + 0.01)[:, None]
+        return {"only": torch.cat([p, 1 - p], dim=1).log()}
+
+
+def test_a_map_of_what_the_model_uses_is_worth_more_than_its_floors():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    image = normalize(to_tensor(pixels)[None])[0]
+    good = np.zeros((2, 2), dtype=np.float32)
+    good[0, 0] = 1.0
+    trials = Trials(Corner(image), "only", Question(stages=("S4",)))
+    found = trials.removal(Shown("a", 0, pixels, {"S4": good}))
+    sources = ("S4", "random S4", "edges")
+    assert found.keys() == {f"{source}/{measure}" for source in sources for measure in MEASURES["removal"]}
+    for floor in sources[1:]:
+        assert found["S4/deletion"] < found[f"{floor}/deletion"]
+        assert found["S4/insertion"] > found[f"{floor}/insertion"]
+        assert found["S4/road"] > found[f"{floor}/road"]
+
+
+def test_a_report_has_the_trials_of_some_images_of_each_class(examined, model):
+    examination, looks, counted = examined
+    tried = [look for look in looks if look.removal]
+    assert sorted(look.label for look in tried) == list(range(12))
+    assert all(bool(look.drift) == bool(look.removal) for look in looks)
+    assert counted[-1] == (17, 17)  # 5 batches and 12 images
+    assert [done for done, _ in counted] == sorted(done for done, _ in counted)
+    look = tried[7]
+    sample = next(sample for sample in examination.dataset.test if sample.key == look.key)
+    pixels = next(
+        image.permute(1, 2, 0).numpy()
+        for samples, images in examination._batches()
+        for one, image in zip(samples, images, strict=True)
+        if one.key == look.key
+    )
+    label = torch.tensor([sample.label])
+    image = normalize(to_tensor(pixels)[None])
+    maps = cam(model, image, classes=label, stages=QUESTION.stages)
+    raw = {stage: stack[0].numpy() for stage, stack in maps.raw.items()}
+    probability = probability_of(model, maps.head, sample.label)
+    assert probability(image).item() == pytest.approx(maps.logits[maps.head].softmax(1)[0, sample.label].item())
+    order = ranking(beside_floors(raw, pixels, 4, look.key)["random S5"], 4, look.key)
+    expected = deletion(probability, image[0], order, SHARES).area
+    assert look.removal["random S5/deletion"] == pytest.approx(expected, abs=1e-4)
+    expected = road(probability, image[0], order, 4, look.key, shares=ROAD_SHARES).score
+    assert look.removal["random S5/road"] == pytest.approx(expected, abs=1e-4)
+
+    changed = perturb(pixels, "gaussian_noise", 40.0, seed=4, key=look.key)[0]
+    after = cam(model, normalize(to_tensor(changed)[None]), classes=label, stages=QUESTION.stages)
+    numbers = look.drift["gaussian_noise=40"]
+    for stage in QUESTION.stages:
+        moved = drift(raw[stage], after.raw[stage][0].numpy())
+        assert numbers[f"{stage}/earth"] == pytest.approx(moved.earth, abs=1e-3)
+    assert numbers["edges/spearman"] == pytest.approx(drift(edge_map(pixels), edge_map(changed)).spearman)
+
+
+def test_the_report_says_what_the_trials_say_together(examined):
+    examination, looks, _ = examined
+    found = report(examination, looks)
+    assert json.loads(json.dumps(found)) == found
+    assert list(found["drift"]) == CELLS
+    groups = {"removal": [found["removal"]], "drift": list(found["drift"].values())}
+    for kind, about in groups.items():
+        for group in about:
+            assert group["images"] == 12
+            for measure in MEASURES[kind]:
+                for source in ("S3", "random S3", "S5", "random S5", "edges", "S3 - random S3", "S5 - edges"):
+                    assert f"{source}/{measure}" in group["numbers"]
+    expected = np.mean([look.removal["edges/road"] for look in looks if look.removal])
+    assert found["removal"]["numbers"]["edges/road"]["mean"] == pytest.approx(expected)
+    noise = [found["drift"][cell]["numbers"]["edges/spearman"]["mean"] for cell in CELLS[1:]]
+    assert noise[0] > noise[1]  # the stronger noise leaves less of the image's own edges
+    draws = found["drift"]["rotation=20"]["numbers"]["random S3/spearman"]
+    assert draws["mean"] == pytest.approx(0, abs=0.15)
+
+
+def test_severity_0_moves_nothing(model):
+    trials = Trials(model, "mix", Question(stages=("S3",), drift=("rotation=0",)))
+    pixels = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    maps = cam(model, normalize(to_tensor(pixels)[None]), classes=torch.tensor([3]), stages=("S3",))
+    (found,) = trials.drift([Shown("a", 3, pixels, {"S3": maps.raw["S3"][0].numpy()})])
+    assert found["rotation=0"]["S3/earth"] == pytest.approx(0, abs=1e-6)
+    assert found["rotation=0"]["edges/peak"] == 0
+    assert found["rotation=0"]["random S3/earth"] > 0.01
+    assert trials.drift([]) == []
