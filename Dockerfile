@@ -17,10 +17,10 @@ COPY pmsi pmsi
 COPY app app
 COPY assets assets
 
-ENV PMSI_RUNS=/home/pmsi/runs PYTHONUNBUFFERED=1 STREAMLIT_SERVER_ADDRESS=0.0.0.0
-RUN mkdir -p "$PMSI_RUNS" && chown -R pmsi:pmsi /home/pmsi
+ENV PMSI_RUNS=/home/pmsi/runs PMSI_DATASETS=/home/pmsi/data PYTHONUNBUFFERED=1 STREAMLIT_SERVER_ADDRESS=0.0.0.0
+RUN mkdir -p "$PMSI_RUNS" "$PMSI_DATASETS" && chown -R pmsi:pmsi /home/pmsi
 USER pmsi
-VOLUME /home/pmsi/runs
+VOLUME /home/pmsi/runs /home/pmsi/data
 EXPOSE 8501
 
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

@@ -2,12 +2,15 @@
 
 server     the command that serves the app; warm-up
 main       page configuration and navigation
-session    the only file with st.cache_* and session keys
+resources  what all visitors share; the only place with st.cache_*
+session    the choices of one visitor, in the session and in the URL
+access     what visitors may do: reading, writing, logging in
 views      one file a page
 panels     image picker, run picker, error panel: show(key) → value
 forms      a widget per config field (`fields`, and `trainform` for the fields of training)
 rundetail  one run on the screen (`results`, `wording`, `run_session`)
-sweeps     robustness sweeps: starting one, and its curves
+bench      one image perturbed live, for one run or two
+sweeps     robustness sweeps: filling one in, starting, watching (`sweepreport`, `sweepimages`: what one found)
 tables     a filled table → HTML (`comparing`: what can be compared; `queueing`: what a table still needs)
 charts     numbers → figure; `curves` does it for runs
 images     pictures → encoded bytes

@@ -140,7 +140,7 @@ def sweep_curves(
         figure.add_scatter(
             x=x,
             y=[100 * point["accuracy"] for point in curve],
-            name=name,
+            name=escape(name),
             legendgroup=name,
             mode="lines+markers",
             line={"color": color, "width": 2.5},

@@ -1,16 +1,29 @@
-"""A run's metrics → figures and tables: loss by phase, accuracy by head. Pure functions; nothing is drawn here.
+"""Metrics → figures and tables: of a run by phase and head, of several runs beside each other. Nothing is drawn here.
 
 Records are those that `pmsi.runs.Run.metrics` returns. Heads keep their colour on every page (`app.palette`).
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
 from app.palette import CATEGORICAL, head_color, styled
+from pmsi.comparing import summary
 from pmsi.wording import percent
+
+__all__ = [
+    "Record",
+    "accuracy_figure",
+    "accuracy_rows",
+    "bar_figure",
+    "loss_figure",
+    "runs_figure",
+    "series",
+    "summary",
+]
 
 Record = Mapping[str, Any]
 
@@ -21,6 +34,12 @@ HEIGHT = 320
 
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """Epochs between two ticks: whole ones."""
+
+MOST_HOVERED = 6
+"""Runs whose values are all shown at the pointer; of more, the nearest one's."""
+
+DASHES = ("solid", "dot", "dash")
+"""Lines of runs whose colours have been used up: the eleventh run is dotted."""
 
 
 def series(records: Iterable[Record], kind: str, field: str) -> dict[str, tuple[list[float], list[float]]]:
@@ -78,6 +97,31 @@ def accuracy_figure(records: Sequence[Record], primary: str | None = None) -> go
     return figure.update_yaxes(range=[0, top * 1.005])
 
 
+def runs_figure(
+    lines: Mapping[str, tuple[list[float], list[float]]], colors: Mapping[str, str], names: Mapping[str, str], what: str
+) -> go.Figure:
+    """Return one line for each run, by id, over the epochs: accuracies 0–1 where ``what`` is that, else losses."""
+    figure, used = go.Figure(), list[str]()
+    share = what == "accuracy"
+    for id, line in lines.items():
+        epochs, values = thinned(line)
+        dash = DASHES[min(used.count(colors[id]), len(DASHES) - 1)]
+        used.append(colors[id])
+        figure.add_scatter(
+            x=epochs,
+            y=[100 * value for value in values] if share else values,
+            name=escape(names[id]),
+            mode="lines+markers" if share and len(values) <= 40 else "lines",
+            line={"color": colors[id], "width": 2, "dash": dash},
+            marker={"size": 5},
+            hovertemplate="%{y:.1f} %" if share else "%{y:.3f}",
+        )
+    reached = [{"epoch": epochs[-1]} for epochs, _ in lines.values() if epochs]
+    _axes(figure, reached, "accuracy (%)" if share else "cross-entropy", "~g" if share else ".3~g")
+    hover = "closest" if len(lines) > MOST_HOVERED else "x unified"
+    return figure.update_layout(showlegend=False, margin={"t": 12}, hovermode=hover)
+
+
 def _axes(figure: go.Figure, records: Sequence[Record], y_title: str, y_format: str) -> go.Figure:
     styled(figure, height=HEIGHT)
     reached = max((record["epoch"] for record in records if "epoch" in record), default=1)
@@ -93,23 +137,6 @@ def accuracy_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return one row a head: its accuracy in per cent at the last epoch, and at the best epoch of the deciding head."""
     last, best = result["last"]["accuracy"], result["best"]["accuracy"]
     return [{"Output": head, "Last epoch": percent(last[head]), "Best epoch": percent(best.get(head))} for head in last]
-
-
-def summary(records: Sequence[Record]) -> dict[str, Any] | None:
-    """Return the last and the best epoch so far, as a finished run's result has them; None before the first test.
-
-    The deciding head is the last one that is listed: a system lists its heads in the order in which they are made.
-    """
-    epochs = [record for record in records if record.get("kind") == "epoch"]
-    if not epochs:
-        return None
-    primary = list(epochs[-1]["accuracy"])[-1]
-    best = max(epochs, key=lambda record: record["accuracy"].get(primary) or 0.0)
-    keys = ("epoch", "accuracy")
-    return {
-        "last": {key: epochs[-1][key] for key in keys},
-        "best": {key: best[key] for key in keys} | {"by": primary},
-    }
 
 
 def bar_figure(values: Mapping[str, float], title: str) -> go.Figure:

@@ -13,6 +13,7 @@ LABELS = {
     "dataset": "Data set",
     "data": "Data folder",
     "weights": "Starting weights",
+    "start_from": "Start from the model of",
     "lr_pretrained": "Learning rate, pre-trained",
     "lr_new": "Learning rate, new",
     "resize": "Resize to",
@@ -41,10 +42,11 @@ AUTOMATIC = {
     "channels": "half of the last stage's",
     "hidden": "c/2",
     "augmentation": "the method's own",
+    "start_from": "no run",
 }
 """What an optional field means while it is empty."""
 
-NOT_THE_PAPERS = ("data", "split_seed")
+NOT_THE_PAPERS = ("data", "split_seed", "start_from")
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
 TITLES = {
@@ -81,13 +83,20 @@ class Entry:
         return named if self.options is not None and named in self.options else self.default
 
     @property
-    def help(self) -> str:
-        """What the field is, and the paper's value where it has one."""
+    def papers(self) -> str:
+        """The paper's value in words; empty for a field of which the paper says nothing."""
         if not self.is_papers:
-            return str(self.about["help"])
+            return ""
         named = self.about["paper"]
-        paper = named if named is not None and named != self.paper else self.show(self.paper)
-        return f"{self.about['help']}\n\nPaper: {paper}."
+        return str(named) if named is not None and named != self.paper else self.show(self.paper)
+
+    def explained(self, value: Any) -> str:
+        """Return in markdown what the field is, and the paper's value, which stands out where ``value`` is another."""
+        help = str(self.about["help"])
+        if not self.papers:
+            return help
+        mark = "**" if self.differs(value) else ""
+        return f"{help} {mark}Paper:\N{NO-BREAK SPACE}{self.papers}.{mark}"
 
     @property
     def is_papers(self) -> bool:

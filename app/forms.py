@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.fields import Entry, entries
 from app.panels import plain
-from app.run_session import seed_widget, widget_value
+from app.run_session import seed_widget
 from pmsi.config import Config
 from pmsi.errors import ConfigError
 
@@ -21,7 +21,7 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 ESSENTIAL = (
     ("dataset", "data", "image_size"),
-    ("method", "backbone", "weights"),
+    ("method", "backbone", "weights", "start_from"),
     ("epochs", "batch_size", "lr_pretrained", "lr_new"),
 )
 """The few fields that are always in sight, row by row; all others are folded away by group."""
@@ -100,7 +100,9 @@ class _Drawing:
         for place, entry in zip(places, row, strict=False):
             with place:
                 draw = self.special.get(entry.name) or _widget_of(entry)
-                self.values[entry.name] = draw(entry, f"{self.key}-{entry.name}", getattr(self.start, entry.name))
+                value = draw(entry, f"{self.key}-{entry.name}", getattr(self.start, entry.name))
+                st.caption(entry.explained(value))
+                self.values[entry.name] = value
 
 
 def _widget_of(entry: Entry) -> Widget:
@@ -112,27 +114,25 @@ def _widget_of(entry: Entry) -> Widget:
     return {bool: _toggle, int: _number, float: _number, str: _text}[entry.kind]
 
 
-def about(entry: Entry, key: str, value: Any) -> dict[str, Any]:
-    """Return what every widget is given: a label that says where its value is not the paper's, help, and a key."""
-    mark = f" · paper {entry.show(entry.paper)}" if entry.differs(value) else ""
-    return {"label": entry.label + mark, "key": key, "help": entry.help, "persist_state": "session"}
+def about(entry: Entry, key: str) -> dict[str, Any]:
+    """Return what every widget is given; what it is about is said below it, in sight on narrow screens too."""
+    return {"label": entry.label, "key": key, "persist_state": "session"}
 
 
 def selectbox(entry: Entry, key: str, value: Any) -> Any:
     """Draw the choice of a table's row or of a word; an optional field can have none."""
     choices: list[Any] = [*([None] if entry.optional else []), *(entry.options or ())]
     index = choices.index(value) if value in choices else 0
-    now = widget_value(key, value)
-    return st.selectbox(options=choices, index=index, format_func=entry.show, **about(entry, key, now))
+    return st.selectbox(options=choices, index=index, format_func=entry.show, **about(entry, key))
 
 
 def _toggle(entry: Entry, key: str, value: bool) -> bool:
     st.space("small")  # level with the inputs beside it, which have their label above
-    return st.toggle(value=value, **about(entry, key, widget_value(key, value)))
+    return st.toggle(value=value, **about(entry, key))
 
 
 def _number(entry: Entry, key: str, value: float | None) -> float | None:
-    shared = about(entry, key, widget_value(key, value))
+    shared = about(entry, key)
     low, high = (
         None if bound is None else entry.kind(bound) for bound in (entry.about["minimum"], entry.about["maximum"])
     )
@@ -153,13 +153,13 @@ def _float_step(value: float | None) -> float:
 
 
 def _text(entry: Entry, key: str, value: str | None) -> str | None:
-    shared = about(entry, key, widget_value(key, value))
+    shared = about(entry, key)
     found = st.text_input(value=value or "", placeholder=entry.automatic if entry.optional else None, **shared).strip()
     return None if entry.optional and not found else found
 
 
 def _multiselect(entry: Entry, key: str, value: Collection[Any]) -> tuple[Any, ...]:
-    shared = about(entry, key, widget_value(key, value))
+    shared = about(entry, key)
     return tuple(
         st.multiselect(options=list(entry.options or ()), default=list(value), format_func=entry.show, **shared)
     )
@@ -168,7 +168,7 @@ def _multiselect(entry: Entry, key: str, value: Collection[Any]) -> tuple[Any, .
 def _list(entry: Entry, key: str, value: Collection[Any] | None) -> tuple[Any, ...] | None:
     """Draw a list of free values, written with commas; what is not one is left for the config to refuse."""
     written = ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value or ())
-    shared = about(entry, key, value)
+    shared = about(entry, key)
     found = st.text_input(value=written, placeholder="a, b, …" if not entry.optional else entry.automatic, **shared)
     items = [item.strip() for item in found.split(",") if item.strip()]
     return None if entry.optional and not items else tuple(_converted(entry.kind, item) for item in items)

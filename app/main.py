@@ -5,11 +5,14 @@ from pathlib import Path
 import streamlit as st
 
 from app import session
+from app.access import require_login
 from app.panels import guarded
-from app.views import compare, maps, mosaic, robustness, runs, train
+from app.views import compare, data, home, maps, mosaic, robustness, runs, train
 
 VIEWS = (
+    (home, "Start", ":material/home:"),
     (mosaic, "Mosaic", ":material/grid_view:"),
+    (data, "Data", ":material/photo_library:"),
     (train, "Train", ":material/model_training:"),
     (runs, "Runs", ":material/monitoring:"),
     (robustness, "Robustness", ":material/tune:"),
@@ -23,12 +26,12 @@ st.set_page_config(page_title="PMSI Lab", page_icon=str(STYLE / "icon.svg"), lay
 st.html(STYLE / "contrast.css")
 st.logo(str(STYLE / "logo.svg"), size="medium")
 pages = [
-    st.Page(view.page, title=title, icon=icon, default=view is mosaic, url_path="" if view is mosaic else title.lower())
+    st.Page(view.page, title=title, icon=icon, default=view is home, url_path="" if view is home else title.lower())
     for view, title, icon in VIEWS
 ]
-named = st.Page(mosaic.page, title="Mosaic", url_path="mosaic", visibility="hidden")  # the default page is only at /
-page = st.navigation([*pages, named], position="top")
+page = st.navigation(pages, position="top")
 st.set_page_config(page_title=f"{page.title} · PMSI Lab")
 session.enter(page.url_path)
 with guarded():
+    require_login()
     page.run()

@@ -17,7 +17,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import resources, session
 from app.wording import line_of_run
-from pmsi.errors import DataError, ImageError, PMSIError, RunError
+from pmsi.errors import ImageError, PMSIError, RunError
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
@@ -81,6 +81,8 @@ class Picked:
 
 
 SOURCES = {"sample": "Sample", "data": "Data set", "upload": "Upload"}
+LARGEST_UPLOAD = 25
+"""Megabytes of a picture that is uploaded, as the browser tells; `pmsi.data.images.check_file_size` sees to it."""
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 
 
@@ -108,15 +110,22 @@ def image_picker(source: str = "sample", folder: str = "") -> Picked | None:
 
 
 def _uploaded() -> Picked | None:
-    file = st.file_uploader("A photo of yours", type=SUFFIXES, key="picker-upload", label_visibility="collapsed")
+    file = st.file_uploader(
+        "A photo of yours",
+        type=SUFFIXES,
+        key="picker-upload",
+        label_visibility="collapsed",
+        max_upload_size=LARGEST_UPLOAD,
+    )
     if file is not None:
-        from pmsi.data.images import open_rgb_bytes
+        from pmsi.data.images import check_file_size, open_rgb_bytes
 
         data = file.getvalue()
         digest = hashlib.blake2b(data, digest_size=8).hexdigest()
         known = session.kept_upload()
         if known is None or known[2] != digest:
             try:
+                check_file_size(len(data), file.name)
                 session.keep_upload(file.name, open_rgb_bytes(data, file.name), digest)
             except ImageError as error:
                 error_panel(error)
@@ -145,7 +154,7 @@ def _from_folder(folder: str) -> Picked | None:
         return None
     try:
         return _from_dataset(resources.open_folder(place), place, "Class")
-    except DataError as error:
+    except PMSIError as error:
         error_panel(error)
         return None
 

@@ -9,6 +9,7 @@ import sys
 
 import streamlit as st
 
+from app.access import check_places, read_only, require_writable
 from app.comparing import command_of, counted, seeds_to_show, startable, unbroken, waiting
 from app.panels import error_panel, plain
 from app.run_session import launcher_choice
@@ -78,14 +79,16 @@ def _how_far(plan: Plan) -> None:
 def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
     todo, absent = startable(plan), missing_folders(table)
     words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
-    blocked = not todo or bool(absent)
+    blocked = not todo or bool(absent) or read_only()
     launcher = launcher_choice("compare")
     if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
         _queue(table, seeds, launcher)
     if todo and st.button("Estimate the time", icon=":material/timer:", disabled=blocked):
         _estimate(table, plan, seeds)
-    if plan.live:
+    if plan.live and not read_only():
         _stop_button(plan.live)
+    if read_only():
+        st.caption("This app is read-only: nothing can be started here.", width="content")
     if absent:
         st.caption(f"Give the folder of {' and of '.join(map(set_title, absent))} first.", width="content")
 
@@ -94,7 +97,9 @@ def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
     """Queue what can be worked on now; a table of which one run could not even start is refused as a whole."""
     root = default_root()
     try:
+        require_writable()
         for config in table.configs:
+            check_places(config)
             jobs.check(config, root)
         start_campaign(table, root, seeds, launcher, set())
     except (PMSIError, OSError) as error:

@@ -11,7 +11,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from pmsi.launchers import available
 
-_SEEDED, _GENERATION, _SHOWN = "form-seeded", "form-generation", "runs-shown"
+_SEEDED, _GENERATION, _SHOWN, _DELETED = "form-seeded", "form-generation", "runs-shown", "runs-deleted"
 
 PAGE = 20
 """Runs that the list shows before it is asked for more."""
@@ -54,6 +54,16 @@ def shown_runs() -> int:
 def show_more_runs() -> None:
     """Let the list show one page more."""
     st.session_state[_SHOWN] = shown_runs() + PAGE
+
+
+def just_deleted() -> list[tuple[str, str]]:
+    """Return (id, name) of the runs that the visitor has deleted last, while that can be undone in place."""
+    return list(st.session_state.get(_DELETED, []))
+
+
+def remember_deleted(runs: list[tuple[str, str]]) -> None:
+    """Keep (id, name) of the runs that the visitor has deleted last."""
+    st.session_state[_DELETED] = runs
 
 
 def launcher_choice(key: str) -> str:

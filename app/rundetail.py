@@ -8,18 +8,24 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from app.access import read_only, require_writable
 from app.fields import entries
 from app.panels import error_panel, guarded, plain
 from app.resources import stamp_of
 from app.results import RECORDS, show_result
 from app.run_session import page_of
+from app.runactions import run_actions
+from app.runs_keeping import delete_popover, labels_form, may_keep, show_labels
 from app.session import keep
-from app.wording import badge_of, facts_of, moment, runs_before, title_of_run
+from app.wording import badge_of, called, facts_of, moment, name_of_run, runs_before, stuck_words, title_of_run
 from pmsi import jobs
 from pmsi.config import Config, TrainConfig
+from pmsi.disk import in_words, size_of
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
-from pmsi.runs import Run, State, Status
+from pmsi.runs import Run, State, Status, default_root
+from pmsi.trash import users_of
+from pmsi.watching import what_if_stuck
 from pmsi.wording import duration
 
 REFRESH_S = 2.0
@@ -30,11 +36,6 @@ ADVICE = {
     State.INTERRUPTED: "The process that worked on this run is gone: killed, or the machine was switched off.",
     State.FAILED: "Resume tries again with the same settings; to change them, start a new run.",
 }
-NEXT = {
-    "maps": ("**Maps**: where it looks", ":material/visibility:"),
-    "robustness": ("**Robustness**: other light, noise", ":material/tune:"),
-}
-"""What can be looked at once there is a model: a page, the words of its link, and its icon."""
 
 
 def detail(run: Run) -> None:
@@ -46,39 +47,51 @@ def detail(run: Run) -> None:
     except RunError as error:
         st.title(run.id, anchor=False)
         error_panel(error)
+        if may_keep(run):
+            delete_popover([run])
         return
     if isinstance(config, TrainConfig):
         keep("run", run.id)  # for the other pages
     _head(run, config, status)
+    show_labels(run)
     note = jobs.look(run)
-    _actions(run, config, status.state, is_lost=note is not None and note.is_lost)
+    _actions(run, status.state, is_lost=note is not None and note.is_lost)
     if note is not None:
         st.caption(plain(note.text))
+    if isinstance(config, TrainConfig):
+        run_actions(run)
     _ending(run, status)
     seen = (status.state, stamp_of(run) > 0)
     st.fragment(_live, run_every=REFRESH_S if status.state.is_live else None)(run, seen)
     if not status.state.is_live:
         _result(run, config)
+    _made_from(run)
     _about(config)
     st.fragment(_log, run_every=REFRESH_S if status.state.is_live else None)(run)
 
 
 def _head(run: Run, config: Config, status: Status) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.title(title_of_run(config), width="content", anchor=False)
+        st.title(plain(called(run)), width="content", anchor=False)
         st.markdown(badge_of(status.state), width="content")
-    facts = [run.id, *facts_of(config)]
-    if status.started_at is not None:
+    named = [] if called(run) == title_of_run(config) else [title_of_run(config)]
+    facts = [run.id, *named, *facts_of(config), f"{in_words(size_of(run.folder))} on disk"]
+    if run.is_shipped:
+        facts.append("comes with the program")
+    elif status.started_at is not None:
         facts.append(f"started {moment(status.started_at, st.context.timezone)}")
         if status.ended_at is not None:
             facts.append(f"worked on for {duration(status.ended_at - status.started_at)}")
-    st.caption(" · ".join(facts))
+    st.caption(plain(" · ".join(facts)))
 
 
 # What can be done with it
 
 
-def _actions(run: Run, config: Config, state: State, is_lost: bool) -> None:
+def _actions(run: Run, state: State, is_lost: bool) -> None:
+    """Draw what changes the run; visitors who may only look are offered none of it."""
+    if run.is_shipped or read_only():
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         if state.is_live:
             _stop_button(run, state)
@@ -86,14 +99,11 @@ def _actions(run: Run, config: Config, state: State, is_lost: bool) -> None:
             _do(jobs.resume, run)
         if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
             _do(jobs.submit, run)
-        if isinstance(config, TrainConfig):
-            ready = stamp_of(run) > 0
-            help = None if ready else "There is a model to look at after the first epoch."
-            for name, (label, icon) in NEXT.items():
-                link = {"label": label, "icon": icon, "disabled": not ready, "help": help}
-                st.page_link(page_of(name), query_params={"run": run.id}, **link)
         if state is State.FAILED:
             st.page_link(page_of("train"), label="New run", icon=":material/model_training:")
+        labels_form(run)
+        if not state.is_live:
+            delete_popover([run])
 
 
 def _stop_button(run: Run, state: State) -> None:
@@ -112,6 +122,7 @@ def _stop_button(run: Run, state: State) -> None:
 def _do(action: Callable[[Run], None], run: Run) -> None:
     """Do something with a run, and draw the page again; what refuses says why."""
     try:
+        require_writable()
         action(run)
     except (PMSIError, OSError) as error:
         error_panel(error)
@@ -142,10 +153,13 @@ def _ending(run: Run, status: Status) -> None:
 def _live(run: Run, seen: tuple[State, bool]) -> None:
     """Draw progress and curves; ask for the whole page again when the run's state is not what the page shows."""
     status = run.status()
-    if (status.state, stamp_of(run) > 0) != seen:
+    if (status.state, stamp_of(run) > 0) != seen or not run.folder.exists():
         st.rerun()
     if status.state.is_live:
         _progress(run, status)
+    if status.silent_s is not None:
+        words = stuck_words(status)
+        st.warning(f"{words[0].upper()}{words[1:]}. {what_if_stuck(run)}", icon=":material/heart_broken:")
     show = RECORDS.get(run.config.task)
     if show is not None:
         show(run, run.metrics())
@@ -164,8 +178,20 @@ def _progress(run: Run, status: Status) -> None:
     if status.state is State.STOPPING:
         st.progress(share, text=f"{status.text} · ends after this batch, with a checkpoint")
         return
-    left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
+    known = status.seconds_left is not None and status.silent_s is None
+    left = f" · about {duration(status.seconds_left or 0)} left" if known else ""
     st.progress(share, text=f"{status.text} · {100 * share:.0f} %{left}")
+
+
+def _made_from(run: Run) -> None:
+    """Link to the evaluations, sweeps and trainings that were made from this run."""
+    users = [user for root in dict.fromkeys((default_root(), run.folder.parent)) for user in users_of([run.id], root)]
+    if not users:
+        return
+    with st.expander(f"Made from this run: {len(users)}", icon=":material/account_tree:"):
+        for user in users:
+            label = f"{plain(name_of_run(user))} · {user.state}"
+            st.page_link(page_of("runs"), label=label, query_params={"run": user.id})
 
 
 def _result(run: Run, config: Config) -> None:

@@ -50,7 +50,8 @@ def warm_up() -> None:
 async def lifespan(_app: "st.App") -> AsyncIterator[None]:
     """Warm up before the first connection is accepted, so that a healthy server is a fast one."""
     warm_up()
-    print(LINE.format(url=f"http://localhost:{st.get_option('server.port')}"), flush=True)
+    path = "/".join(["", *filter(None, str(st.get_option("server.baseUrlPath")).split("/"))])
+    print(LINE.format(url=f"http://localhost:{st.get_option('server.port')}{path}"), flush=True)
     yield
 
 
@@ -60,6 +61,22 @@ def on_script_error(error: Exception) -> bool:
 
     error_panel(error)
     return True
+
+
+PASSED_ON: dict[str, tuple[str, type]] = {
+    "STREAMLIT_SERVER_BASE_URL_PATH": ("server.baseUrlPath", str),
+    "STREAMLIT_SERVER_MAX_UPLOAD_SIZE": ("server.maxUploadSize", int),
+}
+"""Environment that is handed to Streamlit as options, since only its own command line reads it."""
+
+
+def options() -> dict[str, str | int]:
+    """Return what the environment says about the server; a read-only one takes no zips, so small uploads will do."""
+    from app.access import read_only
+    from app.panels import LARGEST_UPLOAD
+
+    found: dict[str, str | int] = {"server.maxUploadSize": LARGEST_UPLOAD} if read_only() else {}
+    return found | {name: kind(os.environ[key]) for key, (name, kind) in PASSED_ON.items() if os.environ.get(key)}
 
 
 app = st.App(HERE / "main.py", lifespan=lifespan, on_script_error=on_script_error)
@@ -74,7 +91,7 @@ def main() -> None:
     if arguments.runs is not None:
         os.environ["PMSI_RUNS"] = str(arguments.runs.resolve())
     sys.argv[1:] = []
-    app.run(config={"server.port": arguments.port, "server.address": os.environ.get(ADDRESS, "127.0.0.1")})
+    app.run(config={"server.port": arguments.port, "server.address": os.environ.get(ADDRESS, "127.0.0.1"), **options()})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from PIL import Image
 
 KEPT = "kept"
 UPLOAD = "upload"
+IMPORT = "import"
 ESTIMATE = "estimate"
 PAGE = "page"
+ANSWERED = "answered"
 OWN = ("kept-", "picker-")
 """How the keys of widgets begin whose values are kept here."""
 
@@ -137,3 +139,23 @@ def keep_upload(name: str, image: Image.Image, digest: str) -> None:
 def kept_upload() -> tuple[str, Image.Image, str] | None:
     """Return (name, image, digest) of the visitor's last upload."""
     return st.session_state.get(UPLOAD)
+
+
+def keep_import(done: Any) -> None:
+    """Keep what was imported last, to be told by the next run of the page."""
+    st.session_state[IMPORT] = done
+
+
+def kept_import() -> Any:
+    """Return what was imported last, or None."""
+    return st.session_state.get(IMPORT)
+
+
+def keep_answered(run: str, image: str) -> None:
+    """Note that the visitor has seen what a run says of an image: it need not be waited for again."""
+    st.session_state[ANSWERED] = (run, image)
+
+
+def is_answered(run: str, image: str) -> bool:
+    """Return whether this is what `keep_answered` noted last."""
+    return bool(st.session_state.get(ANSWERED) == (run, image))

@@ -1,85 +1,157 @@
-"""Robustness sweeps on the robustness page: start one as a job, watch it, see its curves."""
+"""Robustness sweeps on the robustness page: fill one in, start it as a job, watch it, open its report."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.charts import sweep_curves
-from app.palette import CHART
+from app.access import read_only, require_writable
 from app.panels import error_panel, guarded, plain, run_picker
 from app.session import choice, choose
+from app.sweepreport import report
 from app.wording import name_of_run
 from pmsi.errors import PMSIError
 
 if TYPE_CHECKING:
+    from pmsi.config import RobustnessConfig
+    from pmsi.perturbations import Perturbation
     from pmsi.runs import Run
 
 EVERY_S = 1.5
 LIMITS = {"All": None, "5 per class": 5, "10 per class": 10, "20 per class": 20}
 
+Chosen = Callable[[str, "Perturbation"], bool]
+
+OWN = "My own choice"
+PRESETS: dict[str, Chosen] = {
+    "Table VII of the paper": lambda name, row: name in ("color_jitter", "gaussian_noise"),
+    "ImageNet-C (15)": lambda name, row: row.family == "ImageNet-C",
+    "Cameras and the web": lambda name, row: row.family == "Capture",
+    "All": lambda name, row: True,
+    OWN: lambda name, row: False,
+}
+"""Which perturbations are ticked to begin with: of (name, row)."""
+
+
+def families() -> "dict[str, dict[str, Perturbation]]":
+    """Return the rows of PERTURBATIONS by family, in their order."""
+    from pmsi.perturbations import PERTURBATIONS
+
+    found: dict[str, dict[str, Perturbation]] = {}
+    for name, row in PERTURBATIONS.items():
+        found.setdefault(row.family, {})[name] = row
+    return found
+
 
 def sweeps(runs: "list[Run]") -> None:
-    """Show the form of a new sweep, and the curves of a chosen one."""
+    """Show the form of a new sweep, and the report of a chosen one."""
     st.subheader("Sweep", anchor=False)
     st.markdown(
         "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
         "curve) and strong ones (right). All runs of a sweep are shown the same pixels.",
         width=820,
     )
-    left, right = st.columns([4, 8], gap="medium")
-    with left:
+    found = _sweep_runs()
+    with st.expander("New sweep", icon=":material/add:", expanded=not found):
         _form(runs)
-    with right:
-        _result(runs)
+    _result(found)
 
 
 @guarded()
 def _form(runs: "list[Run]") -> None:
-    from pmsi.perturbations import PERTURBATIONS
-
     by_id = {run.id: run for run in runs}
-    with st.form("sweep", border=True):
-        chosen = st.multiselect(
-            "Runs",
-            list(by_id),
-            default=[choice("run")] if choice("run") in by_id else list(by_id)[:1],
-            format_func=lambda id: name_of_run(by_id[id]),
-            help="Runs on the same test images can be compared.",
-        )
-        names = st.multiselect(
-            "Perturbations",
-            list(PERTURBATIONS),
-            default=["color_jitter", "gaussian_noise"],
-            format_func=lambda name: PERTURBATIONS[name].title,
-        )
-        levels = st.text_input(
-            "Severities", placeholder="k: 0.25 0.5 0.75 1 · σ: 5 10 20 40", help="Numbers; empty for the usual ones."
-        )
-        limit = st.selectbox("Test images", list(LIMITS))
-        if st.form_submit_button("Start the sweep", type="primary", icon=":material/play_arrow:"):
-            _start(chosen, names, levels, LIMITS[limit])
+    left, right = st.columns([3, 2], gap="medium")
+    chosen = left.multiselect(
+        "Runs",
+        list(by_id),
+        default=[choice("run")] if choice("run") in by_id else list(by_id)[:1],
+        format_func=lambda id: name_of_run(by_id[id]),
+        help="Runs on the same test images can be compared. Tests and errors are told against the first.",
+        key="sweep-runs",
+    )
+    limit = right.selectbox("Test images", list(LIMITS), key="sweep-limit")
+    preset = st.segmented_control("Perturbations", list(PRESETS), default=next(iter(PRESETS)), required=True)
+    names = _perturbations(PRESETS[preset]) if preset == OWN else _of(PRESETS[preset])
+    levels = st.text_input(
+        "Severities of some of them",
+        placeholder="gaussian_noise=5,10 rotation=45",
+        help="NAME=1,3 with spaces between; empty for the usual ones of each. Names as on the command line.",
+        key="sweep-levels",
+    )
+    try:
+        config = config_of(chosen, names, levels, LIMITS[limit])
+    except PMSIError as error:
+        error_panel(error)
+        config = None
+    _submit(config)
 
 
-def _start(chosen: list[str], names: list[str], levels: str, limit: int | None) -> None:
-    """Make a run of the sweep and submit it; say what is missing where it cannot be made."""
-    from pmsi import jobs
+def _of(chosen: Chosen) -> list[str]:
+    return [name for rows in families().values() for name, row in rows.items() if chosen(name, row)]
+
+
+def _perturbations(chosen: Chosen) -> list[str]:
+    """Let the visitor tick perturbations, family by family."""
+    names: list[str] = []
+    for family, rows in families().items():
+        names += st.pills(
+            family,
+            list(rows),
+            selection_mode="multi",
+            format_func=lambda name, rows=rows: rows[name].title.removesuffix(" (ImageNet-C)"),
+            key=f"sweep-{family}",
+        )
+    return names
+
+
+def config_of(runs: list[str], names: list[str], levels: str, limit: int | None) -> "RobustnessConfig":
+    """Return the config of a sweep; ``levels`` holds entries such as rotation=10,20, which replace the usual ones.
+
+    Raises ConfigError where a name or a severity does not exist.
+    """
     from pmsi.config import RobustnessConfig
     from pmsi.robustness import cells_of
-    from pmsi.runs import Run, default_root
 
-    if not chosen or not names:
+    own = {entry.partition("=")[0]: entry for entry in levels.replace(";", " ").split()}
+    entries = [own.pop(name, name) for name in names] + list(own.values())
+    config = RobustnessConfig(of=tuple(runs), perturbations=tuple(entries), test_per_class=limit)
+    cells_of(config)
+    return config
+
+
+def _submit(config: "RobustnessConfig | None") -> None:
+    """Say how large the sweep is, and start it where it may be."""
+    from pmsi.flags import command
+    from pmsi.robustness import cells_of
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        wanted = st.button(
+            "Start the sweep",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=read_only() or config is None,
+            help="This app is read-only: nothing can be started here." if read_only() else None,
+        )
+        if config is not None:
+            count = len(cells_of(config))
+            st.caption(f"{count} passes over the test images for each run, the clean ones included.", width="content")
+    if config is not None and config.of and config.perturbations:
+        st.code(command(config), language="bash", wrap_lines=True)
+    if not wanted or config is None:
+        return
+    if not config.of or not config.perturbations:
         st.warning("Choose at least one run and one perturbation.", icon=":material/info:")
         return
+    _start(config)
+
+
+def _start(config: "RobustnessConfig") -> None:
+    from pmsi import jobs
+    from pmsi.runs import Run, default_root
+
+    require_writable()
     try:
-        severities = tuple(float(word) for word in levels.replace(";", " ").split()) or None
-    except ValueError:
-        st.warning(f"Severities are numbers with spaces between them, not: {plain(levels)}", icon=":material/info:")
-        return
-    try:
-        config = RobustnessConfig(
-            of=tuple(chosen), perturbations=tuple(names), severities=severities, test_per_class=limit
-        )
-        cells_of(config)
+        jobs.check(config, default_root())
         run = Run.create(default_root(), config)
         jobs.submit(run)
     except PMSIError as error:
@@ -94,10 +166,10 @@ def _sweep_runs() -> "list[Run]":
 
     from pmsi.config import RobustnessConfig
     from pmsi.errors import RunError
-    from pmsi.runs import default_root, list_runs
+    from pmsi.runs import default_root, known_runs
 
     found = []
-    for run in list_runs(default_root()):
+    for run in known_runs(default_root()):
         with contextlib.suppress(RunError):
             if isinstance(run.config, RobustnessConfig):
                 found.append(run)
@@ -105,28 +177,29 @@ def _sweep_runs() -> "list[Run]":
 
 
 @guarded()
-def _result(runs: "list[Run]") -> None:
-    found = _sweep_runs()
+def _result(found: "list[Run]") -> None:
     if not found:
-        with st.container(border=True):
-            st.caption("Curves of the first sweep will be here. On two cores it takes a few minutes.")
         return
-    run = run_picker(found, "Sweep", name="sweep")
+    run = run_picker(found, "Report of", name="sweep")
     if run is None:
         return
-    titles = {other.id: name_of_run(other) for other in runs}
     if run.state.is_live:
-        st.fragment(_watch, run_every=EVERY_S)(run, titles)
+        st.fragment(_watch, run_every=EVERY_S)(run, _cells(run))
     else:
         _status(run)
-        _curves(run, titles)
+    if _cells(run):
+        report(run)
+
+
+def _cells(run: "Run") -> int:
+    return sum(record.get("kind") == "cell" for record in run.metrics())
 
 
 @guarded()
-def _watch(run: "Run", titles: dict[str, str]) -> None:
+def _watch(run: "Run", cells: int) -> None:
+    """Show how far the sweep is; draw the page again when a cell more is finished, or nothing is worked on any more."""
     _status(run)
-    _curves(run, titles)
-    if not run.state.is_live:
+    if not run.state.is_live or _cells(run) != cells:
         st.rerun()
 
 
@@ -141,47 +214,12 @@ def _status(run: "Run") -> None:
         left = f" · {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
         share = status.done / status.total if status.total else 0.0
         st.progress(min(share, 1.0), f"{status.state.capitalize()} · {plain(status.text) or 'waiting'}{left}")
-        if st.button("Stop", key=f"stop-{run.id}", icon=":material/stop:"):
+        if st.button("Stop", key=f"stop-{run.id}", icon=":material/stop:", disabled=read_only()):
+            require_writable()
             jobs.stop(run)
     elif run.state.can_resume:
         st.caption(f"This sweep was {run.state}. What it had finished is shown.")
-        if st.button("Resume", key=f"resume-{run.id}", icon=":material/play_arrow:"):
+        if st.button("Resume", key=f"resume-{run.id}", icon=":material/play_arrow:", disabled=read_only()):
+            require_writable()
             jobs.resume(run)
             st.rerun()
-
-
-def points_of(records: "list[dict[str, Any]]", titles: dict[str, str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return by perturbation and run title the points of its curve (the primary head's), clean images as severity 0."""
-    cells = [record for record in records if record.get("kind") == "cell"]
-    clean = [record for record in cells if record["perturbation"] is None]
-    names = dict.fromkeys(record["perturbation"] for record in cells if record["perturbation"] is not None)
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for name in names:
-        mine = [*clean, *(record for record in cells if record["perturbation"] == name)]
-        for record in sorted(mine, key=lambda record: record["severity"]):
-            for id, run in record["runs"].items():
-                point = {"severity": record["severity"], **run["heads"][run["primary"]]}
-                found.setdefault(name, {}).setdefault(titles.get(id, id), []).append(point)
-    return found
-
-
-def _curves(run: "Run", titles: dict[str, str]) -> None:
-    from pmsi.perturbations import PERTURBATIONS
-
-    records = run.metrics()
-    found = points_of(records, titles)
-    if not found:
-        return
-    images = next(record["images"] for record in records if record.get("kind") == "cell")
-    places = [column for _ in range(0, len(found), 2) for column in st.columns(2, gap="medium")]
-    for column, (name, points) in zip(places, found.items(), strict=False):
-        row = PERTURBATIONS[name]
-        with column:
-            st.markdown(f"**{row.title}**")
-            figure = sweep_curves(points, f"{row.symbol} ({row.unit})")
-            alt = f"Accuracy of each run against the severity of: {row.title}"
-            st.plotly_chart(figure, key=f"sweep-{run.id}-{name}", alt=alt, **CHART)
-    st.caption(
-        f"Measured on {images} test images, at the output with which each run predicts. The band is where the accuracy "
-        "on many more images would probably be (95 % Wilson interval)."
-    )

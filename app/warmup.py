@@ -14,12 +14,16 @@ MODULES = (
     "pmsi.checkpoints",
     "pmsi.predictor",
     "pmsi.perturbations",
+    "app.views.home",
     "app.views.mosaic",
     "app.views.train",
     "app.views.runs",
     "app.views.robustness",
     "app.views.maps",
     "app.views.compare",
+    "app.views.data",
+    "pmsi.robustness.page",
+    "pmsi.explain.overlay",
 )
 
 

@@ -11,8 +11,12 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pmsi.config import Config, RobustnessConfig, TrainConfig
+from pmsi.errors import RunError
+from pmsi.labels import labels_of
 from pmsi.lifecycle import queued_request
 from pmsi.runs import Run, State, list_runs
+from pmsi.status import Status
+from pmsi.wording import duration
 
 TASKS = {"evaluate": "evaluation"}
 """Nouns for tasks whose name is a verb."""
@@ -54,14 +58,36 @@ def title_of_run(config: Config) -> str:
     return f"{TASKS.get(config.task, config.task)} of {about}"
 
 
+def called(run: Run) -> str:
+    """Return what people call a run, or else its title, or its id where the config cannot be read."""
+    try:
+        return labels_of(run).name or title_of_run(run.config)
+    except RunError:
+        return run.id
+
+
+def ending_of(id: str) -> str:
+    """Return what tells a run from others that are called the same: its id's end, or all of one that has no date."""
+    return id[-4:] if re.match(r"\d{8}-\d{6}-", id) else id
+
+
 def name_of_run(run: Run) -> str:
-    """Return a run's title with the end of its id, which tells it from others with that title."""
-    return f"{title_of_run(run.config)} · {run.id[-4:]}"
+    """Return what a run is called, with the end of its id. People may have written it: not for HTML or markdown."""
+    return f"{called(run)} · {ending_of(run.id)}"
 
 
 def line_of_run(run: Run, zone: str | None = None) -> str:
-    """Return a run's name, when it was made, and its facts: what a list to choose from shows."""
-    return " · ".join([name_of_run(run), moment(made_at(run), zone), *facts_of(run.config)])
+    """Return a run's name, what it is, when it was made, and its facts: what a list to choose from shows."""
+    title = [title_of_run(run.config)] if labels_of(run).name else []
+    made = ["comes with the program"] if run.is_shipped else [moment(made_at(run), zone)]
+    return " · ".join([name_of_run(run), *title, *made, *facts_of(run.config)])
+
+
+def stuck_words(status: Status) -> str:
+    """Return in a line that a run may be stuck, or nothing."""
+    if status.silent_s is None:
+        return ""
+    return f"no sign of life for {duration(status.silent_s)}: it may be stuck"
 
 
 def made_at(run: Run) -> float:
@@ -90,8 +116,10 @@ def perturbation_title(name: str) -> str:
     """Return the title of a perturbation, also of one that exists no more."""
     from pmsi.perturbations import PERTURBATIONS
 
+    name, _, own = name.partition("=")
     row = PERTURBATIONS.get(name)
-    return row.title if row is not None else name.replace("_", " ").capitalize()
+    title = row.title if row is not None else name.replace("_", " ").capitalize()
+    return f"{title} ({own})" if own else title
 
 
 def ago(moment: float | None, now: float | None = None) -> str:

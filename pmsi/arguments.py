@@ -46,11 +46,20 @@ def task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser]
             parser.add_argument("of", nargs=None if of == "1" else of, metavar="RUN", help=TRAINED)
         if task == TrainConfig.task:
             _preset(parser)
+            _ahead(parser)
         add_flags(parser, CONFIGS[task])
         _runs(parser)
         _queue(parser)
 
     return add
+
+
+def _ahead(parser: argparse.ArgumentParser) -> None:
+    """Add what ``train`` can be asked for in place of training."""
+    parser.add_argument("--dry-run", action="store_true", help="Say about how long it takes here; start nothing.")
+    parser.add_argument("--json", action="store_true", help="With --dry-run: print JSON.")
+    help = "Picture of what the first batch shows in each phase, to be written; start nothing."
+    parser.add_argument("--first-batch", type=path, metavar="FILE", help=help)
 
 
 def _queue(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +69,11 @@ def _queue(parser: argparse.ArgumentParser) -> None:
 
 
 def mosaic(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=path, metavar="IMAGE", help="Picture to cut.")
+    parser.add_argument(
+        "image", type=path, metavar="IMAGE", help="Picture to cut; with --dataset, an image's key there."
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="Data set of the image, such as plumage.")
+    parser.add_argument("--data", type=place, metavar="DIR", help="Its folder, where it is not built in.")
     parser.add_argument("--r", type=whole(0, 8), default=3, metavar="N", help="Recursions, 0 to 8 [3].")
     _shared(parser, "seed", "Seed of the layout", type=whole(0, 2**31 - 1), metavar="N")
     size = TrainConfig().image_size
@@ -71,8 +84,10 @@ def mosaic(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strip", action="store_true", help="Show r = 0, 1, …, N side by side with borders; else G(p, N) alone."
     )
+    parser.add_argument("--no-borders", dest="borders", action="store_false", help="Draw no borders of patches.")
     parser.add_argument("--layout", type=path, metavar="FILE", help="Write the layout as JSON too.")
-    parser.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write (.png, .jpg, …).")
+    help = "Picture to write (.png, .jpg, …), or the recursion as it happens (.gif)."
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
 
 
 def predict(parser: argparse.ArgumentParser) -> None:
@@ -85,32 +100,73 @@ def predict(parser: argparse.ArgumentParser) -> None:
 
 def explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=TRAINED)
-    parser.add_argument("image", type=path, metavar="IMAGE", help="Picture to explain.")
+    parser.add_argument("images", nargs="+", type=path, metavar="IMAGE", help="Pictures to explain.")
+    parser.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="More runs, for --figure.")
     parser.add_argument("--head", metavar="NAME", help="Output to explain: S3, S4, concat, mix … [the primary one].")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
+    parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
+    parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
     parser.add_argument(
-        "--out", type=folder, required=True, metavar="DIR", help="Folder for the pictures and maps.json."
+        "--figure", type=path, metavar="FILE", help="All images and runs as one figure for print (.png or .svg)."
     )
+    parser.add_argument("--scale", default="map", metavar="NAME", help="Maps of one scale: map, image or all [map].")
     _shared(parser, "device", "Where to compute", metavar="NAME")
     _runs(parser)
 
 
 def runs(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, help in {
-        "list": "All runs, newest first.",
-        "show": "One run: its state, settings, results and the command that repeats it.",
-        "stop": "Ask a run to stop; it writes a checkpoint first.",
-        "resume": "Go on with a run that was stopped, interrupted or failed.",
+    for name, (help, many) in {
+        "list": ("All runs, newest first.", None),
+        "show": ("One run: its state, settings, results and the command that repeats it.", ""),
+        "stop": ("Ask a run to stop; it writes a checkpoint first.", ""),
+        "resume": ("Go on with a run that was stopped, interrupted or failed.", ""),
+        "compare": ("Training runs beside each other: accuracies, time, and settings that differ.", "+"),
+        "label": ("Name, tag or annotate a run; prints its labels.", ""),
+        "delete": ("Delete runs; they can be restored until they are purged.", "+"),
+        "restore": ("Bring deleted runs back; without a name, list them.", "*"),
+        "purge": ("Remove deleted runs for good, by default all of them.", "*"),
     }.items():
         action = actions.add_parser(name, help=help, description=help)
-        if name != "list":
-            action.add_argument("run", metavar="RUN", help="Run (its id, or how it begins).")
-        if name == "resume":
-            _queue(action)
-        if name in ("list", "show"):
+        if many is not None:
+            action.add_argument("run", nargs=many or None, metavar="RUN", help="Run (its id, or how it begins).")
+        if name in ("list", "show", "compare"):
             action.add_argument("--json", action="store_true", help="Print JSON.")
+        _OF_ACTION.get(name, lambda parser: None)(action)
         _runs(action)
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    from pmsi.listing import ORDERS
+
+    for name, help in {
+        "text": "Only runs in whose id, name, tags, note or settings these words occur.",
+        "state": "Only runs in this state.",
+        "method": "Only training runs of this method.",
+        "dataset": "Only training runs on this data set.",
+        "tag": "Only runs with this tag.",
+    }.items():
+        parser.add_argument(flag(name), default="", metavar=name.upper(), help=help)
+    help = f"Order [newest] ({' | '.join(ORDERS)})."
+    parser.add_argument("--sort", choices=tuple(ORDERS), default="newest", metavar="NAME", help=help)
+
+
+def _label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", metavar="TEXT", help="Name that is shown for the run; empty takes it away.")
+    parser.add_argument("--tag", dest="tags", nargs="*", metavar="TAG", help="Its tags, in place of those that it has.")
+    parser.add_argument("--note", metavar="TEXT", help="Note; empty takes it away.")
+
+
+def _head(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--head", metavar="NAME", help="Output whose accuracy is told [each run's primary one].")
+
+
+def _days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=whole(0, 36500), default=0, metavar="N", help="Keep the last N days' [0].")
+
+
+_OF_ACTION = {"list": _list, "resume": _queue, "compare": _head, "label": _label, "purge": _days}
+"""What an action of ``pmsi runs`` takes besides runs."""
 
 
 def data(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +188,18 @@ def data(parser: argparse.ArgumentParser) -> None:
                 "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
             )
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
+    help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
+    action = actions.add_parser("import", help=help, description=help)
+    action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip of it.")
+    action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
+    action.add_argument("--into", type=folder, metavar="DIR", help="Where data sets are [$PMSI_DATASETS, else data].")
+    help = "What a training run got wrong: the hardest test images, and the classes that it confuses most."
+    action = actions.add_parser("mistakes", help=help, description=help)
+    action.add_argument("run", metavar="RUN", help=TRAINED)
+    action.add_argument("--head", metavar="NAME", help="Output: S3, concat, mix … [the primary one].")
+    action.add_argument("--count", type=whole(1, 10**6), default=10, metavar="N", help="Lines of each list [10].")
+    action.add_argument("--json", action="store_true", help="Print JSON.")
+    _runs(action)
 
 
 def info(parser: argparse.ArgumentParser) -> None:
@@ -176,6 +244,41 @@ def tables(parser: argparse.ArgumentParser) -> None:
     _runs(parser)
 
 
+def grid(parser: argparse.ArgumentParser) -> None:
+    help = "Setting and the values that it takes; one or two of them, such as lr_new=0.003,0.01 seed=0,1,2."
+    parser.add_argument("--vary", nargs="+", action="extend", required=True, metavar="NAME=A,B", help=help)
+    parser.add_argument("--dry-run", action="store_true", help="Say how many runs and how long; start nothing.")
+    parser.add_argument("--json", action="store_true", help="With --dry-run: print JSON.")
+    help = f"Whose queue ({' | '.join(LAUNCHERS)}) [local]."
+    parser.add_argument("--launcher", choices=tuple(LAUNCHERS), metavar="NAME", help=help)
+    _preset(parser)
+    add_flags(parser, TrainConfig)
+    _runs(parser)
+
+
+def export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help=TRAINED)
+    help = "File to write: .safetensors (weights, for this program) or .pt2 (a program that needs torch alone)."
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
+    parser.add_argument("--half", action="store_true", help="Round the weights to half precision: half the size.")
+    _runs(parser)
+
+
+def demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=folder, required=True, metavar="DIR", help="Folder that is made or replaced.")
+    _shared(parser, "weights", "Weights to start from: imagenet, none, or a file", metavar="FILE")
+    _runs(parser)
+
+
+def report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="Sweep (its id, or how it begins).")
+    help = "File to write: .html, or .csv with a line for each run, cell and output."
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
+    parser.add_argument("--per-image", action="store_true", help="With .csv: a line for each image and run.")
+    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="With .html: open no data set.")
+    _runs(parser)
+
+
 def app(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=whole(1, 65535), default=8501, metavar="N", help="Port [8501].")
     _runs(parser)
@@ -186,4 +289,6 @@ def execute(parser: argparse.ArgumentParser) -> None:
 
 
 def runner(parser: argparse.ArgumentParser) -> None:
+    text = "Device whose queue is served: cpu, or a GPU as CUDA_VISIBLE_DEVICES names it [cpu]."
+    parser.add_argument("--device", default="cpu", metavar="NAME", help=text)
     _runs(parser)

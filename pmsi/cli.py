@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pmsi import __version__, arguments, reports
-from pmsi.commands import data, images, programs, runs
+from pmsi.commands import data, grid, images, programs, runs, shipping, sweeps
 from pmsi.errors import PMSIError
 
 Arguments = argparse.Namespace
@@ -64,10 +64,14 @@ COMMANDS: dict[str, Command] = {
     "robustness": Command("Accuracy on perturbed images.", arguments.task("robustness", "+"), runs.task),
     "explain": Command("Show where the last three stages look (Grad-CAM).", arguments.explain, images.explain),
     "maps": Command("Where a trained model looks, in numbers.", arguments.task("maps", "1"), runs.task),
-    "runs": Command("List, show, stop and resume runs.", arguments.runs, runs.runs),
+    "grid": Command("Train for each value of one or two settings, as a queue.", arguments.grid, grid.grid),
+    "runs": Command("List, show, compare, label, delete, stop and resume runs.", arguments.runs, runs.runs),
     "data": Command("List, check and preview data sets.", arguments.data, data.data),
     "info": Command("Parameters, multiply-adds and memory of each method.", arguments.info, reports.info),
     "tables": Command("Run a table of the paper, beside its printed numbers.", arguments.tables, programs.tables),
+    "report": Command("Write the report of a sweep.", arguments.report, sweeps.report),
+    "export": Command("Write a trained model as one file.", arguments.export, shipping.export),
+    "demo": Command("Make the runs that come with the program.", arguments.demo, shipping.demo),
     "app": Command("Open the lab in the browser.", arguments.app, programs.app),
     "execute": Command("Work on a run folder here (what a launcher calls).", arguments.execute, runs.execute),
     "runner": Command("Serve a queue of a runs folder (what the local launcher calls).", arguments.runner, runs.runner),

@@ -4,10 +4,12 @@ An estimate, and no more: a trial knows neither how busy the machine will be, no
 in seconds. Importing this imports torch; this module does not know what the runs are for.
 """
 
+import contextlib
 import itertools
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +21,12 @@ from pmsi.data import open_dataset
 from pmsi.data.checking import Progress
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import Batch, TrainLoader
+from pmsi.errors import PMSIError
 from pmsi.evaluation import score
 from pmsi.methods import resolve
 from pmsi.optimization import frozen
 from pmsi.runs import Run, State
-from pmsi.tables.matching import SAME_RESULT, Runs, identity
+from pmsi.tables.matching import SAME_RESULT, Found, Runs, identity
 from pmsi.training import Training
 
 IMAGES, PIXELS = 4, 8 * 224**2
@@ -32,6 +35,15 @@ as long as many, it takes whole batches."""
 
 REPEATS, ENOUGH_S = 3, 0.5
 """A trial repeats a step this often, or for this long."""
+
+SPEED = ("device", "threads", "precision", "devices")
+"""Fields that decide how fast the same work is done."""
+
+NEWEST = 10
+"""Finished runs by which a speed is known well enough."""
+
+Count = Callable[[TrainConfig, int], int]
+"""(config, classes) → multiply-adds of learning from one image."""
 
 DATA = ("dataset", "data", "test_fraction", "split_seed", "train_per_class", "test_per_class")
 """Fields that decide which images there are."""
@@ -67,7 +79,7 @@ class Estimator:
 
     def training(self, config: TrainConfig) -> float:
         """Return how long a training run takes from start to end."""
-        known = self._known(config)
+        known = self.known(config)
         return self._tried(config) if known is None else known
 
     def testing(self, config: TrainConfig) -> float:
@@ -92,8 +104,11 @@ class Estimator:
             self._paces[key] = try_out(config, self.reading(config).classes)
         return self._paces[key]
 
-    def _known(self, config: TrainConfig) -> float | None:
-        """Return what finished runs took that differ in nothing but the seed, on a device asked for in the same way."""
+    def known(self, config: TrainConfig) -> float | None:
+        """Return what finished runs took that differ in nothing but the seed, on a device asked for in the same way.
+
+        None where there is none; nothing is opened or tried.
+        """
         found = [self._runs.training(config, seed) for seed in self._runs.seeds(config)]
         seconds = [
             each.result.get("seconds")
@@ -102,6 +117,19 @@ class Estimator:
         ]
         numbers = [value for value in seconds if isinstance(value, (int, float))]
         return sum(numbers) / len(numbers) if numbers else None
+
+    def speed(self, config: TrainConfig, count: Count) -> float | None:
+        """Return the multiply-adds of training in a second of the newest finished runs, the median; None without any.
+
+        Runs count that computed on a device asked for in the same way and in the same precision.
+        """
+        found: list[float] = []
+        for other in self._runs.distinct:
+            if len(found) < NEWEST:
+                runs = [self._runs.training(other, seed) for seed in self._runs.seeds(other)]
+                done = [run for run in runs if run is not None and run.state is State.FINISHED]
+                found += [speed for run in done if _alike(run.run, config, SPEED) for speed in _speed(run, count)]
+        return statistics.median(found) if found else None
 
     def _tried(self, config: TrainConfig) -> float:
         reading, pace = self.reading(config), self.pace(config)
@@ -114,8 +142,17 @@ class Estimator:
         return (reading.train + reading.test) * reading.decode + batches * config.batch_size * steps + tests
 
 
-def _alike(run: Run, config: TrainConfig) -> bool:
-    return all(getattr(run.config, name, None) == getattr(config, name) for name in SAME_RESULT)
+def _alike(run: Run, config: TrainConfig, names: Iterable[str] = SAME_RESULT) -> bool:
+    return all(getattr(run.config, name, None) == getattr(config, name) for name in names)
+
+
+def _speed(found: Found, count: Count) -> Iterator[float]:
+    """Yield the multiply-adds in a second of a finished run; nothing where it says too little for that."""
+    config = found.run.config
+    assert isinstance(config, TrainConfig)
+    with contextlib.suppress(PMSIError, KeyError, TypeError, ZeroDivisionError):
+        images, classes, seconds = (found.result[name] for name in ("train_images", "classes", "seconds"))
+        yield images * config.epochs * count(config, len(classes)) / seconds
 
 
 def _read(dataset: Dataset, config: TrainConfig, images_per_class: int | None) -> Reading:
@@ -135,7 +172,9 @@ class Trial(Training):
     """A training run on noise that is never finished: new weights, one process, a few steps against the clock."""
 
     def __init__(self, config: TrainConfig, classes: int, root: Path) -> None:
-        plain = config.with_(weights="none", batch_size=_batch_size(config), workers=0, devices=1, compile=False)
+        plain = config.with_(
+            weights="none", start_from=None, batch_size=_batch_size(config), workers=0, devices=1, compile=False
+        )
         super().__init__(plain, _noise(plain, classes), Run.create(root, plain))
         self.shared_by = config.devices
         labels = torch.tensor([sample.label for sample in self.dataset.train])

@@ -27,11 +27,16 @@ from pmsi.runs import Run
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model answered: ``labels`` (n,), and by head the predicted labels (n,) and the mean cross-entropy."""
+    """What a model answered: ``labels`` (n,), and by head the predicted labels (n,) and the mean cross-entropy.
+
+    ``truth`` and ``confidence`` are the probabilities, 0–1, of the true class and of the answer, (n,) by head.
+    """
 
     labels: np.ndarray
     predicted: dict[str, np.ndarray]
     loss: dict[str, float]
+    truth: dict[str, np.ndarray]
+    confidence: dict[str, np.ndarray]
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -48,6 +53,7 @@ def score(
     model.eval()
     labels: list[torch.Tensor] = []
     predicted: dict[str, list[torch.Tensor]] = {head: [] for head in model.heads}
+    sure: dict[str, list[torch.Tensor]] = {head: [] for head in model.heads}
     loss = {head: torch.zeros((), device=device) for head in model.heads}
     try:
         for images, truth in batches:
@@ -56,23 +62,32 @@ def score(
             truth = truth.to(device, non_blocking=True)
             for head, logits in outputs.items():
                 predicted[head].append(logits.argmax(dim=1))
+                probable = logits.float().softmax(dim=1)
+                sure[head].append(torch.stack([probable.gather(1, truth[:, None])[:, 0], probable.amax(dim=1)]))
                 loss[head] += F.cross_entropy(logits.float(), truth, reduction="sum")
             after_batch()
     finally:
         model.train(was_training)
     truths = torch.cat(labels).numpy()
+    probabilities = {head: torch.cat(pairs, dim=1).cpu().numpy() for head, pairs in sure.items()}
     return Scores(
         truths,
         {head: torch.cat(answers).cpu().numpy() for head, answers in predicted.items()},
         {head: value.item() / len(truths) for head, value in loss.items()},
+        {head: pair[0] for head, pair in probabilities.items()},
+        {head: pair[1] for head, pair in probabilities.items()},
     )
 
 
 def write_predictions(path: Path, samples: Sequence[Sample], scores: Scores) -> None:
-    """Write what each head answered for each image, by the images' keys."""
+    """Write what each head answered for each image and how sure it was, by the images' keys."""
     predicted = {head: answers.tolist() for head, answers in scores.predicted.items()}
-    keys = [sample.key for sample in samples]
-    write_atomically(path, to_json({"keys": keys, "labels": scores.labels.tolist(), "predicted": predicted}))
+    truth, confidence = (
+        {head: [round(float(value), 4) for value in values] for head, values in column.items()}
+        for column in (scores.truth, scores.confidence)
+    )
+    about = {"keys": [sample.key for sample in samples], "labels": scores.labels.tolist(), "predicted": predicted}
+    write_atomically(path, to_json(about | {"truth": truth, "confidence": confidence}))
 
 
 def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[str, float | None]:

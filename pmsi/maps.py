@@ -4,34 +4,47 @@ The numbers are `pmsi.explain.report`'s. What each image adds to them is kept be
 the images behind a number, or on which two models disagree.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pmsi.checkpoints import find_checkpoint, load_model
 from pmsi.config import ExplainConfig
-from pmsi.data import open_dataset
+from pmsi.data import limit, open_dataset
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.device import prepare_device
 from pmsi.errors import ConfigError, DataError, lookup
 from pmsi.evaluation import while_checking
+from pmsi.explain.averages import means
 from pmsi.explain.cam import STAGE_INDEX
-from pmsi.explain.report import Examination, Question, report
+from pmsi.explain.disagreement import Disagreement, apart, farthest
+from pmsi.explain.report import Examination, Look, Question, report
 from pmsi.explain.weighing import CAM_METHODS
 from pmsi.files import to_json, write_atomically
+from pmsi.perturbations.entries import severities_of
+from pmsi.predictor import Predictor
 from pmsi.runs import Run
+from pmsi.seeding import derive
 
 LOOKS = "looks.json"
 """What was measured on each image, in the run's folder."""
 
+FARTHEST = 12
+"""Images that are named as those on which two runs disagree most."""
+
 
 def check(config: ExplainConfig, root: Path) -> None:
-    """Raise what would keep a report from starting: a run without a model, a method or stages that do not exist."""
-    find_checkpoint(Run.open(root, config.of))
+    """Raise what would keep a report from starting: runs without a model, or names of anything that does not exist."""
+    for id in filter(None, (config.of, config.beside)):
+        find_checkpoint(Run.open(root, id))
     lookup("CAM method", CAM_METHODS, config.method)
     if not config.stages:
         raise ConfigError(f"stages is empty: name at least one of {', '.join(STAGE_INDEX)}.")
     for stage in config.stages:
         lookup("stage", STAGE_INDEX, stage)
+    for entry in config.drift:
+        severities_of(entry)
 
 
 def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
@@ -46,13 +59,102 @@ def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
             f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {config.of} was "
             "trained on. Bring the data back as it was."
         )
-
-    def after_batch(done: int, total: int) -> None:
-        run.check_stop()
-        run.progress(done, total, "explaining the test images" if done else "asking what the model confuses")
-
-    question = Question(config.method, config.head, config.stages, config.tolerance, config.seed)
+    other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
+    if other is not None:
+        require_classes(dataset, other)
+    after_batch = _follow(run, "explaining the test images")
+    question = Question(
+        method=config.method,
+        head=config.head,
+        stages=config.stages,
+        tolerance=config.tolerance,
+        seed=config.seed,
+        trials_per_class=config.trials_per_class,
+        drift=config.drift,
+    )
     examination = Examination(model, dataset, trained, question, config.batch_size, after_batch)
     looks = examination.looks()
-    write_atomically(run.folder / LOOKS, to_json({"looks": [asdict(look) for look in looks]}))
-    return {"of": config.of, "skipped": len(dataset.problems), **report(examination, looks)}
+    found = {"of": config.of, "skipped": len(dataset.problems), **report(examination, looks)}
+    if other is None:
+        _write_looks(run, looks)
+        return found
+    distances = _distances((Predictor(model, trained, classes), other), dataset, config, run)
+    _write_looks(run, looks, distances)
+    return found | {"disagreement": {"beside": config.beside, **summed_up(distances, config)}}
+
+
+def _follow(run: Run, doing: str) -> Callable[[int, int], None]:
+    def after_batch(done: int, total: int) -> None:
+        run.check_stop()
+        run.progress(done, total, doing if done else "asking what the model confuses")
+
+    return after_batch
+
+
+def _write_looks(run: Run, looks: Sequence[Look], distances: Sequence[Disagreement] = ()) -> None:
+    kept = {"looks": [asdict(look) for look in looks], "disagreement": [asdict(one) for one in distances]}
+    write_atomically(run.folder / LOOKS, to_json(kept))
+
+
+# Two runs
+
+
+def sampled(a: Predictor, b: Predictor, dataset: Dataset, per_class: int) -> tuple[Sample, ...]:
+    """Return ``per_class`` test images of each class, the same each time; a smaller number is among a larger one.
+
+    Raises DataError where a class is unknown to one of the models.
+    """
+    require_classes(dataset, a, b)
+    return limit(dataset.test, per_class, ("maps", "disagreement"))
+
+
+def require_classes(dataset: Dataset, *predictors: Predictor) -> None:
+    """Raise DataError where a class of the data set is unknown to one of the models."""
+    unknown = [name for name in dataset.classes if any(name not in one.classes for one in predictors)]
+    if unknown:
+        raise DataError(
+            f"Not both runs know the class {unknown[0]!r}: maps of one class are compared. Choose two runs that were "
+            "trained on the data set of this image."
+        )
+
+
+def disagreement(
+    a: Predictor,
+    b: Predictor,
+    dataset: Dataset,
+    sample: Sample,
+    *,
+    method: str = "gradcam",
+    head: str | None = None,
+    stages: tuple[str, ...] | None = None,
+) -> Disagreement:
+    """Return how far apart two models' maps of the true class of one image are, each of its own primary output."""
+    name, image = dataset.classes[sample.label], dataset.open_image(sample)
+    one, other = (
+        each.explain(each.prepare(image), head=head, label=each.class_number(name), stages=stages, method=method)
+        for each in (a, b)
+    )
+    answers = (one.prediction.best.name, other.prediction.best.name)
+    return Disagreement(sample.key, name, answers, apart(one.maps, other.maps))
+
+
+def _distances(
+    pair: tuple[Predictor, Predictor], dataset: Dataset, config: ExplainConfig, run: Run
+) -> list[Disagreement]:
+    """Return for each test image, in their order, how far apart the maps of two runs are."""
+    after, found = _follow(run, "comparing the two runs"), []
+    for done, sample in enumerate(dataset.test, 1):
+        one = disagreement(*pair, dataset, sample, method=config.method, head=config.head, stages=config.stages)
+        found.append(one)
+        after(done, len(dataset.test))
+    return found
+
+
+def summed_up(distances: Sequence[Disagreement], config: ExplainConfig) -> dict[str, Any]:
+    """Return the mean distances by stage with their intervals, and by stage the images that are farthest apart."""
+    return {
+        "numbers": means([one.numbers for one in distances], derive("bootstrap", config.seed, "disagreement")),
+        "most": {
+            stage: [one.key for one in farthest(distances, stage, FARTHEST)] for stage in dict.fromkeys(config.stages)
+        },
+    }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from pmsi.errors import RunError
+from pmsi.lifecycle import launcher_of
 from pmsi.runs import Run, State
 from pmsi.wording import duration, percent
 
@@ -49,7 +50,9 @@ def _one_line(run: Run) -> str:
     words = [f"{status.state.value:11}", run.id]
     if status.total and status.state.is_live:
         words.append(f"{percent(status.done / status.total)} ({status.text})")
-    if status.seconds_left is not None:
+    if status.silent_s is not None:
+        words.append(f"no sign of life for {duration(status.silent_s)}: it may be stuck, see pmsi runs show {run.id}")
+    elif status.seconds_left is not None:
         words.append(f"{duration(status.seconds_left)} left")
     result = run.result() or {}
     accuracy = result.get("last", result).get("accuracy") or {}
@@ -57,6 +60,19 @@ def _one_line(run: Run) -> str:
     if status.error:
         words.append(" ".join(status.error.message.split()))
     return "  ".join(words)
+
+
+def what_if_stuck(run: Run) -> str:
+    """Return what to do about a run whose worker is alive but has given no sign of life for too long."""
+    if launcher_of(run.folder) is None:  # worked on by hand: nobody watches its worker
+        return (
+            "Where it runs, Ctrl-C asks it to stop, and Ctrl-C again ends it at once; it can then be resumed from its "
+            "last checkpoint. If it computes something that takes that long, leave it."
+        )
+    return (
+        "If the log does not explain it, stop the run: a worker that does not stop by itself is ended after half a "
+        "minute, and the run can be resumed from its last checkpoint."
+    )
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -116,7 +116,9 @@ def parser_of(name):
 @pytest.mark.parametrize("task", CONFIGS)
 def test_a_task_has_one_flag_for_each_field_and_its_help_names_the_default(task):
     flags = {action.dest: action for action in parser_of(task)._actions if action.option_strings}
-    own = {"help", "runs", "queue", "launcher"} | ({"preset"} if task == "train" else set())
+    own = {"help", "runs", "queue", "launcher"} | (
+        {"preset", "dry_run", "first_batch", "json"} if task == "train" else set()
+    )
     known = {about.name: about for about in fields(CONFIGS[task]) if about.name != "of"}
     assert flags.keys() - own == known.keys()
     for name, about in known.items():
@@ -554,6 +556,7 @@ def test_large_numbers_are_written_in_three_digits(number, text):
 
 
 REFUSED = {
+    "report nope --out x.csv": "There is no run 'nope'",
     "": "arguments are required: COMMAND",
     "trian": "choose from",
     "train --epoch 3": "unknown argument '--epoch'. Did you mean --epochs?",

@@ -1,5 +1,8 @@
 """The task "maps": a trained run's report as a run of its own."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
@@ -7,10 +10,11 @@ from pmsi import jobs
 from pmsi.checkpoints import load_model
 from pmsi.config import ExplainConfig
 from pmsi.data import open_dataset
-from pmsi.errors import ConfigError, RunError, UnknownName
+from pmsi.errors import ConfigError, DataError, RunError, UnknownName
 from pmsi.explain.report import Examination, Question, report
 from pmsi.files import read_json
-from pmsi.maps import LOOKS, check
+from pmsi.maps import LOOKS, check, sampled
+from pmsi.predictor import Predictor
 from pmsi.runs import Run, State
 
 
@@ -22,11 +26,19 @@ def trained(tmp_path, tiny_config):
 
 
 def test_the_task_writes_what_the_report_says(trained, tmp_path):
-    config = ExplainConfig(of=trained.id, method="layercam", stages=("S4", "S5"), tolerance=4.0, batch_size=5)
+    config = ExplainConfig(
+        of=trained.id,
+        method="layercam",
+        stages=("S4", "S5"),
+        tolerance=4.0,
+        batch_size=5,
+        trials_per_class=1,
+        drift=("rotation=10,20",),
+    )
     run = Run.create(tmp_path, config)
     assert jobs.execute(run) is State.FINISHED
     model, settings, _ = load_model(trained, torch.device("cpu"))
-    question = Question("layercam", None, ("S4", "S5"), 4.0, config.seed)
+    question = Question("layercam", None, ("S4", "S5"), 4.0, config.seed, 1, ("rotation=10,20",))
     examination = Examination(model, open_dataset(settings), settings, question, 5)
     looks = examination.looks()
     expected = {"of": trained.id, "skipped": 0, **report(examination, looks)}
@@ -35,8 +47,42 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
     for region, about in expected["regions"].items():
         for key, ends in about["numbers"].items():
             assert found["regions"][region]["numbers"][key] == pytest.approx(ends)
+    assert found["removal"]["images"] == 12
+    assert found["removal"]["numbers"].keys() == expected["removal"]["numbers"].keys()
+    assert list(found["drift"]) == ["rotation=10", "rotation=20"]
     stored = read_json(run.folder / LOOKS)
     assert [look["key"] for look in stored["looks"]] == [look.key for look in looks]
+
+
+def test_a_run_beside_it_is_compared_image_by_image(trained, tiny_config, tmp_path):
+    other = Run.create(tmp_path, tiny_config.with_(seed=5))
+    assert jobs.execute(other) is State.FINISHED
+    found = {}
+    for id in (other.id, trained.id):
+        config = ExplainConfig(of=trained.id, beside=id, trials_per_class=0, test_per_class=1)
+        run = Run.create(tmp_path, config)
+        assert jobs.execute(run) is State.FINISHED
+        found[id] = run.result()["disagreement"], read_json(run.folder / LOOKS)
+    about, kept = found[other.id]
+    assert about["beside"] == other.id
+    keys = [look["key"] for look in kept["looks"]]
+    assert [one["key"] for one in kept["disagreement"]] == keys
+    by_key = {one["key"]: one["numbers"] for one in kept["disagreement"]}
+    assert about["numbers"]["S4/earth"]["mean"] == pytest.approx(np.mean([by_key[key]["S4/earth"] for key in keys]))
+    for stage, most in about["most"].items():
+        assert sorted(most) == sorted(keys)
+        ranked = [by_key[key][f"{stage}/earth"] for key in most]
+        assert ranked == sorted(ranked, reverse=True)
+    assert all(ends["mean"] == pytest.approx(0, abs=1e-6) or key.endswith("spearman")
+               for key, ends in found[trained.id][0]["numbers"].items())  # fmt: skip
+
+
+def test_runs_of_other_classes_cannot_be_compared(trained, tmp_path):
+    predictor = Predictor.load(trained, "cpu")
+    dataset = open_dataset(predictor.config)
+    assert [sample.label for sample in sampled(predictor, predictor, dataset, 1)] == list(range(12))
+    with pytest.raises(DataError, match="Not both runs know the class 'Ochre Finchling'"):
+        sampled(predictor, SimpleNamespace(classes=("Dodo",)), dataset, 1)
 
 
 def test_what_cannot_start_is_refused(trained, tmp_path):
@@ -46,5 +92,10 @@ def test_what_cannot_start_is_refused(trained, tmp_path):
         check(ExplainConfig(of=trained.id, stages=("S9",)), tmp_path)
     with pytest.raises(ConfigError, match="stages is empty"):
         check(ExplainConfig(of=trained.id, stages=()), tmp_path)
-    with pytest.raises(RunError):
-        check(ExplainConfig(of="nowhere"), tmp_path)
+    with pytest.raises(UnknownName, match="gaussian_noise"):
+        check(ExplainConfig(of=trained.id, drift=("rust",)), tmp_path)
+    with pytest.raises(ConfigError, match="rotation=10,20"):
+        check(ExplainConfig(of=trained.id, drift=("rotation=ten",)), tmp_path)
+    for config in (ExplainConfig(of="nowhere"), ExplainConfig(of=trained.id, beside="nowhere")):
+        with pytest.raises(RunError):
+            check(config, tmp_path)

@@ -10,7 +10,9 @@ import pytest
 from pmsi import lifecycle, status
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.errors import RunError
+from pmsi.locks import Lock
 from pmsi.runs import Run, State, Stopped, default_root, list_runs
+from pmsi.watching import one_line
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -234,3 +236,94 @@ def test_reading_changes_no_file(tmp_path, run):
 def test_states_in_words():
     assert [state for state in State if state.is_live] == ["queued", "running", "stopping"]
     assert [state for state in State if state.can_resume] == ["stopped", "failed", "interrupted"]
+
+
+# Stuck, or slow
+
+
+NOW = 1_000_000.0
+
+
+def silent(run, *, ago, beat=None, started=NOW - 5000, **signs):
+    """Return what `silence` says where the last beat was so long ago, and other files changed at ``signs``."""
+    (run.folder / "started").write_text("{}")
+    for name, at in {"config.json": 0.0, "started": started, **signs}.items():
+        path = run.folder / name
+        path.touch()
+        os.utime(path, (at, at))
+    return status.silence(run.folder, {"at": NOW - ago} | (beat or {}), started, NOW)
+
+
+def beating(pause, done=5, total=100):
+    return {"done": done, "total": total, "pause": pause}
+
+
+@pytest.mark.parametrize(
+    ("pause", "limit"), [(0.1, 60), (4.0, 60), (20.0, 100), (70.0, 350), (5000.0, 3600)], ids=lambda value: f"{value:g}"
+)
+def test_how_long_a_worker_may_be_silent_goes_by_its_own_beats(run, pause, limit):
+    assert silent(run, ago=limit - 1, beat=beating(pause)) is None
+    assert silent(run, ago=limit + 1, beat=beating(pause)) == limit + 1
+
+
+@pytest.mark.parametrize(
+    "beat",
+    [{}, beating(None), beating(0.01, done=100)],
+    ids=["none yet", "the first of its kind", "the last of its kind"],
+)
+def test_where_no_beat_can_be_foreseen_nobody_is_called_stuck_for_a_quarter_of_an_hour(run, beat):
+    assert silent(run, ago=14 * 60, beat=beat) is None
+    assert silent(run, ago=16 * 60, beat=beat) == 16 * 60
+
+
+def test_beats_of_an_earlier_attempt_say_nothing(run):
+    assert silent(run, ago=600, beat=beating(1.0), started=NOW - 500) is None
+
+
+def test_a_network_that_is_compiled_may_take_longer(run):
+    (run.folder / "config.json").write_text(TrainConfig(compile=True).to_json())
+    assert silent(run, ago=800, beat=beating(1.0)) is None
+    (run.folder / "config.json").write_text(TrainConfig().to_json())
+    assert silent(run, ago=800, beat=beating(1.0)) == 800
+
+
+@pytest.mark.parametrize("name", ["log.txt", "metrics.jsonl", "progress.json", "checkpoints"])
+def test_any_file_that_the_worker_changes_is_a_sign_of_life(run, name):
+    if name == "checkpoints":
+        _ = run.checkpoints
+    assert silent(run, ago=500, beat=beating(1.0), **{name: NOW - 30}) is None
+    assert silent(run, ago=500, beat=beating(1.0), **{name: NOW - 90}) == 90
+
+
+def test_the_heartbeat_knows_its_longest_pause_in_each_kind_of_work(run, monkeypatch):
+    def beat(at, done, total):
+        monkeypatch.setattr(status.time, "time", lambda: at)
+        run.progress(done, total, "")
+        run.flush_progress()
+        return json.loads((run.folder / "progress.json").read_text())["pause"]
+
+    assert beat(100.0, 1, 50) is None
+    assert beat(101.0, 2, 50) == 1.0
+    assert beat(108.0, 3, 50) == 7.0
+    assert beat(109.0, 4, 50) == 7.0
+    assert beat(500.0, 1, 90) is None  # another kind of work
+    assert beat(502.0, 2, 90) == 2.0
+
+
+def test_only_a_worker_that_is_alive_can_be_stuck(run):
+    (run.folder / "started").write_text(json.dumps({"at": time.time() - 5000}))
+    beat = beating(1.0) | {"at": time.time() - 500, "text": "", "rate": 1.0}
+    (run.folder / "progress.json").write_text(json.dumps(beat))
+    for name in ("started", "progress.json"):
+        os.utime(run.folder / name, (time.time() - 500,) * 2)
+    assert run.state is State.INTERRUPTED
+    assert run.status().silent_s is None
+    lock = Lock(run.folder / "lock")
+    assert lock.take()
+    try:
+        assert 499 < run.status().silent_s < 510
+        assert "may be stuck" in one_line(run)
+        (run.folder / "stop").write_text("{}")
+        assert run.status().silent_s > 499
+    finally:
+        lock.release()

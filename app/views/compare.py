@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.access import PlaceError, check_place
 from app.charts import paired_bars
 from app.comparing import as_typed, command_of, seeds_to_show, titles
 from app.palette import CHART
@@ -139,6 +140,12 @@ def _folder(dataset: str) -> str:
         f"Folder of {row.title}", key=key_of(name), placeholder="/path/to/the/folder", help=row.help
     ).strip()
     keep(name, typed)
+    try:
+        if typed:
+            check_place(typed)
+    except PlaceError as error:
+        error_panel(error)
+        return ""
     return typed
 
 

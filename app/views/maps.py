@@ -1,40 +1,49 @@
-"""The maps page: where the last three stages of one or two models look, for any output and any class."""
+"""The maps page: where the last three stages of some models look, on some images, for any output and any class."""
 
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.images import enlarged, jpeg
+from app.images import jpeg
+from app.mapsform import rows_form, settings
+from app.mapsgrid import show_grid
+from app.mapsmotion import motion
+from app.mapsrows import Place, Seen, Wanted, figure_of, more_images, seen
+from app.mapszoom import ZOOM, enlarge
 from app.panels import (
     Picked,
-    four_columns,
     guarded,
     image_picker,
     no_runs_yet,
-    picture,
     plain,
     run_picker,
     start_of_picker,
     trained_runs,
 )
-from app.resources import explain_once, predictor_of
-from app.session import remember
+from app.resources import disagreement_once, predictor_of
+from app.session import choice, keep, remember
 from app.wording import name_of_run
-from pmsi.explain.overlay import color_bar, overlay, scaled
+from pmsi.explain.overlay import color_bar
 
 if TYPE_CHECKING:
-    from pmsi.predictor import Explanation, Predictor
+    from pmsi.data.dataset import Dataset
+    from pmsi.explain.disagreement import Disagreement
     from pmsi.runs import Run
 
 INTRO = (
-    "A network has five stages, one after the other. Grad-CAM shows which places of a stage's map speak for a class: "
-    "bright is strong evidence. S3 has a fine map, each place of which sees a small part of the image; S5 has a "
-    "coarse one, each place of which sees nearly all of it."
+    "A network has five stages, one after the other. A class activation map shows which places of a stage's map speak "
+    "for a class: bright is strong evidence. S3 has a fine map, each place of which sees a small part of the image; S5 "
+    "has a coarse one, each place of which sees nearly all of it."
 )
-SCALES = {"map": "Own", "image": "Common"}
-PREDICTED = "predicted"
-SIDE = 384
-"""Pictures are drawn at least this large, so that a map over a small image is smooth."""
+TOOLS = {
+    "": "Nothing more",
+    "severity": "Rising severity",
+    "disagree": "Where two runs disagree",
+    "figure": "Figure for print",
+}
+PER_CLASS = (1, 2, 4, 8)
+SHOWN = 12
+"""Images in the list of disagreements."""
 
 
 def page() -> None:
@@ -53,106 +62,44 @@ def page() -> None:
 def _bench(runs: "list[Run]") -> None:
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
-        run = run_picker(runs)
-        other = run_picker(runs, "Beside it", name="beside", none="No second run")
+        chosen = _runs(runs)
     with right, st.container(border=True, height="stretch"):
-        picked = image_picker(*start_of_picker(run))
-    head, label, strength, common = _settings(predictor_of(run))
+        source, folder = start_of_picker(chosen[0])
+        picked = image_picker(source, folder)
+        place = Place.of(choice("source", source), choice("data"))
+    wanted = settings(predictor_of(chosen[0]), place)
     if picked is None:
         st.info("Choose an image to see the maps.", icon=":material/image:")
         return
-    for shown in (run, other):
-        if shown is not None:
-            _maps(shown, picked, head, label, strength, common, titled=other is not None)
+    kind, count, kept = rows_form(place, picked.key)
+    others = [image for key in kept if key != picked.key and (image := place.picked(key))]
+    others += more_images(chosen[0], picked, place, kind, count)
+    rows = _explained(chosen, picked, others, place, wanted)
+    opened = show_grid(rows, wanted)
     _bar()
+    if opened:
+        keep(ZOOM, opened)
+    if choice(ZOOM):
+        enlarge(rows, choice(ZOOM), wanted)
+    _more(rows, place, wanted)
 
 
-def _settings(predictor: "Predictor") -> tuple[str, str, float, bool]:
-    """Return the head, the class name (or `PREDICTED`), the overlay's opacity and whether the scale is common."""
-    first, second, third, fourth = st.columns(4, gap="medium")
-    head = remember(
-        first.selectbox,
-        "head",
-        predictor.primary,
-        "Output",
-        list(predictor.heads),
-        help="The classifier whose score is explained: one of a stage, of all stages (concat), or their sum (mix).",
-    )
-    classes = [PREDICTED, *predictor.classes]
-    label = remember(second.selectbox, "class", PREDICTED, "Class", classes, format_func=_class_title)
-    strength = remember(
-        third.slider, "overlay", 55, "Overlay", 0, 100, step=5, format="%d %%", help="0 shows the image alone."
-    )
-    scale = remember(
-        fourth.segmented_control,
-        "scale",
-        "map",
-        "Scale",
-        list(SCALES),
-        required=True,
-        format_func=SCALES.__getitem__,
-        help="Own: each map from 0 to its own peak. Common: all three to the largest of their peaks, so that they "
-        "compare.",
-        width="stretch",
-    )
-    return head, label, strength / 100, scale == "image"
+def _runs(runs: "list[Run]") -> "list[Run]":
+    """Let the visitor choose up to three runs, and return those that differ."""
+    run = run_picker(runs)
+    others = [run_picker(runs, "Beside it", name="beside", none="No second run")]
+    if others[0] is not None and len(runs) > 2:
+        others.append(run_picker(runs, "And a third", name="third", none="No third run"))
+    by_id = {one.id: one for one in (run, *others) if one is not None}
+    return list(by_id.values())
 
 
-def _class_title(name: str) -> str:
-    return "The predicted one" if name == PREDICTED else name
-
-
-def _maps(run: "Run", picked: Picked, head: str, label: str, strength: float, common: bool, titled: bool) -> None:
-    predictor = predictor_of(run)
-    if titled:
-        st.markdown(f"**{plain(name_of_run(run))}**")
-    head, label, note = _possible(predictor, head, label)
-    prepared = predictor.prepare(picked.image)
-    number = None if label == PREDICTED else predictor.class_number(label)
-    explanation = explain_once(run, prepared, picked.key, head, number)
-    shown = enlarged(prepared, SIDE)
-    unit, peaks = scaled(explanation.maps, common)
-    columns = four_columns()
-    with columns[0]:
-        picture(
-            jpeg(shown),
-            alt=f"{picked.title}, as the network sees it",
-            caption=f"{prepared.width} × {prepared.height} px",
-        )
-    for column, (stage, values) in zip(columns[1:], unit.items(), strict=True):
-        side = " × ".join(str(n) for n in explanation.maps[stage].shape)
-        peak = f"peak {peaks[stage]:.3g}" if values.any() else "no positive evidence"
-        with column:
-            picture(
-                jpeg(overlay(shown, values, strength)),
-                alt=f"{stage}: evidence for {predictor.classes[explanation.label]} over the image",
-                caption=f"**{stage}** · map {side} · {peak}",
-            )
-    _verdict(predictor, explanation, picked, note)
-
-
-def _possible(predictor: "Predictor", head: str, label: str) -> tuple[str, str, str]:
-    """Return a head and a class that this model has, and a note where that is not what was asked for."""
-    notes = []
-    if head not in predictor.heads:
-        notes.append(f"it has no output {head}, so {predictor.primary} is explained")
-        head = predictor.primary
-    if label != PREDICTED and label not in predictor.classes:
-        notes.append("it does not know this class, so the predicted one is explained")
-        label = PREDICTED
-    return head, label, f" ({'; '.join(notes)})" if notes else ""
-
-
-def _verdict(predictor: "Predictor", explanation: "Explanation", picked: Picked, note: str) -> None:
-    """Say what the model predicts, and what the maps explain."""
-    best = explanation.prediction.best
-    right = "" if picked.label is None else " ✓" if best.name == picked.label else f" ✗ (it is {plain(picked.label)})"
-    truth = right if picked.label in predictor.classes else ""
-    explained = predictor.classes[explanation.label]
-    st.markdown(
-        f"Predicted: **{plain(best.name)}** {best.probability:.0%}{truth}. Maps explain **{plain(explained)}** "
-        f"at output **{explanation.head}**{note}."
-    )
+def _explained(
+    runs: "list[Run]", picked: Picked, others: list[Picked], place: Place, wanted: Wanted
+) -> "list[tuple[Picked, list[Seen]]]":
+    images = list({image.key: image for image in (picked, *others)}.values())
+    with st.spinner("Explaining…"):
+        return [(image, [seen(run, image, place, wanted) for run in runs]) for image in images]
 
 
 def _bar() -> None:
@@ -161,4 +108,102 @@ def _bar() -> None:
         st.image(
             jpeg(color_bar()), width=220, output_format="JPEG", alt="Colour scale from black (0) to pale yellow (peak)"
         )
-        st.caption("peak", width="content")
+        st.caption("peak · click a map for its numbers", width="content")
+
+
+# Below the grid
+
+
+def _more(rows: "list[tuple[Picked, list[Seen]]]", place: Place, wanted: Wanted) -> None:
+    st.space("small")
+    tool = remember(
+        st.segmented_control,
+        "tool",
+        "",
+        "More of these images and runs",
+        list(TOOLS),
+        required=True,
+        format_func=TOOLS.__getitem__,
+        width="content",
+    )
+    if tool == "severity":
+        motion(*rows[0], wanted)
+    elif tool == "disagree":
+        _disagreement([one.run for one in rows[0][1]], place)
+    elif tool == "figure":
+        _figure(rows, wanted)
+
+
+@guarded()
+def _disagreement(runs: "list[Run]", place: Place) -> None:
+    """List the test images on which the first two runs look at the most different places."""
+    if len(runs) < 2 or place.dataset is None:
+        st.info(
+            "Choose a second run, and an image of a data set: its test images are gone through.", icon=":material/info:"
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        per_class = remember(st.segmented_control, "sample", 1, "Test images of each class", PER_CLASS, required=True)
+        stages = ("S3", "S4", "S5")
+        stage = remember(st.segmented_control, "by", "S5", "Ordered by", stages, required=True)
+    pair = (runs[0], runs[1])
+    found = _distances(pair, place.dataset, place.folder, per_class)
+    names = [plain(name_of_run(run)) for run in pair]
+    st.caption(
+        f"Earth mover's distance between the maps of {names[0]} and {names[1]} for the true class, in sides of the "
+        f"image (0: the same place), on {len(found)} test images. Open one to see it in the grid above."
+    )
+    best = sorted(found, key=lambda one: -one.earth[stage])[:SHOWN]
+    with st.container(horizontal=True, gap="small"):
+        for one in best:
+            _disagreeing(one, place, stage)
+
+
+def _distances(pair: "tuple[Run, Run]", dataset: "Dataset", folder: str, per_class: int) -> "list[Disagreement]":
+    from pmsi.maps import sampled
+
+    samples = sampled(predictor_of(pair[0]), predictor_of(pair[1]), dataset, per_class)
+    bar, found = st.progress(0.0), []
+    for done, sample in enumerate(samples):
+        bar.progress(done / len(samples), f"Both runs explain the test images: {done} of {len(samples)}")
+        found.append(disagreement_once(pair, dataset, folder, sample))
+    bar.empty()
+    return found
+
+
+def _disagreeing(one: "Disagreement", place: Place, stage: str) -> None:
+    image = place.picked(one.key)
+    if image is None:
+        return
+    said = "" if one.answers[0] == one.answers[1] else f" · {plain(one.answers[0])} / {plain(one.answers[1])}"
+    with st.container(width=156, gap="xsmall"):
+        small = image.image.convert("RGB").resize((156, 156))
+        st.image(jpeg(small), width="stretch", output_format="JPEG", alt=image.title)
+        st.caption(f"**{one.earth[stage]:.2f}** {plain(one.name)}{said}")
+        st.button("Open", key=f"open-{one.key}", on_click=_open, args=(one.key,), width="stretch")
+
+
+def _open(key: str) -> None:
+    """Open an image as a link does, so that the picker follows."""
+    st.query_params["image"] = key
+
+
+def _figure(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
+    """Show the grid as a figure laid out like the paper's Fig. 4, and offer it for download."""
+    from pmsi.explain.printing import to_png, to_svg
+
+    figure = figure_of(rows, wanted)
+    shown = to_png(figure, dpi=150)
+    st.image(shown, width=min(900, 225 * (1 + len(figure.models) * len(figure.stages))), output_format="PNG",
+             alt="The figure: a row for each image, columns for the stages of each run")  # fmt: skip
+    with st.container(horizontal=True):
+        for name, mime, write in (("PNG, 300 dpi", "image/png", to_png), ("SVG", "image/svg+xml", to_svg)):
+            st.download_button(
+                f"Download {name}",
+                lambda write=write: write(figure),
+                file_name=f"maps.{name[:3].lower()}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    st.caption("At most two columns of a paper wide (181 mm). `pmsi explain RUN IMAGE… --figure FILE` draws the same.")

@@ -1,15 +1,18 @@
-"""The mosaic page: G(x, r) of one image for r = 0…3, the patches drawn in, and the patch rule with its numbers."""
+"""The mosaic page: G(x, r) of one image for r = 0…3, and below it one of four looks at what that means."""
 
 import secrets
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.charts import rule_cards
-from app.fields import title_of
-from app.images import jpeg, png
+from app.actions import image_actions, place_of
+from app.images import jpeg
+from app.mosaic_beside import beside
+from app.mosaic_code import Drawn, Scene, drawn
+from app.mosaic_fields import fields
+from app.mosaic_steps import recursion
+from app.mosaic_training import training
 from app.panels import Picked, four_columns, guarded, image_picker, picture
-from app.resources import receptive_fields
 from app.run_session import page_of
 from app.session import key_of, remember
 
@@ -24,8 +27,6 @@ FRACTIONS = ("1", "½", "¼", "⅛")
 SEEDS = 1000
 FIRST_SEED = 3
 """A layout in which the blocks that are picked show the bird."""
-SMALLEST = 32
-"""Smallest image size that a config takes."""
 
 INTRO = (
     "Similar species differ in small parts, which a network overlooks when the shape of the whole gives enough away. "
@@ -34,6 +35,13 @@ INTRO = (
     "learns detail of every size."
 )
 PERMUTATIONS = {"uniform": "Any order", "cycle": "4-cycle"}
+LOOKS = {
+    "steps": ("Step by step", recursion),
+    "training": ("In training", training),
+    "beside": ("Beside other augmentations", beside),
+    "fields": ("Receptive fields", fields),
+}
+"""The closer looks, of which one is shown and computed: title, and what draws it."""
 
 
 def page() -> None:
@@ -44,8 +52,6 @@ def page() -> None:
         page_of("train"), label="Next: :primary[**train a network on such mosaics**]", icon=":material/arrow_forward:"
     )
     _mosaics()
-    st.space("small")
-    _rule()
 
 
 @st.fragment
@@ -59,11 +65,20 @@ def _mosaics() -> None:
     if picked is None:
         st.info("Choose an image to see its mosaics.", icon=":material/image:")
         return
-    pictures = _draw(picked, seed, permutation, borders)
-    for r, (column, drawn) in enumerate(zip(four_columns(), pictures, strict=True)):
-        with column:
-            picture(jpeg(drawn), alt=f"{picked.title}, mosaic with r = {r}", caption=_caption(r))
-    _legend(picked, seed, permutation, borders)
+    place = place_of(picked)
+    shown = drawn(picked, place, seed, permutation, borders, SIDE)
+    square = _strip(picked, shown)
+    look = remember(
+        st.segmented_control,
+        "look",
+        "steps",
+        "Look closer",
+        list(LOOKS),
+        format_func=lambda name: LOOKS[name][0],
+        required=True,
+        label_visibility="collapsed",
+    )
+    LOOKS[look][1](Scene(picked, place, square, shown))
 
 
 def _settings() -> tuple[int, str, bool]:
@@ -93,10 +108,20 @@ def _new_layout() -> None:
     st.session_state[key_of("seed")] = secrets.randbelow(SEEDS)
 
 
-def _draw(picked: Picked, seed: int, permutation: str, borders: bool) -> "list[Image]":
+def _strip(picked: Picked, shown: Drawn) -> "Image":
+    """Draw r = 0…3 side by side; return the image as a square."""
     from pmsi.augment.preview import preview, square
 
-    return preview(square(picked.image, SIDE), DEPTH, seed=seed, permutation=permutation, borders=borders)
+    image = square(picked.image, SIDE)
+    pictures = preview(image, DEPTH, seed=shown.seed, permutation=shown.permutation, borders=shown.borders)
+    for r, (column, mosaic) in enumerate(zip(four_columns(), pictures, strict=True)):
+        with column:
+            picture(jpeg(mosaic), alt=f"{picked.title}, mosaic with r = {r}", caption=_caption(r))
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        if shown.borders:
+            st.html(_legend(), width="content")
+        image_actions(picked, here="mosaic")
+    return image
 
 
 def _caption(r: int) -> str:
@@ -105,7 +130,7 @@ def _caption(r: int) -> str:
     return f"**r = {r}** · smallest patch {FRACTIONS[r]}"
 
 
-def _legend(picked: Picked, seed: int, permutation: str, borders: bool) -> None:
+def _legend() -> str:
     from pmsi.augment.preview import COLORS
 
     marks = " &nbsp; ".join(
@@ -113,102 +138,5 @@ def _legend(picked: Picked, seed: int, permutation: str, borders: bool) -> None:
         f'vertical-align:middle;background:{color}"></i>&nbsp; recursion {k}</span>'
         for k, color in enumerate(COLORS[:DEPTH], start=1)
     )
-    text = f"{marks} &nbsp; The framed block is the one that the next recursion cuts." if borders else ""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.html(f'<div style="font-size:.86rem;opacity:.85">{text}</div>', width="content")
-        st.download_button(
-            "Download PNG",
-            lambda: png(_strip(picked, seed, permutation, borders)),
-            file_name=f"mosaic-seed-{seed}.png",
-            mime="image/png",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-
-
-def _strip(picked: Picked, seed: int, permutation: str, borders: bool) -> "Image":
-    from pmsi.augment.preview import mosaic_strip
-
-    return mosaic_strip(picked.image, DEPTH, seed=seed, size=SIDE, permutation=permutation, borders=borders)
-
-
-@st.fragment
-@guarded()
-def _rule() -> None:
-    from pmsi.augment.rule import patch_rule
-    from pmsi.model import BACKBONES
-
-    st.subheader("How small may a patch be?", anchor=False)
-    st.markdown(
-        "The receptive field of a stage is the part of the image that one position of its map can see. The smallest "
-        "patch of a phase should be smaller than the receptive field of the stage that the phase trains, so that a "
-        "position sees more than one patch. Otherwise the stage is harder to train (section III-B of the paper).",
-        width=820,
-    )
-    with st.container(horizontal=True):
-        backbone = remember(
-            st.selectbox,
-            "backbone",
-            "mobilenet_v2",
-            "Backbone",
-            list(BACKBONES),
-            format_func=lambda name: title_of(BACKBONES, name),
-            accept_new_options=True,
-            help="Or type timm:NAME for a network of timm, such as timm:mobilenetv4_conv_small.",
-            width=260,
-        )
-        size = remember(st.number_input, "size", 448, "Image size (px)", SMALLEST, 1024, step=32, width=170)
-        stage_num = remember(
-            st.segmented_control,
-            "stages",
-            3,
-            "Stages trained (StageNum)",
-            [1, 2, 3, 4, 5],
-            required=True,
-            width="content",
-        )
-    fields = receptive_fields(backbone)
-    unknown = [f"S{n}" for n, field in enumerate(fields, start=1) if field is None and n > len(fields) - stage_num]
-    if unknown:
-        st.info(
-            f"What a position of {_list(unknown)} sees of the image is not known: this network has layers, such as "
-            "attention, that are no convolutions.",
-            icon=":material/info:",
-        )
-        return
-    rules = patch_rule(int(size), [field or 0 for field in fields], stage_num)
-    st.html(rule_cards(rules, int(size)))
-    _warnings(rules, int(size))
-    st.caption(
-        "Squares are to scale: the image in its smallest patches, and in colour the receptive field of the position in "
-        "its middle, cut off at the image's edge. Receptive fields are theoretical ones of the stage's last layer."
-    )
-
-
-def _warnings(rules: list, size: int) -> None:
-    """Say what is wrong with the size, and which one would do."""
-    from pmsi.augment.rule import largest_size, nearest_size
-
-    deepest = max(rule.r for rule in rules)
-    better = nearest_size(size, deepest)
-    if better != size:
-        st.warning(
-            f"{size} px cannot be cut in half {deepest} times. The nearest size that works is {better} px.",
-            icon=":material/crop:",
-        )
-    broken = [rule.stage for rule in rules if not rule.ok]
-    if broken:
-        largest = largest_size(rules)
-        advice = (
-            f"It holds up to {largest} px." if largest >= SMALLEST else "Fewer stages, or another backbone, keep it."
-        )
-        st.warning(
-            f"The rule is broken for {_list(broken)}: the smallest patch is not smaller than the receptive "
-            f"field. {advice}",
-            icon=":material/warning:",
-        )
-
-
-def _list(words: list[str]) -> str:
-    """Return "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    text = f"{marks} &nbsp; The framed block is the one that the next recursion cuts."
+    return f'<div style="font-size:.86rem;opacity:.85">{text}</div>'

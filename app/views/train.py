@@ -2,23 +2,23 @@
 
 import streamlit as st
 
+from app.access import check_places, read_only, require_writable
 from app.panels import error_panel, plain
-from app.resources import costs_once, open_builtin
-from app.run_session import generation, launcher_choice, page_of, reset
+from app.run_session import launcher_choice, page_of, reset
 from app.trainform import train_form
+from app.training_batch import first_batch_panel
+from app.training_link import Start, linked_sweep, start, write
+from app.training_outlook import outlook
+from app.training_sweep import sweep_panel, varied_axes
 from pmsi import jobs
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
 from pmsi.presets import PRESETS
-from pmsi.reports import short
 from pmsi.runs import Run, default_root, list_runs
 
 KEY = "train"
-
-SOME_CLASSES = 200
-"""Classes for which costs are shown of a folder that nobody has looked into: as many as CUB-200-2011 has."""
 
 
 def page() -> None:
@@ -28,46 +28,42 @@ def page() -> None:
         "Choose a preset, change what you like, and start. The first preset is ready as it is. Training goes on in the "
         "background, and the page of the run shows it live."
     )
-    name = _preset()
-    key = f"{KEY}-{name}-{generation(name)}"
+    begin = start()
+    if begin.ignored:
+        st.warning(f"Left out of the link: {plain(' '.join(begin.ignored))}", icon=":material/link_off:")
     essentials = st.container(border=True)
-    launch, facts, details, typed = (st.container() for _ in range(4))
+    launch, figures, details, batch, sweep, typed = (st.container() for _ in range(6))
     details = details.expander("All other settings", icon=":material/tune:")
-    start = PRESETS[name].config
-    config = train_form(key, start, essentials, details)
+    config = train_form(begin.key, begin.config, essentials, details, begin.runs)
     with launch:
-        _launch(config, name, changed=config != start)
-    if config is not None:
-        with typed:
-            _command(config)
-        with facts:  # at last: everything else is on the page while this is counted
-            _costs(config)
+        ready, launcher = _launch(config, begin)
+    if config is None:
+        return
+    with typed:
+        _command(config)
+    with sweep.expander("Sweep over one or two settings", linked_sweep(), icon=":material/stacks:"):
+        sweep_panel(config, launcher)
+    write(begin, config, varied_axes())
+    with figures:  # at last: everything else is on the page while this is counted
+        outlook(config, ready)
+    with batch:
+        first_batch_panel(config, ready)
 
 
-def _preset() -> str:
-    name = st.segmented_control(
-        "Preset",
-        list(PRESETS),
-        default=next(iter(PRESETS)),
-        format_func=lambda name: PRESETS[name].title,
-        required=True,
-        key=f"{KEY}-preset",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    st.caption(PRESETS[name].help)
-    return str(name)
+def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
+    """Draw the button that starts, what it will start, and what stands in its way; return whether nothing does.
 
-
-def _launch(config: TrainConfig | None, preset: str, changed: bool) -> None:
-    """Draw the button that starts, what it will start, and what stands in its way."""
+    The second value is who is to work on what is started.
+    """
     missing = _missing(config) if config is not None else None
     wrong = _wrong(config) if config is not None and missing is None else None
     ready = config is not None and missing is None and wrong is None
     with st.container(horizontal=True, vertical_alignment="center"):
-        started = st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=not ready)
-        if changed:
-            st.button("Reset to the preset", type="tertiary", on_click=reset, args=(preset,))
+        disabled = not ready or read_only()
+        started = st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=disabled)
+        if config != begin.reference:
+            what = "preset" if begin.name in PRESETS else "run"
+            st.button(f"Reset to the {what}", type="tertiary", on_click=reset, args=(begin.name,))
         launcher = launcher_choice(KEY)
     if missing is not None:
         st.info(plain(missing), icon=":material/info:")
@@ -77,10 +73,14 @@ def _launch(config: TrainConfig | None, preset: str, changed: bool) -> None:
         st.caption(_outlook(config))
         if started:
             _start(config, launcher)
+    if read_only():
+        st.caption("This is a read-only demo: runs are started on a machine of your own, with the command below.")
+    return ready, launcher
 
 
 def _start(config: TrainConfig, launcher: str) -> None:
     try:
+        require_writable()
         run = Run.create(default_root(), config.located())
         jobs.submit(run, launcher)
     except (PMSIError, OSError) as error:
@@ -102,6 +102,7 @@ def _missing(config: TrainConfig) -> str | None:
 def _wrong(config: TrainConfig) -> str | None:
     """Return what would make this run fail at once, in one line, or None."""
     try:
+        check_places(config)
         jobs.check(config, default_root())
     except PMSIError as error:
         return str(error)
@@ -120,39 +121,6 @@ def _outlook(config: TrainConfig) -> str:
     ahead = sum(run.state.is_live for run in list_runs(default_root()))
     queue = f" {ahead} run{'s' * (ahead != 1)} will go first: one runs at a time." if ahead else ""
     return f"{several}: {', '.join(steps)}.{queue}"
-
-
-def _costs(config: TrainConfig) -> None:
-    """Say what the system costs; where there is no such system, the launch has said so."""
-    from pmsi.costs import HOW_COUNTED
-
-    classes = _classes_of(config)
-    try:
-        costs = costs_once(config, classes)
-    except PMSIError:
-        return
-    parameters, in_heads = _amount(costs.parameters), _amount(costs.head_parameters)
-    predict, train = _amount(costs.macs_predict), _amount(costs.macs_train)
-    facts = [
-        f"{parameters} parameters, {in_heads} of them outside the backbone",
-        f"{predict} multiply-adds to recognise an image, {train} to learn from it",
-        f"{_amount(costs.memory_train, 'B')} of memory to train",
-    ]
-    help = f"For {classes} classes and batches of {config.batch_size}. {HOW_COUNTED} Side by side: `pmsi info`."
-    st.caption(" · ".join(facts), help=help)
-
-
-def _classes_of(config: TrainConfig) -> int:
-    """Return how many classes the data set has, as far as that is known without reading a folder."""
-    row = DATASETS[config.dataset]
-    if not row.needs_folder:
-        return len(open_builtin().classes)
-    return row.official.classes if row.official else SOME_CLASSES
-
-
-def _amount(number: int, unit: str = "") -> str:
-    """Return a quantity that no line ends within."""
-    return f"{short(number)}{unit}".strip().replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _command(config: TrainConfig) -> None:

@@ -66,10 +66,10 @@ def preview(
     return pictures
 
 
-def outline(picture: Image.Image, recursions: Sequence[Recursion]) -> None:
-    """Draw the borders of each recursion's four patches onto the picture."""
+def outline(picture: Image.Image, recursions: Sequence[Recursion], first: int = 0) -> None:
+    """Draw the borders of each recursion's four patches onto the picture; ``first`` numbers the first recursion."""
     width = max(2, round(picture.width / 160))
-    for k, recursion in enumerate(recursions):
+    for k, recursion in enumerate(recursions, start=first):
         _cross(picture, recursion.block, COLORS[k % len(COLORS)], max(2, width - k))
 
 

@@ -1,12 +1,13 @@
-"""Commands about data sets: list them, check one, draw its contact sheet."""
+"""Commands about data sets: list, check, draw a contact sheet, import, and what a run got wrong."""
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pmsi.commands.output import picture_format, save_picture
+from pmsi.commands.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
+from pmsi.errors import RunError
 from pmsi.files import to_json
 from pmsi.watching import counting
 
@@ -14,13 +15,25 @@ Arguments = argparse.Namespace
 
 
 def data(typed: Arguments) -> int:
-    """List the data sets, check one, or write its contact sheet."""
+    """Do what was asked for with data sets."""
+    return ACTIONS[typed.action](typed)
+
+
+def _list(typed: Arguments) -> int:
+    from pmsi.data import DATASETS
+    from pmsi.data.importing import imported_sets
+
+    for name, row in DATASETS.items():
+        print(f"{name:10} {row.title}: {row.help}")
+    for name, place in imported_sets().items():
+        print(f"folder     {name} (imported): --data {text_of(place)}")
+    return 0
+
+
+def _read(typed: Arguments) -> int:
+    """Check a data set, or write its contact sheet."""
     from pmsi.data import DATASETS, open_dataset, summary
 
-    if typed.action == "list":
-        for name, row in DATASETS.items():
-            print(f"{name:10} {row.title}: {row.help}")
-        return 0
     if typed.action == "preview":
         picture_format(typed.out)
     with counting(sys.stderr, "images checked") as progress:
@@ -42,6 +55,61 @@ def _readable(about: Mapping[str, Any]) -> str:
     lines = [f"{about['name']}: {len(classes)} classes, {about['train']} training and {about['test']} test images"]
     lines += [about["completeness"]] if about["completeness"] else []
     lines += [f"  {count['train']:5} {count['test']:5}  {name}" for name, count in classes.items()]
-    problems = about["problems"]
-    lines.append(f"Images left out: {len(problems)}" + (":" if problems else "."))
-    return "\n".join([*lines, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)])
+    return "\n".join([*lines, *_left_out(about["problems"])])
+
+
+def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what was left out as lines of text."""
+    first = f"Images left out: {len(problems)}" + (":" if problems else ".")
+    return [first, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)]
+
+
+def _import(typed: Arguments) -> int:
+    from pmsi.data.importing import import_dataset
+
+    with counting(sys.stderr, "images") as progress:
+        done = import_dataset(typed.source, typed.name, root=typed.into, progress=progress)
+    print(f"{text_of(done.folder)}: {done.classes} classes, {done.images} images")
+    print("\n".join(_left_out([{"key": problem.key, "reason": problem.reason} for problem in done.problems])))
+    return 0
+
+
+def _mistakes(typed: Arguments) -> int:
+    """Print the hardest images of a run and the classes that it confuses."""
+    from dataclasses import asdict
+
+    from pmsi.data import open_dataset
+    from pmsi.mistakes import confusions, hardest, read_answers
+    from pmsi.runs import Run
+
+    run = Run.open(typed.runs, typed.run)
+    answers = read_answers(run)
+    config = run.config
+    if not isinstance(config, TrainConfig):
+        raise RunError(f"Run {run.id!r} is no training run. Give the run that it is about.")
+    head = typed.head or answers.primary
+    images, pairs = hardest(answers, head)[: typed.count], confusions(answers, head)[: typed.count]
+    with counting(sys.stderr, "images checked") as progress:
+        names = open_dataset(config, progress).classes
+    if typed.json:
+        about = {"head": head, "classes": names, "hardest": [*map(asdict, images)], "confused": [*map(asdict, pairs)]}
+        print(to_json(about, indent=1))
+        return 0
+    print(f"Hardest images at output {head}:")
+    for image in images:
+        sure = f"{image.heads_right} of {image.heads} heads right" if image.truth is None else f"p = {image.truth:.3f}"
+        print(f"  {image.key}: {names[image.label]}, taken for {names[image.predicted]}, {sure}")
+    print("Most confused classes:")
+    for pair in pairs:
+        print(f"  {pair.count} of {pair.images}  {names[pair.a]} and {names[pair.b]}")
+    return 0
+
+
+ACTIONS: Mapping[str, Callable[[Arguments], int]] = {
+    "list": _list,
+    "check": _read,
+    "preview": _read,
+    "import": _import,
+    "mistakes": _mistakes,
+}
+"""What each action does."""

@@ -1,19 +1,27 @@
-"""Commands about runs: make one of a task's flags, list them, show, stop and resume one, work on one."""
+"""Commands about runs: make one of a task's flags, list them, show, stop and resume one, work on one.
+
+Those that only keep the folder in order are in `pmsi.commands.keeping`.
+"""
 
 import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from pmsi import jobs
-from pmsi.config import CONFIGS, differences
+from pmsi.commands import keeping
+from pmsi.commands.grid import complete_start, look_ahead
+from pmsi.config import CONFIGS, TrainConfig, differences
 from pmsi.errors import RunError, lookup
 from pmsi.files import to_json
 from pmsi.flags import POSITIONAL, command, to_config
+from pmsi.labels import labels_of
+from pmsi.listing import Choice, chosen, entries
 from pmsi.presets import PRESETS
 from pmsi.runs import Run, State, list_runs
-from pmsi.watching import describe, following, one_line, understanding
+from pmsi.watching import describe, following, one_line, understanding, what_if_stuck
 
 Arguments = argparse.Namespace
 ENDED_EARLY = 1
@@ -27,7 +35,10 @@ def task(typed: Arguments) -> int:
     if of is not None:  # a config holds whole ids: how one begins may fit more runs tomorrow
         whole = [Run.open(typed.runs, id).id for id in ([of] if isinstance(of, str) else of)]
         setattr(typed, POSITIONAL, whole[0] if isinstance(of, str) else whole)
+    complete_start(typed)
     config = to_config(start, typed).located()
+    if isinstance(config, TrainConfig) and (typed.dry_run or typed.first_batch):
+        return look_ahead(typed, config)
     jobs.check(config, typed.runs)
     run = Run.create(typed.runs, config)
     if typed.queue or typed.launcher:
@@ -46,20 +57,29 @@ def work(run: Run) -> int:
 
 
 def runs(typed: Arguments) -> int:
-    """List, show, stop or resume runs."""
+    """Do what the action says with the runs that it names."""
     actions: dict[str, Callable[[Arguments], int]] = {
         "list": _list_runs,
         "show": _show_run,
         "stop": _stop_run,
         "resume": _resume_run,
+        "compare": keeping.compare,
+        "label": keeping.change_labels,
+        "delete": keeping.delete,
+        "restore": keeping.restore,
+        "purge": keeping.purge,
     }
     return actions[typed.action](typed)
 
 
 def _list_runs(typed: Arguments) -> int:
-    found = list_runs(typed.runs)
+    known = list_runs(typed.runs)
+    choice = Choice(typed.text, typed.state, typed.method, typed.dataset, typed.tag)
+    found = [entry.run for entry in chosen(entries(known), choice, typed.sort)]
     if typed.json:
         print(to_json([_described(run) for run in found], indent=1))
+    elif known and not found:
+        print(f"None of the {len(known)} runs in {typed.runs} is like that.")
     elif not found:
         print(f"No runs in {typed.runs} yet. Start one: pmsi train --runs {typed.runs}")
     else:
@@ -69,14 +89,15 @@ def _list_runs(typed: Arguments) -> int:
 
 
 def _noted(run: Run) -> str:
-    """Return a run's line, and what its launcher knows of it besides."""
-    seen = jobs.look(run)
-    return f"{one_line(run)}  {seen.text}" if seen else one_line(run)
+    """Return a run's line, what people call it, and what its launcher knows of it besides."""
+    seen, labels = jobs.look(run), labels_of(run)
+    words = [one_line(run), labels.name, *(f"#{tag}" for tag in labels.tags), seen.text if seen else ""]
+    return "  ".join(filter(None, words))
 
 
 def _described(run: Run) -> dict[str, Any]:
     seen = jobs.look(run)
-    return describe(run) | {"launcher": seen.text if seen else None}
+    return describe(run) | {"labels": asdict(labels_of(run)), "launcher": seen.text if seen else None}
 
 
 def _show_run(typed: Arguments) -> int:
@@ -86,8 +107,13 @@ def _show_run(typed: Arguments) -> int:
         return 0
     with understanding(run):
         lines = [_noted(run), f"  {command(run.config, typed.runs)}"]
+        if note := labels_of(run).note:
+            lines += [f"  | {line}" for line in note.splitlines()]
         lines += [f"  {name} = {value}" for name, value in differences(run.config).items()]
-        if error := run.status().error:
+        status = run.status()
+        if status.silent_s is not None:
+            lines.append(f"  {what_if_stuck(run)}")
+        if error := status.error:
             lines.append(f"  {error.kind}: {error.message}\n  {error.remedy}".rstrip())
         if result := run.result():
             lines.append(to_json(result, indent=1))
@@ -133,5 +159,5 @@ def runner(typed: Arguments) -> int:
     """Work off the queue of a runs folder: what the local launcher calls."""
     from pmsi.launchers.local import serve
 
-    serve(typed.runs)
+    serve(typed.runs, typed.device)
     return 0

@@ -41,7 +41,7 @@ class RobustnessConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainConfig(Config):
-    """Where one training run looks on all test images: pointing game and energy, by stage, with intervals."""
+    """Where one training run looks on all test images, what its maps are worth, and how far another run's are apart."""
 
     task: ClassVar[str] = "maps"
 
@@ -50,5 +50,19 @@ class ExplainConfig(Config):
     head: str | None = setting(None, "Output to explain; by default the one that predicts.", group="maps")
     stages: tuple[str, ...] = setting(("S3", "S4", "S5"), "Stages, of S1 to S5.", group="maps")
     tolerance: float = setting(15.0, "Pixels by which a map's peak may miss its region.", group="maps", minimum=0.0)
+    beside: str | None = setting(
+        None, "Another training run on the same classes: how far its maps are apart from this one's.", group="run"
+    )
+    trials_per_class: int = setting(
+        2,
+        "Test images of each class put to trial (deletion, insertion, ROAD, drift): some 200 predictions each.",
+        group="maps",
+        minimum=0,
+    )
+    drift: tuple[str, ...] = setting(
+        ("color_jitter=0.5", "gaussian_noise=20"),
+        "Perturbations under which maps may drift, with their severities: rotation=10,20.",
+        group="maps",
+    )
     test_per_class: int | None = setting(None, "Test images of each class; by default all.", group="data", minimum=1)
     batch_size: int = setting(16, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)

@@ -46,7 +46,7 @@ def _plumage(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.plumage import plumage
 
     return plumage(
-        train_per_class=config.train_per_class or 40, test_per_class=config.test_per_class or 20, seed=config.split_seed
+        train_per_class=config.train_per_class or 40, test_per_class=config.test_per_class or 40, seed=config.split_seed
     )
 
 

@@ -104,6 +104,16 @@ def unpacked(archive: Path, progress: Progress | None = None, limits: Limits = L
     return _entered(home)
 
 
+def unpack_into(archive: Path, home: Path, progress: Progress | None = None, limits: Limits = LIMITS) -> Path:
+    """Unpack the images of a zip into the new folder ``home``; return that, or the one folder in it that holds all.
+
+    ``progress`` counts the images written. Raises what `contents` does, and DataError where there is no room.
+    """
+    inside = contents(archive, limits)
+    _unpack(archive, inside, home, progress)
+    return _entered(home)
+
+
 def contents(archive: Path, limits: Limits = LIMITS) -> dict[str, zipfile.ZipInfo]:
     """Return the images in a zip by their paths, after looking through all entries; nothing is unpacked.
 
@@ -210,7 +220,7 @@ def _is_whole(home: Path, inside: dict[str, zipfile.ZipInfo]) -> bool:
 
 def _unpack(archive: Path, inside: dict[str, zipfile.ZipInfo], home: Path, progress: Progress | None) -> None:
     """Write all images beside ``home`` and rename the folder; whatever happens, nothing of it stays but ``home``."""
-    _require_space(archive, home.parent, sum(entry.file_size for entry in inside.values()))
+    require_space(archive, home.parent, sum(entry.file_size for entry in inside.values()))
     for leftover in home.parent.glob(f".{home.name}.*.tmp"):  # of a killed process: the lock is ours
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = home.with_name(f".{home.name}.{secrets.token_hex(4)}.tmp")
@@ -230,12 +240,14 @@ def _unpack(archive: Path, inside: dict[str, zipfile.ZipInfo], home: Path, progr
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _require_space(archive: Path, place: Path, size: int) -> None:
+def require_space(source: Path, place: Path, size: int) -> None:
+    """Raise DataError where the disk of ``place`` has no room for the ``size`` bytes that ``source`` will take."""
     free = shutil.disk_usage(place).free
     if size + SPARE_BYTES > free:
         raise DataError(
-            f"{archive} unpacks to {size / 1e9:.1f} GB, and the disk of {place} has {free / 1e9:.1f} GB left, of which "
-            f"{SPARE_BYTES / 1e9:.0f} should stay. Free some, or set PMSI_CACHE to a folder on another disk."
+            f"{source} takes {size / 1e9:.1f} GB unpacked, and the disk of {place} has {free / 1e9:.1f} GB left, of "
+            f"which {SPARE_BYTES / 1e9:.0f} should stay. Free some, or set PMSI_CACHE (PMSI_DATASETS, for an import) "
+            "to a folder on another disk."
         )
 
 

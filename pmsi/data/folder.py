@@ -46,7 +46,7 @@ def folder(
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
     name = name or home.name
-    train_folder, test_folder = _split_folders(home)
+    train_folder, test_folder = split_folders(home)
     problems: list[Problem] = []
     if train_folder is None or test_folder is None:
         samples, classes = _samples(home, [home], problems)
@@ -75,7 +75,7 @@ def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
     return chosen
 
 
-def _split_folders(home: Path) -> tuple[Path | None, Path | None]:
+def split_folders(home: Path) -> tuple[Path | None, Path | None]:
     """Return the train and the test folder, or (None, None) where there is neither."""
     by_name = {path.name.lower(): path for path in sorted(home.iterdir()) if path.is_dir()}
     train = by_name.get("train")

@@ -26,6 +26,9 @@ MAX_PIXELS = 50_000_000
 """Enough for the photos of phones and cameras, and 150 MB once decoded. A PNG of 500 kB can decode to 700 MB, so the
 size is read off the header before a pixel is decoded."""
 
+MAX_FILE_BYTES = 25 * 2**20
+"""Largest file of a picture that somebody sends. A JPEG of `MAX_PIXELS` at high quality is smaller."""
+
 EXPECTED = f"Expected a whole JPEG, PNG, WebP, BMP, GIF or TIFF image of at most {MAX_PIXELS // 10**6} megapixels."
 
 COLOR_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"))
@@ -109,6 +112,15 @@ def open_rgb(source: str | Path | BinaryIO, name: str | None = None) -> Image.Im
 def open_rgb_bytes(data: bytes, name: str = "the image") -> Image.Image:
     """Return `open_rgb` of an image held in memory, an upload say."""
     return open_rgb(io.BytesIO(data), name)
+
+
+def check_file_size(size: int, name: str) -> None:
+    """Raise ImageError where a picture that somebody sends has more than `MAX_FILE_BYTES`."""
+    if size > MAX_FILE_BYTES:
+        raise ImageError(
+            f"{name} has {size / 2**20:.0f} MB. Expected a picture of at most {MAX_FILE_BYTES // 2**20} MB: save it as "
+            "JPEG, or make it smaller."
+        )
 
 
 def fault(path: str | Path) -> str | None:

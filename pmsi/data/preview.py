@@ -22,7 +22,7 @@ def contact_sheet(dataset: Dataset, columns: int = 6) -> Image.Image:
         top = GAP + label * step
         draw.text((GAP * 2, top + THUMBNAIL // 2), _wrapped(dataset.classes[label]), "#222", font, anchor="lm")
         for column, sample in enumerate(samples):
-            sheet.paste(_thumbnail(dataset.open_image(sample)), (LABEL + column * step, top))
+            sheet.paste(thumbnail(dataset.open_image(sample)), (LABEL + column * step, top))
     return sheet
 
 
@@ -34,8 +34,9 @@ def _wrapped(name: str, width: int = 22) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _thumbnail(image: Image.Image) -> Image.Image:
-    """Return the middle square of an image, reduced."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+def thumbnail(image: Image.Image, side: int = THUMBNAIL) -> Image.Image:
+    """Return the middle square of an image, ``side`` pixels wide and high."""
+    shortest = min(image.size)
+    left, top = (image.width - shortest) // 2, (image.height - shortest) // 2
+    middle = (left, top, left + shortest, top + shortest)
+    return image.resize((side, side), Image.Resampling.LANCZOS, box=middle, reducing_gap=3.0)

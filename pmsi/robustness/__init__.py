@@ -7,10 +7,12 @@ imports no torch: what works on models does so when it is called.
 
     cells     which there are
     entrants  the runs, and the test images that they share
-    fusing    their models, faster
     showing   the perturbed images
+    answering what the runs answer, several at a time
     sweeping  from the first unfinished cell on, what every head answers
     report    what all cells say together
+    reading   a sweep read back; confusion: the images behind a number
+    export    rows and CSV; page, drawing, styling: the report as one HTML file
 """
 
 from pathlib import Path

@@ -60,7 +60,7 @@ def _members(root: Path, number: str) -> Iterator[tuple[TrainConfig, TrainConfig
 def _base(row: TableRow, config: TrainConfig) -> TrainConfig:
     """Return a run's config without its seed, its device, and what the table decides."""
     defaults = {about.name: about.default for about in fields(TrainConfig)}
-    free = {name: defaults[name] for name in ("seed", *SAME_RESULT)}
+    free = {name: defaults[name] for name in ("seed", "start_from", *SAME_RESULT)}
     return plain(row, config.with_(**free, weights=_weights(row, config)))
 
 

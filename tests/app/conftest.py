@@ -10,7 +10,7 @@ from app import session
 from app.panels import guarded
 from app.run_session import page_of
 
-page = st.navigation([page_of({name!r}), page_of("train")])
+page = st.navigation([page_of(name) for name in dict.fromkeys([{name!r}, "train"])])
 session.enter(page.url_path)
 with guarded():
     page.run()
@@ -19,9 +19,12 @@ with guarded():
 
 @pytest.fixture(autouse=True)
 def runs_folder(monkeypatch, tmp_path):
-    """An empty runs folder."""
+    """An empty runs folder, and no runs that came with the program."""
     folder = tmp_path / "runs"
+    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("PMSI_RUNS", str(folder))
+    monkeypatch.setenv("PMSI_DATA", str(tmp_path))
+    monkeypatch.setenv("PMSI_DATASETS", str(tmp_path / "datasets"))
     return folder
 
 

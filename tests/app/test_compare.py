@@ -160,14 +160,14 @@ def test_the_settings_of_a_run_that_no_cell_asks_for_can_start_a_table(runs_fold
     assert sources["Settings of a run"].base == base.with_(method="pmr")
 
 
-def test_a_data_set_without_its_folder_is_asked_for(open_page, submitted):
+def test_a_data_set_without_its_folder_is_asked_for(open_page, submitted, tmp_path):
     key = next(key for key, each in offered(Path("none"), "3").items() if "Paper" in each.source)
     test = open_page("compare", table="3", protocol=key)
     assert button(test, "missing runs").disabled
     assert "Give the folder of CUB first" in words(test)
-    test.text_input(key="kept-cub-folder").set_value("/photos/cub").run()
+    test.text_input(key="kept-cub-folder").set_value(str(tmp_path / "cub")).run()
     assert not button(test, "missing runs").disabled
-    assert test.query_params["cub-folder"] == "/photos/cub"
+    assert test.query_params["cub-folder"] == str(tmp_path / "cub")
 
 
 # What stands in the table

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, series, summary, thinned
+from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, runs_figure, series, summary, thinned
 from app.palette import head_color
 from pmsi.wording import percent
 
@@ -79,3 +79,20 @@ def test_bars_start_with_the_first_on_top():
     figure = bar_figure({"wren": 0.25, "owl": 1.0}, "accuracy (%)")
     assert list(figure.data[0].y) == ["owl", "wren"]
     assert list(figure.data[0].x) == [100.0, 25.0]
+
+
+def test_runs_beside_each_other_keep_their_colours_and_stay_apart_when_colours_repeat():
+    lines = {id: ([1, 2], [0.25, 0.5]) for id in "abc"}
+    colors = {"a": "#111111", "b": "#222222", "c": "#111111"}
+    names = {"a": "<b>a</b>", "b": "b", "c": "c"}
+    figure = runs_figure(lines, colors, names, "accuracy")
+    assert [(line.name, line.line.color) for line in figure.data] == [
+        ("&lt;b&gt;a&lt;/b&gt;", "#111111"),
+        ("b", "#222222"),
+        ("c", "#111111"),
+    ]
+    dashes = [line.line.dash for line in figure.data]
+    assert dashes[0] == dashes[1] != dashes[2]
+    assert list(figure.data[0].y) == [25.0, 50.0]
+    assert "%" in figure.layout.yaxis.title.text
+    assert list(runs_figure(lines, colors, names, "loss").data[0].y) == [0.25, 0.5]

@@ -1,20 +1,57 @@
-"""The maps page: three stages of one or two runs, for any output and class."""
+"""The maps page: images by stages of some runs, one map with its numbers, rising severity, where two runs differ."""
 
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.mapsmotion import drawn, severities
+from app.mapsrows import MORE, ranked_mistakes
+from app.mapszoom import numbers_table, removal_chart
 from app.wording import name_of_run
+from pmsi.errors import DataError
+from pmsi.explain.removal import Curve
+from pmsi.explain.single import Measured
 from pmsi.lifecycle import enqueue
+from pmsi.maps import disagreement, sampled
+from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State
+
+KEY = "test/ochre_finchling/0000"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_shipped(monkeypatch, tmp_path):
+    """No run comes with the program."""
+    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
 
 
 def value_of(test, kind, name):
     return getattr(test, kind)(key=f"kept-{name}").value
 
 
-def captions(test):
-    return [image.captions[0] for image in test.image]
+def data_of(test, part="maps_grid"):
+    """What a part that works in the browser was given."""
+    (found,) = [one.proto for one in test.get("bidi_component") if one.proto.component_name == f"pmsi_{part}"]
+    return json.loads(found.json)
 
 
 def sentences(test):
-    return " ".join(element.value for element in test.markdown)
+    return " ".join(element.value for element in [*test.markdown, *test.caption])
+
+
+def cells(test):
+    return [cell for row in data_of(test)["rows"] for sight in row["sights"] for cell in sight["cells"]]
+
+
+def pixels(address):
+    import base64
+
+    data = base64.b64decode(address["src"].removeprefix("data:image/jpeg;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)), dtype=int)
 
 
 def test_without_a_run_there_is_one_button_that_leads_to_training(open_page):
@@ -28,29 +65,45 @@ def test_without_a_run_there_is_one_button_that_leads_to_training(open_page):
 
 
 def test_three_stages_are_shown_with_the_prediction(open_page, make_run):
-    make_run()
+    run = make_run()
     test = open_page("maps")
     assert not test.exception
     assert not test.error
-    assert [caption[:6] for caption in captions(test)[1:4]] == ["**S3**", "**S4**", "**S5**"]
-    assert "map 8 × 8" in captions(test)[1]
-    assert "at output **mix**" in sentences(test)
+    data = data_of(test)
+    assert [stage["name"] for stage in data["stages"]] == ["S3", "S4", "S5"]
+    assert [one["title"] for one in data["runs"]] == [name_of_run(run)]
+    assert [cell["id"] for cell in cells(test)] == ["0.0.S3", "0.0.S4", "0.0.S5"]
+    assert all(cell["note"].startswith(("peak", "no positive")) for cell in cells(test))
+    assert all("Ochre Finchling" in cell["image"]["alt"] for cell in cells(test))
+    assert data["rows"][0]["sights"][0]["verdict"].startswith("Says ")
 
 
-def test_any_output_and_class_can_be_explained(open_page, make_run):
+def test_any_output_class_and_method_can_be_explained(open_page, make_run):
     make_run()
-    test = open_page("maps", head="S4", **{"class": "Gorget Crestjay"})
+    test = open_page("maps", head="S4", method="layercam", **{"class": "Gorget Crestjay"})
     assert not test.exception
-    assert "Maps explain **Gorget Crestjay** at output **S4**" in sentences(test)
-    assert "no positive evidence" in captions(test)[3] or "S5" in captions(test)[3]
+    assert value_of(test, "selectbox", "method") == "layercam"
+    assert all("evidence for Gorget Crestjay" in cell["image"]["alt"] for cell in cells(test))
 
 
 def test_a_second_run_without_that_output_says_what_it_explains(open_page, make_run):
     pmr, baseline = make_run(), make_run(method="baseline")
     test = open_page("maps", run=pmr.id, beside=baseline.id, head="S3")
     assert not test.exception
-    assert len(captions(test)) == 9  # two times the image and three maps, and the colour bar
-    assert "it has no output S3, so classifier is explained" in sentences(test)
+    first, second = data_of(test)["rows"][0]["sights"]
+    assert "it has no output S3, so classifier is explained" in second["verdict"]
+    assert "no output" not in first["verdict"]
+
+
+def test_two_runs_have_the_names_and_colours_of_all_pages(open_page, make_run):
+    first, second = make_run(), make_run()
+    test = open_page("maps", run=first.id, beside=second.id)
+    runs = data_of(test)["runs"]
+    assert [run["title"] for run in runs] == [name_of_run(first), name_of_run(second)]
+    assert runs[0]["color"] != runs[1]["color"]
+    assert [name_of_run(run) in test.selectbox(key="kept-run").options[i] for i, run in enumerate((second, first))]
+    again = open_page("maps", run=second.id)
+    assert data_of(again)["runs"][0] == runs[1]
 
 
 def test_a_run_that_is_gone_is_named_and_another_one_shown(open_page, make_run):
@@ -58,7 +111,7 @@ def test_a_run_that_is_gone_is_named_and_another_one_shown(open_page, make_run):
     test = open_page("maps", run="20200101-000000-train-gone-0000")
     assert not test.exception
     assert value_of(test, "selectbox", "run") == run.id
-    assert "another one is shown" in " ".join(caption.value for caption in test.caption)
+    assert "another one is shown" in sentences(test)
 
 
 def test_while_the_first_run_is_trained_its_page_is_offered(open_page, runs_folder, tiny_config):
@@ -70,8 +123,176 @@ def test_while_the_first_run_is_trained_its_page_is_offered(open_page, runs_fold
     assert "being trained now" in sentences(test)
 
 
-def test_two_runs_are_told_apart_by_the_same_names_everywhere(open_page, make_run):
-    first, second = make_run(), make_run()
-    test = open_page("maps", run=first.id, beside=second.id)
-    assert all(name_of_run(run) in sentences(test) for run in (first, second))
-    assert [name_of_run(run) in test.selectbox(key="kept-run").options[i] for i, run in enumerate((second, first))]
+def test_more_images_stand_below_and_kept_ones_stay(open_page, make_run):
+    make_run()
+    test = open_page("maps", image=KEY, more="class", count="2", kept="test/gorget_crestjay/0001|gone")
+    assert not test.exception
+    titles = [row["title"] for row in data_of(test)["rows"]]
+    assert titles == [
+        "Ochre Finchling, image 1",
+        "Gorget Crestjay, 0001",
+        "Ochre Finchling, 0001",
+        "Ochre Finchling, 0002",
+    ]
+    next(button for button in test.button if button.label == "Keep this image").click().run()
+    assert not test.exception
+    assert "".join(test.query_params["kept"]) == f"test/gorget_crestjay/0001|{KEY}"
+
+
+def test_every_row_of_more_lists_images_that_exist(make_run):
+    from app.mapsrows import Place
+    from app.resources import open_builtin
+
+    run, place = make_run(), Place(open_builtin(), "plumage")
+    picked = place.picked(KEY)
+    others = MORE["others"][1](run, picked, place)
+    assert len(others) == 11
+    assert len({place.picked(key).label for key in others} | {picked.label}) == 12
+    same = MORE["class"][1](run, picked, place)
+    assert KEY in same
+    assert {place.picked(key).label for key in same} == {picked.label}
+    assert MORE["mistakes"][1](run, picked, place) == []
+    assert place.picked("nowhere") is None
+
+
+def test_mistakes_begin_with_the_pair_that_is_confused_most():
+    written = {
+        "keys": list("abcdef"),
+        "labels": [0, 1, 1, 2, 2, 0],
+        "predicted": {"S3": [0] * 6, "mix": [0, 2, 0, 1, 2, 1]},
+    }
+    assert ranked_mistakes(written) == ["c", "f", "b", "d"]
+    assert ranked_mistakes({}) == []
+
+
+def test_an_outline_and_a_mosaic_are_drawn(open_page, make_run):
+    make_run()
+    plain, framed = (cells(open_page("maps", image=KEY, outline=name)) for name in ("", "object"))
+    changed = (np.abs(pixels(plain[0]["image"]) - pixels(framed[0]["image"])) > 60).any(axis=2).mean()
+    assert 0.005 < changed < 0.2, "an outline changes some pixels, not the whole picture"
+    cut = cells(open_page("maps", image=KEY, mosaic="plain"))
+    assert [cell["mosaic"]["note"] for cell in cut] == ["r = 3", "r = 2", "r = 1"]
+    mapped = cells(open_page("maps", image=KEY, mosaic="map"))
+    assert all(np.abs(pixels(a["mosaic"]) - pixels(b["mosaic"])).mean() > 1 for a, b in zip(cut, mapped, strict=True))
+
+
+def test_a_run_on_whole_images_has_no_mosaic(open_page, make_run):
+    make_run(method="baseline")
+    assert [cell.get("without") for cell in cells(open_page("maps", mosaic="map"))] == ["trained on whole images"] * 3
+
+
+def test_a_link_opens_one_map_with_its_numbers(open_page, make_run):
+    make_run()
+    test = open_page("maps", image=KEY, zoom="0.0.S4", region="bill", tolerance="10")
+    assert not test.exception
+    assert not test.error
+    (table,) = [element.value for element in test.markdown if "Pointing game" in element.value]
+    assert all(word in table for word in ("This map", "Random maps", "Edges of the image", "chance"))
+    assert "Map of 4 × 4" in sentences(test)
+    assert value_of(test, "selectbox", "region") == "bill"
+
+
+@pytest.mark.parametrize("zoom", ["9.0.S4", "0.0.S9", "0", "a.b.c"])
+def test_a_link_to_a_map_that_is_not_there_opens_none(open_page, make_run, zoom):
+    make_run()
+    test = open_page("maps", zoom=zoom)
+    assert not test.exception
+    assert "Pointing game" not in sentences(test)
+    assert "zoom" not in test.query_params
+
+
+def test_the_table_of_numbers_says_hit_and_miss():
+    found = {"map": Measured(1.0, 0.5), "random": Measured(0.25, 0.1), "edges": Measured(0.0, 0.2)}
+    lines = numbers_table(found, 0.125).splitlines()
+    assert lines[2] == "| **This map** | **hit** | **50.0%** |"
+    assert lines[3] == "| Random maps | 25% | 10.0% |"
+    assert "miss" in lines[4]
+    assert "12.5%" in lines[5]
+
+
+def test_the_legend_of_removal_curves_gives_their_areas():
+    figure = removal_chart(
+        {"map": Curve((0.0, 1.0), (1.0, 0.0)), "random": Curve((0.0, 1.0), (1.0, 0.5))}, "#000000", "x"
+    )
+    assert [trace.name for trace in figure.data] == ["This map: 0.500", "A random map: 0.750"]
+    assert list(figure.data[0].y) == [100.0, 0.0]
+
+
+@pytest.mark.parametrize("name", list(PERTURBATIONS))
+def test_severities_rise_from_the_clean_image_and_are_allowed(name):
+    found = severities(name)
+    assert found[0] == 0
+    assert found == sorted(set(found))
+    assert found[-1] == max(PERTURBATIONS[name].levels)
+    assert [PERTURBATIONS[name].check(severity) for severity in found] == found
+
+
+def test_rising_severity_is_computed_for_the_class_of_the_clean_image(open_page, make_run):
+    make_run()
+    test = open_page("maps", image=KEY, tool="severity", perturbation="color_jitter")
+    assert not test.exception
+    assert not test.error
+    data = data_of(test, "maps_player")
+    assert [frame["label"] for frame in data["frames"]][:2] == ["k = 0 (clean)", "k = 0.125"]
+    assert len(data["frames"]) == 9
+    assert all(len(frame["runs"][0]["images"]) == 4 for frame in data["frames"])
+    assert len({frame["runs"][0]["images"][0] for frame in data["frames"]}) == 9
+    assert any(button.label == "Download GIF" for button in test.get("download_button"))
+
+
+def test_frames_have_one_scale_for_each_stage_unless_own():
+    weak, strong = (SimpleNamespace(maps={"S3": np.full((2, 2), top)}) for top in (0.5, 1.0))
+    picture = Image.new("RGB", (8, 8))
+    made = [SimpleNamespace(sights=((picture, about),)) for about in (weak, strong)]
+    common, own = (
+        [np.asarray(rows[0][1]).astype(int) for rows in drawn(made, SimpleNamespace(scale=scale, strength=1.0))]
+        for scale in ("image", "map")
+    )
+    assert np.array_equal(own[0], own[1])
+    assert not np.array_equal(common[0], common[1])
+    assert np.array_equal(common[1], own[1])
+
+
+def test_two_runs_disagree_about_nothing_when_they_are_one(make_run):
+    from app.resources import open_builtin, predictor_of
+
+    dataset = open_builtin()
+    one, other = predictor_of(make_run()), predictor_of(make_run(seed=5))
+    samples = sampled(one, other, dataset, 1)
+    assert [sample.label for sample in samples] == list(range(12))
+    assert set(samples) < set(sampled(one, other, dataset, 2))
+    for sample in samples[:3]:
+        same, different = (disagreement(one, b, dataset, sample) for b in (one, other))
+        assert max(same.earth.values()) == pytest.approx(0, abs=1e-9)
+        assert max(different.earth.values()) > 0
+        assert (different.key, different.name) == (sample.key, dataset.classes[sample.label])
+    with pytest.raises(DataError, match="Not both runs know"):
+        sampled(one, SimpleNamespace(classes=("Dodo",)), dataset, 1)
+
+
+def test_an_image_of_the_list_opens_in_the_grid(open_page, make_run):
+    first, second = make_run(), make_run(seed=5)
+    test = open_page("maps", run=first.id, beside=second.id, tool="disagree", image=KEY)
+    assert not test.exception
+    assert not test.error
+    button = next(button for button in test.button if button.key == "open-test/gorget_crestjay/0000" or
+                  (button.label == "Open" and "ochre" not in button.key))  # fmt: skip
+    button.click().run()
+    assert not test.exception
+    assert "".join(test.query_params["image"]) == button.key.removeprefix("open-")
+    assert data_of(test)["rows"][0]["title"].split(",")[0].lower().replace(" ", "_") in button.key
+
+
+def test_one_run_has_nobody_to_disagree_with(open_page, make_run):
+    make_run()
+    test = open_page("maps", tool="disagree")
+    assert not test.exception
+    assert "Choose a second run" in " ".join(element.value for element in test.info)
+
+
+def test_the_grid_can_be_had_as_a_figure(open_page, make_run):
+    make_run()
+    test = open_page("maps", tool="figure")
+    assert not test.exception
+    assert not test.error
+    assert {button.label for button in test.get("download_button")} == {"Download PNG, 300 dpi", "Download SVG"}

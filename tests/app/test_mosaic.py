@@ -1,9 +1,22 @@
-"""The mosaic page: four pictures of any image, and the rule with its numbers."""
+"""The mosaic page: four pictures of any image, closer looks, the rule with its numbers, and code that repeats it."""
 
 import io
+import json
+import shlex
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from app.mosaic_code import command_of, drawn, python_of
+from app.mosaic_fields import position
+from app.panels import Picked
+
+
+@pytest.fixture(autouse=True)
+def nothing_shipped(monkeypatch, tmp_path):
+    """No run comes with the program."""
+    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "nothing")
 
 
 def value_of(test, kind, name):
@@ -27,7 +40,7 @@ def test_a_sample_is_shown_in_four_depths_without_any_click(open_page):
 
 
 def test_the_first_page_leads_on_to_training(open_page):
-    (link,) = open_page("mosaic").get("page_link")
+    link = open_page("mosaic").get("page_link")[0]
     assert link.proto.page == "train"
     assert link.proto.label.startswith("Next")
 
@@ -82,32 +95,32 @@ def test_the_image_of_a_folder_can_be_chosen(open_page, tmp_path):
     assert len(pictures(test)) == 4
 
 
-def test_a_folder_that_is_not_there_is_explained(open_page):
-    test = open_page("mosaic", source="data", data="/nowhere/at/all")
+def test_a_folder_that_is_not_there_is_explained(open_page, runs_folder):
+    test = open_page("mosaic", source="data", data=str(runs_folder / "nowhere"))
     assert not test.exception
     assert "does not exist" in test.error[0].value
 
 
 def test_the_rule_shows_the_papers_numbers(open_page):
-    test = open_page("mosaic")
+    test = open_page("mosaic", look="fields")
     assert "smallest patch 56 px" in texts(test)
     assert "receptive field 59 px" in texts(test)
     assert not test.warning
 
 
 def test_a_broken_rule_and_a_size_that_cannot_be_halved_are_told_apart(open_page):
-    test = open_page("mosaic", size="512")
+    test = open_page("mosaic", look="fields", size="512")
     assert [warning.value for warning in test.warning] == [
         "The rule is broken for S3: the smallest patch is not smaller than the receptive field. It holds up to 464 px."
     ]
-    test = open_page("mosaic", size="450")
+    test = open_page("mosaic", look="fields", size="450")
     assert [warning.value for warning in test.warning] == [
         "450 px cannot be cut in half 3 times. The nearest size that works is 448 px."
     ]
 
 
 def test_the_rule_is_stated_for_a_network_of_timm_too(open_page):
-    test = open_page("mosaic", backbone="timm:mobilenetv2_100")
+    test = open_page("mosaic", look="fields", backbone="timm:mobilenetv2_100")
     assert not test.exception
     assert not test.error
     assert "receptive field 267 px" in texts(test)
@@ -115,13 +128,122 @@ def test_the_rule_is_stated_for_a_network_of_timm_too(open_page):
 
 
 def test_a_receptive_field_that_nobody_knows_is_not_made_up(open_page):
-    test = open_page("mosaic", backbone="timm:mobilenetv4_hybrid_medium")
+    test = open_page("mosaic", look="fields", backbone="timm:mobilenetv4_hybrid_medium")
     assert not test.error
     assert "receptive field" not in texts(test)
     assert "S4 and S5" in test.info[0].value
 
 
 def test_a_network_that_does_not_exist_is_named(open_page):
-    test = open_page("mosaic", backbone="timm:mobilenetv9")
+    test = open_page("mosaic", look="fields", backbone="timm:mobilenetv9")
     assert not test.exception
     assert "mobilenetv9" in test.error[0].value
+
+
+def part(test, key):
+    """Return what a part that works in the browser was given."""
+    (found,) = (element for element in test.get("bidi_component") if element.proto.id.endswith(f"-{key}"))
+    return json.loads(found.proto.json)
+
+
+def test_the_steps_are_those_of_the_layout_that_is_shown(open_page):
+    from pmsi.augment.preview import layouts
+
+    given = part(open_page("mosaic", seed="11", permutation="cycle", step="4"), "steps")
+    recursions = layouts(3, seed=11, permutation="cycle")[-1].recursions()
+    assert [tuple(one["block"]) for one in given["recursions"]] == [one.block for one in recursions]
+    assert given["sources"][0] == list(range(64))
+    assert all(sorted(sources) == list(range(64)) for sources in given["sources"])
+    assert given["step"] == 4
+
+
+def test_the_phases_of_a_batch_bear_their_heads(open_page, tiny_config, make_run):
+    run = make_run(method="pmr")
+    test = open_page("mosaic", look="training", like=run.id, nth="2", place="3")
+    assert not test.error
+    for phase, head in enumerate(("S3", "S4", "S5", "concat"), start=1):
+        assert f"Phase {phase} · {head}" in texts(test)
+    assert "epoch 1, batch 2, 64 × 64 px" in test.caption[-1].value.replace("\\", "")
+
+
+def test_a_training_image_is_found_in_its_batch(open_page, make_run):
+    from app.resources import open_builtin
+    from pmsi.data import open_dataset
+    from pmsi.shown import batch_keys
+
+    run = make_run(method="baseline", train_per_class=None)
+    key = open_builtin().train[5].key
+    test = open_page("mosaic", look="training", like=run.id, image=key)
+    next(button for button in test.button if button.label == "Find my image").click().run()
+    batch, place = int(value_of(test, "number_input", "nth")), int(value_of(test, "number_input", "place"))
+    assert batch_keys(run.config, open_dataset(run.config))[batch - 1][place - 1] == key
+
+
+def test_other_augmentations_stand_beside_and_snapmix_says_whom_it_asks(open_page, make_run):
+    test = open_page("mosaic", look="beside")
+    assert not test.error
+    for title in ("Partner", "RMG", "Jigsaw", "CutMix", "Mixup", "SnapMix"):
+        assert f"<b>{title}" in texts(test)
+    assert "no model is trained yet" in test.caption[-1].value
+    run = make_run(method="baseline")
+    shown = open_page("mosaic", look="beside")
+    assert not shown.error
+    assert run.id in shown.caption[-1].value.replace("\\", "")
+
+
+def test_fields_are_given_in_pixels_with_the_patches_of_their_phase(open_page):
+    given = part(open_page("mosaic", look="fields", at="0.25,0.75", field="S4"), "fields")
+    assert [(stage["name"], stage["field"], stage["patch"]) for stage in given["stages"]] == [
+        ("S1", 3, 0),
+        ("S2", 19, 0),
+        ("S3", 59, 56),
+        ("S4", 267, 112),
+        ("S5", 491, 224),
+    ]
+    assert (given["at"], given["chosen"]) == ([0.25, 0.75], "S4")
+
+
+@pytest.mark.parametrize("text", ["", "0.5", "a,b", "2,0", "nan,0", "0.1,0.2,0.3"])
+def test_a_position_that_is_none_is_the_middle(text):
+    assert position(text) == [0.5, 0.5]
+
+
+# The same as code
+
+
+@pytest.mark.parametrize(
+    ("permutation", "borders", "size"), [("uniform", True, 448), ("cycle", False, 64)], ids=["usual", "changed"]
+)
+@pytest.mark.parametrize("source", ["sample", "folder", "upload"])
+def test_the_code_and_the_command_make_the_picture_of_the_page(
+    source, permutation, borders, size, tmp_path, monkeypatch, pmsi
+):
+    from app.resources import open_builtin
+    from pmsi.augment.preview import mosaic_strip
+
+    monkeypatch.chdir(tmp_path)
+    picked, place = made(source, open_builtin, tmp_path)
+    shown = drawn(picked, place, 7, permutation, borders, size)
+    expected = np.asarray(mosaic_strip(picked.image, 3, seed=7, size=size, permutation=permutation, borders=borders))
+    exec(python_of(shown, "by code.png"), {})
+    assert np.array_equal(np.asarray(Image.open("by code.png")), expected)
+    words = shlex.split(command_of(shown, "by command.png"))
+    assert words.pop(0) == "pmsi"
+    assert pmsi(*words)[0] == 0
+    assert np.array_equal(np.asarray(Image.open("by command.png")), expected)
+
+
+def made(source, open_builtin, folder):
+    """Return an image as the picker gives it, and where it is from."""
+    if source == "sample":
+        data = open_builtin()
+        return Picked(data.open_image(data.test[3]), data.test[3].key, "a bird"), "plumage"
+    noise = Image.fromarray(np.random.default_rng(2).integers(0, 255, (90, 70, 3), dtype=np.uint8))
+    if source == "upload":
+        noise.save(folder / "it's a bird.png")
+        return Picked(noise, "upload:0", "it's a bird.png"), ""
+    for name in ("one", "two"):
+        (folder / "my birds" / name).mkdir(parents=True)
+        for number in range(4):
+            noise.save(folder / "my birds" / name / f"{number}.png")
+    return Picked(noise, "one/2.png", "one, image 3"), str(folder / "my birds")

@@ -1,18 +1,20 @@
 """The Runs page: the list, and one run in each state that it can be in."""
 
 import json
+import os
 import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
-from pmsi import jobs
+from pmsi import jobs, trash
 from pmsi.checkpoints import CHECKPOINT
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
+from pmsi.labels import Labels, label, labels_of
 from pmsi.lifecycle import ENDINGS
 from pmsi.locks import Lock
-from pmsi.runs import Run, State
+from pmsi.runs import Run, State, list_runs
 from pmsi.wording import duration
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2)
@@ -39,6 +41,7 @@ def site():
 @pytest.fixture
 def root(monkeypatch, tmp_path):
     monkeypatch.setenv("PMSI_RUNS", str(tmp_path))
+    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "nothing")
     return tmp_path
 
 
@@ -136,7 +139,7 @@ def test_a_long_list_is_shown_in_parts(root):
         Run.create(root, CONFIG)
     test = shown()
     assert words(test).count("not started yet") == 20
-    checked(test.button[0].click().run())
+    checked(next(button for button in test.button if button.label == "Show more (1)").click().run())
     assert words(test).count("not started yet") == 21
 
 
@@ -304,3 +307,242 @@ def test_a_run_to_choose_has_its_name_moment_and_facts(root):
     (run.folder / "config.json").write_text(json.dumps(CONFIG.to_dict()))
     assert name_of_run(run) == "pmr on plumage · ab12"
     assert line_of_run(run, "UTC") == "pmr on plumage · ab12 · 01 Jan, 10:10 · tiny · 64 px · 2 epochs"
+
+
+# Stuck
+
+
+def test_a_silent_worker_is_told_apart_from_a_slow_one_in_the_list_and_on_its_page(root):
+    run = make(root, epochs=1)
+    lock = Lock(run.folder / "lock")
+    assert lock.take()
+    try:
+        assert "may be stuck" not in words(shown())
+        long_ago = time.time() - 185
+        beat = {"done": 1, "total": 9, "text": "epoch 1", "at": long_ago, "rate": 0.1, "pause": 2.0}
+        (run.folder / "progress.json").write_text(json.dumps(beat))
+        mark(run, "started", {"at": long_ago - 100})
+        for name in ("started", "progress.json", "metrics.jsonl"):
+            os.utime(run.folder / name, (long_ago, long_ago))
+        assert "no sign of life for 3 min" in words(shown())
+        text = words(shown(run))
+        assert "No sign of life for 3 min" in text
+        assert "stop the run" in text
+    finally:
+        lock.release()
+
+
+# Names, tags, notes
+
+
+def test_a_name_is_shown_wherever_a_run_is_named_and_never_as_markup(root):
+    run = make(root, ending=State.STOPPED)
+    label(run, name="**Best** <b>so far</b>", tags=["pa_per"], note="A _note_.")
+    assert name_of_run(run) == f"**Best** <b>so far</b> · {run.id[-4:]}"
+    test = shown()
+    assert "pa_per" in words(test)
+    (link,) = [link for link in test.get("page_link") if "so far" in str(link.proto.label)]
+    assert link.proto.label == r"**\*\*Best\*\* \<b\>so far\</b\>**"
+    test = shown(run)
+    assert test.title[0].value == r"\*\*Best\*\* \<b\>so far\</b\>"
+    assert "A _note_." in [text.value for text in test.text]
+    assert "pmr on plumage" in words(test)
+
+
+def test_a_run_is_named_on_its_page(root):
+    run = make(root, ending=State.STOPPED)
+    test = shown(run)
+    test.text_input[0].input("Mine")
+    test.text_area[0].input("A note.")
+    checked(next(button for button in test.button if button.label == "Save").click().run())
+    assert labels_of(run) == Labels("Mine", (), "A note.")
+    assert test.title[0].value == "Mine"
+
+
+# Finding and choosing
+
+
+def many(root, count=8):
+    return [
+        make(root, CONFIG.with_(method=("pmr", "pm")[n % 2], seed=n), State.STOPPED, epochs=2) for n in range(count)
+    ]
+
+
+def listed(test):
+    return {box.key.removeprefix("picker-run-") for box in test.checkbox}
+
+
+def test_the_list_is_searched_by_what_the_address_says(root):
+    runs = many(root)
+    label(runs[0], tags=["paper"], note="midnight")
+    assert listed(open_list(in_method="pm")) == {run.id for run in runs[1::2]}
+    assert listed(open_list(tagged="paper")) == {runs[0].id}
+    assert listed(open_list(words="MIDNIGHT paper")) == {runs[0].id}
+    test = open_list(in_method="pm", tagged="paper")
+    assert listed(test) == set()
+    assert "No run of yours is like that" in words(test)
+    assert dict(test.query_params) == {"in_method": "pm", "tagged": "paper"}
+
+
+def open_list(**query):
+    test = AppTest.from_function(site, default_timeout=30)
+    for name, value in query.items():
+        test.query_params[name] = value
+    return checked(test.run())
+
+
+def test_a_search_that_is_typed_stands_in_the_address(root):
+    many(root)
+    test = open_list()
+    checked(next(field for field in test.text_input if field.label == "Search").input("pm nothing").run())
+    assert test.query_params["words"] == "pm nothing"
+    assert listed(test) == set()
+
+
+def test_ticked_runs_stand_in_the_address_and_can_be_compared(root):
+    runs = many(root, 3)
+    test = open_list(pick=runs[0].id)
+    (link,) = [link.proto for link in test.get("page_link") if "Compare" in link.proto.label]
+    assert link.disabled
+    checked(next(box for box in test.checkbox if box.key.endswith(runs[2].id)).check().run())
+    assert test.query_params["pick"] == f"{runs[0].id},{runs[2].id}"
+    (link,) = [link.proto for link in test.get("page_link") if "Compare 2 runs" in link.proto.label]
+    assert not link.disabled
+    checked(next(button for button in test.button if button.label == "Choose none").click().run())
+    assert "pick" not in test.query_params
+    assert not any(box.value for box in test.checkbox)
+
+
+# Beside each other
+
+
+def test_runs_beside_each_other_show_what_differs_and_what_came_of_them(root):
+    runs = many(root, 2)
+    label(runs[0], name="<i>mine</i>")
+    test = open_list(runs=",".join(run.id for run in runs))
+    assert [len(json.loads(chart.proto.spec)["data"]) for chart in test.get("plotly_chart")] == [2, 2]
+    numbers, differing = [element.proto.body for element in test.get("html")]
+    assert "&lt;i&gt;mine&lt;/i&gt;" in numbers
+    assert "<i>mine" not in numbers
+    assert numbers.count("75.0 %") == 4
+    assert "Method" in differing
+    assert "Epochs" not in differing
+    assert runs[1].id in test.code[0].value
+
+
+def test_another_output_and_phase_stand_in_the_address(root):
+    runs = many(root, 2)
+    test = open_list(runs=",".join(run.id for run in runs), head="S5", phase="S5")
+    accuracy, loss = [json.loads(chart.proto.spec)["data"] for chart in test.get("plotly_chart")]
+    assert plotted(accuracy[0]) == [25.0, 50.0]
+    assert plotted(loss[0]) == [1.0, 0.5]
+    assert test.query_params["head"] == "S5"
+
+
+def plotted(line):
+    import base64
+
+    import numpy as np
+
+    y = line["y"]
+    return y if isinstance(y, list) else np.frombuffer(base64.b64decode(y["bdata"]), y["dtype"]).tolist()
+
+
+def test_a_baseline_is_one_click_away(root):
+    run = make(root, ending=State.STOPPED, epochs=2)
+    baseline = make(root, CONFIG.with_(method="baseline"), State.STOPPED, epochs=2)
+    assert "Beside a baseline" in labels(shown(run))
+    test = open_list(runs=run.id)
+    checked(next(button for button in test.button if "Add the baseline" in button.label).click().run())
+    assert test.query_params["runs"] == f"{run.id},{baseline.id}"
+    assert not any("Add the baseline" in button.label for button in test.button)
+
+
+def test_unknown_runs_in_the_address_are_named_and_the_rest_is_shown(root):
+    run = make(root, ending=State.STOPPED, epochs=2)
+    assert "Not here, or no training run: nobody" in words(open_list(runs=f"{run.id},nobody"))
+    assert "Choose two or more" in words(open_list(runs="nobody"))
+
+
+# Deleting
+
+
+def test_a_run_is_deleted_and_comes_back(root):
+    run = make(root, ending=State.STOPPED, epochs=1)
+    test = shown(run)
+    checked(next(button for button in test.button if button.key == "delete-yes").click().run())
+    assert list_runs(root) == []
+    test = checked(test.run())
+    assert "Deleted: pmr on plumage" in words(test)
+    checked(next(button for button in test.button if button.label == "Undo").click().run())
+    assert list_runs(root) == [run]
+
+
+def test_the_page_of_a_deleted_run_offers_it_back(root):
+    run = make(root, ending=State.STOPPED)
+    trash.delete(run)
+    test = shown(run)
+    assert "was deleted" in words(test)
+    checked(next(button for button in test.button if button.label == "Restore").click().run())
+    assert list_runs(root) == [run]
+
+
+def test_the_trash_is_listed_and_emptied(root):
+    make(root, ending=State.STOPPED)
+    trash.delete(make(root, ending=State.STOPPED))
+    test = open_list()
+    assert "Deleted: 1 run" in test.expander[0].label
+    checked(next(button for button in test.button if button.label == "Remove them for good").click().run())
+    assert trash.deleted_runs(root) == []
+    assert len(list_runs(root)) == 1
+
+
+def test_several_runs_are_deleted_at_once(root):
+    runs = many(root, 3)
+    test = open_list(pick=f"{runs[0].id},{runs[1].id}")
+    checked(next(button for button in test.button if button.key == "delete-chosen-yes").click().run())
+    assert list_runs(root) == [runs[2]]
+
+
+def test_a_run_that_an_evaluation_uses_says_so(root):
+    run = make(root, ending=State.STOPPED, epochs=1)
+    make(root, EvaluateConfig(of=run.id), State.STOPPED)
+    text = words(shown(run))
+    assert "They keep their results" in text
+
+
+# Who may
+
+
+def test_visitors_who_may_only_look_are_offered_nothing_that_writes(root, monkeypatch):
+    run = make(root, ending=State.STOPPED, epochs=1)
+    (run.checkpoints / CHECKPOINT).touch()
+    trash.delete(make(root, ending=State.STOPPED))
+    monkeypatch.setenv("PMSI_READ_ONLY", "1")
+    offered = {*labels(shown(run)), *labels(open_list(pick=run.id))}
+    assert not offered & {"Resume", "Save", "Delete", "Delete 1", "Evaluate", "Restore", "Remove them for good"}
+    assert "Choose none" in offered
+
+
+def test_runs_that_come_with_the_program_can_only_be_looked_at(root, monkeypatch):
+    shipped = root / "shipped"
+    run = make(shipped, ending=State.FINISHED, about={"result": RESULT}, epochs=2)
+    monkeypatch.setattr("pmsi.runs.SHIPPED", shipped)
+    assert "Come with the program" in words(open_list())
+    test = shown(run)
+    assert "comes with the program" in words(test)
+    assert not set(labels(test)) & {"Save", "Delete", "Resume"}
+
+
+# Fast
+
+
+def test_a_list_of_four_hundred_runs_is_read_without_metrics(root, monkeypatch):
+    from pmsi.listing import Choice, chosen, entries
+
+    for number in range(400):
+        folder = root / f"20260101-{number:06d}-train-pmr-plumage-ab12"
+        folder.mkdir()
+        (folder / "config.json").write_text(CONFIG.to_json())
+    monkeypatch.setattr(Run, "metrics", None)
+    assert len(chosen(entries(list_runs(root)), Choice(method="pmr", text="tiny", state="created"), "newest")) == 400

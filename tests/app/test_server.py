@@ -30,11 +30,11 @@ def test_the_warm_up_runs():
     warmup.warm_up()
 
 
-def test_the_whole_app_opens_on_the_mosaic_page():
+def test_the_whole_app_opens_on_the_first_screen():
     test = AppTest.from_file(str(server.HERE / "main.py"), default_timeout=60).run()
     assert not test.exception
     assert not test.error
-    assert [title.value for title in test.title] == ["Recursive mosaic"]
+    assert [title.value for title in test.title] == ["How a small network learns small differences"]
 
 
 def test_an_unforeseen_error_is_shown_without_its_text():

@@ -1,5 +1,7 @@
 """The Train page: presets, the form, the command, and the start."""
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -10,7 +12,7 @@ from pmsi.errors import RunError
 from pmsi.flags import command
 from pmsi.presets import PRESETS
 from pmsi.reports import short
-from pmsi.runs import list_runs
+from pmsi.runs import Run, default_root, list_runs
 
 
 def site():
@@ -85,28 +87,28 @@ def test_starting_makes_a_run_and_opens_it(page, submitted, tmp_path):
     assert page.query_params["run"] == run.id
 
 
-def costs_of(test):
-    """The line that says what the system costs, with plain spaces; None where there is none."""
-    lines = [caption.value.replace("\N{NO-BREAK SPACE}", " ") for caption in test.caption]
-    return next((line for line in lines if "multiply-adds" in line), None)
+def figure(test, label):
+    """A figure: its value and what stands below it, with plain spaces; None where there is none."""
+    found = next((metric for metric in test.metric if metric.label == label), None)
+    return found and tuple(text.replace("\N{NO-BREAK SPACE}", " ") for text in (found.value, found.delta))
 
 
 def test_the_costs_of_the_paper_s_model_are_shown_before_its_folder_is_given(page):
     """METHOD: 2.2 M and 8.3 M parameters, 1.2 and 7.7 G multiply-adds."""
     choose(page, "Paper recipe")
-    line = costs_of(page)
-    assert line.startswith("10.5 M parameters, 8.30 M of them outside the backbone · 8.92 G multiply-adds to recognise")
-    assert "107 G to learn" in line
-    assert "GB of memory to train" in line
+    assert figure(page, "Parameters") == ("10.5 M", "8.30 M outside the backbone")
+    assert figure(page, "Multiply-adds") == ("8.92 G", "107 G to learn")
+    assert figure(page, "Memory")[0].endswith("GB")
 
 
 def test_the_costs_follow_the_form(page):
-    before = costs_of(page)
+    before = [figure(page, label) for label in ("Parameters", "Multiply-adds", "Memory")]
     checked(widget(page, "number_input", "batch_size").set_value(8).run())
-    assert costs_of(page).rpartition(" · ")[0] == before.rpartition(" · ")[0]
-    assert costs_of(page) != before
+    assert figure(page, "Parameters") == before[0]
+    assert figure(page, "Memory") != before[2]
     checked(widget(page, "selectbox", "method").set_value("baseline").run())
-    assert costs_of(page).partition(" · ")[0] != before.partition(" · ")[0]
+    assert figure(page, "Parameters") != before[0]
+    assert figure(page, "Multiply-adds") != before[1]
 
 
 def test_costs_are_counted_again_only_where_something_that_costs_has_changed(page, monkeypatch):
@@ -124,18 +126,217 @@ def test_costs_are_counted_again_only_where_something_that_costs_has_changed(pag
 def test_a_system_that_cannot_be_has_no_costs(page):
     widget(page, "selectbox", "method").set_value("baseline").run()
     checked(widget(page, "selectbox", "augmentation").set_value("rmg").run())
-    assert costs_of(page) is None
+    assert figure(page, "Parameters") is None
 
 
 @pytest.mark.parametrize(("dataset", "classes"), [("plumage", 12), ("cub", 200), ("cars", 196), ("folder", 200)])
 def test_costs_are_counted_for_the_classes_of_the_data_set(page, dataset, classes):
     """Of a folder that nobody has looked into, as many are assumed as CUB has, and the help says so."""
     checked(widget(page, "selectbox", "dataset").set_value(dataset).run())
-    (line,) = (caption for caption in page.caption if "multiply-adds" in caption.value)
-    assert line.help.startswith(f"For {classes} classes")
+    shown = next(metric for metric in page.metric if metric.label == "Parameters")
+    assert f"For {classes} classes" in shown.help
     config = next(iter(PRESETS.values())).config
     heads = pmsi.costs.costs_of(config, classes).head_parameters
-    assert f"{short(heads)} of them outside" in costs_of(page)
+    assert figure(page, "Parameters")[1] == f"{short(heads)} outside the backbone"
+
+
+# Time
+
+
+def finish(config, seconds, images):
+    """Leave a finished run of the built-in birds, as training writes it."""
+    run = Run.create(default_root(), config)
+    result = {"seconds": seconds, "train_images": images, "classes": [str(number) for number in range(12)]}
+    for name, about in (("started", {}), ("result.json", {"result": result})):
+        (run.folder / name).write_text(json.dumps(about))
+    return run
+
+
+def test_a_time_is_what_equal_runs_took(page):
+    config = next(iter(PRESETS.values())).config
+    assert figure(page, "Time") == ("–", "not known yet")
+    finish(config.with_(seed=4), 100.0, 720)
+    finish(config.with_(seed=5), 200.0, 720)
+    assert figure(checked(page.run()), "Time") == ("2 min 30 s", "as equal runs took")
+
+
+def test_a_time_follows_from_the_speed_of_other_runs(page):
+    """A run of the same system in half of the epochs took 80 s: this one will take twice as long."""
+    config = next(iter(PRESETS.values())).config
+    finish(config.with_(epochs=14, lr_new=0.5), 80.0, 720)
+    finish(config.with_(precision="bfloat16"), 1.0, 720)  # in another precision, it says nothing
+    assert figure(checked(page.run()), "Time") == ("≈ 2 min 40 s", "by finished runs' speed")
+
+
+def test_a_time_is_measured_on_demand(page, monkeypatch):
+    asked = []
+    monkeypatch.setattr("app.trials.seconds_of", lambda words: asked.append(words) or 61.0)
+    widget(page, "number_input", "epochs").set_value(4).run()
+    measure = next(button for button in page.button if button.label == "Measure")
+    checked(measure.click().run())
+    assert figure(page, "Time") == ("≈ 1 min 01 s", "by a trial")
+    assert asked[0][0] == "train"
+    assert asked[0][asked[0].index("--epochs") + 1] == "4"
+
+
+def test_a_trial_that_fails_is_said_in_a_panel(page, monkeypatch):
+    def refuse(words):
+        raise RunError("The machine is busy.")
+
+    monkeypatch.setattr("app.trials.seconds_of", refuse)
+    widget(page, "number_input", "epochs").set_value(6).run()
+    checked(next(button for button in page.button if button.label == "Measure").click().run())
+    assert "The machine is busy" in page.error[0].value
+
+
+# The address
+
+
+def opened(**query):
+    test = AppTest.from_function(site, default_timeout=30)
+    for name, value in query.items():
+        test.query_params[name] = value
+    return checked(test.run())
+
+
+def query_of(test):
+    """The address; AppTest gives what was written in one form or the other."""
+    return {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in test.query_params.items()
+    }
+
+
+def test_what_is_changed_stands_in_the_address(page):
+    assert query_of(page) == {}
+    widget(page, "number_input", "epochs").set_value(3).run()
+    checked(widget(page, "toggle", "flip").set_value(False).run())
+    assert query_of(page) == {"preset": "quick", "epochs": "3", "flip": "off"}
+    checked(widget(page, "number_input", "epochs").set_value(28).run())
+    assert query_of(page) == {"preset": "quick", "flip": "off"}
+    choose(page, "Paper recipe")
+    assert query_of(page) == {"preset": "paper"}
+
+
+def test_a_link_opens_the_same_form(submitted):
+    test = opened(preset="released", epochs="9", lr_new="0.02", train_per_class="7", per_image="on")
+    expected = PRESETS["released"].config.with_(epochs=9, lr_new=0.02, train_per_class=7, per_image=True)
+    assert test.code[0].value == command(expected)
+    assert test.segmented_control(key="train-preset").value == "released"
+    assert not test.warning
+    checked(next(button for button in test.button if button.label == "Reset to the preset").click().run())
+    assert test.code[0].value == command(PRESETS["released"].config)
+    assert query_of(test) == {"preset": "released"}
+
+
+def test_what_a_link_says_wrongly_is_left_out_with_a_word(submitted):
+    test = opened(epochs="many", method="pmx", batch_size="1", lr_new="0.02", resize="48", preset="best")
+    assert test.code[0].value == command(PRESETS["quick"].config.with_(lr_new=0.02))
+    said = test.warning[0].value.replace("\\", "")
+    for words in ("epochs = 'many'", "Unknown method 'pmx'", "batch_size = 1", "resize = 48", "Unknown preset 'best'"):
+        assert words in said
+    assert query_of(test) == {"preset": "quick", "lr_new": "0.02"}
+
+
+def test_a_second_link_in_the_same_session_opens_its_own_form(submitted):
+    test = opened(epochs="9")
+    test.query_params.clear()
+    test.query_params["preset"] = "quick"
+    test.query_params["epochs"] = "5"
+    assert "--epochs 5" in checked(test.run()).code[0].value
+
+
+# From a run
+
+
+def test_a_run_is_continued_with_changed_settings(submitted, make_run):
+    run = make_run(epochs=7)
+    test = opened(start_from=run.id, lr_new="0.5")
+    assert test.code[0].value == command(run.config.with_(start_from=run.id, lr_new=0.5))
+    assert query_of(test) == {"settings": run.id, "lr_new": "0.5"}
+    assert not start_button(test).disabled
+    checked(widget(test, "selectbox", "start_from").select_index(0).run())
+    assert test.code[0].value == command(run.config.with_(lr_new=0.5))
+    assert query_of(test)["start_from"] == "default"
+
+
+def test_a_model_that_does_not_fit_is_explained_before_the_start(submitted, make_run):
+    run = make_run()
+    test = opened(start_from=run.id, backbone="resnet18")
+    assert start_button(test).disabled
+    assert "backbone" in test.error[0].value
+
+
+def test_a_link_to_a_run_that_is_not_there_opens_the_first_preset(submitted):
+    test = opened(start_from="20200101-nowhere")
+    assert "There is no run" in test.warning[0].value.replace("\\", "")
+    assert test.code[0].value == command(PRESETS["quick"].config)
+
+
+# Sweeps
+
+
+def test_a_sweep_says_how_many_runs_and_queues_them(page, submitted):
+    checked(page.multiselect(key="train-vary").set_value(["lr_new", "method"]).run())
+    page.text_input(key="train-vary-lr_new").set_value("0.01, 0.02, 0.03").run()
+    checked(page.text_input(key="train-vary-method").set_value("p,pmr").run())
+    assert any("6 runs" in text.value for text in page.markdown)
+    assert any("grid --vary lr_new=0.01,0.02,0.03 method=p,pmr" in code.value for code in page.code)
+    checked(next(button for button in page.button if button.label == "Queue 6 runs").click().run())
+    runs = list_runs(default_root())
+    assert {(run.config.lr_new, run.config.method) for run in runs} == {
+        (rate, method) for rate in (0.01, 0.02, 0.03) for method in ("p", "pmr")
+    }
+    assert sorted(submitted) == sorted(run.id for run in runs)
+
+
+def test_a_sweep_stands_in_the_address(submitted):
+    test = opened(vary=["seed=0,1", "epochs=2,3"])
+    assert any("4 runs" in text.value for text in test.markdown)
+    assert query_of(test)["vary"] == ["seed=0,1", "epochs=2,3"]
+
+
+def test_values_that_are_none_are_refused(page):
+    checked(page.multiselect(key="train-vary").set_value(["lr_new"]).run())
+    checked(page.text_input(key="train-vary-lr_new").set_value("0.1,fast").run())
+    assert "expected a number" in page.error[0].value
+    assert not any(button.label.startswith("Queue") for button in page.button)
+
+
+# The first batch
+
+
+def test_the_first_batch_is_shown_on_demand(page, monkeypatch, tmp_path):
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+    assert not page.get("html")
+    checked(page.toggle(key="kept-batch").set_value(True).run())
+    assert query_of(page)["batch"] == "1"
+    (shown,) = page.get("html")
+    rows = shown.proto.body.split("<section")[1:]
+    assert [row.count("<img") for row in rows] == [8, 8, 8, 8]
+    for row, head in zip(rows, ("S3", "S4", "S5", "concat"), strict=True):
+        assert f"Phase of {head}" in row
+        assert 'alt="' in row
+
+
+def test_mixed_images_name_both_classes_and_their_shares(page, monkeypatch, tmp_path):
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+    widget(page, "selectbox", "augmentation").set_value("mixup").run()
+    checked(page.toggle(key="kept-batch").set_value(True).run())
+    first, *_, last = page.get("html")[0].proto.body.split("<section")[1:]
+    assert " % " in first
+    assert " % " not in last, "the concat phase shows whole images"
+
+
+# A public demo
+
+
+def test_a_read_only_app_starts_nothing(submitted, monkeypatch):
+    monkeypatch.setenv("PMSI_READ_ONLY", "1")
+    test = opened(vary="seed=0,1")
+    assert start_button(test).disabled
+    assert next(button for button in test.button if button.label == "Queue 2 runs").disabled
+    assert any("read-only" in caption.value for caption in test.caption)
 
 
 def test_a_reset_brings_the_preset_back(page):

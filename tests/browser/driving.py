@@ -30,18 +30,24 @@ QUICK_S = 120
 
 
 @contextlib.contextmanager
-def serving(runs: Path):
-    """Serve the app with its runs in ``runs``, and yield its address; in the end nothing is left running."""
+def serving(runs: Path, **environment: str):
+    """Serve the app with its runs in ``runs``, and yield its address; in the end nothing is left running.
+
+    It may read what lies beside ``runs``, and imports go there too; ``environment`` is set besides.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = runs / "server.log"
     runs.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        server = subprocess.Popen(command(port, runs), cwd=ROOT, env=_environment(), stdout=output, stderr=output)
+        server = subprocess.Popen(
+            command(port, runs), cwd=ROOT, env=_environment(runs) | environment, stdout=output, stderr=output
+        )
     try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", server, log)
-        yield f"http://127.0.0.1:{port}"
+        below = "/".join(["", *environment.get("STREAMLIT_SERVER_BASE_URL_PATH", "").split()])
+        _wait_until_healthy(f"http://127.0.0.1:{port}{below}/_stcore/health", server, log)
+        yield f"http://127.0.0.1:{port}{below}"
     finally:
         server.terminate()
         try:
@@ -52,9 +58,10 @@ def serving(runs: Path):
         _end_runs(runs)
 
 
-def _environment() -> dict[str, str]:
+def _environment(runs: Path) -> dict[str, str]:
     """Two threads of torch for each process: the server predicts while a run trains."""
-    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    return {"PMSI_DATA": str(runs.parent), "PMSI_DATASETS": str(runs.with_name(f"{runs.name}-sets"))} | kept
 
 
 def _wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> None:

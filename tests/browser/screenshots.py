@@ -48,7 +48,9 @@ def take_all(browser: Browser, address: str, runs: Path, arguments: argparse.Nam
     for suffix, size in SIZES.items():
         page = opened(browser, address, size, arguments.dark)
         for name, path in {
-            "mosaic": "/",
+            "home": "/",
+            "mosaic": "/mosaic",
+            "data": "/data",
             "train": "/train",
             "runs": "/runs",
             "run": f"/runs?run={run}",

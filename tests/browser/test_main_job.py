@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
 def test_from_the_first_click_to_the_maps(page):
-    page.goto("/")
+    page.goto("/mosaic")
     look_at_mosaics(page)
     go(page, "Train")
     short_run(page, epochs=2)

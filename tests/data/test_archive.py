@@ -17,7 +17,7 @@ from PIL import Image
 from pmsi.config import TrainConfig
 from pmsi.data import archive as archives
 from pmsi.data import check_folder, open_dataset
-from pmsi.data.archive import Limits, contents, unpacked
+from pmsi.data.archive import Limits, contents, unpack_into, unpacked
 from pmsi.data.dataset import Dataset
 from pmsi.errors import DataError
 
@@ -183,6 +183,17 @@ def test_of_several_processes_one_unpacks(tmp_path: Path) -> None:
     assert len(set(homes)) == 1
 
 
+def test_a_zip_can_be_unpacked_into_a_folder_of_ones_own(tmp_path: Path, cache: Path) -> None:
+    zipped = make(tmp_path / "a.zip", below(BIRDS, "birds"))
+    home = unpack_into(zipped, tmp_path / "here")
+    assert home == tmp_path / "here" / "birds"
+    assert {path.relative_to(home).as_posix() for path in home.rglob("*.png")} == set(BIRDS)
+    assert not cache.exists()
+    with pytest.raises(DataError, match="Expected at most 11"):
+        unpack_into(zipped, tmp_path / "there", limits=Limits(entries=11))
+    assert not (tmp_path / "there").exists()
+
+
 # --- What is refused -----------------------------------------------------------------------------------------------
 
 
@@ -344,3 +355,49 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypa
     monkeypatch.setenv("PMSI_CACHE", str(zipped / "cache"))
     with pytest.raises(DataError, match=r"a\.zip cannot be unpacked into .*Not a directory.*Set PMSI_CACHE"):
         unpacked(zipped)
+
+
+# --- Bombs, as they are made ---------------------------------------------------------------------------------------
+
+
+def test_ten_gigabytes_of_zeros_are_refused_before_a_byte_is_written(tmp_path: Path, cache: Path) -> None:
+    """A zip whose list says 10 GB, made by hand: a megabyte of deflated zeros listed 10,000 times over."""
+    zipped = make(tmp_path / "a.zip", {"jay/0.png": bytes(2**20)})
+    with zipfile.ZipFile(zipped) as small:
+        listed = small.getinfo("jay/0.png")
+    packed = zipped.read_bytes()
+    names = [f"jay/{number}.png" for number in range(10_000)]
+    rows = b"".join(central(name, listed) for name in names)
+    start = packed.rindex(b"PK\1\2")
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(names), len(names), len(rows), start, 0)
+    zipped.write_bytes(packed[:start] + rows + end)  # all rows point at the same bytes
+    assert zipped.stat().st_size < 10**6
+    for limits in (Limits(), Limits(unpacked_bytes=10**12)):
+        with pytest.raises(DataError, match=r"unpacks to [\d,]+ times its size|Expected at most"):
+            unpacked(zipped, limits=limits)
+    assert left_in(cache) == []
+
+
+def central(name: str, like: zipfile.ZipInfo) -> bytes:
+    """A row of the list of entries, by the format's specification."""
+    fields = (20, 20, 0, like.compress_type, 0, 0, like.CRC, like.compress_size, like.file_size, len(name))
+    return b"PK\1\2" + struct.pack("<6H3L5H2L", *fields, 0, 0, 0, 0, 0, like.header_offset) + name.encode()
+
+
+def test_a_million_entries_are_refused_without_being_read(tmp_path: Path) -> None:
+    """Its end says so many, and the list would take 60 MB: neither is believed nor read."""
+    with zipfile.ZipFile(make(tmp_path / "b.zip", {"jay/0.png": b""})) as small:
+        listed = small.getinfo("jay/0.png")
+    rows = b"".join(central(f"jay/{number:07}.png", listed) for number in range(1000)) * 1000
+    end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 10**6, 10**6, len(rows), 0)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(rows), 1)
+    last = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (tmp_path / "a.zip").write_bytes(rows + end + locator + last)
+    with pytest.raises(DataError, match="its list of entries takes"):
+        contents(tmp_path / "a.zip")
+
+
+def test_a_zip_within_a_zip_is_not_opened(tmp_path: Path) -> None:
+    inner = make(tmp_path / "inner.zip", {"jay/0.png": bytes(10**7)}).read_bytes()
+    home = unpacked(make(tmp_path / "a.zip", BIRDS | {"jay/more.zip": inner, "tit/more.png.zip": inner}))
+    assert {path.suffix for path in home.rglob("*.*")} == {".png"}

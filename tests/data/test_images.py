@@ -1,10 +1,13 @@
 """The one door for images: what comes out is upright RGB, and what cannot come in is refused by name."""
 
+import contextlib
 import io
 import os
+import resource
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pmsi.data.images import MAX_PIXELS, fault, open_rgb, open_rgb_bytes
+from pmsi.data.images import MAX_FILE_BYTES, MAX_PIXELS, check_file_size, fault, open_rgb, open_rgb_bytes
 from pmsi.errors import DataError, ImageError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -255,3 +258,97 @@ def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None
 def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
     code = "import sys, pmsi.data, pmsi.data.cars; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- Files that no library wrote ------------------------------------------------------------------------------------
+
+
+def png_by_hand(depth: int, kind: int, rows: list[bytes], *more: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 2 × len(rows) pixels from the raw bytes of its rows, as the format's specification has it."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 2, len(rows), depth, kind, 0, 0, 0)), *more, (b"IDAT", pixels)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+
+
+GRAY, COLOUR, PALETTE, GRAY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
+
+BY_HAND = {
+    "16-bit gray": (16, GRAY, struct.pack(">2H", 257 * 10, 257 * 200), (), ((10,) * 3, (200,) * 3)),
+    "16-bit colour": (16, COLOUR, struct.pack(">6H", 65535, 0, 0, 0, 257 * 90, 65535), (), (RED, (0, 90, 255))),
+    "16-bit gray and alpha": (16, GRAY_ALPHA, struct.pack(">4H", 0, 65535, 0, 0), (), ((0, 0, 0), WHITE)),
+    "16-bit colour and alpha": (16, COLOUR_ALPHA, struct.pack(">8H", 65535, 0, 0, 65535, 0, 0, 0, 0), (), (RED, WHITE)),
+    "8-bit gray and alpha": (8, GRAY_ALPHA, bytes([40, 255, 40, 0]), (), ((40,) * 3, WHITE)),
+    "2-bit palette, one transparent": (
+        2,
+        PALETTE,
+        bytes([0b00_01_0000]),
+        ((b"PLTE", bytes([*RED, *GREEN])), (b"tRNS", bytes([255, 0]))),
+        (RED, WHITE),
+    ),
+    "palette, half transparent": (
+        8,
+        PALETTE,
+        bytes([0, 1]),
+        ((b"PLTE", bytes([*RED, *GREEN])), (b"tRNS", bytes([128, 255]))),
+        ((255, 127, 127), GREEN),
+    ),
+    "1-bit": (1, GRAY, bytes([0b0100_0000]), (), ((0, 0, 0), WHITE)),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_png_written_by_hand_shows_the_colours_of_its_numbers(name: str) -> None:
+    depth, kind, row, more, expected = BY_HAND[name]
+    image = open_rgb_bytes(png_by_hand(depth, kind, [row], *more))
+    assert (image.mode, image.size) == ("RGB", (2, 1))
+    assert (image.getpixel((0, 0)), image.getpixel((1, 0))) == expected
+
+
+def test_bytes_that_unpack_to_more_than_the_header_says_cost_no_memory() -> None:
+    """Rows beyond the last one are not decoded: 100 MB of them are a few kB here."""
+    bomb = png_by_hand(8, GRAY, [bytes([7, 9])], (b"IDAT", zlib.compress(bytes(100_000_000), 9)))
+    tracemalloc.start()
+    with contextlib.suppress(ImageError):
+        open_rgb_bytes(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone() -> None:
+    text = b"Comment\0\0" + zlib.compress(bytes(80_000_000), 9)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(ImageError):
+        open_rgb_bytes(png_by_hand(8, GRAY, [bytes([7, 9])], (b"zTXt", text)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # kB
+
+
+DISGUISED = {
+    "a script": b"<html><script>alert(1)</script></html>",
+    "a page with a space before it": b" \n<html></html>",
+    "a drawing": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+    "a drawing with a prologue": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
+    "a GIF in its first letters only": b"GIF89a=1;/*<script>*/",
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    "a Windows metafile": b"\xd7\xcd\xc6\x9a" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("name", DISGUISED)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "svg"])
+def test_what_is_disguised_as_a_picture_is_refused(tmp_path: Path, name: str, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(DISGUISED[name])
+    assert fault(path)
+    with pytest.raises(ImageError):
+        open_rgb_bytes(DISGUISED[name])
+
+
+def test_large_files_are_refused_by_their_size() -> None:
+    check_file_size(MAX_FILE_BYTES, "a.jpg")
+    with pytest.raises(ImageError, match=r"a\.jpg has 30 MB\. Expected a picture of at most 25 MB"):
+        check_file_size(30 * 2**20, "a.jpg")

@@ -1,0 +1,85 @@
+"""The mosaic page's recursion: stepped through in the browser, downloaded as a picture or a GIF, copied as code."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.grids import data_uri
+from app.images import jpeg, png
+from app.mosaic_code import Drawn, Scene, command_of, python_of
+from app.resources import part
+from app.session import choice, parsed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOVED = 336
+"""Side of the picture whose tiles move, in pixels; it travels with every new layout."""
+DEPTH = 3
+
+
+def recursion(scene: Scene) -> None:
+    """Draw the recursion as it happens, with what can be taken along: files and code."""
+    square, shown = scene.square, scene.drawn
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        part("steps")(key="steps", data=_course(scene.picked.title, square, shown))
+    with right:
+        st.markdown("**Take it along**")
+        _downloads(square, shown)
+        st.markdown("**The same as code**")
+        st.code(python_of(shown), language="python", wrap_lines=True)
+        st.code(command_of(shown), language="bash", wrap_lines=True)
+
+
+def _course(title: str, square: "Image", shown: Drawn) -> dict:
+    """Return what the part in the browser needs: the image, where each tile goes, what is framed."""
+    from pmsi.augment.animation import steps
+    from pmsi.augment.preview import COLORS, layouts
+
+    course = steps(layouts(DEPTH, seed=shown.seed, permutation=shown.permutation)[-1])
+    return {
+        "image": data_uri(jpeg(square.resize((MOVED, MOVED)), 80)),
+        "title": title,
+        "grid": course.grid,
+        "sources": course.sources,
+        "recursions": [{"block": list(recursion.block)} for recursion in course.recursions],
+        "colors": list(COLORS[:DEPTH]),
+        "borders": shown.borders,
+        "step": parsed(choice("step"), 0),
+    }
+
+
+def _downloads(square: "Image", shown: Drawn) -> None:
+    name = f"mosaic-seed-{shown.seed}"
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download PNG",
+            lambda: png(_strip(square, shown)),
+            file_name=f"{name}.png",
+            mime="image/png",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Download GIF",
+            lambda: _animation(square, shown),
+            file_name=f"{name}.gif",
+            mime="image/gif",
+            icon=":material/animation:",
+            on_click="ignore",
+        )
+
+
+def _strip(square: "Image", shown: Drawn) -> "Image":
+    from pmsi.augment.preview import preview, side_by_side
+
+    drawn = {"seed": shown.seed, "permutation": shown.permutation}
+    return side_by_side(preview(square, DEPTH, **drawn, borders=shown.borders))
+
+
+def _animation(square: "Image", shown: Drawn) -> bytes:
+    from pmsi.augment.animation import frames, gif
+
+    drawn = {"seed": shown.seed, "permutation": shown.permutation}
+    return gif(frames(square, DEPTH, **drawn, borders=shown.borders))

@@ -1,0 +1,139 @@
+"""The images behind a sweep's numbers: a confusion matrix whose places open them, and those that flip first."""
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.palette import CHART
+from app.panels import picture, plain
+from app.resources import sweep_picture_once
+from app.robustcharts import confusion_figure
+from app.session import choice, choose, keep, remember
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pmsi.robustness import Cell
+    from pmsi.robustness.reading import Told
+
+TRUTH = "the true class"
+BEHIND, FIRST = 12, 12
+"""Pictures behind one place of the matrix; images that flip first."""
+SHOWN = 16
+"""Classes that a matrix begins with: the most confused ones where there are more."""
+PLACE = "place"
+"""In the URL: row and column of the place whose images are open."""
+
+
+def confusion_part(told: "Told", titles: dict[str, str], colors: dict[str, str]) -> None:
+    """Show what one run answers against the truth, or against another run, and the images behind a place."""
+    from pmsi.robustness.confusion import confused_pairs, confusion
+
+    first, second, third = st.columns(3, gap="small")
+    with first:
+        run = remember(st.selectbox, "answers", told.runs[-1], "Answers of", told.runs, format_func=titles.get)
+    others = [TRUTH, *(id for id in told.runs if id != run)]
+    with second:
+        other = remember(st.selectbox, "than", TRUTH, "Against", others, format_func=lambda id: titles.get(id, id))
+    cells = {cell.title: cell for cell in told.cells}
+    with third:
+        cell = cells[remember(st.selectbox, "cell", told.cells[-1].title, "Images", list(cells))]
+    rows, columns = _labels(told, cell, other), _labels(told, cell, run)
+    classes = told.report["classes"]
+    matrix = confusion(rows, columns, len(classes))
+    pairs = confused_pairs(matrix)
+    if not pairs:
+        st.caption("Not one image is confused here.")
+        return
+    names = (_axis(other, titles), _axis(run, titles))
+    _matrix(matrix, classes, names, colors[run])
+    options = {f"{pair.row}-{pair.column}": pair for pair in pairs}
+    wanted = choice(PLACE)
+    labels = {
+        key: f"{classes[pair.row]} → {classes[pair.column]} · {pair.count} image{'s' * (pair.count != 1)}"
+        for key, pair in options.items()
+    }
+    if wanted and wanted not in options:
+        diagonal = _diagonal(wanted, classes)
+        labels |= {wanted: f"{classes[int(diagonal)]}, agreed"} if diagonal is not None else {}
+    place = remember(
+        st.selectbox, PLACE, next(iter(labels)), "Most confused first", list(labels), format_func=labels.get
+    )
+    row, column = (int(word) for word in place.split("-"))
+    _behind(told, cell, rows, columns, row, column)
+
+
+def _axis(of: str, titles: dict[str, str]) -> str:
+    return "True class" if of == TRUTH else titles[of]
+
+
+def _labels(told: "Told", cell: "Cell", of: str) -> "np.ndarray":
+    import numpy as np
+
+    return np.array(told.report["labels"]) if of == TRUTH else told.answers(cell, of, told.report["primary"][of])
+
+
+def _diagonal(place: str, classes: list[str]) -> str | None:
+    row, _, column = place.partition("-")
+    return row if row == column and row.isdecimal() and int(row) < len(classes) else None
+
+
+def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], color: str) -> None:
+    """Draw the matrix of the most confused classes; a click on a place chooses it."""
+    from pmsi.robustness.confusion import most_confused
+
+    most = len(classes)
+    if len(classes) > SHOWN:
+        label = "Classes shown, the most confused first"
+        most = int(remember(st.slider, "classes", SHOWN, label, 4, len(classes)))
+    figure = confusion_figure(matrix, most_confused(matrix, most), classes, names, color)
+    alt = f"Number of images by {names[0]} (rows) and {names[1]} (columns)"
+    event: Any = st.plotly_chart(figure, key="confusion", alt=alt, on_select="rerun", selection_mode="points", **CHART)
+    points = event.selection.points if event else []
+    clicked = "-".join(str(int(number)) for number in points[0]["customdata"][:2]) if points else ""
+    if clicked != choice("clicked"):
+        keep("clicked", clicked)
+        if clicked:
+            choose(PLACE, clicked)
+
+
+def _behind(told: "Told", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray", row: int, column: int) -> None:
+    from pmsi.robustness.confusion import behind
+
+    found = behind(rows, columns, row, column)
+    classes, labels, keys = told.report["classes"], told.report["labels"], told.report["keys"]
+    places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
+    for place, index in zip(places, found, strict=False):
+        truth = classes[labels[index]]
+        with place:
+            shown = sweep_picture_once(told, index, cell.perturbation, cell.severity)
+            picture(shown, alt=f"{truth}, {cell.title}", caption=f"{plain(truth)} · {plain(keys[index])}")
+    if len(found) > BEHIND:
+        st.caption(f"{BEHIND} of {len(found)} images.")
+
+
+def flips_part(told: "Told", titles: dict[str, str], name: str) -> None:
+    """Show the clean hits of a run that the least severity of a perturbation turns, before and at the flip."""
+    from pmsi.perturbations import PERTURBATIONS
+    from pmsi.robustness import CLEAN, Cell
+    from pmsi.robustness.confusion import first_to_flip
+
+    run = remember(st.selectbox, "answers", told.runs[-1], "Run", told.runs, format_func=titles.get)
+    head, labels, classes = told.report["primary"][run], told.report["labels"], told.report["classes"]
+    clean = (told.answers(CLEAN, run, head) == labels).tolist()
+    flips = first_to_flip(told.report, run, name, clean)
+    if not flips:
+        st.caption("No severity of this sweep turns an image that was recognised clean.")
+        return
+    st.caption(f"{len(flips)} of {sum(clean)} images that were recognised clean flip somewhere; the first ones:")
+    places = [place for _ in range(0, min(len(flips), FIRST), 3) for place in st.columns(3, gap="medium")]
+    for place, flip in zip(places, flips, strict=False):
+        cell = Cell(name, flip.severity)
+        answer, truth = classes[told.answers(cell, run, head)[flip.index]], classes[labels[flip.index]]
+        with place:
+            before, after = st.columns(2, gap="small", wrap=False)
+            with before:
+                picture(sweep_picture_once(told, flip.index), alt=f"{truth}, clean")
+            with after:
+                picture(sweep_picture_once(told, flip.index, name, flip.severity), alt=f"{truth}, {cell.title}")
+            st.caption(f"{plain(truth)} → **{plain(answer)}** at {PERTURBATIONS[name].symbol} = {flip.severity:g}")

@@ -1,0 +1,42 @@
+"""The command about sweeps: write the report of one, as a page or as lines of numbers."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pmsi.commands.output import write_output
+from pmsi.errors import ConfigError, lookup
+from pmsi.flags import command
+from pmsi.runs import Run
+
+if TYPE_CHECKING:
+    from pmsi.robustness.reading import Told
+
+Arguments = argparse.Namespace
+
+
+def report(typed: Arguments) -> int:
+    """Write the report of a sweep, as far as it is finished."""
+    from pmsi.robustness.reading import tell
+
+    write = lookup("ending of a report", ENDINGS, typed.out.suffix.lower())
+    if typed.per_image and typed.out.suffix.lower() != ".csv":
+        raise ConfigError(f"--per-image is for .csv, not for {typed.out.name}: leave it out, or write a .csv.")
+    write_output(typed.out, write(tell(Run.open(typed.runs, typed.run)), typed))
+    print(typed.out)
+    return 0
+
+
+def _html(told: "Told", typed: Arguments) -> str:
+    from pmsi.robustness.page import as_html
+
+    return as_html(told, command=command(told.config), pictures=typed.pictures)
+
+
+def _csv(told: "Told", typed: Arguments) -> str:
+    from pmsi.robustness.export import as_csv, images_as_csv
+
+    return images_as_csv(told) if typed.per_image else as_csv(told)
+
+
+ENDINGS = {".html": _html, ".csv": _csv}
+"""How a report is written, by the ending of its file."""

@@ -1,0 +1,258 @@
+"""Pictures from elsewhere made into a data set of one's own: looked at one by one, then there as a whole or not at all.
+
+    data/garden/jay/1.jpg          data/garden/train/jay/1.jpg
+    data/garden/tit/2.jpg    or    data/garden/test/jay/2.jpg
+
+They come from a folder, a zip or single files, and may come from anybody: names are made harmless, what is no whole
+image is left out and reported, and what is there already is neither changed nor removed. How the data set is read then
+is the affair of `pmsi.data.folder`.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pmsi.data.archive import LIMITS, Limits, require_space, unpack_into
+from pmsi.data.checking import Progress
+from pmsi.data.dataset import Dataset, Problem, Sample
+from pmsi.data.folder import SUFFIXES, TEST_FOLDERS, folder, split_folders
+from pmsi.data.images import MAX_FILE_BYTES
+from pmsi.errors import DataError
+from pmsi.locks import Lock
+
+ROOT = "PMSI_DATASETS"
+"""Environment: the folder of imported data sets."""
+
+NAME_BYTES = 200
+"""Longest name, of the 255 that file systems take: a number may be added to it."""
+
+SPLITS = ("train", *TEST_FOLDERS)
+
+Bring = Callable[[Path], Path]
+"""Given a place for new files, returns the folder to read: that place, filled, or one that was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What was imported: its folder, how many classes and images it has, and the pictures that were left out."""
+
+    folder: Path
+    classes: int
+    images: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A single file on its way in: the class that it shall belong to, the name that it came with, its bytes."""
+
+    class_name: str
+    name: str
+    data: bytes
+
+
+def datasets_root() -> Path:
+    """Return the folder of imported data sets: $PMSI_DATASETS, or ``data`` in the current folder."""
+    return Path(os.environ.get(ROOT) or "data")
+
+
+def imported_sets(root: Path | None = None) -> dict[str, Path]:
+    """Return the folders of the data sets that are there, by name."""
+    try:
+        found = sorted((root or datasets_root()).iterdir())
+    except OSError:
+        return {}
+    return {place.name: place for place in found if place.is_dir() and not place.name.startswith(".")}
+
+
+def safe_name(text: str) -> str:
+    """Return a name that is harmless as a file's: letters, digits, spaces and ``.,_()+-``; "" where nothing is left."""
+    name = re.sub(r"[^\w .,()+-]", "-", unicodedata.normalize("NFC", text)).strip(" ._-")
+    return name.encode()[:NAME_BYTES].decode(errors="ignore").strip(" ._-")
+
+
+def import_dataset(
+    source: Path,
+    name: str,
+    *,
+    root: Path | None = None,
+    progress: Progress | None = None,
+    limits: Limits = LIMITS,
+) -> Imported:
+    """Copy the class folders in ``source``, a folder or a zip, into a new data set called ``name`` below ``root``.
+
+    A division into train and test is kept. ``progress`` follows, one after the other, the unpacking, the look at every
+    image, and the copying. Raises DataError where the name is taken or empty, ``source`` is no folder of classes nor a
+    zip of one (`pmsi.data.archive.contents`), too few images are whole, or there is no room.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise DataError(f"{source} does not exist. Expected a folder of class folders, or a zip of them.")
+    if source.is_dir():
+        return _import(name, lambda place: source, root, progress, shutil.copyfile)
+    return _import(name, lambda place: unpack_into(source, place, progress, limits), root, progress, os.rename)
+
+
+def import_pictures(
+    pictures: Iterable[Picture], name: str, *, root: Path | None = None, progress: Progress | None = None
+) -> Imported:
+    """Write single files into a new data set called ``name`` below ``root``; raises what `import_dataset` does."""
+    refused: list[Problem] = []
+
+    def bring(place: Path) -> Path:
+        place.mkdir()
+        for number, picture in enumerate(pictures):
+            if reason := _refusal(picture):
+                refused.append(Problem(f"{picture.class_name}/{picture.name}", reason))
+                continue
+            home = place / _class_folder(picture.class_name)
+            home.mkdir(exist_ok=True)
+            (home / f"{number:06d}-{_file_name(picture.name)}").write_bytes(picture.data)
+        return place
+
+    done = _import(name, bring, root, progress, os.rename)
+    return Imported(done.folder, done.classes, done.images, (*refused, *done.problems))
+
+
+def _refusal(picture: Picture) -> str | None:
+    if len(picture.data) > MAX_FILE_BYTES:
+        return f"its file has {len(picture.data) / 2**20:.0f} MB, more than {MAX_FILE_BYTES // 2**20}"
+    if PurePosixPath(picture.name).suffix.lower() not in SUFFIXES:
+        return "its name does not end as that of an image, such as .jpg or .png"
+    return None
+
+
+def _import(
+    name: str, bring: Bring, root: Path | None, progress: Progress | None, put: Callable[[Path, Path], object]
+) -> Imported:
+    """Build the data set in a folder beside its place, and rename it; whatever happens, nothing else stays."""
+    root = Path(root or datasets_root())
+    target = _free_place(root, name)
+    try:
+        with _alone_in(root), tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as scratch:
+            source = bring(Path(scratch) / "source")
+            found = folder(source, name=target.name, progress=progress)
+            _require_classes(found, source)
+            if put is not os.rename:
+                require_space(source, root, _bytes_of(found))
+            built = Path(scratch) / "built"
+            count = _lay_out(found, built, split_folders(source) != (None, None), put, progress)
+            _rename(built, target)
+    except OSError as error:
+        what = f"{target} cannot be written ({error.strerror or error})"
+        raise DataError(f"{what}. Set {ROOT} to another folder.") from error
+    return Imported(target, len(found.classes), count, found.problems)
+
+
+@contextmanager
+def _alone_in(root: Path) -> Iterator[None]:
+    """Import into ``root`` as the only process that does; what a killed one has left there is removed."""
+    root.mkdir(parents=True, exist_ok=True)
+    lock = Lock(root / ".importing.lock")
+    if not lock.take():
+        raise DataError(f"Another data set is being imported into {root}. Try again when that is done.")
+    try:
+        for leftover in root.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _free_place(root: Path, name: str) -> Path:
+    """Return where the data set will be; raises DataError where the name is empty, or taken whatever its capitals."""
+    safe = safe_name(name)
+    if not safe:
+        raise DataError(f"The name {name!r} has no letter or digit. Expected a name such as garden-birds.")
+    taken = {path.name.casefold() for path in root.iterdir()} if root.is_dir() else set()
+    if safe.casefold() in taken:
+        raise DataError(
+            f"There is a data set {safe!r} in {root} already, and it is left as it is. Choose another name."
+        )
+    return root / safe
+
+
+def _rename(built: Path, target: Path) -> None:
+    """Put the data set in its place; a folder with files in it, made meanwhile, stays."""
+    try:
+        built.rename(target)
+    except OSError as error:
+        if target.exists():
+            raise DataError(f"{target} was made meanwhile, and is left as it is. Choose another name.") from error
+        raise
+
+
+def _require_classes(found: Dataset, source: Path) -> None:
+    reasons = "; ".join(f"{problem.key}: {problem.reason}" for problem in found.problems[:3])
+    left_out = f" {len(found.problems)} pictures were left out ({reasons})." if reasons else ""
+    if len(found.classes) < 2 or not found.test:
+        raise DataError(
+            f"Found {len(found.classes)} classes with {len(found.train)} training and {len(found.test)} test images in "
+            f"{source.name}.{left_out} Expected two classes or more, with two images or more each."
+        )
+
+
+def _bytes_of(found: Dataset) -> int:
+    return sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
+
+
+def _lay_out(
+    found: Dataset, built: Path, has_split: bool, put: Callable[[Path, Path], object], progress: Progress | None
+) -> int:
+    """Put every image into the folder of its class, and return how many there are."""
+    homes = _class_folders(found.classes)
+    taken: set[tuple[str, str]] = set()
+    samples = [(split, sample) for split in ("train", "test") for sample in found.split(split)]
+    for done, (split, sample) in enumerate(samples, 1):
+        home = built / (split if has_split else "") / homes[sample.label]
+        home.mkdir(parents=True, exist_ok=True)
+        put(Path(sample.path or ""), home / _free_name(str(home), _inside(sample, has_split), taken))
+        if progress is not None:
+            progress(done, len(samples))
+    return len(samples)
+
+
+def _class_folders(classes: Iterable[str]) -> list[str]:
+    """Return a harmless name for each class; raises DataError where two classes would become one."""
+    known: dict[str, str] = {}
+    for name in classes:
+        safe = _class_folder(name)
+        if other := known.get(safe.casefold()):
+            raise DataError(f"The classes {other!r} and {name!r} would both be called {safe!r}. Rename one of them.")
+        known[safe.casefold()] = name
+    return [_class_folder(name) for name in classes]
+
+
+def _class_folder(name: str) -> str:
+    safe = safe_name(name)
+    if not safe:
+        raise DataError(f"The class {name!r} has no letter or digit in its name. Give it another one.")
+    return f"{safe} class" if safe.lower() in SPLITS else safe  # or it would be taken for a split
+
+
+def _inside(sample: Sample, has_split: bool) -> str:
+    """Return the name of an image within its class; folders in a class are no more than a part of it."""
+    return "-".join(PurePosixPath(sample.key).parts[2 if has_split else 1 :])
+
+
+def _file_name(name: str) -> str:
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
+    return (safe_name(path.name[: len(path.name) - len(suffix)]) or "image") + suffix
+
+
+def _free_name(home: str, name: str, taken: set[tuple[str, str]]) -> str:
+    """Return a harmless name that no other file of this folder has, and note it."""
+    wanted = path = PurePosixPath(_file_name(name))
+    number = 2
+    while (home, path.name.casefold()) in taken:
+        path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
+        number += 1
+    taken.add((home, path.name.casefold()))
+    return path.name

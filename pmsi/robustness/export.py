@@ -1,0 +1,90 @@
+"""A sweep as rows of numbers, and as CSV: a row for each run, cell and output, or for each image and run.
+
+CSV and rows hold fractions. Where files are written is not known here.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pmsi.robustness.cells import CLEAN, Cell
+from pmsi.robustness.reading import Told
+
+CELLS = (
+    "run", "perturbation", "severity", "output", "is_primary", "n", "correct", "accuracy", "low", "high", "drop",
+    "drop_low", "drop_high", "against", "only_here", "only_there", "p", "holm", "errors_over_first",
+)  # fmt: skip
+"""Columns of a row for each run, cell and output. ``against`` is the first run, with which McNemar's test compares."""
+
+Row = dict[str, Any]
+
+
+def cell_rows(told: Told) -> list[Row]:
+    """Return a row (`CELLS`) for each run, cell and output; what does not apply is None.
+
+    The test is between the primary outputs, and so stands in their rows only.
+    """
+    return [_row(told, cell, run, head) for run in told.runs for cell in told.cells for head in told.heads(run)]
+
+
+def _row(told: Told, cell: Cell, run: str, head: str) -> Row:
+    primary = told.report["primary"][run] == head
+    about = {"run": run, "perturbation": cell.perturbation, "severity": cell.severity, "output": head}
+    row = dict.fromkeys(CELLS) | about | {"is_primary": primary} | told.score(cell, run, head)
+    if primary:
+        row |= comparison(told, cell, told.runs[0], run) or {}
+        relative = told.report["relative_error"]["perturbations"]
+        row["errors_over_first"] = relative.get(cell.perturbation, {}).get(run)
+    return row
+
+
+def comparison(told: Told, cell: Cell, a: str, b: str) -> Row | None:
+    """Return McNemar's test of run ``b`` against run ``a`` in a cell; None where the sweep has no such test."""
+    for each in told.report["comparisons"]:
+        here = Cell.of(each) == cell
+        for there, other, only_there, only_here in (("a", "b", "only_a", "only_b"), ("b", "a", "only_b", "only_a")):
+            if here and (each[there], each[other]) == (a, b):
+                counts = {"only_here": each[only_here], "only_there": each[only_there]}
+                return {"against": a, **counts, "p": each["p"], "holm": each["holm"]}
+    return None
+
+
+def image_rows(told: Told) -> list[Row]:
+    """Return a row for each image and run: its class, the clean answer, and by perturbation what flips it first.
+
+    ``flips_at NAME`` is None where no severity of the sweep changes the answer.
+    """
+    classes, labels = told.report["classes"], told.report["labels"]
+    rows = []
+    for run in told.runs:
+        clean = told.answers(CLEAN, run, told.report["primary"][run]).tolist()
+        flips = told.report["flips"][run]
+        for i, key in enumerate(told.report["keys"]):
+            about = {"image": key, "class": classes[labels[i]], "run": run, "clean_answer": classes[clean[i]]}
+            about |= {"clean_is_right": clean[i] == labels[i]}
+            rows.append(about | {f"flips_at {name}": severities[i] for name, severities in flips.items()})
+    return rows
+
+
+def as_csv(told: Told) -> str:
+    """Return a line for each run, cell and output under a header."""
+    return _csv(cell_rows(told), CELLS)
+
+
+def images_as_csv(told: Told) -> str:
+    """Return a line for each image and run under a header."""
+    rows = image_rows(told)
+    return _csv(rows, [*rows[0]] if rows else [])
+
+
+def _csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _flat(value) for name, value in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def _flat(value: Any) -> Any:
+    return "" if value is None else int(value) if isinstance(value, bool) else value

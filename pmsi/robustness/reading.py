@@ -1,0 +1,144 @@
+"""A sweep read back from its folder: its records, its report, the answers behind a cell, and the pictures shown.
+
+Works for a sweep in progress too, as far as it is. Opening one imports no torch; making a picture again does. What is
+said about a sweep, and how, is not known here.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.data import open_dataset
+from pmsi.data.dataset import Dataset
+from pmsi.errors import PMSIError, RunError, lookup
+from pmsi.files import read_json
+from pmsi.robustness.cells import CLEAN, Cell
+from pmsi.robustness.report import FILE, report
+from pmsi.runs import Run
+
+
+@dataclass(frozen=True)
+class Told:
+    """A sweep as far as it is finished.
+
+    ``records`` are those of its cells by cell, the clean images first; ``report`` is that of `pmsi.robustness.report`.
+    """
+
+    run: Run
+    config: RobustnessConfig
+    records: dict[Cell, dict[str, Any]]
+    report: dict[str, Any]
+
+    @property
+    def runs(self) -> list[str]:
+        """The ids of the runs compared, the first one being what others are measured by."""
+        return [*self.report["primary"]]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The finished cells, the clean images first."""
+        return [*self.records]
+
+    @property
+    def perturbations(self) -> list[str]:
+        """Names of the perturbations of which some cell is finished."""
+        return [*dict.fromkeys(cell.perturbation for cell in self.records if cell.perturbation is not None)]
+
+    @property
+    def images(self) -> int:
+        """How many test images each run was shown in each cell."""
+        return len(self.report["keys"])
+
+    def of(self, perturbation: str) -> list[Cell]:
+        """Return the finished cells of a perturbation, the least severe first."""
+        mine = (cell for cell in self.records if cell.perturbation == perturbation)
+        return sorted(mine, key=lambda cell: cell.severity)
+
+    def heads(self, run: str) -> list[str]:
+        """Return the outputs of a run."""
+        return [*self.records[CLEAN]["runs"][run]["heads"]]
+
+    def score(self, cell: Cell, run: str, head: str) -> dict[str, Any]:
+        """Return accuracy, drop and their intervals of an output in a cell: see `pmsi.robustness.sweeping.summary`."""
+        found: dict[str, Any] = self.records[cell]["runs"][run]["heads"][head]
+        return found
+
+    def answers(self, cell: Cell, run: str, head: str) -> np.ndarray:
+        """Return the label that an output answers for each image in a cell, (n,) int64."""
+        stored = self._stored(cell)["runs"][run]["predicted"]
+        return np.array(lookup("output", stored, head))
+
+    def factors(self, cell: Cell, index: int) -> dict[str, Any]:
+        """Return what was drawn for an image in a cell, as the first run was shown it."""
+        drawn = self._stored(cell)["runs"][self.runs[0]]["factors"]
+        return {name: values[index] for name, values in drawn.items()}
+
+    def _stored(self, cell: Cell) -> Mapping[str, Any]:
+        stored = read_json(self.run.folder / cell.file)
+        if stored is None:
+            raise RunError(f"{cell.file} of run {self.run.id} cannot be read. Resume the sweep, or make it again.")
+        return stored
+
+    def title(self, run: str) -> str:
+        """Return what a run is called: its method, data set and the end of its id; the id where it is not here."""
+        with contextlib.suppress(PMSIError):
+            if isinstance(config := self.run.sibling(run).config, TrainConfig):
+                return f"{config.method} on {config.dataset} · {run[-4:]}"
+        return run
+
+    # Pictures
+
+    @cached_property
+    def trained(self) -> TrainConfig:
+        """The config of the first run, with the sweep's limit on test images: whose view the pictures have."""
+        config = self.run.sibling(self.runs[0]).config
+        if not isinstance(config, TrainConfig):
+            raise RunError(f"Run {self.runs[0]} is no training run, so its test images are not known.")
+        return replace(config, test_per_class=self.config.test_per_class or config.test_per_class)
+
+    def shown(self, dataset: Dataset, index: int, cell: Cell = CLEAN) -> Image.Image:
+        """Return what the first run was shown of an image in a cell, made again, pixel by pixel the same."""
+        from pmsi.data.preprocessing import centre_crop, resize
+
+        key = self.report["keys"][index]
+        pixels = resize(dataset.open_image(dataset.find(key)).convert("RGB"), self.trained.resize_to)
+        seen, _ = cell.shown(centre_crop(pixels, self.trained.image_size), self.config.seed, key)
+        return Image.fromarray(seen)
+
+    def dataset(self) -> Dataset:
+        """Open the data set of the test images; raises DataError where it is not here."""
+        return open_dataset(self.trained)
+
+
+def tell(run: Run) -> Told:
+    """Return a sweep as far as it is finished; raises RunError where the run is none, or has no cell yet."""
+    config = run.config
+    if not isinstance(config, RobustnessConfig):
+        raise RunError(f"Run {run.id} is no sweep but of the task {config.task!r}. Make one: pmsi robustness RUN …")
+    records = {Cell.of(record): record for record in run.metrics() if record.get("kind") == "cell"}
+    if CLEAN not in records:
+        raise RunError(f"Sweep {run.id} has no finished cell yet. Wait, or resume it: pmsi runs resume {run.id}")
+    return Told(run, config, records, read_json(run.folder / FILE) or _so_far(run, records))
+
+
+def _so_far(run: Run, records: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the report of the finished cells."""
+    primary = {id: found["primary"] for id, found in records[CLEAN]["runs"].items()}
+    return report(run.folder, [*records], primary, _classes(run, primary))
+
+
+def _classes(run: Run, primary: Mapping[str, str]) -> list[str]:
+    """Return the class names as the result of a training run has them, or numbers where none has."""
+    for id in primary:
+        with contextlib.suppress(PMSIError):
+            if classes := (run.sibling(id).result() or {}).get("classes"):
+                return list(classes)
+    stored = read_json(run.folder / CLEAN.file) or {"labels": [], "runs": {}}
+    columns = [stored["labels"], *(stored["runs"][id]["predicted"][head] for id, head in primary.items())]
+    return [f"class {number}" for number in range(max(map(max, filter(None, columns)), default=-1) + 1)]

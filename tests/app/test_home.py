@@ -1,0 +1,92 @@
+"""The first page: the method in one picture, with the visitor's image and a model's answers in it."""
+
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from app.flow import Answer, flow
+
+LINKS = dict.fromkeys(("image", "mosaics", "stages", "interaction", "heads"), "train")
+
+
+@pytest.fixture(autouse=True)
+def nothing_shipped(monkeypatch, tmp_path):
+    """No run comes with the program."""
+    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "nothing")
+
+
+def picture(test):
+    return next(element.value for element in test.html if 'class="flow"' in element.value)
+
+
+def test_the_picture_is_there_without_any_model(open_page):
+    test = open_page("home")
+    assert not test.exception
+    assert not test.error
+    assert "Once a model is trained" in picture(test)
+    assert picture(test).count("data:image/jpeg") == 5  # the photo, and one for each phase
+
+
+def test_each_part_opens_its_page_with_the_same_image(open_page):
+    from app.resources import open_builtin
+
+    key = open_builtin().test[-1].key
+    addresses = re.findall(r'<a data-go="\d" href="([^"]+)"', picture(open_page("home", image=key)))
+    assert [address.partition("?")[0] for address in addresses] == ["robustness", "mosaic", "maps", "train", "compare"]
+    assert all(f"image={key.replace('/', '%2F')}" in address for address in addresses[:3])
+
+
+def test_a_trained_model_says_what_it_sees_by_head(open_page, make_run):
+    run = make_run(method="pmr")
+    test = open_page("home")
+    assert not test.error
+    for head in ("S3", "S4", "S5", "concat", "mix"):
+        assert f"<b>{head}</b>" in picture(test)
+    assert len(re.findall(r"\d%</span>", picture(test))) == 5
+    assert f"run={run.id}" in picture(test)
+
+
+def test_a_run_with_phases_answers_before_a_newer_baseline_unless_that_was_chosen(open_page, make_run):
+    phased = make_run(method="pmr")
+    baseline = make_run(method="baseline")
+    assert f"run={phased.id}" in picture(open_page("home"))
+    assert f"run={baseline.id}" in picture(open_page("home", run=baseline.id))
+
+
+def test_the_answers_are_those_of_the_predictor(open_page, make_run):
+    from app.resources import open_builtin
+    from pmsi.predictor import Predictor
+
+    run, data = make_run(method="pmr"), open_builtin()
+    sample = data.test[0]
+    predictor = Predictor.load(run)
+    prediction = predictor.predict(predictor.prepare(data.open_image(sample)))
+    shown = picture(open_page("home", image=sample.key))
+    for head, guesses in prediction.heads.items():
+        mark = "✓" if guesses[0].name == data.classes[sample.label] else "✗"
+        assert f"<b>{head}</b> {guesses[0].name} {mark}" in shown
+
+
+def test_an_upload_goes_through_the_picture_too(open_page):
+    file = io.BytesIO()
+    Image.new("RGB", (90, 40), (200, 30, 30)).save(file, "PNG")
+    test = open_page("home", source="upload")
+    assert "Choose an image" in test.info[0].value
+    test.file_uploader(key="picker-upload").set_value(("<b>x.png", file.getvalue(), "image/png")).run()
+    assert not test.exception
+    assert "source=upload" in picture(test)
+    assert "<b>x.png" not in picture(test)
+
+
+def test_texts_from_outside_are_escaped():
+    answers = {"S3": Answer("<script>", 0.5, False)}
+    html = flow('<img onerror="x">', b"", [b""] * 4, answers, "<i>note", LINKS)
+    assert not re.search(r"<script>|<img onerror|<i>note", html)
+    assert "&lt;script&gt; ✗" in html
+
+
+@pytest.mark.parametrize(("right", "mark"), [(True, "Wren ✓<"), (False, "Wren ✗<"), (None, "Wren<")])
+def test_right_and_wrong_are_told_apart_where_they_are_known(right, mark):
+    assert mark in flow("x", b"", [b""] * 4, {"mix": Answer("Wren", 0.5, right)}, "", LINKS)

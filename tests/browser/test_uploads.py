@@ -1,0 +1,114 @@
+"""What comes in, in Chromium: uploads that are refused, names that are no HTML; and the app below a base path."""
+
+import io
+import re
+import struct
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
+
+from driving import go, loaded, serving
+from PIL import Image
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+NASTY = "<img src=x onerror=document.title='hacked'>"
+
+
+def picture(shade: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 50), (shade, 90, 90)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def huge_png() -> bytes:
+    """A PNG of 60,000 × 60,000 pixels by its header, and of 100 bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+REFUSED = {
+    "a bomb": (huge_png(), "too many to open safely"),
+    "a page": (b"<html><script>document.title='hacked'</script></html>", "it is a web page"),
+    "half a picture": (picture()[:60], "truncated"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_upload_says_why_and_shows_its_name_as_it_is(page, name):
+    content, reason = REFUSED[name]
+    page.goto("/mosaic?source=upload")
+    upload = {"name": f"{NASTY}**bold**.png", "mimeType": "image/png", "buffer": content}
+    page.locator("input[type=file]").set_input_files(upload)
+    alert = page.get_by_role("alert").filter(has_text=reason)
+    expect(alert).to_be_visible()
+    expect(alert).to_contain_text(f"{NASTY}**bold**.png")
+    assert alert.locator("img, strong").count() == 0
+    expect(page).not_to_have_title("hacked")
+
+
+def test_a_good_upload_is_shown_whatever_its_name(page):
+    page.goto("/mosaic?source=upload")
+    upload = {"name": f"{NASTY}.png", "mimeType": "image/png", "buffer": picture()}
+    page.locator("input[type=file]").set_input_files(upload)
+    loaded(page.get_by_alt_text(re.compile("mosaic with r = 1$")))
+    expect(page).not_to_have_title("hacked")
+
+
+def test_a_zip_is_imported_and_shown(page):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for label in (NASTY.replace("/", ""), "[x](javascript:alert(1))"):
+            for i in range(3):
+                archive.writestr(f"{label}/{i}.png", picture(i))
+    page.goto("/data?show=import&from=zip")
+    upload = {"name": "birds.zip", "mimeType": "application/zip", "buffer": buffer.getvalue()}
+    page.locator("input[type=file]").set_input_files(upload)
+    name = page.get_by_role("textbox", name="Name of the new data set")
+    name.fill("garden <b>")
+    name.press("Enter")
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text("garden -b: 2 classes, 6 images.")).to_be_visible()
+    page.get_by_role("button", name="Look at it").click()
+    loaded(page.get_by_alt_text(re.compile(r"\.png$")).first)
+    expect(page).to_have_url(re.compile("set=imported-garden"))
+    expect(page).not_to_have_title("hacked")
+
+
+def test_a_link_to_a_folder_elsewhere_is_refused(page):
+    page.goto("/data?set=folder&data=/etc/../etc")
+    expect(page.get_by_role("alert").filter(has_text="outside the folders that this app may read")).to_be_visible()
+
+
+def test_the_app_works_below_a_base_path(chromium, tmp_path):
+    with serving(tmp_path / "runs", STREAMLIT_SERVER_BASE_URL_PATH="lab") as address:
+        assert address.endswith("/lab")
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(address.removesuffix("/lab") + "/_stcore/health")
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(30_000)
+        foreign = []
+        page.on("request", lambda request: foreign.append(request.url) if not request.url.startswith(
+            (address, address.replace("http", "ws"), "data:", "blob:")) else None)  # fmt: skip
+        page.goto(f"{address}/compare?table=3")
+        expect(page.get_by_role("heading", name=re.compile("Table III"))).to_be_visible()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="CSV").click()
+        assert download.value.suggested_filename == "table-3.csv"
+        go(page, "Data")
+        expect(page).to_have_url(re.compile("/lab/data"))
+        loaded(page.get_by_alt_text(re.compile("test.")).first)
+        page.reload()
+        loaded(page.get_by_alt_text(re.compile("test.")).first)
+        page.close()
+        assert not foreign

@@ -1,0 +1,275 @@
+"""Imported data sets: whole or not there, with harmless names, and never in place of another."""
+
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pmsi.config import TrainConfig
+from pmsi.data import open_dataset
+from pmsi.data.images import MAX_FILE_BYTES
+from pmsi.data.importing import Picture, import_dataset, import_pictures, imported_sets, safe_name
+from pmsi.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PMSI_DATASETS", str(tmp_path / "sets"))
+    return tmp_path / "sets"
+
+
+def picture(shade: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (12, 10), (shade, 90, 90)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+BIRDS = {f"{name}/{i}.png": picture(10 * i + len(name)) for name in ("jay", "great tit") for i in range(4)}
+SPLIT = {f"{split}/{name}": content for split in ("train", "test") for name, content in BIRDS.items()}
+
+
+def write(home: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(content)
+    return home
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def files_in(home: Path) -> dict[str, bytes]:
+    return {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def there(root: Path) -> set[str]:
+    """What is in the folder of data sets, apart from the lock."""
+    return {path.name for path in root.iterdir()} - {".importing.lock"} if root.exists() else set()
+
+
+@pytest.mark.parametrize("files", [BIRDS, SPLIT], ids=["classes", "split"])
+@pytest.mark.parametrize("form", ["folder", "zip", "zip of a folder"])
+def test_a_folder_or_a_zip_is_copied_as_it_is(tmp_path: Path, root: Path, files: dict[str, bytes], form: str) -> None:
+    if form == "folder":
+        source = write(tmp_path / "birds", files)
+    else:
+        top = "birds/" if form == "zip of a folder" else ""
+        source = zipped(tmp_path / "birds.zip", {top + name: content for name, content in files.items()})
+    calls: list[tuple[int, int]] = []
+    done = import_dataset(source, "garden birds", progress=lambda *call: calls.append(call))
+    assert (done.folder, done.classes, done.images, done.problems) == (root / "garden birds", 2, len(files), ())
+    assert files_in(done.folder) == files
+    assert calls[-1] == (len(files), len(files))
+    assert imported_sets() == {"garden birds": done.folder}
+    opened = open_dataset(TrainConfig(dataset="folder", data=str(done.folder)))
+    assert len(opened.train) + len(opened.test) == len(files)
+    if form == "folder":
+        assert files_in(source) == files
+
+
+def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    bad = {"jay/broken.png": picture()[:40], "jay/page.jpg": b"<html>", "stray.png": picture(), "jay/notes.txt": b"x"}
+    done = import_dataset(write(tmp_path / "birds", BIRDS | bad), "birds")
+    assert files_in(done.folder) == BIRDS
+    assert {problem.key for problem in done.problems} == {"jay/broken.png", "jay/page.jpg", "stray.png"}
+    assert any("web page" in problem.reason for problem in done.problems)
+
+
+def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
+    write(tmp_path, {"secret.png": picture(99), "secrets/jay/0.png": picture(98)})
+    home = write(tmp_path / "birds", BIRDS)
+    (home / "jay" / "link.png").symlink_to(tmp_path / "secret.png")
+    (home / "wren").symlink_to(tmp_path / "secrets" / "jay")
+    done = import_dataset(home, "birds")
+    assert files_in(done.folder) == BIRDS
+    assert len(done.problems) == 2
+
+
+HOSTILE = ["../../evil.png", "/etc/evil.png", "a/../../evil.png", "..", ".hidden.png", "C:\\evil.png", "nul\0l.png"]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "<img src=x onerror=alert(1)>.png", "[x](javascript:alert(1)).png"])
+def test_single_files_get_harmless_names(tmp_path: Path, root: Path, name: str) -> None:
+    name = name if name.endswith(".png") else name + ".png"
+    pictures = [Picture(label, name, picture(i)) for label in ("../jay", "tit/<b>") for i in range(3)]
+    done = import_pictures(pictures, "../../out")
+    assert done.folder.parent == root
+    assert done.images == 6
+    written = [path.relative_to(done.folder) for path in done.folder.rglob("*")]
+    assert all(len(path.parts) <= 2 and path.name == safe_name(path.name) for path in written)
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} <= {"sets", "cache"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("garden birds", "garden birds"),
+        ("Été (2024), v1.2", "Été (2024), v1.2"),
+        ("E\u0301te", "Éte"),
+        ("../../etc/passwd", "etc-passwd"),
+        (".hidden", "hidden"),
+        ("a\0b\nc", "a-b-c"),
+        ("<b>&amp;`*#", "b--amp"),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_safe_names(text: str, expected: str) -> None:
+    assert safe_name(text) == expected
+
+
+def test_long_names_fit_a_file_system() -> None:
+    assert 0 < len(safe_name("鳥" * 300).encode()) <= 200
+
+
+@pytest.mark.parametrize("name", ["birds", "Birds", "BIRDS ", ".birds"])
+def test_nothing_is_overwritten(tmp_path: Path, root: Path, name: str) -> None:
+    write(root / "birds", {"mine.txt": b"keep"})
+    with pytest.raises(DataError, match="already, and it is left as it is"):
+        import_dataset(write(tmp_path / "birds", BIRDS), name)
+    assert files_in(root / "birds") == {"mine.txt": b"keep"}
+    assert there(root) == {"birds"}
+
+
+def test_what_is_made_meanwhile_is_not_overwritten(tmp_path: Path, root: Path) -> None:
+    def meanwhile(done: int, total: int) -> None:
+        write(root / "birds", {"mine.txt": b"keep"})
+
+    with pytest.raises(DataError, match="was made meanwhile"):
+        import_dataset(write(tmp_path / "birds", BIRDS), "birds", progress=meanwhile)
+    assert files_in(root / "birds") == {"mine.txt": b"keep"}
+    assert there(root) == {"birds"}
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, root: Path) -> None:
+    for count in (1, 8, 9, 15):  # while images are looked at, and while they are copied
+        calls = 0
+
+        def interrupt(done: int, total: int, count: int = count) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == count:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            import_dataset(write(tmp_path / f"birds{count}", BIRDS), "birds", progress=interrupt)
+        assert there(root) == set()
+
+
+def test_what_a_killed_import_left_is_cleared_by_the_next(tmp_path: Path, root: Path) -> None:
+    write(tmp_path / "birds", BIRDS)
+    code = (
+        "import os; from pmsi.data.importing import import_dataset\n"
+        f"import_dataset({str(tmp_path / 'birds')!r}, 'birds', progress=lambda done, total: os._exit(9))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 9
+    assert len(there(root)) == 1
+    assert imported_sets() == {}
+    import_dataset(tmp_path / "birds", "birds")
+    assert there(root) == {"birds"}
+
+
+def test_two_imports_at_once_do_not_mix(tmp_path: Path, root: Path) -> None:
+    source = write(tmp_path / "birds", BIRDS)
+    refused: list[str] = []
+
+    def another(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(DataError) as caught:
+                import_dataset(source, "other")
+            refused.append(str(caught.value))
+
+    import_dataset(source, "birds", progress=another)
+    assert "Another data set is being imported" in refused[0]
+    assert there(root) == {"birds"}
+
+
+def test_classes_that_would_become_one_are_named(tmp_path: Path, root: Path) -> None:
+    write(tmp_path / "birds", BIRDS | {f"great<tit/{i}.png": picture(i) for i in range(3)})
+    write(tmp_path / "birds", {f"great-tit/{i}.png": picture(i) for i in range(3)})
+    with pytest.raises(DataError, match="would both be called 'great-tit'"):
+        import_dataset(tmp_path / "birds", "birds")
+    assert there(root) == set()
+
+
+def test_files_that_would_have_one_name_are_numbered(tmp_path: Path) -> None:
+    more = {
+        "jay/a<b.png": picture(1),
+        "jay/a>b.png": picture(2),
+        "jay/in/0.png": picture(3),
+        "jay/in-0.png": picture(4),
+    }
+    done = import_dataset(write(tmp_path / "birds", BIRDS | more), "birds")
+    written = files_in(done.folder)
+    assert sorted(content for name, content in written.items()) == sorted((BIRDS | more).values())
+    assert {"jay/a-b.png", "jay/a-b-2.png", "jay/in-0.png", "jay/in-0-2.png"} <= written.keys()
+
+
+def test_a_class_called_like_a_split_stays_a_class() -> None:
+    pictures = [Picture(label, f"{i}.png", picture(i)) for label in ("Train", "test") for i in range(3)]
+    done = import_pictures(pictures, "stations")
+    assert open_dataset(TrainConfig(dataset="folder", data=str(done.folder))).classes == ("Train class", "test class")
+
+
+def test_single_files_that_are_too_large_or_no_pictures_are_named() -> None:
+    good = [Picture(label, f"{i}.png", picture(i)) for label in ("jay", "tit") for i in range(3)]
+    bad = [Picture("jay", "big.png", bytes(MAX_FILE_BYTES + 1)), Picture("jay", "run.exe", b"MZ"),
+           Picture("tit", "half.png", picture()[:50])]  # fmt: skip
+    done = import_pictures([*good, *bad], "birds")
+    assert done.images == 6
+    reasons = " ".join(problem.reason for problem in done.problems)
+    assert len(done.problems) == 3
+    assert all(words in reasons for words in ("25 MB, more than 25", "does not end as that of an image", "truncated"))
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"jay/0.png": picture(), "jay/1.png": picture(1)}, "Found 1 classes"),
+        ({"jay/0.png": picture(), "tit/1.png": b"no"}, "tit/1.png: it is not an image"),
+        ({"notes.txt": b"x"}, "Found 0 classes"),
+    ],
+)
+def test_too_little_is_refused(tmp_path: Path, root: Path, files: dict[str, bytes], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        import_dataset(write(tmp_path / "birds", files), "birds")
+    assert there(root) == set()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "...", "/", "<>"])
+def test_a_name_without_letters_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="has no letter or digit"):
+        import_dataset(write(tmp_path / "birds", BIRDS), name)
+
+
+def test_a_place_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "birds", BIRDS)
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("PMSI_DATASETS", str(tmp_path / "file" / "sets"))
+    with pytest.raises(DataError, match=r"cannot be written .* Set PMSI_DATASETS"):
+        import_dataset(source, "birds")
+    with pytest.raises(DataError, match="does not exist"):
+        import_dataset(tmp_path / "none", "birds")
+
+
+def test_the_command_does_the_same(tmp_path: Path, pmsi, root: Path) -> None:
+    write(tmp_path / "birds", BIRDS | {"jay/broken.png": b"no"})
+    status, out, _ = pmsi("data", "import", tmp_path / "birds", "--name", "My birds")
+    assert (status, files_in(root / "My birds")) == (0, BIRDS)
+    assert out.splitlines()[0] == f"{root / 'My birds'}: 2 classes, 8 images"
+    assert "jay/broken.png: it is not an image" in out
+    assert "My birds (imported)" in pmsi("data", "list")[1]
+    status, _, error = pmsi("data", "import", tmp_path / "birds", "--name", "my birds")
+    assert status == 2
+    assert "Choose another name" in error
