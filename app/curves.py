@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.palette import CATEGORICAL, head_color, styled
-from pmsi.comparing import summary
+from pmsi.keeping.comparing import summary
 from pmsi.wording import percent
 
 __all__ = [

@@ -13,9 +13,9 @@ from app.panels import error_panel
 from app.resources import stamp_of
 from app.run_session import page_of
 from pmsi import jobs
-from pmsi.comparing import baseline_for
 from pmsi.config import EvaluateConfig
 from pmsi.errors import PMSIError
+from pmsi.keeping.comparing import baseline_for
 from pmsi.runs import Run, default_root, known_runs
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from app.session import keep
 from app.wording import badge_of, called, facts_of, moment, name_of_run, runs_before, stuck_words, title_of_run
 from pmsi import jobs
 from pmsi.config import Config, TrainConfig
-from pmsi.disk import in_words, size_of
 from pmsi.errors import PMSIError, RunError
 from pmsi.flags import command
+from pmsi.keeping.disk import in_words, size_of
+from pmsi.keeping.trash import users_of
 from pmsi.runs import Run, State, Status, default_root
-from pmsi.trash import users_of
 from pmsi.watching import what_if_stuck
 from pmsi.wording import duration
 

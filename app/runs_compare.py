@@ -17,10 +17,10 @@ from app.panels import guarded, plain, run_colors
 from app.run_session import page_of
 from app.session import choice, keep, moved, remember
 from app.wording import name_of_run
-from pmsi.comparing import apart, baseline_for, outcome
 from pmsi.config import TrainConfig
-from pmsi.disk import in_words
-from pmsi.listing import entries as listed
+from pmsi.keeping.comparing import apart, baseline_for, outcome
+from pmsi.keeping.disk import in_words
+from pmsi.keeping.listing import entries as listed
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.wording import duration, percent
 

@@ -1,6 +1,6 @@
 """Keeping runs in order on the screen: name, tag and annotate one; delete some, undo that, and empty the trash.
 
-The rules are `pmsi.labels`' and `pmsi.trash`'s; here are the widgets.
+The rules are `pmsi.keeping.labels`' and `pmsi.keeping.trash`'s; here are the widgets.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from app.access import read_only, require_writable
 from app.panels import error_panel, plain
 from app.run_session import just_deleted, page_of, remember_deleted
 from app.wording import ago, called, name_of_run
-from pmsi import trash
-from pmsi.disk import in_words, size_of
 from pmsi.errors import PMSIError, RunError
-from pmsi.labels import LONGEST_NAME, LONGEST_NOTE, MOST_TAGS, Labels, label, labels_of
-from pmsi.listing import entries, values
+from pmsi.keeping import trash
+from pmsi.keeping.disk import in_words, size_of
+from pmsi.keeping.labels import LONGEST_NAME, LONGEST_NOTE, MOST_TAGS, Labels, label, labels_of
+from pmsi.keeping.listing import entries, values
 from pmsi.runs import Run, default_root, list_runs
 
 MOST_SHOWN = 50

@@ -14,10 +14,10 @@ from app.runs_keeping import delete_popover, may_keep, tags_in_words, trash_pane
 from app.session import choice, follow, keep, key_of, remember
 from app.wording import ago, badge_of, called, ending_of, facts_of, runs_before, stuck_words, title_of_run
 from pmsi import jobs
-from pmsi.comparing import scores_of
 from pmsi.config import TrainConfig
-from pmsi.disk import in_words, size_of
-from pmsi.listing import ORDERS, Choice, Entry, chosen, entries, values
+from pmsi.keeping.comparing import scores_of
+from pmsi.keeping.disk import in_words, size_of
+from pmsi.keeping.listing import ORDERS, Choice, Entry, chosen, entries, values
 from pmsi.runs import State, Status, default_root, known_runs
 from pmsi.wording import duration, percent
 
@@ -38,7 +38,7 @@ FILTERS = {
     "dataset": ("in_data", "Data set", "Any data set"),
     "tag": ("tagged", "Tag", "Any tag"),
 }
-"""By field of a `pmsi.listing.Choice`: its name in the URL, its label, and the words for no choice."""
+"""By field of a `pmsi.keeping.listing.Choice`: its name in the URL, its label, and the words for no choice."""
 PARAMETERS = ("words", "sort", PICKED, *(name for name, _, _ in FILTERS.values()))
 
 ICONS = {

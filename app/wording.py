@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pmsi.config import Config, RobustnessConfig, TrainConfig
 from pmsi.errors import RunError
-from pmsi.labels import labels_of
+from pmsi.keeping.labels import labels_of
 from pmsi.lifecycle import queued_request
 from pmsi.runs import Run, State, list_runs
 from pmsi.status import Status

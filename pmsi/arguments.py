@@ -137,7 +137,7 @@ def runs(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
-    from pmsi.listing import ORDERS
+    from pmsi.keeping.listing import ORDERS
 
     for name, help in {
         "text": "Only runs in whose id, name, tags, note or settings these words occur.",

@@ -173,7 +173,13 @@ class Trial(Training):
 
     def __init__(self, config: TrainConfig, classes: int, root: Path) -> None:
         plain = config.with_(
-            weights="none", start_from=None, batch_size=_batch_size(config), workers=0, devices=1, compile=False
+            weights="none",
+            start_from=None,
+            batch_size=_batch_size(config),
+            workers=0,
+            devices=1,
+            compile=False,
+            checkpoint_every_s=1e9,
         )
         super().__init__(plain, _noise(plain, classes), Run.create(root, plain))
         self.shared_by = config.devices

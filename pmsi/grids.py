@@ -16,7 +16,7 @@ from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError, lookup
 from pmsi.fieldtext import from_text, split, to_text
 from pmsi.flags import command
-from pmsi.labels import label
+from pmsi.keeping.labels import label
 from pmsi.locks import locked
 from pmsi.runs import Run, State
 from pmsi.settings import field_type

@@ -19,7 +19,8 @@ from pmsi.evaluation import while_checking
 from pmsi.explain.averages import means
 from pmsi.explain.cam import STAGE_INDEX
 from pmsi.explain.disagreement import Disagreement, apart, farthest
-from pmsi.explain.report import Examination, Look, Question, report
+from pmsi.explain.question import Question
+from pmsi.explain.report import Examination, Look, report
 from pmsi.explain.weighing import CAM_METHODS
 from pmsi.files import to_json, write_atomically
 from pmsi.perturbations.entries import severities_of

@@ -21,6 +21,12 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_shipped(monkeypatch, tmp_path):
+    """No runs that came with the program, so that each test has those alone that it makes."""
+    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
+
+
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

@@ -1,5 +1,7 @@
 """The runs that ship: made by one command, finished, small, and found beside one's own."""
 
+from pathlib import Path
+
 import pytest
 
 from pmsi import demo, jobs, runs
@@ -95,11 +97,12 @@ def test_shipped_runs_are_found_from_any_folder_and_come_last(made, tmp_path, ti
 
 def test_what_is_in_the_assets_is_what_the_recipe_makes():
     """The shipped runs are those of the command, and together no larger than sixteen megabytes."""
+    shipped = Path(runs.__file__).parents[1] / "assets" / "demo"
     for id, config in demo.TRAINED.items():
-        assert Run(runs.SHIPPED / id).config.with_(weights=config.weights) == config
-    models = [path.stat().st_size for path in runs.SHIPPED.rglob("*.safetensors")]
+        assert Run(shipped / id).config.with_(weights=config.weights) == config
+    models = [path.stat().st_size for path in shipped.rglob("*.safetensors")]
     assert len(models) == 2
     assert sum(models) <= 16e6
     for id, config in demo.LOOKED_AT.items():
-        assert Run(runs.SHIPPED / id).config == config
-        assert Run(runs.SHIPPED / id).state is State.FINISHED
+        assert Run(shipped / id).config == config
+        assert Run(shipped / id).state is State.FINISHED

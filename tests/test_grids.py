@@ -10,7 +10,7 @@ from pmsi import estimates, grids, jobs
 from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError, PMSIError
 from pmsi.grids import Axis, axis_of, make_grid, missing, read_axis
-from pmsi.labels import labels_of
+from pmsi.keeping.labels import labels_of
 from pmsi.runs import list_runs
 
 BASE = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2, batch_size=8)

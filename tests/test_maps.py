@@ -11,7 +11,8 @@ from pmsi.checkpoints import load_model
 from pmsi.config import ExplainConfig
 from pmsi.data import open_dataset
 from pmsi.errors import ConfigError, DataError, RunError, UnknownName
-from pmsi.explain.report import Examination, Question, report
+from pmsi.explain.question import Question
+from pmsi.explain.report import Examination, report
 from pmsi.files import read_json
 from pmsi.maps import LOOKS, check, sampled
 from pmsi.predictor import Predictor
@@ -38,17 +39,18 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
     run = Run.create(tmp_path, config)
     assert jobs.execute(run) is State.FINISHED
     model, settings, _ = load_model(trained, torch.device("cpu"))
-    question = Question("layercam", None, ("S4", "S5"), 4.0, config.seed, 1, ("rotation=10,20",))
+    question = Question("layercam", None, ("S4", "S5"), 4.0, config.seed)  # without the trials
     examination = Examination(model, open_dataset(settings), settings, question, 5)
     looks = examination.looks()
     expected = {"of": trained.id, "skipped": 0, **report(examination, looks)}
     found = run.result()
     assert found.keys() == expected.keys()
+    assert found["rivals"] == expected["rivals"]
     for region, about in expected["regions"].items():
         for key, ends in about["numbers"].items():
             assert found["regions"][region]["numbers"][key] == pytest.approx(ends)
     assert found["removal"]["images"] == 12
-    assert found["removal"]["numbers"].keys() == expected["removal"]["numbers"].keys()
+    assert found["removal"]["numbers"].keys() >= {"S4/deletion", "random S5/insertion", "edges/road"}
     assert list(found["drift"]) == ["rotation=10", "rotation=20"]
     stored = read_json(run.folder / LOOKS)
     assert [look["key"] for look in stored["looks"]] == [look.key for look in looks]

@@ -53,10 +53,10 @@ def _protocols(number: str, root: str, ids: list[str]) -> "dict[str, Protocol]":
 
 def protocols_once(number: str) -> "dict[str, Protocol]":
     """Return what can be shown of a table, looked for once as long as no run is added or removed."""
-    from pmsi.runs import default_root, list_runs
+    from pmsi.runs import default_root, known_runs
 
     root = default_root().absolute()
-    return _protocols(number, str(root), [run.id for run in list_runs(root)])
+    return _protocols(number, str(root), [run.id for run in known_runs(root)])
 
 
 @st.cache_data(show_spinner="Counting images…", max_entries=16, ttl=600)

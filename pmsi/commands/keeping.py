@@ -2,10 +2,10 @@
 
 import argparse
 
-from pmsi import comparing, trash
-from pmsi.disk import in_words
 from pmsi.files import to_json
-from pmsi.labels import label, labels_of
+from pmsi.keeping import comparing, trash
+from pmsi.keeping.disk import in_words
+from pmsi.keeping.labels import label, labels_of
 from pmsi.runs import Run
 
 Arguments = argparse.Namespace

@@ -17,8 +17,8 @@ from pmsi.config import CONFIGS, TrainConfig, differences
 from pmsi.errors import RunError, lookup
 from pmsi.files import to_json
 from pmsi.flags import POSITIONAL, command, to_config
-from pmsi.labels import labels_of
-from pmsi.listing import Choice, chosen, entries
+from pmsi.keeping.labels import labels_of
+from pmsi.keeping.listing import Choice, chosen, entries
 from pmsi.presets import PRESETS
 from pmsi.runs import Run, State, list_runs
 from pmsi.watching import describe, following, one_line, understanding, what_if_stuck
@@ -35,6 +35,8 @@ def task(typed: Arguments) -> int:
     if of is not None:  # a config holds whole ids: how one begins may fit more runs tomorrow
         whole = [Run.open(typed.runs, id).id for id in ([of] if isinstance(of, str) else of)]
         setattr(typed, POSITIONAL, whole[0] if isinstance(of, str) else whole)
+    if getattr(typed, "beside", None):
+        typed.beside = Run.open(typed.runs, typed.beside).id
     complete_start(typed)
     config = to_config(start, typed).located()
     if isinstance(config, TrainConfig) and (typed.dry_run or typed.first_batch):

@@ -57,7 +57,7 @@ def cam(
     their ``.grad`` and its mode stay as they are. The images do not influence each other.
 
     A stage that the output does not depend on has a map of zeros: S4 and S5 for the output S3 of a model without
-    interaction, say; Eigen-CAM's alone asks for no output. `pmsi.explain.folded` makes a copy of a model that gives the
+    interaction, say; Eigen-CAM's alone asks for no output. `pmsi.folding` makes a copy of a model that gives the
     same maps sooner. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
     out of range, and `PMSIError` where the model is in training mode.
     """

@@ -24,7 +24,7 @@ from pmsi.explain.cam import cam
 from pmsi.explain.floors import beside_floors
 from pmsi.explain.metrics import energy, pointing, widened
 from pmsi.explain.question import Numbers, Question
-from pmsi.explain.regions import TELLERS, TELLING, Rival, most_confused, regions_of, rivals
+from pmsi.explain.regions import OBJECT, TELLERS, TELLING, Rival, most_confused, regions_of, rivals
 from pmsi.explain.trials import Shown, Trials
 from pmsi.folding import folded
 from pmsi.model import Recognizer
@@ -32,6 +32,10 @@ from pmsi.seeding import derive
 
 PAIR = "pair"
 """The region of the telling parts, on images of the two most confused classes alone."""
+
+
+FOCUS = "focus"
+"""The region of the telling parts, for what of a map lies on the object: does it know the part, or the bird alone?"""
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ class Examination:
         maps = beside_floors(shown.raw, shown.pixels, self.question.seed, sample.key)
         regions = regions_of(self.dataset, sample, self.config, self.rivals)
         numbers = {name: _numbers(maps, region, self.question.tolerance) for name, region in regions.items()}
+        if TELLING in regions:
+            numbers[FOCUS] = _focus(maps, regions[TELLING], regions[OBJECT], self.question.tolerance)
         blank = tuple(stage for stage, values in shown.raw.items() if not values.any())
         return Look(sample.key, sample.label, predicted, blank, numbers, self._removal(shown), drift)
 
@@ -145,6 +151,13 @@ def _numbers(maps: Mapping[str, np.ndarray], region: np.ndarray, tolerance: floa
     for source, values in maps.items():
         found |= {f"{source}/pointing": pointing(values, wide), f"{source}/energy": energy(values, region)}
     return found
+
+
+def _focus(maps: Mapping[str, np.ndarray], part: np.ndarray, whole: np.ndarray, tolerance: float) -> Numbers:
+    """Return the numbers of a part of an object for the maps on that object alone; chance is the part's share of it."""
+    cut = {source: np.where(whole, values, 0) for source, values in maps.items()}
+    cut = {source: values if values.any() else whole.astype(float) for source, values in cut.items()}
+    return _numbers(cut, part, tolerance) | {"area": float(part.sum() / whole.sum())}
 
 
 def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:

@@ -49,19 +49,8 @@ class Trials:
 
     def removal(self, shown: Shown) -> Numbers:
         """Return the areas of deletion and insertion and the score of ROAD, for each source but the middle."""
-        seed = (self.question.seed, shown.key)
-        image, probability = self._images([shown.pixels])[0], probability_of(self.model, self.head, shown.label)
-        found = {}
-        for source, values in beside_floors(shown.raw, shown.pixels, *seed).items():
-            if source == CENTRE:  # a handful of pixels: it ranks no others
-                continue
-            order = ranking(values, *seed)
-            found |= {
-                f"{source}/deletion": deletion(probability, image, order, SHARES).area,
-                f"{source}/insertion": insertion(probability, image, order, SHARES).area,
-                f"{source}/road": road(probability, image, order, *seed, shares=ROAD_SHARES).score,
-            }
-        return found
+        probability = probability_of(self.model, self.head, shown.label)
+        return removal_numbers(probability, self._images([shown.pixels])[0], shown, self.question.seed)
 
     def drift(self, batch: Sequence[Shown]) -> list[dict[str, Numbers]]:
         """Return for each image, by "PERTURBATION=SEVERITY", how far its maps of its true class move."""
@@ -107,6 +96,21 @@ def probability_of(model: nn.Module, head: str, label: int) -> Probability:
             return model(images)[head].float().softmax(dim=1)[:, label].cpu()
 
     return probability
+
+
+def removal_numbers(probability: Probability, image: Tensor, shown: Shown, seed: int) -> Numbers:
+    """Return what is said of an image's maps by ``probability`` as pixels of ``image``, normalised, are taken away."""
+    found: Numbers = {}
+    for source, values in beside_floors(shown.raw, shown.pixels, seed, shown.key).items():
+        if source == CENTRE:  # a handful of pixels: it ranks no others
+            continue
+        order = ranking(values, seed, shown.key)
+        found |= {
+            f"{source}/deletion": deletion(probability, image, order, SHARES).area,
+            f"{source}/insertion": insertion(probability, image, order, SHARES).area,
+            f"{source}/road": road(probability, image, order, seed, shown.key, shares=ROAD_SHARES).score,
+        }
+    return found
 
 
 def drift_numbers(source: str, moved: Drift) -> Numbers:

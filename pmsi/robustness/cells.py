@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pmsi.config import RobustnessConfig
-from pmsi.errors import ConfigError, lookup
 from pmsi.perturbations import PERTURBATIONS, Factors, perturb
+from pmsi.perturbations.entries import severities_of
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,5 @@ def cells_of(config: RobustnessConfig) -> tuple[Cell, ...]:
     """
     cells = [CLEAN]
     for entry in config.perturbations:
-        name, own, listed = entry.partition("=")
-        row = lookup("perturbation", PERTURBATIONS, name)
-        usual = row.levels if config.severities is None else config.severities
-        severities = _numbers(entry, listed) if own else usual
-        cells += [Cell(name, severity) for severity in map(row.check, severities) if severity > 0]
+        cells += [Cell(name, severity) for name, severity in severities_of(entry, config.severities) if severity > 0]
     return tuple(dict.fromkeys(cells))
-
-
-def _numbers(entry: str, listed: str) -> list[float]:
-    try:
-        return [float(word) for word in listed.split(",")]
-    except ValueError:
-        raise ConfigError(
-            f"Perturbation {entry!r}: expected a name, or a name and its severities, such as rotation=10,20."
-        ) from None

@@ -16,7 +16,7 @@ from typing import Any
 from pmsi.config import Config, RobustnessConfig, TrainConfig, from_json
 from pmsi.errors import ConfigError
 from pmsi.perturbations import PERTURBATIONS
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, known_runs
 from pmsi.tables.expansion import Cell
 
 SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers")
@@ -92,7 +92,7 @@ class Runs:
         self._trained: dict[tuple[Any, ...], list[tuple[int, Run]]] = defaultdict(list)
         self._configs: dict[tuple[Any, ...], TrainConfig] = {}
         self._sweeps: dict[str, list[tuple[RobustnessConfig, Run]]] = defaultdict(list)
-        for run in list_runs(self.root):
+        for run in known_runs(self.root):
             self._add(run)
 
     def _add(self, run: Run) -> None:

@@ -19,9 +19,8 @@ with guarded():
 
 @pytest.fixture(autouse=True)
 def runs_folder(monkeypatch, tmp_path):
-    """An empty runs folder, and no runs that came with the program."""
+    """An empty runs folder."""
     folder = tmp_path / "runs"
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("PMSI_RUNS", str(folder))
     monkeypatch.setenv("PMSI_DATA", str(tmp_path))
     monkeypatch.setenv("PMSI_DATASETS", str(tmp_path / "datasets"))

@@ -15,8 +15,7 @@ NASTY = ["<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "**bold** `
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path, monkeypatch):
-    """No cache but the test's own, and no run but the test's own."""
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
+    """No cache but the test's own."""
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
 
 

@@ -11,12 +11,6 @@ from app.flow import Answer, flow
 LINKS = dict.fromkeys(("image", "mosaics", "stages", "interaction", "heads"), "train")
 
 
-@pytest.fixture(autouse=True)
-def nothing_shipped(monkeypatch, tmp_path):
-    """No run comes with the program."""
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "nothing")
-
-
 def picture(test):
     return next(element.value for element in test.html if 'class="flow"' in element.value)
 

@@ -23,12 +23,6 @@ from pmsi.runs import Run, State
 KEY = "test/ochre_finchling/0000"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_shipped(monkeypatch, tmp_path):
-    """No run comes with the program."""
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
-
-
 def value_of(test, kind, name):
     return getattr(test, kind)(key=f"kept-{name}").value
 

@@ -13,12 +13,6 @@ from app.mosaic_fields import position
 from app.panels import Picked
 
 
-@pytest.fixture(autouse=True)
-def nothing_shipped(monkeypatch, tmp_path):
-    """No run comes with the program."""
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "nothing")
-
-
 def value_of(test, kind, name):
     return getattr(test, kind)(key=f"kept-{name}").value
 

@@ -8,10 +8,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
-from pmsi import jobs, trash
+from pmsi import jobs
 from pmsi.checkpoints import CHECKPOINT
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.labels import Labels, label, labels_of
+from pmsi.keeping import trash
+from pmsi.keeping.labels import Labels, label, labels_of
 from pmsi.lifecycle import ENDINGS
 from pmsi.locks import Lock
 from pmsi.runs import Run, State, list_runs
@@ -41,7 +42,6 @@ def site():
 @pytest.fixture
 def root(monkeypatch, tmp_path):
     monkeypatch.setenv("PMSI_RUNS", str(tmp_path))
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "nothing")
     return tmp_path
 
 
@@ -538,7 +538,7 @@ def test_runs_that_come_with_the_program_can_only_be_looked_at(root, monkeypatch
 
 
 def test_a_list_of_four_hundred_runs_is_read_without_metrics(root, monkeypatch):
-    from pmsi.listing import Choice, chosen, entries
+    from pmsi.keeping.listing import Choice, chosen, entries
 
     for number in range(400):
         folder = root / f"20260101-{number:06d}-train-pmr-plumage-ab12"

@@ -13,7 +13,7 @@ import driving
 from playwright.sync_api import expect
 
 from pmsi.config import TrainConfig
-from pmsi.labels import label
+from pmsi.keeping.labels import label
 from pmsi.runs import Run, list_runs
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]

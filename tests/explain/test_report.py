@@ -14,7 +14,8 @@ from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.explain import cam
 from pmsi.explain import resize as enlarge
 from pmsi.explain.metrics import edge_map, energy, pointing, widened
-from pmsi.explain.report import PAIR, Examination, Look, Question, report
+from pmsi.explain.question import Question
+from pmsi.explain.report import PAIR, Examination, Look, report
 from pmsi.methods import build
 
 SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, test_per_class=2, resize=72)
@@ -63,6 +64,11 @@ def test_each_image_is_measured_as_by_hand(examined, model, dataset):
         telling = np.any([resize_mask(dataset.open_parts(sample)[part]) for part in rival.parts], axis=0)
         if telling.any():
             assert look.regions["telling"]["area"] == pytest.approx(telling.mean())
+            focus = look.regions["focus"]
+            assert focus["area"] == pytest.approx(telling.sum() / bird.sum())
+            for source in ("S3", "edges", "random S5"):
+                share = look.regions["telling"][f"{source}/energy"] / numbers[f"{source}/energy"]
+                assert focus[f"{source}/energy"] == pytest.approx(share, abs=1e-4)
 
 
 def resize_mask(mask):

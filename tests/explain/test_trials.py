@@ -1,6 +1,7 @@
 """Trials of images on a model whose evidence is known, and within a report against the measures one by one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from pmsi.explain.metrics import edge_map
 from pmsi.explain.question import Question
 from pmsi.explain.removal import deletion, ranking, road
 from pmsi.explain.report import Examination, report
-from pmsi.explain.trials import ROAD_SHARES, SHARES, Shown, Trials, probability_of
+from pmsi.explain.trials import ROAD_SHARES, SHARES, Shown, Trials, probability_of, removal_numbers
 from pmsi.methods import build
 from pmsi.perturbations import perturb
 
@@ -35,23 +36,10 @@ def model():
 @pytest.fixture(scope="module")
 def examined(model):
     counted = []
-    examination = Examination(
-        model, plumage(test_per_class=2, size=96), SMALL, QUESTION, 5, lambda done, total: counted.append((done, total))
-    )
+    dataset = plumage(test_per_class=2, size=96)
+    dataset = replace(dataset, test=dataset.test[:6])
+    examination = Examination(model, dataset, SMALL, QUESTION, 4, lambda done, total: counted.append((done, total)))
     return examination, examination.looks(), counted
-
-
-class Corner(torch.nn.Module):
-    """Sure of class 0 as far as the red of the upper left quarter is that of the image it was made with."""
-
-    def __init__(self, image):
-        super().__init__()
-        self.weight = torch.nn.Parameter(image[0, :8, :8].clone())
-
-    def forward(self, images):
-        kept = (images[:, 0, :8, :8] - self.weight).abs() < 1e-4
-        p = (0.98 * kept.float().mean(dim=(1, 2)) + 0.01)[:, None]
-        return {"only": torch.cat([p, 1 - p], dim=1).log()}
 
 
 def test_a_map_of_what_the_model_uses_is_worth_more_than_its_floors():
@@ -59,8 +47,11 @@ def test_a_map_of_what_the_model_uses_is_worth_more_than_its_floors():
     image = normalize(to_tensor(pixels)[None])[0]
     good = np.zeros((2, 2), dtype=np.float32)
     good[0, 0] = 1.0
-    trials = Trials(Corner(image), "only", Question(stages=("S4",)))
-    found = trials.removal(Shown("a", 0, pixels, {"S4": good}))
+
+    def probability(images):
+        return (images == image)[:, 0, :8, :8].float().mean(dim=(1, 2))  # what is left of the corner
+
+    found = removal_numbers(probability, image, Shown("a", 0, pixels, {"S4": good}), 0)
     sources = ("S4", "random S4", "edges")
     assert found.keys() == {f"{source}/{measure}" for source in sources for measure in MEASURES["removal"]}
     for floor in sources[1:]:
@@ -72,11 +63,11 @@ def test_a_map_of_what_the_model_uses_is_worth_more_than_its_floors():
 def test_a_report_has_the_trials_of_some_images_of_each_class(examined, model):
     examination, looks, counted = examined
     tried = [look for look in looks if look.removal]
-    assert sorted(look.label for look in tried) == list(range(12))
+    assert sorted(look.label for look in tried) == [0, 1, 2]
     assert all(bool(look.drift) == bool(look.removal) for look in looks)
-    assert counted[-1] == (17, 17)  # 5 batches and 12 images
+    assert counted[-1] == (5, 5)  # 2 batches and 3 images
     assert [done for done, _ in counted] == sorted(done for done, _ in counted)
-    look = tried[7]
+    look = tried[1]
     sample = next(sample for sample in examination.dataset.test if sample.key == look.key)
     pixels = next(
         image.permute(1, 2, 0).numpy()
@@ -113,7 +104,7 @@ def test_the_report_says_what_the_trials_say_together(examined):
     groups = {"removal": [found["removal"]], "drift": list(found["drift"].values())}
     for kind, about in groups.items():
         for group in about:
-            assert group["images"] == 12
+            assert group["images"] == 3
             for measure in MEASURES[kind]:
                 for source in ("S3", "random S3", "S5", "random S5", "edges", "S3 - random S3", "S5 - edges"):
                     assert f"{source}/{measure}" in group["numbers"]
@@ -122,7 +113,7 @@ def test_the_report_says_what_the_trials_say_together(examined):
     noise = [found["drift"][cell]["numbers"]["edges/spearman"]["mean"] for cell in CELLS[1:]]
     assert noise[0] > noise[1]  # the stronger noise leaves less of the image's own edges
     draws = found["drift"]["rotation=20"]["numbers"]["random S3/spearman"]
-    assert draws["mean"] == pytest.approx(0, abs=0.15)
+    assert draws["mean"] == pytest.approx(0, abs=0.3)
 
 
 def test_severity_0_moves_nothing(model):

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pmsi.disk import size_of
 from pmsi.errors import RunError
 from pmsi.files import read_json, to_json, write_atomically
+from pmsi.keeping.disk import size_of
 from pmsi.locks import is_held, locked
 from pmsi.runs import Run, list_runs
 

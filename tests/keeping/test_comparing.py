@@ -5,10 +5,10 @@ import json
 import pytest
 
 from pmsi.cli import main
-from pmsi.comparing import apart, baseline_for, outcome, scores_of, training_runs
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.errors import RunError
-from pmsi.labels import label
+from pmsi.keeping.comparing import apart, baseline_for, outcome, scores_of, training_runs
+from pmsi.keeping.labels import label
 from pmsi.runs import Run, State
 
 

@@ -10,11 +10,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from pmsi.comparing import scores_of
 from pmsi.config import Config
-from pmsi.disk import size_of
 from pmsi.errors import RunError
-from pmsi.labels import FILE, Labels, labels_of
+from pmsi.keeping.comparing import scores_of
+from pmsi.keeping.disk import size_of
+from pmsi.keeping.labels import FILE, Labels, labels_of
 from pmsi.runs import Run, State
 
 ALL = ""

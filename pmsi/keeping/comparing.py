@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.config import Config, TrainConfig
-from pmsi.disk import in_words, size_of
 from pmsi.errors import RunError
-from pmsi.labels import labels_of
+from pmsi.keeping.disk import in_words, size_of
+from pmsi.keeping.labels import labels_of
 from pmsi.runs import Run, State
 from pmsi.wording import duration, percent
 

@@ -6,12 +6,13 @@ import time
 
 import pytest
 
-from pmsi import runs, trash
+from pmsi import runs
 from pmsi.cli import main
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.disk import in_words, size_of
 from pmsi.errors import RunError
-from pmsi.labels import label, labels_of
+from pmsi.keeping import trash
+from pmsi.keeping.disk import in_words, size_of
+from pmsi.keeping.labels import label, labels_of
 from pmsi.locks import Lock
 from pmsi.runs import Run, State, list_runs
 

@@ -9,8 +9,8 @@ from pmsi import runs
 from pmsi.cli import main
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.errors import RunError
-from pmsi.labels import FILE, LONGEST_NAME, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS, Labels, label, labels_of
-from pmsi.listing import Choice, chosen, entries, values
+from pmsi.keeping.labels import FILE, LONGEST_NAME, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS, Labels, label, labels_of
+from pmsi.keeping.listing import Choice, chosen, entries, values
 from pmsi.runs import Run, State, list_runs
 
 
