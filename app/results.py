@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, summary
-from app.palette import CHART
+from app.palette import CATEGORICAL, CHART
 from app.run_session import page_of
 from app.wording import perturbation_title, short_id
 from pmsi.runs import Run
@@ -145,8 +145,15 @@ def _any_result(result: dict[str, Any]) -> None:
         st.json(rest, expanded=1)
 
 
+def _maps_result(result: dict[str, Any]) -> None:
+    from app.maps_numbers import show_reports
+
+    show_reports([(short_id(result["of"]), CATEGORICAL[0], result)])
+
+
 RESULTS: dict[str, Callable[[dict[str, Any]], None] | None] = {
     "train": _train_result,
     "evaluate": _evaluate_result,
     "robustness": None,  # its records say it all
+    "maps": _maps_result,
 }

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.images import jpeg
-from app.mapsform import rows_form, settings
-from app.mapsgrid import show_grid
-from app.mapsmotion import motion
-from app.mapsrows import Place, Seen, Wanted, figure_of, more_images, seen
-from app.mapszoom import ZOOM, enlarge
+from app.maps_form import rows_form, settings
+from app.maps_grid import show_grid
+from app.maps_motion import motion
+from app.maps_numbers import numbers
+from app.maps_rows import Place, Seen, Wanted, figure_of, more_images, seen
+from app.maps_zoom import ZOOM, enlarge
 from app.panels import (
     Picked,
     guarded,
@@ -39,6 +40,7 @@ TOOLS = {
     "": "Nothing more",
     "severity": "Rising severity",
     "disagree": "Where two runs disagree",
+    "numbers": "In numbers",
     "figure": "Figure for print",
 }
 PER_CLASS = (1, 2, 4, 8)
@@ -130,6 +132,8 @@ def _more(rows: "list[tuple[Picked, list[Seen]]]", place: Place, wanted: Wanted)
         motion(*rows[0], wanted)
     elif tool == "disagree":
         _disagreement([one.run for one in rows[0][1]], place)
+    elif tool == "numbers":
+        numbers([one.run for one in rows[0][1]])
     elif tool == "figure":
         _figure(rows, wanted)
 

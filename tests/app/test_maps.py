@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.mapsmotion import drawn, severities
-from app.mapsrows import MORE, ranked_mistakes
-from app.mapszoom import numbers_table, removal_chart
+from app.maps_motion import drawn, severities
+from app.maps_rows import MORE, ranked_mistakes
+from app.maps_zoom import numbers_table, removal_chart
 from app.wording import name_of_run
 from pmsi.errors import DataError
 from pmsi.explain.removal import Curve
@@ -134,7 +134,7 @@ def test_more_images_stand_below_and_kept_ones_stay(open_page, make_run):
 
 
 def test_every_row_of_more_lists_images_that_exist(make_run):
-    from app.mapsrows import Place
+    from app.maps_rows import Place
     from app.resources import open_builtin
 
     run, place = make_run(), Place(open_builtin(), "plumage")
@@ -290,3 +290,55 @@ def test_the_grid_can_be_had_as_a_figure(open_page, make_run):
     assert not test.exception
     assert not test.error
     assert {button.label for button in test.get("download_button")} == {"Download PNG, 300 dpi", "Download SVG"}
+
+
+# In numbers
+
+
+def report_of(shift):
+    """A report in which every number says what it is: S3's energy is 0.1 + shift, and so on."""
+    value = lambda mean: {"mean": mean, "low": mean - 0.02, "high": mean + 0.03}  # noqa: E731
+    sources = {"S3": 0.1 + shift, "S5": 0.3, "random S3": 0.05, "random S5": 0.06, "edges": 0.4, "centre": 0.2}
+    numbers = {
+        f"{source}/{measure}": value(mean) for source, mean in sources.items() for measure in ("energy", "pointing")
+    }
+    numbers |= {f"S3 - S5/{measure}": value(shift - 0.2) for measure in ("energy", "pointing")} | {"area": value(0.08)}
+    return {"images": 7, "numbers": numbers}
+
+
+def test_the_figure_of_numbers_shows_each_stage_with_its_interval_and_the_floors():
+    from app.maps_numbers import stages_figure
+
+    figure = stages_figure([("a", "#000000", report_of(0.0)), ("<b>", "#111111", report_of(0.05))], "energy")
+    by_name = {trace.name: trace for trace in figure.data}
+    assert set(by_name) == {"a", "a, noise", "&lt;b&gt;", "&lt;b&gt;, noise"}
+    assert by_name["a"].y == pytest.approx((10, 30))
+    assert by_name["&lt;b&gt;"].y == pytest.approx((15, 30))
+    assert by_name["a"].error_y.array == pytest.approx((3, 3))
+    assert by_name["a"].error_y.arrayminus == pytest.approx((2, 2))
+    assert by_name["a, noise"].y == pytest.approx((5, 6))
+    assert sorted(line.y0 for line in figure.layout.shapes) == pytest.approx([8, 20, 40])
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.3, "S3 is ahead"), (0.0, "S5 is ahead"), (0.2, "do not differ")])
+def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
+    from app.maps_numbers import _sentence
+
+    assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
+
+
+def test_the_numbers_of_a_finished_report_are_shown_beside_an_offer_for_the_other_run(open_page, make_run, runs_folder):
+    from pmsi import jobs
+    from pmsi.config import ExplainConfig
+    from pmsi.runs import Run
+
+    run, other = make_run(), make_run(method="baseline")
+    made = Run.create(runs_folder, ExplainConfig(of=run.id, trials_per_class=0))
+    assert jobs.execute(made) == "finished"
+    test = open_page("maps", run=run.id, beside=other.id, tool="numbers")
+    assert not test.exception
+    assert not test.error
+    assert [button.label for button in test.button if "Measure" in button.label] == ["Measure it"]
+    told = " ".join(element.value for element in test.markdown)
+    expected = made.result()["regions"]["telling"]["numbers"]["S3 - S5/energy"]["mean"]
+    assert f"S3 − S5 is {100 * expected:+.1f} points" in told

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.mapsrows import MORE, OUTLINES, PREDICTED, Place, Wanted
+from app.maps_rows import MORE, OUTLINES, PREDICTED, Place, Wanted
 from app.session import choice, choose, remember
 
 if TYPE_CHECKING:

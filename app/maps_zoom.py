@@ -7,8 +7,8 @@ import numpy as np
 import streamlit as st
 
 from app.images import jpeg
-from app.mapsgrid import overlaid
-from app.mapsrows import OUTLINES, Seen, Wanted
+from app.maps_grid import overlaid
+from app.maps_rows import OUTLINES, Seen, Wanted
 from app.palette import CHART, NEUTRAL, faded, head_color, styled
 from app.panels import Picked, guarded, picture, plain
 from app.resources import removal_once

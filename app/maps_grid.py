@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.images import enlarged, jpeg
-from app.mapsrows import SIDE, Seen, Wanted, verdict
+from app.maps_rows import SIDE, Seen, Wanted, verdict
 from app.palette import head_color
 from app.panels import Picked, run_colors
 from app.resources import explain_once, part

@@ -11,8 +11,8 @@ import numpy as np
 import streamlit as st
 
 from app.images import enlarged
-from app.mapsgrid import data_uri
-from app.mapsrows import Seen, Wanted
+from app.maps_grid import data_uri
+from app.maps_rows import Seen, Wanted
 from app.palette import head_color
 from app.panels import Picked, run_colors
 from app.resources import explain_once, part

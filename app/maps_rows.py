@@ -1,6 +1,6 @@
 """What the maps page shows of each image and run: which images there are, their maps, and the regions known of them.
 
-Computes (through `app.resources`) and draws nothing; the widgets that say what is wanted are in `app.mapsform`.
+Computes (through `app.resources`) and draws nothing; the widgets that say what is wanted are in `app.maps_form`.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ SIDE = 384
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be explained, and how it is shown; see `app.mapsform`."""
+    """What is to be explained, and how it is shown; see `app.maps_form`."""
 
     head: str
     label: str
