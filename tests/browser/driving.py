@@ -117,7 +117,7 @@ def short_run(page: Page, epochs: int) -> None:
     expect(page.get_by_role("radio", name="Quick look")).to_have_attribute("aria-checked", "true")
     fill(page, "Epochs", epochs, "--epochs")
     fill(page, "Image size", 64, "--image-size")
-    page.get_by_text("All other settings").click()
+    page.get_by_text("All other settings", exact=True).click()
     fill(page, "Training images per class", 8, "--train-per-class")
     fill(page, "Test images per class", 4, "--test-per-class")
 

@@ -77,9 +77,11 @@ def perturb(page):
 
 
 def look_at_maps(page):
-    maps = [page.get_by_alt_text(re.compile(rf"^{stage}: evidence for")) for stage in ("S3", "S4", "S5")]
+    maps = [page.get_by_alt_text(re.compile(rf"{stage}: evidence for")) for stage in ("S3", "S4", "S5")]
+    maps[0].scroll_into_view_if_needed()  # they are loaded as they come into sight
     assert len({loaded(shown) for shown in maps}) == 3
     before = loaded(maps[0])
+    page.get_by_text("How it is drawn").click()
     overlay = page.get_by_role("slider", name="Overlay")
     overlay.focus()
     overlay.press("Home")
