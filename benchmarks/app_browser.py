@@ -71,7 +71,7 @@ ACTIONS = (
     Action(
         "Robustness page, slider → image and predictions of two runs, 224 px",
         "/robustness?run=demo-pmr&beside=demo-baseline",
-        "role=slider[name=/Colour jitter/]",
+        "role=slider[name=/Gaussian noise/]",
         "ArrowRight",
         MAIN,
         True,
