@@ -2,13 +2,12 @@
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
 from app.actions import BUILT_IN
 from app.panels import Picked
-from app.resources import SIGNS
+from app.resources import kind_of_folder
 from pmsi.config import TrainConfig
 
 
@@ -46,7 +45,7 @@ def kind_of(place: str) -> tuple[str, str | None]:
     """Return the data set's name and folder, as a config has them, of ``place``; an upload's are the built-in one's."""
     if place in ("", BUILT_IN):
         return BUILT_IN, None
-    return next((name for sign, name in SIGNS.items() if (Path(place) / sign).exists()), "folder"), place
+    return kind_of_folder(place), place
 
 
 def python_of(shown: Drawn, out: str = "mosaic.png") -> str:

@@ -17,7 +17,6 @@ from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import TrainLoader
 from pmsi.methods import resolve
-from pmsi.seeding import derive
 
 GAP = 8
 """Pixels between the rows of a picture."""
@@ -63,10 +62,7 @@ def shown_in_phases(
     look = attention or (lambda: torch.ones(len(images), *images.shape[2:]))
     found = []
     for number, phase in enumerate(plan.phases):
-        # The names of the draw are those of `pmsi.training`.
-        seed = derive("augment", config.seed, epoch, batch, 0 if config.nested else number)
-        draw = torch.Generator().manual_seed(seed)
-        shown, target = plan.augmentation.augment(images, labels, phase.r, draw, config, look)
+        shown, target = plan.shown(images, labels, number, (config.seed, epoch, batch), config, look)
         mixed = plan.augmentation.attends and phase.r > 0 and attention is None
         found.append(Shown(phase, shown, target, mixed))
     return found

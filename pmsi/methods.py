@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from pmsi.augment import AUGMENTATIONS, Augmentation
+from pmsi.augment import AUGMENTATIONS, Attention, Augmentation
 from pmsi.augment.mosaic import check_divisible
 from pmsi.augment.rule import recursions_of
-from pmsi.batch import STAGES, Phase
+from pmsi.batch import STAGES, Images, Labels, Phase, Target
 from pmsi.config import TrainConfig
 from pmsi.errors import ConfigError, lookup
 from pmsi.model.backbone import Backbone, check_stages, find_backbone, pretrained_state
@@ -171,6 +171,24 @@ class Plan:
     method: Method
     phases: tuple[Phase, ...]
     augmentation: Augmentation
+
+    def shown(
+        self,
+        images: Images,
+        labels: Labels,
+        number: int,
+        at: tuple[int, ...],
+        config: TrainConfig,
+        attention: Attention,
+    ) -> tuple[Images, Target]:
+        """Return what phase ``number`` shows of a batch of uint8 images, and its target.
+
+        ``at`` is the batch's place in training, (seed, epoch, batch) and a rank's number behind them; the draw depends
+        on nothing else. ``attention`` is for the augmentation that asks where the network looks.
+        """
+        # Nested phases repeat the draw: a layout of r recursions is the start of that of r + 1.
+        draw = torch.Generator().manual_seed(derive("augment", *at, 0 if config.nested else number))
+        return self.augmentation.augment(images, labels, self.phases[number].r, draw, config, attention)
 
 
 def _progressive_methods(config: TrainConfig) -> list[str]:

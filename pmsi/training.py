@@ -140,10 +140,8 @@ class Training:
         number = self.progress.phase
         at = (self.config.seed, epoch, self.progress.batch, *([self.team.rank] if self.team.rank else []))
         torch.manual_seed(derive("dropout", *at, number))
-        # Nested phases repeat the draw: a layout of r recursions is the start of that of r + 1.
-        draw = torch.Generator().manual_seed(derive("augment", *at, 0 if self.config.nested else number))
         attention = partial(self._attention, images, labels)
-        shown, target = self.plan.augmentation.augment(images, labels, phase.r, draw, self.config, attention)
+        shown, target = self.plan.shown(images, labels, number, at, self.config, attention)
         heads = None if self.config.heads == "all" else (phase.head,)
         # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
         self.optimizer.zero_grad(set_to_none=True)

@@ -13,18 +13,18 @@ from app.resources.counts import (
     receptive_fields,
     tried_once,
 )
-from app.resources.data import SIGNS, open_builtin, open_folder, open_set, sample_image, thumbnail_once
+from app.resources.data import kind_of_folder, open_builtin, open_folder, open_set, sample_image, thumbnail_once
 from app.resources.models import disagreement_once, explain_once, predict_once, predictor_of, removal_once, stamp_of
 from app.resources.sweeps import sweep_picture_once, told_once
 
 __all__ = [
-    "SIGNS",
     "batch_once",
     "costs_once",
     "counts_once",
     "disagreement_once",
     "explain_once",
     "first_batch_once",
+    "kind_of_folder",
     "open_builtin",
     "open_folder",
     "open_set",

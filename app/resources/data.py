@@ -32,13 +32,17 @@ SIGNS = {
 """What is found in the folder of a published data set; class folders have none of it."""
 
 
+def kind_of_folder(folder: str) -> str:
+    """Return the row of DATASETS that reads a folder: a published one's by its files, else that of class folders."""
+    return next((name for sign, name in SIGNS.items() if (Path(folder) / sign).exists()), "folder")
+
+
 @st.cache_resource(show_spinner="Reading the folder…", max_entries=8, ttl=600)
 def _open_folder(folder: str) -> "Dataset":
     from pmsi.config import TrainConfig
     from pmsi.data import open_dataset
 
-    name = next((name for sign, name in SIGNS.items() if (Path(folder) / sign).exists()), "folder")
-    return open_dataset(TrainConfig(dataset=name, data=folder))
+    return open_dataset(TrainConfig(dataset=kind_of_folder(folder), data=folder))
 
 
 def open_folder(folder: str) -> "Dataset":
