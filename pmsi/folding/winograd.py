@@ -2,7 +2,7 @@
 
 Winograd's minimal filtering F(4×4, 3×3) (Lavin and Gray, 2016, arXiv:1509.09308): 4×4 outputs from 6×6 inputs by 36
 products for each pair of channels instead of 144. Here only the maximum over all places is asked for, so nothing is
-put back in its place, and tiles may overlap. It rounds otherwise than the plain sum, by some 1e-6 of the largest
+put back in its place, and tiles may overlap. It rounds otherwise than the plain sum, by up to 1e-5 of the largest
 value. This module knows no layers; its products are an operator of oneDNN's that is no public one.
 """
 
