@@ -4,50 +4,31 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.grids import data_uri
-from app.images import jpeg, png
+from app.images import png
 from app.mosaic_code import Drawn, Scene, command_of, python_of
+from app.mosaic_strip import DEPTH
 from app.resources import part
 from app.session import choice, parsed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOVED = 336
-"""Side of the picture whose tiles move, in pixels; it travels with every new layout."""
-DEPTH = 3
-
 
 def recursion(scene: Scene) -> None:
     """Draw the recursion as it happens, with what can be taken along: files and code."""
+    from pmsi.augment.preview import COLORS
+
     square, shown = scene.square, scene.drawn
     left, right = st.columns([5, 7], gap="large")
     with left:
-        part("steps")(key="steps", data=_course(scene.picked.title, square, shown))
+        step = parsed(choice("step"), 0)
+        part("steps")(key="steps", data={"title": scene.picked.title, "colors": COLORS[:DEPTH], "step": step})
     with right:
         st.markdown("**Take it along**")
         _downloads(square, shown)
         st.markdown("**The same as code**")
         st.code(python_of(shown), language="python", wrap_lines=True)
         st.code(command_of(shown), language="bash", wrap_lines=True)
-
-
-def _course(title: str, square: "Image", shown: Drawn) -> dict:
-    """Return what the part in the browser needs: the image, where each tile goes, what is framed."""
-    from pmsi.augment.animation import steps
-    from pmsi.augment.preview import COLORS, layouts
-
-    course = steps(layouts(DEPTH, seed=shown.seed, permutation=shown.permutation)[-1])
-    return {
-        "image": data_uri(jpeg(square.resize((MOVED, MOVED)), 80)),
-        "title": title,
-        "grid": course.grid,
-        "sources": course.sources,
-        "recursions": [{"block": list(recursion.block)} for recursion in course.recursions],
-        "colors": list(COLORS[:DEPTH]),
-        "borders": shown.borders,
-        "step": parsed(choice("step"), 0),
-    }
 
 
 def _downloads(square: "Image", shown: Drawn) -> None:

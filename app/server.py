@@ -6,6 +6,7 @@ Streamlit that are not set here come from ``.streamlit/config.toml`` beside this
 """
 
 import argparse
+import asyncio
 import gc
 import os
 import sys
@@ -22,6 +23,7 @@ import streamlit as st  # noqa: E402
 DEFAULT_PORT = 8501
 ADDRESS = "STREAMLIT_SERVER_ADDRESS"
 """Environment: the address to listen at. By default this machine only, since pages read folders that are typed in."""
+TIDY_EVERY_S = 20
 LINE = "PMSI Lab: open {url}"
 
 
@@ -37,7 +39,7 @@ def command(port: int = DEFAULT_PORT, runs: Path | None = None) -> list[str]:
 def warm_up() -> None:
     """Load what the pages need, use it once, and take it out of the garbage collector's sight.
 
-    Every script run ends in a full collection that holds the interpreter: 0.3 s with torch in sight, nothing without.
+    A full collection holds the interpreter for 0.3 s with torch in sight, and for some 20 ms without.
     """
     from app import warmup
 
@@ -52,7 +54,16 @@ async def lifespan(_app: "st.App") -> AsyncIterator[None]:
     warm_up()
     path = "/".join(["", *filter(None, str(st.get_option("server.baseUrlPath")).split("/"))])
     print(LINE.format(url=f"http://localhost:{st.get_option('server.port')}{path}"), flush=True)
+    tidying = asyncio.create_task(tidy())
     yield
+    tidying.cancel()
+
+
+async def tidy() -> None:
+    """Collect garbage now and then, instead of after each run of a script as Streamlit would (config.toml)."""
+    while True:
+        await asyncio.sleep(TIDY_EVERY_S)
+        gc.collect()
 
 
 def on_script_error(error: Exception) -> bool:

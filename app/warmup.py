@@ -39,9 +39,12 @@ def warm_up() -> None:
 
     torch.set_num_threads(1)
     from app.images import jpeg
-    from app.resources import open_builtin
+    from app.mosaic_strip import DEPTH, PERMUTATIONS, SEEDS, SIDE
+    from app.resources import layouts_once, open_builtin
     from pmsi.augment.preview import preview, square
 
+    for permutation in PERMUTATIONS:
+        layouts_once(SEEDS, DEPTH, permutation)
     data = open_builtin()
-    for picture in preview(square(data.open_image(data.test[0]), 448)):
+    for picture in preview(square(data.open_image(data.test[0]), SIDE)):
         jpeg(picture)

@@ -2,11 +2,14 @@
 
     python -m benchmarks.app_browser
     python -m benchmarks.app_browser --presses 40 --at-work       # while a training job takes all cores
+    python -m benchmarks.app_browser --visitors 50                # while so many others change layouts
 
 A key moves a slider or a number; the time counts from the browser's own event until the pictures have changed and
 are decoded, the predictions (where there are any) have arrived, and two frames have been painted. Each press goes to a
-value that nobody has asked for before, so nothing is remembered. The start is timed from `make run` on a machine that
-is set up until the server says that it is ready, and from then until the first picture of the first page is painted.
+value that nobody has asked for before, so nothing is remembered. The mosaics of a layout are drawn by the page itself:
+that counts until they are painted, and in a line of its own until the server has followed with code and address. The
+start is timed from `make run` on a machine that is set up until the server says that it is ready, and from then until
+the first picture of the first page is painted.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,18 +35,19 @@ from pmsi.runs import Run
 
 READY_TARGET_S, PAINT_TARGET_S, AT_WORK_MS = 20, 2.0, 500
 
-WATCH = """([pictures, whole]) => {
-  const shown = () => [...document.querySelectorAll(pictures)];
-  const sources = () => shown().map(image => image.currentSrc || image.src).join();
+WATCH = """([changes, whole]) => {
+  const shown = () => [...document.querySelectorAll(changes === 'mosaics' ? 'img.none' : changes)];
+  const sources = () => changes === 'mosaics' ? window.pmsiMosaic.seed
+    : shown().map(one => one.currentSrc || one.src || one.textContent).join();
   const state = () => document.querySelector('[data-testid="stApp"]').getAttribute('data-test-script-state');
   const before = sources();
   window.took = null;
   addEventListener('keydown', () => {
     const started = performance.now();
     const look = async () => {
-      const ready = shown().every(image => image.complete && image.naturalWidth);
+      const ready = shown().every(one => one.tagName !== 'IMG' || one.complete && one.naturalWidth);
       if (ready && sources() !== before && (!whole || state() !== 'running')) {
-        await Promise.all(shown().map(image => image.decode().catch(() => null)));
+        await Promise.all(shown().map(one => one.decode?.().catch(() => null)));
         requestAnimationFrame(() => requestAnimationFrame(() => { window.took = performance.now() - started; }));
       } else requestAnimationFrame(look);
     };
@@ -54,20 +59,26 @@ WATCH = """([pictures, whole]) => {
 
 @dataclass(frozen=True)
 class Action:
-    """A key that is pressed in a field of a page, the pictures that it changes, and whether the rest must be there."""
+    """A key that is pressed in a field of a page, what it changes, and whether the whole answer must be there.
+
+    ``changes`` is a selector of images or texts, or "mosaics": those that the page draws itself.
+    """
 
     title: str
     path: str
     field: str
     key: str
-    pictures: str
+    changes: str
     whole: bool
     target_ms: float
 
 
+CODE = '[data-testid="stCode"]'
+DRAG = 'input[aria-label="Layouts"]'
 MAIN = '[data-testid="stImage"] img'
 ACTIONS = (
-    Action("Mosaic page, seed → four mosaics", "/mosaic", 'input[aria-label^="Layout"]', "ArrowUp", MAIN, False, 150),
+    Action("Mosaic page, slider → four mosaics", "/mosaic", DRAG, "ArrowRight", "mosaics", False, 150),
+    Action("Mosaic page, slider → code and address too", "/mosaic?seed=500", DRAG, "ArrowRight", CODE, True, 500),
     Action(
         "Robustness page, slider → image and predictions of two runs, 224 px",
         "/robustness?run=demo-pmr&beside=demo-baseline",
@@ -85,11 +96,11 @@ def measured(page: Page, server: Server, action: Action, presses: int) -> list[f
     page.goto(server.address + action.path)
     field = page.locator(action.field).first
     field.wait_for()
-    page.locator(action.pictures).first.wait_for()
+    page.wait_for_function("changes => window.pmsiMosaic || document.querySelector(changes)", arg=action.changes)
     page.wait_for_timeout(1500)
     took = []
     for _ in range(presses):
-        page.evaluate(WATCH, [action.pictures, action.whole])
+        page.evaluate(WATCH, [action.changes, action.whole])
         field.focus()
         field.press(action.key)
         page.wait_for_function("window.took !== null", timeout=20_000)
@@ -125,6 +136,19 @@ def at_work(server: Server) -> Iterator[None]:
             time.sleep(0.2)
 
 
+@contextlib.contextmanager
+def crowded(server: Server, visitors: int) -> Iterator[None]:
+    """Let visitors change layouts meanwhile, as `benchmarks.app_load` has them, from a process of their own."""
+    words = [sys.executable, "-m", "benchmarks.app_load", "--at", server.address, "--visitors", str(visitors)]
+    others = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    time.sleep(10)  # until all have opened the page
+    try:
+        yield
+    finally:
+        others.terminate()
+        others.wait(20)
+
+
 def start(page: Page) -> None:
     """Time ``make run`` and the first page that it serves."""
     with socket.socket() as probe:
@@ -154,15 +178,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presses", type=int, default=30)
     parser.add_argument("--at-work", action="store_true", help="Measure the keys while a training job runs.")
+    parser.add_argument("--visitors", type=int, default=0, help="Others who change layouts meanwhile.")
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1440, "height": 900})
-        if not options.at_work:
+        if not (options.at_work or options.visitors):
             start(page)
-        with serving() as server, at_work(server) if options.at_work else contextlib.nullcontext():
+        with serving() as server, contextlib.ExitStack() as besides:
+            if options.at_work:
+                besides.enter_context(at_work(server))
+            if options.visitors:
+                besides.enter_context(crowded(server, options.visitors))
             for action in ACTIONS:
                 took = measured(page, server, action, options.presses)
                 show(action.title, took, AT_WORK_MS if options.at_work else action.target_ms)

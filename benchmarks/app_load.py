@@ -1,31 +1,34 @@
-"""Many visitors at once on the Mosaic page: each changes the layout's seed every two seconds.
+"""Many visitors at once on the Mosaic page: each changes the layout every two seconds, or the image.
 
     python -m benchmarks.app_load
     python -m benchmarks.app_load --visitors 50 --minutes 10
+    python -m benchmarks.app_load --act image
 
-Visitors speak the browser's own protocol with a server that is started for the purpose: they open the page, press a
-key in the field of the seed, and wait until the part of the page that shows the mosaics is drawn again and has arrived.
-They fetch each new picture too, as a browser would. What a browser needs to paint is not in it
-(`benchmarks.app_browser` measures that). The server's memory is looked at every ten seconds; half of the time counts as
-warming up.
+Visitors speak the browser's own protocol with a server that is started for the purpose: they open the page, tell a new
+layout as the page's strip does, and wait until everything that depends on it has arrived: code, downloads, address.
+The mosaics of a layout are drawn by the browser before the server hears of it (`benchmarks.app_browser --visitors 50`
+measures that); those of another image (``--act image``) wait for the server. The server's memory and CPU time are
+looked at every ten seconds; of memory, half of the time counts as warming up.
 """
 
 import argparse
 import asyncio
+import json
 import platform
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlparse
 
 import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.WidgetStates_pb2 import WidgetStates
+from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 
-from benchmarks.app_server import resident, serving
+from app.mosaic_strip import SEEDS
+from benchmarks.app_server import busy, resident, serving
 
 TARGET_MS = 300
 EVERY_S = 2.0
@@ -36,121 +39,151 @@ DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCE
 
 @dataclass
 class Visitor:
-    """One session: its socket, what it knows of the page, and how long each of its key presses took, in seconds."""
+    """One session: its socket, what it knows of the page, and how long each of its acts took, in seconds."""
 
     address: str
-    seed: int
+    number: int
+    act: str
     took: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    widget: str = ""
-    fragment: str = ""
-    pictures: set[str] = field(default_factory=set)
+    strip: str = ""
+    link: str = ""
+    image: str = ""
+    images: list[str] = field(default_factory=list)
+    fragments: dict[str, str] = field(default_factory=dict)
 
     async def visit(self, until: float) -> None:
         """Open the page and act until the time is over."""
-        place = urlparse(self.address)
-        draw = random.Random(self.seed)
-        url = f"ws://{place.netloc}/_stcore/stream"
+        draw = random.Random(self.number)
+        url = f"ws://{urlparse(self.address).netloc}/_stcore/stream"
         async with websockets.connect(url, max_size=None, subprotocols=["streamlit"]) as socket:
-            await self._act(socket, BackMsg())
-            if not self.widget:
-                self.errors.append("the page has no field for the seed")
+            await self._run(socket, BackMsg())
+            if not (self.strip and self.image):
+                self.errors.append("the page has no strip, or no choice of images")
                 return
             await asyncio.sleep(draw.uniform(0, EVERY_S))
             while time.monotonic() < until:
                 started = time.monotonic()
-                await self._act(socket, self._key_press(draw.randrange(1000)))
+                await self._run(socket, ACTS[self.act](self, draw))
                 self.took.append(time.monotonic() - started)
                 await asyncio.sleep(max(0.0, EVERY_S - self.took[-1]))
 
-    def _key_press(self, seed: int) -> BackMsg:
-        message = BackMsg()
-        message.rerun_script.fragment_id = self.fragment
-        message.rerun_script.widget_states.CopyFrom(WidgetStates())
-        state = message.rerun_script.widget_states.widgets.add()
-        state.id, state.double_value = self.widget, float(seed)
+    def other_layout(self, draw: random.Random) -> BackMsg:
+        """Return what the strip tells when its visitor has chosen a layout."""
+        chosen = {"link": self.link, "seed": draw.randrange(SEEDS), "permutation": "uniform", "borders": True}
+        message, state = self._changed(self.strip)
+        state.json_value = json.dumps({"chosen": chosen})
         return message
 
-    async def _act(self, socket: websockets.ClientConnection, message: BackMsg) -> None:
-        """Ask for a rerun, take what comes until the script has ended, then the pictures that are new."""
+    def other_image(self, draw: random.Random) -> BackMsg:
+        """Return what the choice of an image tells."""
+        message, state = self._changed(self.image)
+        state.string_value = draw.choice(self.images)
+        return message
+
+    def _changed(self, widget: str) -> tuple[BackMsg, WidgetState]:
+        message = BackMsg()
+        message.rerun_script.fragment_id = self.fragments[widget]
+        message.rerun_script.widget_states.CopyFrom(WidgetStates())
+        state = message.rerun_script.widget_states.widgets.add()
+        state.id = widget
+        return message, state
+
+    async def _run(self, socket: websockets.ClientConnection, message: BackMsg) -> None:
+        """Ask for a rerun, and take what comes until the script has ended."""
         if not message.HasField("rerun_script"):
             message.rerun_script.page_name = "mosaic"
         await socket.send(message.SerializeToString())
-        fresh: list[str] = []
         while True:
             answer = ForwardMsg()
             answer.ParseFromString(await asyncio.wait_for(socket.recv(), 60))
-            self._note(answer, fresh)
+            self._note(answer)
             if answer.WhichOneof("type") == "script_finished" and answer.script_finished in DONE:
                 break
-        for url in dict.fromkeys(fresh):
-            if url not in self.pictures:
-                self.pictures.add(url)
-                await fetch(self.address, url)
 
-    def _note(self, answer: ForwardMsg, fresh: list[str]) -> None:
+    def _note(self, answer: ForwardMsg) -> None:
         if answer.WhichOneof("type") != "delta":
             return
         element = answer.delta.new_element
         match element.WhichOneof("type"):
             case "exception":
                 self.errors.append(element.exception.message)
-            case "number_input" if "seed" in element.number_input.label:
-                self.widget, self.fragment = element.number_input.id, answer.delta.fragment_id
-            case "imgs":
-                fresh += [image.url for image in element.imgs.imgs]
+            case "bidi_component" if element.bidi_component.id.endswith("-strip"):
+                self.strip, self.link = element.bidi_component.id, json.loads(element.bidi_component.json)["link"]
+                self.fragments[self.strip] = answer.delta.fragment_id
+            case "selectbox" if element.selectbox.label == "Image":
+                self.image, self.images = element.selectbox.id, list(element.selectbox.options)
+                self.fragments[self.image] = answer.delta.fragment_id
 
 
-async def fetch(address: str, path: str) -> None:
-    """Get a file of the server, and throw it away."""
-    place = urlparse(address)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode())
-    answer = await reader.read()
-    writer.close()
-    if not answer.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(f"{path}: {answer[:40]!r}")
+ACTS: dict[str, Callable[[Visitor, random.Random], BackMsg]] = {
+    "layout": Visitor.other_layout,
+    "image": Visitor.other_image,
+}
 
 
-async def crowd(address: str, visitors: int, seconds: float, pid: int) -> tuple[list[Visitor], list[int]]:
-    """Let the visitors act; return them, and the server's memory in bytes every ten seconds."""
+@dataclass(frozen=True)
+class Look:
+    """What the server has taken at one moment: bytes of memory, seconds of CPU, and for how many acts."""
+
+    memory: int
+    busy_s: float
+    presses: int
+
+
+async def crowd(
+    address: str, visitors: int, seconds: float, act: str, pid: int | None
+) -> tuple[list[Visitor], list[Look]]:
+    """Let the visitors act; return them, and what the server with this number took, every ten seconds."""
     until = time.monotonic() + seconds
-    people = [Visitor(address, seed) for seed in range(visitors)]
-    memory: list[int] = []
+    people = [Visitor(address, number, act) for number in range(visitors)]
+    looks: list[Look] = []
 
     async def watch() -> None:
-        while time.monotonic() < until:
-            memory.append(resident(pid))
+        while pid and time.monotonic() < until:
+            looks.append(Look(resident(pid), busy(pid), sum(len(person.took) for person in people)))
             await asyncio.sleep(10)
 
     await asyncio.gather(watch(), *(person.visit(until) for person in people))
-    return people, memory
+    return people, looks
 
 
-def lines(people: list[Visitor], memory: list[int], seconds: float) -> Iterator[str]:
+def lines(people: list[Visitor], looks: list[Look], seconds: float) -> Iterator[str]:
     """Yield what was found, and whether it is what it should be."""
     took = sorted(1000 * value for person in people for value in person.took)
     errors = [text for person in people for text in person.errors]
     p50, p95, p99 = (took[min(len(took) - 1, int(share * len(took)))] for share in (0.5, 0.95, 0.99))
-    yield f"{len(people)} visitors, {seconds / 60:g} min, {len(took)} key presses, {len(took) / seconds:.1f} a second"
-    yield f"  until the new mosaics have arrived: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms"
+    yield f"{len(people)} visitors, {seconds / 60:g} min, {len(took)} acts, {len(took) / seconds:.1f} a second"
+    yield f"  until everything has arrived: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms"
     yield f"  target p95 ≤ {TARGET_MS} ms: {'met' if p95 <= TARGET_MS else 'missed'}"
     yield f"  errors: {len(errors)}" + "".join(f"\n    {text}" for text in errors[:5])
+    opened, last = looks[1], looks[-1]  # the first ten seconds are for opening pages
+    each = (last.busy_s - opened.busy_s) / max(1, last.presses - opened.presses)
+    yield f"  the server's CPU time: {1000 * each:.0f} ms for each act"
+    memory = [look.memory for look in looks]
     middle, end = (statistics.mean(part) for part in (memory[len(memory) // 2 :][:3], memory[-3:]))
     grown = end / middle - 1
-    yield f"  the server's memory: {memory[0] / 2**20:.0f} MiB at first, {middle / 2**20:.0f} in the middle, "
-    yield f"  {end / 2**20:.0f} at the end ({grown:+.1%}): {'flat' if grown <= GROWTH else 'growing'}"
+    yield (
+        f"  the server's memory: {memory[0] / 2**20:.0f} MiB at first, {middle / 2**20:.0f} in the middle, "
+        f"{end / 2**20:.0f} at the end ({grown:+.1%}): {'flat' if grown <= GROWTH else 'growing'}"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--act", choices=ACTS, default="layout", help="What visitors change.")
+    parser.add_argument("--at", help="Visit the server at this address, and measure nothing.")
     options = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}")
+    how = (options.visitors, 60 * options.minutes, options.act)
+    if options.at:
+        asyncio.run(crowd(options.at, *how, None))
+        return
     with serving() as server:
-        people, memory = asyncio.run(crowd(server.address, options.visitors, 60 * options.minutes, server.process.pid))
-    print("\n".join(lines(people, memory, 60 * options.minutes)))
+        people, looks = asyncio.run(crowd(server.address, *how, server.process.pid))
+    print("\n".join(lines(people, looks, 60 * options.minutes)))
 
 
 if __name__ == "__main__":

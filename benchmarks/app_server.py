@@ -63,3 +63,9 @@ def resident(pid: int) -> int:
     """Return how many bytes of memory a process has, on Linux."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def busy(pid: int) -> float:
+    """Return how many seconds of CPU a process has taken so far, on Linux."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-// The recursion, step by step, without the server: tiles move where `sources` says. See app/mosaic_steps.py for the data.
+// The recursion, step by step, without the server: tiles move where the strip's layout says. See app/mosaic_steps.py.
 const FRACTIONS = ["the whole image", "half of the side", "a quarter of the side", "an eighth of the side"];
 
 function words(step, r) {
@@ -10,20 +10,8 @@ function words(step, r) {
   return `r = ${k}: the four patches are shuffled. The smallest have ${FRACTIONS[k]}.${end}`;
 }
 
-function lines({ block: [x, y, side] }, color, shown) {
-  const h = side / 2, path = `M${x + h} ${y}V${y + side}M${x} ${y + h}H${x + side}`;
-  const opacity = shown ? 1 : 0;
-  return `<path d="${path}" stroke="#10141a" stroke-width="4.5" opacity="${opacity}"/>` +
-    `<path d="${path}" stroke="${color}" stroke-width="2.5" opacity="${opacity}"/>`;
-}
-
-function frame([x, y, side], color) {
-  const inner = `M${x} ${y}v${side}h${side}v${-side}z`;
-  return `<path class="shade" fill-rule="evenodd" d="M0 0H1V1H0z${inner}"/>` +
-    `<path d="${inner}" stroke="${color}" stroke-width="5"/>`;
-}
-
-function layTiles(box, { image, grid }) {
+function layTiles(box, { image, sources }) {
+  const grid = Math.sqrt(sources[0].length);
   box.replaceChildren(...Array.from({ length: grid * grid }, (_, cell) => {
     const tile = document.createElement("div"), last = Math.max(1, grid - 1);
     tile.style.cssText = `width:${100.2 / grid}%;height:${100.2 / grid}%;background-size:${grid * 100}% ${grid * 100}%;` +
@@ -36,22 +24,31 @@ function layTiles(box, { image, grid }) {
 export default function ({ data, parentElement: root }) {
   const find = (name) => root.querySelector(name);
   const state = root.pmsi ??= { step: data.step, timer: 0 };
-  const last = 2 * data.recursions.length, tiles = find(".tiles"), range = find("input");
-  range.max = last;
+  const tiles = find(".tiles"), range = find("input");
+  let shown = null, last = 0;
+
+  function follow() {
+    shown = window.pmsiMosaic;
+    if (!shown) return; // the strip is not there yet, and will tell
+    range.max = last = 2 * shown.recursions.length;
+    if (state.image !== shown.image) { layTiles(tiles, shown); state.image = shown.image; }
+    show(state.step);
+  }
 
   function show(step) {
+    const { recursions, sources } = shown, grid = Math.sqrt(sources[0].length);
     state.step = Math.min(last, Math.max(0, step));
     const done = Math.floor(state.step / 2), cutting = state.step % 2;
-    data.sources[done].forEach((cell, place) => {
-      const tile = tiles.children[cell], x = place % data.grid, y = Math.floor(place / data.grid);
+    sources[done].forEach((cell, place) => {
+      const tile = tiles.children[cell], x = place % grid, y = Math.floor(place / grid);
       const way = `translate(${x * 100 / 1.002}%, ${y * 100 / 1.002}%)`;
       tile.className = tile.style.transform && tile.style.transform !== way ? "moving" : "";
       tile.style.transform = way;
     });
-    const borders = data.borders ? data.recursions.map((one, k) => lines(one, data.colors[k], k < done + cutting)) : [];
-    const framed = cutting ? frame(data.recursions[done].block, data.colors[done]) : "";
+    const borders = shown.borders ? recursions.map((one, k) => cross(one, data.colors[k], k < done + cutting ? 1 : 0)) : [];
+    const framed = cutting ? frame(recursions[done], data.colors[done]) : "";
     find("svg").innerHTML = borders.join("") + framed;
-    const text = words(state.step, data.recursions.length);
+    const text = words(state.step, recursions.length);
     find(".words").textContent = text;
     find(".stage").setAttribute("aria-label", `${data.title}. ${text}`);
     range.value = state.step;
@@ -93,8 +90,10 @@ export default function ({ data, parentElement: root }) {
     event.preventDefault();
     act();
   };
-  const drawn = JSON.stringify([data.image.length, data.image.slice(-80), data.grid]);
-  if (state.drawn !== drawn) { layTiles(tiles, data); state.drawn = drawn; }
-  show(state.step);
-  return () => clearInterval(state.timer);
+  window.addEventListener("pmsi-mosaic", follow);
+  follow();
+  return () => {
+    clearInterval(state.timer);
+    window.removeEventListener("pmsi-mosaic", follow);
+  };
 }

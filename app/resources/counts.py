@@ -90,9 +90,13 @@ def _first_batch(fields: dict[str, Any], most: int, side: int) -> "list[PhaseSho
 
 def first_batch_once(config: "TrainConfig", most: int, side: int) -> "list[PhaseShown]":
     """Return what the first batch shows in each phase, read once for all configs that show the same."""
-    from pmsi.firstbatch import FIELDS
+    from pmsi.shown import FIELDS
 
     return _first_batch({name: getattr(config, name) for name in FIELDS}, most, side)
+
+
+SHARED = {"strip": ("tiles",), "steps": ("tiles",)}
+"""By part, the scripts that it shares with others: they come before its own."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -100,7 +104,16 @@ def part(name: str) -> "ComponentRenderer":
     """Return a part of a page that works in the browser without the server; its files are ``app/parts/NAME.*``."""
     place = Path(__file__).parents[1] / "parts"
     texts = {kind: path.read_text() for kind in ("html", "css", "js") if (path := place / f"{name}.{kind}").exists()}
-    return st.components.v2.component(f"pmsi_{name}", **texts)
+    shared = [(place / f"{script}.js").read_text() for script in SHARED.get(name, ())]
+    return st.components.v2.component(f"pmsi_{name}", **texts | {"js": "".join([*shared, texts["js"]])})
+
+
+@st.cache_data(show_spinner=False)
+def layouts_once(seeds: int, r: int, permutation: str) -> list[list[int]]:
+    """Return the layout of each seed below ``seeds`` as the browser draws it; see `app.mosaic_strip.numbers`."""
+    from app.mosaic_strip import numbers
+
+    return [numbers(r, seed, permutation) for seed in range(seeds)]
 
 
 @st.cache_data(show_spinner="Making the batch…", max_entries=12)

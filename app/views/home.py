@@ -9,11 +9,12 @@ from app import session
 from app.actions import image_actions, query_of
 from app.flow import Answer, flow
 from app.images import jpeg
+from app.mosaic_strip import DEPTH, Chosen
 from app.panels import Picked, guarded, image_picker, trained_runs
 from app.resources import part, predict_once, predictor_of
 from app.run_session import page_of
-from app.views.mosaic import DEPTH, FIRST_SEED
 from app.wording import name_of_run
+from pmsi.tables.matching import result_of
 
 if TYPE_CHECKING:
     from pmsi.runs import Run
@@ -54,7 +55,7 @@ def _picture() -> None:
     with actions:
         image_actions(picked)
     with st.container(key=OWN_LINKS):  # hidden: what a click on a part of the picture clicks
-        for name, query in links(picked, answering_run()).values():
+        for name, query in links(picked, answering_run(picked.label)).values():
             st.page_link(page_of(name), label=name, query_params=query)
     part("links")(key="links", data={"links": f".st-key-{OWN_LINKS}"})
     _flow(picked)
@@ -65,15 +66,16 @@ def _flow(picked: Picked) -> None:
     from pmsi.augment.preview import preview, square
 
     place = st.empty()
-    seed = session.parsed(session.choice("seed"), FIRST_SEED)
+    seed = session.parsed(session.choice("seed"), Chosen.seed)
     mosaics = preview(square(picked.image, MOSAIC), DEPTH, seed=seed, borders=False)[::-1]
     photo, encoded = jpeg(square(picked.image, PHOTO)), [jpeg(mosaic, 82) for mosaic in mosaics]
-    run = answering_run()
+    run = answering_run(picked.label)
     name = picked.title if picked.label else "Your image"
     if run is None:
         place.html(flow(name, photo, encoded, {}, WAITING, _addresses(picked, run)))
         return
-    note = f"What {name_of_run(run)} says of it."
+    strange = picked.label is not None and picked.label not in (_classes(run) or [picked.label])
+    note = f"What {name_of_run(run)} says of it" + (", which has never seen this class." if strange else ".")
     if not session.is_answered(run.id, picked.key):
         place.html(flow(name, photo, encoded, {}, note, _addresses(picked, run)))
     with guarded():
@@ -82,14 +84,25 @@ def _flow(picked: Picked) -> None:
         session.keep_answered(run.id, picked.key)
 
 
-def answering_run() -> "Run | None":
-    """Return the run that answers: the one that was chosen on another page, or else one with the most heads."""
+def answering_run(label: str | None = None) -> "Run | None":
+    """Return the run that answers: the one chosen on another page, or else one that knows the class ``label``.
+
+    Of several, or where none does, one with many heads comes before one with a single head, and a new one before an
+    old one.
+    """
     from pmsi.methods import METHODS
 
     runs = trained_runs()
     chosen = session.choice("run")
-    phased = (run for run in runs if len(METHODS[run.config.method].phases(run.config)) > 1)
-    return next((run for run in runs if run.id == chosen), None) or next(phased, None) or next(iter(runs), None)
+    heads = {run.id: len(METHODS[run.config.method].phases(run.config)) > 1 for run in runs}
+    best = max(runs, key=lambda run: (label in _classes(run), heads[run.id]), default=None)
+    return next((run for run in runs if run.id == chosen), best)
+
+
+def _classes(run: "Run") -> list[str]:
+    """Return the classes of a finished run; those of another are only in its model."""
+    result = result_of(run) or {}
+    return list(result.get("classes", ()))
 
 
 def answers_of(run: "Run", picked: Picked) -> "dict[str, Answer]":

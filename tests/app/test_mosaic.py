@@ -1,5 +1,6 @@
 """The mosaic page: four pictures of any image, closer looks, the rule with its numbers, and code that repeats it."""
 
+import base64
 import io
 import json
 import shlex
@@ -10,6 +11,7 @@ from PIL import Image
 
 from app.mosaic_code import command_of, drawn, python_of
 from app.mosaic_fields import position
+from app.mosaic_strip import Chosen, allowed
 from app.panels import Picked
 
 
@@ -17,8 +19,10 @@ def value_of(test, kind, name):
     return getattr(test, kind)(key=f"kept-{name}").value
 
 
-def pictures(test):
-    return test.image
+def strips(test):
+    """Return what the strip was given, or nothing where there is none."""
+    found = [element for element in test.get("bidi_component") if element.proto.id.endswith("-strip")]
+    return [json.loads(element.proto.json) for element in found]
 
 
 def texts(test):
@@ -29,8 +33,10 @@ def test_a_sample_is_shown_in_four_depths_without_any_click(open_page):
     test = open_page("mosaic")
     assert not test.exception
     assert not test.error
-    assert len(pictures(test)) == 4
-    assert [picture.captions[0][:9] for picture in pictures(test)] == [f"**r = {r}**" for r in range(4)]
+    (strip,) = strips(test)
+    assert [name for name, _ in strip["captions"]] == [f"r = {r}" for r in range(4)]
+    picture = Image.open(io.BytesIO(base64.b64decode(strip["image"].partition(",")[2])))
+    assert picture.size == (448, 448)
 
 
 def test_the_first_page_leads_on_to_training(open_page):
@@ -39,39 +45,52 @@ def test_the_first_page_leads_on_to_training(open_page):
     assert link.proto.label.startswith("Next")
 
 
-def test_new_layout_draws_another_seed(open_page):
-    test = open_page("mosaic")
-    first = value_of(test, "number_input", "seed")
-    shown = [picture.value[0] for picture in pictures(test)]
-    button = next(button for button in test.button if button.label == "New layout")
-    for _ in range(3):  # one in a thousand draws the same again
-        button.click().run()
-        if value_of(test, "number_input", "seed") != first:
-            break
-    assert test.query_params["seed"] == str(value_of(test, "number_input", "seed"))
-    now = [picture.value[0] for picture in pictures(test)]
-    assert now[0] == shown[0]
-    assert now[1:] != shown[1:]
+@pytest.mark.parametrize("permutation", ["uniform", "cycle"])
+def test_the_numbers_of_the_browser_are_the_layouts_of_the_package(open_page, permutation):
+    from pmsi.augment.preview import layouts
+
+    (strip,) = strips(open_page("mosaic"))
+    assert len(strip["layouts"][permutation]) == 1000
+    for seed in (0, 11, 999):
+        deepest = layouts(3, seed=seed, permutation=permutation)[-1]
+        numbers = strip["layouts"][permutation][seed]
+        assert [strip["orders"][permutation][number // 4] for number in numbers] == deepest.orders[0].tolist()
+        assert [number % 4 for number in numbers] == deepest.picks[0].tolist()
 
 
 def test_a_link_opens_the_same_image_and_layout(open_page):
     from app.resources import open_builtin
 
     sample = open_builtin().test[-1]
-    test = open_page("mosaic", image=sample.key, seed="11", permutation="cycle")
+    test = open_page("mosaic", image=sample.key, seed="11", permutation="cycle", borders="0")
     assert not test.exception
     assert test.selectbox(key="picker-image").value == sample.key
-    assert value_of(test, "number_input", "seed") == 11
-    assert value_of(test, "segmented_control", "permutation") == "cycle"
+    assert strips(test)[0]["start"] == {"seed": 11, "permutation": "cycle", "borders": False}
+    assert "--seed 11 --permutation cycle --no-borders" in test.code[-1].value
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, [], {}, {"seed": 1000}, {"seed": -1}, {"seed": "1"}, {"seed": 1.5}, {"permutation": "x"}, {"borders": 1}],
+    ids=str,
+)
+def test_what_a_browser_makes_up_is_not_drawn(said):
+    usual = {"seed": 1, "permutation": "uniform", "borders": True}
+    assert allowed(usual) == Chosen(1, "uniform", True)
+    assert allowed(usual | said if said else said) is None
+
+
+def test_a_layout_that_does_not_exist_is_the_first_one(open_page):
+    assert strips(open_page("mosaic", seed="5000"))[0]["start"]["seed"] == Chosen.seed
 
 
 def test_an_upload_is_shown_and_a_broken_one_refused_with_a_reason(open_page):
     file = io.BytesIO()
     Image.fromarray(np.zeros((50, 80, 3), dtype=np.uint8)).save(file, "PNG")
     test = open_page("mosaic", source="upload")
-    assert not pictures(test)
+    assert not strips(test)
     test.file_uploader(key="picker-upload").set_value(("bird.png", file.getvalue(), "image/png")).run()
-    assert len(pictures(test)) == 4
+    assert len(strips(test)) == 1
     assert not test.error
     test.file_uploader(key="picker-upload").set_value(("bird.png", b"no image at all", "image/png")).run()
     assert not test.exception
@@ -86,7 +105,7 @@ def test_the_image_of_a_folder_can_be_chosen(open_page, tmp_path):
     test = open_page("mosaic", source="data", data=str(tmp_path / "birds"))
     assert not test.exception
     assert test.selectbox(key="picker-class").options == ["one", "two"]
-    assert len(pictures(test)) == 4
+    assert len(strips(test)) == 1
 
 
 def test_a_folder_that_is_not_there_is_explained(open_page, runs_folder):
@@ -140,15 +159,8 @@ def part(test, key):
     return json.loads(found.proto.json)
 
 
-def test_the_steps_are_those_of_the_layout_that_is_shown(open_page):
-    from pmsi.augment.preview import layouts
-
-    given = part(open_page("mosaic", seed="11", permutation="cycle", step="4"), "steps")
-    recursions = layouts(3, seed=11, permutation="cycle")[-1].recursions()
-    assert [tuple(one["block"]) for one in given["recursions"]] == [one.block for one in recursions]
-    assert given["sources"][0] == list(range(64))
-    assert all(sorted(sources) == list(range(64)) for sources in given["sources"])
-    assert given["step"] == 4
+def test_a_link_opens_a_step(open_page):
+    assert part(open_page("mosaic", step="4"), "steps")["step"] == 4
 
 
 def test_the_phases_of_a_batch_bear_their_heads(open_page, tiny_config, make_run):

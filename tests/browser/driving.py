@@ -174,3 +174,21 @@ def expect_other_pixels(image: Locator, before: str) -> str:
     """Wait until an image shows other pixels than those at the address ``before``; return the new address."""
     expect(image).not_to_have_attribute("src", before)
     return loaded(image)
+
+
+def mosaic(page: Page, r: int, title: str = "") -> Locator:
+    """Return the drawing of r recursions of an image whose title ends so, on the Mosaic page."""
+    return page.get_by_role("img", name=re.compile(rf"{re.escape(title)}, mosaic with r = {r}$"))
+
+
+def drawn(canvas: Locator) -> str:
+    """Return a drawing's pixels as an address of PNG, once they are there: it has no name before."""
+    expect(canvas).to_be_visible()
+    return canvas.evaluate("canvas => canvas.toDataURL()")
+
+
+def expect_other_drawing(canvas: Locator, before: str) -> None:
+    """Wait until a drawing has other pixels than ``before``."""
+    canvas.page.wait_for_function(
+        "([canvas, before]) => canvas.toDataURL() !== before", arg=[canvas.element_handle(), before]
+    )

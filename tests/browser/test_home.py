@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
 
-from driving import loaded
+from driving import drawn, loaded, mosaic
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -43,7 +43,7 @@ def test_an_upload_goes_through_the_picture_and_along_to_the_next_page(page):
     loaded(page.get_by_alt_text("Your image", exact=True))
     flow(page, "Mosaics by phase").click()
     expect(page.get_by_text("Still here: red.png")).to_be_visible()
-    loaded(page.get_by_alt_text("red.png, mosaic with r = 3"))
+    drawn(mosaic(page, 3, "red.png"))
 
 
 def test_the_parts_stand_below_each_other_in_a_narrow_window(page):

@@ -1,12 +1,16 @@
-"""The mosaic page in Chromium: the recursion by keyboard, what a link and a reload keep, and a narrow window."""
+"""The mosaic page in Chromium: mosaics and steps that are drawn there, what links and reloads keep, a narrow window."""
 
+import base64
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
 
-from driving import expect_other_pixels, loaded, number
+from driving import drawn, expect_other_drawing, go, mosaic, number
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -16,10 +20,14 @@ def words(page):
     return page.locator(".steps .words")
 
 
+def settled(page):
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
+
+
 def test_the_recursion_is_stepped_through_by_keyboard_without_the_server(page):
     page.goto("/mosaic")
     expect(words(page)).to_have_text(re.compile("r = 0"))
-    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
+    settled(page)
     page.context.set_offline(True)
     steps = page.get_by_role("group", name="The recursion, step by step")
     steps.focus()
@@ -59,18 +67,64 @@ def test_a_reload_keeps_layout_step_and_position(page):
 
 def test_a_new_layout_moves_the_tiles_of_the_step_that_is_shown(page):
     page.goto("/mosaic?step=6")
-    mosaic = page.get_by_alt_text(re.compile("mosaic with r = 3$"))
-    before, tile = loaded(mosaic), page.locator(".steps .tiles div").first
-    styles = [one.get_attribute("style")[-60:] for one in page.locator(".steps .tiles div").all()]
-    expect(tile).to_be_visible()
+    before, tiles = drawn(mosaic(page, 3)), page.locator(".steps .tiles div")
+    expect(tiles.first).to_be_visible()
+    styles = [tile.get_attribute("style") for tile in tiles.all()]
     page.get_by_role("button", name="New layout").click()
-    expect_other_pixels(mosaic, before)
+    expect_other_drawing(mosaic(page, 3), before)
     expect(words(page)).to_have_text(re.compile("r = 3"))
-    page.wait_for_function(
-        "before => [...document.querySelectorAll('*')].map(one => one.shadowRoot?.querySelectorAll('.tiles div') ?? [])"
-        ".flatMap(found => [...found]).some((one, i) => one.getAttribute('style').slice(-60) !== before[i])",
-        arg=styles,
-    )
+    assert [tile.get_attribute("style") for tile in tiles.all()] != styles
+
+
+def test_layouts_are_drawn_without_the_server_as_the_package_draws_them(page):
+    from pmsi.augment.preview import preview, square
+    from pmsi.data import open_dataset
+    from pmsi.presets import PRESETS
+
+    data = open_dataset(PRESETS["quick"].config)
+    page.goto(f"/mosaic?seed=11&image={data.test[-1].key}&borders=0")
+    drawn(mosaic(page, 3))
+    settled(page)
+    page.context.set_offline(True)
+    image = square(data.open_image(data.test[-1]), 448)
+
+    def compare(seed, permutation):
+        expected = preview(image, 3, seed=seed, permutation=permutation, borders=False)
+        for r, picture in enumerate(expected):
+            encoded = drawn(mosaic(page, r)).partition(",")[2]
+            found = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"), dtype=float)
+            apart = np.abs(found - np.asarray(picture, dtype=float)).mean()
+            assert apart < 2, (seed, permutation, r)  # what JPEG changes; another layout is some 20 apart
+
+    compare(11, "uniform")
+    number(page, "Layout").press("ArrowUp")
+    compare(12, "uniform")
+    page.get_by_role("button", name="The layout before").click()
+    page.get_by_role("radio", name="4-cycle").click()
+    compare(11, "cycle")
+    page.get_by_role("slider", name="Layouts").press("End")
+    compare(999, "cycle")
+
+
+def test_what_is_chosen_goes_into_the_address_the_code_and_other_pages(page):
+    page.goto("/mosaic")
+    drawn(mosaic(page, 3))
+    number(page, "Layout").fill("42")
+    page.get_by_role("radio", name="4-cycle").click()
+    page.get_by_role("checkbox", name="Patch borders").click()
+    expect(page).to_have_url(re.compile("seed=42"))
+    for words_of_code in ("--seed 42", "--permutation cycle", "--no-borders"):
+        expect(page.get_by_test_id("stCode").last).to_contain_text(words_of_code)
+    before = drawn(mosaic(page, 3))
+    go(page, "Data")
+    expect(page.get_by_role("heading", name="Recursive mosaic")).to_have_count(0)
+    go(page, "Mosaic")
+    assert drawn(mosaic(page, 3)) == before
+    expect(number(page, "Layout")).to_have_value("42")
+    page.reload()
+    drawn(mosaic(page, 3))
+    expect(page.get_by_role("radio", name="4-cycle")).to_have_attribute("aria-checked", "true")
+    expect(number(page, "Layout")).to_have_value("42")
 
 
 @pytest.mark.parametrize("look", ["steps", "training", "beside", "fields"])
@@ -78,6 +132,6 @@ def test_nothing_is_cut_off_in_a_narrow_window(page, look):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"/mosaic?look={look}")
     expect(page.get_by_role("radio", name="Step by step")).to_be_visible()
-    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
+    settled(page)
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
     expect(page.get_by_text(re.compile("Traceback|Something went wrong"))).to_have_count(0)
