@@ -154,7 +154,7 @@ class TrainConfig(Config):
         options=("float32", "bfloat16", "float16"),
     )
     compile: bool = setting(
-        False, "Compile the backbone with torch.compile: minutes at the start, for faster steps.", group="speed"
+        False, "Compile the backbone with torch.compile, for a GPU; on a CPU, steps get slower.", group="speed"
     )
     devices: int = setting(
         1,

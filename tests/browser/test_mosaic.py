@@ -127,6 +127,19 @@ def test_what_is_chosen_goes_into_the_address_the_code_and_other_pages(page):
     expect(number(page, "Layout")).to_have_value("42")
 
 
+def test_the_back_button_brings_the_layout_before(page):
+    page.goto("/mosaic?seed=11")
+    drawn(mosaic(page, 3))
+    settled(page)
+    number(page, "Layout").fill("42")
+    expect(page).to_have_url(re.compile("seed=42"))
+    settled(page)
+    page.go_back()
+    expect(page).to_have_url(re.compile("seed=11"))
+    expect(number(page, "Layout")).to_have_value("11")
+    expect(page.get_by_test_id("stCode").last).to_contain_text("--seed 11")
+
+
 @pytest.mark.parametrize("look", ["steps", "training", "beside", "fields"])
 def test_nothing_is_cut_off_in_a_narrow_window(page, look):
     page.set_viewport_size({"width": 390, "height": 844})
