@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.actions import PAIR, image_actions, place_of
 from app.charts import confidence_bars
 from app.images import enlarged, jpeg
 from app.palette import head_color
 from app.panels import Picked, guarded, image_picker, picture, plain, run_colors, run_picker, start_of_picker
 from app.resources import explain_once, predict_once, predictor_of
 from app.session import choice, choose, remember
-from app.sweeps import families
+from app.sweepform import families
 from app.wording import name_of_run
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 SIGMA = 64
 """Largest σ on the slider; beyond it a photo is hardly recognisable."""
 NOISES = {"gaussian_noise": "Each channel", "gaussian_noise_mono": "Grey", "gaussian_noise_legacy": "Legacy snippet"}
-PAIR = "The paper's pair"
-"""The choice of colour jitter and then noise, as in Table VII; the others are families of perturbations."""
 SIDE = 288
 """Pictures with a map over them are drawn at least this large."""
 THUMB = 150
@@ -79,7 +78,10 @@ def bench(runs: "list[Run]") -> None:
         run = run_picker(runs)
         assert run is not None
         other = _second(run, runs)
-        picked = image_picker(*start_of_picker(run))
+        source, folder = start_of_picker(run)
+        picked = image_picker(source, folder)
+        if picked is not None:
+            image_actions(picked, here="robustness", place=place_of(picked, source), run=run.id)
     with right, st.container(border=True, height="stretch"):
         change = _change()
         maps = remember(st.toggle, "maps", False, "Grad-CAM maps before and after")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.actions import image_actions
 from app.images import jpeg
 from app.maps_form import rows_form, settings
 from app.maps_grid import show_grid
@@ -69,6 +70,8 @@ def _bench(runs: "list[Run]") -> None:
         source, folder = start_of_picker(chosen[0])
         picked = image_picker(source, folder)
         place = Place.of(choice("source", source), choice("data"))
+        if picked is not None:
+            image_actions(picked, here="maps", place=place.folder, run=chosen[0].id)
     wanted = settings(predictor_of(chosen[0]), place)
     if picked is None:
         st.info("Choose an image to see the maps.", icon=":material/image:")
