@@ -47,11 +47,21 @@ def _draw_cells(generator: np.random.Generator, share: float, _size: tuple[int, 
     return {"cells": sorted(cells.tolist())}
 
 
+def covered(factors: Factors) -> np.ndarray:
+    """Return which cells of the grid were drawn, (GRID, GRID) bool."""
+    cells = np.zeros(GRID * GRID, bool)
+    cells[factors["cells"]] = True
+    return cells.reshape(GRID, GRID)
+
+
+def lines_of(*shape: int) -> list[np.ndarray]:
+    """Return for each side of an image, in pixels, the grid's line that each of its pixels is on."""
+    return [np.arange(side) * GRID // side for side in shape]
+
+
 def _occluded(image: np.ndarray, _share: float, factors: Factors) -> np.ndarray:
-    covered = np.zeros(GRID * GRID, bool)
-    covered[factors["cells"]] = True
-    row, column = (np.arange(side) * GRID // side for side in image.shape[:2])  # the grid's line that a pixel is on
-    return np.where(covered.reshape(GRID, GRID)[np.ix_(row, column)][..., None], FILL, image)
+    where = covered(factors)[np.ix_(*lines_of(*image.shape[:2]))]
+    return np.where(where[..., None], FILL, image)
 
 
 ROWS: dict[str, Perturbation] = {

@@ -59,6 +59,7 @@ def _row(
         help=f"{help} On the cropped 8-bit image.",
         drawn=drawn,
         applied=_applied(corrupt, constants),
+        constants=constants,
     )
 
 

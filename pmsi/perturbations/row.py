@@ -36,6 +36,7 @@ class Perturbation:
     number where ``whole`` says so; ``levels`` are the severities of a sweep by default, ``paper`` is that of Table VII,
     or 0 where that has none. ``help`` says what is done to which image. ``drawn`` is (generator, severity, (width,
     height)) → factors; ``applied`` is (uint8 array (height, width, 3), severity > 0, factors) → a new array like it.
+    ``constants`` are what the severities 1, 2, … of ImageNet-C stand for; other rows have none.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Perturbation:
     applied: Apply
     paper: float = 0.0
     whole: bool = False
+    constants: tuple[Any, ...] = ()
 
     def check(self, severity: float) -> float:
         """Return the severity as a float, or raise ConfigError that names the range."""

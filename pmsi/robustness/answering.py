@@ -4,9 +4,8 @@ On a CPU several threads answer, each a few images on its own: so no layer waits
 them idles while pixels are made. This module does not know cells or files, nor where images come from.
 """
 
-import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -61,16 +60,15 @@ class Answers:
         self.predicted: Labels = {head: [] for head in self.model.heads}
         self.pixels: list[str] = []
         self.factors: list[dict[str, Any]] = []
-        self._coming: deque[Sequence[Future[Labels]]] = deque()
+        self._coming: deque[tuple[Callable[[], Sequence[str]], Sequence[Future[Labels]]]] = deque()
 
     def add(self, shown: Shown) -> None:
         """Have a batch answered; waits where too many are on the way."""
-        images, hashes, factors = shown
-        images = images.to(self.device, non_blocking=True)
+        images = shown.images
         share = max(1, AT_ONCE // images[0, 0].numel()) if self.device.type == "cpu" else len(images)
-        self._coming.append([self.pool.submit(_labels, self.model, part) for part in images.split(share)])
-        self.pixels += hashes
-        self.factors += map(json.loads, factors)
+        parts = [self.pool.submit(_labels, self.model, part) for part in images.split(share)]
+        self._coming.append((shown.hashes, parts))
+        self.factors += shown.factors
         self._collect(IN_FLIGHT)
 
     def stored(self) -> dict[str, Any]:
@@ -80,7 +78,9 @@ class Answers:
 
     def _collect(self, left: int) -> None:
         while len(self._coming) > left:
-            for coming in self._coming.popleft():
+            hashes, parts = self._coming.popleft()
+            self.pixels += hashes()
+            for coming in parts:
                 for head, labels in coming.result().items():
                     self.predicted[head] += labels
 
