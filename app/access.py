@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.auth_util import is_authlib_installed
 
+from pmsi.config import WEIGHT_WORDS
 from pmsi.errors import PMSIError
 from pmsi.settings import Config
 
@@ -28,10 +30,15 @@ DATA = "PMSI_DATA"
 ALLOWED_EMAILS = "PMSI_ALLOWED_EMAILS"
 """Environment: who may log in, parted by commas; an entry such as @example.org allows all of a domain."""
 
-WEIGHTS = ("imagenet", "none")
-"""Starting weights that are no file."""
-
 ADDRESS, BASE_PATH = "STREAMLIT_SERVER_ADDRESS", "STREAMLIT_SERVER_BASE_URL_PATH"
+
+ACCOUNT_STYLE = """<style>
+[data-testid=stLayoutWrapper]:has(>.st-key-account){position:absolute}
+.st-key-account{position:fixed;top:.55rem;right:1rem;z-index:999991;width:auto}
+.st-key-account button p{max-width:11rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+@media (max-width:640px){.st-key-account [data-testid=stPopoverButton] p{position:absolute;clip-path:inset(50%)}}
+</style>"""
+"""Puts the account into Streamlit's own head, where a page has no place; on a phone only its icon is seen."""
 
 
 class ReadOnlyError(PMSIError):
@@ -88,7 +95,7 @@ def check_place(path: str | Path) -> Path:
 def check_places(config: Config) -> None:
     """Raise PlaceError where a config names a data folder or a weights file that visitors may not use."""
     data, weights = getattr(config, "data", None), getattr(config, "weights", None)
-    for place in (data, None if weights in WEIGHTS else weights):
+    for place in (data, None if weights in WEIGHT_WORDS else weights):
         if place:
             check_place(place)
 
@@ -139,7 +146,10 @@ def _used_by_runs() -> Iterator[Path]:
 
 
 def require_login() -> None:
-    """Show the login instead of the page to whoever is not let in; nothing where there is no login."""
+    """Show the login instead of the page to whoever is not let in; nothing where there is no login.
+
+    Who is let in sees on every page as whom, and finds the way out there.
+    """
     auth = _auth()
     allowed = [entry.strip().lower() for entry in os.environ.get(ALLOWED_EMAILS, "").split(",") if entry.strip()]
     if not auth:
@@ -152,11 +162,11 @@ def require_login() -> None:
     if not st.user.is_logged_in:
         _login_page([name for name, value in auth.items() if isinstance(value, Mapping)])
         st.stop()
-    if allowed and not _is_allowed(st.user.to_dict(), allowed):
-        st.title("Not open to this account", anchor=False)
-        st.write("You are logged in, but this app is for others. Ask whoever runs it, or log in with another account.")
-        st.button("Log out", icon=":material/logout:", on_click=st.logout)
+    user = st.user.to_dict()
+    if allowed and not _is_allowed(user, allowed):
+        _refusal(user)
         st.stop()
+    _account(user)
 
 
 def _auth() -> Mapping[str, Any]:
@@ -168,16 +178,63 @@ def _auth() -> Mapping[str, Any]:
     found = st.secrets.get("auth")
     if found is not None and not isinstance(found, Mapping):
         raise LoginError("[auth] in Streamlit's secrets.toml is no section, so nobody can be let in.")
+    if found and not is_authlib_installed():
+        raise LoginError(
+            "A login is set up, but the package that it needs is missing, so nobody can be let in. Install it with "
+            "pip install Authlib httpx, and start the app again."
+        )
     return found or {}
 
 
 def _login_page(providers: list[str]) -> None:
-    st.title("PMSI Lab", anchor=False)
-    st.write("Please log in to go on.")
-    for name in providers:
-        st.button(f"Log in with {name.capitalize()}", icon=":material/login:", on_click=st.login, args=(name,))
-    if not providers:
-        st.button("Log in", type="primary", icon=":material/login:", on_click=st.login)
+    """Offer the login; afterwards the address that was asked for is opened."""
+    with st.container(horizontal_alignment="center"), st.container(width=440, border=True):
+        st.title("PMSI Lab", anchor=False)
+        st.write("This lab is for those who have an account. Log in, and the page that you asked for opens.")
+        for name in providers:
+            label = f"Log in with {name.capitalize()}"
+            st.button(label, icon=":material/login:", on_click=st.login, args=(name,), width="stretch")
+        if not providers:
+            st.button("Log in", type="primary", icon=":material/login:", on_click=st.login, width="stretch")
+    _way_back(waits=True)
+
+
+def _refusal(user: Mapping[str, Any]) -> None:
+    from app.panels import plain
+
+    with st.container(horizontal_alignment="center"), st.container(width=440, border=True):
+        st.title("Not open to this account", anchor=False)
+        st.write(
+            f"You are logged in as {plain(_named(user))}, but this app is for others. Ask whoever runs it, or log in "
+            "with another account."
+        )
+        st.button("Log out", icon=":material/logout:", on_click=st.logout)
+
+
+def _account(user: Mapping[str, Any]) -> None:
+    """Show in the page's head who is logged in, with the way out."""
+    from app.panels import plain
+
+    st.html(ACCOUNT_STYLE)
+    with st.container(key="account", width="content"):
+        with st.popover(plain(_named(user)), icon=":material/account_circle:", type="tertiary", width="content"):
+            st.markdown(f"Logged in as **{plain(_named(user))}**")
+            if user.get("email"):
+                st.text(str(user["email"]))
+            st.button("Log out", icon=":material/logout:", on_click=st.logout, width="stretch")
+        _way_back(waits=False)
+
+
+def _named(user: Mapping[str, Any]) -> str:
+    """Return what to call an account."""
+    return next((str(user[key]) for key in ("name", "email", "sub") if user.get(key)), "somebody")
+
+
+def _way_back(waits: bool) -> None:
+    """Let the browser keep the address that was asked for, or open the one that it has kept."""
+    from app.resources import part
+
+    part("way_back")(key="way-back", data={"waits": waits})
 
 
 def _is_allowed(user: Mapping[str, Any], allowed: list[str]) -> bool:

@@ -7,7 +7,7 @@ settings of any other training run. No widget is drawn here, and no run is start
 import contextlib
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import takewhile
 from pathlib import Path
@@ -15,18 +15,21 @@ from pathlib import Path
 from app.fields import entries
 from pmsi.campaign import Plan
 from pmsi.campaign.command import KINDS
-from pmsi.config import TrainConfig, differences
+from pmsi.config import WEIGHT_WORDS, TrainConfig, differences
 from pmsi.data import DATASETS
 from pmsi.errors import UnknownName
 from pmsi.flags import flag
 from pmsi.presets import PRESETS
 from pmsi.runs import State
 from pmsi.tables import TABLES, Sets, Table, data_sets, expand, fill, found_seeds, protocols, set_title
-from pmsi.tables.expansion import BACKBONES, PAPER_SETS, TableRow
+from pmsi.tables.expansion import BACKBONE, BACKBONES, PAPER_SETS, TableRow
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
 
 FREE = ("seed", *SAME_RESULT)
 """Fields that are no part of a protocol."""
+
+ANEW = "Anew, from ImageNet's weights"
+"""Says where a protocol is from whose runs started from a file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,34 @@ def offered(root: Path, number: str) -> dict[str, Protocol]:
     if not expand(number, TrainConfig()).configs:
         only = Protocol(TrainConfig(), _known_sets(root))
         return {only.key: only}
-    found = (Protocol(base, _sets(root, number, base)) for base in protocols(root, number))
+    found = [Protocol(base, _sets(root, number, base)) for base in protocols(root, number)]
+    anew = (_with_imagenet(protocol) for protocol in found if absent_weights(_configs(number, protocol)))
     presets = (_plain(number, row.config, f"Preset: {row.title}") for row in PRESETS.values())
     by_key: dict[str, Protocol] = {}
-    for protocol in (*found, *presets, *_of_other_runs(root, number)):
+    for protocol in (*found, *presets, *anew, *_of_other_runs(root, number)):
         by_key.setdefault(protocol.key, protocol)
     return by_key
+
+
+def absent_weights(configs: Iterable[TrainConfig]) -> list[str]:
+    """Return the weights files that some configs start from and that are not on this machine."""
+    named = {config.weights for config in configs} - set(WEIGHT_WORDS)
+    return sorted(file for file in named if BACKBONE not in file and not Path(file).expanduser().is_file())
+
+
+def _configs(number: str, protocol: Protocol) -> tuple[TrainConfig, ...]:
+    return tuple(expand(number, protocol.base, protocol.sets).configs)
+
+
+def _with_imagenet(protocol: Protocol) -> Protocol:
+    """Return a protocol that starts from the weights that torchvision offers, and from no file."""
+    return Protocol(protocol.base.with_(weights="imagenet"), protocol.sets, ANEW)
+
+
+def anew_of(protocol: Protocol, choices: Mapping[str, Protocol]) -> str | None:
+    """Return the key of the choice that differs from a protocol by its weights alone, if it is offered."""
+    key = _with_imagenet(protocol).key
+    return key if key in choices else None
 
 
 def _sets(root: Path, number: str, base: TrainConfig) -> Sets:

@@ -25,6 +25,8 @@ ZIP_LIMITS = Limits(entries=50_000, unpacked_bytes=4 * 10**9)
 """What a zip that somebody sends may hold; the command line takes larger ones."""
 
 MOST_CLASSES = 50
+NAMES = ("blue tit", "great tit", "coal tit", "marsh tit")
+"""What names of classes may look like."""
 LISTED = 20
 """Pictures left out that are named."""
 
@@ -58,7 +60,7 @@ def _files() -> Work | None:
     given: list[tuple[str, list[UploadedFile]]] = []
     for i in range(count):
         left, right = st.columns([2, 5], vertical_alignment="bottom")
-        name = left.text_input(f"Class {i + 1}", key=f"import-class-{i}", placeholder="blue tit").strip()
+        name = left.text_input(f"Class {i + 1}", key=f"import-class-{i}", placeholder=NAMES[i % len(NAMES)]).strip()
         files = right.file_uploader(
             f"Pictures of class {i + 1}",
             type=SUFFIXES,

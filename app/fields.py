@@ -115,6 +115,8 @@ class Entry:
             return "on" if value else "off"
         if isinstance(value, float):
             return f"{value:g}"
+        if isinstance(value, tuple):
+            return ", ".join(map(self.show, value)) or "none"
         if self.name in TITLES:
             return TITLES[self.name].get(value, str(value))
         return title_of(self.options, value) if isinstance(value, str) else str(value)

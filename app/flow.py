@@ -20,7 +20,8 @@ STYLE = """<style>
 .flow{display:flex;align-items:stretch;gap:.35rem;margin:.2rem 0}
 .flow a{color:inherit;text-decoration:none;display:flex;flex-direction:column;gap:.55rem;padding:.8rem .85rem;
  min-width:0;border:1px solid rgba(125,133,144,.32);border-radius:.6rem;flex:1 1 0}
-.flow a:hover,.flow a:focus-visible{border-color:#0f7fc2;background:rgba(15,127,194,.06);outline:none}
+.flow a:hover,.flow a:focus-visible{border-color:#0f7fc2;background:rgba(15,127,194,.06)}
+.flow a:focus-visible{outline:2px solid #0f7fc2;outline-offset:2px}
 .flow .wide{flex-grow:1.25}
 .flow h3{margin:0;padding:0;font-size:1rem;font-weight:600;line-height:1.25}
 .flow p{margin:0;font-size:.84rem;line-height:1.45;opacity:.85}

@@ -6,14 +6,16 @@ does, because torch's settings in this one belong to all visitors.
 
 import subprocess
 import sys
+from pathlib import Path
 
 import streamlit as st
 
 from app.access import check_places, read_only, require_writable
-from app.comparing import command_of, counted, seeds_to_show, startable, unbroken, waiting
+from app.comparing import absent_weights, anew_of, command_of, counted, seeds_to_show, startable, unbroken, waiting
 from app.panels import error_panel, plain
+from app.resources import protocols_once
 from app.run_session import launcher_choice
-from app.session import keep_estimate, kept_estimate, remember
+from app.session import choice, choose, keep_estimate, kept_estimate, remember
 from app.wording import name_of_run
 from pmsi import jobs
 from pmsi.campaign import Plan, make_plan
@@ -57,6 +59,7 @@ def queue_panel(table: Table) -> tuple[int, ...]:
             _buttons(table, plan, seeds)
         with said:
             _how_far(plan)
+        _absent_note(table.number, _absent(plan))
         if text := kept_estimate(_left(table, plan)):
             st.caption(plain(text))
     return seeds
@@ -79,7 +82,7 @@ def _how_far(plan: Plan) -> None:
 def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
     todo, absent = startable(plan), missing_folders(table)
     words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
-    blocked = not todo or bool(absent) or read_only()
+    blocked = not todo or bool(absent) or bool(_absent(plan)) or read_only()
     launcher = launcher_choice("compare")
     if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
         _queue(table, seeds, launcher)
@@ -93,12 +96,36 @@ def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
         st.caption(f"Give the folder of {' and of '.join(map(set_title, absent))} first.", width="content")
 
 
+def _absent(plan: Plan) -> list[str]:
+    """Return the weights files that the runs to be made would start from and that are not on this machine."""
+    return absent_weights(each.config for each in plan.trainings if each.found is None)
+
+
+def _absent_note(number: str, files: list[str]) -> None:
+    """Say why no more runs can be made where the weights that they start from are gone, and what can be done."""
+    if not files:
+        return
+    names = " and ".join(f"**{plain(Path(file).name)}**" for file in files)
+    st.info(
+        f"The missing runs start from {names}, which {'is' if len(files) == 1 else 'are'} not on this machine, so they "
+        "cannot be made here. What there is can be read all the same.",
+        icon=":material/inventory_2:",
+    )
+    choices = protocols_once(number)
+    shown = choices.get(choice("protocol"))
+    anew = shown and anew_of(shown, choices)
+    if anew and st.button("The same from ImageNet's weights", icon=":material/restart_alt:"):
+        choose("protocol", anew)
+        st.rerun()
+
+
 def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
     """Queue what can be worked on now; a table of which one run could not even start is refused as a whole."""
     root = default_root()
+    trainings = make_plan(table, root, seeds).trainings
     try:
         require_writable()
-        for config in table.configs:
+        for config in dict.fromkeys(each.config for each in trainings if each.state is not State.FINISHED):
             check_places(config)
             jobs.check(config, root)
         start_campaign(table, root, seeds, launcher, set())

@@ -60,25 +60,26 @@ def _tiles(scores: dict[str, Any] | None) -> None:
 
 
 def sweep_records(run: Run, records: Records) -> None:
-    """Show the accuracy of each run in each finished cell of a sweep, at the output with which it predicts."""
+    """Show what each run reached in each finished cell of a sweep, at the output with which it predicts."""
     rows = []
     for record in records:
-        for id, found in record.get("runs", {}).items() if record.get("kind") == "cell" else ():
-            score = found["heads"][found["primary"]]
-            rows.append(
-                {
-                    "Images": perturbation_title(record["perturbation"]) if record["perturbation"] else "Clean",
-                    "Severity": f"{record['severity']:g}" if record["perturbation"] else "",
-                    "Run": short_id(id),
-                    "Accuracy": percent(score["accuracy"]),
-                    "95 % interval": f"{percent(score['low'])} to {percent(score['high'])}",
-                }
-            )
+        if record.get("kind") != "cell":
+            continue
+        name = record["perturbation"]
+        severity = f"{record['severity']:g}" if name else ""
+        row = {"Images": perturbation_title(name) if name else "Clean", "Severity": severity}
+        rows.append(row | {short_id(id): _reached(found) for id, found in record.get("runs", {}).items()})
     if rows:
         st.table(rows, hide_index=True, border="horizontal")
+        st.caption("Accuracy of each run, with its 95 % interval.")
         st.page_link(
             page_of("robustness"), label="See the curves", icon=":material/show_chart:", query_params={"sweep": run.id}
         )
+
+
+def _reached(found: dict[str, Any]) -> str:
+    score = found["heads"][found["primary"]]
+    return f"{percent(score['accuracy'])} ({percent(score['low'])} to {percent(score['high'])})"
 
 
 RECORDS: dict[str, Callable[[Run, Records], None]] = {"train": train_records, "robustness": sweep_records}

@@ -31,7 +31,7 @@ PRECISIONS = {"Full precision": False, "Half precision, half the size": True}
 
 
 def run_actions(run: Run) -> None:
-    """Draw what can be done next with a training run; before its first checkpoint most of it waits."""
+    """Draw a row of what can be done next with a training run; before its first checkpoint most of it waits."""
     ready = stamp_of(run) > 0
     waits = None if ready else "There is a model after the first epoch."
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -41,7 +41,6 @@ def run_actions(run: Run) -> None:
         if not read_only():
             link = {"label": "**Train on** from its model", "icon": ":material/fork_right:", "disabled": not ready}
             st.page_link(page_of("train"), query_params={"start_from": run.id}, help=waits, **link)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _baseline(run)
         if ready:
             _evaluate(run)

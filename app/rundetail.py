@@ -17,6 +17,7 @@ from app.run_session import page_of
 from app.runactions import run_actions
 from app.runs_keeping import delete_popover, labels_form, may_keep, show_labels
 from app.session import keep
+from app.training_link import address_of
 from app.wording import badge_of, called, facts_of, moment, name_of_run, runs_before, stuck_words, title_of_run
 from pmsi import jobs
 from pmsi.config import Config, TrainConfig
@@ -99,8 +100,9 @@ def _actions(run: Run, state: State, is_lost: bool) -> None:
             _do(jobs.resume, run)
         if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
             _do(jobs.submit, run)
-        if state is State.FAILED:
-            st.page_link(page_of("train"), label="New run", icon=":material/model_training:")
+        if state in ADVICE and isinstance(run.config, TrainConfig):
+            link = {"label": "New run, other settings", "icon": ":material/model_training:"}
+            st.page_link(page_of("train"), query_params=address_of(run.config), **link)
         labels_form(run)
         if not state.is_live:
             delete_popover([run])

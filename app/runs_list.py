@@ -57,7 +57,7 @@ def overview() -> None:
     if own:
         st.caption(
             f"{len(own)} run{'s' * (len(own) != 1)}, {in_words(sum(size_of(entry.run.folder) for entry in own))} on "
-            "disk. One is worked on at a time. Click a name to open it."
+            "disk. Each device works on one at a time. Click a name to open it."
         )
     else:
         no_runs_yet("No runs yet: whatever is started is listed here.", "Nothing was started yet")
@@ -177,7 +177,8 @@ def _line(entry: Entry) -> None:
             key, label = f"{PICK}{run.id}", f"Choose {called(run)}"
             ticked = {} if key in st.session_state else {"value": run.id in picked()}
             about = {"label_visibility": "collapsed", "on_change": _tick, "args": (run.id,), "width": "content"}
-            st.checkbox(plain(label), key=key, **ticked, **about)
+            label = plain(label).replace(r"\-", "-")  # it is only read aloud, as it stands here
+            st.checkbox(label, key=key, **ticked, **about)
             with st.container(gap="xxsmall"):
                 _name(entry, status)
         with state:

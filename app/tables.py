@@ -15,8 +15,14 @@ from pmsi.tables.rows import NO_OUTPUT, URGENCY, Row, rows, title
 BOX = "paper-table"
 """Key of the container in which the table stands: it scrolls sideways there, and stays where it was scrolled to."""
 
+WIDEST = 9
+"""Numbers in a line that a wide window has room for, one beside the other."""
+
 STEP = 5
 """Per cent between two progresses that are told apart, so that a table seldom changes under the reader's eyes."""
+
+BESIDE = ("against", "paper", "difference")
+"""What may stand beside ours, by the first word of its row's label."""
 
 STYLE = f"""<style>
 .st-key-{BOX}{{overflow-x:auto;width:fit-content;max-width:100%;gap:0;border-radius:.6rem;
@@ -30,11 +36,11 @@ STYLE = f"""<style>
  background:light-dark(#ffffff,#12161d)}}
 .numbers thead :is(th,td){{padding-block:.55rem;font-weight:600;background:light-dark(#f4f6f8,#1b212a)}}
 .numbers thead th:first-child{{background:light-dark(#f4f6f8,#1b212a)}}
-.numbers .ours :is(th,td){{padding-top:.6rem;border-top:1px solid light-dark(#dfe4e9,#313a45);font-size:1rem;
+.numbers :is(.ours,.line) :is(th,td){{padding-top:.6rem;border-top:1px solid light-dark(#dfe4e9,#313a45);font-size:1rem;
  font-weight:600}}
 .numbers tbody:first-of-type .ours :is(th,td){{border-top:0}}
 .numbers tr:last-child :is(th,td){{padding-bottom:.6rem}}
-.numbers .more{{color:light-dark(#5c6470,#a7aebb)}}
+.numbers :is(.more,.aside){{color:light-dark(#5c6470,#a7aebb)}}
 .numbers .more th{{padding-left:1.7rem}}
 .numbers a{{display:inline-block;padding:.1rem .25rem;margin:-.1rem -.25rem;border-radius:.3rem;
  color:light-dark(#0f6fae,#4aa8e0);text-decoration:underline;text-decoration-thickness:1px;text-underline-offset:.2em}}
@@ -42,11 +48,20 @@ STYLE = f"""<style>
 .numbers a:focus-visible{{outline:2px solid currentColor}}
 .numbers .seeds{{display:block;font-size:.8rem;font-weight:400;color:light-dark(#5c6470,#a7aebb)}}
 .numbers .seeds a{{margin:0;min-width:1.5rem;text-align:center}}
-.numbers .ours .none{{font-weight:400;color:light-dark(#5c6470,#a7aebb)}}
+.numbers :is(.ours,.line) .none{{font-weight:400;color:light-dark(#5c6470,#a7aebb)}}
 .numbers .bad,.numbers .bad a:first-child{{color:light-dark(#b3261e,#ff8a80)}}
 .numbers .busy,.numbers .busy a:first-child{{color:light-dark(#6a28b8,#c39bff)}}
+.numbers.wide{{display:none}}
+.numbers.wide :is(th,td){{min-width:5.4rem}}
+.numbers.wide thead tr+tr th{{padding-top:0;font-weight:400;min-width:5.4rem;position:static;text-align:right}}
+.numbers.wide thead [colspan]{{padding-bottom:.15rem;text-align:left}}
+.numbers.wide [data-first]{{border-left:1px solid light-dark(#dfe4e9,#313a45)}}
+.numbers.wide .line :is(th,td){{padding-block:.5rem}}
+.numbers.wide .line .aside{{font-size:.92rem;font-weight:400;padding-left:0}}
+@media (min-width:1200px){{.numbers.wide{{display:table}}.numbers.wide+.numbers{{display:none}}}}
 @media (max-width:640px){{
  .numbers :is(th,td){{padding-inline:.6rem;min-width:0}}
+ .numbers thead th{{white-space:normal}}
  .numbers th:first-child{{white-space:normal;min-width:7.5rem;max-width:8.5rem}}
  .numbers .more th{{padding-left:1rem}}
 }}
@@ -56,12 +71,61 @@ BAD = (State.FAILED, State.INTERRUPTED, State.STOPPED)
 
 
 def table_html(filled: Filled, shares: Mapping[str, float]) -> str:
-    """Return the table; ``shares`` says by id how much of a running run is done."""
+    """Return the table; ``shares`` says by id how much of a running run is done.
+
+    Where a line has few numbers there are two of it, and the width of the window decides which is shown: with the
+    paper's numbers beside ours, or below them.
+    """
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in filled.columns)
     return (
-        f'{STYLE}<table class="numbers" aria-label="{escape(title(filled))}"><thead><tr><th scope="col"></th>{head}'
-        f"</tr></thead>{''.join(_lines(filled, shares))}</table>"
+        f'{STYLE}{_wide(filled, shares)}<table class="numbers" aria-label="{escape(title(filled))}"><thead><tr>'
+        f'<th scope="col"></th>{head}</tr></thead>{"".join(_lines(filled, shares))}</table>'
     )
+
+
+def _wide(filled: Filled, shares: Mapping[str, float]) -> str:
+    """Return the table with one row for each line, or nothing where there would be too many numbers in it."""
+    blocks = _blocks(filled)
+    kinds = [kind for kind in BESIDE if any(kind in more for _, more in blocks)]
+    if not kinds or (1 + len(kinds)) * len(filled.columns) > WIDEST:
+        return ""
+    span = f'<th scope="colgroup" colspan="{1 + len(kinds)}" data-first>'
+    names = "".join(f'<th scope="col">{escape(_kind(kind, blocks))}</th>' for kind in kinds)
+    names = f'<th scope="col" data-first>ours</th>{names}'
+    heads = "".join(f"{span}{escape(column.title)}</th>" for column in filled.columns)
+    body = ""
+    for line, (ours, more) in zip(filled.lines, blocks, strict=True):
+        body += f'<tr class="line"><th scope="row">{escape(ours.label)}</th>'
+        for place, column in enumerate(filled.columns):
+            cell = _cell(filled.cells.get((line.key, column.key)), ours.texts[place], shares)
+            body += cell.replace("<td", "<td data-first", 1)
+            body += "".join(f'<td class="aside">{escape(_text(more.get(kind), place))}</td>' for kind in kinds)
+        body += "</tr>"
+    return (
+        f'<table class="numbers wide" aria-label="{escape(title(filled))}"><thead><tr><th rowspan="2"></th>{heads}</tr>'
+        f"<tr>{names * len(filled.columns)}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _blocks(filled: Filled) -> list[tuple[Row, dict[str, Row]]]:
+    """Return for each line the row of ours, and by the first word of their labels those that belong to it."""
+    blocks: list[tuple[Row, dict[str, Row]]] = []
+    for row in rows(filled):
+        if row.is_ours:
+            blocks.append((row, {}))
+        else:
+            blocks[-1][1][row.label.split()[0]] = row
+    return blocks
+
+
+def _kind(kind: str, blocks: list[tuple[Row, dict[str, Row]]]) -> str:
+    """Return the head of a kind of number: its rows' label, or what they are where each is against another line."""
+    labels = {more[kind].label.strip() for _, more in blocks if kind in more}
+    return labels.pop() if len(labels) == 1 else "change"
+
+
+def _text(row: Row | None, place: int) -> str:
+    return "" if row is None else row.texts[place]
 
 
 def _lines(filled: Filled, shares: Mapping[str, float]) -> Iterator[str]:

@@ -119,6 +119,13 @@ def write(start: Start, config: TrainConfig, varied: list[str]) -> None:
         st.query_params.from_dict(others | wanted)
 
 
+def address_of(config: TrainConfig) -> dict[str, str]:
+    """Return the address of a form with these settings: the preset that is nearest to them, and what is different."""
+    changes = {name: differences(config, row.config) for name, row in PRESETS.items()}
+    nearest = min(changes, key=lambda name: len(changes[name]))
+    return {PRESET: nearest} | {name: to_text(value) for name, value in changes[nearest].items()}
+
+
 def linked_sweep() -> bool:
     """Return whether the address names a sweep: its panel is open then."""
     return VARY in st.query_params

@@ -34,7 +34,7 @@ def sweep_panel(config: TrainConfig, launcher: str) -> None:
     known = entries(TrainConfig)
     st.caption(
         "Several runs that differ in one or two settings, a run for each combination; all other settings are those "
-        "above. They are worked on one after another."
+        "above. Each device works on one at a time."
     )
     names = st.multiselect(
         "Vary",

@@ -10,7 +10,7 @@ import pytest
 from pmsi import jobs, lifecycle
 from pmsi.campaign import follow, make_plan
 from pmsi.campaign import following as watching
-from pmsi.campaign.command import read_set, roughly
+from pmsi.campaign.command import read_set, roughly, shared_out
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.estimates import Estimator, Pace
 from pmsi.jobs import Task, execute
@@ -262,6 +262,23 @@ def test_data_sets_as_they_are_typed(text, expected):
     for wrong in ("", "=", "cub=", "=x"):
         with pytest.raises(argparse.ArgumentTypeError, match="NAME=DIR"):
             read_set(wrong)
+
+
+@pytest.mark.parametrize(
+    ("devices", "asks", "expected"),
+    [
+        ("", [1, 1, 1], (15.0, 1)),  # the CPU works on one after another: 8 + 4 + 3
+        ("0", [1, 1, 1], (15.0, 1)),
+        ("0,1", [1, 1, 1], (8.0, 2)),  # 8 on one, 4 and 3 on the other
+        ("0,1", [1, 2, 1], (15.0, 2)),  # the second waits for both
+        ("0,1,2,3", [1, 1, 1], (8.0, 3)),
+    ],
+)
+def test_devices_share_what_is_left(monkeypatch, devices, asks, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+    left = [(TINY.with_(devices=count), seconds) for count, seconds in zip(asks, (8.0, 4.0, 3.0), strict=True)]
+    assert shared_out(left) == expected
+    assert shared_out([]) == (0.0, 0)
 
 
 @pytest.mark.parametrize(

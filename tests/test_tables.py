@@ -238,6 +238,19 @@ def test_a_run_that_computes_the_same_in_another_way_counts(tmp_path, monkeypatc
     assert fill(expand("3", base), tmp_path).cells["pmr", "mix"].n == 1
 
 
+def test_a_weights_file_that_a_run_names_shortly_is_the_same_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = finished(tmp_path / "runs", BASE.with_(weights=str(tmp_path / "imagenet.safetensors")), {"mix": 0.5})
+    path = run.folder / "config.json"
+    path.write_text(path.read_text().replace(str(tmp_path / "imagenet.safetensors"), "imagenet.safetensors"))
+    assert Run(run.folder).config.weights == "imagenet.safetensors"  # as in the runs that come with the program
+    (base,) = protocols(tmp_path / "runs", "3")
+    filled = fill(expand("3", base), tmp_path / "runs")
+    assert filled.cells["pmr", "mix"].mean == 0.5
+    assert "weights = imagenet.safetensors," in as_text(filled)
+    assert str(tmp_path) not in as_text(filled)
+
+
 def test_of_several_runs_the_newest_finished_one_counts_then_a_live_one_then_one_to_resume(tmp_path):
     def counted():
         (entry,) = fill(expand("3", BASE), tmp_path).cells["pmr", "mix"].entries

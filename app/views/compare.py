@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 REFRESH_S = 2.0
 
 INTRO = (
-    "The paper's tables, filled from the runs of this machine, with the paper's printed numbers beneath. Click a "
+    "The paper's tables, filled from the runs of this machine, with the paper's printed numbers beside ours. Click a "
     "number to open the run that it comes from."
 )
 FIRST = "3"
@@ -221,7 +221,8 @@ CHARTS: Mapping[str, Any] = {"fig1": _fig_1}
 
 
 def _chart(filled: Filled) -> None:
-    if draw := CHARTS.get(filled.table.number):
+    draw = CHARTS.get(filled.table.number)
+    if draw and any(cell.mean is not None or cell.printed is not None for cell in filled.cells.values()):
         draw(filled)
 
 

@@ -119,7 +119,7 @@ def _outlook(config: TrainConfig) -> str:
     ]
     several = f"Each batch is learned in {len(steps)} steps" if len(steps) > 1 else "Each batch is learned in one step"
     ahead = sum(run.state.is_live for run in list_runs(default_root()))
-    queue = f" {ahead} run{'s' * (ahead != 1)} will go first: one runs at a time." if ahead else ""
+    queue = f" {ahead} run{'s' * (ahead != 1)} before it: each device works on one at a time." if ahead else ""
     return f"{several}: {', '.join(steps)}.{queue}"
 
 

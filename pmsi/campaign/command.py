@@ -13,6 +13,7 @@ from pmsi.config import TrainConfig, differences
 from pmsi.errors import ConfigError, lookup
 from pmsi.flags import flag, to_config
 from pmsi.launchers import LAUNCHERS
+from pmsi.launchers.devices import wanted
 from pmsi.presets import PRESETS
 from pmsi.runs import State
 from pmsi.tables import FORMATS, TABLES, Sets, Table, check_epoch, expand, fill, seeds_from
@@ -82,8 +83,9 @@ def _describe(plan: Plan, table: Table, root: Path) -> str:
     lines += [f"  {_changes(config, table)}: {_seeds(plan, config)}" for config in table.configs]
     lines += [f"  perturbed test images: {_counted(plan.sweeps)}"] if plan.sweeps else []
     if not plan.is_complete:
-        seconds = _estimate(plan, root)
-        lines.append(f"What is left takes about {roughly(seconds)} on this machine, one run after another.")
+        seconds, devices = _estimate(plan, root)
+        order = f"a run on each of {devices} devices at a time" if devices > 1 else "one run after another"
+        lines.append(f"What is left takes about {roughly(seconds)} on this machine, {order}.")
     return "\n".join(lines)
 
 
@@ -114,16 +116,35 @@ def _seeds(plan: Plan, config: TrainConfig) -> str:
     return _counted(of)
 
 
-def _estimate(plan: Plan, root: Path) -> float:
-    """Return about how many seconds the rest takes; data sets are opened, and what nobody has run yet is tried."""
+def _estimate(plan: Plan, root: Path) -> tuple[float, int]:
+    """Return about how many seconds the rest takes, and on how many devices at a time.
+
+    Data sets are opened, and what nobody has run yet is tried.
+    """
     from pmsi.estimates import Estimator
 
     with counting(sys.stderr, "images checked") as progress:
         estimator = Estimator(root, progress)
-        seconds = [estimator.training(each.config) * _left(each) for each in plan.trainings if _left(each)]
+        left: list[tuple[TrainConfig, float]] = []
+        for each in plan.trainings:
+            if _left(each):
+                left.append((each.config, estimator.training(each.config) * _left(each)))
         for sweep in plan.sweeps:
-            seconds += [2 * estimator.testing(config) * _left(sweep) for config in sweep.trained if _left(sweep)]
-    return sum(seconds)
+            if _left(sweep):
+                seconds = sum(2 * estimator.testing(config) * _left(sweep) for config in sweep.trained)
+                left.append((sweep.trained[0], seconds))
+    return shared_out(left)
+
+
+def shared_out(left: Iterable[tuple[TrainConfig, float]]) -> tuple[float, int]:
+    """Return when the last of some runs ends, and how many devices work: each run goes to those that are free first."""
+    busy: dict[str, float] = {}
+    for config, seconds in left:
+        places, count = wanted(config)
+        taken = sorted(places, key=lambda place: busy.get(place, 0.0))[:count]
+        end = max(busy.get(place, 0.0) for place in taken) + seconds
+        busy |= dict.fromkeys(taken, end)
+    return max(busy.values(), default=0.0), len(busy)
 
 
 def _left(needed: Training | Sweep) -> float:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pmsi.config import Config, RobustnessConfig, TrainConfig, from_json
+from pmsi.config import WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, from_json
 from pmsi.errors import ConfigError
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State, known_runs
@@ -29,8 +29,14 @@ KEPT = 4096
 def identity(config: TrainConfig) -> tuple[Any, ...]:
     """Return what a training run computes, its seed left out: equal for two configs that differ in nothing else."""
     values = {about.name: getattr(config, about.name) for about in fields(config)}
-    values |= {"resize": config.resize_to, "data": config.data and str(Path(config.data).expanduser().absolute())}
+    values |= {"resize": config.resize_to, "data": _place(config.data)}
+    values |= {} if config.weights in WEIGHT_WORDS else {"weights": _place(config.weights)}
     return tuple(value for name, value in values.items() if name not in ("seed", *SAME_RESULT))
+
+
+def _place(path: str | None) -> str | None:
+    """Return a path as a whole one: a config that was read may hold a short one, a config that was changed does not."""
+    return path and str(Path(path).expanduser().absolute())
 
 
 @lru_cache(KEPT)

@@ -6,6 +6,7 @@ difference, each named as what it is. This module does not know in which format 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pmsi.paper import paper_table
 from pmsi.runs import State
@@ -118,7 +119,10 @@ def _what(filled: Filled) -> str:
 
 
 def _protocol(filled: Filled) -> str:
-    said = ", ".join(f"{name} = {value}" for name, value in filled.protocol.items() if name != "dataset")
+    shown = {name: value for name, value in filled.protocol.items() if name != "dataset"}
+    if "weights" in shown:  # where a file lies is one machine's affair
+        shown["weights"] = Path(shown["weights"]).name
+    said = ", ".join(f"{name} = {value}" for name, value in shown.items())
     return f"Protocol: the paper's, but {said}." if said else "Protocol: the paper's."
 
 

@@ -221,13 +221,33 @@ ANN = {"email": "Ann@Example.org", "email_verified": True}
 def test_only_those_on_the_list_come_in(visit, user, allowed, comes_in):
     test = visit(ONE, user, allowed)
     assert (titles(test) == ["Not open to this account"]) is not comes_in
-    assert any(button.label == "Log out" for button in test.button) is not comes_in
+    assert [button.label for button in test.button if button.label == "Log out"] == ["Log out"]
 
 
 def test_a_list_without_a_login_lets_nobody_in(visit):
     test = visit({}, ANN, "ann@example.org")
     assert titles(test) == []
     assert "but no login" in test.error[0].value
+
+
+def test_who_is_let_in_is_named_as_they_are(visit):
+    test = visit(ONE, {"name": "**Ann** <b>", "email": "ann@example.org"})
+    assert any(element.value == r"Logged in as **\*\*Ann\*\* \<b\>**" for element in test.markdown)
+    assert "ann@example.org" in [element.value for element in test.text]
+    refused = visit(ONE, {"name": "Eve", "email": "eve@example.com"}, "@example.org")
+    assert any("You are logged in as Eve" in element.value for element in refused.markdown)
+
+
+def test_a_login_without_its_package_lets_nobody_in_and_says_what_to_install(monkeypatch):
+    import streamlit as st
+
+    monkeypatch.setattr(type(st.secrets), "load_if_toml_exists", lambda self: True)
+    monkeypatch.setattr(type(st.secrets), "get", lambda self, name, default=None: ONE, raising=False)
+    monkeypatch.setattr(access, "is_authlib_installed", lambda: True)
+    assert access._auth() == ONE
+    monkeypatch.setattr(access, "is_authlib_installed", lambda: False)
+    with pytest.raises(access.LoginError, match="pip install Authlib"):
+        access._auth()
 
 
 def test_a_broken_secrets_file_lets_nobody_in(monkeypatch, tmp_path):

@@ -1,7 +1,7 @@
 """The Compare page: what can be chosen, what stands in the cells and where they lead, and what the button queues."""
 
 import re
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -170,7 +170,45 @@ def test_a_data_set_without_its_folder_is_asked_for(open_page, submitted, tmp_pa
     assert test.query_params["cub-folder"] == str(tmp_path / "cub")
 
 
+def test_a_protocol_whose_weights_are_gone_is_read_and_can_be_begun_anew(
+    open_page, runs_folder, base, submitted, tmp_path
+):
+    file = tmp_path / "weights_*.safetensors"
+    finished(runs_folder, base.with_(weights=str(file), backbone="mobilenet_v2"), {"mix": 0.5})
+    test = open_page("compare", table="3")
+    assert cells(test)[METHODS["pmr"].title][1][0] == "50.0"
+    assert button(test, "missing runs").disabled
+    assert f"start from **{file.name}**, which is not on this machine" in words(test)
+    button(test, "from ImageNet's weights").click().run()
+    shown = offered(runs_folder, "3")[test.query_params["protocol"]]
+    assert shown.base == base.with_(method="pmr", backbone="mobilenet_v2", weights="imagenet")
+    assert not button(test, "missing runs").disabled
+    file.write_bytes(b"")
+    test = open_page("compare", table="3")
+    assert not button(test, "missing runs").disabled
+    assert "not on this machine" not in words(test)
+
+
 # What stands in the table
+
+
+def test_a_wide_window_has_the_paper_s_numbers_beside_ours(open_page, runs_folder, base):
+    finished(runs_folder, base, {"concat": 0.25, "mix": 0.5})
+    html = page_html(open_page("compare", table="3"))
+    wide = re.search(r'<table class="numbers wide".*?</table>', html, re.DOTALL)[0]
+    line = re.search(rf"<tr class=\"line\"><th[^>]*>{re.escape(escape(METHODS['pmr'].title))}</th>(.*?)</tr>", wide)[1]
+    shown = [unescape(re.sub("<.*?>", "", cell)) for cell in re.findall(r"<td.*?</td>", line)]
+    assert shown == ["25.0", "86.6", "−61.6", "50.0", "87.0", "−37.0"]
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", wide)
+    assert heads[:9] == ["", "concat", "mix", *("ours", "paper", "difference") * 2]
+    assert wide.count("colspan") == 2
+
+
+def test_many_numbers_stay_below_each_other(tmp_path, base):
+    sets = {name: str(tmp_path) for name in SETS}
+    table = fill(expand("7", base, sets), tmp_path)
+    assert len(table.columns) == 6
+    assert "numbers wide" not in table_html(table, {})
 
 
 def test_each_number_leads_to_its_run(open_page, runs_folder, base):

@@ -164,3 +164,5 @@ def test_values_are_shown_in_words():
     assert known["train_per_class"].show(None) == "all"
     assert known["lr_new"].show(0.001) == "0.001"
     assert known["weights"].show("imagenet") == "ImageNet"
+    assert known["trackers"].show(("tensorboard", "mlflow")) == "TensorBoard, MLflow"
+    assert known["trackers"].show(()) == "none"

@@ -1,6 +1,7 @@
 """The first page: the method in one picture, with the visitor's image and a model's answers in it."""
 
 import io
+import json
 import re
 
 import pytest
@@ -47,6 +48,21 @@ def test_a_run_with_phases_answers_before_a_newer_baseline_unless_that_was_chose
     baseline = make_run(method="baseline")
     assert f"run={phased.id}" in picture(open_page("home"))
     assert f"run={baseline.id}" in picture(open_page("home", run=baseline.id))
+
+
+def test_a_run_that_knows_the_class_answers_before_a_newer_one_that_does_not(open_page, make_run):
+    from app.resources import open_builtin
+
+    def learned(run, classes):
+        (run.folder / "result.json").write_text(json.dumps({"result": {"classes": classes}}))
+        return run
+
+    known = learned(make_run(method="pmr"), open_builtin().classes)
+    strange = learned(make_run(method="pmr", seed=1), ["cat", "dog"])
+    shown = picture(open_page("home"))
+    assert f"run={known.id}" in shown
+    assert "never seen" not in shown
+    assert "which has never seen this class" in picture(open_page("home", run=strange.id))
 
 
 def test_the_answers_are_those_of_the_predictor(open_page, make_run):

@@ -3,10 +3,13 @@
 import json
 import os
 import time
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.rundetail import ADVICE
+from app.training_link import address_of
 from app.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
 from pmsi import jobs
 from pmsi.checkpoints import CHECKPOINT
@@ -195,6 +198,14 @@ def test_a_failed_run_says_why_and_what_to_do(root):
     assert "Lower batch_size." in text
 
 
+@pytest.mark.parametrize("ending", [State.FAILED, State.STOPPED, State.FINISHED])
+def test_a_run_that_ended_early_leads_to_the_form_with_its_settings(root, ending):
+    about = {"kind": "OutOfMemory", "message": "no", "remedy": ""} if ending is State.FAILED else None
+    run = make(root, ending=ending, about=about)
+    links = [link.proto for link in shown(run).get("page_link") if "other settings" in link.proto.label]
+    assert [dict(parse_qsl(link.query_string)) for link in links] == [address_of(run.config)][: ending in ADVICE]
+
+
 def test_a_queued_run_says_how_many_are_before_it(root):
     running, first, second = (Run.create(root, CONFIG) for _ in range(3))
     for at, run in enumerate((first, second), start=100):
@@ -258,7 +269,7 @@ def test_a_sweep_shows_what_it_has_measured(root):
     table = test.table[0].value
     assert list(table["Images"]) == ["Clean", "Gaussian noise"]
     assert list(table["Severity"]) == ["", "5"]
-    assert set(table["Run"]) == {"pmr-cub-ab12"}
+    assert list(table["pmr-cub-ab12"]) == ["50.0 % (25.0 % to 75.0 %)"] * 2
 
 
 def test_any_other_result_is_shown_as_it_is():

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import pmsi.costs
+from app.training_link import address_of
 from pmsi import jobs
 from pmsi.config import TrainConfig
 from pmsi.errors import RunError
@@ -227,6 +228,16 @@ def test_a_link_opens_the_same_form(submitted):
     checked(next(button for button in test.button if button.label == "Reset to the preset").click().run())
     assert test.code[0].value == command(PRESETS["released"].config)
     assert query_of(test) == {"preset": "released"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_settings_of_any_run_can_be_linked_to(submitted, name):
+    config = PRESETS[name].config.with_(epochs=9, lr_new=0.02, trackers=("tensorboard",), flip=False)
+    about = address_of(config)
+    assert about["preset"] == name
+    test = opened(**about)
+    assert test.code[0].value == command(config)
+    assert not test.warning
 
 
 def test_what_a_link_says_wrongly_is_left_out_with_a_word(submitted):

@@ -59,8 +59,19 @@ def test_nothing_is_cut_off_in_a_narrow_window(page, filled, table):
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
 
 
+def test_a_wide_window_has_a_line_for_each_row_and_a_narrow_one_has_the_same_numbers(page, filled):
+    for width, look in ((1440, ".numbers.wide"), (390, ".numbers:not(.wide)")):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.goto(f"{filled[0]}/compare?table=3")
+        table = page.get_by_role("table")
+        expect(table).to_have_count(1)
+        expect(page.locator(look)).to_be_visible()
+        for number in ("62.5", "87.0", "−24.5"):
+            expect(table.get_by_text(number, exact=True).first).to_be_visible()
+
+
 def test_a_wide_table_scrolls_beside_its_first_column(page, filled):
-    open_narrow(page, f"{filled[0]}/compare?table=7")
+    open_narrow(page, f"{filled[0]}/compare?table=7", width=260)
     first, last = page.locator(".numbers thead th").first, page.locator(".numbers thead th").last
     before, hidden = first.bounding_box(), last.bounding_box()
     page.locator(".st-key-paper-table").evaluate("box => box.scrollLeft = 1000")
@@ -68,8 +79,8 @@ def test_a_wide_table_scrolls_beside_its_first_column(page, filled):
     assert last.bounding_box()["x"] < hidden["x"]
 
 
-def open_narrow(page, url):
-    page.set_viewport_size({"width": 390, "height": 844})
+def open_narrow(page, url, width=390):
+    page.set_viewport_size({"width": width, "height": 844})
     page.goto(url)
     expect(page.get_by_role("table")).to_be_visible()
     expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
 
-from driving import go, loaded, serving
+from driving import drawn, go, loaded, mosaic, serving
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -61,8 +61,32 @@ def test_a_good_upload_is_shown_whatever_its_name(page):
     page.goto("/mosaic?source=upload")
     upload = {"name": f"{NASTY}.png", "mimeType": "image/png", "buffer": picture()}
     page.locator("input[type=file]").set_input_files(upload)
-    loaded(page.get_by_alt_text(re.compile("mosaic with r = 1$")))
+    drawn(mosaic(page, 1, f"{NASTY}.png"))
     expect(page).not_to_have_title("hacked")
+
+
+def class_folders(folder, labels=("blue tit", "wren"), count=3):
+    """Write pictures into a folder for each class; they differ, for a picture that is there twice is left out."""
+    for shade, label in enumerate(labels):
+        (folder / label).mkdir(parents=True)
+        for i in range(count):
+            (folder / label / f"{i}.png").write_bytes(picture(80 * shade + i))
+    return folder
+
+
+def import_as(page, name, said, left_out=""):
+    """Name the new data set, import what was uploaded, read what is said of it, and look at its first picture."""
+    field = page.get_by_role("textbox", name="Name of the new data set")
+    field.fill(name)
+    field.press("Enter")
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_text(said)).to_be_visible()
+    if left_out:
+        expect(page.get_by_role("alert").filter(has_text="left out")).to_contain_text(left_out)
+    page.get_by_role("button", name="Look at it").click()
+    expect(page.get_by_text(said.partition(": ")[2].partition(",")[0])).to_be_visible()  # so many classes
+    loaded(page.get_by_alt_text(re.compile(r"\.png$")).first)
+    expect(page).to_have_url(re.compile("set=imported-"))
 
 
 def test_a_zip_is_imported_and_shown(page):
@@ -74,15 +98,29 @@ def test_a_zip_is_imported_and_shown(page):
     page.goto("/data?show=import&from=zip")
     upload = {"name": "birds.zip", "mimeType": "application/zip", "buffer": buffer.getvalue()}
     page.locator("input[type=file]").set_input_files(upload)
-    name = page.get_by_role("textbox", name="Name of the new data set")
-    name.fill("garden <b>")
-    name.press("Enter")
-    page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.get_by_text("garden -b: 2 classes, 6 images.")).to_be_visible()
-    page.get_by_role("button", name="Look at it").click()
-    loaded(page.get_by_alt_text(re.compile(r"\.png$")).first)
-    expect(page).to_have_url(re.compile("set=imported-garden"))
+    import_as(page, "garden <b>", "garden -b: 2 classes, 6 images.")
     expect(page).not_to_have_title("hacked")
+
+
+def test_a_folder_is_imported_and_shown(page, tmp_path):
+    folder = class_folders(tmp_path / "birds")
+    (folder / "wren" / "notes.txt").write_text("not a picture")
+    (folder / "wren" / "broken.png").write_bytes(picture()[:60])
+    page.goto("/data?show=import&from=folder")
+    page.locator("input[type=file]").set_input_files(folder)
+    import_as(page, "from a folder", "from a folder: 2 classes, 6 images.", left_out="broken.png: it is truncated")
+
+
+def test_several_files_for_each_class_are_imported_and_shown(page, tmp_path):
+    folder = class_folders(tmp_path / "birds")
+    page.goto("/data?show=import&from=files")
+    for number, label in enumerate(("blue tit", "wren"), start=1):
+        page.get_by_role("textbox", name=f"Class {number}").fill(label)
+        page.get_by_role("textbox", name=f"Class {number}").press("Enter")
+        files = sorted((folder / label).iterdir())
+        page.locator("input[type=file]").nth(number - 1).set_input_files(files)
+        expect(page.get_by_text("2.png")).to_have_count(number)
+    import_as(page, "from files", "from files: 2 classes, 6 images.")
 
 
 def test_a_link_to_a_folder_elsewhere_is_refused(page):
