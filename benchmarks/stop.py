@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.kill import PATIENCE_S, Worker, inode, until
+from benchmarks.kill import PATIENCE_S, Worker, inode
 from pmsi import jobs
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint
 from pmsi.config import TrainConfig
@@ -103,8 +103,8 @@ def stop(run: Run, after_s: float) -> Stop:
     worker.wait(lambda: time.monotonic() >= end)
     path = run.checkpoints / CHECKPOINT
     before = inode(path)
-    jobs.stop(run)
     asked = time.monotonic()
+    jobs.stop(run)
     took = []
     for ended in (lambda: inode(path) != before, lambda: not run.state.is_live, lambda: False):
         worker.wait(ended)

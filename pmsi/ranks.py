@@ -65,7 +65,11 @@ def is_alone(error: BaseException) -> bool:
 def tell(folder: Path, about: Mapping[str, str]) -> None:
     """Write down of what this rank failed: ``kind``, ``message`` and ``remedy``."""
     message = f"Process {rank() + 1} of {world_size()}: {about['message']}"
-    write_atomically(folder / f"error-rank-{rank()}.json", to_json({**about, "message": message, "launch": _launch()}))
+    path, text = folder / f"error-rank-{rank()}.json", to_json({**about, "message": message, "launch": _launch()})
+    try:
+        write_atomically(path, text)
+    except FileNotFoundError:  # rank 0 began at this moment, and took the temporary file for a leftover
+        write_atomically(path, text)
 
 
 def told(folder: Path, patience_s: float = 0.0) -> dict[str, Any] | None:

@@ -10,9 +10,9 @@ whatever its own output depends on:
             (phase.weight * loss).backward(); optimizer.step()
 
 The loop does not know which method it trains: phases, augmentation and loss come from the config's row in METHODS.
-Every draw of phase p of batch b in epoch e is seeded by (seed, e, b, p), so a run can be stopped before any phase, and
-repeats what the uninterrupted run does when it is resumed: to the bit on a CPU with the same number of threads; a GPU's
-sums may differ in their last bits.
+Every draw of phase p of batch b in epoch e is seeded by (seed, e, b, p), so a run can be stopped before any phase (one
+that has begun is given up: `pmsi.abandoning`), and repeats what the uninterrupted run does when it is resumed: to the
+bit on a CPU with the same number of threads; a GPU's sums may differ in their last bits.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pmsi.abandoning import Abandonable, layers
 from pmsi.batch import Phase
 from pmsi.checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from pmsi.config import TrainConfig
@@ -85,8 +86,7 @@ class Training:
         share = self.team.share(config.batch_size)
         self.loader = TrainLoader(dataset, config, self.plan.method.images_per_class, share, self.device)
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
-        checkpoint = run.checkpoints / CHECKPOINT
-        resumed = checkpoint.exists()
+        resumed = (run.checkpoints / CHECKPOINT).exists()
         classes = dataset.classes
         model = build(config, len(classes), pretrained=False) if resumed else first_model(config, run, classes)
         if config.sync_bn and self.device.type == "cuda":
@@ -99,9 +99,12 @@ class Training:
         self.began_at = self.saved_at - self.progress.seconds
         if config.compile:
             self.model.backbone.compile()
+        # One of a team must not leave the others waiting, and Python runs far ahead of a GPU: they finish their phases.
+        alone = self.team.size == 1 and self.device.type == "cpu"
+        compiled = self.model.backbone if config.compile else None  # its layers are no longer called one by one
+        self.abandonable = Abandonable(self.model, layers(self.model, compiled) if alone else (), run.check_stop)
         self.objective = self.team.wrap(Objective(self.model), self.device)
-        names = config.trackers if self.team.leads else ()
-        self.trackers = Trackers(names, run.folder, config, self._step)
+        self.trackers = Trackers(config.trackers if self.team.leads else (), run.folder, config, self._step)
 
     def fit(self) -> dict[str, Any]:
         """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
@@ -130,24 +133,30 @@ class Training:
         images, labels = (part.to(self.device, non_blocking=True) for part in batch)
         set_learning_rates(self.optimizer, self._step / (self.config.epochs * self.loader.batches))
         for phase in self.plan.phases[self.progress.phase :]:
-            self._obey(Order.SAVE if self._checkpoint_is_due else Order.GO)
-            self._train_phase(images, labels, phase, epoch)
-            self.progress.phase += 1
+            due = time.monotonic() - self.saved_at >= self.config.checkpoint_every_s
+            self._obey(Order.SAVE if due else Order.GO)
+            with contextlib.suppress(Stopped):
+                self._train_phase(images, labels, phase, epoch)
+                self.progress.phase += 1
+                continue
+            self._obey(Order.STOP)  # the phase was given up, and its memory is free again
         self.progress.phase = 0
         self.progress.summed += 1
 
     def _train_phase(self, images: Tensor, labels: Tensor, phase: Phase, epoch: int) -> None:
+        """Train one phase, or raise `Stopped` in its middle with nothing changed but the gradients."""
         number = self.progress.phase
         at = (self.config.seed, epoch, self.progress.batch, *([self.team.rank] if self.team.rank else []))
         torch.manual_seed(derive("dropout", *at, number))
-        attention = partial(self._attention, images, labels)
-        shown, target = self.plan.shown(images, labels, number, at, self.config, attention)
-        heads = None if self.config.heads == "all" else (phase.head,)
         # None, not zeros: a parameter that this phase does not use must take no momentum or weight-decay step.
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.config.precision):
-            loss = self.objective(normalize(shown), target, phase, heads)
-        self.scaler.scale(phase.weight * loss).backward()
+        with self.abandonable():
+            attention = partial(self._attention, images, labels)
+            shown, target = self.plan.shown(images, labels, number, at, self.config, attention)
+            heads = None if self.config.heads == "all" else (phase.head,)
+            with autocast(self.device, self.config.precision):
+                loss = self.objective(normalize(shown), target, phase, heads)
+            self.scaler.scale(phase.weight * loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         summed = self.progress.losses.setdefault(phase.head, torch.zeros((), device=self.device))
@@ -195,10 +204,6 @@ class Training:
         if order is Order.STOP:
             raise Stopped
 
-    @property
-    def _checkpoint_is_due(self) -> bool:
-        return time.monotonic() - self.saved_at >= self.config.checkpoint_every_s
-
     def _evaluate(self, epoch: int) -> None:
         last = epoch + 1 == self.config.epochs
         if not last and (epoch + 1) % self.config.evaluate_every:
@@ -211,7 +216,8 @@ class Training:
 
     def _test(self, epoch: int, last: bool) -> None:
         text = f"testing epoch {epoch + 1} of {self.config.epochs}"
-        scores = score(self.model, self.test, self.device, lambda: self._after_test_batch(text))
+        with self.abandonable():
+            scores = score(self.model, self.test, self.device, lambda: self._after_test_batch(text))
         for head, value in scores.loss.items():
             self._require_finite(f"test loss of {head}", value)
         record = {"kind": "epoch", "epoch": epoch + 1, "step": self._step}
@@ -270,16 +276,12 @@ class Training:
         measure = {"loss": "step", "epoch": "epoch"}
         self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])
         self.scaler.load_state_dict(checkpoint.about["scaler"])
-        self._say_what_differs(checkpoint.about["made_with"])
+        changes = changed_since(checkpoint.about["made_with"], self.team.size)
+        if changes and self.team.leads:
+            self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
         sums = checkpoint.about["losses"]
         own = sums[self.team.rank] if len(sums) == self.team.size else sums[0]
         return Progress.from_json(checkpoint.about, own, self.device)
-
-    def _say_what_differs(self, then: dict[str, Any]) -> None:
-        """Note in the log what makes the bits of a resumed run differ from those of an uninterrupted one."""
-        changes = changed_since(then, self.team.size)
-        if changes and self.team.leads:
-            self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
 
     def _result(self) -> dict[str, Any]:
         """Return the last epoch and the best one apart; the best is the primary head's, for all heads."""

@@ -219,3 +219,24 @@ def test_a_stop_of_several_processes_leaves_the_log_quiet(tmp_path, config):
         run.request_stop()
         assert "Traceback" not in process.communicate(timeout=PATIENCE_S)[0]
     assert run.state is State.STOPPED
+
+
+def test_what_a_rank_tells_survives_that_rank_0_clears_the_folder_meanwhile(tmp_path, monkeypatch):
+    from pmsi import files
+    from pmsi.files import remove_leftovers
+
+    replace, cleared = Path.replace, []
+
+    def clearing(path, target):
+        if not cleared:  # as `begin` does, between the writing and the renaming
+            cleared.append(path)
+            remove_leftovers(tmp_path)
+        return replace(path, target)
+
+    monkeypatch.setattr(files.Path, "replace", clearing)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    ranks.tell(tmp_path, {"kind": "TrainingError", "message": "It failed.", "remedy": "Try again."})
+    assert cleared
+    assert ranks.told(tmp_path)["message"] == "Process 2 of 2: It failed."
+    assert [path.name for path in tmp_path.iterdir()] == ["error-rank-1.json"]

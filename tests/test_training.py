@@ -4,11 +4,13 @@ import itertools
 import math
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from pmsi import jobs, training
+from pmsi import abandoning, jobs, training
 from pmsi.augment import AUGMENTATIONS, Augmentation
 from pmsi.augment.mosaic import apply, plan
 from pmsi.batch import Phase, Target, cross_entropy
@@ -19,6 +21,7 @@ from pmsi.data.preprocessing import normalize
 from pmsi.errors import ConfigError, TrainingError
 from pmsi.methods import METHODS, build
 from pmsi.optimization import cosine, frozen, make_optimizer, set_learning_rates
+from pmsi.parallel import Team
 from pmsi.progress import Progress
 from pmsi.runs import Run, State, Stopped
 from pmsi.seeding import derive
@@ -251,8 +254,9 @@ PHASES = 4
 
 
 def stop_after(trainer, phases):
-    """Ask for a stop within a phase, after so many whole ones; return the list to which each phase adds its place."""
+    """Ask for a stop within a short phase, as so manieth; return the list to which each phase adds its place."""
     places, train_phase = [], trainer._train_phase
+    trainer.abandonable.places = ()  # a phase so short is not given up
 
     def stopping(*args):
         if len(places) == phases - 1:
@@ -295,8 +299,8 @@ def whole(start, undisturbed_runs):
 
 
 @pytest.mark.parametrize("phase", range(1, PHASES + 1))
-def test_a_stop_waits_for_the_end_of_one_phase(start, phase):
-    """However long the phases of a batch are: the one that runs is finished, and no other begins."""
+def test_a_stop_waits_for_the_end_of_a_short_phase(start, phase):
+    """The one that runs is finished, and no other of the batch begins."""
     trainer = start()
     places = stop_after(trainer, PHASES + phase)
     with pytest.raises(Stopped):
@@ -342,6 +346,162 @@ def test_a_run_stopped_after_every_phase_comes_to_the_same_bits(start, whole, tm
     start(config, run).fit()
     assert places == [(0, batch, phase) for batch in range(4) for phase in range(PHASES)]
     assert_same_run(run, whole(config))
+
+
+class Asked(Run):
+    """A run that is asked to stop as soon as ``wish`` says so, and stays asked."""
+
+    wish = staticmethod(lambda: False)
+    asked = False
+
+    @property
+    def stop_requested(self):
+        self.asked = self.asked or self.wish()
+        return self.asked
+
+
+@pytest.fixture
+def looks_everywhere(monkeypatch):
+    """Look for a stop at each layer, however short a phase is."""
+    monkeypatch.setattr(abandoning, "POLL_S", 0.0)
+    monkeypatch.setattr(abandoning, "LONG_S", 0.0)
+
+
+def note_looks(trainer):
+    """Return the list to which each look for a stop adds where it is: epoch, batch, phase, and in which part of it."""
+    looks, part = [], ["between"]
+    train_phase, objective, test = trainer._train_phase, trainer.objective, trainer._test
+
+    def within(name, work):
+        def working(*args):
+            part.append(name)
+            try:
+                return work(*args)
+            finally:
+                part.pop()
+
+        return working
+
+    def forward(*args):
+        loss = within("forward", objective)(*args)
+        part[-1] = "backward"
+        return loss
+
+    def look():
+        at = trainer.progress
+        looks.append((at.epoch, at.batch, at.phase, part[-1]))
+        return False
+
+    trainer._train_phase, trainer.objective = within("before", train_phase), forward
+    trainer._test = within("test", test)
+    trainer.run.wish = look
+    return looks
+
+
+def stop_at(trainer, place, layer):
+    """Ask for a stop at a layer, counted from 0 in the order of the looks, within a part of a phase."""
+    looks = note_looks(trainer)
+    look = trainer.run.wish
+    trainer.run.wish = lambda: look() or looks.count(place) > layer
+    return looks
+
+
+def interrupted(start, config, run, place, layer):
+    """Train until a stop at this place, and return what the checkpoint says of its own."""
+    trainer = start(config, Asked(run.folder))
+    looks = stop_at(trainer, place, layer)
+    with pytest.raises(Stopped):
+        trainer.fit()
+    assert looks[-1] == place
+    about = load_checkpoint(run.checkpoints / CHECKPOINT).about
+    return about["epoch"], about["batch"], about["phase"]
+
+
+@pytest.mark.usefixtures("looks_everywhere")
+@pytest.mark.parametrize(
+    ("changes", "place", "layer"),
+    [
+        ({}, (0, 0, 0, "forward"), 0),  # the first layer of all
+        ({}, (0, 0, 0, "backward"), 20),
+        *(({}, (0, 2, phase, part), 20) for phase in range(PHASES) for part in ("forward", "backward")),
+        ({}, (1, 3, 3, "backward"), 40),  # the last phase of all
+        ({"augmentation": "snapmix"}, (0, 1, 1, "before"), 5),  # the network is asked where it looks
+        ({"augmentation": "snapmix"}, (0, 1, 1, "backward"), 5),
+        ({"method": "api"}, (0, 2, 0, "backward"), 3),
+        ({"heads": "phase", "stage_num": 2}, (1, 0, 1, "forward"), 20),
+        ({"precision": "float16", "epochs": 1}, (0, 1, 2, "backward"), 10),  # with a scaler
+    ],
+)
+def test_a_phase_that_is_given_up_in_its_middle_leaves_no_trace(start, whole, tmp_path, changes, place, layer):
+    config = SMALL.with_(dropout=0.5, **changes)
+    run = Run.create(tmp_path, config)
+    assert interrupted(start, config, run, place, layer) == place[:3]
+    start(config, run).fit()
+    assert_same_run(run, whole(config))
+
+
+@pytest.mark.usefixtures("looks_everywhere")
+def test_a_phase_may_be_given_up_again_and_again(start, whole, tmp_path):
+    config = SMALL.with_(dropout=0.5)
+    run = Run.create(tmp_path, config)
+    for layer in (1, 10, 30):
+        for part in ("forward", "backward"):
+            assert interrupted(start, config, run, (0, 1, 2, part), layer) == (0, 1, 2)
+    start(config, run).fit()
+    assert_same_run(run, whole(config))
+
+
+@pytest.mark.usefixtures("looks_everywhere")
+def test_a_test_is_given_up_between_two_layers(start, whole, tmp_path):
+    config = SMALL.with_(dropout=0.5)
+    run = Run.create(tmp_path, config)
+    batches = 4
+    assert interrupted(start, config, run, (0, batches, 0, "test"), 10) == (0, batches, 0)
+    assert [record["kind"] for record in run.metrics()] == ["loss"] * batches
+    start(config, run).fit()
+    assert_same_run(run, whole(config))
+
+
+@pytest.mark.usefixtures("looks_everywhere")
+def test_what_is_compiled_is_not_looked_into_and_the_rest_is(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # shapes cannot be checked while tracing
+    compile_as_is = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compile_as_is(module, backend="aot_eager"))
+    config = SMALL.with_(dropout=0.5, epochs=1, compile=True)
+    runs = [Run.create(tmp_path, config) for _ in range(2)]
+    start(config, runs[0]).fit()
+    assert interrupted(start, config, runs[1], (0, 2, 1, "backward"), 10) == (0, 2, 1)
+    trainer = start(config, runs[1])
+    assert not set(trainer.abandonable.places) & set(trainer.model.backbone.modules())
+    trainer.fit()
+    assert_same_run(*runs)
+
+
+class Pair(Team):
+    """One of two processes, the other of which does nothing."""
+
+    def wrap(self, module, device):
+        return module
+
+    def follow(self, order):
+        return order
+
+    def gather(self, value):
+        return [value, value]
+
+    def mean(self, value):
+        return value
+
+
+@pytest.mark.usefixtures("looks_everywhere")
+def test_one_of_a_team_leaves_the_others_at_no_point_but_between_phases(tmp_path, colour_dataset):
+    config = SMALL.with_(epochs=1)
+    run = Asked(Run.create(tmp_path, config).folder)
+    trainer = Training(config, colour_dataset, run, Pair(0, 2))
+    looks = note_looks(trainer)
+    trainer.fit()
+    assert {part for *_, part in looks} == {"between", "test"}
+    assert looks.count((0, 0, 0, "between")) == 1
 
 
 def test_a_checkpoint_of_an_earlier_version_lies_between_two_batches(start, whole, monkeypatch):
