@@ -10,7 +10,7 @@ panels     image picker, run picker, error panel: show(key) → value
 forms      a widget per config field (`fields`, and `trainform` for the fields of training)
 rundetail  one run on the screen (`results`, `wording`, `run_session`)
 bench      one image perturbed live, for one run or two
-sweeps     robustness sweeps: filling one in, starting, watching (`sweepreport`, `sweepimages`: what one found)
+sweeps     robustness sweeps: watching one (`sweepform`: filling one in; `sweepreport`, `sweepimages`: what one found)
 tables     a filled table → HTML (`comparing`: what can be compared; `queueing`: what a table still needs)
 charts     numbers → figure; `curves` does it for runs
 images     pictures → encoded bytes

@@ -5,7 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from app.charts import sweep_curves
-from app.palette import NEUTRAL, TRANSPARENT, styled
+from app.palette import NEUTRAL, TRANSPARENT, faded, styled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 Lines = Mapping[str, Sequence[Mapping[str, Any]]]
 """Points by the name of their line, as `app.charts.sweep_curves` takes them."""
 
-FULLEST = 24
-"""Classes at most whose names are written beside a matrix in full; more are numbered by the hover alone."""
+FULLEST, NAMES = 24, 20
+"""Classes of a matrix at most that are all named beside it, with their numbers in it; names beside a larger one (below
+it, half as many), whose places say the rest when one points at them."""
+
+PLOT = 480
+"""About how many pixels wide a matrix is drawn."""
 
 
 def shares(lines: Lines, x_title: str, y_title: str, colors: Mapping[str, str]) -> "go.Figure":
@@ -50,37 +54,69 @@ def confusion_figure(
 ) -> "go.Figure":
     """Return a matrix of images, rows down and columns across, as squares that can be clicked.
 
-    ``numbers`` are the classes shown; the diagonal is grey. A square's custom data is (row, column). The squares that
-    are clicked are points over the heatmap, which itself answers no click.
+    ``numbers`` are the classes shown; what is on the diagonal has no colour of its own. A square's custom data begins
+    with (row, column). Of few classes, the numbers stand in a heatmap; it answers no click, so the squares are points
+    over it. Of many, a heatmap's places would be too small to be seen: the points themselves are coloured.
     """
     import numpy as np
     import plotly.graph_objects as go
 
-    part = matrix[np.ix_(numbers, numbers)].astype(float)
-    off = np.where(np.eye(len(numbers), dtype=bool), np.nan, part)
+    part = matrix[np.ix_(numbers, numbers)]
+    off = part * (1 - np.eye(len(numbers), dtype=part.dtype))
     named, titles = [classes[number] for number in numbers], (escape(titles[0]), escape(titles[1]))
+    few, most = len(numbers) <= FULLEST, max(1, int(off.max(initial=0)))
     figure = go.Figure()
-    places = list(range(len(numbers)))
-    figure.add_heatmap(
-        z=off, x=places, y=places, colorscale=[[0, TRANSPARENT], [1, color]], showscale=False, hoverinfo="skip", zmin=0
-    )
-    cells = [(i, j) for i in places for j in places if part[i, j]]
+    if few:
+        shades = [[0, TRANSPARENT], [0.5 / most, faded(color, 0.15)], [1, faded(color, 0.5)]]
+        figure.add_heatmap(z=off, colorscale=shades, zmin=0, zmax=most, showscale=False, hoverinfo="skip")
+    marker = {"size": 24, "color": TRANSPARENT} if few else _shaded(off[np.nonzero(part)], most, len(numbers), color)
     figure.add_scatter(
-        x=[j for _, j in cells],
-        y=[i for i, _ in cells],
-        mode="markers+text" if len(numbers) <= FULLEST else "markers",
-        text=[f"{part[i, j]:.0f}" for i, j in cells],
-        marker={"symbol": "square", "size": 24 if len(numbers) <= FULLEST else 10, "color": TRANSPARENT},
-        customdata=[[numbers[i], numbers[j], escape(named[i]), escape(named[j])] for i, j in cells],
-        hovertemplate=f"%{{text}} images<br>{titles[0]}: %{{customdata[2]}}<br>{titles[1]}: %{{customdata[3]}}"
-        "<extra></extra>",
+        **_squares(part, numbers, named, titles),
+        mode="markers+text" if few else "markers",
+        marker=marker | {"symbol": "square", "line": {"width": 0}},
         showlegend=False,
     )
     styled(figure, height=max(340, min(760, 150 + 26 * len(numbers))), legend=False)
-    ticks = {"tickvals": places, "ticktext": [escape(_short(name)) for name in named]}
-    figure.update_xaxes(title=titles[1], tickangle=-50, **ticks)
-    figure.update_yaxes(title=titles[0], autorange="reversed", **ticks)
+    _name_axes(figure, named, titles)
     return figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event+select")
+
+
+def _shaded(counts: "np.ndarray", most: int, classes: int, color: str) -> dict[str, Any]:
+    """Return points coloured by their number of images, those of the diagonal (0) grey, and large enough to be seen."""
+    shades = [[0, faded(NEUTRAL, 0.3)], [0.5 / most, faded(color, 0.55)], [1, color]]
+    return {"size": max(5, PLOT // classes), "color": counts, "colorscale": shades, "cmin": 0, "cmax": most}
+
+
+def _squares(
+    part: "np.ndarray", numbers: Sequence[int], named: Sequence[str], titles: tuple[str, str]
+) -> dict[str, Any]:
+    """Return where the points are, over the places that hold an image, and what they say."""
+    import numpy as np
+
+    rows, columns = np.nonzero(part)
+    cells = [*zip(rows.tolist(), columns.tolist(), strict=True)]
+    return {
+        "x": columns,
+        "y": rows,
+        "text": [str(part[place]) for place in cells],
+        "customdata": [[numbers[i], numbers[j], escape(named[i]), escape(named[j])] for i, j in cells],
+        "hovertemplate": f"Images: %{{text}}<br>{titles[0]}: %{{customdata[2]}}<br>{titles[1]}: %{{customdata[3]}}"
+        "<extra></extra>",
+    }
+
+
+def _name_axes(figure: "go.Figure", named: Sequence[str], titles: tuple[str, str]) -> None:
+    """Write the classes beside the matrix; of many, as many as can be read."""
+    start, end = -0.5, len(named) - 0.5
+    frame = {"showgrid": False, "showline": True, "mirror": True}
+    figure.update_xaxes(title=titles[1], tickangle=-50, range=[start, end], **_ticks(named, NAMES // 2), **frame)
+    figure.update_yaxes(title=titles[0], range=[end, start], **_ticks(named, NAMES), **frame)
+
+
+def _ticks(named: Sequence[str], most: int) -> dict[str, Any]:
+    every = 1 if len(named) <= FULLEST else -(-len(named) // most)
+    places = list(range(0, len(named), every))
+    return {"tickvals": places, "ticktext": [escape(_short(named[place])) for place in places]}
 
 
 def _short(name: str, length: int = 20) -> str:

@@ -1,5 +1,6 @@
 """The images behind a sweep's numbers: a confusion matrix whose places open them, and those that flip first."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -14,13 +15,16 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pmsi.robustness import Cell
+    from pmsi.robustness.confusion import Pair
     from pmsi.robustness.reading import Told
 
 TRUTH = "the true class"
 BEHIND, FIRST = 12, 12
 """Pictures behind one place of the matrix; images that flip first."""
-SHOWN = 16
+SHOWN = 12
 """Classes that a matrix begins with: the most confused ones where there are more."""
+LISTED = 12
+"""Places listed beside a matrix, the fullest first."""
 PLACE = "place"
 """In the URL: row and column of the place whose images are open."""
 
@@ -46,21 +50,54 @@ def confusion_part(told: "Told", titles: dict[str, str], colors: dict[str, str])
         st.caption("Not one image is confused here.")
         return
     names = (_axis(other, titles), _axis(run, titles))
-    _matrix(matrix, classes, names, colors[run])
-    options = {f"{pair.row}-{pair.column}": pair for pair in pairs}
-    wanted = choice(PLACE)
-    labels = {
-        key: f"{classes[pair.row]} → {classes[pair.column]} · {pair.count} image{'s' * (pair.count != 1)}"
-        for key, pair in options.items()
-    }
-    if wanted and wanted not in options:
-        diagonal = _diagonal(wanted, classes)
-        labels |= {wanted: f"{classes[int(diagonal)]}, agreed"} if diagonal is not None else {}
-    place = remember(
-        st.selectbox, PLACE, next(iter(labels)), "Most confused first", list(labels), format_func=labels.get
-    )
+    drawn, beside = st.columns([3, 2], gap="medium")
+    with drawn:
+        _matrix(matrix, classes, names, colors[run])
+    labels = _places(matrix, pairs, classes)
+    with beside:
+        words = f"{names[0]} → {'answer' if other == TRUTH else names[1]}, most images first"
+        place = remember(st.radio, PLACE, _name(pairs[0]), words, list(labels), format_func=labels.get)
+        if len(pairs) > LISTED:
+            st.caption(f"The first {LISTED} of {len(pairs)} pairs; a click into the matrix opens any other.")
+        if other != TRUTH:
+            st.caption(_apart(told, cell, (other, run), titles))
     row, column = (int(word) for word in place.split("-"))
     _behind(told, cell, rows, columns, row, column)
+
+
+def _places(matrix: "np.ndarray", pairs: "Sequence[Pair]", classes: Sequence[str]) -> dict[str, str]:
+    """Return the places that are listed, by their name in the URL: the fullest, and at first another that is open."""
+    from pmsi.robustness.confusion import Pair
+
+    open_place = choice(PLACE).split("-")
+    numbers = [int(word) for word in open_place if word.isdecimal() and int(word) < len(classes)]
+    extra = [Pair(*numbers, int(matrix[tuple(numbers)]))] if len(numbers) == len(open_place) == 2 else []
+    listed = [*(pair for pair in extra if pair.count and pair not in pairs[:LISTED]), *pairs[:LISTED]]
+    return {_name(pair): _told(pair, classes) for pair in listed}
+
+
+def _name(pair: "Pair") -> str:
+    return f"{pair.row}-{pair.column}"
+
+
+def _told(pair: "Pair", classes: Sequence[str]) -> str:
+    row, column = plain(classes[pair.row]), plain(classes[pair.column])
+    return f"{row}, agreed · {pair.count}" if pair.row == pair.column else f"{row} → {column} · {pair.count}"
+
+
+def _apart(told: "Told", cell: "Cell", runs: tuple[str, str], titles: dict[str, str]) -> str:
+    """Say how many images either run alone recognises, and what McNemar's test says of that."""
+    from pmsi.robustness.page import p_text
+
+    first, second = ((run, told.report["primary"][run]) for run in runs)
+    test = told.test(cell, first, second)
+    assert test is not None
+    one, other = (plain(titles[run]) for run in runs)
+    return (
+        f"{one} alone recognises {test['only'][0]} of the {told.images} images, {other} alone {test['only'][1]}: "
+        f"p = {p_text(test['p'])}, {p_text(test['holm'])} by Holm over the {len(told.cells)} cells of these two runs "
+        "(McNemar's exact test)."
+    )
 
 
 def _axis(of: str, titles: dict[str, str]) -> str:
@@ -71,11 +108,6 @@ def _labels(told: "Told", cell: "Cell", of: str) -> "np.ndarray":
     import numpy as np
 
     return np.array(told.report["labels"]) if of == TRUTH else told.answers(cell, of, told.report["primary"][of])
-
-
-def _diagonal(place: str, classes: list[str]) -> str | None:
-    row, _, column = place.partition("-")
-    return row if row == column and row.isdecimal() and int(row) < len(classes) else None
 
 
 def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], color: str) -> None:
@@ -112,13 +144,12 @@ def _behind(told: "Told", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray
         st.caption(f"{BEHIND} of {len(found)} images.")
 
 
-def flips_part(told: "Told", titles: dict[str, str], name: str) -> None:
+def flips_part(told: "Told", name: str, run: str) -> None:
     """Show the clean hits of a run that the least severity of a perturbation turns, before and at the flip."""
     from pmsi.perturbations import PERTURBATIONS
     from pmsi.robustness import CLEAN, Cell
     from pmsi.robustness.confusion import first_to_flip
 
-    run = remember(st.selectbox, "answers", told.runs[-1], "Run", told.runs, format_func=titles.get)
     head, labels, classes = told.report["primary"][run], told.report["labels"], told.report["classes"]
     clean = (told.answers(CLEAN, run, head) == labels).tolist()
     flips = first_to_flip(told.report, run, name, clean)

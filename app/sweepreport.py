@@ -5,6 +5,7 @@ What the numbers are is `pmsi.robustness`'s affair; the parts about single image
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -21,6 +22,7 @@ from pmsi.errors import PMSIError
 from pmsi.wording import percent
 
 if TYPE_CHECKING:
+    from pmsi.robustness import Cell
     from pmsi.robustness.reading import Told
     from pmsi.runs import Run
 
@@ -88,12 +90,21 @@ def chosen_perturbation(told: "Told") -> str:
     return str(remember(st.selectbox, "by", names[0], "Perturbation", names, format_func=perturbation_title))
 
 
+def chosen_output(told: "Told") -> str:
+    """Let the visitor choose an output; `OWN` is, for each run, the one with which it predicts."""
+    heads = [OWN, *dict.fromkeys(head for id in told.runs for head in told.heads(id))]
+    return str(remember(st.segmented_control, "output", OWN, "Output", heads, required=True))
+
+
+def output_of(told: "Told", run: str, head: str) -> str:
+    """Return the chosen output where a run has it, else the one with which it predicts."""
+    return head if head in told.heads(run) else str(told.report["primary"][run])
+
+
 def _curves(shown: Seen) -> None:
     from pmsi.perturbations import PERTURBATIONS
 
-    told = shown.told
-    heads = [OWN, *dict.fromkeys(head for id in told.runs for head in told.heads(id))]
-    head = remember(st.segmented_control, "output", OWN, "Output", heads, required=True)
+    told, head = shown.told, chosen_output(shown.told)
     places = [column for _ in range(0, len(told.perturbations), 2) for column in st.columns(2, gap="medium")]
     for column, name in zip(places, told.perturbations, strict=False):
         row = PERTURBATIONS[name]
@@ -115,37 +126,44 @@ def curve_points(shown: Seen, name: str, head: str) -> dict[str, list[dict[str, 
     told = shown.told
     found = {}
     for id in told.runs:
-        output = head if head in told.heads(id) else told.report["primary"][id]
+        output = output_of(told, id, head)
         cells = (CLEAN, *told.of(name))
         found[shown.titles[id]] = [{"severity": c.severity, **told.score(c, id, output)} for c in cells]
     return found
 
 
 def _table(shown: Seen) -> None:
+    from pmsi.robustness.page import tests_text
+
+    told, head = shown.told, chosen_output(shown.told)
+    rows = [_row(shown, cell, run, head) for cell in told.cells for run in told.runs]
+    st.dataframe(rows, hide_index=True, height=min(38 + 35 * len(rows), 640), column_config=WIDTHS)
+    words = [f"The first run is {plain(shown.titles[told.runs[0]])}. {tests_text(told)}"] * (len(told.runs) > 1)
+    words += ["Errors: of all severities of a perturbation together, over those of the first run."] * (head == OWN)
+    st.caption(" ".join([*words, "Intervals are of 95 %: Wilson's, and for drops a paired bootstrap's over images."]))
+
+
+WIDTHS = {"Images": {"pinned": True, "width": 150}}
+
+
+def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
+    """Return a line of the table: an output of a run in a cell, in words."""
     from app.wording import perturbation_title
-    from pmsi.robustness.export import cell_rows
+    from pmsi.robustness.export import cell_row
     from pmsi.robustness.page import drop_text, p_text, ratio_text
 
-    rows = []
-    for row in cell_rows(shown.told):
-        if row["is_primary"]:
-            clean = row["perturbation"] is None
-            rows.append(
-                {
-                    "Images": "Clean" if clean else f"{perturbation_title(row['perturbation'])} {row['severity']:g}",
-                    "Run": shown.titles[row["run"]],
-                    "Accuracy (95 %)": f"{percent(row['accuracy'])} ({100 * row['low']:.1f}–{100 * row['high']:.1f})",
-                    "Drop in points (95 %)": "–" if clean else drop_text(row),
-                    "p": "–" if row["p"] is None else p_text(row["p"]),
-                    "Holm": "–" if row["holm"] is None else p_text(row["holm"]),
-                    "Errors / first run's": ratio_text(row["errors_over_first"]),
-                }
-            )
-    st.dataframe(rows, hide_index=True, height=420)
-    st.caption(
-        f"p: McNemar's exact test against {plain(shown.titles[shown.told.runs[0]])} on the same images; Holm adjusts "
-        "it over all cells of the two runs. Errors: of all severities of a perturbation, over those of that run."
-    )
+    row = cell_row(shown.told, cell, run, output_of(shown.told, run, head))
+    clean = cell.perturbation is None
+    line = {
+        "Images": "Clean" if clean else f"{perturbation_title(cell.perturbation)} {cell.severity:g}",
+        "Run": shown.titles[run],
+        "Output": row["output"],
+        "Accuracy (95 %)": f"{percent(row['accuracy'])} ({100 * row['low']:.1f}–{100 * row['high']:.1f})",
+        "Drop in points (95 %)": "–" if clean else drop_text(row),
+        "p": "–" if row["p"] is None else p_text(row["p"]),
+        "Holm": "–" if row["holm"] is None else p_text(row["holm"]),
+    }
+    return line | ({"Errors / first run's": ratio_text(row["errors_over_first"])} if head == OWN else {})
 
 
 def _survival(shown: Seen) -> None:
@@ -192,14 +210,18 @@ def _classes(shown: Seen) -> None:
     from pmsi.robustness import Cell
 
     cells = {Cell.of(each).title: each for each in shown.told.report["class_drops"]}
-    chosen = remember(st.selectbox, "cell", next(iter(cells)), "Images", list(cells))
+    chosen = remember(st.selectbox, "cell", list(cells)[-1], "Images", list(cells))
     drops, classes = cells[chosen]["runs"], shown.told.report["classes"]
     known = [i for i in range(len(classes)) if all(drops[id][i] is not None for id in drops)]
     order = sorted(known, key=lambda i: -max(drops[id][i] for id in drops))[:MOST]
     bars = {shown.titles[id]: [drops[id][i] for i in order] for id in drops}
     figure = class_drops(bars, [classes[i] for i in order], shown.named)
     st.plotly_chart(figure, key="class-drops", alt=f"Accuracy lost by class, {chosen}", **CHART)
-    st.caption(f"The {len(order)} classes that lose most of {len(classes)}.")
+    each = shown.told.images / len(classes)
+    st.caption(
+        f"The {len(order)} classes that lose most of {len(classes)}. A class has {each:.0f} test images on average, of "
+        f"which one is {100 / each:.1f} points."
+    )
 
 
 def _confusions(shown: Seen) -> None:
@@ -207,7 +229,14 @@ def _confusions(shown: Seen) -> None:
 
 
 def _flips(shown: Seen) -> None:
-    flips_part(shown.told, shown.titles, chosen_perturbation(shown.told))
+    left, right = st.columns(2, gap="small")
+    with left:
+        name = chosen_perturbation(shown.told)
+    with right:
+        run = remember(
+            st.selectbox, "answers", shown.told.runs[-1], "Run", shown.told.runs, format_func=shown.titles.get
+        )
+    flips_part(shown.told, name, run)
 
 
 def _downloads(shown: Seen) -> None:
@@ -229,7 +258,7 @@ def _downloads(shown: Seen) -> None:
             ("Cells (CSV)", "cells", as_csv),
             ("Images (CSV)", "images", images_as_csv),
         ):
-            data = write(told)
+            data = partial(write, told)
             st.download_button(label, data, f"{told.run.id}-{name}.csv", "text/csv", on_click="ignore")
     st.caption(f"The same as a command: `pmsi report {told.run.id} --out sweep.html`")
 

@@ -11,13 +11,15 @@ import pytest
 
 from pmsi import jobs
 from pmsi.config import RobustnessConfig
+from pmsi.errors import RunError, UnknownName
 from pmsi.perturbations import pixel_hash
 from pmsi.robustness import CLEAN, Cell
 from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_to_flip, most_confused
 from pmsi.robustness.drawing import curves
-from pmsi.robustness.export import CELLS
-from pmsi.robustness.page import as_html
+from pmsi.robustness.export import CELLS, as_csv
+from pmsi.robustness.page import as_html, p_text
 from pmsi.robustness.reading import tell
+from pmsi.robustness.report import FILE
 from pmsi.runs import Run
 
 sklearn = pytest.importorskip("sklearn.metrics")
@@ -66,19 +68,74 @@ def test_the_csv_has_a_line_for_each_run_cell_and_output(swept, pmsi, tmp_path):
     assert len(lines) == expected
 
 
-def test_the_test_against_the_first_run_stands_in_the_lines_of_primary_outputs(swept, pmsi, tmp_path):
+def test_each_output_is_tested_against_the_same_one_of_the_first_run(swept, pmsi, tmp_path):
     out = tmp_path / "sweep.csv"
     pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)
     first, second = tell(swept).runs
     lines = [line for line in lines_of(out.read_text()) if line["p"]]
-    assert {(line["run"], line["against"], line["is_primary"]) for line in lines} == {(second, first, "1")}
+    assert {(line["run"], line["against"]) for line in lines} == {(second, first)}
+    heads = [*stored(swept, CLEAN)["runs"][second]["predicted"]]
+    assert [line["output"] for line in lines] == [head for _ in (CLEAN, JITTER) for head in heads]
+    family = {}
     for line in lines:
         kept = stored(swept, JITTER if line["perturbation"] else CLEAN)
         right = {
             id: np.array(kept["runs"][id]["predicted"][line["output"]]) == kept["labels"] for id in (first, second)
         }
+        assert line["against_output"] == line["output"]
         assert int(line["only_here"]) == (right[second] & ~right[first]).sum()
         assert int(line["only_there"]) == (right[first] & ~right[second]).sum()
+        family.setdefault(line["output"], []).append((float(line["p"]), float(line["holm"])))
+    for tests in family.values():  # of two cells each: the smaller p doubled, the larger one not below it
+        (least, doubled), (most, kept) = sorted(tests)
+        assert doubled == pytest.approx(min(1.0, 2 * least))
+        assert kept == pytest.approx(max(doubled, most))
+
+
+@pytest.fixture
+def of_two_kinds(tmp_path):
+    """A sweep, written by hand, of a run that predicts with ``classifier`` and one that predicts with ``mix``."""
+    runs = {"a": {"classifier": [0, 1, 1, 0]}, "b": {"mix": [0, 1, 0, 1], "S5": [0, 0, 0, 0]}}
+    sweep = Run.create(tmp_path, RobustnessConfig(of=tuple(runs), perturbations=("color_jitter=1",)))
+    (sweep.folder / "predictions").mkdir()
+    for cell in (CLEAN, JITTER):
+        answers = {id: {"factors": {}, "predicted": predicted} for id, predicted in runs.items()}
+        stored = {"keys": [*"wxyz"], "labels": [0, 1, 0, 1], "runs": answers}
+        (sweep.folder / cell.file).write_text(json.dumps(stored))
+        scores = dict.fromkeys(("correct", "n", "accuracy", "low", "high", "drop", "drop_low", "drop_high"), 0)
+        about = {
+            id: {"primary": next(iter(predicted)), "heads": dict.fromkeys(predicted, scores)}
+            for id, predicted in runs.items()
+        }
+        sweep.log({"kind": "cell", "perturbation": cell.perturbation, "severity": cell.severity, "runs": about})
+    return sweep
+
+
+def test_runs_without_a_common_output_are_tested_by_what_they_predict(of_two_kinds):
+    lines = {(line["run"], line["output"]): line for line in lines_of(as_csv(tell(of_two_kinds)))}
+    assert [key for key, line in lines.items() if line["p"]] == [("b", "mix")]
+    line = lines["b", "mix"]
+    assert (line["against"], line["against_output"]) == ("a", "classifier")
+    assert (line["only_here"], line["only_there"], line["p"], line["holm"]) == ("2", "0", "0.5", "1.0")
+
+
+def test_a_stored_report_of_another_time_changes_nothing(of_two_kinds):
+    expected = tell(of_two_kinds).report
+    for text in ('{"comparisons": [], "primary": {"a": "classifier"}}', "{"):
+        (of_two_kinds.folder / FILE).write_text(text)
+        assert tell(of_two_kinds).report == expected
+    (of_two_kinds.folder / FILE).write_text('{"classes": ["ant", "bee"]}')
+    assert tell(of_two_kinds).report == expected | {"classes": ["ant", "bee"]}, "names that nobody else may know"
+
+
+def test_a_cell_whose_answers_are_lost_is_told_with_what_to_do(of_two_kinds):
+    (of_two_kinds.folder / JITTER.file).unlink()
+    told = tell(of_two_kinds)
+    assert told.answers(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
+    with pytest.raises(RunError, match="Resume the sweep"):
+        told.answers(JITTER, "b", "mix")
+    with pytest.raises(UnknownName, match="mix, S5"):
+        told.answers(CLEAN, "b", "S3")
 
 
 def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
@@ -106,6 +163,13 @@ def test_the_page_stands_alone_and_says_what_the_csv_says(swept, pmsi, tmp_path)
     told = tell(swept)
     for id in told.runs:
         assert f"{100 * told.score(JITTER, id, 'mix')['accuracy']:.1f} %" in html
+    first, second = told.runs
+    tables = re.findall(r"<tbody>.*?</tbody>", html, re.S)
+    for head in told.heads(second):
+        test = told.test(JITTER, (first, head), (second, head))
+        line = f"<td>{head}</td>(?:(?!</tr>).)*<td>{p_text(test['p'])}</td><td>{p_text(test['holm'])}</td></tr>"
+        assert any(re.search(line, table) for table in tables), head
+    assert "over the 2 cells of these two runs and this output alone" in html
 
 
 def test_titles_are_text_and_never_markup(swept):

@@ -13,9 +13,10 @@ from pmsi.errors import RunError
 from pmsi.files import to_json
 from pmsi.robustness import Cell
 from pmsi.robustness.report import BINS, report
-from pmsi.statistics import holm, wilson
+from pmsi.statistics import wilson
 
 stats = pytest.importorskip("scipy.stats")
+several = pytest.importorskip("statsmodels.stats.multitest")
 
 CLASSES = ("ant", "bee", "cat", "dog")  # no test image is a dog
 PRIMARY = {"a": "mix", "b": "classifier", "c": "mix"}
@@ -30,17 +31,18 @@ LABELS = [i % 3 for i in range(IMAGES)]
 def invented(cell, seed):
     """Return one run's part of a file of predictions: right about as often as the severity allows."""
     generator = np.random.default_rng([seed, int(100 * cell.severity), cell.perturbation == "gaussian_noise"])
-    right = generator.random(IMAGES) < (0.9 if cell == CLEAN else 0.6)
-    answers = np.where(right, LABELS, generator.integers(0, 4, IMAGES)).tolist()
+
+    def answers(skill):
+        right = generator.random(IMAGES) < (0.9 if cell == CLEAN else skill)
+        return np.where(right, LABELS, generator.integers(0, 4, IMAGES)).tolist()
+
+    predicted = {"mix": answers(0.6), "S5": answers(0.5), "classifier": answers(0.6)}
     gains = np.random.default_rng(int(100 * cell.severity)).uniform(0.5, 1.5, IMAGES).tolist()
     factors = {"color_jitter": {"order": [["contrast"]] * IMAGES, "contrast": gains}, None: {}}
     drawn = factors.get(cell.perturbation, {"noise_seed": [*range(IMAGES)]})
-    other = [0] * IMAGES
-    return {
-        "pixels": ["0"] * IMAGES,
-        "factors": drawn,
-        "predicted": {"S5": other, "mix": answers, "classifier": answers},
-    }
+    if seed == 2:
+        del predicted["S5"]
+    return {"pixels": ["0"] * IMAGES, "factors": drawn, "predicted": predicted}
 
 
 @pytest.fixture
@@ -58,12 +60,12 @@ def found(folder):
     return report(folder, CELLS, PRIMARY, CLASSES)
 
 
-def answers(cell, id):
-    return invented(cell, [*PRIMARY].index(id))["predicted"]["mix"]
+def answers(cell, id, output=None):
+    return invented(cell, [*PRIMARY].index(id))["predicted"][output or PRIMARY[id]]
 
 
-def right(cell, id):
-    return [answer == label for answer, label in zip(answers(cell, id), LABELS, strict=True)]
+def right(cell, id, output=None):
+    return [answer == label for answer, label in zip(answers(cell, id, output), LABELS, strict=True)]
 
 
 def test_it_is_json_and_names_its_images(found):
@@ -72,19 +74,40 @@ def test_it_is_json_and_names_its_images(found):
     assert (found["labels"], found["classes"], found["primary"]) == (LABELS, [*CLASSES], PRIMARY)
 
 
-def test_each_two_runs_are_compared_in_each_cell_and_adjusted_over_their_cells(found):
-    comparisons = {(each["a"], each["b"], Cell.of(each)): each for each in found["comparisons"]}
-    assert len(comparisons) == 3 * len(CELLS)
-    for a, b in (("a", "b"), ("a", "c"), ("b", "c")):
-        p_values = []
-        for cell in CELLS:
-            each = comparisons[a, b, cell]
-            only_a = sum(x and not y for x, y in zip(right(cell, a), right(cell, b), strict=True))
-            only_b = sum(y and not x for x, y in zip(right(cell, a), right(cell, b), strict=True))
-            assert (each["only_a"], each["only_b"]) == (only_a, only_b)
-            p_values.append(stats.binomtest(only_a, only_a + only_b).pvalue)
-            assert each["p"] == pytest.approx(p_values[-1])
-        assert [comparisons[a, b, cell]["holm"] for cell in CELLS] == pytest.approx(holm(p_values))
+COMPARED = {
+    ("a", "b"): [("mix", "classifier"), ("mix", "mix"), ("S5", "S5"), ("classifier", "classifier")],
+    ("a", "c"): [("mix", "mix"), ("classifier", "classifier")],
+    ("b", "c"): [("classifier", "mix"), ("mix", "mix"), ("classifier", "classifier")],
+}
+"""By two runs the outputs that are compared: those that predict, then each that both have. c has no S5."""
+
+
+def test_each_two_runs_are_compared_in_each_cell_output_against_output(found):
+    outputs = {}
+    for each in found["comparisons"]:
+        pair = (each["output_a"], each["output_b"])
+        if pair not in (known := outputs.setdefault((each["a"], each["b"]), [])):
+            known.append(pair)
+    assert outputs == COMPARED
+
+
+def test_p_is_the_binomial_test_s_and_adjusted_over_the_cells_of_its_runs_and_outputs_alone(found):
+    comparisons = {
+        (each["a"], each["b"], each["output_a"], each["output_b"], Cell.of(each)): each for each in found["comparisons"]
+    }
+    assert len(comparisons) == len(found["comparisons"]) == len(CELLS) * sum(map(len, COMPARED.values()))
+    for (a, b), outputs in COMPARED.items():
+        for of_a, of_b in outputs:
+            p_values = []
+            for cell in CELLS:
+                each = comparisons[a, b, of_a, of_b, cell]
+                pairs = [*zip(right(cell, a, of_a), right(cell, b, of_b), strict=True)]
+                only_a, only_b = sum(x and not y for x, y in pairs), sum(y and not x for x, y in pairs)
+                assert (each["only_a"], each["only_b"]) == (only_a, only_b)
+                p_values.append(stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0)
+                assert each["p"] == pytest.approx(p_values[-1])
+            adjusted = [comparisons[a, b, of_a, of_b, cell]["holm"] for cell in CELLS]
+            assert adjusted == pytest.approx(several.multipletests(p_values, method="holm")[1])
 
 
 def test_classes_lose_what_their_images_lose(found):

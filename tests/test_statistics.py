@@ -1,4 +1,4 @@
-"""Intervals and tests against scipy, against brute force, and against their own promises."""
+"""Intervals and tests against scipy and statsmodels, against brute force, and against their own promises."""
 
 import itertools
 import math
@@ -10,6 +10,9 @@ from pmsi.errors import PMSIError
 from pmsi.statistics import by_bin, holm, mcnemar, mean_std, paired_bootstrap, proportion, survival, wilson
 
 stats = pytest.importorskip("scipy.stats")
+tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+several = pytest.importorskip("statsmodels.stats.multitest")
+shares = pytest.importorskip("statsmodels.stats.proportion")
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
@@ -18,6 +21,16 @@ def test_wilson_is_scipys(confidence):
         for successes in {0, 1, n // 3, n // 2, n - 1, n}:
             expected = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
             assert wilson(successes, n, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wilson_is_statsmodels(seed):
+    generator = np.random.default_rng(seed)
+    for n in (1, 2, *generator.integers(3, 6000, 12).tolist()):
+        confidence = float(generator.uniform(0.5, 0.999))
+        for successes in {0, n, 1, int(generator.integers(0, n + 1))}:
+            expected = shares.proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+            assert wilson(successes, n, confidence) == pytest.approx(expected, abs=1e-12)
 
 
 def test_wilson_of_no_image_says_nothing():
@@ -44,6 +57,26 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
     assert mcnemar(a, b) == pytest.approx(expected, rel=1e-9)
     assert mcnemar(b, a) == mcnemar(a, b)
     assert mcnemar(a.tolist(), b.tolist()) == mcnemar(a, b)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mcnemar_is_statsmodels(seed):
+    """Random pairs of models: alike, of different skill, and of every size; the table is counted by a plain loop."""
+    generator = np.random.default_rng(seed)
+    for n in (1, 2, 7, 60, 942):
+        for skill_a, skill_b in ((0.5, 0.5), (0.7, 0.75), (0.2, 0.9), (1.0, 1.0), (0.0, 1.0)):
+            a, b = generator.random(n) < skill_a, generator.random(n) < skill_b
+            table = np.zeros((2, 2), dtype=int)
+            for right_a, right_b in zip(a, b, strict=True):
+                table[int(not right_a), int(not right_b)] += 1
+            if table[0, 1] + table[1, 0]:  # of no difference statsmodels makes 0 / 0
+                assert mcnemar(a, b) == pytest.approx(tables.mcnemar(table, exact=True).pvalue, rel=1e-9)
+            else:
+                assert mcnemar(a, b) == 1.0
+
+
+def test_mcnemar_of_no_image_says_nothing():
+    assert mcnemar([], []) == 1.0
 
 
 def test_mcnemar_survives_more_disagreements_than_a_float_can_count():
@@ -75,6 +108,21 @@ def test_holm_rejects_what_the_procedure_rejects_at_every_level(seed):
     adjusted = holm(p_values)
     for alpha in (0.001, 0.01, 0.05, 0.1, 0.3, 0.7):
         assert {i for i, p in enumerate(adjusted) if p <= alpha} == holm_by_rejecting(p_values, alpha)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_holm_is_statsmodels(seed):
+    generator = np.random.default_rng(seed)
+    for n in (1, 2, 9, 95):
+        smooth = generator.beta(0.3, 2, n)
+        for p_values in (
+            smooth,
+            smooth.round(2),
+            np.where(generator.random(n) < 0.3, 1.0, smooth),
+            smooth * 0,
+            smooth**0,
+        ):
+            assert holm(p_values) == pytest.approx(several.multipletests(p_values, method="holm")[1], abs=1e-15)
 
 
 def test_holm_of_few_by_hand():

@@ -1,17 +1,36 @@
-"""The command about sweeps: write the report of one, as a page or as lines of numbers."""
+"""Commands about sweeps: how long one takes; the report of one, as a page or as lines of numbers."""
 
 import argparse
 from typing import TYPE_CHECKING
 
+from pmsi import jobs
 from pmsi.commands.output import write_output
+from pmsi.config import RobustnessConfig
 from pmsi.errors import ConfigError, lookup
+from pmsi.files import to_json
 from pmsi.flags import command
 from pmsi.runs import Run
+from pmsi.wording import duration
 
 if TYPE_CHECKING:
     from pmsi.robustness.reading import Told
 
 Arguments = argparse.Namespace
+
+
+def look_ahead(typed: Arguments, config: RobustnessConfig) -> int:
+    """Say how much a sweep has to do and about how long that takes here; start nothing."""
+    from pmsi.robustness import cells_of
+    from pmsi.robustness.pacing import estimate
+
+    jobs.check(config, typed.runs)
+    cells, runs, seconds = len(cells_of(config)), len(config.of), estimate(config, typed.runs)
+    if typed.json:
+        print(to_json({"cells": cells, "runs": runs, "seconds": seconds}))
+        return 0
+    each = f" for each of {runs} runs" if runs > 1 else ""
+    print(f"{cells} passes over the test images{each}: about {duration(seconds)} on this machine.")
+    return 0
 
 
 def report(typed: Arguments) -> int:

@@ -1,7 +1,7 @@
 """The training runs that take part in a sweep, and the test images that they have in common."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,9 @@ from pmsi.runs import Run
 SAME = ("dataset", "data", "test_fraction", "split_seed", "test_per_class")
 """Settings that decide which test images a run is judged by; those of the runs of a sweep agree."""
 
-FORMAT = "predictions-2"
-"""Of the files of predictions: those of another format are made again. 2 has the drawn factors."""
+FORMAT = "predictions-3"
+"""Of the files of predictions: a sweep that is resumed makes those of another format again, a finished one is read as
+it is. 2 has the drawn factors; since 3, models are folded otherwise, which can turn an answer that is nearly a tie."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,13 @@ class Entrant:
 
 def entrants_of(config: RobustnessConfig, run: Run) -> tuple[Entrant, ...]:
     """Return the runs that a sweep names, each once, with their models on the sweep's device."""
+    return entrants_among(config, [run.sibling(id) for id in config.of])
+
+
+def entrants_among(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[Entrant, ...]:
+    """Return these runs, each once, with their models on the sweep's device."""
     device = prepare_device(config)
-    named = dict.fromkeys(run.sibling(id) for id in config.of)
-    return tuple(Entrant(of.id, *load_model(of, device)) for of in named)
+    return tuple(Entrant(of.id, *load_model(of, device)) for of in dict.fromkeys(runs))
 
 
 def open_shared(config: RobustnessConfig, entrants: Sequence[Entrant], run: Run) -> Dataset:

@@ -13,7 +13,7 @@ from pmsi.robustness.reading import Told
 
 CELLS = (
     "run", "perturbation", "severity", "output", "is_primary", "n", "correct", "accuracy", "low", "high", "drop",
-    "drop_low", "drop_high", "against", "only_here", "only_there", "p", "holm", "errors_over_first",
+    "drop_low", "drop_high", "against", "against_output", "only_here", "only_there", "p", "holm", "errors_over_first",
 )  # fmt: skip
 """Columns of a row for each run, cell and output. ``against`` is the first run, with which McNemar's test compares."""
 
@@ -23,31 +23,36 @@ Row = dict[str, Any]
 def cell_rows(told: Told) -> list[Row]:
     """Return a row (`CELLS`) for each run, cell and output; what does not apply is None.
 
-    The test is between the primary outputs, and so stands in their rows only.
+    The test of a primary output is against the first run's; of any other against the first run's of the same name.
     """
-    return [_row(told, cell, run, head) for run in told.runs for cell in told.cells for head in told.heads(run)]
+    return [cell_row(told, cell, run, head) for run in told.runs for cell in told.cells for head in told.heads(run)]
 
 
-def _row(told: Told, cell: Cell, run: str, head: str) -> Row:
+def cell_row(told: Told, cell: Cell, run: str, head: str) -> Row:
+    """Return the row (`CELLS`) of an output of a run in a cell."""
     primary = told.report["primary"][run] == head
     about = {"run": run, "perturbation": cell.perturbation, "severity": cell.severity, "output": head}
     row = dict.fromkeys(CELLS) | about | {"is_primary": primary} | told.score(cell, run, head)
+    row |= comparison(told, cell, run, head) or {}
     if primary:
-        row |= comparison(told, cell, told.runs[0], run) or {}
         relative = told.report["relative_error"]["perturbations"]
         row["errors_over_first"] = relative.get(cell.perturbation, {}).get(run)
     return row
 
 
-def comparison(told: Told, cell: Cell, a: str, b: str) -> Row | None:
-    """Return McNemar's test of run ``b`` against run ``a`` in a cell; None where the sweep has no such test."""
-    for each in told.report["comparisons"]:
-        here = Cell.of(each) == cell
-        for there, other, only_there, only_here in (("a", "b", "only_a", "only_b"), ("b", "a", "only_b", "only_a")):
-            if here and (each[there], each[other]) == (a, b):
-                counts = {"only_here": each[only_here], "only_there": each[only_there]}
-                return {"against": a, **counts, "p": each["p"], "holm": each["holm"]}
-    return None
+def comparison(told: Told, cell: Cell, run: str, output: str) -> Row | None:
+    """Return McNemar's test of a run's output in a cell against the first run; None where the sweep has no such test.
+
+    A primary output is compared with the first run's primary one, any other with the first run's of the same name.
+    """
+    first, primary = told.runs[0], told.report["primary"]
+    other = primary[first] if output == primary[run] else output
+    test = None if run == first else told.test(cell, (first, other), (run, output))
+    if test is None:
+        return None
+    there, here = test["only"]
+    about = {"against": first, "against_output": other, "only_here": here, "only_there": there}
+    return about | {"p": test["p"], "holm": test["holm"]}
 
 
 def image_rows(told: Told) -> list[Row]:

@@ -63,17 +63,18 @@ def as_html(
 
 
 def _head(told: Told, titles: Titles, colors: Mapping[str, str], command: str) -> str:
+    heads = told.report["primary"]
     legend = "".join(
         f'<li><i style="background:{colors[id]}"></i><b>{escape(title)}</b> <small>{escape(id)}, predicts with '
-        f"{escape(told.report['primary'][id])}; clean {_accuracy(told, CLEAN, id)}</small></li>"
+        f"{escape(heads[id])}; clean {_accuracy(told, CLEAN, id, heads[id])}</small></li>"
         for id, title in titles.items()
     )
-    started = time.strftime("%d %B %Y, %H:%M UTC", time.gmtime((told.run.folder / "config.json").stat().st_mtime))
+    began = told.run.status().started_at or (told.run.folder / "config.json").stat().st_mtime
     trained = told.trained
     place = f" in {trained.data}" if trained.data else ""
     facts = {
         "Sweep": told.run.id,
-        "Made": started,
+        "Made": time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(began)),
         "Data": f"{trained.dataset}{place}: {told.images} test images, {len(told.report['classes'])} classes",
         "Seed": told.config.seed,
         "Version": f"pmsi {__version__}",
@@ -81,14 +82,26 @@ def _head(told: Told, titles: Titles, colors: Mapping[str, str], command: str) -
     rows = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
     return (
         f"<h1>Robustness sweep</h1><ul class=legend>{legend}</ul><table class=facts>{rows}</table>"
-        f"<pre>{escape(command)}</pre><p>All runs were shown the same pixels. Intervals of accuracies are "
-        "Wilson's, those of drops come from a paired bootstrap over images, both at 95 %. p is McNemar's exact test "
-        "against the first run on the same images, Holm adjusts it over all cells of the two runs.</p>"
+        f"{f'<pre>{escape(command)}</pre>' if command else ''}<p>All runs were shown the same pixels. Intervals of "
+        "accuracies are Wilson's, those of drops come from a paired bootstrap over images, both at 95 %. "
+        f"{tests_text(told)}</p>"
     )
 
 
-def _accuracy(told: Told, cell: Cell, run: str) -> str:
-    score = told.score(cell, run, told.report["primary"][run])
+def tests_text(told: Told) -> str:
+    """Return in words what p and Holm's p are; nothing where there is no second run to test."""
+    if len(told.runs) < 2:
+        return ""
+    cells = len(told.cells)
+    return (
+        "p is McNemar's exact test against the first run on the same images: the outputs with which the two predict, "
+        f"or those of the same name. Holm adjusts it over the {cells} cells of these two runs and this output alone, "
+        "not over outputs or other pairs of runs."
+    )
+
+
+def _accuracy(told: Told, cell: Cell, run: str, head: str) -> str:
+    score = told.score(cell, run, head)
     return f"{percent(score['accuracy'])} ({100 * score['low']:.1f}–{100 * score['high']:.1f})"
 
 
@@ -112,27 +125,35 @@ def _perturbation(told: Told, name: str, titles: Titles, colors: Mapping[str, st
     accuracy = {titles[id]: points(told, name, id, primary[id]) for id in told.runs}
     survival = {titles[id]: line for id in told.runs if (line := standing(told, name, id))}
     figures = curves(accuracy, named, unit, "Accuracy (%)") + curves(survival, named, unit, "Answers unchanged (%)")
-    body = "".join(_line(told, cell, id, titles) for cell in (CLEAN, *told.of(name)) for id in told.runs)
-    head = _cells("th", (row.symbol, "Run", "Output", "Accuracy", "Drop (points)", "p", "Holm"))
+    predicting = [(cell, id, primary[id]) for cell in (CLEAN, *told.of(name)) for id in told.runs]
+    others = [(cell, id, head) for cell in (CLEAN, *told.of(name)) for id in told.runs for head in told.heads(id)]
+    every = f"<details><summary>Every output</summary>{_scores(told, row.symbol, others, titles)}</details>"
     return (
         f"<section><h2>{escape(row.title)}</h2><p>{escape(row.help)}</p><div class=pair>{figures}</div>"
         f"<p class=note>Left: accuracy. Right: clean hits whose answer no severity up to there has changed.</p>"
-        f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
+        f"{_scores(told, row.symbol, predicting, titles)}{every if len(others) > len(predicting) else ''}</section>"
     )
 
 
-def _line(told: Told, cell: Cell, run: str, titles: Titles) -> str:
-    head = told.report["primary"][run]
-    test = comparison(told, cell, told.runs[0], run)
+def _scores(told: Told, symbol: str, places: Sequence[tuple[Cell, str, str]], titles: Titles) -> str:
+    """Return a table with a line for each (cell, run, output)."""
+    body = "".join(_line(told, *place, titles) for place in places)
+    head = _cells("th", (symbol, "Run", "Output", "Accuracy", "Drop (points)", "p", "Holm"))
+    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _line(told: Told, cell: Cell, run: str, head: str, titles: Titles) -> str:
+    test = comparison(told, cell, run, head)
     severity = "clean" if cell == CLEAN else f"{cell.severity:g}"
     drop = "–" if cell == CLEAN else drop_text(told.score(cell, run, head))
     p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
-    return f"<tr>{_cells('td', (severity, titles[run], head, _accuracy(told, cell, run), drop, *p_values))}</tr>"
+    return f"<tr>{_cells('td', (severity, titles[run], head, _accuracy(told, cell, run, head), drop, *p_values))}</tr>"
 
 
 def drop_text(score: Mapping[str, Any]) -> str:
     """Return what was lost in points, positive for a loss, with its interval."""
-    return f"{100 * score['drop']:.1f} ({100 * score['drop_low']:.1f} to {100 * score['drop_high']:.1f})"
+    text = f"{100 * score['drop']:.1f} ({100 * score['drop_low']:.1f} to {100 * score['drop_high']:.1f})"
+    return text.replace("-", "−")
 
 
 def p_text(p: float) -> str:
@@ -168,8 +189,9 @@ def ratio_text(value: float | None) -> str:
 def _confusions(told: Told, titles: Titles) -> str:
     """Return the pairs of classes that each run confuses most, over all perturbed cells."""
     classes = told.report["classes"]
-    parts = [f"<h3>{escape(titles[id])}</h3>{_pairs(_confused(told, id), classes)}" for id in told.runs]
-    return f"<section><h2>Most confused</h2><p>Counted over all perturbed cells.</p>{''.join(parts)}</section>"
+    parts = [f"<div><h3>{escape(titles[id])}</h3>{_pairs(_confused(told, id), classes)}</div>" for id in told.runs]
+    intro = "<p>Counted over all perturbed cells.</p>"
+    return f"<section><h2>Most confused</h2>{intro}<div class=pair>{''.join(parts)}</div></section>"
 
 
 def _confused(told: Told, run: str) -> Any:

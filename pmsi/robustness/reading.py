@@ -1,11 +1,10 @@
 """A sweep read back from its folder: its records, its report, the answers behind a cell, and the pictures shown.
 
-Works for a sweep in progress too, as far as it is. Opening one imports no torch; making a picture again does. What is
-said about a sweep, and how, is not known here.
+The report is made of the predictions, so a sweep of any age, in progress too, is told as far as it is. Opening one
+imports no torch; making a picture again does. What is said about a sweep, and how, is not known here.
 """
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,7 +18,7 @@ from pmsi.data.dataset import Dataset
 from pmsi.errors import PMSIError, RunError, lookup
 from pmsi.files import read_json
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.report import FILE, report
+from pmsi.robustness.report import FILE, Answers, Finished, read, summarise
 from pmsi.runs import Run
 
 
@@ -27,13 +26,15 @@ from pmsi.runs import Run
 class Told:
     """A sweep as far as it is finished.
 
-    ``records`` are those of its cells by cell, the clean images first; ``report`` is that of `pmsi.robustness.report`.
+    ``records`` are those of its cells by cell, the clean images first; ``report`` is that of `pmsi.robustness.report`,
+    and ``answered`` are the answers of which it is made, by cell.
     """
 
     run: Run
     config: RobustnessConfig
     records: dict[Cell, dict[str, Any]]
     report: dict[str, Any]
+    answered: dict[Cell, Answers]
 
     @property
     def runs(self) -> list[str]:
@@ -70,20 +71,27 @@ class Told:
         return found
 
     def answers(self, cell: Cell, run: str, head: str) -> np.ndarray:
-        """Return the label that an output answers for each image in a cell, (n,) int64."""
-        stored = self._stored(cell)["runs"][run]["predicted"]
-        return np.array(lookup("output", stored, head))
-
-    def factors(self, cell: Cell, index: int) -> dict[str, Any]:
-        """Return what was drawn for an image in a cell, as the first run was shown it."""
-        drawn = self._stored(cell)["runs"][self.runs[0]]["factors"]
-        return {name: values[index] for name, values in drawn.items()}
-
-    def _stored(self, cell: Cell) -> Mapping[str, Any]:
-        stored = read_json(self.run.folder / cell.file)
-        if stored is None:
+        """Return the label that an output answers for each image in a cell, (n,) int32."""
+        if cell not in self.answered:
             raise RunError(f"{cell.file} of run {self.run.id} cannot be read. Resume the sweep, or make it again.")
-        return stored
+        return lookup("output", self.answered[cell][run], head)
+
+    def test(self, cell: Cell, a: tuple[str, str], b: tuple[str, str]) -> dict[str, Any] | None:
+        """Return McNemar's test between two outputs, each (run, output); None where the sweep has no such test.
+
+        ``only`` holds how many images a and b recognise alone.
+        """
+        for sides, names in (((a, b), ("only_a", "only_b")), ((b, a), ("only_b", "only_a"))):
+            if (found := self._tests.get((cell, *sides))) is not None:
+                return {"only": tuple(found[name] for name in names), "p": found["p"], "holm": found["holm"]}
+        return None
+
+    @cached_property
+    def _tests(self) -> dict[tuple[Cell, tuple[str, str], tuple[str, str]], dict[str, Any]]:
+        return {
+            (Cell.of(each), (each["a"], each["output_a"]), (each["b"], each["output_b"])): each
+            for each in self.report["comparisons"]
+        }
 
     def title(self, run: str) -> str:
         """Return what a run is called: its method, data set and the end of its id; the id where it is not here."""
@@ -124,21 +132,18 @@ def tell(run: Run) -> Told:
     records = {Cell.of(record): record for record in run.metrics() if record.get("kind") == "cell"}
     if CLEAN not in records:
         raise RunError(f"Sweep {run.id} has no finished cell yet. Wait, or resume it: pmsi runs resume {run.id}")
-    return Told(run, config, records, read_json(run.folder / FILE) or _so_far(run, records))
-
-
-def _so_far(run: Run, records: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the report of the finished cells."""
     primary = {id: found["primary"] for id, found in records[CLEAN]["runs"].items()}
-    return report(run.folder, [*records], primary, _classes(run, primary))
+    finished = read(run.folder, [*records], primary)
+    return Told(run, config, records, summarise(finished, _classes(run, finished)), finished.answers)
 
 
-def _classes(run: Run, primary: Mapping[str, str]) -> list[str]:
-    """Return the class names as the result of a training run has them, or numbers where none has."""
-    for id in primary:
+def _classes(run: Run, finished: Finished) -> list[str]:
+    """Return the class names as the sweep or a training run's result has them, or numbers where none has."""
+    if stored := (read_json(run.folder / FILE) or {}).get("classes"):
+        return list(stored)
+    for id in finished.runs:
         with contextlib.suppress(PMSIError):
             if classes := (run.sibling(id).result() or {}).get("classes"):
                 return list(classes)
-    stored = read_json(run.folder / CLEAN.file) or {"labels": [], "runs": {}}
-    columns = [stored["labels"], *(stored["runs"][id]["predicted"][head] for id, head in primary.items())]
-    return [f"class {number}" for number in range(max(map(max, filter(None, columns)), default=-1) + 1)]
+    columns = [finished.labels, *(finished.predicted(CLEAN, id) for id in finished.runs)]
+    return [f"class {number}" for number in range(max(int(column.max(initial=-1)) for column in columns) + 1)]

@@ -1,8 +1,8 @@
 """What a sweep says once several cells are seen together: all of it made of the predictions that the sweep has kept.
 
 Tests between each pair of runs, drops by class, the severity at which each image is lost, accuracy against what was
-drawn. Accuracies are those of the head with which a run predicts. No torch here, and no model: a report can be made of
-any folder of predictions, also while the sweep is still at work.
+drawn. Tests are of every output, all else is about the one with which a run predicts. No torch here, and no model: a
+report can be made of any folder of predictions, also while the sweep is still at work.
 """
 
 import itertools
@@ -20,32 +20,40 @@ from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.statistics import Proportion, by_bin, holm, mcnemar, survival
 
 FILE = "report.json"
-"""Where a finished sweep keeps its report, in the run's folder."""
+"""Where a finished sweep keeps its report, in the run's folder: for other programs. Here it is always made anew."""
 
 BINS = 8
 """Bins of equal width over what was drawn: wide enough to hold a hundred images each of a test set of a thousand."""
 
-Answers = dict[str, np.ndarray]
-"""By run, the label that it answers for each image, (n,) int64."""
+Answers = dict[str, dict[str, np.ndarray]]
+"""By run and output, the label answered for each image, (n,) int32: a large sweep has millions of them."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The finished cells of a sweep: keys and labels (n,) of the images; the answers, and the factors by run."""
+    """The finished cells of a sweep: keys and labels (n,) of the images; the answers, and the factors by run.
+
+    ``primary`` is the output with which each run predicts.
+    """
 
     keys: list[str]
     labels: np.ndarray
+    primary: Mapping[str, str]
     answers: dict[Cell, Answers]
     factors: dict[Cell, dict[str, dict[str, list[Any]]]]
 
     @property
     def runs(self) -> list[str]:
         """The runs' ids, as the sweep names them."""
-        return [*self.answers[CLEAN]]
+        return [*self.primary]
 
-    def right(self, cell: Cell, run: str) -> np.ndarray:
-        """Return whether each image was recognised, (n,) bool."""
-        return self.answers[cell][run] == self.labels
+    def predicted(self, cell: Cell, run: str) -> np.ndarray:
+        """Return what a run answers for each image at the output with which it predicts, (n,) int32."""
+        return self.answers[cell][run][self.primary[run]]
+
+    def right(self, cell: Cell, run: str, output: str | None = None) -> np.ndarray:
+        """Return whether each image was recognised by an output, (n,) bool; by default the one that predicts."""
+        return self.answers[cell][run][output or self.primary[run]] == self.labels
 
     def of(self, perturbation: str) -> list[Cell]:
         """Return the finished cells of a perturbation, the least severe first."""
@@ -58,26 +66,31 @@ class Finished:
 
 
 def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> Finished:
-    """Return those of the cells whose predictions are in a run's folder; ``primary`` is the head of each run.
+    """Return those of the cells whose predictions are in a run's folder; ``primary`` is the output of each run.
 
     Raises RunError where the clean images are not among them.
     """
     found = {cell: stored for cell in cells if (stored := read_json(folder / cell.file)) is not None}
     if CLEAN not in found:
         raise RunError(f"There are no predictions of the clean images in {folder}. Resume the sweep.")
-    answers = {
-        cell: {id: np.array(stored["runs"][id]["predicted"][head]) for id, head in primary.items()}
-        for cell, stored in found.items()
-    }
+    answers = {cell: {id: _labels(stored["runs"][id]["predicted"]) for id in primary} for cell, stored in found.items()}
     factors = {cell: {id: stored["runs"][id]["factors"] for id in primary} for cell, stored in found.items()}
-    return Finished(found[CLEAN]["keys"], np.array(found[CLEAN]["labels"]), answers, factors)
+    return Finished(found[CLEAN]["keys"], np.array(found[CLEAN]["labels"], np.int32), dict(primary), answers, factors)
+
+
+def _labels(predicted: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    return {output: np.array(labels, np.int32) for output, labels in predicted.items()}
 
 
 def report(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
     """Return everything below about the finished cells of a run's folder, as JSON types."""
-    finished = read(folder, cells, primary)
+    return summarise(read(folder, cells, primary), classes)
+
+
+def summarise(finished: Finished, classes: Sequence[str]) -> dict[str, Any]:
+    """Return everything below, as JSON types."""
     return {
-        "primary": dict(primary),
+        "primary": dict(finished.primary),
         "classes": [*classes],
         "keys": finished.keys,
         "labels": finished.labels.tolist(),
@@ -91,18 +104,34 @@ def report(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str], clas
 
 
 def comparisons(finished: Finished) -> list[dict[str, Any]]:
-    """Return McNemar's test of each two runs a and b in each cell, the clean images too.
+    """Return McNemar's test of each two runs a and b in each cell, the clean images too, output against output.
 
-    ``only_a`` images were recognised by a alone. ``holm`` is p adjusted over all cells of the same two runs.
+    At first those with which they predict, then each that both have by name. ``only_a`` images were recognised by a
+    alone. ``holm`` is p adjusted over all cells of the same two runs and the same two outputs, and over no others.
     """
-    return [found for a, b in itertools.combinations(finished.runs, 2) for found in _compared(finished, a, b)]
-
-
-def _compared(finished: Finished, a: str, b: str) -> list[dict[str, Any]]:
-    pairs = {cell: (finished.right(cell, a), finished.right(cell, b)) for cell in finished.answers}
-    p_values = [mcnemar(*pair) for pair in pairs.values()]
     return [
-        {"a": a, "b": b, **_about(cell)}
+        found
+        for a, b in itertools.combinations(finished.runs, 2)
+        for outputs in _outputs(finished, a, b)
+        for found in _compared(finished, (a, b), outputs)
+    ]
+
+
+def _outputs(finished: Finished, a: str, b: str) -> list[tuple[str, str]]:
+    """Return the pairs of outputs that are compared, each once."""
+    predicting = (finished.primary[a], finished.primary[b])
+    shared = [(name, name) for name in finished.answers[CLEAN][a] if name in finished.answers[CLEAN][b]]
+    return [*dict.fromkeys([predicting, *shared])]
+
+
+def _compared(finished: Finished, runs: tuple[str, str], outputs: tuple[str, str]) -> list[dict[str, Any]]:
+    sides = [*zip(runs, outputs, strict=True)]
+    pairs = {cell: [finished.right(cell, *side) for side in sides] for cell in finished.answers}
+    p_values = [mcnemar(*pair) for pair in pairs.values()]
+    about = dict(zip(("a", "b", "output_a", "output_b"), (*runs, *outputs), strict=True))
+    return [
+        about
+        | _about(cell)
         | {"only_a": int((right_a & ~right_b).sum()), "only_b": int((right_b & ~right_a).sum())}
         | {"p": p, "holm": adjusted}
         for (cell, (right_a, right_b)), p, adjusted in zip(pairs.items(), p_values, holm(p_values), strict=True)
@@ -128,11 +157,12 @@ def class_drops(finished: Finished, classes: int) -> list[dict[str, Any]]:
 
     A class without test images has None.
     """
-    of_class = [finished.labels == label for label in range(classes)]
+    images = np.bincount(finished.labels, minlength=classes)
 
     def drops(cell: Cell, id: str) -> list[float | None]:
         lost = finished.right(CLEAN, id).astype(int) - finished.right(cell, id)
-        return [float(lost[mine].mean()) if mine.any() else None for mine in of_class]
+        sums = np.bincount(finished.labels, lost, minlength=classes)
+        return [float(total / n) if n else None for total, n in zip(sums, images, strict=True)]
 
     perturbed = [cell for cell in finished.answers if cell != CLEAN]
     return [_about(cell) | {"runs": {id: drops(cell, id) for id in finished.runs}} for cell in perturbed]
@@ -145,7 +175,7 @@ def first_flips(finished: Finished, perturbation: str, run: str) -> np.ndarray:
     """
     first = np.full(len(finished.labels), math.inf)
     for cell in reversed(finished.of(perturbation)):
-        first[finished.answers[cell][run] != finished.answers[CLEAN][run]] = cell.severity
+        first[finished.predicted(cell, run) != finished.predicted(CLEAN, run)] = cell.severity
     return first
 
 

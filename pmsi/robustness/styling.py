@@ -12,12 +12,16 @@ p{max-width:72ch;margin:.4rem 0}
 small,.note,figcaption{color:var(--soft);font-size:.84rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid var(--line);border-radius:.4rem;padding:.6rem .8rem}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
+th,td{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:break-word}
 thead th{font-weight:600;white-space:nowrap}
-.facts th{font-weight:400;color:var(--soft)}
+.facts th{font-weight:400;color:var(--soft);white-space:nowrap}
+.facts td{overflow-wrap:anywhere}
 .legend{list-style:none;padding:0}
 .legend i{display:inline-block;width:.8rem;height:.8rem;border-radius:50%;margin-right:.5rem}
 .wide{overflow-x:auto}
+.wide td{white-space:nowrap}
+details{margin:.4rem 0}
+summary{cursor:pointer;color:var(--soft)}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:1rem}
 svg{width:100%;height:auto}
 svg text{fill:var(--soft);font-size:12px}

@@ -1,16 +1,27 @@
 """The robustness page: one image before and after, for one run or two; sweeps as jobs, and their reports."""
 
+import collections
+import json
+
+import numpy as np
 import pytest
 
 from app.charts import confidence_bars, sweep_curves
+from app.palette import TRANSPARENT
+from app.panels import plain
 from app.robustcharts import confusion_figure
-from app.sweeps import PRESETS, _of, config_of, families
+from app.sweepform import _of, config_of, families
+from app.sweepimages import LISTED
 from pmsi import jobs
 from pmsi.config import RobustnessConfig
 from pmsi.errors import ConfigError
 from pmsi.perturbations import PERTURBATIONS, draw
 from pmsi.predictor import Guess
+from pmsi.robustness import cells_of
+from pmsi.robustness.page import p_text
+from pmsi.robustness.reading import tell
 from pmsi.runs import Run, list_runs
+from pmsi.wording import duration
 
 
 def value_of(test, kind, name):
@@ -23,6 +34,10 @@ def captions(test):
 
 def urls(test):
     return [image.value[0] for image in test.image]
+
+
+def said(test):
+    return " ".join(element.value for element in test.markdown)
 
 
 def start(test):
@@ -116,13 +131,42 @@ def test_the_baseline_is_one_click_away_and_its_maps_come_on_demand(open_page, m
 
 def test_a_sweep_is_submitted_as_it_was_filled_in(open_page, make_run, submitted, runs_folder):
     run = make_run()
-    test = open_page("robustness", run=run.id)
-    test.text_input(key="sweep-levels").set_value("color_jitter=0.5,1").run()
+    test = open_page("robustness", view="sweep", run=run.id)
+    test.text_input(key="kept-sweep-levels").set_value("color_jitter=0.5,1").run()
     start(test).click().run()
     assert not test.exception
     (sweep,) = [run for run in list_runs(runs_folder) if run.id in submitted]
     assert sweep.config == RobustnessConfig(of=(run.id,), perturbations=("color_jitter=0.5,1", "gaussian_noise"))
     assert test.query_params["sweep"] == sweep.id
+
+
+def test_the_form_stands_in_the_address_and_a_link_fills_it(open_page, make_run, submitted, runs_folder):
+    first, second = make_run(), make_run()
+    test = open_page("robustness", view="sweep", run=first.id)
+    test.multiselect(key="kept-sweep-of").set_value([second.id, first.id]).run()
+    test.selectbox(key="kept-sweep-images").set_value(10).run()
+    test.segmented_control(key="kept-sweep-preset").set_value("own").run()
+    test.pills(key="kept-sweep-ticked-Capture").set_value(["jpeg"]).run()
+    test.text_input(key="kept-sweep-levels").set_value("jpeg=50,80 rotation=20").run()
+    assert not test.exception
+    address = {name: test.query_params[name] for name in test.query_params if name.startswith("sweep-")}
+    expected = RobustnessConfig(
+        of=(second.id, first.id), perturbations=("jpeg=50,80", "rotation=20"), test_per_class=10
+    )
+    start(open_page("robustness", **address)).click().run()
+    (sweep,) = [run for run in list_runs(runs_folder) if run.id in submitted]
+    assert sweep.config == expected
+
+
+def test_a_default_field_is_not_in_the_address_and_none_at_all_is(open_page, make_run):
+    run = make_run()
+    test = open_page("robustness", view="sweep", run=run.id)
+    assert not [name for name in test.query_params if name.startswith("sweep-")]
+    test.multiselect(key="kept-sweep-of").set_value([]).run()
+    assert start(test).disabled
+    again = open_page("robustness", **{"run": run.id, "sweep-of": test.query_params["sweep-of"]})
+    assert again.multiselect(key="kept-sweep-of").value == []
+    assert open_page("robustness", **{"sweep-of": f"gone,{run.id}"}).multiselect(key="kept-sweep-of").value == [run.id]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +175,8 @@ def test_a_sweep_is_submitted_as_it_was_filled_in(open_page, make_run, submitted
 )
 def test_a_wrong_severity_is_explained_and_nothing_started(open_page, make_run, submitted, levels, reason):
     make_run()
-    test = open_page("robustness")
-    test.text_input(key="sweep-levels").set_value(levels).run()
+    test = open_page("robustness", view="sweep")
+    test.text_input(key="kept-sweep-levels").set_value(levels).run()
     assert not test.exception
     assert reason in " ".join(element.value for element in test.error)
     assert start(test).disabled
@@ -142,17 +186,62 @@ def test_a_wrong_severity_is_explained_and_nothing_started(open_page, make_run, 
 def test_who_may_only_look_starts_nothing(open_page, make_run, monkeypatch):
     make_run()
     monkeypatch.setenv("PMSI_READ_ONLY", "1")
-    assert start(open_page("robustness")).disabled
+    assert start(open_page("robustness", view="sweep")).disabled
 
 
 def test_a_preset_is_a_part_of_the_table():
-    fifteen = _of(PRESETS["ImageNet-C (15)"])
+    fifteen = _of("imagenet-c")
     assert len(fifteen) == 15
-    assert _of(PRESETS["All"]) == list(PERTURBATIONS)
-    assert _of(PRESETS["Table VII of the paper"]) == ["color_jitter", "gaussian_noise"]
+    assert _of("all") == list(PERTURBATIONS)
+    assert _of("table7") == ["color_jitter", "gaussian_noise"]
     assert config_of(["a"], ["rotation"], "rotation=5 jpeg=50", 5).perturbations == ("rotation=5", "jpeg=50")
     with pytest.raises(ConfigError, match="Did you mean"):
         config_of(["a"], ["rotation"], "rotatoin=5", None)
+
+
+def test_the_time_is_that_of_an_earlier_sweep_or_of_a_trial(open_page, swept, monkeypatch):
+    first, second = swept.config.of
+    asked = []
+    monkeypatch.setattr("app.trials.seconds_of", lambda words: asked.append(words) or 42.0)
+    beat = json.loads((swept.folder / "progress.json").read_text())
+    (swept.folder / "progress.json").write_text(json.dumps(beat | {"rate": beat["total"] / 90.0}))
+    test = open_page("robustness", **{"sweep-of": f"{first},{second}"})
+    cells = len(cells_of(RobustnessConfig()))
+    assert f"About {duration(90 / 3 * cells)} on this machine, as an earlier sweep" in said(test)
+    test = open_page("robustness", **{"sweep-of": first})
+    assert "About" not in said(test)
+    next(button for button in test.button if button.label == "Measure the time").click().run()
+    assert not test.exception
+    assert "About 42 s on this machine, by a trial" in said(test)
+    (words,) = asked
+    assert words[:2] == ["robustness", first]
+
+
+def test_a_link_opens_what_it_is_about(open_page, swept):
+    first, _ = swept.config.of
+    for query, view in (
+        ({}, "image"),
+        ({"run": first}, "image"),
+        ({"sweep": swept.id}, "sweep"),
+        ({"sweep-images": "5"}, "sweep"),
+        ({"sweep": swept.id, "run": first}, "sweep"),
+        ({"sweep": swept.id, "view": "image"}, "image"),
+        ({"view": "sweep"}, "sweep"),
+    ):
+        test = open_page("robustness", **query)
+        assert not test.exception
+        assert value_of(test, "segmented_control", "view") == view, query
+        assert any(button.label == "Start the sweep" for button in test.button) == (view == "sweep")
+
+
+def test_a_choice_of_sweep_is_kept_on_the_way_to_an_image_and_back(open_page, swept):
+    test = open_page("robustness", **{"sweep": swept.id, "part": "table", "sweep-images": "10"})
+    test.segmented_control(key="kept-view").set_value("image").run()
+    assert not {"sweep", "sweep-images", "view"} & {*test.query_params}, "with them, a reload would show the sweep"
+    test.segmented_control(key="kept-view").set_value("sweep").run()
+    assert not test.exception
+    assert (test.query_params["sweep"], test.query_params["sweep-images"]) == (swept.id, "10")
+    assert test.selectbox(key="kept-sweep-images").value == 10
 
 
 # A report
@@ -180,14 +269,79 @@ def test_a_curve_is_in_per_cent_with_its_band():
     assert sorted(band.y) == [40.0, 60.0]
 
 
-def test_a_place_of_the_matrix_knows_its_row_and_column():
-    import numpy as np
+def test_the_table_tests_the_output_that_is_chosen(open_page, swept):
+    told = tell(swept)
+    first, second = told.runs
+    for output in ("S3", "mix"):
+        test = open_page("robustness", sweep=swept.id, part="table", output=output)
+        assert not test.exception
+        (table,) = test.dataframe
+        rows = table.value.to_dict("records")
+        assert {row["Output"] for row in rows} == {output}
+        assert len(rows) == len(told.cells) * 2
+        for cell, row in zip(told.cells, rows[1::2], strict=True):  # the second run's
+            found = told.test(cell, (first, output), (second, output))
+            assert (row["p"], row["Holm"]) == (p_text(found["p"]), p_text(found["holm"]))
 
+
+def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
+    first, second = swept.config.of
+    test = open_page("robustness", sweep=swept.id, part="confusion", answers=second, than=first)
+    assert not test.exception
+    assert not test.error
+    told = tell(swept)
+    cell = told.cells[-1]
+    a, b = (told.answers(cell, run, told.report["primary"][run]) for run in (first, second))
+    places = collections.Counter(zip(a.tolist(), b.tolist(), strict=True))
+    listed = test.radio(key="kept-place").options
+    classes = told.report["classes"]
+    for (row, column), count in places.items():
+        line = plain(f"{classes[row]} → {classes[column]}") + f" · {count}"
+        assert (line in listed) == (row != column) or len(listed) == LISTED
+    only = [int(((x == told.report["labels"]) & (y != told.report["labels"])).sum()) for x, y in ((a, b), (b, a))]
+    words = " ".join(element.value for element in test.caption)
+    assert f"alone recognises {only[0]} of the {told.images} images" in words
+    assert f"alone {only[1]}:" in words
+
+
+def test_a_link_opens_any_place_of_the_matrix_and_what_is_none_is_passed_over(open_page, swept):
+    told = tell(swept)
+    answers, labels = told.answers(told.cells[-1], told.runs[-1], "mix").tolist(), told.report["labels"]
+    places = {f"{row}-{column}" for row, column in zip(labels, answers, strict=True)}
+    for place in (*places, "0-99", "1", "a-b", "-", "1-2-3"):
+        test = open_page("robustness", sweep=swept.id, part="confusion", place=place)
+        assert not test.exception
+        assert not test.error
+        assert (test.radio(key="kept-place").value == place) == (place in places)
+
+
+def test_a_place_of_the_matrix_knows_its_row_and_column():
     matrix = np.array([[5, 0, 2], [0, 4, 0], [0, 1, 3]])
     heat, places = confusion_figure(matrix, [0, 2], ["a", "b", "c"], ("True", "Answer"), "#0f7fc2").data
     assert [list(place[:2]) for place in places.customdata] == [[0, 0], [0, 2], [2, 2]]
     assert list(places.text) == ["5", "2", "3"]
-    assert np.isnan(heat.z[0][0])
+    assert heat.z.tolist() == [[0, 2], [0, 0]]
+    assert heat.colorscale[0] == (0, TRANSPARENT)
+
+
+def test_a_matrix_of_many_classes_stays_small_and_says_where_each_image_is():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 200, 6000)
+    answers = np.where(generator.random(6000) < 0.7, truth, generator.integers(0, 200, 6000))
+    matrix = np.zeros((200, 200), dtype=np.int64)
+    np.add.at(matrix, (truth, answers), 1)
+    names = [f"{number:03d}.A bird of the kind & size {number}" for number in range(200)]
+    figure = confusion_figure(matrix, range(200), names, ("True", "Answer"), "#0f7fc2")
+    (places,) = figure.data
+    assert {(i, j): int(count) for (i, j, *_), count in zip(places.customdata, places.text, strict=True)} == {
+        (i, j): matrix[i, j] for i in range(200) for j in range(200) if matrix[i, j]
+    }
+    shades = {(i, j): shade for (i, j, *_), shade in zip(places.customdata, places.marker.color, strict=True)}
+    assert all(shade == (0 if i == j else matrix[i, j]) for (i, j), shade in shades.items())
+    assert len(figure.layout.xaxis.ticktext) <= 10
+    assert len(figure.layout.yaxis.ticktext) <= 20
+    assert all("&amp;" in name or name.endswith("…") for name in figure.layout.yaxis.ticktext)
+    assert len(figure.to_json()) < 400_000
 
 
 def test_the_bars_hold_the_best_of_both_and_escape_names():

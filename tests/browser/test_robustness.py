@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 
 from pmsi import jobs
 from pmsi.config import RobustnessConfig
+from pmsi.robustness.page import as_html
+from pmsi.robustness.reading import tell
 from pmsi.runs import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -63,8 +65,39 @@ def test_a_click_into_the_matrix_opens_the_images_behind_it(page, sweep):
     loaded(page.get_by_alt_text(re.compile("Colour jitter, k = 1$")).last)
 
 
-def test_a_narrow_window_shows_all_without_scrolling_sideways(page, sweep):
+def test_the_form_of_a_sweep_is_in_its_link(page, sweep):
+    page.goto("/robustness")
+    page.get_by_role("radio", name="All test images: sweeps").click()
+    page.get_by_text("New sweep", exact=True).click()
+    page.get_by_role("radio", name="Cameras and the web").click()
+    levels = page.get_by_role("textbox", name="Severities of some of them")
+    levels.fill("jpeg=80")
+    levels.press("Enter")
+    command = page.get_by_test_id("stCode")
+    expect(command).to_contain_text("--perturbations jpeg=80 resolution rotation occlusion")
+    expect(page).to_have_url(re.compile(r"sweep-preset=capture&.*sweep-levels=jpeg"))
+    page.reload()
+    expect(command).to_contain_text("--perturbations jpeg=80 resolution rotation occlusion")
+    expect(page.get_by_role("button", name="Start the sweep")).to_be_enabled()
+
+
+@pytest.mark.parametrize("query", ["part=flips", "part=confusion", "part=table", "view=image&maps=1"])
+def test_a_narrow_window_shows_all_without_scrolling_sideways(page, sweep, query):
     page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(f"/robustness?sweep={sweep.id}&part=flips&maps=1")
-    expect(page.get_by_role("button", name="Report (HTML)")).to_be_visible()
+    page.goto(f"/robustness?sweep={sweep.id}&{query}")
+    last = page.get_by_text("Every output") if "image" in query else page.get_by_role("button", name="Report (HTML)")
+    expect(last).to_be_visible()
     assert page.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
+
+
+def test_the_report_as_a_file_can_be_read_on_a_phone(page, sweep, tmp_path):
+    file = tmp_path / "sweep.html"
+    file.write_text(as_html(tell(sweep), command="pmsi robustness " + "a-long-name-of-a-run " * 3), encoding="utf-8")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    heights = page.locator(".wide td:visible").evaluate_all("cells => cells.map(cell => cell.offsetHeight)")
+    assert len(heights) > 10
+    assert max(heights) < 50, "a cell of a table is one line, which scrolls sideways"
+    page.get_by_text("Every output").first.click()
+    expect(page.get_by_role("cell", name="S3", exact=True).first).to_be_visible()
