@@ -1,6 +1,5 @@
 """What a run gets wrong in a data set: the hardest images, what it was sure of, and the classes that it confuses."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -8,17 +7,13 @@ import streamlit as st
 from app.data_grid import Tile, page_number, paged, tile_row
 from app.panels import plain
 from app.session import choice, keep, remember
-from pmsi.mistakes import Answer, Answers, Confusion, confusions, hardest, read_answers, surely_wrong
+from pmsi.mistakes import RANKINGS, Answer, Answers, Confusion, confusions, read_answers
 
 if TYPE_CHECKING:
     from app.data_sets import Source
     from pmsi.data.dataset import Dataset
     from pmsi.runs import Run
 
-RANKINGS: dict[str, tuple[str, Callable[[Answers, str], list[Answer]]]] = {
-    "hardest": ("Hardest", hardest),
-    "sure": ("Sure and wrong", surely_wrong),
-}
 PAIRS = "pairs"
 TITLES = {name: title for name, (title, _) in RANKINGS.items()} | {PAIRS: "Confused classes"}
 PAIRS_SHOWN = 6

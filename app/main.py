@@ -23,7 +23,7 @@ VIEWS = (
 STYLE = Path(__file__).parent.parent / "assets" / "style"
 
 st.set_page_config(page_title="PMSI Lab", page_icon=str(STYLE / "icon.svg"), layout="wide")
-st.html(STYLE / "contrast.css")
+st.html(STYLE / "page.css")
 st.logo(str(STYLE / "logo.svg"), size="medium")
 pages = [
     st.Page(view.page, title=title, icon=icon, default=view is home, url_path="" if view is home else title.lower())

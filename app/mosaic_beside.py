@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset, Sample
     from pmsi.runs import Run
 
-ORDER = ("rmg", "jigsaw", "cutmix", "mixup", "snapmix")
-
 
 def beside(scene: Scene) -> None:
     """Draw every augmentation of the image, its partner, and what each shows of the labels."""
     from pmsi.augment import AUGMENTATIONS
-    from pmsi.augment.beside import augmented
+    from pmsi.augment.beside import ORDER, augmented
 
     picked, square, shown = scene.picked, scene.square, scene.drawn
     kind = scene.place or BUILT_IN

@@ -41,8 +41,7 @@ class SeenPhase:
 def seen(fields: dict[str, Any], dataset: "Dataset", epoch: int, batch: int) -> list[SeenPhase]:
     """Return a batch of a run of the config ``fields`` in each of its phases."""
     from pmsi.config import from_dict
-    from pmsi.firstbatch import named, pictures
-    from pmsi.shown import shown_phases
+    from pmsi.shown import named, pictures, shown_phases
 
     found = []
     for shown in shown_phases(from_dict(fields), dataset, epoch, batch):

@@ -3,7 +3,6 @@
 import base64
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -13,10 +12,6 @@ from app.panels import guarded
 from app.resources import first_batch_once
 from app.session import remember
 from pmsi.config import TrainConfig
-from pmsi.wording import percent
-
-if TYPE_CHECKING:
-    from pmsi.firstbatch import Shown
 
 MOST, SIDE = 8, 160
 """Images shown of each phase, and their side in pixels."""
@@ -47,30 +42,18 @@ class PhaseShown:
 def encoded(config: TrainConfig, most: int, side: int) -> list[PhaseShown]:
     """Return what the first batch of a run shows in each phase; reads the data set."""
     from pmsi.data import open_dataset
-    from pmsi.firstbatch import first_batch, pictures
+    from pmsi.shown import in_words, pictures, shown_phases
 
     dataset = open_dataset(config)
     found = []
-    for shown in first_batch(config, dataset):
+    for shown in shown_phases(config, dataset):
         small = [enlarged(picture, side) for picture in pictures(shown, most)]
         for picture in small:
             picture.thumbnail((side, side))
-        words = tuple(_word(shown, dataset.classes, number) for number in range(len(small)))
+        words = tuple(in_words(shown, dataset.classes, number) for number in range(len(small)))
         images = tuple(jpeg(picture) for picture in small)
         found.append(PhaseShown(shown.phase.head, shown.phase.r, shown.phase.weight, images, words))
     return found
-
-
-def _word(shown: "Shown", classes: tuple[str, ...], number: int) -> str:
-    """Return the class of an image, or both with their shares where it was mixed of two."""
-    from pmsi.firstbatch import named
-
-    found = named(shown, classes, number)
-    if shown.weighs_by_model:
-        return " + ".join(name for name, _ in found)
-    if len(found) == 1:
-        return found[0][0]
-    return " + ".join(f"{percent(weight)} {name}" for name, weight in found)
 
 
 @st.fragment

@@ -22,11 +22,6 @@ from pmsi.wording import duration
 SOME_CLASSES = 200
 """Classes for which costs are shown of a folder that nobody has looked into: as many as CUB-200-2011 has."""
 
-STYLE = """<style>@media (max-width:640px){
-.st-key-outlook [data-testid=stMetricValue],.st-key-outlook [data-testid=stMetricValue] *{font-size:1.35rem}
-}</style>"""
-"""On a phone a time in two units has room beside its neighbour."""
-
 TRIED = "train-tried"
 """Key of what trials said in this session, by command."""
 
@@ -46,7 +41,6 @@ def outlook(config: TrainConfig, ready: bool) -> None:
     except PMSIError:
         return
     counted = f"For {classes} classes and batches of {config.batch_size}. {HOW_COUNTED}"
-    st.html(STYLE)
     with st.container(key="outlook"):
         parameters, adds, memory, time = four_columns()
     parameters.metric(

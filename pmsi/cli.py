@@ -58,6 +58,7 @@ def _one_line(text: object) -> str:
 
 COMMANDS: dict[str, Command] = {
     "mosaic": Command("Cut a picture into a recursive mosaic G(p, r).", arguments.mosaic, images.mosaic),
+    "phases": Command("Show a batch as training shows it in each phase.", arguments.phases, grid.phases),
     "train": Command("Train a model.", arguments.task("train"), runs.task),
     "evaluate": Command("Accuracy of every head of a trained model.", arguments.task("evaluate", "1"), runs.task),
     "predict": Command("Recognise pictures; prints JSON.", arguments.predict, images.predict),
@@ -66,8 +67,10 @@ COMMANDS: dict[str, Command] = {
     "maps": Command("Where a trained model looks, in numbers.", arguments.task("maps", "1"), runs.task),
     "grid": Command("Train for each value of one or two settings, as a queue.", arguments.grid, grid.grid),
     "runs": Command("List, show, compare, label, delete, stop and resume runs.", arguments.runs, runs.runs),
-    "data": Command("List, check and preview data sets.", arguments.data, data.data),
-    "info": Command("Parameters, multiply-adds and memory of each method.", arguments.info, reports.info),
+    "data": Command(
+        "List, check, preview and import data sets; what a run got wrong; the cache.", arguments.data, data.data
+    ),
+    "info": Command("What each method costs, and what the stages see.", arguments.info, reports.info),
     "tables": Command("Run a table of the paper, beside its printed numbers.", arguments.tables, programs.tables),
     "report": Command("Write the report of a sweep.", arguments.report, sweeps.report),
     "export": Command("Write a trained model as one file.", arguments.export, shipping.export),

@@ -5,7 +5,7 @@ probabilities are ranked by how many of their heads were right. Pictures are not
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +142,13 @@ def surely_wrong(answers: Answers, head: str) -> list[Answer]:
         return -sum(given[i] == answer.predicted for given in answers.predicted.values())
 
     return [answer for _, answer in sorted(wrong, key=doubt)]
+
+
+RANKINGS: dict[str, tuple[str, Callable[[Answers, str], list[Answer]]]] = {
+    "hardest": ("Hardest", hardest),
+    "sure": ("Sure and wrong", surely_wrong),
+}
+"""Orders of images: title, and what makes the list for a head."""
 
 
 def confusions(answers: Answers, head: str) -> list[Confusion]:

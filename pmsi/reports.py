@@ -1,4 +1,4 @@
-"""What `pmsi info` prints: the costs of systems side by side, as a table or as JSON.
+"""What `pmsi info` prints: the costs of systems side by side and what their stages see, as a table or as JSON.
 
 How a cost is found is in `pmsi.costs`; this module knows which systems are meant, columns and units.
 """
@@ -41,13 +41,17 @@ class System:
 
 def info(typed: argparse.Namespace) -> int:
     """Print what each of the systems that the flags describe costs, and which of them cannot be."""
+    from pmsi.model.backbone import receptive_fields_of
+
     systems, refused = _counted(typed)
     if not systems:
         raise next(iter(refused.values()))
     if typed.json:
         about = {name: getattr(typed, name) for name in ("classes", *SHARED)}
         reasons = {name: str(error) for name, error in refused.items()}
-        print(to_json(about | {"systems": [system.to_json() for system in systems], "refused": reasons}, indent=1))
+        about |= {"systems": [system.to_json() for system in systems], "refused": reasons}
+        fields = {name: receptive_fields_of(name) for name in typed.backbone}
+        print(to_json(about | {"receptive_fields": fields}, indent=1))
     else:
         print(_readable(systems, refused, typed))
     return 0
@@ -137,7 +141,24 @@ def _readable(systems: list[System], refused: dict[str, ConfigError], typed: arg
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     lines += [f"{name}: {error}" for name, error in refused.items()]
     about = f"{typed.classes} classes, batches of {typed.batch_size} in training. {HOW_COUNTED}"
-    return "\n".join([*lines, "", textwrap.fill(about, WIDTH)])
+    seen = [line for name in typed.backbone for line in _seen(name, typed)]
+    return "\n".join([*lines, "", textwrap.fill(about, WIDTH), "", *seen])
+
+
+def _seen(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
+    """Yield what the stages of a backbone see, and for each size whether patches are smaller (section III-B)."""
+    from pmsi.augment.rule import largest_size, patch_rule
+    from pmsi.model.backbone import receptive_fields_of
+
+    fields = receptive_fields_of(backbone)
+    known = ", ".join(f"S{n} {field or '–'}" for n, field in enumerate(fields, start=1))
+    yield f"Receptive fields of {backbone}, in px: {known}."
+    for size in typed.image_size if all(fields[-typed.stage_num :]) else ():
+        rules = patch_rule(size, [field or 0 for field in fields], typed.stage_num)
+        patches = ", ".join(f"{rule.stage} {rule.smallest_patch}" for rule in rules)
+        broken = ", ".join(rule.stage for rule in rules if not rule.ok)
+        verdict = f"not smaller in {broken}; it holds up to {largest_size(rules)} px" if broken else "each is smaller"
+        yield f"  Smallest patches of {size} px in the phases: {patches}: {verdict}."
 
 
 def _aligned(row: list[str], widths: list[int]) -> Iterator[str]:

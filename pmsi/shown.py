@@ -1,16 +1,73 @@
-"""Any batch of a training run as the network sees it, phase by phase, and the batch in which an image comes.
+"""Any batch of a training run as the network sees it, phase by phase, with the draws that training makes for it.
 
-The batch is made by the run's own loader, from the run's seed; what the phases make of it is `pmsi.firstbatch`'s.
-Nothing is trained here, and no model is made.
+The batch is made by the run's own loader, and the same places in training give the same pixels: after resize, crop and
+flip, before normalisation. Nothing is trained here, and no model is made.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pmsi.augment.preview import side_by_side
+from pmsi.batch import Images, Labels, Phase, Target
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import TrainLoader
 from pmsi.data.sampling import sampler
 from pmsi.errors import ConfigError
-from pmsi.firstbatch import Shown, shown_in_phases
 from pmsi.methods import resolve
+from pmsi.wording import percent
+
+GAP = 8
+"""Pixels between the rows of a picture."""
+
+FIELDS = (
+    *("seed", "dataset", "data", "test_fraction", "split_seed", "train_per_class", "test_per_class"),
+    *("image_size", "resize", "flip", "batch_size"),
+    *("method", "stage_num", "augmentation", "permutation", "per_image", "nested"),
+)
+"""Settings that decide what the first batch shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What one phase shows: (b, 3, h, w) uint8 images, and what they should be recognised as.
+
+    Where ``weighs_by_model`` is true, the target's weights depend on where the network looks by then, and those given
+    here are only what an even look gives; the pixels are exact.
+    """
+
+    phase: Phase
+    images: Images
+    target: Target
+    weighs_by_model: bool = False
+
+
+def shown_in_phases(
+    config: TrainConfig,
+    images: Images,
+    labels: Labels,
+    *,
+    epoch: int = 0,
+    batch: int = 0,
+    attention: Callable[[], Tensor] | None = None,
+) -> list[Shown]:
+    """Return what each phase shows of one batch of uint8 images, as a run of ``config`` on one device does it.
+
+    ``epoch`` and ``batch`` count from 0. ``attention`` is where the network looks, for the one augmentation that asks
+    (SnapMix); without it the network is taken to look everywhere alike.
+    """
+    plan = resolve(config)
+    look = attention or (lambda: torch.ones(len(images), *images.shape[2:]))
+    found = []
+    for number, phase in enumerate(plan.phases):
+        shown, target = plan.shown(images, labels, number, (config.seed, epoch, batch), config, look)
+        mixed = plan.augmentation.attends and phase.r > 0 and attention is None
+        found.append(Shown(phase, shown, target, mixed))
+    return found
 
 
 def shown_phases(config: TrainConfig, dataset: Dataset, epoch: int = 0, batch: int = 0) -> list[Shown]:
@@ -23,8 +80,8 @@ def shown_phases(config: TrainConfig, dataset: Dataset, epoch: int = 0, batch: i
     loader = TrainLoader(dataset, config.with_(workers=0), resolve(config).method.images_per_class)
     if not (0 <= epoch < config.epochs and 0 <= batch < loader.batches):
         raise ConfigError(
-            f"epoch = {epoch}, batch = {batch}: this run has epochs 0 to {config.epochs - 1}, of batches 0 to "
-            f"{loader.batches - 1} each."
+            f"epoch = {epoch} and batch = {batch}, which count from 0: there is no such batch. This run has "
+            f"{config.epochs} epochs of {loader.batches} batches each."
         )
     images, labels = next(loader.epoch(epoch, batch))
     return shown_in_phases(config, images, labels, epoch=epoch, batch=batch)
@@ -41,3 +98,44 @@ def place_of(key: str, batches: list[list[str]]) -> tuple[int, int] | None:
     """Return (batch, place in it) of an image among the `batch_keys` of an epoch; None where it is not shown."""
     places = {name: (number, place) for number, batch in enumerate(batches) for place, name in enumerate(batch)}
     return places.get(key)
+
+
+def pictures(shown: Shown, most: int, first: int = 0) -> list[Image.Image]:
+    """Return images of a phase as RGB pictures: at most ``most``, from place ``first`` of the batch on."""
+    chosen = shown.images[first : first + most]
+    return [Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in chosen]
+
+
+def sheet(phases: Sequence[Shown], most: int = 8, first: int = 0) -> Image.Image:
+    """Return one picture on white: a row for each phase, of the images that `pictures` returns."""
+    rows = [side_by_side(pictures(shown, most, first), GAP) for shown in phases]
+    height = sum(row.height + GAP for row in rows) - GAP
+    whole = Image.new("RGB", (rows[0].width, height), "white")
+    top = 0
+    for row in rows:
+        whole.paste(row, (0, top))
+        top += row.height + GAP
+    return whole
+
+
+def named(shown: Shown, classes: Sequence[str], number: int) -> list[tuple[str, float]]:
+    """Return the classes of one image of a phase, each with its weight in the loss; those without any are left out."""
+    target = shown.target
+    sides = ((target.label_a, target.weight_a), (target.label_b, target.weight_b))
+    weights: dict[str, float] = {}
+    for label, weight in sides:
+        name = classes[int(label[number])]
+        weights[name] = weights.get(name, 0.0) + float(weight[number])
+    return [(name, weight) for name, weight in weights.items() if weight > 0]
+
+
+def in_words(shown: Shown, classes: Sequence[str], number: int) -> str:
+    """Return what one image of a phase counts as: its class, or both classes, with their weights where these are known.
+
+    The weights of an image that was mixed with one of its own class need not be told, nor can those be that depend on
+    a model.
+    """
+    found = named(shown, classes, number)
+    if shown.weighs_by_model or len(found) == 1:
+        return " + ".join(name for name, _ in found)
+    return " + ".join(f"{percent(weight)} {name}" for name, weight in found)

@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"errors", "seeding", "files", "locks", "wording"},
-    {"settings", "batch", "vision", "weights"},
+    {"settings", "batch", "vision", "weights", "abandoning"},
     {"config", "lifecycle"},
     {"data", "augment", "model", "status", "failures", "ranks", "fieldtext", "presets"},
     {"runs", "methods", "folding", "perturbations", "statistics", "device", "parallel", "progress", "tracking"},
-    {"checkpoints", "optimization", "explain", "costs", "firstbatch"},
+    {"checkpoints", "optimization", "explain", "costs"},
     {"evaluation", "starting", "predictor", "paper", "shown", "mistakes", "exporting"},
     {"training", "robustness", "maps", "tables", "keeping"},
     {"launchers", "jobs", "flags", "watching", "estimates"},

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -24,10 +25,14 @@ from pmsi.cli import COMMANDS, main, make_parser
 from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig, options_of
 from pmsi.costs import costs_of
 from pmsi.data.images import open_rgb
+from pmsi.data.plumage import plumage
 from pmsi.errors import PMSIError
 from pmsi.flags import command, flag, to_config
+from pmsi.keeping.disk import in_words
 from pmsi.methods import METHODS
 from pmsi.model import SMOOTH_CONVS
+from pmsi.perturbations import perturb
+from pmsi.predictor import Predictor
 from pmsi.presets import PRESETS
 from pmsi.reports import short
 from pmsi.runs import Run, State, list_runs
@@ -116,9 +121,8 @@ def parser_of(name):
 @pytest.mark.parametrize("task", CONFIGS)
 def test_a_task_has_one_flag_for_each_field_and_its_help_names_the_default(task):
     flags = {action.dest: action for action in parser_of(task)._actions if action.option_strings}
-    own = {"help", "runs", "queue", "launcher"} | (
-        {"preset", "dry_run", "first_batch", "json"} if task == "train" else set()
-    )
+    ahead = {"train": {"preset", "dry_run", "first_batch", "json"}, "robustness": {"dry_run", "json"}}
+    own = {"help", "runs", "queue", "launcher"} | ahead.get(task, set())
     known = {about.name: about for about in fields(CONFIGS[task]) if about.name != "of"}
     assert flags.keys() - own == known.keys()
     for name, about in known.items():
@@ -202,6 +206,51 @@ def test_a_strip_shows_every_r(here, pmsi):
     assert picture("s.jpg").shape == (64, 3 * 64 + 2 * 12, 3)
 
 
+KEYS = "train/willow_leafling/0001", "train/gorget_crestjay/0002"
+
+
+def test_every_augmentation_is_shown_beside_the_others(here, pmsi):
+    words = ["mosaic", KEYS[0], "--dataset", "plumage", "--beside", KEYS[1], "--r", 2, "--size", 64, "--seed", 5]
+    status, said, _ = pmsi(*words, "--out", "all.png")
+    shown = [picture("all.png")[:, 76 * i : 76 * i + 64] for i in range(7)]
+    birds = plumage()
+    own, partner = (square(birds.open_image(birds.find(key)), 64) for key in KEYS)
+    assert np.array_equal(shown[0], np.asarray(own))
+    assert np.array_equal(shown[1], np.asarray(partner))
+    pmsi("mosaic", KEYS[0], "--dataset", "plumage", "--r", 2, "--size", 64, "--seed", 5, "--out", "alone.png")
+    assert np.array_equal(shown[2], picture("alone.png"))
+    pasted = (shown[4] == shown[1]).all(axis=2).mean()
+    blend = next(line for line in said.splitlines() if "Mixup" in line)
+    share = float(re.search(r"([\d.]+) % the image's", blend)[1]) / 100
+    assert np.abs(shown[5] - (share * shown[0].astype(float) + (1 - share) * shown[1])).max() < 2
+    cut = next(line for line in said.splitlines() if "CutMix" in line)
+    assert (status, f"{100 * pasted:.1f} % its partner's" in cut) == (0, True)
+    assert [line.split(":")[0].strip() for line in said.splitlines()[1:]] == [
+        *("RMG (ours)", "Jigsaw", "CutMix", "Mixup", "SnapMix")
+    ]
+
+
+def test_snapmix_asks_a_run_where_it_looks(trained, here, pmsi):
+    words = ["mosaic", KEYS[0], "--dataset", "plumage", "--beside", KEYS[1], "--r", 1, "--size", 64, "--out", "x.png"]
+    even = pmsi(*words)[1].splitlines()
+    asked = pmsi(*words, "--run", trained.id, "--runs", trained.folder.parent)[1].splitlines()
+    assert even[:-1] == asked[:-1]
+    assert even[-1] != asked[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--run", "any"], "--run is for --beside"),
+        (["--beside", "a bird.png", "--strip"], "leave out --beside"),
+        (["--beside", "gone.png"], "gone.png"),
+    ],
+)
+def test_a_comparison_that_means_nothing_is_refused(words, said, here, pmsi):
+    status, _, err = pmsi("mosaic", "a bird.png", *words, "--out", "x.png")
+    assert (status, said in err, Path("x.png").exists()) == (2, True, False)
+
+
 @pytest.mark.parametrize(("mode", "name"), [("CMYK", "x.tif"), ("I;16", "x.png"), ("LA", "x.png"), ("P", "x.gif")])
 def test_pictures_of_any_mode_are_taken(mode, name, here, pmsi, trained):
     Image.new(mode, (1, 3)).save(name)
@@ -262,6 +311,28 @@ def test_runs_are_listed_and_shown(trained, pmsi):
     out = pmsi("runs", "show", trained.id, *where)[1]
     assert command(trained.config, trained.folder.parent) in out
     assert "  image_size = 64\n" in out
+
+
+def test_runs_that_come_with_the_program_are_listed_last_and_said_to(trained, tmp_path, pmsi, monkeypatch):
+    shutil.copytree(trained.folder, tmp_path / "shipped" / "20990101-000000-example")
+    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
+    where = ["--runs", trained.folder.parent]
+    own, example = pmsi("runs", "list", *where)[1].splitlines()
+    assert trained.id in own
+    assert "comes with the program" not in own
+    assert example.startswith("finished     20990101-000000-example")
+    assert example.endswith("comes with the program")
+    assert [run["shipped"] for run in json.loads(pmsi("runs", "list", "--json", *where)[1])] == [False, True]
+    lines = pmsi("runs", "list", "--runs", tmp_path / "nowhere")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["No", "finished"]
+    assert pmsi("runs", "list", "--state", "failed", *where)[1].startswith("None of the 1 runs")
+
+
+def test_the_size_on_disk_is_told(trained, pmsi):
+    where = [trained.id, "--runs", trained.folder.parent]
+    size = sum(path.stat().st_size for path in trained.folder.rglob("*") if path.is_file())
+    assert json.loads(pmsi("runs", "show", "--json", *where)[1])["bytes"] == size
+    assert f"  {in_words(size)}" in pmsi("runs", "show", *where)[1].splitlines()[0]
 
 
 def test_an_empty_folder_says_how_to_begin(here, pmsi):
@@ -423,6 +494,37 @@ def test_an_explanation_is_pictures_and_numbers(trained, here, pmsi):
     assert json.loads(out) == {key: value for key, value in about.items() if key != "maps"}
 
 
+def test_images_of_a_data_set_are_recognised_and_explained_by_their_keys(trained, here, pmsi):
+    where = ["--runs", trained.folder.parent]
+    birds = plumage()
+    birds.open_image(birds.find(KEYS[0])).save("same.png")
+    by_key = pmsi("predict", trained.id, KEYS[0], "--dataset", "plumage", *where)[1]
+    by_file = pmsi("predict", trained.id, "same.png", *where)[1]
+    assert json.loads(by_key)[0]["heads"] == json.loads(by_file)[0]["heads"]
+    assert pmsi("explain", trained.id, KEYS[0], "--dataset", "plumage", "--out", "maps", *where)[0] == 0
+    assert np.array_equal(picture("maps/image.png"), np.asarray(Predictor.load(trained).prepare(open_rgb("same.png"))))
+
+
+def test_a_network_is_shown_perturbed_images(trained, here, pmsi):
+    where = ["--dataset", "plumage", "--runs", trained.folder.parent]
+    steps = ["--perturb", "color_jitter=0.5", "gaussian_noise=20", "--seed", 3]
+    status, out, _ = pmsi("explain", trained.id, KEYS[0], *steps, *where, "--out", "maps")
+    birds, predictor = plumage(), Predictor.load(trained)
+    seen = predictor.prepare(birds.open_image(birds.find(KEYS[0])))
+    for name, severity in (("color_jitter", 0.5), ("gaussian_noise", 20)):
+        seen, _ = perturb(seen, name, severity, seed=3, key=KEYS[0])
+    assert (status, json.loads(out)["perturbed"]) == (0, ["color_jitter=0.5", "gaussian_noise=20"])
+    assert np.array_equal(picture("maps/image.png"), np.asarray(seen))
+    (answer,) = json.loads(pmsi("predict", trained.id, KEYS[0], *steps, *where)[1])
+    assert answer["best"]["probability"] == pytest.approx(predictor.predict(seen).best.probability, abs=1e-6)
+
+
+@pytest.mark.parametrize("entry", ["rotation", "rotation=1,2", "rotation=x", "rotation=999", "nothing=1"])
+def test_a_perturbation_needs_one_severity_in_its_range(entry, trained, here, pmsi):
+    status, _, err = pmsi("predict", trained.id, "a bird.png", "--perturb", entry, "--runs", trained.folder.parent)
+    assert (status, err.count("\n")) == (2, 1)
+
+
 def test_names_that_are_no_text_do_not_matter(trained, here, pmsi):
     name = os.fsdecode(b"b\xff.png")
     Path("a bird.png").rename(name)
@@ -451,6 +553,21 @@ def test_data_sets_are_listed_checked_and_shown(here, pmsi):
     assert json.loads(pmsi("data", "check", "--json", *words)[1])["classes"]["jay"] == {"train": 2, "test": 1}
     assert pmsi("data", "preview", *words, "--columns", 2, "--out", "sheet.png") == (0, "sheet.png\n", "")
     assert picture("sheet.png").shape[2] == 3
+
+
+def test_the_images_of_a_data_set_are_named_by_their_keys(here, pmsi):
+    class_folders(here / "my birds")
+    words = ["data", "images", "--dataset", "folder", "--data", "my birds"]
+    lines = pmsi(*words)[1].splitlines()
+    assert sorted(line.split()[-1] for line in lines) == [
+        f"{name}/{i}.png" for name in ("jay", "wren") for i in range(3)
+    ]
+    assert [line.split()[0] for line in lines] == ["train"] * 4 + ["test"] * 2
+    (jays, all_of_them) = (json.loads(pmsi(*words, "--json", *more)[1]) for more in (["--class", "jay"], []))
+    assert jays == [about for about in all_of_them if about["class"] == "jay"]
+    assert len(jays) == 3
+    status, _, err = pmsi(*words, "--class", "owl")
+    assert (status, "Choose one of: jay, wren" in err) == (2, True)
 
 
 def class_folders(folder):
@@ -514,6 +631,18 @@ def test_costs_as_json_are_those_of_the_package_for_each_combination(pmsi):
     costs = costs_of(config, 7)
     assert about["systems"][0]["macs_train"] == costs.macs_train
     assert about["systems"][0]["weight_bytes"] == costs.weight_bytes
+
+
+def test_what_stages_see_is_told_beside_the_patches_of_the_phases(pmsi):
+    words = ["info", "--method", "pmr", "--backbone", "resnet18", "--image-size", 448, 896, "--channels", 16]
+    lines = pmsi(*words)[1].splitlines()
+    about = json.loads(pmsi(*words, "--json")[1])["receptive_fields"]
+    # By hand: 7; pooled 7 + 2·2 = 11, and four 3 × 3 at stride 4: 11 + 4·8 = 43; then 43 + 8 + 3·16 = 99, and so on.
+    assert about == {"resnet18": [7, 43, 99, 211, 435]}
+    assert "Receptive fields of resnet18, in px: S1 7, S2 43, S3 99, S4 211, S5 435." in lines
+    assert "  Smallest patches of 448 px in the phases: S3 56, S4 112, S5 224: each is smaller." in lines
+    said = "S3 112, S4 224, S5 448: not smaller in S3, S4, S5; it holds up to 784 px."
+    assert f"  Smallest patches of 896 px in the phases: {said}" in lines
 
 
 def test_a_system_that_cannot_be_is_named_beside_those_that_can(pmsi):
@@ -650,10 +779,10 @@ def test_a_run_without_a_checkpoint_has_no_model(here, pmsi):
 
 def test_errors_of_the_system_and_of_many_lines_are_one_line_too(pmsi, monkeypatch):
     def fail(error):
-        def list_runs(root):
+        def known_runs(root):
             raise error
 
-        monkeypatch.setattr("pmsi.commands.runs.list_runs", list_runs)
+        monkeypatch.setattr("pmsi.commands.runs.known_runs", known_runs)
         return pmsi("runs", "list")
 
     assert fail(PermissionError(13, "Permission denied", "x")) == (2, "", "pmsi: x: Permission denied.\n")
@@ -688,3 +817,39 @@ def test_the_app_s_server_replaces_the_process(pmsi, here, monkeypatch):
     assert program == argv[0] == sys.executable
     assert "8765" in argv
     assert environment["PMSI_RUNS"] == "my runs"
+
+
+# What is written about it
+
+PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+
+
+def documented():
+    """Every command of the docs, as words: in code blocks and in the cells and sentences of `docs/command-line.md`."""
+    found = []
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`(pmsi [^`]+)`", text)
+        commands = (re.sub(r"^(\w+=\S+ )*(python -m )?pmsi ", "", line.strip()) for line in lines if "pmsi " in line)
+        found += [shlex.split(command, comments=True) for command in commands if re.match(r"[a-z]+ ?", command)]
+    return [words for words in found if words and words[0] in COMMANDS]
+
+
+def test_every_command_and_action_is_documented():
+    told = {tuple(words[:2]) for words in documented()} | {(words[0],) for words in documented()}
+    for name in COMMANDS:
+        actions = [action for action in parser_of(name)._actions if isinstance(action, argparse._SubParsersAction)]
+        assert (name,) in told
+        for action in actions:
+            assert {(name, choice) for choice in action.choices} <= told
+
+
+@pytest.mark.parametrize("words", documented(), ids=lambda words: " ".join(words)[:60])
+def test_flags_of_the_docs_exist(words):
+    parser = parser_of(words[0])
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and len(words) > 1:
+            parser = action.choices[words[1]]
+    known = {flag for action in parser._actions for flag in action.option_strings}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known

@@ -120,3 +120,10 @@ def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
     assert f"1 of 2  {dataset.classes[0]} and {dataset.classes[1]}" in out
     status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--json")
     assert json.loads(out)["hardest"][0]["key"] == dataset.test[0].key
+    sure = {"keys": ["a", "b"], "labels": [0, 0], "predicted": {"mix": [1, 1]}}
+    sure |= {"truth": {"mix": [0.1, 0.2]}, "confidence": {"mix": [0.7, 0.8]}}
+    (run.folder / "predictions.json").write_text(json.dumps(sure))
+    words = ["data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1, "--order"]
+    assert "  a: " in pmsi(*words, "hardest")[1]
+    out = pmsi(*words, "sure")[1]
+    assert f"  b: {dataset.classes[0]}, taken for {dataset.classes[1]}, p = 0.800, of the truth 0.200" in out

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 @st.cache_resource(show_spinner=False, max_entries=64)
 def receptive_fields(backbone: str) -> tuple[int | None, ...]:
     """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
-    import torch
+    from pmsi.model.backbone import receptive_fields_of
 
-    from pmsi.model.backbone import find_backbone
-
-    row = find_backbone(backbone)
-    with torch.device("meta"):  # sizes are all that matters, and a typed network may be large
-        return row.make(None).receptive_fields()
+    return receptive_fields_of(backbone)
 
 
 @st.cache_data(show_spinner=False, max_entries=512)

@@ -6,18 +6,21 @@ same as pictures, and `gif` writes them. This module does not know where any of 
 
 import io
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
 from pmsi.augment.mosaic import Layout, Recursion, check_divisible, source_cells
-from pmsi.augment.preview import COLORS, frame, layouts, outline
+from pmsi.augment.preview import COLORS, SHADOW, frame, layouts, outline
 
 MOVING = 7
 """Pictures between two places of a patch."""
 MOVING_MS, HELD_MS, LAST_MS = 45, 900, 2200
 """How long a picture of patches on the move, of a step, and of the last step is shown."""
+SAMPLED = 4
+"""Enough for a palette: those of all rows and columns are no better, and take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +117,20 @@ def _eased(t: float) -> float:
 
 
 def gif(pictures: list[Frame]) -> bytes:
-    """Return an animated GIF that repeats for ever; its 255 colours are those of its last picture."""
-    palette = pictures[-1].picture.quantize(255)
+    """Return an animated GIF that repeats for ever, all of it in the same 256 colours."""
+    palette = _palette([shown.picture for shown in pictures])
     file = io.BytesIO()
     first, *rest = (shown.picture.quantize(palette=palette) for shown in pictures)
     held = [shown.held_ms for shown in pictures]
     first.save(file, "GIF", save_all=True, append_images=rest, duration=held, loop=0, optimize=False)
     return file.getvalue()
+
+
+def _palette(pictures: list[Image.Image]) -> Image.Image:
+    """Return an image whose palette suits all pictures, which are of one size, and has the borders' own colours."""
+    drawn = [ImageColor.getrgb(color) for color in (*COLORS, SHADOW)]
+    samples = [np.asarray(picture)[::SAMPLED, ::SAMPLED] for picture in pictures]
+    found = Image.fromarray(np.concatenate(samples, axis=1)).quantize(256 - len(drawn)).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*found, *chain.from_iterable(drawn)])
+    return palette

@@ -20,6 +20,9 @@ from pmsi.data.preprocessing import to_tensor
 from pmsi.errors import ConfigError, lookup
 from pmsi.seeding import derive
 
+ORDER = ("rmg", "jigsaw", "cutmix", "mixup", "snapmix")
+"""The rows that change an image, the paper's own first."""
+
 ATTEMPTS = 64
 """Draws that are tried until the image meets its partner rather than itself, which every second one does."""
 

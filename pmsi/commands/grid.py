@@ -1,19 +1,22 @@
 """Commands that look ahead or start several runs: a sweep over settings, how long runs take, what they will show."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, cast
 
 from pmsi import jobs
-from pmsi.commands.output import save_picture
+from pmsi.commands.output import picture_format, save_picture
 from pmsi.config import TrainConfig
-from pmsi.errors import lookup
+from pmsi.errors import ConfigError, DataError, RunError, lookup
 from pmsi.files import to_json
 from pmsi.flags import to_config
 from pmsi.presets import PRESETS
 from pmsi.runs import Run
+from pmsi.watching import counting
 from pmsi.wording import duration
 
 if TYPE_CHECKING:
+    from pmsi.data.dataset import Dataset
     from pmsi.grids import Grid
 
 Arguments = argparse.Namespace
@@ -73,10 +76,63 @@ def look_ahead(typed: Arguments, config: TrainConfig) -> int:
     jobs.check(config, typed.runs)
     if typed.first_batch:
         from pmsi.data import open_dataset
-        from pmsi.firstbatch import first_batch, sheet
+        from pmsi.shown import sheet, shown_phases
 
-        save_picture(sheet(first_batch(config, open_dataset(config))), typed.first_batch)
+        save_picture(sheet(shown_phases(config, open_dataset(config))), typed.first_batch)
         print(typed.first_batch)
     if typed.dry_run:
         print(outlook([config], typed))
     return 0
+
+
+def phases(typed: Arguments) -> int:
+    """Write what a batch of a training run shows in each phase; print what its images count as."""
+    from pmsi.data import open_dataset
+    from pmsi.shown import in_words, sheet, shown_phases
+
+    picture_format(typed.out)
+    config = _settings(typed)
+    with counting(sys.stderr, "images checked") as progress:
+        dataset = open_dataset(config, progress)
+    batch, first, most = _which(typed, config, dataset)
+    found = shown_phases(config, dataset, typed.epoch - 1, batch)
+    save_picture(sheet(found, most, first), typed.out)
+    print(f"{typed.out}: epoch {typed.epoch}, batch {batch + 1}, from image {first + 1} on; from top to bottom")
+    for each in found:
+        images = range(first, min(first + most, len(each.images)))
+        words = ", ".join(in_words(each, dataset.classes, number) for number in images)
+        print(f"  {each.phase.head}, r = {each.phase.r}: {words}")
+    return 0
+
+
+def _settings(typed: Arguments) -> TrainConfig:
+    """Return the settings of the run, of the preset or of the paper, with the flags that were typed."""
+    if typed.run is None:
+        start = TrainConfig() if typed.preset is None else lookup("preset", PRESETS, typed.preset).config
+    elif typed.preset is not None:
+        raise ConfigError(f"Both a run ({typed.run}) and a preset ({typed.preset}): give one of them to start from.")
+    else:
+        start = training_config(Run.open(typed.runs, typed.run))
+    return cast(TrainConfig, to_config(start, typed)).located()
+
+
+def training_config(run: Run) -> TrainConfig:
+    """Return the config of a training run; raises RunError where it is a run of another task."""
+    if not isinstance(run.config, TrainConfig):
+        raise RunError(f"Run {run.id!r} is no training run. Give the run that it is about.")
+    return run.config
+
+
+def _which(typed: Arguments, config: TrainConfig, dataset: "Dataset") -> tuple[int, int, int]:
+    """Return the batch that was asked for, its first image to be shown (both from 0), and how many at most."""
+    from pmsi.shown import batch_keys, place_of
+
+    if typed.image is None:
+        return typed.batch - 1, 0, typed.most
+    place = place_of(typed.image, batch_keys(config, dataset, typed.epoch - 1))
+    if place is None:
+        raise DataError(
+            f"The image {typed.image!r} comes in no batch of epoch {typed.epoch}. Expected the key of a training "
+            "image, as `pmsi data images` lists them. An epoch leaves out its last, incomplete batch: try another too."
+        )
+    return (*place, 1)

@@ -11,16 +11,17 @@ from dataclasses import asdict
 from typing import Any
 
 from pmsi import jobs
-from pmsi.commands import keeping
+from pmsi.commands import keeping, sweeps
 from pmsi.commands.grid import complete_start, look_ahead
-from pmsi.config import CONFIGS, TrainConfig, differences
+from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, differences
 from pmsi.errors import RunError, lookup
 from pmsi.files import to_json
 from pmsi.flags import POSITIONAL, command, to_config
+from pmsi.keeping.disk import in_words, size_of
 from pmsi.keeping.labels import labels_of
 from pmsi.keeping.listing import Choice, chosen, entries
 from pmsi.presets import PRESETS
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, known_runs
 from pmsi.watching import describe, following, one_line, understanding, what_if_stuck
 
 Arguments = argparse.Namespace
@@ -41,6 +42,8 @@ def task(typed: Arguments) -> int:
     config = to_config(start, typed).located()
     if isinstance(config, TrainConfig) and (typed.dry_run or typed.first_batch):
         return look_ahead(typed, config)
+    if isinstance(config, RobustnessConfig) and typed.dry_run:
+        return sweeps.look_ahead(typed, config)
     jobs.check(config, typed.runs)
     run = Run.create(typed.runs, config)
     if typed.queue or typed.launcher:
@@ -75,31 +78,36 @@ def runs(typed: Arguments) -> int:
 
 
 def _list_runs(typed: Arguments) -> int:
-    known = list_runs(typed.runs)
+    """Print one's own runs that are wanted, and after them those that come with the program."""
+    known = known_runs(typed.runs)
     choice = Choice(typed.text, typed.state, typed.method, typed.dataset, typed.tag)
-    found = [entry.run for entry in chosen(entries(known), choice, typed.sort)]
+    wanted = [entry.run for entry in chosen(entries(known), choice, typed.sort)]
+    found = sorted(wanted, key=lambda run: run.is_shipped)  # each part stays in its order
     if typed.json:
         print(to_json([_described(run) for run in found], indent=1))
-    elif known and not found:
-        print(f"None of the {len(known)} runs in {typed.runs} is like that.")
-    elif not found:
+        return 0
+    own = sum(not run.is_shipped for run in known)
+    if not own:
         print(f"No runs in {typed.runs} yet. Start one: pmsi train --runs {typed.runs}")
-    else:
-        for run in found:
-            print(_noted(run))
+    elif all(run.is_shipped for run in found):
+        print(f"None of the {own} runs in {typed.runs} is like that.")
+    for run in found:
+        print(_noted(run))
     return 0
 
 
 def _noted(run: Run) -> str:
-    """Return a run's line, what people call it, and what its launcher knows of it besides."""
+    """Return a run's line, its size on disk, what people call it, and what its launcher knows of it besides."""
     seen, labels = jobs.look(run), labels_of(run)
-    words = [one_line(run), labels.name, *(f"#{tag}" for tag in labels.tags), seen.text if seen else ""]
+    words = [one_line(run), in_words(size_of(run.folder)), labels.name, *(f"#{tag}" for tag in labels.tags)]
+    words += [seen.text if seen else "", "comes with the program" if run.is_shipped else ""]
     return "  ".join(filter(None, words))
 
 
 def _described(run: Run) -> dict[str, Any]:
     seen = jobs.look(run)
-    return describe(run) | {"labels": asdict(labels_of(run)), "launcher": seen.text if seen else None}
+    about = {"labels": asdict(labels_of(run)), "bytes": size_of(run.folder), "shipped": run.is_shipped}
+    return describe(run) | about | {"launcher": seen.text if seen else None}
 
 
 def _show_run(typed: Arguments) -> int:

@@ -23,6 +23,7 @@ from typing import IO
 
 from pmsi.data.checking import Progress, cache_folder
 from pmsi.data.folder import SUFFIXES, TEST_FOLDERS
+from pmsi.data.zips import SPARE_BYTES, make_room_for, using
 from pmsi.errors import DataError
 from pmsi.locks import locked
 
@@ -48,9 +49,6 @@ LIMITS = Limits()
 
 MAX_DIRECTORY = 32 * 2**20
 """Bytes of the list of entries, which is read into memory: enough for 200,000 with names of 100 letters each."""
-
-SPARE_BYTES = 10**9
-"""What unpacking leaves free on the disk, for checkpoints."""
 
 CHUNK = 2**20
 
@@ -86,15 +84,17 @@ def unpacked(archive: Path, progress: Progress | None = None, limits: Limits = L
     """Return the folder with the images of a zip, unpacked below `cache_folder` now or before.
 
     Where all lies in one folder, that one is returned. An archive that has changed is unpacked anew, and so is one
-    whose unpacked files are no longer all there; old ones stay until somebody empties the cache. ``progress`` counts
-    the images written. Raises what `contents` does, and DataError where the cache has no room or cannot be written.
+    whose unpacked files are no longer all there. What is returned stays for as long as this process lives; others may
+    be removed (`pmsi.data.zips`). ``progress`` counts the images written. Raises what `contents` does, and DataError
+    where the cache has no room or cannot be written.
     """
     inside = contents(archive, limits)
     home = cache_folder() / "zips" / _identity(archive, inside.values())
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with locked(home.with_name(f"{home.name}.lock")):
+        with using(home), locked(home.with_name(f"{home.name}.lock")):
             if not _is_whole(home, inside):
+                make_room_for(home.parent, sum(entry.file_size for entry in inside.values()))
                 _unpack(archive, inside, home, progress)
     except OSError as error:
         raise DataError(
@@ -246,8 +246,8 @@ def require_space(source: Path, place: Path, size: int) -> None:
     if size + SPARE_BYTES > free:
         raise DataError(
             f"{source} takes {size / 1e9:.1f} GB unpacked, and the disk of {place} has {free / 1e9:.1f} GB left, of "
-            f"which {SPARE_BYTES / 1e9:.0f} should stay. Free some, or set PMSI_CACHE (PMSI_DATASETS, for an import) "
-            "to a folder on another disk."
+            f"which {SPARE_BYTES / 1e9:.0f} should stay. Free some (`pmsi data cache` shows what is kept), or set "
+            "PMSI_CACHE (PMSI_DATASETS, for an import) to a folder on another disk."
         )
 
 

@@ -67,7 +67,7 @@ class Dataset:
         for sample in (*self.test, *self.train):
             if sample.key == key:
                 return sample
-        raise DataError(f"Data set {self.name!r} has no image {key!r}. `pmsi data list` shows those it has.")
+        raise DataError(f"Data set {self.name!r} has no image {key!r}. `pmsi data images` lists those it has.")
 
 
 def count_by_class(samples: Sequence[Sample], classes: Sequence[str]) -> dict[str, int]:

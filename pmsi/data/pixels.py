@@ -14,7 +14,6 @@ This module does not know of crops and batches, nor of what the images are for.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import inspect
 import mmap
@@ -32,6 +31,7 @@ import numpy as np
 from PIL import features
 
 from pmsi.data import images
+from pmsi.data.cache import Kept, hold, make_room
 from pmsi.data.checking import SETTLED_S, Mark, cache_folder, mark_of, open_sample
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import resize
@@ -100,13 +100,11 @@ class PixelFile:
     def __init__(self, path: Path, count: int, side: int) -> None:
         self._size = side * side * 3
         self._start = -(-4 * count // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._file = hold(path)
         self._close = weakref.finalize(self, os.close, self._file)
-        fcntl.flock(self._file, fcntl.LOCK_SH)
         end = self._start + count * self._size
         if os.fstat(self._file).st_size < end:  # new, or cut off: what is missing is found invalid and written again
             os.ftruncate(self._file, end)
-        os.utime(self._file)
         table = mmap.mmap(self._file, end, prot=mmap.PROT_READ)
         self._checksums = np.frombuffer(table, "<u4", count)
         self._images = np.frombuffer(table, np.uint8, offset=self._start).reshape(count, side, side, 3)
@@ -176,20 +174,18 @@ def _code() -> str:
 
 
 def _make_room(folder: Path, size: int) -> bool:
-    """Remove files, the longest unused first, until one of ``size`` bytes fits; return whether it does.
+    """Remove unused files, the longest unused first, until one of ``size`` bytes fits; return whether it does.
 
-    A file that somebody has open stays, and so do all where no removal could help. Only for whoever holds the lock.
+    All stay where no removal could help. Only for whoever holds the lock.
     """
     if size > LIMIT_BYTES:
         return False
-    files = {path: path.stat() for path in folder.glob(f"*{SUFFIX}")}
-    taken = sum(about.st_size for about in files.values())
-    for path in sorted(files, key=lambda path: files[path].st_mtime_ns):
-        if _fits(folder, taken, size):
-            break
-        if _remove_unused(path):
-            taken -= files[path].st_size
-    return _fits(folder, taken, size)
+    return make_room(kept_pixels(folder), lambda taken: _fits(folder, taken, size))
+
+
+def kept_pixels(folder: Path) -> list[Kept]:
+    """Return the files of images in a folder of the cache."""
+    return [Kept.file(path) for path in folder.glob(f"*{SUFFIX}")]
 
 
 def _fits(folder: Path, taken: int, size: int) -> bool:
@@ -199,15 +195,3 @@ def _fits(folder: Path, taken: int, size: int) -> bool:
 def _free(place: Path | int) -> int:
     """Return the bytes free on the disk of a path or an open file."""
     return shutil.disk_usage(place).free
-
-
-def _remove_unused(path: Path) -> bool:
-    file = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(file)
-    return True

@@ -213,6 +213,13 @@ def find_backbone(name: str) -> BackboneRow:
         raise UnknownName(f"{error} Or {', '.join(f'{family}:NAME' for family in FAMILIES)}.") from None
 
 
+def receptive_fields_of(name: str) -> tuple[int | None, ...]:
+    """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
+    row = find_backbone(name)
+    with torch.device("meta"):  # sizes are all that matters, and the network may be large
+        return row.make(None).receptive_fields()
+
+
 def check_stages(row: BackboneRow, stage_num: int) -> None:
     """Raise ConfigError where the last ``stage_num`` stages do not each have a map of their own."""
     if stage_num > row.stages:

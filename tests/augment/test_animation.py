@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
 from pmsi.augment.animation import HELD_MS, LAST_MS, MOVING, frames, gif, steps
 from pmsi.augment.mosaic import apply
@@ -61,8 +61,25 @@ def test_a_gif_holds_every_frame_for_its_time(image: Image.Image) -> None:
         held.append(moving.info["duration"])
     assert sum(held) == pytest.approx(sum(frame.held_ms for frame in shown), abs=10 * len(shown))
     assert moving.info["loop"] == 0
-    # With 255 colours the picture is not exact, but it is the same picture.
+    # With 256 colours the picture is not exact, but it is the same picture.
     assert np.abs(np.asarray(moving.convert("RGB"), int) - np.asarray(shown[-1].picture, int)).mean() < 40
+
+
+def test_a_gif_has_colours_for_every_step() -> None:
+    """Where the rest of a picture is shaded, there are colours that the last picture has not."""
+    y, x = np.mgrid[0:160, 0:160]
+    grain = np.random.default_rng(0).uniform(-6, 6, (160, 160, 1))  # so that no two pictures are alike
+    soft = np.stack([90 + x / 2, 110 + y / 2, 140 + (x + y) / 4], axis=2) + grain
+    shown = frames(Image.fromarray(soft.astype(np.uint8)), 3, seed=3)
+    moving = Image.open(io.BytesIO(gif(shown)))
+    assert moving.n_frames == len(shown)
+    for number, frame in enumerate(shown):
+        moving.seek(number)
+        found, meant = np.asarray(moving.convert("RGB"), int), np.asarray(frame.picture, int)
+        assert np.abs(found - meant).mean() < 6
+        for color in COLORS:
+            painted = (meant == ImageColor.getrgb(color)).all(axis=2)
+            assert (found[painted] == meant[painted]).all(axis=1).sum() >= 0.9 * painted.sum()
 
 
 def test_a_size_that_cannot_be_halved_is_refused(image: Image.Image) -> None:

@@ -16,8 +16,9 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.data import archive as archives
-from pmsi.data import check_folder, open_dataset
+from pmsi.data import check_folder, open_dataset, zips
 from pmsi.data.archive import Limits, contents, unpack_into, unpacked
+from pmsi.data.cache import remove_unused
 from pmsi.data.dataset import Dataset
 from pmsi.errors import DataError
 
@@ -57,7 +58,7 @@ def opened(place: Path, **settings) -> Dataset:
 def left_in(cache: Path) -> list[str]:
     """What unpacking left in the cache, apart from locks."""
     place = cache / "zips"
-    return sorted(path.name for path in place.iterdir() if path.suffix != ".lock") if place.exists() else []
+    return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.exists() else []
 
 
 def splits(dataset: Dataset) -> list[list[tuple[str, int]]]:
@@ -345,7 +346,7 @@ def test_a_full_disk_is_seen_before_it_is_full(tmp_path: Path, cache: Path, monk
     zipped = make(tmp_path / "a.zip", BIRDS)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=archives.SPARE_BYTES))
-    with pytest.raises(DataError, match=r"should stay\. Free some, or set PMSI_CACHE"):
+    with pytest.raises(DataError, match=r"should stay\. Free some .*, or set PMSI_CACHE"):
         unpacked(zipped)
     assert left_in(cache) == []
 
@@ -401,3 +402,69 @@ def test_a_zip_within_a_zip_is_not_opened(tmp_path: Path) -> None:
     inner = make(tmp_path / "inner.zip", {"jay/0.png": bytes(10**7)}).read_bytes()
     home = unpacked(make(tmp_path / "a.zip", BIRDS | {"jay/more.zip": inner, "tit/more.png.zip": inner}))
     assert {path.suffix for path in home.rglob("*.*")} == {".png"}
+
+
+# --- What is kept --------------------------------------------------------------------------------------------------
+
+
+def unpack_elsewhere(zipped: Path, used: int) -> Path:
+    """Unpack a zip in a process that ends, last used at ``used`` seconds; return its folder."""
+    code = f"from pathlib import Path; from pmsi.data.archive import unpacked; print(unpacked(Path({str(zipped)!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, env=os.environ | PLAIN
+    )
+    home = Path(done.stdout.strip())
+    os.utime(home.with_name(f"{home.name}.use"), (used, used))
+    return home
+
+
+PLAIN = {"OMP_NUM_THREADS": "1"}
+SIZE = sum(map(len, BIRDS.values()))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> list[Path]:
+    """Two unpacked zips that nobody uses, the longest unused last."""
+    return [unpack_elsewhere(make(tmp_path / f"{used}.zip", BIRDS), used) for used in (2000, 1000)]
+
+
+def test_the_longest_unused_zip_makes_room(tmp_path: Path, old: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zips, "KEPT_BYTES", 2 * SIZE)
+    new = unpacked(make(tmp_path / "new.zip", BIRDS))
+    assert [home.exists() for home in (new, *old)] == [True, True, False]
+    monkeypatch.setattr(zips, "KEPT_BYTES", 0)
+    newer = unpacked(make(tmp_path / "newer.zip", BIRDS))
+    assert [home.exists() for home in (newer, new, *old)] == [True, True, False, False], "what is in use stays"
+
+
+def test_a_disk_that_is_nearly_full_is_made_room_on(
+    tmp_path: Path, old: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = shutil.disk_usage(tmp_path)
+
+    def usage(place: Path):
+        return about._replace(free=zips.SPARE_BYTES + SIZE * (2 - len(left_in(cache))))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    new = unpacked(make(tmp_path / "new.zip", BIRDS))
+    assert [home.exists() for home in (new, *old)] == [True, True, False]
+
+
+def test_what_failed_is_not_in_use(tmp_path: Path, cache: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
+    zipped.write_bytes(zipped.read_bytes().replace(BIRDS["tit/3.png"], bytes(len(BIRDS["tit/3.png"]))))
+    with pytest.raises(DataError, match="damaged"):
+        unpacked(zipped)
+    (kept,) = zips.kept_zips(cache / "zips")
+    assert remove_unused(kept)
+    assert {path.name for path in (cache / "zips").iterdir()} == {"lock"}
+
+
+def test_a_cache_that_was_emptied_is_filled_and_marked_again(tmp_path: Path, cache: Path) -> None:
+    zipped = make(tmp_path / "a.zip", BIRDS)
+    home = unpacked(zipped)
+    shutil.rmtree(cache)
+    assert unpacked(zipped) == home
+    (kept,) = zips.kept_zips(cache / "zips")
+    assert not remove_unused(kept)
+    assert len(list(home.rglob("*.png"))) == len(BIRDS)

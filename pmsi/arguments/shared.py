@@ -1,0 +1,46 @@
+"""Arguments that several subcommands take: which runs folder, which start, whose queue, which images."""
+
+import argparse
+from dataclasses import fields
+from typing import Any
+
+from pmsi.config import TrainConfig, options_of
+from pmsi.flags import flag, folder, place
+from pmsi.launchers import LAUNCHERS
+from pmsi.presets import PRESETS
+from pmsi.runs import default_root
+
+TRAINED = "Training run (its id, or how it begins)."
+KEYED = "; with --dataset, the key of an image there"
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runs", type=folder, default=default_root(), metavar="DIR", help="Runs folder [$PMSI_RUNS, else runs]."
+    )
+
+
+def add_like(parser: argparse.ArgumentParser, name: str, help: str, **options: Any) -> None:
+    """Add a flag that means what the config's field ``name`` means: its default and its words are the field's."""
+    about = next(about for about in fields(TrainConfig) if about.name == name)
+    words = tuple(options_of(about) or ())
+    listed = f" ({' | '.join(words)})" if words else ""
+    options |= {"choices": words} if words else {}
+    parser.add_argument(flag(name), default=about.default, help=f"{help} [{about.default}]{listed}.", **options)
+
+
+def add_images_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", metavar="NAME", help="Data set of the image, such as plumage.")
+    parser.add_argument("--data", type=place, metavar="DIR", help="Its folder, where it is not built in.")
+
+
+def add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"Start from a preset ({' | '.join(PRESETS)}); other flags change it."
+    )
+
+
+def add_queue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--queue", action="store_true", help="Put it into the queue and return; else work on it here.")
+    help = f"Whose queue ({' | '.join(LAUNCHERS)}); means --queue [local]."
+    parser.add_argument("--launcher", choices=tuple(LAUNCHERS), metavar="NAME", help=help)
