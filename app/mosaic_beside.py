@@ -7,7 +7,7 @@ import streamlit as st
 from app.actions import BUILT_IN
 from app.grids import Figure, figure_grid
 from app.images import jpeg
-from app.mosaic_code import Scene
+from app.mosaic_code import Scene, beside_command
 from app.panels import plain, run_picker, trained_runs
 from app.resources import explain_once, open_builtin, open_folder, predictor_of, sample_image
 from app.session import remember
@@ -48,6 +48,9 @@ def beside(scene: Scene) -> None:
         "All five fill the phases before the last one, which always shows the raw image. CutMix and Mixup share the "
         f"labels by area and by weight; SnapMix by what a network sees in the two boxes: {plain(asked)}"
     )
+    if scene.place:  # the command takes both images from one data set
+        words = beside_command(shown, sample.key, r, run.id if run and attention else None)
+        st.code(words, language="bash", wrap_lines=True)
 
 
 def _settings(dataset: "Dataset", picked: "Picked") -> "tuple[int, Sample, Run | None]":

@@ -70,12 +70,25 @@ def _opening(shown: Drawn) -> tuple[str, ...]:
 
 def command_of(shown: Drawn, out: str = "mosaic.png") -> str:
     """Return the command that writes the strip r = 0, …, 3; one ``out`` ending in .gif, the recursion as it happens."""
+    words = [] if out.endswith(".gif") else ["--strip"]
+    words += _layout(shown)
+    words += [] if shown.borders else ["--no-borders"]
+    return shlex.join([*_image(shown), *words, "--out", out])
+
+
+def beside_command(shown: Drawn, partner: str, r: int, run: str | None, out: str = "beside.png") -> str:
+    """Return the command that writes every augmentation of the image with another one of its data set, by its key."""
+    asked = ["--run", run] if run else []
+    return shlex.join([*_image(shown), "--beside", partner, "--r", str(r), *_layout(shown), *asked, "--out", out])
+
+
+def _image(shown: Drawn) -> list[str]:
     words = ["pmsi", "mosaic", shown.name]
     words += ["--dataset", shown.dataset] if shown.dataset else []
-    words += ["--data", shown.data] if shown.data else []
-    words += [] if out.endswith(".gif") else ["--strip"]
-    words += ["--seed", str(shown.seed)]
+    return words + (["--data", shown.data] if shown.data else [])
+
+
+def _layout(shown: Drawn) -> list[str]:
+    words = ["--seed", str(shown.seed)]
     words += ["--size", str(shown.size)] if shown.size != TrainConfig().image_size else []
-    words += ["--permutation", shown.permutation] if shown.permutation != TrainConfig().permutation else []
-    words += [] if shown.borders else ["--no-borders"]
-    return shlex.join([*words, "--out", out])
+    return words + (["--permutation", shown.permutation] if shown.permutation != TrainConfig().permutation else [])

@@ -1,5 +1,6 @@
 """The mosaic page's look into training: one image of a batch in every phase, exactly as the network sees it."""
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,17 +57,22 @@ def seen(fields: dict[str, Any], dataset: "Dataset", epoch: int, batch: int) -> 
 
 def training(scene: Scene) -> None:
     """Draw the phases of one image of one batch, for a method or for a run."""
-    config = _config(scene.place, scene.drawn.seed)
+    config, settings = _config(scene.place, scene.drawn.seed)
     dataset = open_set(config)
     epoch, batch, number = _which(config, dataset, scene.picked.key)
     phases = batch_once(config.to_dict(), dataset, epoch, batch)
     figures = (_figure(i, phase, number) for i, phase in enumerate(phases, start=1))
     st.html(figure_grid(figures, "max(150px, 22%)"))
     _words(config, phases, epoch, batch)
+    words = ["pmsi", "phases", *settings, "--epoch", str(epoch + 1), "--batch", str(batch + 1), "--out", "batch.png"]
+    st.code(shlex.join(words), language="bash", wrap_lines=True)
 
 
-def _config(place: str, seed: int) -> "TrainConfig":
-    """Return the config that the visitor has chosen: a method's, on the data set of the image, or that of a run."""
+def _config(place: str, seed: int) -> "tuple[TrainConfig, list[str]]":
+    """Return the config that the visitor has chosen: a method's, on the data set of the image, or that of a run.
+
+    Second, what names it on the command line.
+    """
     from pmsi.config import TrainConfig
     from pmsi.methods import METHODS
 
@@ -82,9 +88,10 @@ def _config(place: str, seed: int) -> "TrainConfig":
         width=420,
     )
     if chosen in runs:
-        return runs[chosen].config
+        return runs[chosen].config, [chosen]
     kind, data = kind_of(place)
-    return TrainConfig(dataset=kind, data=data, method=chosen, seed=seed)
+    words = ["--method", chosen, "--seed", str(seed), "--dataset", kind, *(["--data", data] if data else [])]
+    return TrainConfig(dataset=kind, data=data, method=chosen, seed=seed), words
 
 
 def _which(config: "TrainConfig", dataset: "Dataset", key: str) -> tuple[int, int, int]:

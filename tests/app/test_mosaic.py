@@ -172,6 +172,15 @@ def test_the_phases_of_a_batch_bear_their_heads(open_page, tiny_config, make_run
     assert "epoch 1, batch 2, 64 × 64 px" in test.caption[-1].value.replace("\\", "")
 
 
+def test_the_command_below_a_batch_names_the_run_or_the_method(open_page, make_run):
+    run = make_run(method="pmr")
+    test = open_page("mosaic", look="training", like=run.id, nth="2")
+    assert test.code[-1].value == f"pmsi phases {run.id} --epoch 1 --batch 2 --out batch.png"
+    test = open_page("mosaic", look="training", like="baseline", seed="5")
+    expected = "pmsi phases --method baseline --seed 5 --dataset plumage --epoch 1 --batch 1 --out batch.png"
+    assert test.code[-1].value == expected
+
+
 def test_a_training_image_is_found_in_its_batch(open_page, make_run):
     from app.resources import open_builtin
     from pmsi.data import open_dataset
@@ -192,8 +201,13 @@ def test_other_augmentations_stand_beside_and_snapmix_says_whom_it_asks(open_pag
         assert f"<b>{title}" in texts(test)
     assert "no model is trained yet" in test.caption[-1].value
     run = make_run(method="baseline")
-    shown = open_page("mosaic", look="beside")
+    shown = open_page("mosaic", look="beside", seed="11")
     assert not shown.error
+    words = shlex.split(shown.code[-1].value)
+    assert words[:5] == ["pmsi", "mosaic", "test/ochre_finchling/0000", "--dataset", "plumage"]
+    asked = dict(zip(words[5::2], words[6::2], strict=True))
+    assert asked.pop("--beside").startswith("train/")
+    assert asked == {"--r": "2", "--seed": "11", "--run": run.id, "--out": "beside.png"}
     assert run.id in shown.caption[-1].value.replace("\\", "")
 
 
