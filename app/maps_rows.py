@@ -134,23 +134,17 @@ def regions(run: "Run", prepared: "Image", picked: Picked, place: Place) -> dict
 
     The telling parts are those in which the image's species differs from the sibling that the run finds likeliest here.
     """
-    from pmsi.explain.regions import cropped_mask, regions_of, rivals
+    from pmsi.explain.single import known_regions
 
     dataset, sample = place.dataset, place.sample(picked.key)
     if dataset is None or sample is None:
         return {}
     predictor = predictor_of(run)
-    chances = np.zeros((1, len(dataset.classes)))
+    chances = np.zeros(len(dataset.classes))
     if dataset.classes == tuple(predictor.classes):
         for guess in predict_once(run, prepared, picked.key).heads[predictor.primary]:
-            chances[0, guess.label] = guess.probability
-    config = predictor.config
-    found = regions_of(dataset, sample, config, rivals(dataset, np.array([sample.label]), chances))
-    parts = {
-        name: cropped_mask(mask, config.resize_to, config.image_size)
-        for name, mask in dataset.open_parts(sample).items()
-    }
-    return found | {name: mask for name, mask in parts.items() if mask.any() and name not in found and name != "bird"}
+            chances[guess.label] = guess.probability
+    return known_regions(dataset, sample, predictor.config, chances)
 
 
 def verdict(one: Seen, truth: str | None) -> str:

@@ -60,20 +60,22 @@ def title_of_region(region: str) -> str:
 
 
 def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
-    about, best = one.explanation, one.explanation.prediction.best
+    from pmsi.explain.single import summary
+
+    about, best, told = one.explanation, one.explanation.prediction.best, summary(values)
     head = {guess.label: guess for guess in about.prediction.heads[about.head]}
     score = head.get(about.label)
-    y, x = np.unravel_index(int(values.argmax()), values.shape)
-    at = f"{(x + 0.5) / values.shape[1]:.0%} from the left, {(y + 0.5) / values.shape[0]:.0%} from the top"
+    peak = "No positive evidence: the map is empty"
+    if told.at is not None:
+        peak = f"Peak at {told.at[0]:.0%} from the left, {told.at[1]:.0%} from the top"
     truth = f" (it is {plain(picked.label)})" if picked.label and best.name != picked.label else ""
     lines = [
         f"**{plain(picked.title)}**",
         f"Predicted: **{plain(best.name)}** {best.probability:.1%}{truth}",
         f"Explained: **{plain(one.explained)}** at output **{plain(about.head)}**"
         + (f", which gives it {score.probability:.1%}" if score else ""),
-        f"Map of {values.shape[0]} × {values.shape[1]}, from {values.min():.3g} to **{values.max():.4g}**, mean "
-        f"{values.mean():.3g}",
-        f"Peak at {at}" if values.any() else "No positive evidence: the map is empty",
+        f"Map of {told.shape[0]} × {told.shape[1]}, from {told.least:.3g} to **{told.peak:.4g}**, mean {told.mean:.3g}",
+        peak,
     ]
     st.markdown("\n\n".join(lines))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pmsi import __version__, arguments, reports
-from pmsi.commands import data, grid, images, programs, runs, shipping, sweeps
+from pmsi.commands import data, explaining, grid, images, programs, runs, shipping, sweeps
 from pmsi.errors import PMSIError
 
 Arguments = argparse.Namespace
@@ -63,7 +63,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("Accuracy of every head of a trained model.", arguments.task("evaluate", "1"), runs.task),
     "predict": Command("Recognise pictures; prints JSON.", arguments.predict, images.predict),
     "robustness": Command("Accuracy on perturbed images.", arguments.task("robustness", "+"), runs.task),
-    "explain": Command("Show where the last three stages look (Grad-CAM).", arguments.explain, images.explain),
+    "explain": Command("Show where the last three stages look (Grad-CAM).", arguments.explain, explaining.explain),
     "maps": Command("Where a trained model looks, in numbers.", arguments.task("maps", "1"), runs.task),
     "grid": Command("Train for each value of one or two settings, as a queue.", arguments.grid, grid.grid),
     "runs": Command("List, show, compare, label, delete, stop and resume runs.", arguments.runs, runs.runs),

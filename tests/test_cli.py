@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from pmsi.augment.mosaic import Layout, apply, plan
 from pmsi.augment.preview import square
@@ -27,11 +27,13 @@ from pmsi.costs import costs_of
 from pmsi.data.images import open_rgb
 from pmsi.data.plumage import plumage
 from pmsi.errors import PMSIError
+from pmsi.explain.metrics import widened
+from pmsi.explain.regions import cropped_mask
 from pmsi.flags import command, flag, to_config
 from pmsi.keeping.disk import in_words
 from pmsi.methods import METHODS
 from pmsi.model import SMOOTH_CONVS
-from pmsi.perturbations import perturb
+from pmsi.perturbations import PERTURBATIONS, perturb
 from pmsi.predictor import Predictor
 from pmsi.presets import PRESETS
 from pmsi.reports import short
@@ -106,6 +108,12 @@ def picture(path):
     """The pixels of a picture file, (h, w) or (h, w, 3)."""
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+def animation(path):
+    """The frames of a GIF, each (h, w, 3)."""
+    with Image.open(path) as image:
+        return [np.asarray(frame.convert("RGB"), dtype=int) for frame in ImageSequence.Iterator(image)]
 
 
 def parser_of(name):
@@ -505,6 +513,98 @@ def test_images_of_a_data_set_are_recognised_and_explained_by_their_keys(trained
     assert np.array_equal(picture("maps/image.png"), np.asarray(Predictor.load(trained).prepare(open_rgb("same.png"))))
 
 
+def test_a_region_is_outlined_over_every_map(trained, here, pmsi):
+    words = ["explain", trained.id, KEYS[0], "--dataset", "plumage", "--runs", trained.folder.parent]
+    assert pmsi(*words, "--out", "bare")[0] == 0
+    assert pmsi(*words, "--out", "outlined", "--region", "bill")[0] == 0
+    birds, config = plumage(), trained.config
+    inside = cropped_mask(birds.open_parts(birds.find(KEYS[0]))["bill"], config.resize_to, config.image_size)
+    near = widened(inside, 3.0)
+    assert np.array_equal(picture("bare/image.png"), picture("outlined/image.png"))
+    for stage in ("S3", "S4", "S5"):
+        changed = (picture(f"bare/{stage}.png") != picture(f"outlined/{stage}.png")).any(axis=2)
+        assert changed.any()
+        assert not changed[~near].any()
+    svgs = []
+    for region in ([], ["--region", "bill"]):
+        assert pmsi(*words, "--figure", "x.svg", *region)[0] == 0
+        svgs.append(Path("x.svg").read_text())
+    assert [text.count('stroke-linecap="square"') for text in svgs] == [0, 2 * 4]
+    assert ">Willow Leafling<" in svgs[0]
+
+
+def test_the_numbers_of_maps_are_told(trained, here, pmsi):
+    words = ["explain", trained.id, KEYS[0], "--dataset", "plumage", "--runs", trained.folder.parent]
+    status, out, _ = pmsi(*words, "--numbers", "--tolerance", 2, "--region", "wing")
+    told, birds, config = json.loads(out)["numbers"], plumage(), trained.config
+    assert (status, told["region"], told["tolerance"]) == (0, "wing", 2)
+    assert {path.name for path in here.iterdir()} <= {"a bird.png", "text.jpg", "folder", "cache"}, "nothing is written"
+    predictor, sample = Predictor.load(trained), birds.find(KEYS[0])
+    mask = cropped_mask(birds.open_parts(sample)["wing"], config.resize_to, config.image_size)
+    assert told["area"] == pytest.approx(mask.mean())
+    maps = predictor.explain(predictor.prepare(birds.open_image(sample))).maps
+    for stage, values in maps.items():
+        large = torch.nn.functional.interpolate(torch.from_numpy(values)[None, None], (64, 64), mode="bilinear")
+        large = large[0, 0].double().numpy()
+        energy = large[mask].sum() / large.sum() if large.any() else mask.mean()
+        assert told["stages"][stage]["sources"]["map"]["energy"] == pytest.approx(energy, abs=1e-5)
+        assert told["stages"][stage]["peak"] == pytest.approx(values.max(), rel=1e-4)
+        assert list(told["stages"][stage]["sources"]) == ["map", "random", "edges", "centre"]
+    assert json.loads(pmsi(*words, "--numbers")[1])["numbers"]["region"] == "object"
+
+
+def test_of_a_file_no_region_is_known(trained, here, pmsi):
+    status, out, _ = pmsi("explain", trained.id, "a bird.png", "--numbers", "--runs", trained.folder.parent)
+    told = json.loads(out)["numbers"]
+    assert (status, list(told)) == (0, ["stages"])
+    assert all("sources" not in stage for stage in told["stages"].values())
+
+
+def test_removal_curves_start_at_the_prediction(trained, here, pmsi):
+    words = ["explain", trained.id, "a bird.png", "--removal", "--out", "maps", "--runs", trained.folder.parent]
+    status, out, _ = pmsi(*words)
+    told, written = json.loads(out), json.loads(Path("maps/maps.json").read_text())
+    for stage in ("S3", "S4", "S5"):
+        for kind, end in (("deletion", 0), ("insertion", -1)):
+            for source, curve in written["curves"][stage][kind].items():
+                assert curve["probability"][end] == pytest.approx(told["predicted"]["probability"], abs=1e-4)
+                area = np.trapezoid(curve["probability"], curve["shares"])
+                assert told["areas"][stage][kind][source] == pytest.approx(area, abs=1e-6)
+    assert (status, set(told) | {"maps", "curves"}) == (0, set(written))
+
+
+def test_rising_severity_is_an_animation(trained, here, pmsi):
+    words = ["explain", trained.id, KEYS[0], KEYS[1], "--dataset", "plumage", "--runs", trained.folder.parent]
+    assert pmsi(*words, "--rising", "rotation", "--seed", 2, "--figure", "maps.gif") == (0, "maps.gif\n", "")
+    shown = animation("maps.gif")
+    birds, predictor = plumage(), Predictor.load(trained)
+    side, gap, line = 256, 4, 22
+    assert {frame.shape for frame in shown} == {(line + 2 * (side + gap) - gap, 4 * (side + gap) - gap, 3)}
+    for frame, severity in ((shown[0], 0.0), (shown[-1], max(PERTURBATIONS["rotation"].levels))):
+        for row, key in enumerate(KEYS):
+            clean = predictor.prepare(birds.open_image(birds.find(key)))
+            expected, _ = perturb(clean, "rotation", severity, seed=2, key=key)
+            top = line + row * (side + gap)
+            found = frame[top : top + side, :side].reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
+            assert np.abs(found - np.asarray(expected, dtype=int)).mean() < 8, "256 colours are nearly the pixels"
+
+
+def test_as_severity_rises_the_clean_images_class_is_explained(trained, here, pmsi, monkeypatch):
+    explained, asked = Predictor.explain, []
+
+    def explain(self, *words, **about):
+        found = explained(self, *words, **about)
+        asked.append((about["label"], about["head"], found.label))
+        return found
+
+    monkeypatch.setattr(Predictor, "explain", explain)
+    words = ["a bird.png", "--head", "S4", "--rising", "c_fog", "--figure", "x.gif", "--runs", trained.folder.parent]
+    assert pmsi("explain", trained.id, *words)[0] == 0
+    (label, _, clean), *risen = asked
+    assert label is None
+    assert risen == [(clean, "S4", clean)] * 6
+
+
 def test_a_network_is_shown_perturbed_images(trained, here, pmsi):
     where = ["--dataset", "plumage", "--runs", trained.folder.parent]
     steps = ["--perturb", "color_jitter=0.5", "gaussian_noise=20", "--seed", 3]
@@ -739,6 +839,16 @@ REFUSED = {
     "robustness RUN --severities -3": "expected a number from 0 to 1",
     "robustness RUN nope": "There is no run 'nope'",
     "explain RUN 'a bird.png'": "required: --out",
+    "explain RUN 'a bird.png' --out x --rising rotation": "--rising needs --figure FILE.gif",
+    "explain RUN 'a bird.png' --figure x.gif --rising rotation --perturb jpeg=50": "does not go with --perturb",
+    "explain RUN 'a bird.png' --figure x.gif --rising fogg": "Did you mean 'c_fog'?",
+    "explain RUN 'a bird.png' --figure x.png --rising rotation": "Unknown ending of an animation '.png'",
+    "explain RUN 'a bird.png' --figure x.gif": "Choose one of: .png, .svg",
+    "explain RUN 'a bird.png' --out x --region bill": "--region needs an image of a data set",
+    "explain RUN test/ochre_finchling/0000 --dataset plumage --out x --region beak": "Choose one of: object, telling",
+    "explain RUN test/ochre_finchling/0000 --dataset plumage --out x --region bill --perturb rotation=5": "may move it",
+    "explain RUN 'a bird.png' 'a bird.png' --numbers": "so do --numbers and --removal",
+    "explain RUN 'a bird.png' --numbers --tolerance -1": "expected a whole number from 0",
     "explain RUN 'a bird.png' --out text.jpg": "'text.jpg' is a file, expected a folder",
     "explain RUN 'a bird.png' --out x --head S9": "Choose one of: S3, S4, S5, concat, mix.",
     "explain RUN 'a bird.png' --out x --class Dodo": "Choose one of: Ochre Finchling",

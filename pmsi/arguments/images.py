@@ -3,7 +3,7 @@
 import argparse
 
 from pmsi.arguments.shared import KEYED, TRAINED, add_images_of, add_like, add_runs
-from pmsi.config import TrainConfig
+from pmsi.config import ExplainConfig, TrainConfig
 from pmsi.flags import folder, path, whole
 
 
@@ -57,10 +57,24 @@ def explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
     parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
-    parser.add_argument(
-        "--figure", type=path, metavar="FILE", help="All images and runs as one figure for print (.png or .svg)."
-    )
+    help = "All images and runs as one figure for print (.png or .svg), or with --rising as an animation (.gif)."
+    parser.add_argument("--figure", type=path, metavar="FILE", help=help)
+    help = "With --figure: animate what becomes of the maps as this perturbation grows, from the clean image on."
+    parser.add_argument("--rising", metavar="NAME", help=help)
+    help = "With --dataset: outline the object, the telling parts, or one part by its name."
+    parser.add_argument("--region", metavar="NAME", help=help)
+    _measured(parser)
     _perturbed(parser)
     parser.add_argument("--scale", default="map", metavar="NAME", help="Maps of one scale: map, image or all [map].")
     add_like(parser, "device", "Where to compute", metavar="NAME")
     add_runs(parser)
+
+
+def _measured(parser: argparse.ArgumentParser) -> None:
+    help = "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its floors."
+    parser.add_argument("--numbers", action="store_true", help=help)
+    tolerance = round(ExplainConfig().tolerance)
+    help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."
+    parser.add_argument("--tolerance", type=whole(0, 512), default=tolerance, metavar="N", help=help)
+    help = "Print the areas under each map's deletion and insertion curves; with --out, maps.json has the curves."
+    parser.add_argument("--removal", action="store_true", help=help)

@@ -3,11 +3,11 @@
 What was done to the images, and by whom they are explained, is not known here.
 """
 
-import io
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+from pmsi.augment.animation import Frame, gif
 from pmsi.errors import PMSIError
 from pmsi.explain.printing import font_of
 
@@ -28,21 +28,12 @@ def strip(pictures: Sequence[Sequence[Image.Image]], title: str) -> Image.Image:
 
 
 def to_gif(frames: Sequence[Image.Image], frame_s: float = 0.8) -> bytes:
-    """Return pictures of one size as a GIF that plays without end; the last one stays twice as long."""
+    """Return pictures of one size as a GIF that plays without end; the last one stays twice as long.
+
+    All have one palette, so that a colour means the same value in each frame.
+    """
     if not frames:
         raise PMSIError("An animation needs at least one frame.")
-    times = [round(1000 * frame_s)] * (len(frames) - 1) + [round(2000 * frame_s)]
-    # One palette for all, so that a colour means the same value in each frame.
-    palette = _side_by_side(frames).quantize(256, dither=Image.Dither.NONE)
-    first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames)
-    file = io.BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=times, loop=0)
-    return file.getvalue()
-
-
-def _side_by_side(frames: Sequence[Image.Image]) -> Image.Image:
-    width, height = frames[0].size
-    row = Image.new("RGB", (width * len(frames), height))
-    for i, frame in enumerate(frames):
-        row.paste(frame, (i * width, 0))
-    return row
+    held_ms = round(1000 * frame_s)
+    last = len(frames) - 1
+    return gif([Frame(picture, held_ms * (2 if i == last else 1)) for i, picture in enumerate(frames)])

@@ -1,7 +1,7 @@
 """The numbers of one map of one image, beside those of maps that know nothing: what a page shows with an enlarged map.
 
 The measures are those of `pmsi.explain.metrics` and `pmsi.explain.removal`; `pmsi.explain.report` takes their means
-over many images. This module does not know runs.
+over many images. The regions are those of `pmsi.explain.regions`, and single parts. This module does not know runs.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from pmsi.config import TrainConfig
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.explain.floors import CENTRE, EDGES, enlarged
 from pmsi.explain.metrics import centre_map, edge_map, energy, pointing, random_map, widened
+from pmsi.explain.regions import cropped_mask, regions_of, rivals
 from pmsi.explain.removal import Curve, deletion, insertion, ranking
 from pmsi.explain.trials import probability_of
 from pmsi.seeding import numpy_generator
@@ -21,6 +24,48 @@ DRAWS = 32
 
 MAP, RANDOM = "map", "random"
 """What is measured beside the image's edges and its middle: the map itself, and noise at its own resolution."""
+
+BODY = "bird"
+"""The drawn species' mask of all of them, which is the object once more."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A map in short: rows and columns, its least, mean and largest values, and where it is largest.
+
+    ``at`` is (x, y) from the upper left, the middle of a cell in fractions of the sides; None where the map is blank.
+    """
+
+    shape: tuple[int, int]
+    least: float
+    mean: float
+    peak: float
+    at: tuple[float, float] | None
+
+
+def summary(stage_map: np.ndarray) -> Summary:
+    """Return what is told of a map (h_n, w_n), at least 0; of equal peaks the first in reading order counts."""
+    height, width = stage_map.shape
+    y, x = divmod(int(stage_map.argmax()), width)
+    at = ((x + 0.5) / width, (y + 0.5) / height) if stage_map.any() else None
+    return Summary((height, width), float(stage_map.min()), float(stage_map.mean()), float(stage_map.max()), at)
+
+
+def known_regions(
+    dataset: Dataset, sample: Sample, config: TrainConfig, chances: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the regions that a data set knows of an image, (side, side) bool on a run's pixels, by name.
+
+    First the object and its telling parts, in which the image's species differs from the sibling that the run finds
+    likeliest here: ``chances`` (classes,) says how likely. Then single parts, where there are masks of them.
+    """
+    given = np.zeros(len(dataset.classes)) if chances is None else chances
+    found = regions_of(dataset, sample, config, rivals(dataset, np.array([sample.label]), given[None]))
+    parts = {
+        name: cropped_mask(mask, config.resize_to, config.image_size)
+        for name, mask in dataset.open_parts(sample).items()
+    }
+    return found | {name: mask for name, mask in parts.items() if mask.any() and name not in found and name != BODY}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.maps_motion import drawn, severities
 from app.maps_rows import MORE, ranked_mistakes
 from app.maps_zoom import numbers_table, removal_chart
 from app.wording import name_of_run
@@ -17,7 +16,6 @@ from pmsi.explain.removal import Curve
 from pmsi.explain.single import Measured
 from pmsi.lifecycle import enqueue
 from pmsi.maps import disagreement, sampled
-from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State
 
 KEY = "test/ochre_finchling/0000"
@@ -212,15 +210,6 @@ def test_the_legend_of_removal_curves_gives_their_areas():
     assert list(figure.data[0].y) == [100.0, 0.0]
 
 
-@pytest.mark.parametrize("name", list(PERTURBATIONS))
-def test_severities_rise_from_the_clean_image_and_are_allowed(name):
-    found = severities(name)
-    assert found[0] == 0
-    assert found == sorted(set(found))
-    assert found[-1] == max(PERTURBATIONS[name].levels)
-    assert [PERTURBATIONS[name].check(severity) for severity in found] == found
-
-
 def test_rising_severity_is_computed_for_the_class_of_the_clean_image(open_page, make_run):
     make_run()
     test = open_page("maps", image=KEY, tool="severity", perturbation="color_jitter")
@@ -232,19 +221,6 @@ def test_rising_severity_is_computed_for_the_class_of_the_clean_image(open_page,
     assert all(len(frame["runs"][0]["images"]) == 4 for frame in data["frames"])
     assert len({frame["runs"][0]["images"][0] for frame in data["frames"]}) == 9
     assert any(button.label == "Download GIF" for button in test.get("download_button"))
-
-
-def test_frames_have_one_scale_for_each_stage_unless_own():
-    weak, strong = (SimpleNamespace(maps={"S3": np.full((2, 2), top)}) for top in (0.5, 1.0))
-    picture = Image.new("RGB", (8, 8))
-    made = [SimpleNamespace(sights=((picture, about),)) for about in (weak, strong)]
-    common, own = (
-        [np.asarray(rows[0][1]).astype(int) for rows in drawn(made, SimpleNamespace(scale=scale, strength=1.0))]
-        for scale in ("image", "map")
-    )
-    assert np.array_equal(own[0], own[1])
-    assert not np.array_equal(common[0], common[1])
-    assert np.array_equal(common[1], own[1])
 
 
 def test_two_runs_disagree_about_nothing_when_they_are_one(make_run):

@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from pmsi.config import TrainConfig
+from pmsi.data.plumage import plumage
 from pmsi.explain.phases import phase_mosaic, recursions_of_stages
-from pmsi.explain.single import enlarged, measured, removal_curves
+from pmsi.explain.regions import cropped_mask
+from pmsi.explain.single import enlarged, known_regions, measured, removal_curves, summary
 
 
 class Texture(torch.nn.Module):
@@ -44,6 +46,32 @@ def test_the_numbers_of_a_map_stand_beside_those_of_maps_that_know_nothing():
     assert found["random"] != measured(values, pixels, region, tolerance=0.0, key="b")["random"]
     far = measured(values, pixels, np.roll(region, 8, axis=1), tolerance=9.0, key="a")
     assert far["map"].pointing == 1.0, "a peak that is near enough is a hit"
+
+
+def test_a_summary_says_where_a_map_peaks():
+    values = np.zeros((2, 4), dtype=np.float32)
+    values[1, 2] = 3.0
+    told = summary(values)
+    assert (told.shape, told.least, told.peak, told.at) == ((2, 4), 0.0, 3.0, (2.5 / 4, 1.5 / 2))
+    assert told.mean == pytest.approx(3 / 8)
+    assert summary(values[:1]).at is None
+
+
+def test_the_regions_of_a_drawing_are_its_parts_and_those_that_tell_it_from_the_likeliest_sibling():
+    birds, config = plumage(), TrainConfig(dataset="plumage", image_size=64)
+    sample = birds.find("test/ochre_finchling/0000")
+    masks = {name: cropped_mask(mask, config.resize_to, 64) for name, mask in birds.open_parts(sample).items()}
+    telling = set()
+    for likeliest in range(len(birds.classes)):
+        found = known_regions(birds, sample, config, np.eye(len(birds.classes))[likeliest])
+        assert np.array_equal(found["object"], np.any(list(masks.values()), axis=0))
+        assert {name for name in found if name not in ("object", "telling")} == {
+            name for name, mask in masks.items() if mask.any() and name != "bird"
+        }
+        assert all(np.array_equal(found[name], masks[name]) for name in found if name in masks)
+        telling.add(found["telling"].tobytes())
+    assert len(telling) > 1, "which parts tell depends on the sibling"
+    assert list(known_regions(birds, sample, config))[:2] == ["object", "telling"]
 
 
 def test_enlarging_is_torchs_bilinear():
