@@ -7,12 +7,17 @@ hand rests: a class of thirty may drag through layouts, and the server hears of 
 import secrets
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.grids import data_uri
+from app.images import jpeg
 from app.resources import layouts_once, part
 from app.session import choice, keep, key_of, moved, parsed, written
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIDE = 448
 """Side of the pictures, in pixels: three recursions divide it."""
@@ -51,6 +56,14 @@ class Strip:
     title: str
     link: str
     start: Chosen
+
+
+def squared(image: "Image") -> "tuple[Image, str]":
+    """Return the square of an image that is cut, and its address as JPEG."""
+    from pmsi.augment.preview import square
+
+    cut = square(image, SIDE)
+    return cut, data_uri(jpeg(cut))
 
 
 def opened(picture: str, title: str) -> Strip:

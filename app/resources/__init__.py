@@ -14,7 +14,15 @@ from app.resources.counts import (
     receptive_fields,
     tried_once,
 )
-from app.resources.data import kind_of_folder, open_builtin, open_folder, open_set, sample_image, thumbnail_once
+from app.resources.data import (
+    kind_of_folder,
+    open_builtin,
+    open_folder,
+    open_set,
+    sample_image,
+    squared_once,
+    thumbnail_once,
+)
 from app.resources.models import disagreement_once, explain_once, predict_once, predictor_of, removal_once, stamp_of
 from app.resources.sweeps import sweep_picture_once, told_once
 
@@ -37,6 +45,7 @@ __all__ = [
     "receptive_fields",
     "removal_once",
     "sample_image",
+    "squared_once",
     "stamp_of",
     "sweep_picture_once",
     "thumbnail_once",

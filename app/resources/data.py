@@ -73,7 +73,15 @@ def thumbnail_once(_dataset: "Dataset", place: str, key: str, side: int) -> byte
     return jpeg(thumbnail(_dataset.open_image(_dataset.find(key)), side), quality=82)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@st.cache_resource(show_spinner=False, max_entries=128)
 def sample_image(_dataset: "Dataset", place: str, key: str) -> Image.Image:
     """Return the image of a sample; ``place`` tells data sets apart. Not to be changed by anybody."""
     return _dataset.open_image(_dataset.find(key))
+
+
+@st.cache_resource(show_spinner=False, max_entries=128)
+def squared_once(_image: Image.Image, place: str, key: str) -> tuple[Image.Image, str]:
+    """Return a sample's image as the Mosaic page's strip needs it, see `app.mosaic_strip.squared`; not for uploads."""
+    from app.mosaic_strip import squared
+
+    return squared(_image)

@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.actions import image_actions, place_of
-from app.grids import data_uri
-from app.images import jpeg
 from app.mosaic_beside import beside
 from app.mosaic_code import Scene, drawn
 from app.mosaic_fields import fields
 from app.mosaic_steps import recursion
-from app.mosaic_strip import SIDE, Strip, opened, strip
+from app.mosaic_strip import SIDE, Strip, opened, squared, strip
 from app.mosaic_training import training
 from app.panels import Picked, guarded, image_picker
+from app.resources import squared_once
 from app.run_session import page_of
 from app.session import remember
 
@@ -48,8 +47,6 @@ def page() -> None:
 @st.fragment
 @guarded()
 def _mosaics() -> None:
-    from pmsi.augment.preview import square
-
     with st.container(border=True):
         picked = image_picker()
         if picked is not None:
@@ -57,8 +54,9 @@ def _mosaics() -> None:
     if picked is None:
         st.info("Choose an image to see its mosaics.", icon=":material/image:")
         return
-    image = square(picked.image, SIDE)
-    _layouts(picked, image, opened(data_uri(jpeg(image)), picked.title))
+    place = place_of(picked)
+    image, address = squared_once(picked.image, place, picked.key) if place else squared(picked.image)
+    _layouts(picked, image, opened(address, picked.title))
 
 
 @st.fragment
