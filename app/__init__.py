@@ -9,6 +9,7 @@ views      one file a page
 panels     image picker, run picker, error panel: show(key) → value
 forms      a widget per config field (`fields`, and `trainform` for the fields of training)
 rundetail  one run on the screen (`results`, `wording`, `run_session`)
+measuring  trials that a visitor asks for, remembered in the session (`trials`: one in a process of its own)
 bench      one image perturbed live, for one run or two
 sweeps     robustness sweeps: watching one (`sweepform`: filling one in; `sweepreport`, `sweepimages`: what one found)
 tables     a filled table → HTML (`comparing`: what can be compared; `queueing`: what a table still needs)

@@ -16,6 +16,7 @@ IMPORT = "import"
 ESTIMATE = "estimate"
 PAGE = "page"
 ANSWERED = "answered"
+TRIED = "tried"
 OWN = ("kept-", "picker-")
 """How the keys of widgets begin whose values are kept here."""
 
@@ -129,6 +130,12 @@ def kept_estimate(of: Any) -> str:
     """Return the last estimate if it is one of this, else nothing."""
     known, text = st.session_state.get(ESTIMATE, (None, ""))
     return text if known == of else ""
+
+
+def tried() -> dict[str, float]:
+    """Return the seconds that trials have told, by command; what is added is kept."""
+    found: dict[str, float] = st.session_state.setdefault(TRIED, {})
+    return found
 
 
 def keep_upload(name: str, image: Image.Image, digest: str) -> None:

@@ -3,7 +3,6 @@
 It stands in the URL, field by field, so that a link opens it as it was.
 """
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.access import read_only, require_writable
+from app.measuring import measure, measured
 from app.panels import error_panel, guarded
-from app.resources import tried_once
 from app.session import choice, choose, follow, keep, key_of, moved, remember
 from app.wording import name_of_run
 from pmsi.errors import PMSIError
@@ -30,8 +29,6 @@ OF, IMAGES, PRESET, TICKED, LEVELS = "sweep-of", "sweep-images", "sweep-preset",
 FIELDS = (OF, IMAGES, PRESET, TICKED, LEVELS)
 NONE = "-"
 """In the URL: none of several choices, where some are the default."""
-TRIED = "sweep-tried"
-"""Key of what trials said in this session, by command."""
 MEASURES = (
     "Shows a few test images to the runs, under one severity of each perturbation: some seconds, more for many "
     "perturbations. Nothing is kept."
@@ -187,7 +184,7 @@ def _submit(config: "RobustnessConfig | None") -> None:
         return
     size.markdown(_size(config))
     st.code(command(config), language="bash", wrap_lines=True)
-    if asked and _measure(config):
+    if asked and measure(config, "Trying a few images …"):
         size.markdown(_size(config))
     if wanted:
         _start(config)
@@ -203,30 +200,14 @@ def _size(config: "RobustnessConfig") -> str:
 
 def _foreseen(config: "RobustnessConfig") -> str:
     """Say about how long a sweep takes, where that is known."""
-    from pmsi.flags import command
     from pmsi.robustness.pacing import known
     from pmsi.runs import default_root
 
-    if (seconds := st.session_state.get(TRIED, {}).get(command(config))) is not None:
+    if (seconds := measured(config)) is not None:
         return f"About {duration(seconds)} on this machine, by a trial."
     if (seconds := known(config, default_root())) is not None:
         return f"About {duration(seconds)} on this machine, as an earlier sweep of these runs went."
     return ""
-
-
-def _measure(config: "RobustnessConfig") -> bool:
-    """Try a few images in a process of its own; return whether that told how long the sweep takes."""
-    from pmsi.flags import command
-    from pmsi.runs import default_root
-
-    try:
-        with st.spinner("Trying a few images …", show_time=True):
-            seconds = tried_once(shlex.split(command(config, default_root().absolute()))[3:])
-    except PMSIError as error:
-        error_panel(error)
-        return False
-    st.session_state.setdefault(TRIED, {})[command(config)] = seconds
-    return True
 
 
 def _start(config: "RobustnessConfig") -> None:

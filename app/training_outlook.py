@@ -4,29 +4,21 @@ The first three are counted without computing. The time is what equal runs took,
 second, or else unknown until the visitor asks for a trial of a few steps.
 """
 
-import shlex
-
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.panels import error_panel, four_columns, guarded
-from app.resources import costs_once, open_builtin, tried_once
+from app.measuring import measure, measured
+from app.panels import four_columns, guarded
+from app.resources import costs_once, open_builtin
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.errors import PMSIError
-from pmsi.flags import command
 from pmsi.reports import short
 from pmsi.runs import default_root
 from pmsi.wording import duration
 
 SOME_CLASSES = 200
 """Classes for which costs are shown of a folder that nobody has looked into: as many as CUB-200-2011 has."""
-
-TRIED = "train-tried"
-"""Key of what trials said in this session, by command."""
-
-TRIALS = 32
-"""Trials that a session remembers."""
 
 
 @st.fragment
@@ -137,7 +129,7 @@ def _time(config: TrainConfig) -> tuple[str, str, str]:
     foresight = Foresight()
     if (seconds := foresight.known(config)) is not None:
         return duration(seconds), "as equal runs took", "The mean of finished runs with these settings and any seed."
-    if (seconds := _tried().get(command(config))) is not None:
+    if (seconds := measured(config)) is not None:
         return f"≈ {duration(seconds)}", "by a trial", "A few steps were timed on this machine, and multiplied."
     if (seconds := foresight.guessed(config)) is not None:
         help = "The multiply-adds that finished runs on this machine did in a second, for those of this one."
@@ -157,22 +149,7 @@ def _trial(config: TrainConfig, ready: bool) -> bool:
     )
     if not tried:
         return False
-    try:
-        with st.spinner("Trying a few steps …", show_time=True):
-            seconds = tried_once(shlex.split(command(config, default_root().absolute()))[3:])
-    except PMSIError as error:
-        error_panel(error)
-        return False
-    known = _tried()
-    while len(known) >= TRIALS:
-        known.pop(next(iter(known)))
-    known[command(config)] = seconds
-    return True
-
-
-def _tried() -> dict[str, float]:
-    found: dict[str, float] = st.session_state.setdefault(TRIED, {})
-    return found
+    return measure(config, "Trying a few steps …")
 
 
 def amount(number: float, unit: str = "") -> str:
