@@ -1,13 +1,19 @@
 """The entry of the app: page configuration and navigation, and nothing else."""
 
-from pathlib import Path
-
 import streamlit as st
 
-from app import session
-from app.access import require_login
-from app.panels import guarded
-from app.views import compare, data, home, maps, mosaic, robustness, runs, train
+from app.login import require_login
+from app.shared import session
+from app.shared.errors import guarded
+from app.views.compare.page import page as compare
+from app.views.data.page import page as data
+from app.views.home.page import page as home
+from app.views.maps.page import page as maps
+from app.views.mosaic.page import page as mosaic
+from app.views.robustness.page import page as robustness
+from app.views.runs.page import page as runs
+from app.views.train.page import page as train
+from pmsi.base.assets import ASSETS
 
 VIEWS = (
     (home, "Start", ":material/home:"),
@@ -20,13 +26,13 @@ VIEWS = (
     (compare, "Compare", ":material/table_chart:"),
 )
 
-STYLE = Path(__file__).parent.parent / "assets" / "style"
+STYLE = ASSETS / "style"
 
 st.set_page_config(page_title="PMSI Lab", page_icon=str(STYLE / "icon.svg"), layout="wide")
 st.html(STYLE / "page.css")
 st.logo(str(STYLE / "logo.svg"), size="medium")
 pages = [
-    st.Page(view.page, title=title, icon=icon, default=view is home, url_path="" if view is home else title.lower())
+    st.Page(view, title=title, icon=icon, default=view is home, url_path="" if view is home else title.lower())
     for view, title, icon in VIEWS
 ]
 page = st.navigation(pages, position="top")

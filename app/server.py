@@ -68,7 +68,7 @@ async def tidy() -> None:
 
 def on_script_error(error: Exception) -> bool:
     """Show the app's own panel instead of Streamlit's; the traceback is in the server's log already."""
-    from app.panels import error_panel
+    from app.shared.errors import error_panel
 
     error_panel(error)
     return True
@@ -83,8 +83,8 @@ PASSED_ON: dict[str, tuple[str, type]] = {
 
 def options() -> dict[str, str | int]:
     """Return what the environment says about the server; a read-only one takes no zips, so small uploads will do."""
-    from app.access import read_only
-    from app.panels import LARGEST_UPLOAD
+    from app.shared.access import read_only
+    from app.shared.panels import LARGEST_UPLOAD
 
     found: dict[str, str | int] = {"server.maxUploadSize": LARGEST_UPLOAD} if read_only() else {}
     return found | {name: kind(os.environ[key]) for key, (name, kind) in PASSED_ON.items() if os.environ.get(key)}

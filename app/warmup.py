@@ -1,6 +1,6 @@
 """What is loaded before the first visitor comes: the libraries, one drawing, one mosaic, one encoded picture.
 
-Nothing is kept here; what stays in memory stays in `app.session` and in Python's own table of modules.
+Nothing is kept here; what stays in memory stays in `app.shared.session` and in Python's own table of modules.
 """
 
 import importlib
@@ -9,19 +9,19 @@ MODULES = (
     "plotly.graph_objects",
     "pmsi.augment.preview",
     "pmsi.data",
-    "pmsi.jobs",
+    "pmsi.runs.jobs",
     "pmsi.model",
-    "pmsi.checkpoints",
+    "pmsi.engine.checkpoint",
     "pmsi.predictor",
     "pmsi.perturbations",
-    "app.views.home",
-    "app.views.mosaic",
-    "app.views.train",
-    "app.views.runs",
-    "app.views.robustness",
-    "app.views.maps",
-    "app.views.compare",
-    "app.views.data",
+    "app.views.home.page",
+    "app.views.mosaic.page",
+    "app.views.train.page",
+    "app.views.runs.page",
+    "app.views.robustness.page",
+    "app.views.maps.page",
+    "app.views.compare.page",
+    "app.views.data.page",
     "pmsi.robustness.page",
     "pmsi.explain.overlay",
 )
@@ -38,9 +38,9 @@ def warm_up() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from app.images import jpeg
-    from app.mosaic_strip import DEPTH, PERMUTATIONS, SEEDS, SIDE
-    from app.resources import layouts_once, open_builtin
+    from app.shared.cached_data import open_builtin
+    from app.shared.images import jpeg
+    from app.views.mosaic.strip import DEPTH, PERMUTATIONS, SEEDS, SIDE, layouts_once
     from pmsi.augment.preview import preview, square
 
     for permutation in PERMUTATIONS:

@@ -29,9 +29,8 @@ from dataclasses import dataclass
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.app_server import ROOT, Server, serving, wait
-from pmsi import jobs
-from pmsi.presets import PRESETS
-from pmsi.runs import Run
+from pmsi.config.presets import PRESETS
+from pmsi.runs import Run, jobs
 
 READY_TARGET_S, PAINT_TARGET_S, AT_WORK_MS = 20, 2.0, 500
 

@@ -27,7 +27,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
 
-from app.mosaic_strip import SEEDS
+from app.views.mosaic.strip import SEEDS
 from benchmarks.app_server import busy, resident, serving
 
 TARGET_MS = 300

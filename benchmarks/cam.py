@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import pmsi.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
+import pmsi.base.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
 from benchmarks.step import seconds
 from pmsi.config import TrainConfig
-from pmsi.device import find_device
+from pmsi.engine.device import find_device
 from pmsi.explain import cam, normalize, resize
 from pmsi.folding import folded
 from pmsi.methods import build

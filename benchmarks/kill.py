@@ -31,12 +31,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pmsi.checkpoints import CHECKPOINT, Checkpoint, load_checkpoint
+from pmsi.base.errors import CheckpointError
+from pmsi.base.files import LEFTOVERS, read_json
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
-from pmsi.errors import CheckpointError
-from pmsi.files import LEFTOVERS, read_json
+from pmsi.engine.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint
 from pmsi.runs import Run, State
-from pmsi.seeding import derive
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 300.0

@@ -21,7 +21,8 @@ import PIL
 import torch
 
 from pmsi.config import TrainConfig
-from pmsi.data import open_dataset, pixels
+from pmsi.data import open_dataset
+from pmsi.data.cache import pixels
 from pmsi.data.checking import SETTLED_S
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import Batch, EvaluationLoader

@@ -33,14 +33,14 @@ from torch import Tensor
 from benchmarks.mosaic import mosaic_loop
 from pmsi.augment.mosaic import plan
 from pmsi.config import TrainConfig
-from pmsi.costs import costs_of
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import normalize, resize
-from pmsi.device import find_device
+from pmsi.engine.costs import costs_of
+from pmsi.engine.device import find_device
 from pmsi.methods import build, resolve
 from pmsi.model import Recognizer
 from pmsi.runs import Run
-from pmsi.training import Training
+from pmsi.training.loop import Training
 
 TARGETS = {"cpu": 1.5, "cuda": 3.0}
 CLASSES = 200

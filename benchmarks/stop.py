@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.kill import PATIENCE_S, Worker, inode
-from pmsi import jobs
-from pmsi.checkpoints import CHECKPOINT, load_checkpoint
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
-from pmsi.runs import Run, State
-from pmsi.seeding import derive
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
+from pmsi.runs import Run, State, jobs
 
 TARGET_S = 5.0
 """From the request to the final checkpoint."""

@@ -28,17 +28,17 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.reading import SPECIES, drawn
-from pmsi.checkpoints import CHECKPOINT, load_model, save_checkpoint
+from pmsi.base.vision import functional
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import MEAN, STD, normalize
+from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
 from pmsi.robustness import Cell, cells_of, sweep
 from pmsi.runs import Run
-from pmsi.vision import functional
 
 TARGET = 2.0
 """How many times as fast as the plain loop a sweep is to be on two cores."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from pmsi.cli import main
+from pmsi.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

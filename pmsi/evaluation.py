@@ -12,15 +12,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pmsi.checkpoints import find_checkpoint, load_model
+from pmsi.base.errors import DataError
+from pmsi.base.files import to_json, write_atomically
 from pmsi.config import EvaluateConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Sample
 from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
-from pmsi.device import prepare_device
-from pmsi.errors import DataError
-from pmsi.files import to_json, write_atomically
+from pmsi.engine.checkpoint import find_checkpoint, load_model
+from pmsi.engine.device import prepare_device
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 

@@ -9,12 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pmsi.checkpoints import find_checkpoint, load_model
+from pmsi.base.errors import ConfigError, DataError, lookup
+from pmsi.base.files import to_json, write_atomically
+from pmsi.base.seeding import derive
 from pmsi.config import ExplainConfig
 from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.device import prepare_device
-from pmsi.errors import ConfigError, DataError, lookup
+from pmsi.engine.checkpoint import find_checkpoint, load_model
+from pmsi.engine.device import prepare_device
 from pmsi.evaluation import while_checking
 from pmsi.explain.averages import means
 from pmsi.explain.cam import STAGE_INDEX
@@ -22,11 +24,9 @@ from pmsi.explain.disagreement import Disagreement, apart, farthest
 from pmsi.explain.question import Question
 from pmsi.explain.report import Examination, Look, report
 from pmsi.explain.weighing import CAM_METHODS
-from pmsi.files import to_json, write_atomically
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
-from pmsi.seeding import derive
 
 LOOKS = "looks.json"
 """What was measured on each image, in the run's folder."""

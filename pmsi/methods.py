@@ -14,17 +14,17 @@ import torch
 from pmsi.augment import AUGMENTATIONS, Attention, Augmentation
 from pmsi.augment.mosaic import check_divisible
 from pmsi.augment.rule import recursions_of
-from pmsi.batch import STAGES, Images, Labels, Phase, Target
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
-from pmsi.errors import ConfigError, lookup
 from pmsi.model.backbone import Backbone, check_stages, find_backbone, pretrained_state
 from pmsi.model.baseline import CLASSIFIER, Baseline
+from pmsi.model.batch import STAGES, Images, Labels, Phase, Target
 from pmsi.model.bilinear import BCNN, HBP
 from pmsi.model.heads import SMOOTH_CONVS
 from pmsi.model.pairwise import PC, APINet
 from pmsi.model.pmsi import CONCAT, MIXES, PMSI, stage_names
 from pmsi.model.recognizer import Recognizer
-from pmsi.seeding import derive
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pmsi.checkpoints import load_model
+from pmsi.base.errors import ConfigError, lookup
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
-from pmsi.device import find_device
-from pmsi.errors import ConfigError, lookup
+from pmsi.engine.checkpoint import load_model
+from pmsi.engine.device import find_device
 from pmsi.explain.cam import cam
 from pmsi.folding import folded
 from pmsi.model import Recognizer

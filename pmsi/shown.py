@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from pmsi.augment.preview import side_by_side
-from pmsi.batch import Images, Labels, Phase, Target
+from pmsi.base.errors import ConfigError
+from pmsi.base.text import percent
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import TrainLoader
 from pmsi.data.sampling import sampler
-from pmsi.errors import ConfigError
 from pmsi.methods import resolve
-from pmsi.wording import percent
+from pmsi.model.batch import Images, Labels, Phase, Target
 
 GAP = 8
 """Pixels between the rows of a picture."""

@@ -6,12 +6,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share th
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["pmsi.batch", "pmsi.model", "pmsi.augment", "pmsi.explain"], "beartype.beartype")
+install_import_hook(["pmsi.model.batch", "pmsi.model", "pmsi.augment", "pmsi.explain"], "beartype.beartype")
 
 import pytest
 import torch
 
-from pmsi.cli import main
+from pmsi.cli.main import main
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset, Sample
 

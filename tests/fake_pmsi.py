@@ -11,8 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pmsi import jobs
-from pmsi.launchers import local
+from pmsi import tasks
+from pmsi.runs import jobs
+from pmsi.runs.launchers import local
 
 PATIENCE_S = 20.0
 """Nothing here waits longer, so that a failed test leaves no process behind."""
@@ -124,13 +125,13 @@ def _worker_command(run):
 
 
 def main():
-    jobs.TASKS["train"] = jobs.Task("Fake", "__main__:task", "")
+    tasks.TASKS["train"] = tasks.Task("Fake", "__main__:task", "")
     if sys.argv[1] == "runner":
         local.worker_command = _worker_command
         local.serve(Path(sys.argv[3]), sys.argv[5])
     else:
         os.environ.setdefault("RANK", "0")  # a run on several devices is one process here
-        jobs.execute(jobs.Run(Path(sys.argv[2])))
+        tasks.execute(jobs.Run(Path(sys.argv[2])))
 
 
 if __name__ == "__main__":

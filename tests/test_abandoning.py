@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from pmsi import abandoning
-from pmsi.abandoning import Abandonable, layers
-from pmsi.batch import Phase, Target
 from pmsi.config import TrainConfig
 from pmsi.methods import build
+from pmsi.model.batch import Phase, Target
+from pmsi.training import abandoning
+from pmsi.training.abandoning import Abandonable, layers
 
 PHASE = Phase("S4", 2)
 

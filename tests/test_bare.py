@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from pmsi.flags import command
+from pmsi.config.command import command
 
 ROOT = Path(__file__).parent.parent
 
@@ -116,5 +116,7 @@ def test_a_copied_folder_trains_evaluates_lists_and_fills_tables(bare: Path, tin
 
 def test_lists_of_matlab_need_nothing_more(bare: Path) -> None:
     scipy.io.savemat(bare / "a.mat", {"class_names": np.array(["one", "two"], dtype=object)})
-    read = "from pathlib import Path; from pmsi.data.matlab import read_matlab; print(read_matlab(Path('a.mat')))"
+    read = (
+        "from pathlib import Path; from pmsi.data.readers.matlab import read_matlab; print(read_matlab(Path('a.mat')))"
+    )
     assert python(bare, "-c", read).stdout.strip() == "{'class_names': ['one', 'two']}"

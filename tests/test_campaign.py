@@ -7,16 +7,18 @@ import time
 
 import pytest
 
-from pmsi import jobs, lifecycle
-from pmsi.campaign import follow, make_plan
-from pmsi.campaign import following as watching
-from pmsi.campaign.command import read_set, roughly, shared_out
+from pmsi import tasks
+from pmsi.cli import follow as watching
+from pmsi.cli.follow import follow
+from pmsi.cli.tables import read_set, roughly, shared_out
 from pmsi.config import RobustnessConfig, TrainConfig
-from pmsi.estimates import Estimator, Pace
-from pmsi.jobs import Task, execute
-from pmsi.launchers import LAUNCHERS, Launcher
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, jobs, lifecycle, list_runs
+from pmsi.runs.launchers import LAUNCHERS
+from pmsi.runs.launchers.row import Launcher
 from pmsi.tables import expand, fill
+from pmsi.tables.estimate import Estimator, Pace
+from pmsi.tables.plan import make_plan
+from pmsi.tasks import Task, execute
 
 TINY = TrainConfig(
     dataset="plumage", backbone="tiny", weights="none", image_size=64, train_per_class=2, test_per_class=1, epochs=1,
@@ -59,8 +61,8 @@ def swept(config, run):
 def fakes(monkeypatch):
     """Runs that take no time, in this process, and estimates that try nothing."""
     for name, function in (("train", "trained"), ("robustness", "swept")):
-        check = jobs.TASKS["train"].check if name == "train" else None
-        monkeypatch.setitem(jobs.TASKS, name, Task("Fake", f"{__name__}:{function}", "", check))
+        check = tasks.TASKS["train"].check if name == "train" else None
+        monkeypatch.setitem(tasks.TASKS, name, Task("Fake", f"{__name__}:{function}", "", check))
     monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", f"{__name__}:launch", ""))
     monkeypatch.setattr(watching, "POLL_S", 0.001)
     monkeypatch.setattr(Estimator, "pace", lambda self, config: Pace(0.1, 0.1, 0.1))

@@ -15,13 +15,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pmsi import checkpoints, training
-from pmsi.checkpoints import CHECKPOINT, MAY_CHANGE, load_checkpoint, save_checkpoint
+from pmsi.base.errors import CheckpointError
+from pmsi.base.files import LEFTOVERS, remove_leftovers
 from pmsi.config import TrainConfig
-from pmsi.errors import CheckpointError
-from pmsi.files import LEFTOVERS, remove_leftovers
+from pmsi.engine import checkpoint as checkpoints
+from pmsi.engine.checkpoint import CHECKPOINT, MAY_CHANGE, load_checkpoint, save_checkpoint
 from pmsi.runs import Run, Stopped
-from pmsi.training import Training
+from pmsi.training import loop as training
+from pmsi.training.loop import Training
 
 SMALL = TrainConfig(
     backbone="tiny",

@@ -21,25 +21,27 @@ from PIL import Image, ImageSequence
 
 from pmsi.augment.mosaic import Layout, apply, plan
 from pmsi.augment.preview import square
-from pmsi.cli import COMMANDS, main, make_parser
-from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig, options_of
-from pmsi.costs import costs_of
+from pmsi.base.errors import PMSIError
+from pmsi.base.seeding import derive
+from pmsi.choices import options_of
+from pmsi.cli.console import counting, record_line
+from pmsi.cli.flags import to_config
+from pmsi.cli.info import short
+from pmsi.cli.main import COMMANDS, main, make_parser
+from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig
+from pmsi.config.command import command, flag
+from pmsi.config.presets import PRESETS
 from pmsi.data.images import open_rgb
 from pmsi.data.plumage import plumage
-from pmsi.errors import PMSIError
+from pmsi.engine.costs import costs_of
 from pmsi.explain.metrics import widened
 from pmsi.explain.regions import cropped_mask
-from pmsi.flags import command, flag, to_config
-from pmsi.keeping.disk import in_words
 from pmsi.methods import METHODS
 from pmsi.model import SMOOTH_CONVS
 from pmsi.perturbations import PERTURBATIONS, perturb
 from pmsi.predictor import Predictor
-from pmsi.presets import PRESETS
-from pmsi.reports import short
 from pmsi.runs import Run, State, list_runs
-from pmsi.seeding import derive
-from pmsi.watching import counting, record_line
+from pmsi.runs.disk import in_words
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -186,7 +188,7 @@ def test_every_help_is_complete_and_fits(words, pmsi, monkeypatch):
 
 def test_help_needs_neither_torch_nor_numpy():
     code = (
-        "import sys\nfrom pmsi.cli import main\ntry:\n main(['--help'])\nexcept SystemExit: pass\n"
+        "import sys\nfrom pmsi.cli.main import main\ntry:\n main(['--help'])\nexcept SystemExit: pass\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'streamlit')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
@@ -283,14 +285,14 @@ def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
 
 
 def test_a_preset_is_a_start_that_flags_change(pmsi, here, monkeypatch):
-    monkeypatch.setattr("pmsi.jobs.submit", lambda run, launcher: None)
+    monkeypatch.setattr("pmsi.runs.jobs.submit", lambda run, launcher: None)
     status, out, err = pmsi("train", "--preset", "quick", "--epochs", 3, "--no-flip", "--queue")
     assert (status, err) == (0, "")
     assert Run.open(Path("runs"), out.strip()).config == PRESETS["quick"].config.with_(epochs=3, flip=False)
 
 
 def test_paths_are_absolute_in_a_run_that_may_be_worked_on_elsewhere(pmsi, here, monkeypatch):
-    monkeypatch.setattr("pmsi.jobs.submit", lambda run, launcher: None)
+    monkeypatch.setattr("pmsi.runs.jobs.submit", lambda run, launcher: None)
     Path("w.pt").touch()
     _, out, _ = pmsi("train", "--dataset", "folder", "--data", "folder", "--weights", "w.pt", "--queue")
     config = Run.open(Path("runs"), out.strip()).config
@@ -697,7 +699,7 @@ def test_a_terminal_is_shown_how_far_the_check_is(here, pmsi, monkeypatch):
 
 def test_a_terminal_is_shown_how_far_the_work_is(here, pmsi, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr("pmsi.watching.POLL_S", 0.01)
+    monkeypatch.setattr("pmsi.cli.console.POLL_S", 0.01)
     pmsi("train", *TINY, "--epochs", 6, "--method", "baseline")
     assert "% epoch " in sys.stderr.getvalue() or "% testing" in sys.stderr.getvalue()
 

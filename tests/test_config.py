@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, differences, from_dict, from_json, options_of
-from pmsi.errors import ConfigError, UnknownName, lookup
-from pmsi.flags import add_flags, command, to_config
-from pmsi.presets import PRESETS
+from pmsi.base.errors import ConfigError, UnknownName, lookup
+from pmsi.choices import options_of
+from pmsi.cli.flags import add_flags, to_config
+from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, differences, from_dict, from_json
+from pmsi.config.command import command
+from pmsi.config.presets import PRESETS
 
 
 def test_defaults_are_those_of_the_paper_s_section_iv_a():

@@ -10,11 +10,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from pmsi.augment import AUGMENTATIONS, Augmentation, none
-from pmsi.batch import Target
+from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig
-from pmsi.costs import FIELDS, Meter, costs_of, measure
-from pmsi.errors import ConfigError
+from pmsi.engine.costs import FIELDS, Meter, costs_of, measure
 from pmsi.methods import METHODS, build, outline, resolve
+from pmsi.model.batch import Target
 
 PAPER = TrainConfig(batch_size=8)
 """The paper's model at 448 px; the batch changes nothing but the memory of training."""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pmsi import demo, jobs, runs
+from pmsi import runs, tasks
+from pmsi.cli import demo
 from pmsi.config import ExplainConfig, RobustnessConfig
 from pmsi.runs import Run, State, known_runs
 
@@ -17,7 +18,7 @@ def made(tmp_path_factory, tiny_config):
 
     def work(run):
         worked[-1].append(run.id)
-        return jobs.execute(run)
+        return tasks.execute(run)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PMSI_CACHE", str(root / "cache"))

@@ -6,11 +6,11 @@ import pytest
 import torch
 from test_tables import finished
 
-from pmsi import estimates
 from pmsi.config import TrainConfig
-from pmsi.estimates import Estimator, Pace, Reading, try_out
 from pmsi.methods import METHODS, resolve
 from pmsi.runs import Run
+from pmsi.tables import estimate as estimates
+from pmsi.tables.estimate import Estimator, Pace, Reading, try_out
 
 TINY = TrainConfig(
     dataset="plumage", backbone="tiny", weights="none", image_size=64, train_per_class=5, test_per_class=1, epochs=2,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pmsi import jobs
-from pmsi.checkpoints import load_model
-from pmsi.errors import UnknownName
-from pmsi.exporting import export, portable
+from pmsi import tasks
+from pmsi.base.errors import UnknownName
+from pmsi.engine.checkpoint import load_model
+from pmsi.export.formats import export, portable
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
 
@@ -31,7 +31,7 @@ print(json.dumps({"about": about, "answers": {head: value.argmax(1).tolist() for
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_config):
     run = Run.create(tmp_path_factory.mktemp("runs"), tiny_config)
-    jobs.execute(run)
+    tasks.execute(run)
     return run
 
 

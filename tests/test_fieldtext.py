@@ -4,10 +4,10 @@ from dataclasses import fields
 
 import pytest
 
+from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import TrainConfig, differences
-from pmsi.errors import ConfigError, UnknownName
-from pmsi.fieldtext import from_text, to_text
-from pmsi.presets import PRESETS
+from pmsi.config.presets import PRESETS
+from pmsi.config.text import from_text, to_text
 
 OTHERS = [
     TrainConfig(),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pmsi.files import read_json, remove_leftovers, to_json, write_atomically
+from pmsi.base.files import read_json, remove_leftovers, to_json, write_atomically
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

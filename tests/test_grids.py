@@ -6,12 +6,13 @@ import json
 import pytest
 from test_tables import finished
 
-from pmsi import estimates, grids, jobs
+from pmsi.base.errors import ConfigError, PMSIError
 from pmsi.config import TrainConfig
-from pmsi.errors import ConfigError, PMSIError
-from pmsi.grids import Axis, axis_of, make_grid, missing, read_axis
-from pmsi.keeping.labels import labels_of
-from pmsi.runs import list_runs
+from pmsi.runs import jobs, list_runs
+from pmsi.runs.labels import labels_of
+from pmsi.tables import estimate as estimates
+from pmsi.tables import grid as grids
+from pmsi.tables.grid import Axis, axis_of, make_grid, missing, read_axis
 
 BASE = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2, batch_size=8)
 

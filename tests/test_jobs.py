@@ -11,12 +11,14 @@ import time
 import pytest
 from fake_pmsi import command
 
-from pmsi import jobs, lifecycle
+from pmsi import tasks
+from pmsi.base.errors import DataError, RunError, UnknownName
 from pmsi.config import EvaluateConfig, TrainConfig
-from pmsi.errors import DataError, RunError, UnknownName
-from pmsi.jobs import execute, resume, stop, submit
-from pmsi.launchers import LAUNCHERS, Launcher
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, jobs, lifecycle, list_runs
+from pmsi.runs.jobs import resume, stop, submit
+from pmsi.runs.launchers import LAUNCHERS
+from pmsi.runs.launchers.row import Launcher
+from pmsi.tasks import execute
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -44,7 +46,7 @@ current = steps
 
 @pytest.fixture(autouse=True)
 def tables(monkeypatch):
-    monkeypatch.setitem(jobs.TASKS, "train", jobs.Task("Fake", f"{__name__}:current", ""))
+    monkeypatch.setitem(tasks.TASKS, "train", tasks.Task("Fake", f"{__name__}:current", ""))
     monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", f"{__name__}:launch", ""))
     launched.clear()
 
@@ -269,7 +271,7 @@ def test_a_result_that_is_no_json_fails_the_run(run, task, result):
 
 
 def test_missing_code_and_damaged_configs_fail_the_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(jobs.TASKS, "evaluate", jobs.Task("", "pmsi.not_there:task", ""))
+    monkeypatch.setitem(tasks.TASKS, "evaluate", tasks.Task("", "pmsi.not_there:task", ""))
     run = Run.create(tmp_path, EvaluateConfig())
     assert execute(run) is State.FAILED
     assert run.status().error.kind == "NotInstalled"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pmsi.checkpoints import CHECKPOINT, load_checkpoint
-from pmsi.files import LEFTOVERS
+from pmsi.base.files import LEFTOVERS
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, State
 
 ROOT = Path(__file__).parent.parent

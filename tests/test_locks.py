@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from pmsi import locks
-from pmsi.locks import Lock, is_held, locked
+from pmsi.base import locks
+from pmsi.base.locks import Lock, is_held, locked
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from pmsi import jobs
-from pmsi.checkpoints import load_model
+from pmsi import tasks
+from pmsi.base.errors import ConfigError, DataError, RunError, UnknownName
+from pmsi.base.files import read_json
 from pmsi.config import ExplainConfig
 from pmsi.data import open_dataset
-from pmsi.errors import ConfigError, DataError, RunError, UnknownName
+from pmsi.engine.checkpoint import load_model
 from pmsi.explain.question import Question
 from pmsi.explain.report import Examination, report
-from pmsi.files import read_json
 from pmsi.maps import LOOKS, check, sampled
 from pmsi.predictor import Predictor
 from pmsi.runs import Run, State
@@ -22,7 +22,7 @@ from pmsi.runs import Run, State
 @pytest.fixture
 def trained(tmp_path, tiny_config):
     run = Run.create(tmp_path, tiny_config)
-    assert jobs.execute(run) is State.FINISHED
+    assert tasks.execute(run) is State.FINISHED
     return run
 
 
@@ -37,7 +37,7 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
         drift=("rotation=10,20",),
     )
     run = Run.create(tmp_path, config)
-    assert jobs.execute(run) is State.FINISHED
+    assert tasks.execute(run) is State.FINISHED
     model, settings, _ = load_model(trained, torch.device("cpu"))
     question = Question("layercam", None, ("S4", "S5"), 4.0, config.seed)  # without the trials
     examination = Examination(model, open_dataset(settings), settings, question, 5)
@@ -58,12 +58,12 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
 
 def test_a_run_beside_it_is_compared_image_by_image(trained, tiny_config, tmp_path):
     other = Run.create(tmp_path, tiny_config.with_(seed=5))
-    assert jobs.execute(other) is State.FINISHED
+    assert tasks.execute(other) is State.FINISHED
     found = {}
     for id in (other.id, trained.id):
         config = ExplainConfig(of=trained.id, beside=id, trials_per_class=0, test_per_class=1)
         run = Run.create(tmp_path, config)
-        assert jobs.execute(run) is State.FINISHED
+        assert tasks.execute(run) is State.FINISHED
         found[id] = run.result()["disagreement"], read_json(run.folder / LOOKS)
     about, kept = found[other.id]
     assert about["beside"] == other.id

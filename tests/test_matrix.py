@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from pmsi.augment import AUGMENTATIONS
-from pmsi.checkpoints import load_model
+from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import normalize
-from pmsi.errors import ConfigError
+from pmsi.engine.checkpoint import load_model
 from pmsi.evaluation import score
 from pmsi.explain.cam import cam
 from pmsi.methods import METHODS, resolve
 from pmsi.model import BACKBONES
 from pmsi.runs import Run
-from pmsi.training import Training
+from pmsi.training.loop import Training
 
 CPU = torch.device("cpu")
 

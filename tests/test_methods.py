@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pmsi.augment import AUGMENTATIONS
-from pmsi.batch import Phase, Target, cross_entropy
+from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import TrainConfig
-from pmsi.errors import ConfigError, UnknownName
 from pmsi.methods import METHODS, build, resolve
+from pmsi.model.batch import Phase, Target, cross_entropy
 
 SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, projection=16)
 

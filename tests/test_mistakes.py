@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pmsi.errors import RunError, UnknownName
-from pmsi.mistakes import confusions, hardest, has_answers, read_answers, surely_wrong
+from pmsi.base.errors import RunError, UnknownName
 from pmsi.runs import Run
+from pmsi.runs.mistakes import confusions, hardest, has_answers, read_answers, surely_wrong
 
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2]
 MIX = [0, 1, 1, 1, 0, 1, 2, 2, 0]

@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pmsi import cli, jobs, methods
-from pmsi.batch import STAGES
-from pmsi.config import TrainConfig, options_of
+from pmsi import methods, tasks
+from pmsi.choices import options_of
+from pmsi.cli import main as cli
+from pmsi.config import TrainConfig
 from pmsi.methods import METHODS
 from pmsi.model import BACKBONES
+from pmsi.model.batch import STAGES
 from pmsi.predictor import Predictor
 from pmsi.runs import Run, State
 from pmsi.tables import expand
@@ -60,7 +62,7 @@ def test_it_can_be_chosen_in_the_command_line_and_in_the_app(capsys):
 
 def test_it_trains_predicts_and_explains(gem, tmp_path, tiny_config):
     run = Run.create(tmp_path / "runs", tiny_config.with_(method="gem", epochs=1))
-    assert jobs.execute(run) is State.FINISHED
+    assert tasks.execute(run) is State.FINISHED
     predictor = Predictor.load(run)
     assert isinstance(predictor.model, gem)
     assert predictor.model.p.item() != 3.0  # it has learnt

@@ -5,14 +5,14 @@ import math
 
 import pytest
 
-from pmsi import paper
 from pmsi.augment import AUGMENTATIONS
+from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.data import DATASETS
-from pmsi.errors import ConfigError, UnknownName
 from pmsi.methods import METHODS
 from pmsi.model import BACKBONES
-from pmsi.paper import paper_table, paper_tables
 from pmsi.perturbations import PERTURBATIONS
+from pmsi.tables import printed as paper
+from pmsi.tables.printed import paper_table, paper_tables
 
 NUMBERS = ("1", "2", "3", "4", "5", "6", "7", "fig1")
 

@@ -13,14 +13,13 @@ import torch
 from fake_pmsi import command
 from two_ranks import gradients
 
-from pmsi import jobs, ranks
-from pmsi.checkpoints import CHECKPOINT, load_checkpoint
+from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig
-from pmsi.errors import ConfigError
-from pmsi.launchers import local
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.methods import resolve
-from pmsi.parallel import Team
-from pmsi.runs import Run, State
+from pmsi.runs import Run, State, jobs, ranks
+from pmsi.runs.launchers import local
+from pmsi.training.distributed import Team
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 240
@@ -222,8 +221,8 @@ def test_a_stop_of_several_processes_leaves_the_log_quiet(tmp_path, config):
 
 
 def test_what_a_rank_tells_survives_that_rank_0_clears_the_folder_meanwhile(tmp_path, monkeypatch):
-    from pmsi import files
-    from pmsi.files import remove_leftovers
+    from pmsi.base import files
+    from pmsi.base.files import remove_leftovers
 
     replace, cleared = Path.replace, []
 

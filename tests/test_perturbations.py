@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pmsi.errors import ConfigError, ImageError, PMSIError, UnknownName
+from pmsi.base.errors import ConfigError, ImageError, PMSIError, UnknownName
 from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash
 
 NOISES = ("gaussian_noise", "gaussian_noise_mono", "gaussian_noise_legacy")
@@ -118,7 +118,7 @@ def test_another_process_shows_the_same_pixels():
 
 
 def test_jitter_has_the_arithmetic_of_torchvision():
-    from pmsi.vision import functional
+    from pmsi.base.vision import functional
 
     adjust = {
         "brightness": functional.adjust_brightness,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from pmsi.errors import ConfigError, ImageError
+from pmsi.base.errors import ConfigError, ImageError
 from pmsi.perturbations import PERTURBATIONS, draw
 from pmsi.perturbations.batched import BATCHED, blend, luma, mean_level
 

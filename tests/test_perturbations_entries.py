@@ -2,7 +2,7 @@
 
 import pytest
 
-from pmsi.errors import ConfigError, UnknownName
+from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.perturbations.entries import severities_of
 

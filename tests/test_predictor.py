@@ -8,16 +8,16 @@ import torch
 from PIL import Image
 
 from pmsi import evaluation
-from pmsi.checkpoints import CHECKPOINT, load_checkpoint, load_model
+from pmsi.base.errors import CheckpointError, ConfigError, DataError, RunError, UnknownName
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
-from pmsi.errors import CheckpointError, ConfigError, DataError, RunError, UnknownName
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint, load_model
 from pmsi.evaluation import class_accuracy, score
 from pmsi.explain.cam import cam
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
-from pmsi.training import Training
+from pmsi.training.loop import Training
 
 CPU = torch.device("cpu")
 SMALL = TrainConfig(

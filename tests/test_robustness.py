@@ -11,13 +11,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pmsi import jobs
-from pmsi.checkpoints import CHECKPOINT, load_model, save_checkpoint
+from pmsi import tasks
+from pmsi.base.errors import ConfigError, RunError, UnknownName
+from pmsi.base.seeding import numpy_generator
+from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import DATASETS, DatasetRow
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
-from pmsi.errors import ConfigError, RunError, UnknownName
+from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
 from pmsi.perturbations.batched import BATCHED
@@ -25,8 +27,6 @@ from pmsi.robustness import Cell, cells_of, showing, sweep
 from pmsi.robustness.entrants import Entrant
 from pmsi.robustness.report import report
 from pmsi.runs import Run, State, Stopped
-from pmsi.seeding import numpy_generator
-from pmsi.statistics import mcnemar, paired_bootstrap, wilson
 
 CLASSES = ("ant", "bee", "cat")
 CELLS = (Cell(None, 0.0), Cell("color_jitter", 0.5), Cell("color_jitter", 1.0), Cell("gaussian_noise", 1.0))
@@ -392,7 +392,7 @@ def test_cells_of_a_model_that_was_trained_further_are_not_mixed_with_new_ones(t
 
 def test_the_task_runs_as_a_job(tmp_path, runs):
     run = sweeping(tmp_path, runs[0], perturbations=("gaussian_noise_legacy",))
-    assert jobs.execute(run) is State.FINISHED
+    assert tasks.execute(run) is State.FINISHED
     assert run.result()["cells"] == run.metrics()
     assert [text for *_, text in [(run.status().text,)]] == ["Gaussian noise, legacy snippet, σ = 1"]
     assert run.status().done == run.status().total == 9

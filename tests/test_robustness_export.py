@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from pmsi import jobs
+from pmsi import tasks
+from pmsi.base.errors import RunError, UnknownName
 from pmsi.config import RobustnessConfig
-from pmsi.errors import RunError, UnknownName
 from pmsi.perturbations import pixel_hash
 from pmsi.robustness import CLEAN, Cell
 from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_to_flip, most_confused
@@ -34,7 +34,7 @@ def swept(tmp_path_factory, tiny_config):
     trained = [Run.create(root, tiny_config.with_(seed=seed, epochs=1)) for seed in (0, 1)]
     sweep = Run.create(root, RobustnessConfig(of=tuple(run.id for run in trained), perturbations=("color_jitter=1",)))
     for run in (*trained, sweep):
-        assert jobs.execute(run).name == "FINISHED"
+        assert tasks.execute(run).name == "FINISHED"
     return sweep
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from pmsi.checkpoints import CHECKPOINT, save_checkpoint
+from pmsi.base.errors import RunError
 from pmsi.config import RobustnessConfig
 from pmsi.data.plumage.species import SPECIES
-from pmsi.errors import RunError
+from pmsi.engine.checkpoint import CHECKPOINT, save_checkpoint
 from pmsi.methods import build
 from pmsi.robustness import CLEAN, trial
 from pmsi.robustness.cells import cells_of

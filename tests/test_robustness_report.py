@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pmsi.errors import RunError
-from pmsi.files import to_json
+from pmsi.base.errors import RunError
+from pmsi.base.files import to_json
+from pmsi.base.statistics import wilson
 from pmsi.robustness import Cell
 from pmsi.robustness.report import BINS, report
-from pmsi.statistics import wilson
 
 stats = pytest.importorskip("scipy.stats")
 several = pytest.importorskip("statsmodels.stats.multitest")

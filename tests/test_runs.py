@@ -7,12 +7,11 @@ import time
 
 import pytest
 
-from pmsi import lifecycle, status
+from pmsi.base.errors import RunError
+from pmsi.base.locks import Lock
+from pmsi.cli.console import one_line
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.errors import RunError
-from pmsi.locks import Lock
-from pmsi.runs import Run, State, Stopped, default_root, list_runs
-from pmsi.watching import one_line
+from pmsi.runs import Run, State, Stopped, default_root, lifecycle, list_runs, status
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -5,14 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from pmsi import training
-from pmsi.batch import Phase, Target
+from pmsi.base.errors import ConfigError
+from pmsi.config.presets import PRESETS
 from pmsi.data import open_dataset
-from pmsi.errors import ConfigError
+from pmsi.model.batch import Phase, Target
 from pmsi.model.recognizer import Objective
-from pmsi.presets import PRESETS
 from pmsi.runs import Run
 from pmsi.shown import Shown, batch_keys, in_words, named, pictures, place_of, shown_in_phases, shown_phases
+from pmsi.training import loop as training
 
 METHODS = {"pmr": {}, "pmg": {}, "pr": {"augmentation": "cutmix"}, "pm": {"augmentation": "rmg", "nested": True}}
 

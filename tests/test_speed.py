@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from pmsi.batch import Target
-from pmsi.checkpoints import CHECKPOINT, load_checkpoint
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import normalize
-from pmsi.device import autocast, gradient_scaler
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
+from pmsi.engine.device import autocast, gradient_scaler
 from pmsi.methods import build, resolve
-from pmsi.optimization import make_optimizer
+from pmsi.model.batch import Target
 from pmsi.runs import Run, Stopped
-from pmsi.training import Training
+from pmsi.training.loop import Training
+from pmsi.training.optimizer import make_optimizer
 
 SMALL = TrainConfig(
     backbone="tiny", weights="none", image_size=64, epochs=2, batch_size=8, channels=8, hidden=6, lr_new=0.05

@@ -5,12 +5,12 @@ import shutil
 import pytest
 import torch
 
-from pmsi import training
-from pmsi.checkpoints import CHECKPOINT, load_checkpoint
+from pmsi.base.errors import ConfigError, RunError
 from pmsi.data import open_dataset
-from pmsi.errors import ConfigError, RunError
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, Stopped
-from pmsi.starting import check_start, first_model
+from pmsi.training import loop as training
+from pmsi.training.initial_weights import check_start, first_model
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from pmsi.errors import PMSIError
-from pmsi.statistics import by_bin, holm, mcnemar, mean_std, paired_bootstrap, proportion, survival, wilson
+from pmsi.base.errors import PMSIError
+from pmsi.base.statistics import by_bin, holm, mcnemar, mean_std, paired_bootstrap, proportion, survival, wilson
 
 stats = pytest.importorskip("scipy.stats")
 tables = pytest.importorskip("statsmodels.stats.contingency_tables")

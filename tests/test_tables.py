@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pmsi import lifecycle
 from pmsi.augment import AUGMENTATIONS
+from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import RobustnessConfig, TrainConfig, differences
 from pmsi.data import DATASETS, DatasetRow
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.errors import ConfigError, UnknownName
 from pmsi.methods import METHODS, resolve
-from pmsi.paper import paper_table
-from pmsi.runs import Run, State
+from pmsi.runs import Run, State, lifecycle
 from pmsi.tables import (
     FORMATS,
     TABLES,
@@ -35,6 +33,7 @@ from pmsi.tables import (
     found_seeds,
     protocols,
 )
+from pmsi.tables.printed import paper_table
 
 ROOT = Path(__file__).parents[1]
 BASE = TrainConfig(dataset="cub", data="/photos/cub", image_size=224, epochs=7, frozen_epochs=2)
@@ -179,7 +178,7 @@ def test_names_that_do_not_exist_are_refused():
         expand("6", BASE, {"birds": "/photos"})
 
 
-@pytest.mark.parametrize("module", ["pmsi.tables", "pmsi.paper", "pmsi.campaign"])
+@pytest.mark.parametrize("module", ["pmsi.tables", "pmsi.tables.printed", "pmsi.campaign"])
 def test_looking_at_tables_needs_no_torch(module, tmp_path):
     look = "from pmsi.tables import *; from pmsi.config import TrainConfig; b = TrainConfig(); r = sys.argv[1]\n"
     look += "for n in ('2', '6', '7', 'fig1'): as_text(fill(expand(n, b), r)); protocols(r, n)\n"

@@ -5,11 +5,11 @@ import types
 
 import pytest
 
-from pmsi import tracking
-from pmsi.errors import ConfigError, UnknownName
-from pmsi.jobs import execute
+from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.runs import Run, State
-from pmsi.tracking import EVENTS, TRACKERS, check_trackers, numbers
+from pmsi.tasks import execute
+from pmsi.training import trackers as tracking
+from pmsi.training.trackers import EVENTS, TRACKERS, check_trackers, numbers
 
 
 def events(run):

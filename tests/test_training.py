@@ -10,22 +10,24 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pmsi import abandoning, jobs, training
+from pmsi import tasks
 from pmsi.augment import AUGMENTATIONS, Augmentation
 from pmsi.augment.mosaic import apply, plan
-from pmsi.batch import Phase, Target, cross_entropy
-from pmsi.checkpoints import CHECKPOINT, load_checkpoint
+from pmsi.base.errors import ConfigError, TrainingError
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.data.loading import TrainLoader
 from pmsi.data.preprocessing import normalize
-from pmsi.errors import ConfigError, TrainingError
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.methods import METHODS, build
-from pmsi.optimization import cosine, frozen, make_optimizer, set_learning_rates
-from pmsi.parallel import Team
-from pmsi.progress import Progress
+from pmsi.model.batch import Phase, Target, cross_entropy
 from pmsi.runs import Run, State, Stopped
-from pmsi.seeding import derive
-from pmsi.training import Training
+from pmsi.training import abandoning
+from pmsi.training import loop as training
+from pmsi.training.distributed import Team
+from pmsi.training.loop import Training
+from pmsi.training.optimizer import cosine, frozen, make_optimizer, set_learning_rates
+from pmsi.training.progress import Progress
 
 SMALL = TrainConfig(
     backbone="tiny",
@@ -659,15 +661,15 @@ def test_a_run_can_be_stopped_while_its_images_are_checked(tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "progress", stopping)
-        assert jobs.execute(run) is State.STOPPED
+        assert tasks.execute(run) is State.STOPPED
     assert seen == [(done, 16, "checking the images") for done in (1, 2, 3)]
     assert not (run.checkpoints / CHECKPOINT).exists()
-    assert jobs.execute(run) is State.FINISHED, run.status().error
+    assert tasks.execute(run) is State.FINISHED, run.status().error
 
 
 def test_the_whole_task_on_plumage(tmp_path, tiny_config):
     run = Run.create(tmp_path, tiny_config)
-    assert jobs.execute(run) is State.FINISHED, run.status().error
+    assert tasks.execute(run) is State.FINISHED, run.status().error
     result = run.result()
     assert result["train_images"] == 24
     assert len(result["classes"]) == 12

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pmsi.batch import Phase, Target
 from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
 from pmsi.methods import build
 from pmsi.model import Objective
-from pmsi.parallel import team
+from pmsi.model.batch import Phase, Target
 from pmsi.runs import Onlooker, Run, Stopped
-from pmsi.training import Training
+from pmsi.training.distributed import team
+from pmsi.training.loop import Training
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=32, channels=8, hidden=6, dropout=0.0, batch_size=8)
 PHASE = Phase("S4", 2)

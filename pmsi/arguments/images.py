@@ -3,8 +3,8 @@
 import argparse
 
 from pmsi.arguments.shared import KEYED, TRAINED, add_images_of, add_like, add_runs
+from pmsi.cli.flags import folder, path, whole
 from pmsi.config import ExplainConfig, TrainConfig
-from pmsi.flags import folder, path, whole
 
 
 def mosaic(parser: argparse.ArgumentParser) -> None:

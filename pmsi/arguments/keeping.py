@@ -3,7 +3,8 @@
 import argparse
 
 from pmsi.arguments.shared import TRAINED, add_like, add_queue, add_runs
-from pmsi.flags import flag, folder, path, place, whole
+from pmsi.cli.flags import folder, path, place, whole
+from pmsi.config.command import flag
 
 
 def runs(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def runs(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
-    from pmsi.keeping.listing import ORDERS
+    from pmsi.runs.listing import ORDERS
 
     for name, help in {
         "text": "Only runs in whose id, name, tags, note or settings these words occur.",
@@ -62,7 +63,7 @@ _OF_ACTION = {"list": _list, "resume": add_queue, "compare": _head, "label": _la
 
 
 def data(parser: argparse.ArgumentParser) -> None:
-    from pmsi.mistakes import RANKINGS
+    from pmsi.runs.mistakes import RANKINGS
 
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="The data sets that can be read.", description="The data sets that can be read.")

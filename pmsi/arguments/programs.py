@@ -3,8 +3,9 @@
 import argparse
 
 from pmsi.arguments.shared import TRAINED, add_like, add_runs
+from pmsi.cli.flags import folder, path, whole
 from pmsi.config import TrainConfig
-from pmsi.flags import flag, folder, path, whole
+from pmsi.config.command import flag
 
 
 def info(parser: argparse.ArgumentParser) -> None:

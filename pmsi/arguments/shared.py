@@ -4,11 +4,13 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from pmsi.config import TrainConfig, options_of
-from pmsi.flags import flag, folder, place
-from pmsi.launchers import LAUNCHERS
-from pmsi.presets import PRESETS
+from pmsi.choices import options_of
+from pmsi.cli.flags import folder, place
+from pmsi.config import TrainConfig
+from pmsi.config.command import flag
+from pmsi.config.presets import PRESETS
 from pmsi.runs import default_root
+from pmsi.runs.launchers import LAUNCHERS
 
 TRAINED = "Training run (its id, or how it begins)."
 KEYED = "; with --dataset, the key of an image there"

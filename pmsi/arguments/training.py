@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Callable
 
 from pmsi.arguments.shared import TRAINED, add_preset, add_queue, add_runs
+from pmsi.cli.flags import add_flags, path, whole
 from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig
-from pmsi.flags import add_flags, flag, path, whole
-from pmsi.launchers import LAUNCHERS
+from pmsi.config.command import flag
+from pmsi.runs.launchers import LAUNCHERS
 
 
 def task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser], None]:
@@ -66,7 +67,7 @@ def grid(parser: argparse.ArgumentParser) -> None:
 
 
 def tables(parser: argparse.ArgumentParser) -> None:
-    from pmsi.campaign.command import read_set
+    from pmsi.cli.tables import read_set
     from pmsi.tables import EPOCHS, FORMATS, TABLES
 
     parser.add_argument("number", choices=tuple(TABLES), metavar="NUMBER", help=f"Table: {', '.join(TABLES)}.")

@@ -13,8 +13,8 @@ from torch import Tensor
 from pmsi.augment import mixing
 from pmsi.augment.jigsaw import jigsaw_patches
 from pmsi.augment.mosaic import recursive_mosaic
-from pmsi.batch import Target
 from pmsi.config import TrainConfig
+from pmsi.model.batch import Target
 
 Attention = Callable[[], Tensor]
 """→ (b, h, w): where the network sees each image's own class, of either sign; computed when it is called."""

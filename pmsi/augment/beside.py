@@ -14,11 +14,11 @@ from torch import Tensor
 
 from pmsi.augment import AUGMENTATIONS, Attention
 from pmsi.augment.mosaic import check_divisible
-from pmsi.batch import Target
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import to_tensor
-from pmsi.errors import ConfigError, lookup
-from pmsi.seeding import derive
+from pmsi.model.batch import Target
 
 ORDER = ("rmg", "jigsaw", "cutmix", "mixup", "snapmix")
 """The rows that change an image, the paper's own first."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pmsi.augment.mosaic import MAX_RECURSIONS, check_divisible, gather_cells
-from pmsi.batch import Images
-from pmsi.errors import ConfigError, lookup
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.model.batch import Images
 
 
 def _any_order(draws: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pmsi.batch import Images, Labels, Target
+from pmsi.model.batch import Images, Labels, Target
 
 PIECE = 1_000_000
 """Numbers of a batch that a CPU computes with at a time. A whole batch as float32 fits no cache, and its memory costs

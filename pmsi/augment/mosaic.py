@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pmsi.augment.rule import nearest_size
-from pmsi.errors import ConfigError, lookup
+from pmsi.base.errors import ConfigError, lookup
 
 MAX_RECURSIONS = 8
 """Recursions drawn for each image, whatever r is: so the layout of r is the start of that of r + 1, for one seed."""

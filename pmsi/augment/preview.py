@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from pmsi.augment.mosaic import Layout, Recursion, apply, check_divisible, plan
+from pmsi.base.seeding import derive
 from pmsi.config import resize_for
 from pmsi.data.preprocessing import centre_crop, resize
-from pmsi.seeding import derive
 
 COLORS: tuple[str, ...] = ("#ff8e00", "#0ab0ff", "#d24be0")
 """The colour of the borders that recursion 1, 2, 3 draws; deeper ones start over."""

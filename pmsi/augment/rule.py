@@ -6,8 +6,8 @@ Otherwise, the paper says, the stage is harder to train. This module knows numbe
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pmsi.batch import STAGES
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
+from pmsi.model.batch import STAGES
 
 MAX_R = 3
 """r ≤ 3 is the paper's reasonable range: with StageNum > 3 the first phases share r = 3."""

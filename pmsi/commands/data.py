@@ -5,16 +5,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pmsi.base.errors import lookup
+from pmsi.base.files import to_json
+from pmsi.cli.console import counting
 from pmsi.commands.grid import training_config
 from pmsi.commands.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
-from pmsi.errors import lookup
-from pmsi.files import to_json
-from pmsi.keeping.disk import in_words
-from pmsi.watching import counting
+from pmsi.runs.disk import in_words
 
 if TYPE_CHECKING:
-    from pmsi.mistakes import Answer
+    from pmsi.runs.mistakes import Answer
 
 Arguments = argparse.Namespace
 
@@ -100,8 +100,8 @@ def _import(typed: Arguments) -> int:
 
 def _cache(typed: Arguments) -> int:
     """Print what is kept between runs, or clear it of what no process uses."""
+    from pmsi.data.cache import clear as cache
     from pmsi.data.checking import cache_folder
-    from pmsi.keeping import cache
 
     found = cache.clear() if typed.clear else cache.taken()
     total = in_words(sum(taken.size for taken in found.values()))
@@ -118,8 +118,8 @@ def _mistakes(typed: Arguments) -> int:
     from dataclasses import asdict
 
     from pmsi.data import open_dataset
-    from pmsi.mistakes import RANKINGS, confusions, read_answers
     from pmsi.runs import Run
+    from pmsi.runs.mistakes import RANKINGS, confusions, read_answers
 
     run = Run.open(typed.runs, typed.run)
     answers, config = read_answers(run), training_config(run)

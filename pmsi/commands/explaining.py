@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.base.files import to_json
 from pmsi.commands.output import save_picture, text_of, write_output
 from pmsi.commands.pictures import Viewer, how_perturbed
-from pmsi.errors import ConfigError, lookup
-from pmsi.files import to_json
 from pmsi.runs import Run
 
 if TYPE_CHECKING:

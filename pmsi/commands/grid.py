@@ -4,27 +4,27 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, cast
 
-from pmsi import jobs
+from pmsi import tasks
+from pmsi.base.errors import ConfigError, DataError, RunError, lookup
+from pmsi.base.files import to_json
+from pmsi.base.text import duration
+from pmsi.cli.console import counting
+from pmsi.cli.flags import to_config
 from pmsi.commands.output import picture_format, save_picture
 from pmsi.config import TrainConfig
-from pmsi.errors import ConfigError, DataError, RunError, lookup
-from pmsi.files import to_json
-from pmsi.flags import to_config
-from pmsi.presets import PRESETS
+from pmsi.config.presets import PRESETS
 from pmsi.runs import Run
-from pmsi.watching import counting
-from pmsi.wording import duration
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
-    from pmsi.grids import Grid
+    from pmsi.tables.grid import Grid
 
 Arguments = argparse.Namespace
 
 
 def grid(typed: Arguments) -> int:
     """Make and queue a training run for each combination of values; print the ids of the new ones."""
-    from pmsi import grids  # knows runs by what they compute, for which it needs numpy
+    from pmsi.tables import grid as grids  # knows runs by what they compute, for which it needs numpy
 
     start = TrainConfig() if typed.preset is None else lookup("preset", PRESETS, typed.preset).config
     complete_start(typed)
@@ -38,7 +38,7 @@ def grid(typed: Arguments) -> int:
 
 
 def _look_ahead(typed: Arguments, sweep: "Grid") -> int:
-    from pmsi import grids
+    from pmsi.tables import grid as grids
 
     grids.check(sweep, typed.runs)
     todo = grids.missing(sweep, typed.runs)
@@ -51,7 +51,7 @@ def _look_ahead(typed: Arguments, sweep: "Grid") -> int:
 
 def outlook(configs: list[TrainConfig], typed: Arguments) -> str:
     """Return how many runs there are to be, and about how long they take, in words or as JSON."""
-    from pmsi import grids
+    from pmsi.tables import grid as grids
 
     seconds = grids.estimate(configs, typed.runs) if configs else 0.0
     if typed.json:
@@ -73,7 +73,7 @@ def complete_start(typed: Arguments) -> None:
 
 def look_ahead(typed: Arguments, config: TrainConfig) -> int:
     """Do what ``pmsi train`` was asked for in place of training: say how long it takes, show its first batch."""
-    jobs.check(config, typed.runs)
+    tasks.check(config, typed.runs)
     if typed.first_batch:
         from pmsi.data import open_dataset
         from pmsi.shown import sheet, shown_phases

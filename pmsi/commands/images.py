@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pmsi.base.errors import ConfigError
+from pmsi.base.files import to_json
+from pmsi.base.text import percent
 from pmsi.commands.output import picture_format, save_picture, text_of, write_output
 from pmsi.commands.pictures import Pictured, Pictures, Viewer, how_perturbed
-from pmsi.errors import ConfigError
-from pmsi.files import to_json
 from pmsi.runs import Run
-from pmsi.wording import percent
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,11 +2,11 @@
 
 import argparse
 
-from pmsi.files import to_json
-from pmsi.keeping import comparing, trash
-from pmsi.keeping.disk import in_words
-from pmsi.keeping.labels import label, labels_of
-from pmsi.runs import Run
+from pmsi.base.files import to_json
+from pmsi.runs import Run, trash
+from pmsi.runs import comparison as comparing
+from pmsi.runs.disk import in_words
+from pmsi.runs.labels import label, labels_of
 
 Arguments = argparse.Namespace
 

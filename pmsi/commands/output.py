@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pmsi.errors import DataError, lookup
-from pmsi.files import write_atomically
+from pmsi.base.errors import DataError, lookup
+from pmsi.base.files import write_atomically
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF"}
 """Endings of the pictures that can be written; PNG, BMP and TIFF keep every pixel."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pmsi.base.errors import ConfigError
 from pmsi.commands.output import text_of
-from pmsi.errors import ConfigError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -4,17 +4,17 @@ import argparse
 import os
 import sys
 
+from pmsi.base.errors import ConfigError
 from pmsi.commands.output import write_output
-from pmsi.errors import ConfigError
 
 Arguments = argparse.Namespace
 
 
 def tables(typed: Arguments) -> int:
     """Run what a table of the paper needs, and print or write the table."""
-    from pmsi import campaign
+    from pmsi.cli.tables import tables
 
-    text, status = campaign.tables(typed)
+    text, status = tables(typed)
     if typed.out and not typed.dry_run:
         write_output(typed.out, text)
         print(typed.out)

@@ -10,19 +10,20 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from pmsi import jobs
+from pmsi import tasks
+from pmsi.base.errors import RunError, lookup
+from pmsi.base.files import to_json
+from pmsi.cli.console import describe, following, one_line, understanding, what_if_stuck
+from pmsi.cli.flags import to_config
 from pmsi.commands import keeping, sweeps
 from pmsi.commands.grid import complete_start, look_ahead
 from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, differences
-from pmsi.errors import RunError, lookup
-from pmsi.files import to_json
-from pmsi.flags import POSITIONAL, command, to_config
-from pmsi.keeping.disk import in_words, size_of
-from pmsi.keeping.labels import labels_of
-from pmsi.keeping.listing import Choice, chosen, entries
-from pmsi.presets import PRESETS
-from pmsi.runs import Run, State, known_runs
-from pmsi.watching import describe, following, one_line, understanding, what_if_stuck
+from pmsi.config.command import POSITIONAL, command
+from pmsi.config.presets import PRESETS
+from pmsi.runs import Run, State, jobs, known_runs
+from pmsi.runs.disk import in_words, size_of
+from pmsi.runs.labels import labels_of
+from pmsi.runs.listing import Choice, chosen, entries
 
 Arguments = argparse.Namespace
 ENDED_EARLY = 1
@@ -44,7 +45,7 @@ def task(typed: Arguments) -> int:
         return look_ahead(typed, config)
     if isinstance(config, RobustnessConfig) and typed.dry_run:
         return sweeps.look_ahead(typed, config)
-    jobs.check(config, typed.runs)
+    tasks.check(config, typed.runs)
     run = Run.create(typed.runs, config)
     if typed.queue or typed.launcher:
         jobs.submit(run, typed.launcher or "local")
@@ -56,7 +57,7 @@ def task(typed: Arguments) -> int:
 def work(run: Run) -> int:
     """Work on a run in the foreground, showing how it goes; print its result as JSON."""
     with following(run, sys.stderr):
-        state = jobs.execute(run)
+        state = tasks.execute(run)
     print(to_json({"run": run.id, "state": state.value, "result": run.result()}, indent=1))
     return 0 if state is State.FINISHED else ENDED_EARLY
 
@@ -160,14 +161,14 @@ def execute(typed: Arguments) -> int:
     folder = typed.folder.resolve()
     if not (folder / "config.json").is_file():
         raise RunError(f"{typed.folder} is no run folder: it has no config.json. See: pmsi runs list.")
-    jobs.become_ranks(Run(folder))
-    state = jobs.execute(Run(folder))
+    tasks.become_ranks(Run(folder))
+    state = tasks.execute(Run(folder))
     return 0 if state is State.FINISHED else ENDED_EARLY
 
 
 def runner(typed: Arguments) -> int:
     """Work off the queue of a runs folder: what the local launcher calls."""
-    from pmsi.launchers.local import serve
+    from pmsi.runs.launchers.local import serve
 
     serve(typed.runs, typed.device)
     return 0

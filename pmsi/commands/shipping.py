@@ -10,7 +10,7 @@ Arguments = argparse.Namespace
 
 def export(typed: Arguments) -> int:
     """Write a trained model as one file."""
-    from pmsi.exporting import export
+    from pmsi.export.formats import export
 
     typed.out.parent.mkdir(parents=True, exist_ok=True)
     export(Run.open(typed.runs, typed.run), typed.out, typed.half)
@@ -20,7 +20,7 @@ def export(typed: Arguments) -> int:
 
 def demo(typed: Arguments) -> int:
     """Train and examine the runs that come with the program."""
-    from pmsi.demo import make
+    from pmsi.cli.demo import make
 
     make(typed.runs, typed.out, typed.weights, work)
     print(typed.out)

@@ -3,14 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from pmsi import jobs
+from pmsi import tasks
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.base.files import to_json
+from pmsi.base.text import duration
 from pmsi.commands.output import write_output
 from pmsi.config import RobustnessConfig
-from pmsi.errors import ConfigError, lookup
-from pmsi.files import to_json
-from pmsi.flags import command
+from pmsi.config.command import command
 from pmsi.runs import Run
-from pmsi.wording import duration
 
 if TYPE_CHECKING:
     from pmsi.robustness.reading import Told
@@ -23,7 +23,7 @@ def look_ahead(typed: Arguments, config: RobustnessConfig) -> int:
     from pmsi.robustness import cells_of
     from pmsi.robustness.pacing import estimate
 
-    jobs.check(config, typed.runs)
+    tasks.check(config, typed.runs)
     cells, runs, seconds = len(cells_of(config)), len(config.of), estimate(config, typed.runs)
     if typed.json:
         print(to_json({"cells": cells, "runs": runs, "seconds": seconds}))

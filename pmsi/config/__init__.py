@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.config.declare import Config, field_type
 from pmsi.config.tasks import EvaluateConfig, ExplainConfig, RobustnessConfig
-from pmsi.config.training import WEIGHT_WORDS, TrainConfig, resize_for
-from pmsi.errors import ConfigError, lookup
-from pmsi.settings import Config, field_type, options_of
+from pmsi.config.train import WEIGHT_WORDS, TrainConfig, resize_for
 
 __all__ = [
     "CONFIGS",
@@ -26,7 +26,6 @@ __all__ = [
     "field_type",
     "from_dict",
     "from_json",
-    "options_of",
     "resize_for",
 ]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pmsi.settings import Config, setting
+from pmsi.config.declare import Config, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class RobustnessConfig(Config):
         ("color_jitter", "gaussian_noise"),
         "Perturbations to sweep over.",
         group="perturbation",
-        options="pmsi.perturbations:PERTURBATIONS",
+        options="perturbation",
     )
     severities: tuple[float, ...] | None = setting(
         None, "Severities, in each perturbation's own unit; by default its usual ones.", group="perturbation"
@@ -46,7 +46,7 @@ class ExplainConfig(Config):
     task: ClassVar[str] = "maps"
 
     of: str = setting("", "Training run to explain (its id in the runs folder).", group="run")
-    method: str = setting("gradcam", "How maps are made.", group="maps", options="pmsi.explain.weighing:CAM_METHODS")
+    method: str = setting("gradcam", "How maps are made.", group="maps", options="CAM method")
     head: str | None = setting(None, "Output to explain; by default the one that predicts.", group="maps")
     stages: tuple[str, ...] = setting(("S3", "S4", "S5"), "Stages, of S1 to S5.", group="maps")
     tolerance: float = setting(15.0, "Pixels by which a map's peak may miss its region.", group="maps", minimum=0.0)

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from pmsi.base.errors import ConfigError, DataError, lookup
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
-from pmsi.data.archive import contents, unpacked
 from pmsi.data.checking import Progress
 from pmsi.data.completeness import Official, completeness
 from pmsi.data.dataset import Dataset, Sample, count_by_class
-from pmsi.errors import ConfigError, DataError, lookup
-from pmsi.seeding import derive
+from pmsi.data.readers.archive import contents, unpacked
 
 
 class Opener(Protocol):
@@ -51,25 +51,25 @@ def _plumage(config: TrainConfig, progress: Progress | None = None) -> Dataset:
 
 
 def _cub(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.cub import cub
+    from pmsi.data.readers.cub import cub
 
     return cub(_place(config), progress=progress)
 
 
 def _cars(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.cars import cars
+    from pmsi.data.readers.cars import cars
 
     return cars(_place(config), progress=progress)
 
 
 def _aircraft(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.aircraft import aircraft
+    from pmsi.data.readers.aircraft import aircraft
 
     return aircraft(_place(config), progress=progress)
 
 
 def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.folder import folder
+    from pmsi.data.readers.folder import folder
 
     place = _place(config)
     read = partial(folder, test_fraction=config.test_fraction, split_seed=config.split_seed, progress=progress)
@@ -141,7 +141,7 @@ def check_folder(config: TrainConfig) -> None:
     """Raise what is wrong with ``dataset`` and ``data`` before anything is read.
 
     UnknownName for the name, ConfigError where a folder is needed and not given or the reverse, DataError where it
-    does not exist, or is a zip that will not be unpacked (`pmsi.data.archive`).
+    does not exist, or is a zip that will not be unpacked (`pmsi.data.readers.archive`).
     """
     row = lookup("data set", DATASETS, config.dataset)
     if row.needs_folder:

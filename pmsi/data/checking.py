@@ -18,10 +18,10 @@ from pathlib import Path
 import PIL
 from PIL import Image
 
+from pmsi.base.errors import DataError
+from pmsi.base.files import read_json, write_atomically
 from pmsi.data.dataset import Box, Dataset, Problem, Sample
 from pmsi.data.images import MAX_PIXELS, fault, open_rgb
-from pmsi.errors import DataError
-from pmsi.files import read_json, write_atomically
 
 Progress = Callable[[int, int], None]
 """Called with the number of images checked so far and the number to check; not at all where all are remembered."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pmsi.errors import DataError
+from pmsi.base.errors import DataError
 
 Box = tuple[float, float, float, float]
 """x, y, width and height in pixels of the image as stored; x to the right, y down, from the top left corner."""

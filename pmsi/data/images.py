@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from pmsi.errors import ImageError
+from pmsi.base.errors import ImageError
 
 MAX_PIXELS = 50_000_000
 """Enough for the photos of phones and cameras, and 150 MB once decoded. A PNG of 500 kB can decode to 700 MB, so the

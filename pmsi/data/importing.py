@@ -5,7 +5,7 @@
 
 They come from a folder, a zip or single files, and may come from anybody: names are made harmless, what is no whole
 image is left out and reported, and what is there already is neither changed nor removed. How the data set is read then
-is the affair of `pmsi.data.folder`.
+is the affair of `pmsi.data.readers.folder`.
 """
 
 import os
@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pmsi.data.archive import LIMITS, Limits, require_space, unpack_into
+from pmsi.base.errors import DataError
+from pmsi.base.locks import Lock
 from pmsi.data.checking import Progress
 from pmsi.data.dataset import Dataset, Problem, Sample
-from pmsi.data.folder import SUFFIXES, TEST_FOLDERS, folder, split_folders
 from pmsi.data.images import MAX_FILE_BYTES
-from pmsi.errors import DataError
-from pmsi.locks import Lock
+from pmsi.data.readers.archive import LIMITS, Limits, require_space, unpack_into
+from pmsi.data.readers.folder import SUFFIXES, TEST_FOLDERS, folder, split_folders
 
 ROOT = "PMSI_DATASETS"
 """Environment: the folder of imported data sets."""
@@ -89,7 +89,7 @@ def import_dataset(
 
     A division into train and test is kept. ``progress`` follows, one after the other, the unpacking, the look at every
     image, and the copying. Raises DataError where the name is taken or empty, ``source`` is no folder of classes nor a
-    zip of one (`pmsi.data.archive.contents`), too few images are whole, or there is no room.
+    zip of one (`pmsi.data.readers.archive.contents`), too few images are whole, or there is no room.
     """
     source = Path(source)
     if not source.exists():

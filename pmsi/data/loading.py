@@ -1,7 +1,7 @@
 """Batches of uint8 images: shuffled and cropped at random for training, in order and centre-cropped for testing.
 
 Every draw is seeded by (seed, epoch, image), so that the same batches come whatever the number of workers and from
-whatever batch training is resumed. Where the pixels come from is the affair of `pmsi.data.pixels`.
+whatever batch training is resumed. Where the pixels come from is the affair of `pmsi.data.cache.pixels`.
 """
 
 import signal
@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig
+from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.pixels import Pixels
 from pmsi.data.preprocessing import centre_crop, random_crop, to_tensor
 from pmsi.data.sampling import sampler
-from pmsi.errors import ConfigError
 
 Batch = tuple[Tensor, Tensor]
 """Images (b, 3, h, w) uint8 and labels (b,) int64."""

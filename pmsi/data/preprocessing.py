@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pmsi.seeding import numpy_generator
+from pmsi.base.seeding import numpy_generator
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's RGB statistics on the 0–1 scale, as torchvision's weights expect them."""

@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from pmsi.errors import ConfigError
-from pmsi.seeding import numpy_generator
+from pmsi.base.errors import ConfigError
+from pmsi.base.seeding import numpy_generator
 
 Batches = list[list[int]]
 """The batches of one epoch, each a list of item numbers in [0, count)."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pmsi.base.statistics import RESAMPLES
 from pmsi.explain.floors import EDGES, random_of
 from pmsi.explain.question import Numbers
-from pmsi.statistics import RESAMPLES
 
 BLOCK = 250
 """Bootstrap samples that are drawn at once, to spare memory."""

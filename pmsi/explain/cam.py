@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pmsi.batch import STAGES, Images
-from pmsi.errors import ConfigError, PMSIError, lookup
+from pmsi.base.errors import ConfigError, PMSIError, lookup
 from pmsi.explain.weighing import CAM_METHODS
+from pmsi.model.batch import STAGES, Images
 from pmsi.model.recognizer import Outputs, Recognizer
 
 STAGE_INDEX = {f"S{n + 1}": n for n in range(STAGES)}

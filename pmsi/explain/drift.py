@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pmsi.errors import PMSIError
+from pmsi.base.errors import PMSIError
 from pmsi.explain.metrics import mass
 
 GRID = 7

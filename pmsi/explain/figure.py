@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pmsi.batch import STAGES
-from pmsi.errors import ConfigError, lookup
+from pmsi.base.errors import ConfigError, lookup
 from pmsi.explain.outlines import Line, borders
 from pmsi.explain.overlay import color_bar, overlay
+from pmsi.model.batch import STAGES
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from pmsi.base.seeding import numpy_generator
 from pmsi.explain.cam import resize
 from pmsi.explain.metrics import centre_map, edge_map, random_map
-from pmsi.seeding import numpy_generator
 
 EDGES, CENTRE = "edges", "centre"
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pmsi.errors import PMSIError
+from pmsi.base.errors import PMSIError
 
 BESIDE, ACROSS = 2.0, 1.0
 """Weights, in twelfths, of the neighbours beside a pixel and across its corners; those beyond the edge do not count."""

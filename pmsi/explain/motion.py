@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from pmsi.augment.animation import Frame, gif
-from pmsi.errors import PMSIError
+from pmsi.base.errors import PMSIError
 from pmsi.explain.printing import font_of
 
 GAP, LINE = 4, 22

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pmsi.errors import PMSIError
+from pmsi.base.errors import PMSIError
 
 Line = tuple[float, float, float, float]
 """x and y of one end, then of the other, in fractions of the picture's sides; x to the right, y down."""

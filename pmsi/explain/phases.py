@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.methods import resolve
-from pmsi.seeding import derive
 
 
 def recursions_of_stages(config: TrainConfig) -> dict[str, int]:

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pmsi.errors import PMSIError
+from pmsi.base.errors import PMSIError
+from pmsi.base.seeding import derive, numpy_generator
 from pmsi.explain.imputation import imputed
-from pmsi.seeding import derive, numpy_generator
 
 Probability = Callable[[Tensor], Tensor]
 """Normalised images (n, 3, h, w) → the probability of the class in question, (n,) in [0, 1]."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.data import limit
 from pmsi.data.dataset import Dataset, Sample
@@ -28,7 +29,6 @@ from pmsi.explain.regions import OBJECT, TELLERS, TELLING, Rival, most_confused,
 from pmsi.explain.trials import Shown, Trials
 from pmsi.folding import folded
 from pmsi.model import Recognizer
-from pmsi.seeding import derive
 
 PAIR = "pair"
 """The region of the telling parts, on images of the two most confused classes alone."""

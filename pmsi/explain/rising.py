@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pmsi.errors import lookup
+from pmsi.base.errors import lookup
 from pmsi.explain.figure import SHARED, Sight
 from pmsi.explain.motion import strip, to_gif
 from pmsi.explain.overlay import overlay

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from pmsi.base.seeding import numpy_generator
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import normalize, to_tensor
@@ -17,7 +18,6 @@ from pmsi.explain.metrics import centre_map, edge_map, energy, pointing, random_
 from pmsi.explain.regions import cropped_mask, regions_of, rivals
 from pmsi.explain.removal import Curve, deletion, insertion, ranking
 from pmsi.explain.trials import probability_of
-from pmsi.seeding import numpy_generator
 
 DRAWS = 32
 """Random maps over which the floor of one image is averaged: a single one hits a small region by luck alone."""

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pmsi.batch import StageMap, Vectors
 from pmsi.folding import winograd
 from pmsi.folding.convolutions import has_gradient
 from pmsi.folding.norms import replace
+from pmsi.model.batch import StageMap, Vectors
 from pmsi.model.heads import SmoothConv
 
 SPARSE = 4

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pmsi.batch import STAGES, Images
-from pmsi.errors import CheckpointError, ConfigError, UnknownName, lookup
+from pmsi.base.errors import CheckpointError, ConfigError, UnknownName, lookup
+from pmsi.base.vision import models
+from pmsi.model.batch import STAGES, Images
 from pmsi.model.fields import Fields
-from pmsi.vision import models
-from pmsi.weights import read_weights
+from pmsi.model.weights import read_weights
 
 StateDict = dict[str, Tensor]
 

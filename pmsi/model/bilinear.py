@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
 from pmsi.model.backbone import Backbone
 from pmsi.model.baseline import CLASSIFIER
 from pmsi.model.recognizer import Outputs, Recognizer

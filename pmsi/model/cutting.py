@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pmsi.batch import STAGES
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
+from pmsi.model.batch import STAGES
 
 SIDE = 128
 """Side in pixels of the image that a network is shown: S5's map has four cells."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pmsi.batch import Logits, StageMap, Vectors
+from pmsi.model.batch import Logits, StageMap, Vectors
 
 
 def _full(hidden: int, channels: int) -> list[nn.Module]:

@@ -9,9 +9,9 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from pmsi.batch import Labels, Logits, Phase, Scalar, Target, Vectors, cross_entropy
 from pmsi.model.backbone import Backbone
 from pmsi.model.baseline import CLASSIFIER, Baseline
+from pmsi.model.batch import Labels, Logits, Phase, Scalar, Target, Vectors, cross_entropy
 from pmsi.model.recognizer import Outputs, Recognizer
 
 MUTUAL = 512

@@ -11,8 +11,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from pmsi.batch import STAGES
 from pmsi.model.backbone import Backbone
+from pmsi.model.batch import STAGES
 from pmsi.model.heads import Classifier, MultiStageInteraction, SmoothConv
 from pmsi.model.recognizer import Outputs, Recognizer
 

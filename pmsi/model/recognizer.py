@@ -10,9 +10,9 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from pmsi.batch import Images, Labels, Logits, Phase, Scalar, Target, cross_entropy
-from pmsi.errors import lookup
+from pmsi.base.errors import lookup
 from pmsi.model.backbone import Backbone
+from pmsi.model.batch import Images, Labels, Logits, Phase, Scalar, Target, cross_entropy
 
 Outputs = dict[str, Logits]
 

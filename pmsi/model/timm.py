@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pmsi.errors import ConfigError, UnknownName
+from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.model.backbone import Backbone, BackboneRow, StateDict, load_weights
 from pmsi.model.cutting import SIDE, Cut, cut
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pmsi.errors import lookup
+from pmsi.base.errors import lookup
+from pmsi.base.seeding import numpy_generator
 from pmsi.perturbations import capture, imagenet_c, paper
 from pmsi.perturbations.row import NOISE_SEEDS, Factors, ImageOrArray, Perturbation
-from pmsi.seeding import numpy_generator
 
 __all__ = ["NOISE_SEEDS", "PERTURBATIONS", "Factors", "Perturbation", "draw", "perturb", "pixel_hash"]
 

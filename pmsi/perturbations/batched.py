@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pmsi.errors import ImageError
+from pmsi.base.errors import ImageError
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.perturbations.capture import FILL, covered, lines_of
 from pmsi.perturbations.paper import ENHANCERS, unit_noise

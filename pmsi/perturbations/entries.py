@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pmsi.errors import ConfigError, lookup
+from pmsi.base.errors import ConfigError, lookup
 from pmsi.perturbations import PERTURBATIONS
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from pmsi.errors import ConfigError, ImageError
+from pmsi.base.errors import ConfigError, ImageError
 
 Factors = Mapping[str, Any]
 """What was drawn for one image, as JSON types: floats are quantities (an angle, a gain), whole numbers are not."""

@@ -19,8 +19,8 @@ imports no torch: what works on models does so when it is called.
 from pathlib import Path
 from typing import Any
 
+from pmsi.base.errors import ConfigError
 from pmsi.config import RobustnessConfig
-from pmsi.errors import ConfigError
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.runs import Run
 
@@ -29,7 +29,7 @@ __all__ = ["CLEAN", "Cell", "cells_of", "check", "sweep"]
 
 def check(config: RobustnessConfig, root: Path) -> None:
     """Raise what would keep a sweep from starting: no runs or runs without a model, or cells that do not exist."""
-    from pmsi.checkpoints import find_checkpoint
+    from pmsi.engine.checkpoint import find_checkpoint
 
     if not config.of:
         raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from pmsi.checkpoints import load_model
+from pmsi.base.errors import ConfigError
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
-from pmsi.device import prepare_device
-from pmsi.errors import ConfigError
+from pmsi.engine.checkpoint import load_model
+from pmsi.engine.device import prepare_device
 from pmsi.evaluation import while_checking
 from pmsi.folding import folded
 from pmsi.model import Recognizer

@@ -8,9 +8,9 @@ import contextlib
 from collections import Counter
 from pathlib import Path
 
+from pmsi.base.errors import RunError
+from pmsi.base.files import read_json
 from pmsi.config import RobustnessConfig
-from pmsi.errors import RunError
-from pmsi.files import read_json
 from pmsi.robustness.cells import CLEAN, cells_of
 from pmsi.runs import Run, State, list_runs
 

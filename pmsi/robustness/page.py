@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from pmsi import __version__
+from pmsi.base.text import percent
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.confusion import confused_pairs, confusion, first_to_flip
@@ -21,7 +22,6 @@ from pmsi.robustness.drawing import curves
 from pmsi.robustness.export import comparison
 from pmsi.robustness.reading import Told
 from pmsi.robustness.styling import STYLE
-from pmsi.wording import percent
 
 COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
 """Of runs, where the caller has none."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pmsi.base.errors import PMSIError, RunError, lookup
+from pmsi.base.files import read_json
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
-from pmsi.errors import PMSIError, RunError, lookup
-from pmsi.files import read_json
 from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.report import FILE, Answers, Finished, read, summarise
 from pmsi.runs import Run

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pmsi.errors import RunError
-from pmsi.files import read_json
+from pmsi.base.errors import RunError
+from pmsi.base.files import read_json
+from pmsi.base.statistics import Proportion, by_bin, holm, mcnemar, survival
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.statistics import Proportion, by_bin, holm, mcnemar, survival
 
 FILE = "report.json"
 """Where a finished sweep keeps its report, in the run's folder: for other programs. Here it is always made anew."""

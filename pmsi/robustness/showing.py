@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from pmsi.base.files import to_json
 from pmsi.config import RobustnessConfig
+from pmsi.data.cache.pixels import Pixels
 from pmsi.data.loading import Plan, planned_loader
-from pmsi.data.pixels import Pixels
 from pmsi.data.preprocessing import centre_crop, to_tensor
-from pmsi.files import to_json
 from pmsi.perturbations import Factors, draw, pixel_hash
 from pmsi.perturbations.batched import BATCHED, BatchForm
 from pmsi.robustness.cells import Cell

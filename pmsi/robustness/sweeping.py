@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from pmsi.base.files import read_json, remove_leftovers, to_json, write_atomically
+from pmsi.base.seeding import derive
+from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig
+from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
-from pmsi.data.pixels import Pixels
-from pmsi.files import read_json, remove_leftovers, to_json, write_atomically
 from pmsi.robustness.answering import Answers, ahead, answering
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.entrants import Entrant, entrants_of, identity, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.robustness.showing import HASHERS, Shown, View
 from pmsi.runs import Run
-from pmsi.seeding import derive
-from pmsi.statistics import mcnemar, paired_bootstrap, wilson
 
 
 def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:

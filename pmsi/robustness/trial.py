@@ -15,8 +15,8 @@ from typing import Any
 from PIL.Image import Image
 
 from pmsi.config import RobustnessConfig
+from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.pixels import Pixels
 from pmsi.robustness.answering import answering
 from pmsi.robustness.cells import Cell, cells_of
 from pmsi.robustness.entrants import Entrant, entrants_among, open_shared

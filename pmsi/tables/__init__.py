@@ -2,11 +2,11 @@
 
 `expand` says which training runs a table needs, `fill` reads what a runs folder has of them, and `as_text`,
 `as_markdown`, `as_latex`, `as_csv` and `as_json` lay it out. `protocols` finds the base configs of which a folder has
-runs. Nothing here starts a run (`pmsi.campaign` does).
+runs. `pmsi.tables.plan` starts what a table needs.
 """
 
-from pmsi.tables.expansion import TABLES, Cell, Part, Sets, Table, TableRow, expand, set_title
-from pmsi.tables.exports import FORMATS, as_csv, as_json, as_latex, as_markdown, as_text, records
+from pmsi.tables.definitions import TABLES, Cell, Part, Sets, Table, TableRow, expand, set_title
+from pmsi.tables.export import FORMATS, as_csv, as_json, as_latex, as_markdown, as_text, records
 from pmsi.tables.filling import EPOCHS, Entry, Filled, FilledCell, Images, check_epoch, fill, seeds_from
 from pmsi.tables.protocols import data_sets, found_seeds, protocols
 from pmsi.tables.rows import notes, shown, title

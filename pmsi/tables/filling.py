@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.base.statistics import mean_std
 from pmsi.config import TrainConfig, differences
-from pmsi.errors import ConfigError, lookup
-from pmsi.paper import Place, paper_table
 from pmsi.runs import State
-from pmsi.statistics import mean_std
-from pmsi.tables.expansion import Cell, Part, Table
+from pmsi.tables.definitions import Cell, Part, Table
 from pmsi.tables.matching import SAME_RESULT, Found, Runs
+from pmsi.tables.printed import Place, paper_table
 
 EPOCHS = {
     "last": "last epoch",

@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pmsi.base.errors import ConfigError
 from pmsi.config import WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, from_json
-from pmsi.errors import ConfigError
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State, known_runs
-from pmsi.tables.expansion import Cell
+from pmsi.tables.definitions import Cell
 
 SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers")
 """Fields that say how to compute and not what: at most the last bits of a result depend on them."""

@@ -6,9 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pmsi.base.errors import UnknownName, lookup
 from pmsi.config import TrainConfig
-from pmsi.errors import UnknownName, lookup
-from pmsi.tables.expansion import BACKBONE, PAPER_SETS, TABLES, Sets, Table, TableRow, expand, plain
+from pmsi.tables.definitions import BACKBONE, PAPER_SETS, TABLES, Sets, Table, TableRow, expand, plain
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
 
 

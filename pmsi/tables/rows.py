@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pmsi.paper import paper_table
 from pmsi.runs import State
-from pmsi.tables.expansion import Part, set_title
+from pmsi.tables.definitions import Part, set_title
 from pmsi.tables.filling import EPOCHS, Filled, FilledCell, Images
+from pmsi.tables.printed import paper_table
 
 NOT_RUN, NO_OUTPUT = "not run", "–"
 """What stands in a cell whose run nobody made, and in one whose run has finished and has no such output."""

@@ -7,8 +7,8 @@ SITE = """
 import streamlit as st
 
 from app import session
-from app.panels import guarded
-from app.run_session import page_of
+from app.shared.panels import guarded
+from app.shared.run_session import page_of
 
 page = st.navigation([page_of(name) for name in dict.fromkeys([{name!r}, "train"])])
 session.enter(page.url_path)
@@ -45,8 +45,8 @@ def make_run(runs_folder, tiny_config):
     """Make a run with the checkpoint of a model that was never trained; the fields given are changed."""
     import torch
 
-    from pmsi.checkpoints import CHECKPOINT, save_checkpoint
     from pmsi.data.plumage.species import SPECIES
+    from pmsi.engine.checkpoint import CHECKPOINT, save_checkpoint
     from pmsi.methods import build
     from pmsi.runs import Run
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import access, server
-from app.access import PlaceError, ReadOnlyError, check_place, is_private, require_writable
+from app import server
+from app.shared import access
+from app.shared.access import PlaceError, ReadOnlyError, check_place, is_private, require_writable
 from pmsi.runs import Run
 
 PAGES = sorted(path.stem for path in (server.HERE / "views").glob("[a-z]*.py"))

@@ -36,7 +36,7 @@ def test_an_image_leads_to_the_other_pages(open_page, make_run, page):
 def test_an_image_of_the_runs_own_folder_is_named_with_its_folder(open_page, make_run, tmp_path):
     from PIL import Image
 
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
 
     for number, name in enumerate(open_builtin().classes):  # the run's classes
         (tmp_path / "birds" / name).mkdir(parents=True)

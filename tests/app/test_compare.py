@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 import streamlit as st
 
-from app import queueing
-from app.charts import paired_bars
-from app.comparing import command_of, offered, titles, unbroken
-from app.tables import table_html
-from pmsi import lifecycle
-from pmsi.campaign.command import table_of
-from pmsi.cli import make_parser
+from app.shared.charts import paired_bars
+from app.views.compare import queue as queueing
+from app.views.compare.protocols import command_of, offered, titles, unbroken
+from app.views.compare.table_html import table_html
+from pmsi.base.errors import RunError
+from pmsi.cli.main import make_parser
+from pmsi.cli.tables import table_of
 from pmsi.config import RobustnessConfig, TrainConfig
-from pmsi.errors import RunError
-from pmsi.launchers import LAUNCHERS, Launcher
+from pmsi.config.presets import PRESETS
 from pmsi.methods import METHODS
-from pmsi.presets import PRESETS
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, lifecycle, list_runs
+from pmsi.runs.launchers import LAUNCHERS
+from pmsi.runs.launchers.row import Launcher
 from pmsi.tables import FORMATS, TABLES, expand, fill, seeds_from
 
 SETS = {"cub": "/photos/cub", "cars": "/photos/cars", "aircraft": "/photos/aircraft"}

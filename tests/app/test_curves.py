@@ -2,9 +2,18 @@
 
 import pytest
 
-from app.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, runs_figure, series, summary, thinned
-from app.palette import head_color
-from pmsi.wording import percent
+from app.shared.palette import head_color
+from app.views.runs.curves import (
+    accuracy_figure,
+    accuracy_rows,
+    bar_figure,
+    loss_figure,
+    runs_figure,
+    series,
+    summary,
+    thinned,
+)
+from pmsi.base.text import percent
 
 RECORDS = [
     {"kind": "loss", "epoch": 0.5, "step": 4, "losses": {"S5": 2.0, "concat": 1.5}},

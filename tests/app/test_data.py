@@ -115,7 +115,7 @@ def test_classes_are_found_by_a_part_of_their_name(open_page):
 
 
 def open_classes():
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
 
     return open_builtin().classes
 
@@ -237,7 +237,7 @@ def test_a_folder_elsewhere_on_the_server_is_refused(open_page, tmp_path, folder
 
 
 def test_runs_on_the_same_pictures_share_a_data_set(make_run):
-    from app.data_sets import offered
+    from app.views.data.sources import offered
 
     runs = [make_run(test_per_class=2), make_run(test_per_class=30), make_run(split_seed=7)]
     sources = offered()

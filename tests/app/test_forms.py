@@ -5,14 +5,14 @@ from dataclasses import fields
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.fields import entries
+from app.shared.fields import entries
 from pmsi.config import CONFIGS, TrainConfig
 
 
 def train_form_page(start):
     import streamlit as st
 
-    from app.trainform import train_form
+    from app.views.train.form import train_form
 
     found = train_form("t", start, st.container(), st.container())
     st.session_state["found"] = found
@@ -21,7 +21,7 @@ def train_form_page(start):
 def general_form_page(task):
     import streamlit as st
 
-    from app.forms import form
+    from app.shared.forms import form
     from pmsi.config import CONFIGS
 
     st.session_state["found"] = form(CONFIGS[task], "g", CONFIGS[task]())

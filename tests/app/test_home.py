@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from app.flow import Answer, flow
+from app.views.home.flow import Answer, flow
 
 LINKS = dict.fromkeys(("image", "mosaics", "stages", "interaction", "heads"), "train")
 
@@ -25,7 +25,7 @@ def test_the_picture_is_there_without_any_model(open_page):
 
 
 def test_each_part_opens_its_page_with_the_same_image(open_page):
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
 
     key = open_builtin().test[-1].key
     addresses = re.findall(r'<a data-go="\d" href="([^"]+)"', picture(open_page("home", image=key)))
@@ -51,7 +51,7 @@ def test_a_run_with_phases_answers_before_a_newer_baseline_unless_that_was_chose
 
 
 def test_a_run_that_knows_the_class_answers_before_a_newer_one_that_does_not(open_page, make_run):
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
 
     def learned(run, classes):
         (run.folder / "result.json").write_text(json.dumps({"result": {"classes": classes}}))
@@ -66,7 +66,7 @@ def test_a_run_that_knows_the_class_answers_before_a_newer_one_that_does_not(ope
 
 
 def test_the_answers_are_those_of_the_predictor(open_page, make_run):
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
     from pmsi.predictor import Predictor
 
     run, data = make_run(method="pmr"), open_builtin()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.images import enlarged, jpeg, png
+from app.shared.images import enlarged, jpeg, png
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.maps_rows import MORE, ranked_mistakes
-from app.maps_zoom import numbers_table, removal_chart
-from app.wording import name_of_run
-from pmsi.errors import DataError
+from app.shared.wording import name_of_run
+from app.views.maps.explained import MORE, ranked_mistakes
+from app.views.maps.zoom import numbers_table, removal_chart
+from pmsi.base.errors import DataError
 from pmsi.explain.removal import Curve
 from pmsi.explain.single import Measured
-from pmsi.lifecycle import enqueue
 from pmsi.maps import disagreement, sampled
 from pmsi.runs import Run, State
+from pmsi.runs.lifecycle import enqueue
 
 KEY = "test/ochre_finchling/0000"
 
@@ -132,8 +132,8 @@ def test_more_images_stand_below_and_kept_ones_stay(open_page, make_run):
 
 
 def test_every_row_of_more_lists_images_that_exist(make_run):
-    from app.maps_rows import Place
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
+    from app.views.maps.explained import Place
 
     run, place = make_run(), Place(open_builtin(), "plumage")
     picked = place.picked(KEY)
@@ -224,7 +224,8 @@ def test_rising_severity_is_computed_for_the_class_of_the_clean_image(open_page,
 
 
 def test_two_runs_disagree_about_nothing_when_they_are_one(make_run):
-    from app.resources import open_builtin, predictor_of
+    from app.shared.cached_data import open_builtin
+    from app.shared.cached_models import predictor_of
 
     dataset = open_builtin()
     one, other = predictor_of(make_run()), predictor_of(make_run(seed=5))
@@ -283,7 +284,7 @@ def report_of(shift):
 
 
 def test_the_figure_of_numbers_shows_each_stage_with_its_interval_and_the_floors():
-    from app.maps_numbers import stages_figure
+    from app.views.maps.numbers import stages_figure
 
     figure = stages_figure([("a", "#000000", report_of(0.0)), ("<b>", "#111111", report_of(0.05))], "energy")
     by_name = {trace.name: trace for trace in figure.data}
@@ -298,19 +299,19 @@ def test_the_figure_of_numbers_shows_each_stage_with_its_interval_and_the_floors
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.3, "S3 is ahead"), (0.0, "S5 is ahead"), (0.2, "do not differ")])
 def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
-    from app.maps_numbers import _sentence
+    from app.views.maps.numbers import _sentence
 
     assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
 
 
 def test_the_numbers_of_a_finished_report_are_shown_beside_an_offer_for_the_other_run(open_page, make_run, runs_folder):
-    from pmsi import jobs
+    from pmsi import tasks
     from pmsi.config import ExplainConfig
     from pmsi.runs import Run
 
     run, other = make_run(), make_run(method="baseline")
     made = Run.create(runs_folder, ExplainConfig(of=run.id, trials_per_class=0))
-    assert jobs.execute(made) == "finished"
+    assert tasks.execute(made) == "finished"
     test = open_page("maps", run=run.id, beside=other.id, tool="numbers")
     assert not test.exception
     assert not test.error

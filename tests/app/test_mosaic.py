@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.mosaic_code import command_of, drawn, python_of
-from app.mosaic_fields import position
-from app.mosaic_strip import Chosen, allowed
-from app.panels import Picked
+from app.shared.panels import Picked
+from app.views.mosaic.code import command_of, drawn, python_of
+from app.views.mosaic.receptive_fields import position
+from app.views.mosaic.strip import Chosen, allowed
 
 
 def value_of(test, kind, name):
@@ -59,7 +59,7 @@ def test_the_numbers_of_the_browser_are_the_layouts_of_the_package(open_page, pe
 
 
 def test_a_link_opens_the_same_image_and_layout(open_page):
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
 
     sample = open_builtin().test[-1]
     test = open_page("mosaic", image=sample.key, seed="11", permutation="cycle", borders="0")
@@ -182,7 +182,7 @@ def test_the_command_below_a_batch_names_the_run_or_the_method(open_page, make_r
 
 
 def test_a_training_image_is_found_in_its_batch(open_page, make_run):
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
     from pmsi.data import open_dataset
     from pmsi.shown import batch_keys
 
@@ -238,7 +238,7 @@ def test_a_position_that_is_none_is_the_middle(text):
 def test_the_code_and_the_command_make_the_picture_of_the_page(
     source, permutation, borders, size, tmp_path, monkeypatch, pmsi
 ):
-    from app.resources import open_builtin
+    from app.shared.cached_data import open_builtin
     from pmsi.augment.preview import mosaic_strip
 
     monkeypatch.chdir(tmp_path)

@@ -6,22 +6,22 @@ import json
 import numpy as np
 import pytest
 
-from app.charts import confidence_bars, sweep_curves
-from app.palette import TRANSPARENT
-from app.panels import plain
-from app.robustcharts import confusion_figure
-from app.sweepform import _of, config_of, families
-from app.sweepimages import LISTED
-from pmsi import jobs
+from app.shared.charts import confidence_bars, sweep_curves
+from app.shared.errors import plain
+from app.shared.palette import TRANSPARENT
+from app.views.robustness.charts import confusion_figure
+from app.views.robustness.form import _of, config_of, families
+from app.views.robustness.report_images import LISTED
+from pmsi import tasks
+from pmsi.base.errors import ConfigError
+from pmsi.base.text import duration
 from pmsi.config import RobustnessConfig
-from pmsi.errors import ConfigError
 from pmsi.perturbations import PERTURBATIONS, draw
 from pmsi.predictor import Guess
 from pmsi.robustness import cells_of
 from pmsi.robustness.page import p_text
 from pmsi.robustness.reading import tell
-from pmsi.runs import Run, list_runs
-from pmsi.wording import duration
+from pmsi.runs import Run, jobs, list_runs
 
 
 def value_of(test, kind, name):
@@ -56,7 +56,7 @@ def swept(make_run, runs_folder):
     """A finished sweep over two runs that were never trained."""
     ids = tuple(make_run(seed=seed).id for seed in (0, 1))
     sweep = Run.create(runs_folder, RobustnessConfig(of=ids, perturbations=("color_jitter=1", "gaussian_noise=100")))
-    assert jobs.execute(sweep).name == "FINISHED"
+    assert tasks.execute(sweep).name == "FINISHED"
     return sweep
 
 
@@ -202,7 +202,7 @@ def test_a_preset_is_a_part_of_the_table():
 def test_the_time_is_that_of_an_earlier_sweep_or_of_a_trial(open_page, swept, monkeypatch):
     first, second = swept.config.of
     asked = []
-    monkeypatch.setattr("app.trials.seconds_of", lambda words: asked.append(words) or 42.0)
+    monkeypatch.setattr("app.shared.trials.seconds_of", lambda words: asked.append(words) or 42.0)
     beat = json.loads((swept.folder / "progress.json").read_text())
     (swept.folder / "progress.json").write_text(json.dumps(beat | {"rate": beat["total"] / 90.0}))
     test = open_page("robustness", **{"sweep-of": f"{first},{second}"})

@@ -8,18 +8,16 @@ from urllib.parse import parse_qsl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.rundetail import ADVICE
-from app.training_link import address_of
-from app.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
-from pmsi import jobs
-from pmsi.checkpoints import CHECKPOINT
+from app.shared.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
+from app.views.runs.detail import ADVICE
+from app.views.train.address import address_of
+from pmsi.base.locks import Lock
+from pmsi.base.text import duration
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.keeping import trash
-from pmsi.keeping.labels import Labels, label, labels_of
-from pmsi.lifecycle import ENDINGS
-from pmsi.locks import Lock
-from pmsi.runs import Run, State, list_runs
-from pmsi.wording import duration
+from pmsi.engine.checkpoint import CHECKPOINT
+from pmsi.runs import Run, State, jobs, list_runs, trash
+from pmsi.runs.labels import Labels, label, labels_of
+from pmsi.runs.lifecycle import ENDINGS
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2)
 RESULT = {
@@ -37,7 +35,7 @@ RESULT = {
 def site():
     import streamlit as st
 
-    from app.run_session import page_of
+    from app.shared.run_session import page_of
 
     st.navigation([page_of("runs"), page_of("train"), page_of("maps"), page_of("robustness")]).run()
 
@@ -274,7 +272,7 @@ def test_a_sweep_shows_what_it_has_measured(root):
 
 def test_any_other_result_is_shown_as_it_is():
     def page():
-        from app.results import show_result
+        from app.views.runs.results import show_result
 
         show_result("another task", {"rows": [{"name": "x", "value": 1.5}], "size": 3})
 
@@ -549,7 +547,7 @@ def test_runs_that_come_with_the_program_can_only_be_looked_at(root, monkeypatch
 
 
 def test_a_list_of_four_hundred_runs_is_read_without_metrics(root, monkeypatch):
-    from pmsi.keeping.listing import Choice, chosen, entries
+    from pmsi.runs.listing import Choice, chosen, entries
 
     for number in range(400):
         folder = root / f"20260101-{number:06d}-train-pmr-plumage-ab12"

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import server, warmup
-from app.palette import CATEGORICAL
+from app.shared.palette import CATEGORICAL
 
 
 def test_the_command_starts_this_interpreter_with_port_and_runs(tmp_path):
@@ -39,9 +39,9 @@ def test_the_whole_app_opens_on_the_first_screen():
 
 def test_an_unforeseen_error_is_shown_without_its_text():
     def script():
-        from app.panels import guarded
         from app.server import on_script_error
-        from pmsi.errors import DataError
+        from app.shared.errors import guarded
+        from pmsi.base.errors import DataError
 
         with guarded():
             raise KeyError("/secret/path")

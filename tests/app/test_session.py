@@ -2,7 +2,7 @@
 
 from streamlit.testing.v1 import AppTest
 
-from app.session import parsed, written
+from app.shared.session import parsed, written
 
 SCRIPT = """
 import streamlit as st

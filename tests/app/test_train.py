@@ -5,21 +5,20 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import pmsi.costs
-from app.training_link import address_of
-from pmsi import jobs
+import pmsi.engine.costs
+from app.views.train.address import address_of
+from pmsi.base.errors import RunError
+from pmsi.cli.info import short
 from pmsi.config import TrainConfig
-from pmsi.errors import RunError
-from pmsi.flags import command
-from pmsi.presets import PRESETS
-from pmsi.reports import short
-from pmsi.runs import Run, default_root, list_runs
+from pmsi.config.command import command
+from pmsi.config.presets import PRESETS
+from pmsi.runs import Run, default_root, jobs, list_runs
 
 
 def site():
     import streamlit as st
 
-    from app.run_session import page_of
+    from app.shared.run_session import page_of
 
     st.navigation([page_of("train"), page_of("runs"), page_of("maps"), page_of("robustness")]).run()
 
@@ -113,9 +112,9 @@ def test_the_costs_follow_the_form(page):
 
 
 def test_costs_are_counted_again_only_where_something_that_costs_has_changed(page, monkeypatch):
-    counted, count = [], pmsi.costs.costs_of
+    counted, count = [], pmsi.engine.costs.costs_of
     monkeypatch.setattr(
-        pmsi.costs, "costs_of", lambda config, classes: counted.append(config) or count(config, classes)
+        pmsi.engine.costs, "costs_of", lambda config, classes: counted.append(config) or count(config, classes)
     )
     widget(page, "number_input", "epochs").set_value(5).run()
     checked(widget(page, "number_input", "lr_new").set_value(0.07).run())
@@ -137,7 +136,7 @@ def test_costs_are_counted_for_the_classes_of_the_data_set(page, dataset, classe
     shown = next(metric for metric in page.metric if metric.label == "Parameters")
     assert f"For {classes} classes" in shown.help
     config = next(iter(PRESETS.values())).config
-    heads = pmsi.costs.costs_of(config, classes).head_parameters
+    heads = pmsi.engine.costs.costs_of(config, classes).head_parameters
     assert figure(page, "Parameters")[1] == f"{short(heads)} outside the backbone"
 
 
@@ -171,7 +170,7 @@ def test_a_time_follows_from_the_speed_of_other_runs(page):
 
 def test_a_time_is_measured_on_demand(page, monkeypatch):
     asked = []
-    monkeypatch.setattr("app.trials.seconds_of", lambda words: asked.append(words) or 61.0)
+    monkeypatch.setattr("app.shared.trials.seconds_of", lambda words: asked.append(words) or 61.0)
     widget(page, "number_input", "epochs").set_value(4).run()
     measure = next(button for button in page.button if button.label == "Measure")
     checked(measure.click().run())
@@ -184,7 +183,7 @@ def test_a_trial_that_fails_is_said_in_a_panel(page, monkeypatch):
     def refuse(words):
         raise RunError("The machine is busy.")
 
-    monkeypatch.setattr("app.trials.seconds_of", refuse)
+    monkeypatch.setattr("app.shared.trials.seconds_of", refuse)
     widget(page, "number_input", "epochs").set_value(6).run()
     checked(next(button for button in page.button if button.label == "Measure").click().run())
     assert "The machine is busy" in page.error[0].value

@@ -10,7 +10,7 @@ from PIL import Image, ImageColor
 from pmsi.augment.animation import HELD_MS, LAST_MS, MOVING, frames, gif, steps
 from pmsi.augment.mosaic import apply
 from pmsi.augment.preview import COLORS, layouts
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
 
 
 @pytest.fixture

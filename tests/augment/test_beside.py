@@ -7,7 +7,7 @@ from PIL import Image
 
 from pmsi.augment.beside import augmented
 from pmsi.augment.preview import preview
-from pmsi.errors import ConfigError, PMSIError
+from pmsi.base.errors import ConfigError, PMSIError
 
 SEEDS = range(8)
 

@@ -8,7 +8,7 @@ import torch
 
 from pmsi.augment.jigsaw import apply, jigsaw_patches, plan
 from pmsi.augment.mosaic import MAX_RECURSIONS
-from pmsi.errors import ConfigError, UnknownName
+from pmsi.base.errors import ConfigError, UnknownName
 
 
 def seeded(seed=0):

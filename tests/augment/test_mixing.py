@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from pmsi.augment import AUGMENTATIONS, mixing
 from pmsi.augment.mixing import Blend, Paste, cutmix, mixup, plan_blend, plan_cut, plan_snap, snapmix, symmetric_beta
-from pmsi.batch import cross_entropy
 from pmsi.config import TrainConfig
+from pmsi.model.batch import cross_entropy
 
 stats = pytest.importorskip("scipy.stats")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pmsi.augment.mosaic import MAX_RECURSIONS, Layout, apply, plan, recursive_mosaic, source_cells
-from pmsi.errors import ConfigError, UnknownName
+from pmsi.base.errors import ConfigError, UnknownName
 
 
 def seeded(seed=0):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pmsi.augment.preview import COLORS, layouts, mosaic_strip, preview, square
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
 
 
 @pytest.fixture

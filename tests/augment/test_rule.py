@@ -3,7 +3,7 @@
 import pytest
 
 from pmsi.augment.rule import largest_size, nearest_size, patch_rule
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
 from pmsi.model import BACKBONES
 
 MOBILENET = (3, 19, 59, 267, 491)

@@ -19,8 +19,7 @@ sys.path.insert(0, str(ROOT))
 from playwright.sync_api import Locator, Page, expect  # noqa: E402
 
 from app.server import command  # noqa: E402
-from pmsi import jobs  # noqa: E402
-from pmsi.runs import list_runs  # noqa: E402
+from pmsi.runs import jobs, list_runs  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "/usr/bin/chromium", "chromium-browser"))), None)
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")

@@ -9,9 +9,8 @@ pytest.importorskip("playwright", reason="Playwright is not installed, so the br
 from driving import serving
 from playwright.sync_api import expect
 
-from pmsi import lifecycle
-from pmsi.presets import PRESETS
-from pmsi.runs import Run, State
+from pmsi.config.presets import PRESETS
+from pmsi.runs import Run, State, lifecycle
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -18,9 +18,9 @@ def run():
     """The id of a run whose model was never trained."""
     import torch
 
-    from pmsi.checkpoints import CHECKPOINT, save_checkpoint
     from pmsi.config import TrainConfig
     from pmsi.data.plumage.species import SPECIES
+    from pmsi.engine.checkpoint import CHECKPOINT, save_checkpoint
     from pmsi.methods import build
     from pmsi.runs import Run
 

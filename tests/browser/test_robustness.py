@@ -9,7 +9,7 @@ pytest.importorskip("playwright", reason="Playwright is not installed, so the br
 from driving import expect_other_pixels, loaded, serving
 from playwright.sync_api import expect
 
-from pmsi import jobs
+from pmsi import tasks
 from pmsi.config import RobustnessConfig
 from pmsi.robustness.page import as_html
 from pmsi.robustness.reading import tell
@@ -25,7 +25,7 @@ def sweep(tmp_path_factory, tiny_config):
     trained = [Run.create(root, tiny_config.with_(seed=seed, epochs=1)) for seed in (0, 1)]
     sweep = Run.create(root, RobustnessConfig(of=tuple(run.id for run in trained), perturbations=("color_jitter=1",)))
     for run in (*trained, sweep):
-        assert jobs.execute(run).name == "FINISHED"
+        assert tasks.execute(run).name == "FINISHED"
     return sweep
 
 

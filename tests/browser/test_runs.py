@@ -13,8 +13,8 @@ import driving
 from playwright.sync_api import expect
 
 from pmsi.config import TrainConfig
-from pmsi.keeping.labels import label
 from pmsi.runs import Run, list_runs
+from pmsi.runs.labels import label
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

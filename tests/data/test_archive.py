@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pmsi.base.errors import DataError
 from pmsi.config import TrainConfig
-from pmsi.data import archive as archives
-from pmsi.data import check_folder, open_dataset, zips
-from pmsi.data.archive import Limits, contents, unpack_into, unpacked
-from pmsi.data.cache import remove_unused
+from pmsi.data import check_folder, open_dataset
+from pmsi.data.cache import zips
+from pmsi.data.cache.disk import remove_unused
 from pmsi.data.dataset import Dataset
-from pmsi.errors import DataError
+from pmsi.data.readers import archive as archives
+from pmsi.data.readers.archive import Limits, contents, unpack_into, unpacked
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,7 +129,9 @@ def test_data_sets_of_their_own_layout_take_no_zip(tmp_path: Path) -> None:
 
 def in_a_process(code: str, zipped: Path) -> subprocess.Popen:
     """Run ``code`` elsewhere; it knows ``unpacked`` and ``zipped``."""
-    start = f"from pathlib import Path; from pmsi.data.archive import unpacked; zipped = Path({str(zipped)!r}); "
+    start = (
+        f"from pathlib import Path; from pmsi.data.readers.archive import unpacked; zipped = Path({str(zipped)!r}); "
+    )
     return subprocess.Popen([sys.executable, "-c", start + code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -409,7 +412,8 @@ def test_a_zip_within_a_zip_is_not_opened(tmp_path: Path) -> None:
 
 def unpack_elsewhere(zipped: Path, used: int) -> Path:
     """Unpack a zip in a process that ends, last used at ``used`` seconds; return its folder."""
-    code = f"from pathlib import Path; from pmsi.data.archive import unpacked; print(unpacked(Path({str(zipped)!r})))"
+    code = "from pathlib import Path; from pmsi.data.readers.archive import unpacked; "
+    code += f"print(unpacked(Path({str(zipped)!r})))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, env=os.environ | PLAIN
     )

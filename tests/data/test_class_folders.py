@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pmsi.base.errors import DataError
 from pmsi.data.dataset import Dataset, count_by_class
-from pmsi.data.folder import folder
-from pmsi.errors import DataError
+from pmsi.data.readers.folder import folder
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from pmsi.base.errors import DataError, ImageError
 from pmsi.data.images import MAX_FILE_BYTES, MAX_PIXELS, check_file_size, fault, open_rgb, open_rgb_bytes
-from pmsi.errors import DataError, ImageError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
@@ -256,7 +256,7 @@ def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None
 
 
 def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
-    code = "import sys, pmsi.data, pmsi.data.cars; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    code = "import sys, pmsi.data, pmsi.data.readers.cars; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

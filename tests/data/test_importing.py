@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pmsi.base.errors import DataError
 from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.images import MAX_FILE_BYTES
 from pmsi.data.importing import Picture, import_dataset, import_pictures, imported_sets, safe_name
-from pmsi.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from pmsi.config import TrainConfig
-from pmsi.data import pixels, preprocessing
+from pmsi.data import preprocessing
+from pmsi.data.cache import pixels
 from pmsi.data.checking import open_sample
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader, TrainLoader, planned_loader
@@ -47,7 +48,7 @@ def test_normalize_can_be_differentiated_though_it_was_first_used_in_inference()
 
 
 def test_resizing_and_the_centre_crop_equal_torchvision_s():
-    from pmsi.vision import functional
+    from pmsi.base.vision import functional
 
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8))

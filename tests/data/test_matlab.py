@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from pmsi.data import matlab
-from pmsi.data.matlab import NotMatlab, read_matlab
+from pmsi.data.readers import matlab
+from pmsi.data.readers.matlab import NotMatlab, read_matlab
 
 
 @pytest.mark.parametrize("compressed", [False, True])

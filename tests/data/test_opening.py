@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pmsi.base.errors import ConfigError, DataError, UnknownName
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, check_folder, checking, open_dataset, summary
 from pmsi.data.checking import cache_folder, check
 from pmsi.data.completeness import Official, completeness
 from pmsi.data.dataset import Dataset, Problem, Sample, count_by_class
-from pmsi.errors import ConfigError, DataError, UnknownName
 
 
 @pytest.fixture(autouse=True)

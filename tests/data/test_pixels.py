@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pmsi.data import pixels
+from pmsi.data.cache import pixels
+from pmsi.data.cache.pixels import PixelFile, Pixels
 from pmsi.data.checking import open_sample
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.pixels import PixelFile, Pixels
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = [

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageFilter
 from sklearn.linear_model import LogisticRegression
 
+from pmsi.base.errors import ConfigError, PMSIError, UnknownName
 from pmsi.data import plumage as package
 from pmsi.data.dataset import count_by_class
 from pmsi.data.plumage import PARTS, SPECIES, box_of, distinguishing_parts, draw, plumage, siblings, telling_parts
@@ -27,7 +28,6 @@ from pmsi.data.plumage.plan import IN_FRONT, SLOPES
 from pmsi.data.plumage.scenery import SETTINGS
 from pmsi.data.plumage.species import Marks, find_species
 from pmsi.data.plumage.stage import PERCHES
-from pmsi.errors import ConfigError, PMSIError, UnknownName
 
 PAIRS = [(a, b) for a, b in combinations(range(len(SPECIES)), 2) if SPECIES[a].genus is SPECIES[b].genus]
 """The labels of every two siblings."""

@@ -8,12 +8,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from pmsi.data.aircraft import aircraft
-from pmsi.data.cars import cars
-from pmsi.data.cub import cub
+from pmsi.base.errors import DataError
 from pmsi.data.dataset import Dataset, count_by_class
-from pmsi.data.folder import folder
-from pmsi.errors import DataError
+from pmsi.data.readers.aircraft import aircraft
+from pmsi.data.readers.cars import cars
+from pmsi.data.readers.cub import cub
+from pmsi.data.readers.folder import folder
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from pmsi.base.errors import ConfigError
+from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.data.loading import TrainLoader
 from pmsi.data.sampling import balanced, check_balanced, sampler, shuffled
-from pmsi.errors import ConfigError
-from pmsi.seeding import derive
 
 LABELS = [0] * 9 + [2] * 4 + [1] * 6 + [4] * 5 + [3] * 3
 

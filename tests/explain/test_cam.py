@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-import pmsi.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
-from pmsi.errors import ConfigError, PMSIError, UnknownName
+import pmsi.base.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
+from pmsi.base.errors import ConfigError, PMSIError, UnknownName
 from pmsi.explain import CAM_METHODS, SCALES, CamMethod, cam, normalize, resize
 from pmsi.model import BACKBONES, SMOOTH_CONVS
 from pmsi.model.baseline import Baseline

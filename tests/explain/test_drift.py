@@ -5,7 +5,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from pmsi.errors import PMSIError
+from pmsi.base.errors import PMSIError
 from pmsi.explain.drift import GRID, drift, earth_movers_distance, peak_distance, spearman
 
 

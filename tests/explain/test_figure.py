@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pmsi.errors import ConfigError, PMSIError, UnknownName
+from pmsi.base.errors import ConfigError, PMSIError, UnknownName
 from pmsi.explain.figure import WIDTH, Figure, Inset, Row, Sight, Words, ceilings, cut, laid_out, note_of, stage_title
 from pmsi.explain.motion import strip, to_gif
 from pmsi.explain.outlines import borders, outlined

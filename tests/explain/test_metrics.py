@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from pmsi.errors import PMSIError
+from pmsi.base.errors import PMSIError
 from pmsi.explain.metrics import centre_map, edge_map, energy, mass, pointing, random_map, widened
 
 

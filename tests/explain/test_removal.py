@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import convolve, gaussian_filter
 
-import pmsi.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
-from pmsi.errors import PMSIError
+import pmsi.base.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
+from pmsi.base.errors import PMSIError
 from pmsi.explain.imputation import EXACT, imputed, solved
 from pmsi.explain.removal import BLUR, Curve, blurred, deletion, insertion, ranking, road
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pmsi.errors import UnknownName
+from pmsi.base.errors import UnknownName
 from pmsi.explain.figure import Sight
 from pmsi.explain.overlay import overlay
 from pmsi.explain.rising import SIDE, Frame, View, animation, drawn, frames, label_of, severities

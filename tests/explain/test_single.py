@@ -112,8 +112,8 @@ def test_the_mosaic_of_a_phase_has_the_patches_of_its_recursions():
 @pytest.fixture
 def runs(tiny_config, tmp_path):
     """Two runs whose models were never trained."""
-    from pmsi.checkpoints import CHECKPOINT, save_checkpoint
     from pmsi.data.plumage.species import SPECIES
+    from pmsi.engine.checkpoint import CHECKPOINT, save_checkpoint
     from pmsi.methods import build
     from pmsi.runs import Run
 

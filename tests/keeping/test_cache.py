@@ -11,9 +11,9 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
-from pmsi.data.pixels import Pixels
-from pmsi.keeping import cache
-from pmsi.keeping.cache import Taken
+from pmsi.data.cache import clear as cache
+from pmsi.data.cache.clear import Taken
+from pmsi.data.cache.pixels import Pixels
 
 ROOT = Path(__file__).parents[2]
 SIDE = 32

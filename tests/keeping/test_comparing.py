@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from pmsi.cli import main
+from pmsi.base.errors import RunError
+from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
-from pmsi.errors import RunError
-from pmsi.keeping.comparing import apart, baseline_for, outcome, scores_of, training_runs
-from pmsi.keeping.labels import label
 from pmsi.runs import Run, State
+from pmsi.runs.comparison import apart, baseline_for, outcome, scores_of, training_runs
+from pmsi.runs.labels import label
 
 
 def trained(root, accuracies, result=None, **fields):

@@ -6,12 +6,12 @@ import threading
 import pytest
 
 from pmsi import runs
-from pmsi.cli import main
+from pmsi.base.errors import RunError
+from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
-from pmsi.errors import RunError
-from pmsi.keeping.labels import FILE, LONGEST_NAME, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS, Labels, label, labels_of
-from pmsi.keeping.listing import Choice, chosen, entries, values
 from pmsi.runs import Run, State, list_runs
+from pmsi.runs.labels import FILE, LONGEST_NAME, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS, Labels, label, labels_of
+from pmsi.runs.listing import Choice, chosen, entries, values
 
 
 @pytest.fixture

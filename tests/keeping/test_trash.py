@@ -7,14 +7,13 @@ import time
 import pytest
 
 from pmsi import runs
-from pmsi.cli import main
+from pmsi.base.errors import RunError
+from pmsi.base.locks import Lock
+from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.errors import RunError
-from pmsi.keeping import trash
-from pmsi.keeping.disk import in_words, size_of
-from pmsi.keeping.labels import label, labels_of
-from pmsi.locks import Lock
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, list_runs, trash
+from pmsi.runs.disk import in_words, size_of
+from pmsi.runs.labels import label, labels_of
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fake_pmsi import command, runner_command, use_fake
 
+from pmsi.base.locks import Lock, is_held
 from pmsi.config import TrainConfig
-from pmsi.jobs import ONLY_QUEUED, PARENT, resume, stop, submit
-from pmsi.launchers import devices, local, queue, worker
-from pmsi.locks import Lock, is_held
 from pmsi.runs import Run, State
+from pmsi.runs.jobs import resume, stop, submit
+from pmsi.runs.launchers import devices, local, queue, worker
+from pmsi.runs.lifecycle import ONLY_QUEUED, PARENT
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +92,7 @@ def test_submit_does_not_wait_and_the_runner_is_detached(tmp_path):
         import sys
         sys.path[:0] = {[str(Path(local.__file__).parents[2]), str(Path(__file__).parents[1])]}
         import pytest, fake_pmsi
-        from pmsi.jobs import Run, submit
+        from pmsi.runs.jobs import Run, submit
         fake_pmsi.use_fake(pytest.MonkeyPatch())
         submit(Run({str(run.folder)!r}))
     """

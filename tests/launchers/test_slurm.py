@@ -16,12 +16,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fake_pmsi import command
 
-from pmsi import jobs, lifecycle
+from pmsi import tasks
+from pmsi.base.errors import ConfigError, RunError
+from pmsi.base.files import read_json, to_json
 from pmsi.config import TrainConfig
-from pmsi.errors import ConfigError, RunError
-from pmsi.files import read_json, to_json
-from pmsi.launchers import LAUNCHERS, slurm
-from pmsi.runs import Run, State
+from pmsi.runs import Run, State, jobs, lifecycle
+from pmsi.runs.launchers import LAUNCHERS, slurm
 
 FAKE = """#!{python}
 import os, sys
@@ -127,7 +127,7 @@ def test_the_script_says_where_everything_is(tmp_path, monkeypatch):
     assert options["signal"] == "B:TERM@60", "to the batch script alone, while there is time for a checkpoint"
     assert "requeue" in options
     worker = [sys.executable, "-m", "pmsi", "execute", str(run.folder)]
-    assert words_of(text) == [sys.executable, "-m", "pmsi.launchers.slurm_job", str(run.folder), *worker]
+    assert words_of(text) == [sys.executable, "-m", "pmsi.runs.launchers.slurm_job", str(run.folder), *worker]
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
 
 
@@ -135,7 +135,7 @@ def test_several_devices_are_torchruns(make, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     run = make(devices=4)
     words = words_of(slurm.script(run, None))[4:]
-    assert words[:3] == [sys.executable, "-m", "pmsi.ranks"]
+    assert words[:3] == [sys.executable, "-m", "pmsi.runs.ranks"]
     assert {"--standalone", "--nproc-per-node=4", "--max-restarts=0"} < set(words)
     assert words[-4:] == ["-m", "pmsi", "execute", str(run.folder)]
     assert words.index("--signals-to-handle=SIGINT") < len(words) - 4, "a flag of torchrun, not of the worker"
@@ -349,7 +349,7 @@ def job(monkeypatch):
     def start(run, restarts=0, worker=None):
         monkeypatch.setenv("SLURM_JOB_ID", "12")
         monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
-        words = [sys.executable, "-W", "error", "-m", "pmsi.launchers.slurm_job", str(run.folder)]
+        words = [sys.executable, "-W", "error", "-m", "pmsi.runs.launchers.slurm_job", str(run.folder)]
         words += worker or command("execute", run.folder)
         environment = os.environ | {"PYTHONPATH": str(slurm.CHECKOUT)}
         started.append(subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True))
@@ -541,7 +541,7 @@ def test_a_worker_that_dies_gets_one_successor_in_the_same_job(make, job):
 
 def test_the_row_names_functions_that_exist():
     row = LAUNCHERS["slurm"]
-    assert [jobs.resolve(name) for name in (row.function, row.look, row.withdraw)] == [
+    assert [tasks.resolve(name) for name in (row.function, row.look, row.withdraw)] == [
         slurm.submit,
         slurm.look,
         slurm.withdraw,

@@ -7,9 +7,9 @@ import pytest
 from safetensors.torch import load_file
 from slurm_node import missing, slurm_node
 
-from pmsi.jobs import follow, look, resume, stop, submit
-from pmsi.launchers import slurm
 from pmsi.runs import Run, State
+from pmsi.runs.jobs import follow, look, resume, stop, submit
+from pmsi.runs.launchers import slurm
 
 pytestmark = [
     pytest.mark.slurm,

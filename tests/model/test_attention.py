@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pmsi.augment import AUGMENTATIONS
-from pmsi.batch import Phase, Target
 from pmsi.config import TrainConfig
 from pmsi.methods import METHODS, build
+from pmsi.model.batch import Phase, Target
 
 SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, dropout=0.0, projection=16)
 CLASSES = 5

@@ -5,9 +5,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pmsi.errors import CheckpointError
+from pmsi.base.errors import CheckpointError
+from pmsi.base.vision import models
 from pmsi.model.backbone import BACKBONES, pretrained_state, stage_sizes
-from pmsi.vision import models
 
 # METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
 CHANNELS = {

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from pmsi.batch import Phase, Target
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
+from pmsi.base.vision import models
 from pmsi.model.backbone import BACKBONES, Backbone
+from pmsi.model.batch import Phase, Target
 from pmsi.model.bilinear import BCNN, HBP, signed_sqrt
-from pmsi.vision import models
 
 CLASSES = 3
 PHASE = Phase("classifier", 0)

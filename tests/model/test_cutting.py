@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pmsi.errors import ConfigError
+from pmsi.base.errors import ConfigError
 from pmsi.model.cutting import cut, stage_ends
 
 

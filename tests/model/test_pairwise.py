@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from pmsi.batch import Phase, Target
 from pmsi.model.backbone import BACKBONES
+from pmsi.model.batch import Phase, Target
 from pmsi.model.pairwise import PC, APINet, nearest_pairs, pairwise_confusion
 
 PHASE = Phase("classifier", 0)

@@ -8,17 +8,17 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pmsi.batch import Phase, Target
+from pmsi.base.errors import CheckpointError, ConfigError, UnknownName
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import MEAN, STD
-from pmsi.errors import CheckpointError, ConfigError, UnknownName
 from pmsi.explain.cam import cam
 from pmsi.methods import build
 from pmsi.model.backbone import BACKBONES, check_stages, check_weights, find_backbone, pretrained_state, stage_sizes
+from pmsi.model.batch import Phase, Target
 from pmsi.model.timm import Renormalize, row
-from pmsi.optimization import make_optimizer
+from pmsi.training.optimizer import make_optimizer
 
-timm = importlib.import_module("timm")  # not before pmsi.vision, which prepares torchvision for it
+timm = importlib.import_module("timm")  # not before pmsi.base.vision, which prepares torchvision for it
 
 # Channels of the maps at strides 2, 4, 8, 16 and 32, by the papers' tables (the stem, and each stage's last layer).
 CHANNELS = {

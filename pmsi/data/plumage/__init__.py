@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from pmsi.base.errors import ConfigError
+from pmsi.base.seeding import derive
 from pmsi.data.dataset import Box, Dataset, Sample
 from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
 from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinguishing_parts, siblings, telling_parts
-from pmsi.errors import ConfigError
-from pmsi.seeding import derive
 
 __all__ = [
     "PARTS",

@@ -6,11 +6,11 @@ Where a part has forms, this module marks out its region and leaves the form to 
 
 import numpy as np
 
+from pmsi.base.seeding import numpy_generator
 from pmsi.data.plumage.easel import Easel
 from pmsi.data.plumage.ink import Patch, curve, ellipse, mix, ribbon, smoothstep
 from pmsi.data.plumage.marks import FORMS, RING, collar, covert_tips
 from pmsi.data.plumage.species import Marks
-from pmsi.seeding import numpy_generator
 
 WARM_WHITE = np.array((1.0, 0.98, 0.93), dtype=np.float32)
 SCALE = np.array([(0.020, -0.028), (-0.005, -0.017), (-0.012, 0.0), (-0.005, 0.017), (0.020, 0.028)])

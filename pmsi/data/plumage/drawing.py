@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from pmsi.base.errors import ConfigError
+from pmsi.base.seeding import numpy_generator
 from pmsi.data.dataset import Box
 from pmsi.data.plumage.anatomy import build
 from pmsi.data.plumage.body import paint_bird
@@ -19,8 +21,6 @@ from pmsi.data.plumage.plan import Light, plan
 from pmsi.data.plumage.scenery import backdrop
 from pmsi.data.plumage.species import PARTS, SPECIES
 from pmsi.data.plumage.stage import PERCHES
-from pmsi.errors import ConfigError
-from pmsi.seeding import numpy_generator
 
 SIZES = (32, 2048)
 """The smallest and the largest drawing, in pixels along each side."""

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pmsi.base.seeding import numpy_generator
 from pmsi.data.plumage.easel import Easel
 from pmsi.data.plumage.ink import Axes, Patch, curve, ellipse, mix, ribbon, smoothstep
-from pmsi.seeding import numpy_generator
 
 Painter = Callable[[Easel, Patch], None]
 """Paints one form on the easel, within the region of its part."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pmsi.base.seeding import derive, numpy_generator
 from pmsi.data.plumage.ink import mix, rgb
 from pmsi.data.plumage.scenery import SETTINGS, Setting
 from pmsi.data.plumage.species import Genus
-from pmsi.seeding import derive, numpy_generator
 
 IN_FRONT: tuple[str, ...] = ("none", "none", "leaf", "blade", "sprig")
 """What stands in front of the bird; one is drawn evenly, so two drawings in five are free."""

@@ -7,7 +7,7 @@ forms of the few parts that tell it from its siblings. This module knows nothing
 
 from dataclasses import dataclass, fields
 
-from pmsi.errors import lookup
+from pmsi.base.errors import lookup
 
 PARTS: tuple[str, ...] = ("eye", "bill", "crown", "breast", "wing", "tail", "bird")
 """The parts that have masks; ``bird`` is the whole visible bird and contains the others."""

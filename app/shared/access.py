@@ -1,0 +1,152 @@
+"""Who may come in, what visitors may do, and which folders the app may read.
+
+``PMSI_READ_ONLY=1`` makes the app read-only: pages show and compute, but nothing is started, stopped, renamed, deleted,
+imported or otherwise written. Pages ask `read_only` before they offer such a thing, and whatever does it calls
+`require_writable` first. A path that a visitor types, or that stands in a link, goes through `check_place` before
+anything is looked at there. Where a login is set up (``[auth]`` in Streamlit's secrets.toml), `require_login` comes
+before any page.
+"""
+
+import contextlib
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.auth_util import is_authlib_installed
+
+from pmsi.base.errors import PMSIError
+from pmsi.config import WEIGHT_WORDS
+from pmsi.config.declare import Config
+
+READ_ONLY = "PMSI_READ_ONLY"
+"""Environment: 1 where visitors may only look."""
+
+DATA = "PMSI_DATA"
+"""Environment: the folders whose data sets and weights visitors may use, parted as in PATH."""
+
+
+ADDRESS, BASE_PATH = "STREAMLIT_SERVER_ADDRESS", "STREAMLIT_SERVER_BASE_URL_PATH"
+
+
+class PlaceError(PMSIError):
+    """A path outside the folders that the app may read."""
+
+
+class LoginError(PMSIError):
+    """The login is not set up as it should be."""
+
+
+# Writing
+
+
+def read_only() -> bool:
+    """Return whether visitors may only look."""
+    return os.environ.get(READ_ONLY, "") not in ("", "0")
+
+
+def require_writable() -> None:
+    """Raise ReadOnlyError in a read-only app."""
+    if read_only():
+        raise ReadOnlyError(
+            "This app is read-only: nothing can be started or changed here. Run it on your own machine for that."
+        )
+
+
+# Reading
+
+
+def check_place(path: str | Path) -> Path:
+    """Return where a path really leads, if visitors may use what is there; raises PlaceError if not.
+
+    Links and ``..`` are followed first. The error is the same whether there is something or not.
+    """
+    try:
+        real = Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise PlaceError(
+            f"{str(path)!r} is not a path. Expected the full path of a folder, such as /data/birds."
+        ) from error
+    if any(real.is_relative_to(place) for places in (_roots(), _used_by_runs()) for place in places):
+        return real
+    raise PlaceError(
+        f"{str(path)!r} is outside the folders that this app may read. Whoever runs the app can allow a folder by "
+        f"starting it with {DATA} set to it (several are parted by a colon, as in PATH), or import the pictures with "
+        "pmsi data import."
+    )
+
+
+def check_places(config: Config) -> None:
+    """Raise PlaceError where a config names a data folder or a weights file that visitors may not use."""
+    data, weights = getattr(config, "data", None), getattr(config, "weights", None)
+    for place in (data, None if weights in WEIGHT_WORDS else weights):
+        if place:
+            check_place(place)
+
+
+def is_private() -> bool:
+    """Return whether only the person at this machine is expected: nobody else can reach the app, as far as is known.
+
+    A proxy in front of it shows by its base path, or by the login. One without either shows by nothing: set PMSI_DATA.
+    """
+    if read_only() or os.environ.get(BASE_PATH, "").strip("/") or auth_section():
+        return False
+    address = os.environ.get(ADDRESS, "") or "127.0.0.1"
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(address).is_loopback
+    return address == "localhost"
+
+
+def _roots() -> Iterator[Path]:
+    """Yield the folders that visitors may read, resolved."""
+    from pmsi.data.checking import cache_folder
+    from pmsi.data.importing import datasets_root
+    from pmsi.runs import SHIPPED, default_root
+
+    yield from (place.resolve() for place in (default_root(), SHIPPED, datasets_root(), cache_folder() / "zips"))
+    if own := os.environ.get(DATA):
+        yield from (Path(place).expanduser().resolve() for place in own.split(os.pathsep) if place)
+    elif is_private():
+        yield from (Path.home().resolve(), Path.cwd().resolve())
+
+
+def _used_by_runs() -> Iterator[Path]:
+    """Yield the data folders and weights files of the runs that are there: each was checked when its run was started.
+
+    Looked at only where no folder of `_roots` holds a path. The command line checks nothing, for who can type there can
+    read the files anyway.
+    """
+    from pmsi.runs import default_root, known_runs
+
+    for run in known_runs(default_root()):
+        with contextlib.suppress(PMSIError, OSError):
+            for name in ("data", "weights"):
+                value = getattr(run.config, name, None)
+                if value and os.sep in value:
+                    yield Path(value).expanduser().resolve()
+
+
+# Coming in
+
+
+def auth_section() -> Mapping[str, Any]:
+    """Return the section [auth] of Streamlit's secrets; nothing where there is none. A broken file lets nobody in."""
+    if not st.secrets.load_if_toml_exists():
+        if any(Path(file).exists() for file in st.get_option("secrets.files")):
+            raise LoginError("Streamlit's secrets.toml cannot be read, so nobody can be let in.")
+        return {}
+    found = st.secrets.get("auth")
+    if found is not None and not isinstance(found, Mapping):
+        raise LoginError("[auth] in Streamlit's secrets.toml is no section, so nobody can be let in.")
+    if found and not is_authlib_installed():
+        raise LoginError(
+            "A login is set up, but the package that it needs is missing, so nobody can be let in. Install it with "
+            "pip install Authlib httpx, and start the app again."
+        )
+    return found or {}
+
+
+class ReadOnlyError(PMSIError):
+    """Something was to be written in a read-only app."""

@@ -1,0 +1,41 @@
+"""Errors on a page: in the core's own words where it has some, else with a hint to the server's log."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+
+import streamlit as st
+
+from pmsi.base.errors import PMSIError
+
+LOG = logging.getLogger("pmsi.app")
+
+
+def plain(text: str) -> str:
+    """Return text such that markdown shows it as it is; file names and messages may hold anything."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~$:-])", r"\\\1", text)
+
+
+def error_panel(error: Exception) -> None:
+    """Show an error: the core's own say what to do, any other is apologised for and found in the server's log."""
+    if isinstance(error, PMSIError):
+        st.error(plain(str(error)), icon=":material/info:")
+        return
+    st.error(
+        "Something went wrong here, and it is not your doing. The details are in the server's log. Reload the page to "
+        f"go on. ({plain(type(error).__name__)})",
+        icon=":material/error:",
+    )
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Show whatever is raised inside in the error panel; also a decorator."""
+    try:
+        yield
+    except PMSIError as error:
+        error_panel(error)
+    except Exception as error:
+        LOG.exception("A page failed.")
+        error_panel(error)

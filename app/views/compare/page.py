@@ -1,0 +1,249 @@
+"""The Compare page: a table of the paper, filled live from the runs beside its printed numbers, and what it needs.
+
+`app.views.compare.queue` plans and queues the runs of a table, as `pmsi tables` does.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.shared.access import PlaceError, check_place
+from app.shared.charts import paired_bars
+from app.shared.errors import error_panel, guarded, plain
+from app.shared.palette import CHART
+from app.shared.session import choice, follow, keep, key_of, moved, relabel, remember
+from app.views.compare.protocols import as_typed, command_of, counts_once, protocols_once, seeds_to_show, titles
+from app.views.compare.queue import queue_panel, runs_of
+from app.views.compare.table_html import BOX, table_html
+from pmsi.base.errors import PMSIError
+from pmsi.config import TrainConfig
+from pmsi.data import DATASETS
+from pmsi.runs import State, default_root
+from pmsi.tables import EPOCHS, FORMATS, TABLES, Filled, Sets, Table, expand, fill
+from pmsi.tables.definitions import PAPER_SETS
+from pmsi.tables.rows import notes
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from app.views.compare.protocols import Protocol
+
+REFRESH_S = 2.0
+
+INTRO = (
+    "The paper's tables, filled from the runs of this machine, with the paper's printed numbers beside ours. Click a "
+    "number to open the run that it comes from."
+)
+FIRST = "3"
+EPOCH_TITLES = {"last": "Last epoch", "best": "Best epoch"}
+FILES = {
+    "csv": ("CSV", "csv", "text/csv"),
+    "markdown": ("Markdown", "md", "text/markdown"),
+    "latex": ("LaTeX", "tex", "application/x-tex"),
+}
+"""Formats that are offered as a file: title, suffix, media type."""
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Compare", anchor=False)
+    st.markdown(INTRO, width=820)
+    with st.container(border=True):
+        number = _number()
+        first, second = st.columns([4, 1], gap="medium") if _has_epochs(number) else (st.container(), None)
+        with first:
+            protocol = _protocol(number)
+        epoch = "last" if second is None else _epoch(second)
+        table = _table(number, protocol)
+    live = any(run.state.is_live for run in runs_of(table))
+    st.fragment(_body, run_every=REFRESH_S if live else None)(table, epoch, live)
+
+
+# What is shown
+
+
+def _number() -> str:
+    return str(
+        remember(
+            st.segmented_control,
+            "table",
+            FIRST,
+            "Table",
+            list(TABLES),
+            format_func=lambda number: TABLES[number].title.removeprefix("Table "),
+            required=True,
+        )
+    )
+
+
+def _protocol(number: str) -> "Protocol":
+    """Let the visitor choose what the runs of the table have in common; the newest is offered first."""
+    choices = protocols_once(number)
+    default = next(iter(choices))
+    if len(choices) == 1:
+        return choices[default]
+    absent = moved("protocol") and choice("protocol") not in choices
+    names = titles(default_root(), number, choices)
+    relabel("protocol")
+    key = remember(
+        st.selectbox,
+        "protocol",
+        default,
+        "Protocol",
+        list(choices),
+        format_func=names.__getitem__,
+        help="What all runs of the table have in common: data, network, size, recipe. Only runs that agree in all of "
+        "it are compared. A preset, or the settings of another run, can start a new table.",
+    )
+    if absent:
+        st.caption("The protocol that the link names has no runs here; the newest one is shown.")
+    keep("protocol", key)  # also the first one, which is another one as soon as somebody starts a run
+    return choices[key]
+
+
+def _table(number: str, protocol: "Protocol") -> Table:
+    """Return the table of a protocol, with the folders that are typed where its data sets have none."""
+    base, sets = protocol.base, dict(protocol.sets)
+    if TABLES[number].compares_sets:
+        absent = [name for name in PAPER_SETS if not sets.get(name)]
+        if absent:
+            with st.expander("More data sets", icon=":material/folder_open:"):
+                sets |= {name: folder for name in absent if (folder := _folder(name))}
+        table = expand(number, base, sets)
+        return table if table.configs else expand(number, base, _countable(table))
+    if DATASETS[base.dataset].needs_folder and not base.data:
+        base = base.with_(data=_folder(base.dataset) or None)
+    return expand(number, base)
+
+
+def _countable(table: Table) -> Sets:
+    """Return the data sets of Table I that can be opened; of any other, say why not."""
+    good = {}
+    for name, data in table.sets.items():
+        try:
+            counts_once(expand(table.number, table.base, {name: data}))
+        except PMSIError as error:
+            error_panel(error)
+        else:
+            good[name] = data
+    return good
+
+
+def _folder(dataset: str) -> str:
+    """Ask for the folder of a data set; it is kept in the URL."""
+    name, row = f"{dataset}-folder", DATASETS[dataset]
+    follow(name, key_of(name), "", lambda value: isinstance(value, str))
+    typed = st.text_input(
+        f"Folder of {row.title}", key=key_of(name), placeholder="/path/to/the/folder", help=row.help
+    ).strip()
+    keep(name, typed)
+    try:
+        if typed:
+            check_place(typed)
+    except PlaceError as error:
+        error_panel(error)
+        return ""
+    return typed
+
+
+def _has_epochs(number: str) -> bool:
+    """Say whether a table can show another epoch than the last, whose model is the one that is perturbed."""
+    table = expand(number, TrainConfig())
+    return bool(table.configs) and not any(line.perturbation for line in table.lines)
+
+
+def _epoch(place: "DeltaGenerator") -> str:
+    return str(
+        remember(
+            place.selectbox,
+            "epoch",
+            "last",
+            "Accuracy of the",
+            list(EPOCHS),
+            format_func=EPOCH_TITLES.__getitem__,
+            help="The best epoch is chosen on the test images, by the head that the model predicts with: it flatters.",
+        )
+    )
+
+
+# The table
+
+
+@guarded()
+def _body(table: Table, epoch: str, was_live: bool) -> None:
+    """Draw what moves; once nothing is live any more, the page is drawn again without the clock."""
+    filled = _filled(table, epoch)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"{table.title}. {table.caption}", anchor=False, width="content")
+        if table.configs and not filled.is_the_papers:
+            st.markdown(":orange-badge[:material/info: Not the paper's data or recipe]", width="content")
+    seeds = queue_panel(table) if table.configs else filled.seeds
+    _chart(filled)
+    with st.container(key=BOX):
+        st.html(table_html(filled, _shares(table)))
+    st.caption("  \n".join(plain(note) for note in notes(filled)))
+    _exports(table, epoch, seeds)
+    if was_live and not any(run.state.is_live for run in runs_of(table)):
+        st.rerun()
+
+
+def _filled(table: Table, epoch: str) -> Filled:
+    if not table.configs:
+        return counts_once(table)
+    root = default_root()
+    return fill(table, root, seeds_to_show(root, table), epoch=epoch)
+
+
+def _shares(table: Table) -> dict[str, float]:
+    """Return by id how much of each running run is done."""
+    statuses = {run.id: run.status() for run in runs_of(table) if run.state is State.RUNNING}
+    return {id: min(1.0, status.done / status.total) for id, status in statuses.items() if status.total}
+
+
+def _fig_1(filled: Filled) -> None:
+    """Draw a figure for each data set: the two bars of each backbone."""
+    titles = {line.key: line.title for line in filled.lines}
+    pairs = [(line.against, line.key) for line in filled.lines if line.against]
+    for place, column in zip(st.columns(len(filled.columns), gap="medium"), filled.columns, strict=True):
+        cells = [tuple(filled.cells.get((line, column.key)) for line in pair) for pair in pairs]
+        with place:
+            st.markdown(f"**{column.title}**")
+            figure = paired_bars([titles[first] for first, _ in pairs], cells)
+            alt = f"Accuracy of each backbone with and without RMG-PMSI on {column.title}; the numbers are in the table"
+            st.plotly_chart(figure, key=f"bars-{column.key}", alt=alt, **CHART)
+
+
+CHARTS: Mapping[str, Any] = {"fig1": _fig_1}
+"""What is drawn above a table, by its number."""
+
+
+def _chart(filled: Filled) -> None:
+    draw = CHARTS.get(filled.table.number)
+    if draw and any(cell.mean is not None or cell.printed is not None for cell in filled.cells.values()):
+        draw(filled)
+
+
+# To take away
+
+
+def _exports(table: Table, epoch: str, seeds: tuple[int, ...]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for name, (title, suffix, mime) in FILES.items():
+            st.download_button(
+                title,
+                partial(_laid_out, name, table, epoch),
+                file_name=f"table-{table.number}.{suffix}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    with st.expander("The same as a command", icon=":material/terminal:"):
+        st.caption("It queues what is missing, watches it, and prints the table. With --show it only prints.")
+        st.code(as_typed(command_of(table, seeds, default_root(), epoch)), language="bash", wrap_lines=True)
+
+
+def _laid_out(name: str, table: Table, epoch: str) -> str:
+    """Return the table as it is when the file is asked for."""
+    return FORMATS[name](_filled(table, epoch))

@@ -1,0 +1,183 @@
+"""What a table still needs, on the screen: how many runs, how long, and the buttons that queue and stop them.
+
+An estimate tries a few steps in a process of its own, as the command line
+does, because torch's settings in this one belong to all visitors.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+from app.shared.access import check_places, read_only, require_writable
+from app.shared.errors import error_panel, plain
+from app.shared.run_session import launcher_choice
+from app.shared.session import choice, choose, keep_estimate, kept_estimate, remember
+from app.shared.wording import name_of_run
+from app.views.compare.protocols import (
+    absent_weights,
+    anew_of,
+    command_of,
+    counted,
+    protocols_once,
+    seeds_to_show,
+    startable,
+    unbroken,
+    waiting,
+)
+from pmsi import tasks
+from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.text import duration
+from pmsi.data import DATASETS
+from pmsi.runs import Run, State, default_root, jobs
+from pmsi.tables import Table, set_title
+from pmsi.tables.plan import Plan, make_plan
+from pmsi.tables.plan import start as start_campaign
+
+MOST_SEEDS = 20
+PATIENCE_S = 300
+"""How long an estimate may take."""
+
+
+def runs_of(table: Table) -> list[Run]:
+    """Return the runs that are there for the seeds that the table shows, sweeps included."""
+    if not table.configs:
+        return []
+    root = default_root()
+    return [found.run for found in make_plan(table, root, seeds_to_show(root, table)).found]
+
+
+def missing_folders(table: Table) -> list[str]:
+    """Return the data sets of a table whose folder nobody has given."""
+    return [name for name, data in table.sets.items() if not data and DATASETS[name].needs_folder]
+
+
+def queue_panel(table: Table) -> tuple[int, ...]:
+    """Show what the table needs and what of it is there, with the button that queues the rest; return the seeds."""
+    root = default_root()
+    found = seeds_to_show(root, table)
+    with st.container(border=True):
+        said = st.container()
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            usual = min(unbroken(found), MOST_SEEDS)
+            about = "Each run is done once for each seed; the table shows mean ± standard deviation."
+            number = remember(st.number_input, "seeds", usual, "Seeds", 1, MOST_SEEDS, help=about, width=130)
+            seeds = tuple(range(found[0], found[0] + int(number)))
+            plan = make_plan(table, root, seeds)
+            _buttons(table, plan, seeds)
+        with said:
+            _how_far(plan)
+        _absent_note(table.number, _absent(plan))
+        if text := kept_estimate(_left(table, plan)):
+            st.caption(plain(text))
+    return seeds
+
+
+def _how_far(plan: Plan) -> None:
+    """Say what there is and what is missing, and show how far the runs are that are worked on."""
+    text = counted(plan) + "."
+    if behind := waiting(plan):
+        text += f" {behind} of them perturb test images, and can be queued once their models are trained."
+    st.markdown(text)
+    for run in plan.live:
+        status = run.status()
+        if status.state is not State.QUEUED:
+            left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
+            share = min(1.0, status.done / status.total) if status.total else 0.0
+            st.progress(share, f":small[{plain(name_of_run(run))} · {plain(status.text) or 'starting'}{left}]")
+
+
+def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
+    todo, absent = startable(plan), missing_folders(table)
+    words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
+    blocked = not todo or bool(absent) or bool(_absent(plan)) or read_only()
+    launcher = launcher_choice("compare")
+    if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
+        _queue(table, seeds, launcher)
+    if todo and st.button("Estimate the time", icon=":material/timer:", disabled=blocked):
+        _estimate(table, plan, seeds)
+    if plan.live and not read_only():
+        _stop_button(plan.live)
+    if read_only():
+        st.caption("This app is read-only: nothing can be started here.", width="content")
+    if absent:
+        st.caption(f"Give the folder of {' and of '.join(map(set_title, absent))} first.", width="content")
+
+
+def _absent(plan: Plan) -> list[str]:
+    """Return the weights files that the runs to be made would start from and that are not on this machine."""
+    return absent_weights(each.config for each in plan.trainings if each.found is None)
+
+
+def _absent_note(number: str, files: list[str]) -> None:
+    """Say why no more runs can be made where the weights that they start from are gone, and what can be done."""
+    if not files:
+        return
+    names = " and ".join(f"**{plain(Path(file).name)}**" for file in files)
+    st.info(
+        f"The missing runs start from {names}, which {'is' if len(files) == 1 else 'are'} not on this machine, so they "
+        "cannot be made here. What there is can be read all the same.",
+        icon=":material/inventory_2:",
+    )
+    choices = protocols_once(number)
+    shown = choices.get(choice("protocol"))
+    anew = shown and anew_of(shown, choices)
+    if anew and st.button("The same from ImageNet's weights", icon=":material/restart_alt:"):
+        choose("protocol", anew)
+        st.rerun()
+
+
+def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
+    """Queue what can be worked on now; a table of which one run could not even start is refused as a whole."""
+    root = default_root()
+    trainings = make_plan(table, root, seeds).trainings
+    try:
+        require_writable()
+        for config in dict.fromkeys(each.config for each in trainings if each.state is not State.FINISHED):
+            check_places(config)
+            tasks.check(config, root)
+        start_campaign(table, root, seeds, launcher, set())
+    except (PMSIError, OSError) as error:
+        error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
+        return
+    st.rerun()
+
+
+def _stop_button(live: list[Run]) -> None:
+    with st.popover("Stop", icon=":material/stop_circle:"):
+        st.write("Queued runs leave the queue; one that is worked on writes a checkpoint first. All can be resumed.")
+        if st.button(f"Stop {len(live)} run{'s' * (len(live) != 1)}", type="primary"):
+            for run in sorted(live, key=lambda run: run.state is not State.QUEUED):  # or the next would begin
+                jobs.stop(run)
+            st.rerun()
+
+
+# How long it takes
+
+
+def _left(table: Table, plan: Plan) -> tuple[object, ...]:
+    """Return what an estimate is about: it holds for as long as this stays the same."""
+    return table.number, table.base, tuple(table.sets.items()), tuple(each.state for each in plan.needed)
+
+
+def _estimate(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
+    words = command_of(table, seeds, default_root().absolute())
+    try:
+        with st.spinner("Trying a few steps of each run …", show_time=True):
+            keep_estimate(_left(table, plan), dry_run(words))
+    except PMSIError as error:
+        error_panel(error)
+
+
+def dry_run(words: list[str]) -> str:
+    """Return the last line of what a command says that it would do: the time."""
+    line = [sys.executable, "-m", "pmsi", *words, "--dry-run"]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RunError(f"No estimate after {PATIENCE_S} s. The machine may be busy: try again later.") from error
+    said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    if done.returncode:
+        raise RunError(said[-1] if said else f"The estimate ended with status {done.returncode}. See the server's log.")
+    return said[-1]

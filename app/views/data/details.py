@@ -1,0 +1,173 @@
+"""One image of a data set, large: what is known about it, what a run answered, and the way to the other pages."""
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.cached_data import sample_image
+from app.shared.cached_models import predict_once, predictor_of
+from app.shared.errors import guarded, plain
+from app.shared.image_links import image_actions
+from app.shared.images import jpeg, picture
+from app.shared.palette import CATEGORICAL, head_color
+from app.shared.panels import Picked
+from app.shared.session import remember
+from app.shared.wording import name_of_run
+from app.views.data.grid import OPEN, close_image
+from pmsi.base.errors import DataError
+from pmsi.runs.mistakes import read_answers
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from app.views.data.sources import Source
+    from pmsi.data.dataset import Dataset, Sample
+    from pmsi.runs import Run
+
+LARGEST = 900
+"""Longer side of the picture, in pixels."""
+
+
+def show_open_image(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
+    """Show the image that the URL names, if there is one, over the page."""
+    key = st.query_params.get(OPEN)
+    if not key:
+        return
+    try:
+        sample = dataset.find(key)
+    except DataError:
+        close_image()
+        st.caption("The image that the link names is not in this data set.")
+        return
+    title = plain(dataset.classes[sample.label])
+    st.dialog(title, width="large", on_dismiss=close_image)(_details)(source, dataset, sample, run)
+
+
+@guarded()
+def _details(source: "Source", dataset: "Dataset", sample: "Sample", run: "Run | None") -> None:
+    image = sample_image(dataset, source.place, sample.key)
+    name = dataset.classes[sample.label]
+    left, right = st.columns([4, 3], gap="medium")
+    with right:
+        outlines = _outlines(dataset, sample, image)
+        _facts(dataset, sample, image)
+        wanted = bool(outlines) and remember(st.toggle, "outline", True, "Outline what is known")
+        if wanted and len(outlines) > 1:
+            st.html(_legend(outlines))
+        if run is not None:
+            _answers(dataset, sample, run)
+    with left:
+        drawn = outlines_over(image, outlines) if wanted else image
+        picture(jpeg(_reduced(drawn)), alt=f"{name}, {sample.key}" + (", with its outlines" if wanted else ""))
+    if run is not None and remember(st.toggle, "ask", False, "Ask the model now, with probabilities"):
+        _ask(run, image, sample, name)
+    image_actions(Picked(image, sample.key, name, name), place=source.place, **({"run": run.id} if run else {}))
+
+
+def _facts(dataset: "Dataset", sample: "Sample", image: "Image") -> None:
+    split = "training" if any(sample is other for other in dataset.train) else "test"
+    lines = [f"A {split} image, {image.width} × {image.height} px", f"Key: {plain(sample.key)}"]
+    if sample.path is not None:
+        with contextlib.suppress(OSError):
+            lines.append(f"File: {sample.path.stat().st_size / 1000:,.0f} kB")
+    if sample.box is not None:
+        x, y, width, height = sample.box
+        lines.append(f"Box: {width:.0f} × {height:.0f} px at ({x:.0f}, {y:.0f})")
+    st.markdown("  \n".join(lines))
+
+
+# Outlines
+
+Outlines = dict[str, tuple[tuple[float, float, float, float], ...]]
+"""By name, the lines around a region, in fractions of the picture's sides."""
+
+
+def _outlines(dataset: "Dataset", sample: "Sample", image: "Image") -> Outlines:
+    """Return the outlines of the box and of the parts that are known."""
+    from pmsi.explain.outlines import borders
+
+    found: Outlines = {part: tuple(borders(mask)) for part, mask in dataset.open_parts(sample).items() if mask.any()}
+    if sample.box is not None:
+        x, y, width, height = sample.box
+        left, right = x / image.width, (x + width) / image.width
+        top, bottom = y / image.height, (y + height) / image.height
+        found["box"] = ((left, top, right, top), (left, bottom, right, bottom),
+                        (left, top, left, bottom), (right, top, right, bottom))  # fmt: skip
+    return found
+
+
+def outlines_over(image: "Image", outlines: Outlines) -> "Image":
+    """Return a copy of a picture, large enough to see thin lines, with outlines in the colours of `_legend`."""
+    from pmsi.explain.outlines import SHADOW, draw_lines
+
+    scale = max(1.0, 600 / max(image.size))
+    drawn = image.resize((round(image.width * scale), round(image.height * scale)))
+    place = (0.0, 0.0, float(drawn.width), float(drawn.height))
+    thin = float(max(2, round(max(drawn.size) / 300)))
+    for color, lines in reversed(
+        list(zip(_colors(outlines), outlines.values(), strict=True))
+    ):  # the largest comes last
+        draw_lines(drawn, list(lines), place, SHADOW, thin + 2.0)
+        draw_lines(drawn, list(lines), place, color, thin)
+    return drawn
+
+
+def _colors(outlines: Outlines) -> list[str]:
+    if len(outlines) == 1:
+        return ["#ffffff"]
+    return [CATEGORICAL[i % len(CATEGORICAL)] for i in range(len(outlines))]
+
+
+def _legend(outlines: Outlines) -> str:
+    from html import escape
+
+    def mark(color: str) -> str:
+        style = f"display:inline-block;width:.8em;height:.8em;border-radius:.2em;background:{color}"
+        return f'<i style="{style};margin-right:.35em"></i>'
+
+    words = "".join(
+        f'<span style="white-space:nowrap">{mark(color)}{escape(name.replace("_", " "))}</span>'
+        for name, color in zip(outlines, _colors(outlines), strict=True)
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:.2rem .9rem;font-size:.85rem">{words}</div>'
+
+
+def _reduced(image: "Image") -> "Image":
+    smaller = image.copy()
+    smaller.thumbnail((LARGEST, LARGEST))
+    return smaller
+
+
+# Answers
+
+
+def _answers(dataset: "Dataset", sample: "Sample", run: "Run") -> None:
+    """Show what each head answered, as the run has kept it."""
+    st.markdown(f"**Answers of {plain(name_of_run(run))}**")
+    answers = read_answers(run)
+    if sample.key in answers.keys:
+        at = answers.keys.index(sample.key)
+        chips = []
+        for head, given in answers.predicted.items():
+            known = given[at] < len(dataset.classes)
+            name = dataset.classes[given[at]] if known else "a class that is gone"
+            sure = f", {answers.confidence[head][at]:.0%}" if answers.confidence else ""
+            mark = "✓" if given[at] == sample.label else "✗"
+            chips.append(f"{mark} **{plain(head)}**: {plain(name)}{sure}")
+        st.markdown("  \n".join(chips))
+    else:
+        st.caption("It keeps its answers to test images only.")
+
+
+def _ask(run: "Run", image: "Image", sample: "Sample", truth: str) -> None:
+    from app.shared.charts import confidence_bars
+
+    predictor = predictor_of(run)
+    prepared = predictor.prepare(image)
+    prediction = predict_once(run, prepared, sample.key)
+    heads = list(prediction.heads.items())
+    for place, (head, guesses) in zip(st.columns(len(heads)), heads, strict=True):
+        with place:
+            st.caption(plain(head))
+            st.html(confidence_bars(guesses, None, head_color(head), top=3, truth=truth))

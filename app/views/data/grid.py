@@ -1,0 +1,180 @@
+"""Pictures of a data set side by side: filtered, page by page, each with a button that opens it.
+
+A picture is open while the URL names it (`open`); what is shown then is in `app.views.data.details`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.cached_data import thumbnail_once
+from app.shared.errors import guarded, plain
+from app.shared.palette import CATEGORICAL, CHART, styled
+from app.shared.session import choice, follow, keep, key_of, remember
+from pmsi.data.dataset import count_by_class
+from pmsi.runs.mistakes import read_answers
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from app.views.data.sources import Source
+    from pmsi.data.dataset import Dataset, Sample
+    from pmsi.runs import Run
+
+OPEN = "open"
+"""The URL's name for the picture that is open. It is kept nowhere else, so that no other page comes back to it."""
+
+PER_PAGE = 24
+SIDE, WIDTH = 296, 148
+"""Pixels of a small picture, for screens with two for each, and how wide it is shown."""
+
+SPLITS = {"all": "All", "train": "Training", "test": "Test"}
+ALL = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture: its key, what stands under it, and what it shows in words."""
+
+    key: str
+    label: str
+    alt: str
+
+
+def open_image(key: str) -> None:
+    """Open a picture."""
+    st.query_params[OPEN] = key
+
+
+def close_image() -> None:
+    """Close the picture that is open."""
+    st.query_params.pop(OPEN, None)
+
+
+def browse(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
+    """Show how many images each class has, and the images, filtered by class and split."""
+    with st.expander("Images per class", expanded=True, icon=":material/bar_chart:"):
+        alt = "Images of each class, training and test; a class's numbers are shown as it is pointed at"
+        st.plotly_chart(_bars(dataset), key="images-per-class", alt=alt, **CHART)
+    marks = _marks(run)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        found = _filtered(dataset)
+    if not found:
+        st.info("No image here. Choose another class, or all.", icon=":material/search_off:")
+        return
+    tiles = [_tile(dataset, sample, marks) for sample in found]
+    paged(source, dataset, tiles, "images")
+
+
+def paged(source: "Source", dataset: "Dataset", tiles: Sequence[Tile], what: str) -> None:
+    """Show one page of tiles, and the way to the others."""
+    pages = ceil(len(tiles) / PER_PAGE)
+    number = page_number(pages)
+    first = (number - 1) * PER_PAGE
+    tile_row(source, dataset, tiles[first : first + PER_PAGE])
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
+        _turn("Previous", ":material/chevron_left:", number - 1, number > 1)
+        last = min(first + PER_PAGE, len(tiles))
+        st.caption(f"{first + 1:,} to {last:,} of {len(tiles):,} {what}", width="content")
+        _turn("Next", ":material/chevron_right:", number + 1, number < pages)
+
+
+def page_number(pages: int) -> int:
+    """Return which page is shown, from 1; the URL may name one that is not there."""
+    typed = choice("page", "1")
+    return max(1, min(int(typed), pages)) if typed.isdecimal() else 1
+
+
+def _turn(label: str, icon: str, number: int, possible: bool) -> None:
+    st.button(label, icon=icon, key=f"turn-{label}", disabled=not possible, on_click=keep, args=("page", str(number)))
+
+
+def tile_row(source: "Source", dataset: "Dataset", tiles: Sequence[Tile], group: str = "") -> None:
+    """Show small pictures in rows that break where the window ends; ``group`` tells rows on one page apart."""
+    with st.container(horizontal=True, gap="small", key=f"tiles-{group}" if group else None):
+        for tile in tiles:
+            with st.container(width=WIDTH, gap="xsmall"):
+                _small(source, dataset, tile)
+                st.button(
+                    tile.label,
+                    key=f"open-{group}-{tile.key}",
+                    type="tertiary",
+                    width="stretch",
+                    on_click=open_image,
+                    args=(tile.key,),
+                    help="Open this image",
+                )
+
+
+@guarded()
+def _small(source: "Source", dataset: "Dataset", tile: Tile) -> None:
+    small = thumbnail_once(dataset, source.place, tile.key, SIDE)
+    st.image(small, width=WIDTH, output_format="JPEG", alt=tile.alt)
+
+
+# What is shown
+
+
+def _filtered(dataset: "Dataset") -> "list[Sample]":
+    """Let the visitor choose split and class, and return the images."""
+    before = [choice(name) for name in ("split", "find", "only")]
+    split = remember(
+        st.segmented_control, "split", "all", "Split", list(SPLITS), format_func=SPLITS.__getitem__, required=True
+    )
+    follow("find", key_of("find"), "", lambda value: isinstance(value, str))
+    typed = st.text_input("Search classes", key=key_of("find"), placeholder="warbler", width=200).strip()
+    keep("find", typed)
+    names = [name for name in dataset.classes if typed.casefold() in name.casefold()]
+    title = f"All {len(names)} that match" if typed else f"All {len(names)} classes"
+    only = remember(
+        st.selectbox, "only", ALL, "Class", [ALL, *names], format_func=lambda name: name or title, width=280
+    )
+    if before != [choice(name) for name in ("split", "find", "only")]:
+        keep("page", "")
+    wanted = {only} if only else set(names)
+    samples = [*dataset.test, *dataset.train] if split == "all" else dataset.split(split)
+    return [sample for sample in samples if dataset.classes[sample.label] in wanted]
+
+
+def _marks(run: "Run | None") -> Mapping[str, bool]:
+    """Return for each image that a run has answered whether it was right."""
+    if run is None:
+        return {}
+    answers = read_answers(run)
+    given = answers.predicted[answers.primary]
+    return {key: label == answer for key, label, answer in zip(answers.keys, answers.labels, given, strict=True)}
+
+
+def _tile(dataset: "Dataset", sample: "Sample", marks: Mapping[str, bool]) -> Tile:
+    name = dataset.classes[sample.label]
+    mark = {True: "✓ ", False: "✗ "}.get(marks.get(sample.key), "")  # type: ignore[arg-type]
+    return Tile(sample.key, mark + plain(name), f"{name}, {sample.key}")
+
+
+def _bars(dataset: "Dataset") -> "go.Figure":
+    """Return the number of images of each class, training below test."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    names = [shown(name) for name in dataset.classes]
+    for split, color in (("train", CATEGORICAL[0]), ("test", CATEGORICAL[5])):
+        counts = list(count_by_class(dataset.split(split), dataset.classes).values())
+        hover = "%{customdata}: %{y}<extra>" + SPLITS[split] + "</extra>"
+        figure.add_bar(
+            x=list(range(len(names))), y=counts, name=SPLITS[split], customdata=names, marker={"color": color},
+            hovertemplate=hover,
+        )  # fmt: skip
+    styled(figure, height=150)
+    figure.update_xaxes(showticklabels=False, title=None)
+    figure.update_yaxes(title="Images", rangemode="tozero")
+    return figure.update_layout(barmode="stack", hovermode="closest", bargap=0.15)
+
+
+def shown(name: str) -> str:
+    """Return a name that plotly shows as it is: it reads HTML in texts."""
+    from html import escape
+
+    return escape(name)

@@ -1,0 +1,177 @@
+"""Bringing pictures of one's own: files, a zip, or a folder of the server, into a new data set.
+
+What is done with them is `pmsi.data.importing`; here is only how it is asked for and told.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.shared.access import check_place, read_only, require_writable
+from app.shared.errors import error_panel, plain
+from app.shared.panels import LARGEST_UPLOAD, SUFFIXES
+from app.shared.session import choose, keep_import, kept_import, remember
+from app.views.data.sources import MARK
+from pmsi.base.errors import DataError, PMSIError
+from pmsi.data.importing import Imported, Picture, import_dataset, import_pictures
+from pmsi.data.readers.archive import Limits
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+ZIP_LIMITS = Limits(entries=50_000, unpacked_bytes=4 * 10**9)
+"""What a zip that somebody sends may hold; the command line takes larger ones."""
+
+MOST_CLASSES = 50
+NAMES = ("blue tit", "great tit", "coal tit", "marsh tit")
+"""What names of classes may look like."""
+LISTED = 20
+"""Pictures left out that are named."""
+
+WAYS = {"files": "Pictures", "folder": "A folder of mine", "zip": "A zip", "server": "A folder on the server"}
+Work = Callable[[str, Callable[[int, int], None]], Imported]
+"""Given the name and what follows the progress, imports."""
+
+
+def import_form() -> None:
+    """Draw the form that makes a new data set."""
+    if read_only():
+        st.info("This app is read-only: nothing can be imported here.", icon=":material/lock:")
+        return
+    with st.container(border=True):
+        st.markdown(
+            "Pictures sorted by class become a data set that can be looked at here and trained on. Each one is opened "
+            "once; what cannot be read is left out and listed. Nothing that is there is overwritten."
+        )
+        way = remember(st.segmented_control, "from", "files", "From", list(WAYS), format_func=WAYS.get, required=True)
+        work = FORMS[way]()
+        name = st.text_input("Name of the new data set", key="import-name", max_chars=80, placeholder="garden-birds")
+        ready = work is not None and bool(name.strip())
+        if st.button("Import", type="primary", icon=":material/download:", disabled=not ready) and work is not None:
+            _work(work, name)
+    _told()
+
+
+def _files() -> Work | None:
+    """Ask for the pictures of each class."""
+    count = int(st.number_input("Classes", 2, MOST_CLASSES, 2, key="import-classes", width=160))
+    given: list[tuple[str, list[UploadedFile]]] = []
+    for i in range(count):
+        left, right = st.columns([2, 5], vertical_alignment="bottom")
+        name = left.text_input(f"Class {i + 1}", key=f"import-class-{i}", placeholder=NAMES[i % len(NAMES)]).strip()
+        files = right.file_uploader(
+            f"Pictures of class {i + 1}",
+            type=SUFFIXES,
+            accept_multiple_files=True,
+            key=f"import-files-{i}",
+            max_upload_size=LARGEST_UPLOAD,
+            label_visibility="collapsed",
+        )
+        given.append((name, files))
+    if not all(name and files for name, files in given):
+        st.caption("Each class needs a name and two pictures or more.")
+        return None
+    if len({name.casefold() for name, _ in given}) < len(given):
+        st.caption("Two classes have the same name.")
+        return None
+    return _writer((name, file.name, file) for name, files in given for file in files)
+
+
+def _folder() -> Work | None:
+    """Ask for a folder of class folders, which the browser sends file by file."""
+    files = st.file_uploader(
+        "A folder with one folder of pictures for each class",
+        type=SUFFIXES,
+        accept_multiple_files="directory",
+        key="import-directory",
+        max_upload_size=LARGEST_UPLOAD,
+    )
+    if not files:
+        return None
+    inside = [(PurePosixPath(file.name).parts, file) for file in files]
+    if any(len(parts) < 2 for parts, _ in inside):
+        st.caption("There are pictures outside of the class folders; they are left out.")
+    return _writer((parts[-2], parts[-1], file) for parts, file in inside if len(parts) >= 2)
+
+
+def _writer(files: "Iterator[tuple[str, str, UploadedFile]]") -> Work:
+    given = list(files)
+
+    def work(name: str, progress: Callable[[int, int], None]) -> Imported:
+        pictures = (Picture(label, own, file.getvalue()) for label, own, file in given)
+        return import_pictures(pictures, name, progress=progress)
+
+    return work
+
+
+def _zip() -> Work | None:
+    file = st.file_uploader(
+        "A zip of class folders: CLASS/*.jpg, or train/CLASS and test/CLASS", type="zip", key="import-zip"
+    )
+    if file is None:
+        return None
+
+    def work(name: str, progress: Callable[[int, int], None]) -> Imported:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "upload.zip"
+            place.write_bytes(file.getbuffer())
+            return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS)
+
+    return work
+
+
+def _server() -> Work | None:
+    typed = st.text_input(
+        "Folder or zip on the machine that runs the app", key="import-place", placeholder="/data/flowers"
+    ).strip()
+    if not typed:
+        return None
+    return lambda name, progress: import_dataset(check_place(typed), name, progress=progress, limits=ZIP_LIMITS)
+
+
+FORMS: dict[str, Callable[[], Work | None]] = {"files": _files, "folder": _folder, "zip": _zip, "server": _server}
+"""How each of `WAYS` asks for pictures."""
+
+
+def _work(work: Work, name: str) -> None:
+    """Import, showing how far it is; what comes of it is told after the next run of the page."""
+    bar = st.progress(0.0, "Reading …")
+
+    def progress(done: int, total: int) -> None:
+        if done == total or done % 10 == 0:
+            bar.progress(done / max(total, 1), f"{done:,} of {total:,} images")
+
+    try:
+        require_writable()
+        keep_import(work(name, progress))
+    except PMSIError as error:
+        bar.empty()
+        error_panel(error)
+        return
+    except OSError as error:
+        bar.empty()
+        error_panel(DataError(f"The pictures could not be written ({error.strerror or error})."))
+        return
+    st.rerun()
+
+
+def _told() -> None:
+    """Tell what was imported last, with the way to it and with what was left out."""
+    done: Any = kept_import()
+    if done is None:
+        return
+    st.success(f"{plain(done.folder.name)}: {done.classes} classes, {done.images:,} images.", icon=":material/check:")
+    st.button("Look at it", icon=":material/arrow_forward:", on_click=_look_at, args=(done.folder.name,))
+    if done.problems:
+        lines = [f"- {plain(problem.key)}: {plain(problem.reason)}" for problem in done.problems[:LISTED]]
+        more = len(done.problems) - LISTED
+        lines += [f"- and {more:,} more"] if more > 0 else []
+        st.warning(f"{len(done.problems):,} left out:\n" + "\n".join(lines), icon=":material/warning:")
+
+
+def _look_at(name: str) -> None:
+    choose("set", MARK + name)
+    choose("show", "")

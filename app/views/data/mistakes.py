@@ -1,0 +1,117 @@
+"""What a run gets wrong in a data set: the hardest images, what it was sure of, and the classes that it confuses."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.errors import plain
+from app.shared.session import choice, keep, remember
+from app.views.data.grid import Tile, page_number, paged, tile_row
+from pmsi.runs.mistakes import RANKINGS, Answer, Answers, Confusion, confusions, read_answers
+
+if TYPE_CHECKING:
+    from app.views.data.sources import Source
+    from pmsi.data.dataset import Dataset
+    from pmsi.runs import Run
+
+PAIRS = "pairs"
+TITLES = {name: title for name, (title, _) in RANKINGS.items()} | {PAIRS: "Confused classes"}
+PAIRS_SHOWN = 6
+IN_PAIR = 3
+"""Images of each class that are shown of a pair."""
+
+
+def mistakes(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
+    """Show what ``run`` gets wrong, ranked as the visitor likes."""
+    if run is None:
+        st.info(
+            "Choose a finished run on these images above. Where there is none, train one: what it answers to each test "
+            "image is kept.",
+            icon=":material/model_training:",
+        )
+        return
+    answers = read_answers(run)
+    before = [choice(name) for name in ("by", "head")]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        by = remember(
+            st.segmented_control, "by", "hardest", "First come", list(TITLES), format_func=TITLES.get, required=True
+        )
+        heads = list(answers.predicted)
+        head = remember(
+            st.selectbox,
+            "head",
+            answers.primary,
+            "Output",
+            heads,
+            width=160,
+            help="The classifier whose answer counts.",
+        )
+    if before != [choice(name) for name in ("by", "head")]:
+        keep("page", "")
+    known = {sample.key for sample in dataset.test}
+    gone = sum(key not in known for key in answers.keys)
+    if gone:
+        st.caption(f"{gone:,} of the images that the run has answered are not in this data set any more.")
+    if by == PAIRS:
+        _pairs(source, dataset, [pair for pair in confusions(answers, head) if pair.b < len(dataset.classes)], known)
+        return
+    ranked = [answer for answer in RANKINGS[by][1](answers, head) if answer.key in known]
+    _say(answers, ranked, head)
+    if ranked:
+        paged(source, dataset, [_tile(dataset, answer) for answer in ranked], "images")
+
+
+def _say(answers: Answers, ranked: list[Answer], head: str) -> None:
+    """Say how many images are wrong, and what the order goes by."""
+    given = answers.predicted[head]
+    wrong = sum(label != answer for label, answer in zip(answers.labels, given, strict=True))
+    order = "by the probabilities at this output" if answers.truth else "by how many outputs are right"
+    words = f"**{wrong:,} of {len(given):,}** test images are wrong at output {plain(head)}. "
+    st.markdown(words + (f"The order goes {order}." if ranked else "There is nothing to show: well done."))
+
+
+def _tile(dataset: "Dataset", answer: Answer) -> Tile:
+    truth = dataset.classes[answer.label]
+    given = dataset.classes[answer.predicted] if answer.predicted < len(dataset.classes) else "a class that is gone"
+    if answer.confidence is not None and answer.truth is not None:
+        sure = f"{answer.truth:.0%}" if answer.is_right else f"{answer.confidence:.0%}, truth {answer.truth:.0%}"
+    else:
+        sure = f"{answer.heads_right} of {answer.heads} outputs right" if answer.heads > 1 else ""
+    said = f"✓ {plain(truth)}" if answer.is_right else f"{plain(truth)}  \n✗ {plain(given)}"
+    return Tile(answer.key, f"{said}  \n:small[{sure}]" if sure else said, f"{truth}, taken for {given}")
+
+
+def _pairs(source: "Source", dataset: "Dataset", pairs: list[Confusion], known: set[str]) -> None:
+    """Show the classes that are taken for each other side by side, those of the most images first."""
+    if not pairs:
+        st.success("No class is taken for another one.", icon=":material/check_circle:")
+        return
+    pages = -(-len(pairs) // PAIRS_SHOWN)
+    first = (page_number(pages) - 1) * PAIRS_SHOWN
+    for pair in pairs[first : first + PAIRS_SHOWN]:
+        with st.container(border=True):
+            a, b = (plain(dataset.classes[label]) for label in (pair.a, pair.b))
+            st.markdown(f"**{a}** and **{b}** · {pair.count} of {pair.images} images taken for the other class")
+            for place, label, other, keys in zip(
+                st.columns(2, gap="medium"), (pair.a, pair.b), (b, a), (pair.a_as_b, pair.b_as_a), strict=True
+            ):
+                with place:
+                    _half(source, dataset, pair, label, other, [key for key in keys if key in known])
+    with st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
+        for label, step in (("Previous", -1), ("Next", 1)):
+            number = page_number(pages) + step
+            st.button(label, key=f"pairs-{label}", disabled=not 1 <= number <= pages, on_click=keep,
+                      args=("page", str(number)))  # fmt: skip
+
+
+def _half(source: "Source", dataset: "Dataset", pair: Confusion, label: int, other: str, keys: list[str]) -> None:
+    """Show the images of one class that were taken for the other one; where none was, some others of the class."""
+    name = plain(dataset.classes[label])
+    if keys:
+        more = f", {IN_PAIR} of them here" if len(keys) > IN_PAIR else ""
+        st.caption(f"{name} taken for {other}: {len(keys)}{more}")
+    else:
+        st.caption(f"{name}: none taken for {other}; others for comparison")
+        keys = [sample.key for sample in dataset.test if sample.label == label]
+    tiles = [Tile(key, f"Open {i}", f"{dataset.classes[label]}, {key}") for i, key in enumerate(keys[:IN_PAIR], 1)]
+    tile_row(source, dataset, tiles, f"{pair.a}-{pair.b}-{label}")

@@ -1,0 +1,120 @@
+"""The data page: what is in a data set and what is wrong with it, what a run gets wrong, and how to bring one's own."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.errors import guarded, plain
+from app.shared.session import choice, follow, keep, key_of, moved, remember
+from app.shared.wording import line_of_run
+from app.views.data.details import show_open_image
+from app.views.data.grid import browse
+from app.views.data.import_form import import_form
+from app.views.data.mistakes import mistakes
+from app.views.data.sources import FIRST, TYPED, Source, offered, typed_source
+from pmsi.data import DATASETS
+from pmsi.data.completeness import completeness
+
+if TYPE_CHECKING:
+    from pmsi.data.dataset import Dataset
+    from pmsi.runs import Run
+
+INTRO = (
+    "Look at what a network learns from: every class, every image, and whatever could not be read. With a run beside "
+    "it, the page shows which images it gets wrong, and which classes it takes for each other."
+)
+VIEWS = {"images": "Images", "mistakes": "Mistakes", "left": "Left out", "import": "Import"}
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Data", anchor=False)
+    st.markdown(INTRO, width=820)
+    sources = offered()
+    with st.container(border=True):
+        first, second = st.columns(2, gap="medium")
+        with first:
+            source = _source(sources)
+        with second:
+            run = _run(source)
+    view = remember(
+        st.segmented_control, "show", "images", "Show", list(VIEWS), format_func=VIEWS.__getitem__, required=True
+    )
+    if view == "import":
+        import_form()
+    elif source is not None:
+        with guarded():
+            _look(source, run, view)
+
+
+def _source(sources: dict[str, Source]) -> Source | None:
+    """Let the visitor choose a data set; None while a folder is asked for and none is typed."""
+    titles = {name: source.title for name, source in sources.items()} | {TYPED: "A folder …"}
+    if moved("set") and choice("set") not in titles:
+        st.caption("The data set that the link names is not here any more; another one is shown.")
+    name = remember(st.selectbox, "set", FIRST, "Data set", list(titles), format_func=titles.__getitem__)
+    if name != TYPED:
+        return sources[name]
+    follow("data", key_of("data"), "", lambda value: isinstance(value, str))
+    typed = st.text_input(
+        "Folder",
+        key=key_of("data"),
+        placeholder="/data/CUB_200_2011",
+        help="A folder on the machine that runs the app: CUB-200-2011, Stanford Cars, FGVC-Aircraft, one folder of "
+        "images for each class, or a zip of such folders.",
+    ).strip()
+    keep("data", typed)
+    return typed_source(typed) if typed else None
+
+
+def _run(source: Source | None) -> "Run | None":
+    """Let the visitor choose whose answers are shown beside the images."""
+    runs = {run.id: run for run in source.runs} if source else {}
+    titles = {id: line_of_run(run, st.context.timezone) for id, run in runs.items()} | {"": "No run"}
+    if not runs:
+        st.selectbox("Answers of", ["No finished run on these images yet"], disabled=True)
+        return None
+    default = next(iter(runs))
+    chosen = remember(
+        st.selectbox, "run", default, "Answers of", [*runs, ""], format_func=lambda id: titles.get(id, "No run")
+    )
+    keep("run", chosen)
+    return runs.get(chosen)
+
+
+def _look(source: Source, run: "Run | None", view: str) -> None:
+    dataset = source.open()
+    _facts(source, dataset)
+    if view == "images":
+        browse(source, dataset, run)
+    elif view == "mistakes":
+        mistakes(source, dataset, run)
+    else:
+        _left_out(dataset)
+    show_open_image(source, dataset, run)
+
+
+def _facts(source: Source, dataset: "Dataset") -> None:
+    """Say in one line how much there is, and whether a published data set is whole."""
+    words = (
+        f"**{len(dataset.classes):,}** classes · **{len(dataset.train):,}** training images · "
+        f"**{len(dataset.test):,}** test images"
+    )
+    left = len(dataset.problems)
+    st.markdown(words + (f" · **{left:,}** left out" if left else ""))
+    if official := DATASETS[source.config.dataset].official:
+        st.caption(plain(completeness(dataset, official)))
+
+
+def _left_out(dataset: "Dataset") -> None:
+    """Show the images that cannot be used, and why."""
+    if not dataset.problems:
+        st.info("Every image can be read: none was left out.", icon=":material/check_circle:")
+        return
+    st.caption("Each image was opened once. These could not be used, and runs go without them.")
+    rows = {
+        "Image": [problem.key for problem in dataset.problems],
+        "Why it was left out": [problem.reason for problem in dataset.problems],
+    }
+    columns = {name: st.column_config.TextColumn(name) for name in rows}
+    st.dataframe(rows, hide_index=True, width="stretch", column_config=columns)

@@ -1,0 +1,114 @@
+"""The data sets that can be looked at: built in, imported, those of runs, and a folder that is typed.
+
+Runs on the same pictures share one, whatever their limits per class are. Nothing is drawn here.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.shared.cached_data import open_folder, open_set
+from pmsi.base.errors import PMSIError
+from pmsi.config import TrainConfig
+from pmsi.data import DATASETS
+from pmsi.data.importing import imported_sets
+from pmsi.runs import Run, default_root, known_runs
+from pmsi.runs.mistakes import has_answers
+
+if TYPE_CHECKING:
+    from pmsi.data.dataset import Dataset
+
+FIRST, TYPED = "plumage", "folder"
+MARK = "imported-"
+
+SEEDED = {"plumage": ("split_seed",), "folder": ("split_seed", "test_fraction")}
+"""Settings that change which pictures a data set has, or on which side of the split they are, besides limits."""
+
+LIMITS = ("train_per_class", "test_per_class")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that can be chosen: its title, how it is opened, and the runs on it that have kept their answers."""
+
+    title: str
+    config: TrainConfig
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What tells it apart: its folder, or its name where it is built in."""
+        return self.config.data or self.config.dataset
+
+    def open(self) -> "Dataset":
+        """Return the data set; raises what `pmsi.data.open_dataset` does."""
+        return open_set(self.config)
+
+
+@dataclass(frozen=True)
+class TypedSource(Source):
+    """A folder that a visitor typed, which may lie where nobody may look."""
+
+    def open(self) -> "Dataset":
+        return open_folder(self.place)
+
+
+def offered() -> dict[str, Source]:
+    """Return what can be chosen, by a short name for the URL that stays the same."""
+    found = {FIRST: Source(DATASETS[FIRST].title, TrainConfig(dataset=FIRST, train_per_class=40, test_per_class=20))}
+    for name, place in imported_sets().items():
+        found[MARK + name] = Source(f"{name} (imported)", TrainConfig(dataset="folder", data=str(place.resolve())))
+    by_data = {_identity(source.config): name for name, source in found.items()}
+    for run, config in _trained():
+        name = by_data.setdefault(_identity(config), f"{config.dataset}-{_digest(config)}")
+        known = found.get(name) or Source(_title(config), _unlimited(config))
+        runs = (*known.runs, run) if has_answers(run) else known.runs
+        found[name] = Source(known.title, _widened(known.config, config), runs)
+    return found
+
+
+def typed_source(folder: str) -> Source:
+    """Return the source of a folder that was typed, with the runs on it."""
+    for source in offered().values():
+        if source.config.data and Path(source.config.data) == Path(folder).expanduser():
+            return TypedSource(source.title, TrainConfig(dataset=source.config.dataset, data=folder), source.runs)
+    return TypedSource(folder, TrainConfig(dataset="folder", data=folder))
+
+
+def _trained() -> Iterator[tuple[Run, TrainConfig]]:
+    for run in known_runs(default_root()):
+        with contextlib.suppress(PMSIError):
+            if isinstance(run.config, TrainConfig) and run.config.dataset in DATASETS:
+                yield run, run.config
+
+
+def _identity(config: TrainConfig) -> tuple[object, ...]:
+    data = str(Path(config.data).expanduser().resolve()) if config.data else None
+    return config.dataset, data, *(getattr(config, name) for name in SEEDED.get(config.dataset, ()))
+
+
+def _digest(config: TrainConfig) -> str:
+    return hashlib.blake2b(repr(_identity(config)).encode(), digest_size=4).hexdigest()
+
+
+def _title(config: TrainConfig) -> str:
+    row = DATASETS[config.dataset]
+    title = row.title if row.official or not config.data else Path(config.data).name
+    seed = f", split {config.split_seed}" if config.split_seed and config.dataset in SEEDED else ""
+    return f"{title}{seed}"
+
+
+def _unlimited(config: TrainConfig) -> TrainConfig:
+    """Return a config of all pictures that a run can have seen; those that are drawn have no end."""
+    names = ("dataset", "data", *SEEDED.get(config.dataset, ()), *(LIMITS if config.dataset == FIRST else ()))
+    return TrainConfig(**{name: getattr(config, name) for name in names})
+
+
+def _widened(known: TrainConfig, config: TrainConfig) -> TrainConfig:
+    """Return ``known`` with limits that leave all pictures of ``config`` in, where the pictures are drawn."""
+    if config.dataset != FIRST:
+        return known
+    return known.with_(**{name: max(getattr(known, name) or 0, getattr(config, name) or 0) or None for name in LIMITS})

@@ -1,0 +1,144 @@
+"""The settings of the maps page: what is explained, how it is drawn, and which images stand below the chosen one."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.session import choice, choose, remember
+from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Place, Wanted
+
+if TYPE_CHECKING:
+    from pmsi.predictor import Predictor
+
+SCALES = {"map": "Own", "image": "Image", "all": "All"}
+MOSAICS = {"": "None", "plain": "Shown", "map": "With its map"}
+PARTS = ("eye", "bill", "crown", "breast", "wing", "tail")
+"""Parts that some data sets have masks of; those that are not known of an image are not outlined."""
+KEPT = "kept"
+APART = "|"
+"""Between keys of images in the URL."""
+
+
+def settings(predictor: "Predictor", place: Place) -> Wanted:
+    """Show the settings and return them."""
+    first, second, third, fourth = st.columns(4, gap="medium")
+    head = remember(
+        first.selectbox,
+        "head",
+        predictor.primary,
+        "Output",
+        list(predictor.heads),
+        help="The classifier whose score is explained: one of a stage, of all stages (concat), or their sum (mix).",
+    )
+    classes = [PREDICTED, *predictor.classes]
+    label = remember(second.selectbox, "class", PREDICTED, "Class", classes, format_func=_class_title)
+    method = _method(third)
+    scale = remember(
+        fourth.segmented_control,
+        "scale",
+        "map",
+        "Colours up to the peak of",
+        list(SCALES),
+        required=True,
+        format_func=SCALES.__getitem__,
+        help="Own: each map ends at its own peak, which hides how strong it is. Image: one scale for a run's maps of "
+        "an image. All: one scale for all that is shown.",
+        width="stretch",
+    )
+    with st.expander("How it is drawn", expanded=_is_changed()):
+        strength, outline, mosaic, layout = _drawing(place)
+    return Wanted(head, label, method, scale, strength / 100, outline, mosaic, layout)
+
+
+def _class_title(name: str) -> str:
+    return "The predicted one" if name == PREDICTED else name
+
+
+def _is_changed() -> bool:
+    return any(choice(name) for name in ("overlay", "outline", "mosaic"))
+
+
+def _method(column: "st.delta_generator.DeltaGenerator") -> str:
+    from pmsi.explain.weighing import CAM_METHODS
+
+    return str(
+        remember(
+            column.selectbox,
+            "method",
+            "gradcam",
+            "Made by",
+            list(CAM_METHODS),
+            format_func=lambda name: CAM_METHODS[name].title,
+            help="All from one forward and one backward pass. Eigen-CAM alone does not depend on output and class.",
+        )
+    )
+
+
+def _drawing(place: Place) -> tuple[int, str, str, int]:
+    """Return the overlay's opacity in per cent, the region that is outlined, the kind of mosaics and their layout."""
+    first, second, third, fourth = st.columns(4, gap="medium")
+    strength = remember(
+        first.slider, "overlay", 55, "Overlay", 0, 100, step=5, format="%d %%", help="0 shows the image alone."
+    )
+    outline = remember(
+        second.selectbox,
+        "outline",
+        "",
+        "Outline",
+        _outlines(place),
+        format_func=lambda name: OUTLINES.get(name, f"{name.capitalize()} (a part)"),
+        help="Where it is known: the box or mask of the object, one of its parts, or the parts in which its species "
+        "differs from the sibling that the run finds likeliest.",
+    )
+    mosaic = remember(
+        third.segmented_control,
+        "mosaic",
+        "",
+        "Mosaic of the phase",
+        list(MOSAICS),
+        required=True,
+        format_func=MOSAICS.__getitem__,
+        help="The image cut as in the phase that trained the stage (r = 3, 2, 1), below the stage's map.",
+        width="stretch",
+    )
+    layout = remember(fourth.number_input, "layout", 0, "Layout of the mosaics (seed)", 0, 999, disabled=not mosaic)
+    return int(strength), outline, mosaic, int(layout)
+
+
+def _outlines(place: Place) -> list[str]:
+    """Return the regions that can be outlined; a data set without masks has boxes at most."""
+    has_parts = place.dataset is not None and place.dataset.name == "plumage"
+    return [*OUTLINES, *PARTS] if has_parts else ["", "object"]
+
+
+def rows_form(place: Place, key: str) -> tuple[str, int, list[str]]:
+    """Show which images stand below the chosen one; return a row of MORE, how many, and the keys that were kept."""
+    if place.dataset is None:
+        return "", 0, []
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = remember(
+            st.selectbox,
+            "more",
+            "",
+            "Images below it",
+            list(MORE),
+            format_func=lambda name: MORE[name][0],
+            width=220,
+        )
+        count = remember(st.number_input, "count", 3, "How many", 1, 8, disabled=not kind, width=120)
+        pinned = [one for one in choice(KEPT).split(APART) if one and place.sample(one)]
+        st.button(
+            "Keep this image",
+            icon=":material/keep:",
+            on_click=_keep,
+            args=(pinned, key),
+            disabled=key in pinned,
+            help="It stays in the grid while you choose another one.",
+        )
+        if pinned:
+            st.button(f"Let go of {len(pinned)} kept", icon=":material/keep_off:", on_click=choose, args=(KEPT, ""))
+    return kind, int(count), pinned
+
+
+def _keep(pinned: list[str], key: str) -> None:
+    choose(KEPT, APART.join([*pinned, key]))

@@ -1,0 +1,110 @@
+"""The grid of the maps page: a row for each image, a column for each stage of each run; a click names one map.
+
+A component of its own, because pictures in Streamlit cannot be clicked and columns cannot be scrolled sideways. It
+shows what it is given and knows no model.
+"""
+
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from app.shared.cached_models import explain_once
+from app.shared.components import part
+from app.shared.images import enlarged, jpeg
+from app.shared.palette import head_color
+from app.shared.panels import Picked, run_colors
+from app.shared.wording import name_of_run
+from app.views.maps.explained import SIDE, Seen, Wanted, verdict
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def show_grid(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> str:
+    """Show the grid; return the map that was just clicked as "image.run.stage" (two numbers, a name), else ""."""
+    result = part("maps_grid")(data=grid_data(rows, wanted), key="maps-grid", on_opened_change=lambda: None)
+    return str(result.get("opened") or "")
+
+
+def grid_data(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> dict[str, Any]:
+    """Return what the component draws: texts and encoded pictures."""
+    from pmsi.explain.figure import ceilings
+
+    runs = [one.run for one in rows[0][1]]
+    colors = run_colors(runs)
+    tops = ceilings([[one.explanation.maps for one in sights] for _, sights in rows], wanted.scale)
+    stages = list(rows[0][1][0].explanation.maps)
+    return {
+        "runs": [{"title": name_of_run(run), "color": colors[run.id]} for run in runs],
+        "stages": [{"name": stage, "color": head_color(stage)} for stage in stages],
+        "rows": [
+            {
+                "title": picked.title,
+                "image": _encoded(outlined_picture(sights[0], wanted), f"{picked.title}, as the network sees it"),
+                "sights": [
+                    {
+                        "verdict": f"Says {verdict(one, picked.label)}{one.note}",
+                        "cells": [_cell(one, picked, (i, j), stage, tops[i, j, stage], wanted) for stage in stages],
+                    }
+                    for j, one in enumerate(sights)
+                ],
+            }
+            for i, (picked, sights) in enumerate(rows)
+        ],
+    }
+
+
+def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: float, wanted: Wanted) -> dict[str, Any]:
+    values = one.explanation.maps[stage]
+    note = f"peak {values.max():.3g}" if values.any() else "no positive evidence"
+    alt = f"{picked.title}, {name_of_run(one.run)}, {stage}: evidence for {one.explained}, {note}"
+    cell = {
+        "id": f"{place[0]}.{place[1]}.{stage}",
+        "image": _encoded(overlaid(one, stage, top, wanted), alt),
+        "note": note,
+    }
+    return cell | _mosaic(one, picked, stage, wanted) if wanted.mosaic else cell
+
+
+def overlaid(one: Seen, stage: str, top: float, wanted: Wanted, side: int = SIDE) -> "Image":
+    """Return a map, whose colours end at ``top``, over its image, with the outline that is wanted."""
+    from pmsi.explain.outlines import outlined
+    from pmsi.explain.overlay import overlay
+
+    shown = overlay(enlarged(one.picture, side), one.explanation.maps[stage] / top, wanted.strength)
+    return outlined(shown, one.region(wanted.outline))
+
+
+def outlined_picture(one: Seen, wanted: Wanted) -> "Image":
+    """Return what the run sees, with the outline that is wanted."""
+    from pmsi.explain.outlines import outlined
+
+    return outlined(enlarged(one.picture, SIDE), one.region(wanted.outline))
+
+
+def _mosaic(one: Seen, picked: Picked, stage: str, wanted: Wanted) -> dict[str, Any]:
+    """Return the image as the stage's phase was shown it, or why there is none."""
+    from pmsi.explain.overlay import overlay
+    from pmsi.explain.phases import phase_mosaic, recursions_of_stages
+
+    config = one.predictor.config
+    cut = phase_mosaic(one.picture, config, stage, seed=wanted.layout, key=picked.key)
+    if cut is None:
+        return {"without": "trained on whole images"}
+    r = recursions_of_stages(config)[stage]
+    shown, note = enlarged(cut, SIDE), f"r = {r}"
+    if wanted.mosaic == "map":
+        about = one.explanation
+        key = repr((picked.key, "mosaic", wanted.layout, r))
+        values = explain_once(one.run, cut, key, about.head, about.label, about.method).maps[stage]
+        shown, note = overlay(shown, values / (values.max() or 1.0), wanted.strength), f"r = {r}, own scale"
+    return {"mosaic": _encoded(shown, f"{picked.title}, mosaic of the phase of {stage}") | {"note": note}}
+
+
+def _encoded(picture: "Image", alt: str) -> dict[str, str]:
+    return {"src": data_uri(picture), "alt": alt}
+
+
+def data_uri(picture: "Image", quality: int = 84) -> str:
+    """Return a picture as the address of its own JPEG."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture, quality)).decode()}"

@@ -1,0 +1,232 @@
+"""Where runs look on all test images, in numbers: the reports of the task "maps", by stage and run, with intervals.
+
+Reads finished reports and starts new ones as jobs. How a number is made stands in `pmsi.explain`.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.shared.access import read_only, require_writable
+from app.shared.errors import error_panel, guarded, plain
+from app.shared.palette import CHART, NEUTRAL, head_color, styled
+from app.shared.panels import run_colors
+from app.shared.run_session import page_of
+from app.shared.session import remember
+from app.shared.wording import name_of_run
+from pmsi.base.errors import PMSIError, RunError
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from pmsi.runs import Run
+
+Report = Mapping[str, Any]
+Numbers = Mapping[str, Mapping[str, float]]
+
+REGIONS = {
+    "telling": "The part that tells it from its sibling",
+    "pair": "That part, of the two most confused classes",
+    "focus": "That part's share of what is on the bird",
+    "object": "The whole object",
+    "box": "The box around the object",
+}
+"""Regions that have a title of their own; any other is the name of a part."""
+
+MEASURES = {"energy": "Energy inside", "pointing": "Pointing game"}
+TRIALS = {
+    "deletion": "Deletion: the score left while the brightest pixels are taken away (less is better)",
+    "insertion": "Insertion: the score while they are put in (more is better)",
+    "road": "ROAD: how much sooner the score falls than from the other end (more is better)",
+}
+STAGES = ("S1", "S2", "S3", "S4", "S5")
+FLOORS = {"edges": "dash", "centre": "dot"}
+"""Maps that know nothing and have no stage, and how their lines are dashed."""
+
+
+def numbers(runs: "Sequence[Run]") -> None:
+    """Show the newest finished report of each of ``runs``, and offer to make those that are missing."""
+    found = _reports(runs)
+    for run in runs:
+        if run.id not in found:
+            _offer(run)
+    if found:
+        colors = run_colors(runs)
+        shown = {run.id: (name_of_run(run), colors[run.id], found[run.id]) for run in runs if run.id in found}
+        show_reports(list(shown.values()))
+
+
+def _reports(runs: "Sequence[Run]") -> dict[str, Report]:
+    from pmsi.config import ExplainConfig
+    from pmsi.runs import default_root, known_runs
+
+    wanted, found = {run.id for run in runs}, {}
+    for other in known_runs(default_root()):
+        with contextlib.suppress(RunError):
+            config = other.config
+            if isinstance(config, ExplainConfig) and config.of in wanted and config.of not in found:
+                result = other.result()
+                if result is not None and "regions" in result:
+                    found[config.of] = result
+    return found
+
+
+def _offer(run: "Run") -> None:
+    """Say that a run has no report, and start one on request."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{plain(name_of_run(run))} has no report yet: a few minutes on two cores.", width="content")
+        if st.button("Measure it", key=f"measure-{run.id}", icon=":material/straighten:", disabled=read_only()):
+            _start(run)
+
+
+def _start(run: "Run") -> None:
+    from pmsi.config import ExplainConfig
+    from pmsi.runs import Run, default_root, jobs
+
+    try:
+        require_writable()
+        made = Run.create(default_root(), ExplainConfig(of=run.id))
+        jobs.submit(made)
+    except PMSIError as error:
+        error_panel(error)
+        return
+    st.switch_page(page_of("runs"), query_params={"run": made.id})
+
+
+@guarded()
+def show_reports(reports: Sequence[tuple[str, str, Report]]) -> None:
+    """Show reports of (run's name, its colour, its report) beside each other."""
+    regions = list(dict.fromkeys(name for _, _, report in reports for name in report["regions"]))
+    ordered = [*(name for name in REGIONS if name in regions), *(name for name in regions if name not in REGIONS)]
+    if ordered:
+        _regions(reports, ordered)
+    with st.expander("What the maps are worth: deletion, insertion, ROAD, drift", icon=":material/science:"):
+        _trials(reports)
+
+
+def _regions(reports: Sequence[tuple[str, str, Report]], regions: list[str]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        region = remember(
+            st.selectbox, "region-of", regions[0], "Where", regions, format_func=title_of_region, width=360
+        )
+        measure = remember(
+            st.segmented_control, "measure", "energy", "How much", list(MEASURES), required=True,
+            format_func=MEASURES.__getitem__,
+            help="Energy: the share of a map inside the region. Pointing game: how often the peak of a map is there.",
+        )  # fmt: skip
+    mine = [(name, color, report["regions"][region]) for name, color, report in reports if region in report["regions"]]
+    alt = f"{MEASURES[measure]}, {title_of_region(region)}: by stage and run, with 95 % intervals"
+    st.plotly_chart(stages_figure(mine, measure), key=f"numbers-{region}-{measure}", alt=alt, **CHART)
+    lines = [_sentence(name, about["numbers"], measure) for name, _, about in mine]
+    images = max(about["images"] for _, _, about in mine)
+    st.markdown("  \n".join(lines))
+    st.caption(
+        f"Means over {images} test images, each explained for its true class, with 95 % bootstrap intervals. Hollow: "
+        "noise at the stage's own resolution. Lines: a map of the image's edges, one of its middle, and chance, which "
+        "is the region's share of the image."
+    )
+
+
+def title_of_region(name: str) -> str:
+    """Return a region's title; a part's is its name."""
+    return REGIONS.get(name, name.replace("_", " ").capitalize())
+
+
+def _sentence(name: str, numbers: Numbers, measure: str) -> str:
+    """Say whether the shallowest stage is ahead of the deepest, where both are there."""
+    found = numbers.get(f"S3 - S5/{measure}")
+    if found is None:
+        return plain(name)
+    mean, low, high = (100 * found[end] for end in ("mean", "low", "high"))
+    verdict = "S3 is ahead" if low > 0 else "S5 is ahead" if high < 0 else "the two do not differ"
+    return f"**{plain(name)}**: S3 − S5 is {mean:+.1f} points ({low:+.1f} to {high:+.1f}); {verdict}."
+
+
+def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measure: str) -> "go.Figure":
+    """Return the stages' means with intervals by run, in per cent, among those of maps that know nothing."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    stages = [name for name in STAGES if f"{name}/{measure}" in reports[0][2]["numbers"]]
+    for number, (name, color, about) in enumerate(reports):
+        found: Numbers = about["numbers"]
+        x = [i + 0.16 * (number - (len(reports) - 1) / 2) for i in range(len(stages))]
+        for kind, prefix in (("", ""), (", noise", "random ")):
+            y = [found[f"{prefix}{stage}/{measure}"] for stage in stages]
+            _points(figure, x, y, escape(name) + kind, color)
+    figure.update_xaxes(
+        tickvals=list(range(len(stages))),
+        ticktext=[f'<b style="color:{head_color(stage)}">{stage}</b>' for stage in stages],
+        range=[-0.5, len(stages) - 0.5],
+    )
+    first: Numbers = reports[0][2]["numbers"]
+    levels = {name: first.get(f"{name}/{measure}") for name in FLOORS} | {"chance": first.get("area")}
+    for name, value in levels.items():
+        if value is not None:
+            style = {"dash": FLOORS.get(name, "solid"), "color": NEUTRAL, "width": 1}
+            figure.add_hline(100 * value["mean"], line=style, annotation={"text": name, "font": {"color": NEUTRAL}})
+    styled(figure, height=380)
+    figure.update_yaxes(title=f"{MEASURES[measure]} (%)", rangemode="tozero")
+    return figure.update_layout(hovermode="closest")
+
+
+def _points(figure: "go.Figure", x: list[float], y: list[Mapping[str, float]], name: str, color: str) -> None:
+    """Add means with intervals; those of noise are hollow."""
+    hollow = name.endswith(", noise")
+    figure.add_scatter(
+        x=x,
+        y=[100 * value["mean"] for value in y],
+        error_y={
+            "array": [100 * (value["high"] - value["mean"]) for value in y],
+            "arrayminus": [100 * (value["mean"] - value["low"]) for value in y],
+            "color": color,
+            "thickness": 1 if hollow else 2,
+        },
+        name=name,
+        mode="markers",
+        marker={"color": color, "size": 8 if hollow else 11, "symbol": "circle-open" if hollow else "circle"},
+        hovertemplate="%{y:.1f} %<extra>" + name + "</extra>",
+    )
+
+
+def _trials(reports: Sequence[tuple[str, str, Report]]) -> None:
+    """Show what comes of taking pixels away, and how maps drift, as tables."""
+    rows = [row for name, _, report in reports for row in _removal_rows(name, report)]
+    if rows:
+        st.table(rows, hide_index=True, border="horizontal")
+        st.caption("  \n".join(TRIALS.values()))
+    rows = [row for name, _, report in reports for row in _drift_rows(name, report)]
+    if rows:
+        st.table(rows, hide_index=True, border="horizontal")
+        st.caption("Drift: Spearman's correlation of the maps before and after, for a fixed class; 1 is no drift.")
+
+
+def _removal_rows(name: str, report: Report) -> list[dict[str, str]]:
+    if not report.get("removal"):
+        return []
+    found: Numbers = report["removal"]["numbers"]
+    sources = [*report["stages"], "edges"]
+    return [
+        {"Run": name, "Trial": trial.capitalize().replace("Road", "ROAD")}
+        | {source: _interval(found[f"{source}/{trial}"], 100) for source in sources}
+        for trial in TRIALS
+    ]
+
+
+def _drift_rows(name: str, report: Report) -> list[dict[str, str]]:
+    from app.shared.wording import perturbation_title
+
+    return [
+        {"Run": name, "Drift under": perturbation_title(entry)}
+        | {source: _interval(about["numbers"][f"{source}/spearman"], 1) for source in [*report["stages"], "edges"]}
+        for entry, about in (report.get("drift") or {}).items()
+    ]
+
+
+def _interval(value: Mapping[str, float], scale: float) -> str:
+    digits = 1 if scale > 1 else 2
+    mean, low, high = (scale * value[end] for end in ("mean", "low", "high"))
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

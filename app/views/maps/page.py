@@ -1,0 +1,208 @@
+"""The maps page: where the last three stages of some models look, on some images, for any output and any class."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.cached_models import disagreement_once, predictor_of
+from app.shared.errors import guarded, plain
+from app.shared.image_links import image_actions
+from app.shared.images import jpeg
+from app.shared.panels import Picked, image_picker, no_runs_yet, run_picker, start_of_picker, trained_runs
+from app.shared.session import choice, keep, remember
+from app.shared.wording import name_of_run
+from app.views.maps.explained import Place, Seen, Wanted, figure_of, more_images, seen
+from app.views.maps.form import rows_form, settings
+from app.views.maps.grid import show_grid
+from app.views.maps.numbers import numbers
+from app.views.maps.severity import motion
+from app.views.maps.zoom import ZOOM, enlarge
+from pmsi.explain.overlay import color_bar
+
+if TYPE_CHECKING:
+    from pmsi.data.dataset import Dataset
+    from pmsi.explain.disagreement import Disagreement
+    from pmsi.runs import Run
+
+INTRO = (
+    "A network has five stages, one after the other. A class activation map shows which places of a stage's map speak "
+    "for a class: bright is strong evidence. S3 has a fine map, each place of which sees a small part of the image; S5 "
+    "has a coarse one, each place of which sees nearly all of it."
+)
+TOOLS = {
+    "": "Nothing more",
+    "severity": "Rising severity",
+    "disagree": "Where two runs disagree",
+    "numbers": "In numbers",
+    "figure": "Figure for print",
+}
+PER_CLASS = (1, 2, 4, 8)
+SHOWN = 12
+"""Images in the list of disagreements."""
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Where the stages look", anchor=False)
+    st.markdown(INTRO, width=820)
+    runs = trained_runs()
+    if runs:
+        _bench(runs)
+    else:
+        no_runs_yet("Maps need a model to explain.")
+
+
+@st.fragment
+@guarded()
+def _bench(runs: "list[Run]") -> None:
+    left, right = st.columns(2, gap="medium")
+    with left, st.container(border=True, height="stretch"):
+        chosen = _runs(runs)
+    with right, st.container(border=True, height="stretch"):
+        source, folder = start_of_picker(chosen[0])
+        picked = image_picker(source, folder)
+        place = Place.of(choice("source", source), choice("data"))
+        if picked is not None:
+            image_actions(picked, here="maps", place=place.folder, run=chosen[0].id)
+    wanted = settings(predictor_of(chosen[0]), place)
+    if picked is None:
+        st.info("Choose an image to see the maps.", icon=":material/image:")
+        return
+    kind, count, kept = rows_form(place, picked.key)
+    others = [image for key in kept if key != picked.key and (image := place.picked(key))]
+    others += more_images(chosen[0], picked, place, kind, count)
+    rows = _explained(chosen, picked, others, place, wanted)
+    opened = show_grid(rows, wanted)
+    _bar()
+    if opened:
+        keep(ZOOM, opened)
+    if choice(ZOOM):
+        enlarge(rows, choice(ZOOM), wanted)
+    _more(rows, place, wanted)
+
+
+def _runs(runs: "list[Run]") -> "list[Run]":
+    """Let the visitor choose up to three runs, and return those that differ."""
+    run = run_picker(runs)
+    others = [run_picker(runs, "Beside it", name="beside", none="No second run")]
+    if others[0] is not None and len(runs) > 2:
+        others.append(run_picker(runs, "And a third", name="third", none="No third run"))
+    by_id = {one.id: one for one in (run, *others) if one is not None}
+    return list(by_id.values())
+
+
+def _explained(
+    runs: "list[Run]", picked: Picked, others: list[Picked], place: Place, wanted: Wanted
+) -> "list[tuple[Picked, list[Seen]]]":
+    images = list({image.key: image for image in (picked, *others)}.values())
+    with st.spinner("Explaining…"):
+        return [(image, [seen(run, image, place, wanted) for run in runs]) for image in images]
+
+
+def _bar() -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("no evidence", width="content")
+        st.image(
+            jpeg(color_bar()), width=220, output_format="JPEG", alt="Colour scale from black (0) to pale yellow (peak)"
+        )
+        st.caption("peak · click a map for its numbers", width="content")
+
+
+# Below the grid
+
+
+def _more(rows: "list[tuple[Picked, list[Seen]]]", place: Place, wanted: Wanted) -> None:
+    st.space("small")
+    tool = remember(
+        st.segmented_control,
+        "tool",
+        "",
+        "More of these images and runs",
+        list(TOOLS),
+        required=True,
+        format_func=TOOLS.__getitem__,
+        width="content",
+    )
+    if tool == "severity":
+        motion(*rows[0], wanted)
+    elif tool == "disagree":
+        _disagreement([one.run for one in rows[0][1]], place)
+    elif tool == "numbers":
+        numbers([one.run for one in rows[0][1]])
+    elif tool == "figure":
+        _figure(rows, wanted)
+
+
+@guarded()
+def _disagreement(runs: "list[Run]", place: Place) -> None:
+    """List the test images on which the first two runs look at the most different places."""
+    if len(runs) < 2 or place.dataset is None:
+        st.info(
+            "Choose a second run, and an image of a data set: its test images are gone through.", icon=":material/info:"
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        per_class = remember(st.segmented_control, "sample", 1, "Test images of each class", PER_CLASS, required=True)
+        stages = ("S3", "S4", "S5")
+        stage = remember(st.segmented_control, "by", "S5", "Ordered by", stages, required=True)
+    pair = (runs[0], runs[1])
+    found = _distances(pair, place.dataset, place.folder, per_class)
+    names = [plain(name_of_run(run)) for run in pair]
+    st.caption(
+        f"Earth mover's distance between the maps of {names[0]} and {names[1]} for the true class, in sides of the "
+        f"image (0: the same place), on {len(found)} test images. Open one to see it in the grid above."
+    )
+    best = sorted(found, key=lambda one: -one.earth[stage])[:SHOWN]
+    with st.container(horizontal=True, gap="small"):
+        for one in best:
+            _disagreeing(one, place, stage)
+
+
+def _distances(pair: "tuple[Run, Run]", dataset: "Dataset", folder: str, per_class: int) -> "list[Disagreement]":
+    from pmsi.maps import sampled
+
+    samples = sampled(predictor_of(pair[0]), predictor_of(pair[1]), dataset, per_class)
+    bar, found = st.progress(0.0), []
+    for done, sample in enumerate(samples):
+        bar.progress(done / len(samples), f"Both runs explain the test images: {done} of {len(samples)}")
+        found.append(disagreement_once(pair, dataset, folder, sample))
+    bar.empty()
+    return found
+
+
+def _disagreeing(one: "Disagreement", place: Place, stage: str) -> None:
+    image = place.picked(one.key)
+    if image is None:
+        return
+    said = "" if one.answers[0] == one.answers[1] else f" · {plain(one.answers[0])} / {plain(one.answers[1])}"
+    with st.container(width=156, gap="xsmall"):
+        small = image.image.convert("RGB").resize((156, 156))
+        st.image(jpeg(small), width="stretch", output_format="JPEG", alt=image.title)
+        st.caption(f"**{one.earth[stage]:.2f}** {plain(one.name)}{said}")
+        st.button("Open", key=f"open-{one.key}", on_click=_open, args=(one.key,), width="stretch")
+
+
+def _open(key: str) -> None:
+    """Open an image as a link does, so that the picker follows."""
+    st.query_params["image"] = key
+
+
+def _figure(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
+    """Show the grid as a figure laid out like the paper's Fig. 4, and offer it for download."""
+    from pmsi.explain.printing import to_png, to_svg
+
+    figure = figure_of(rows, wanted)
+    shown = to_png(figure, dpi=150)
+    st.image(shown, width=min(900, 225 * (1 + len(figure.models) * len(figure.stages))), output_format="PNG",
+             alt="The figure: a row for each image, columns for the stages of each run")  # fmt: skip
+    with st.container(horizontal=True):
+        for name, mime, write in (("PNG, 300 dpi", "image/png", to_png), ("SVG", "image/svg+xml", to_svg)):
+            st.download_button(
+                f"Download {name}",
+                lambda write=write: write(figure),
+                file_name=f"maps.{name[:3].lower()}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    st.caption("At most two columns of a paper wide (181 mm). `pmsi explain RUN IMAGE… --figure FILE` draws the same.")

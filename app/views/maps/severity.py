@@ -1,0 +1,102 @@
+"""Maps under rising severity: frames that are computed once and played in the browser, without asking the server.
+
+What the frames are and how they are drawn is in `pmsi.explain.rising`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.shared.cached_models import explain_once
+from app.shared.components import part
+from app.shared.palette import head_color
+from app.shared.panels import Picked, run_colors
+from app.shared.session import remember
+from app.shared.wording import name_of_run
+from app.views.maps.explained import Seen, Wanted
+from app.views.maps.grid import data_uri
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pmsi.explain.figure import Sight
+    from pmsi.explain.rising import Frame
+
+
+def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
+    """Show the choice of a perturbation, the player, and the download."""
+    from pmsi.explain.rising import animation
+    from pmsi.perturbations import PERTURBATIONS
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = remember(
+            st.selectbox,
+            "perturbation",
+            "gaussian_noise",
+            "Perturbation",
+            list(PERTURBATIONS),
+            format_func=lambda name: f"{PERTURBATIONS[name].title} · {PERTURBATIONS[name].family}",
+            width=340,
+        )
+        seed = int(remember(st.number_input, "draw", 0, "Seed", 0, 9999, width=130))
+    with st.spinner("Explaining the image at each severity…"):
+        made = frames(picked, sights, name, seed)
+    data = player_data(made, sights, name, wanted)
+    part("maps_player")(data=data, key="maps-player")
+    st.caption(
+        f"{PERTURBATIONS[name].help} The class explained is that of the clean image, so that maps compare. Arrow keys "
+        "step, space plays."
+    )
+    st.download_button(
+        "Download GIF",
+        lambda: animation(made, name, scale=wanted.scale, strength=wanted.strength),
+        file_name=f"maps-{name}.gif",
+        mime="image/gif",
+        icon=":material/animation:",
+        on_click="ignore",
+    )
+
+
+def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> "list[Frame]":
+    """Return what each run makes of an image at each severity, for the class that it explains on the clean one."""
+    from pmsi.explain import rising
+
+    views = [rising.View(one.picture, picked.key, _look(one, (picked.key, name, seed))) for one in sights]
+    return rising.frames(views, name, seed=seed)
+
+
+def _look(one: Seen, drawn: tuple[str, str, int]) -> "Callable[[Image, float], Sight]":
+    """Return what explains a perturbed picture, once for all visitors; ``drawn`` names its pixels but for severity."""
+    from pmsi.explain.figure import Sight
+
+    def look(pixels: "Image", severity: float) -> "Sight":
+        clean = one.explanation
+        about = explain_once(one.run, pixels, repr((*drawn, severity)), clean.head, clean.label, clean.method)
+        best = about.prediction.best
+        return Sight(pixels, about.maps, f"says {best.name} {best.probability:.0%}")
+
+    return look
+
+
+def player_data(made: "Sequence[Frame]", sights: Sequence[Seen], name: str, wanted: Wanted) -> dict[str, Any]:
+    """Return what the component draws."""
+    from pmsi.explain.rising import drawn, label_of
+
+    colors = run_colors([one.run for one in sights])
+    stages = list(sights[0].explanation.maps)
+    pictures = drawn(made, scale=wanted.scale, strength=wanted.strength)
+    return {
+        "runs": [{"title": name_of_run(one.run), "color": colors[one.run.id]} for one in sights],
+        "columns": [{"name": "Image", "color": ""}, *({"name": s, "color": head_color(s)} for s in stages)],
+        "frames": [
+            {
+                "label": label_of(name, frame.severity),
+                "runs": [
+                    {"verdict": sight.verdict, "images": [data_uri(picture, 80) for picture in row]}
+                    for sight, row in zip(frame.sights, rows, strict=True)
+                ],
+            }
+            for frame, rows in zip(made, pictures, strict=True)
+        ],
+    }

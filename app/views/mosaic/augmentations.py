@@ -1,0 +1,104 @@
+"""The mosaic page's comparison: RMG, Jigsaw, CutMix, Mixup and SnapMix on the same image."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.cached_data import open_builtin, open_folder, sample_image
+from app.shared.cached_models import explain_once, predictor_of
+from app.shared.errors import plain
+from app.shared.image_links import BUILT_IN
+from app.shared.images import jpeg
+from app.shared.panels import run_picker, trained_runs
+from app.shared.picture_grid import Figure, figure_grid
+from app.shared.session import remember
+from app.views.mosaic.code import Scene, beside_command
+from pmsi.base.text import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from app.shared.panels import Picked
+    from pmsi.augment.beside import Augmented
+    from pmsi.data.dataset import Dataset, Sample
+    from pmsi.runs import Run
+
+
+def beside(scene: Scene) -> None:
+    """Draw every augmentation of the image, its partner, and what each shows of the labels."""
+    from pmsi.augment import AUGMENTATIONS
+    from pmsi.augment.beside import ORDER, augmented
+
+    picked, square, shown = scene.picked, scene.square, scene.drawn
+    kind = scene.place or BUILT_IN
+    dataset = open_builtin() if kind == BUILT_IN else open_folder(kind)
+    r, sample, run = _settings(dataset, picked)
+    partner, name = _squared(dataset, kind, sample, square.width), dataset.classes[sample.label]
+    attention, asked = _attention(run, picked, sample_image(dataset, kind, sample.key), sample.key, name)
+    figures = [Figure(jpeg(partner), f"The partner, {name}", "Partner", name)]
+    for row in ORDER:
+        look = attention if AUGMENTATIONS[row].attends else None
+        made = augmented(row, square, partner, r, seed=shown.seed, permutation=shown.permutation, attention=look)
+        title = AUGMENTATIONS[row].title
+        words = f"r = {r}, its own label" if not made.partner else _shares(made, picked, name)
+        figures.append(Figure(jpeg(made.picture), f"{picked.title} after {title}, {words}", title, words))
+    st.html(figure_grid(figures, "max(140px, 14.5%)"))
+    st.caption(
+        "All five fill the phases before the last one, which always shows the raw image. CutMix and Mixup share the "
+        f"labels by area and by weight; SnapMix by what a network sees in the two boxes: {plain(asked)}"
+    )
+    if scene.place:  # the command takes both images from one data set
+        words = beside_command(shown, sample.key, r, run.id if run and attention else None)
+        st.code(words, language="bash", wrap_lines=True)
+
+
+def _settings(dataset: "Dataset", picked: "Picked") -> "tuple[int, Sample, Run | None]":
+    """Return r of the phase, the partner, and the run that SnapMix asks."""
+    others = [name for name in dataset.classes if name != picked.label]
+    first = {dataset.classes[sample.label]: sample for sample in (*dataset.train, *dataset.test)[::-1]}
+    others = [name for name in others if name in first]
+    runs = trained_runs()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        r = remember(st.segmented_control, "r", 2, "Recursions r", [1, 2, 3], required=True)
+        name = remember(st.selectbox, "partner", others[0], "Mixed with", others, width=260)
+        run = run_picker(runs, "SnapMix asks") if runs else None
+    return int(r), first[name], run
+
+
+def _squared(dataset: "Dataset", place: str, sample: "Sample", side: int) -> "Image":
+    from pmsi.augment.preview import square
+
+    return square(sample_image(dataset, place, sample.key), side)
+
+
+def _shares(made: "Augmented", picked: "Picked", partner: str) -> str:
+    return f"{percent(made.own)} {picked.label or 'this image'}, {percent(made.partner)} {partner}"
+
+
+def _attention(
+    run: "Run | None", picked: "Picked", other: "Image", key: str, name: str
+) -> "tuple[Callable[[], Tensor] | None, str]":
+    """Return where a run sees both classes, and in words who was asked."""
+    if run is None:
+        return None, "no model is trained yet, so every place counts alike here."
+    classes = predictor_of(run).classes
+    if name not in classes or (picked.label is not None and picked.label not in classes):
+        return None, "this run does not know both classes, so every place counts alike here."
+    pairs = ((picked.image, picked.key, picked.label), (other, key, name))
+    return lambda: _maps(run, pairs), f"here the Grad-CAM of S5 of run {run.id}."
+
+
+def _maps(run: "Run", pairs: "tuple[tuple[Image, str, str | None], ...]") -> "Tensor":
+    """Return (2, h, w): the evidence for each image's own class; of an unknown one, for the class that is predicted."""
+    import torch
+
+    predictor = predictor_of(run)
+    found = []
+    for image, key, label in pairs:
+        number = None if label is None else predictor.class_number(label)
+        seen = explain_once(run, predictor.prepare(image), key, predictor.primary, number)
+        found.append(torch.from_numpy(seen.maps["S5"]))
+    return torch.stack(found)

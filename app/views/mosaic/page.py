@@ -1,0 +1,78 @@
+"""The mosaic page: G(x, r) of one image for r = 0…3, and below it one of four looks at what that means."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.errors import guarded
+from app.shared.image_links import image_actions, place_of
+from app.shared.panels import Picked, image_picker
+from app.shared.run_session import page_of
+from app.shared.session import remember
+from app.views.mosaic.augmentations import beside
+from app.views.mosaic.code import Scene, drawn
+from app.views.mosaic.receptive_fields import fields
+from app.views.mosaic.steps import recursion
+from app.views.mosaic.strip import SIDE, Strip, opened, squared, squared_once, strip
+from app.views.mosaic.training import training
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+INTRO = (
+    "Similar species differ in small parts, which a network overlooks when the shape of the whole gives enough away. "
+    "The recursive mosaic G(x, r) destroys that shape: it cuts an image into four patches and shuffles them, then does "
+    "the same inside one of the patches, r times, and a network trained from small patches up to the whole image "
+    "learns detail of every size."
+)
+LOOKS = {
+    "steps": ("Step by step", recursion),
+    "training": ("In training", training),
+    "beside": ("Beside other augmentations", beside),
+    "fields": ("Receptive fields", fields),
+}
+"""The closer looks, of which one is shown and computed: title, and what draws it."""
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Recursive mosaic", anchor=False)
+    st.markdown(INTRO, width=820)
+    st.page_link(
+        page_of("train"), label="Next: :primary[**train a network on such mosaics**]", icon=":material/arrow_forward:"
+    )
+    _mosaics()
+
+
+@st.fragment
+@guarded()
+def _mosaics() -> None:
+    with st.container(border=True):
+        picked = image_picker()
+        if picked is not None:
+            image_actions(picked, here="mosaic")
+    if picked is None:
+        st.info("Choose an image to see its mosaics.", icon=":material/image:")
+        return
+    place = place_of(picked)
+    image, address = squared_once(picked.image, place, picked.key) if place else squared(picked.image)
+    _layouts(picked, image, opened(address, picked.title))
+
+
+@st.fragment
+@guarded()
+def _layouts(picked: Picked, image: "Image", shown: Strip) -> None:
+    """Draw what depends on the layout: a fragment of its own, since it is what a visitor changes most."""
+    chosen, place = strip(shown), place_of(picked)
+    look = remember(
+        st.segmented_control,
+        "look",
+        "steps",
+        "Look closer",
+        list(LOOKS),
+        format_func=lambda name: LOOKS[name][0],
+        required=True,
+        label_visibility="collapsed",
+    )
+    shown_so = drawn(picked, place, chosen.seed, chosen.permutation, chosen.borders, SIDE)
+    LOOKS[look][1](Scene(picked, place, image, shown_so))

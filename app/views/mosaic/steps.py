@@ -1,0 +1,66 @@
+"""The mosaic page's recursion: stepped through in the browser, downloaded as a picture or a GIF, copied as code."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.components import part
+from app.shared.images import png
+from app.shared.session import choice, parsed
+from app.views.mosaic.code import Drawn, Scene, command_of, python_of
+from app.views.mosaic.strip import DEPTH
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def recursion(scene: Scene) -> None:
+    """Draw the recursion as it happens, with what can be taken along: files and code."""
+    from pmsi.augment.preview import COLORS
+
+    square, shown = scene.square, scene.drawn
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        step = parsed(choice("step"), 0)
+        part("steps")(key="steps", data={"title": scene.picked.title, "colors": COLORS[:DEPTH], "step": step})
+    with right:
+        st.markdown("**Take it along**")
+        _downloads(square, shown)
+        st.markdown("**The same as code**")
+        st.code(python_of(shown), language="python", wrap_lines=True)
+        st.code(command_of(shown), language="bash", wrap_lines=True)
+
+
+def _downloads(square: "Image", shown: Drawn) -> None:
+    name = f"mosaic-seed-{shown.seed}"
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download PNG",
+            lambda: png(_strip(square, shown)),
+            file_name=f"{name}.png",
+            mime="image/png",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Download GIF",
+            lambda: _animation(square, shown),
+            file_name=f"{name}.gif",
+            mime="image/gif",
+            icon=":material/animation:",
+            on_click="ignore",
+        )
+
+
+def _strip(square: "Image", shown: Drawn) -> "Image":
+    from pmsi.augment.preview import preview, side_by_side
+
+    drawn = {"seed": shown.seed, "permutation": shown.permutation}
+    return side_by_side(preview(square, DEPTH, **drawn, borders=shown.borders))
+
+
+def _animation(square: "Image", shown: Drawn) -> bytes:
+    from pmsi.augment.animation import frames, gif
+
+    drawn = {"seed": shown.seed, "permutation": shown.permutation}
+    return gif(frames(square, DEPTH, **drawn, borders=shown.borders))

@@ -1,0 +1,226 @@
+"""The form of a robustness sweep: which runs, images and perturbations, how long it takes, and its start.
+
+It stands in the URL, field by field, so that a link opens it as it was.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.access import read_only, require_writable
+from app.shared.errors import error_panel, guarded
+from app.shared.measuring import measure, measured
+from app.shared.session import choice, choose, follow, keep, key_of, moved, remember
+from app.shared.wording import name_of_run
+from pmsi.base.errors import PMSIError
+from pmsi.base.text import duration
+
+if TYPE_CHECKING:
+    from pmsi.config import RobustnessConfig
+    from pmsi.perturbations import Perturbation
+    from pmsi.runs import Run
+
+LIMITS = {0: "All", 5: "5 per class", 10: "10 per class", 20: "20 per class"}
+
+OF, IMAGES, PRESET, TICKED, LEVELS = "sweep-of", "sweep-images", "sweep-preset", "sweep-ticked", "sweep-levels"
+"""The form's fields in the URL."""
+FIELDS = (OF, IMAGES, PRESET, TICKED, LEVELS)
+NONE = "-"
+"""In the URL: none of several choices, where some are the default."""
+MEASURES = (
+    "Shows a few test images to the runs, under one severity of each perturbation: some seconds, more for many "
+    "perturbations. Nothing is kept."
+)
+
+Chosen = Callable[[str, "Perturbation"], bool]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A choice of perturbations: what it is called, and which rows it takes, of (name, row)."""
+
+    title: str
+    takes: Chosen
+
+
+OWN = "own"
+PRESETS: dict[str, Preset] = {
+    "table7": Preset("Table VII of the paper", lambda name, row: name in ("color_jitter", "gaussian_noise")),
+    "imagenet-c": Preset("ImageNet-C (15)", lambda name, row: row.family == "ImageNet-C"),
+    "capture": Preset("Cameras and the web", lambda name, row: row.family == "Capture"),
+    "all": Preset("All", lambda name, row: True),
+    OWN: Preset("My own choice", lambda name, row: False),
+}
+
+
+def families() -> "dict[str, dict[str, Perturbation]]":
+    """Return the rows of PERTURBATIONS by family, in their order."""
+    from pmsi.perturbations import PERTURBATIONS
+
+    found: dict[str, dict[str, Perturbation]] = {}
+    for name, row in PERTURBATIONS.items():
+        found.setdefault(row.family, {})[name] = row
+    return found
+
+
+@st.fragment
+@guarded()
+def form(runs: "list[Run]") -> None:
+    """Draw the form of a new sweep over some of ``runs``."""
+    by_id = {run.id: run for run in runs}
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        default = [choice("run")] if choice("run") in by_id else list(by_id)[:1]
+        _fill(OF, default, {key_of(OF): list(by_id)})
+        chosen = st.multiselect(
+            "Runs",
+            list(by_id),
+            format_func=lambda id: name_of_run(by_id[id]),
+            help="Runs on the same test images can be compared. Tests and errors are told against the first.",
+            key=key_of(OF),
+        )
+        _keep(OF, chosen, default)
+    with right:
+        limit = int(remember(st.selectbox, IMAGES, 0, "Test images", list(LIMITS), format_func=LIMITS.get))
+    preset = remember(
+        st.segmented_control,
+        PRESET,
+        "table7",
+        "Perturbations",
+        list(PRESETS),
+        required=True,
+        format_func=lambda name: PRESETS[name].title,
+    )
+    names = _ticked() if preset == OWN else _of(preset)
+    try:
+        config = config_of(chosen, names, _levels(), limit or None)
+    except PMSIError as error:
+        error_panel(error)
+        config = None
+    _submit(config)
+
+
+def _fill(name: str, default: Sequence[str], widgets: dict[str, list[str]]) -> None:
+    """Give widgets of several choices (their options by key) what an opened link says, or at first the default."""
+    anew, asked = moved(name), choice(name)
+    wanted = asked.split(",") if asked else default
+    for key, options in widgets.items():
+        values = wanted if anew or key not in st.session_state else st.session_state[key]
+        st.session_state[key] = [value for value in values if value in options]
+
+
+def _keep(name: str, chosen: Sequence[str], default: Sequence[str]) -> None:
+    keep(name, "" if list(chosen) == list(default) else ",".join(chosen) or NONE)
+
+
+def _of(preset: str) -> list[str]:
+    rows = {name: row for family in families().values() for name, row in family.items()}
+    return [name for name, row in rows.items() if PRESETS[preset].takes(name, row)]
+
+
+def _ticked() -> list[str]:
+    """Let the visitor tick perturbations, family by family."""
+    keys = {family: f"{key_of(TICKED)}-{family}" for family in families()}
+    _fill(TICKED, (), {keys[family]: list(rows) for family, rows in families().items()})
+    names: list[str] = []
+    for family, rows in families().items():
+        names += st.pills(
+            family,
+            list(rows),
+            selection_mode="multi",
+            format_func=lambda name, rows=rows: rows[name].title.removesuffix(" (ImageNet-C)"),
+            key=keys[family],
+        )
+    _keep(TICKED, names, ())
+    return names
+
+
+def _levels() -> str:
+    follow(LEVELS, key_of(LEVELS), "", lambda value: isinstance(value, str))
+    levels = st.text_input(
+        "Severities of some of them",
+        placeholder="gaussian_noise=5,10 rotation=45",
+        help="NAME=1,3 with spaces between; empty for the usual ones of each. Names as on the command line.",
+        key=key_of(LEVELS),
+    ).strip()
+    keep(LEVELS, levels)
+    return levels
+
+
+def config_of(runs: list[str], names: list[str], levels: str, limit: int | None) -> "RobustnessConfig":
+    """Return the config of a sweep; ``levels`` holds entries such as rotation=10,20, which replace the usual ones.
+
+    Raises ConfigError where a name or a severity does not exist.
+    """
+    from pmsi.config import RobustnessConfig
+    from pmsi.robustness import cells_of
+
+    own = {entry.partition("=")[0]: entry for entry in levels.replace(";", " ").split()}
+    entries = [own.pop(name, name) for name in names] + list(own.values())
+    config = RobustnessConfig(of=tuple(runs), perturbations=tuple(entries), test_per_class=limit)
+    cells_of(config)
+    return config
+
+
+def _submit(config: "RobustnessConfig | None") -> None:
+    """Say how large the sweep is and how long it takes, and start it where it may be."""
+    from pmsi.config.command import command
+
+    ready = config is not None and bool(config.of and config.perturbations)
+    size = st.empty()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        wanted = st.button(
+            "Start the sweep",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=read_only() or not ready,
+            help="This app is read-only: nothing can be started here." if read_only() else None,
+        )
+        asked = st.button("Measure the time", icon=":material/timer:", disabled=not ready, help=MEASURES)
+    if config is None or not ready:
+        size.caption("Choose at least one run and one perturbation." if config is not None else "")
+        return
+    size.markdown(_size(config))
+    st.code(command(config), language="bash", wrap_lines=True)
+    if asked and measure(config, "Trying a few images …"):
+        size.markdown(_size(config))
+    if wanted:
+        _start(config)
+
+
+def _size(config: "RobustnessConfig") -> str:
+    from pmsi.robustness import cells_of
+
+    count, runs = len(cells_of(config)), len(config.of)
+    each = f" for each of {runs} runs" if runs > 1 else ""
+    return f"**{count} passes** over the test images{each}, the clean ones included. {_foreseen(config)}"
+
+
+def _foreseen(config: "RobustnessConfig") -> str:
+    """Say about how long a sweep takes, where that is known."""
+    from pmsi.robustness.pacing import known
+    from pmsi.runs import default_root
+
+    if (seconds := measured(config)) is not None:
+        return f"About {duration(seconds)} on this machine, by a trial."
+    if (seconds := known(config, default_root())) is not None:
+        return f"About {duration(seconds)} on this machine, as an earlier sweep of these runs went."
+    return ""
+
+
+def _start(config: "RobustnessConfig") -> None:
+    from pmsi import tasks
+    from pmsi.runs import Run, default_root, jobs
+
+    require_writable()
+    try:
+        tasks.check(config, default_root())
+        run = Run.create(default_root(), config)
+        jobs.submit(run)
+    except PMSIError as error:
+        error_panel(error)
+        return
+    choose("sweep", run.id)
+    st.rerun()

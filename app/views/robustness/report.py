@@ -1,0 +1,276 @@
+"""The report of a sweep on the page, part by part; which part, run and cell are seen stands in the URL.
+
+The parts about single images are in `app.views.robustness.report_images`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.shared.charts import sweep_curves
+from app.shared.errors import guarded, plain
+from app.shared.palette import CHART
+from app.shared.panels import run_colors
+from app.shared.session import remember
+from app.shared.wording import name_of_run
+from app.views.robustness.cached import told_once
+from app.views.robustness.charts import class_drops, shares
+from app.views.robustness.report_images import confusion_part, flips_part
+from pmsi.base.errors import PMSIError
+from pmsi.base.text import percent
+
+if TYPE_CHECKING:
+    from pmsi.robustness import Cell
+    from pmsi.robustness.reading import Told
+    from pmsi.runs import Run
+
+OWN = "as predicted"
+"""The choice of an output that is, for each run, the one it predicts with."""
+MOST = 20
+"""Classes whose drops are shown, the largest first."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A sweep, and how its runs are called and coloured here: by id."""
+
+    told: "Told"
+    titles: dict[str, str]
+    colors: dict[str, str]
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The colours by title."""
+        return {self.titles[id]: self.colors[id] for id in self.told.runs}
+
+
+def seen(run: "Run") -> Seen:
+    """Return a sweep as it is shown; raises RunError while no cell is finished."""
+    from pmsi.runs import Run
+
+    told = told_once(run)
+    runs = []
+    titles = {}
+    for id in told.runs:
+        try:
+            other = run.sibling(id)
+            titles[id] = name_of_run(other)
+        except PMSIError:
+            other, titles[id] = Run(run.folder.parent / id), id
+        runs.append(other)
+    return Seen(told, titles, run_colors(runs))
+
+
+@st.fragment
+@guarded()
+def report(run: "Run") -> None:
+    """Show the chosen part of a sweep's report, and the buttons that download it."""
+    shown = seen(run)
+    part = remember(
+        st.segmented_control,
+        "part",
+        "curves",
+        "Part of the report",
+        list(PARTS),
+        required=True,
+        format_func=lambda name: PARTS[name][0],
+        label_visibility="collapsed",
+    )
+    PARTS[part][1](shown)
+    _downloads(shown)
+
+
+def chosen_perturbation(told: "Told") -> str:
+    """Let the visitor choose one of the sweep's perturbations."""
+    from app.shared.wording import perturbation_title
+
+    names = told.perturbations
+    return str(remember(st.selectbox, "by", names[0], "Perturbation", names, format_func=perturbation_title))
+
+
+def chosen_output(told: "Told") -> str:
+    """Let the visitor choose an output; `OWN` is, for each run, the one with which it predicts."""
+    heads = [OWN, *dict.fromkeys(head for id in told.runs for head in told.heads(id))]
+    return str(remember(st.segmented_control, "output", OWN, "Output", heads, required=True))
+
+
+def output_of(told: "Told", run: str, head: str) -> str:
+    """Return the chosen output where a run has it, else the one with which it predicts."""
+    return head if head in told.heads(run) else str(told.report["primary"][run])
+
+
+def _curves(shown: Seen) -> None:
+    from pmsi.perturbations import PERTURBATIONS
+
+    told, head = shown.told, chosen_output(shown.told)
+    places = [column for _ in range(0, len(told.perturbations), 2) for column in st.columns(2, gap="medium")]
+    for column, name in zip(places, told.perturbations, strict=False):
+        row = PERTURBATIONS[name]
+        with column:
+            st.markdown(f"**{row.title}**")
+            figure = sweep_curves(curve_points(shown, name, head), f"{row.symbol} ({row.unit})", shown.named)
+            alt = f"Accuracy of each run against the severity of: {row.title}"
+            st.plotly_chart(figure, key=f"sweep-{told.run.id}-{name}", alt=alt, **CHART)
+    st.caption(
+        f"Measured on {told.images} test images; a run without the chosen output shows the one it predicts with. The "
+        "band is where the accuracy on many more images would probably be (95 % Wilson interval)."
+    )
+
+
+def curve_points(shown: Seen, name: str, head: str) -> dict[str, list[dict[str, Any]]]:
+    """Return by run title the points of a perturbation's curve, clean images as severity 0."""
+    from pmsi.robustness import CLEAN
+
+    told = shown.told
+    found = {}
+    for id in told.runs:
+        output = output_of(told, id, head)
+        cells = (CLEAN, *told.of(name))
+        found[shown.titles[id]] = [{"severity": c.severity, **told.score(c, id, output)} for c in cells]
+    return found
+
+
+def _table(shown: Seen) -> None:
+    from pmsi.robustness.page import tests_text
+
+    told, head = shown.told, chosen_output(shown.told)
+    rows = [_row(shown, cell, run, head) for cell in told.cells for run in told.runs]
+    st.dataframe(rows, hide_index=True, height=min(38 + 35 * len(rows), 640), column_config=WIDTHS)
+    words = [f"The first run is {plain(shown.titles[told.runs[0]])}. {tests_text(told)}"] * (len(told.runs) > 1)
+    words += ["Errors: of all severities of a perturbation together, over those of the first run."] * (head == OWN)
+    st.caption(" ".join([*words, "Intervals are of 95 %: Wilson's, and for drops a paired bootstrap's over images."]))
+
+
+WIDTHS = {"Images": {"pinned": True, "width": 150}}
+
+
+def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
+    """Return a line of the table: an output of a run in a cell, in words."""
+    from app.shared.wording import perturbation_title
+    from pmsi.robustness.export import cell_row
+    from pmsi.robustness.page import drop_text, p_text, ratio_text
+
+    row = cell_row(shown.told, cell, run, output_of(shown.told, run, head))
+    clean = cell.perturbation is None
+    line = {
+        "Images": "Clean" if clean else f"{perturbation_title(cell.perturbation)} {cell.severity:g}",
+        "Run": shown.titles[run],
+        "Output": row["output"],
+        "Accuracy (95 %)": f"{percent(row['accuracy'])} ({100 * row['low']:.1f}–{100 * row['high']:.1f})",
+        "Drop in points (95 %)": "–" if clean else drop_text(row),
+        "p": "–" if row["p"] is None else p_text(row["p"]),
+        "Holm": "–" if row["holm"] is None else p_text(row["holm"]),
+    }
+    return line | ({"Errors / first run's": ratio_text(row["errors_over_first"])} if head == OWN else {})
+
+
+def _survival(shown: Seen) -> None:
+    from pmsi.perturbations import PERTURBATIONS
+    from pmsi.robustness.page import standing
+
+    name = chosen_perturbation(shown.told)
+    row = PERTURBATIONS[name]
+    lines = {
+        shown.titles[id]: [
+            {"severity": p["x"], "accuracy": p["y"], "low": p["low"], "high": p["high"]}
+            for p in standing(shown.told, name, id)
+        ]
+        for id in shown.told.runs
+    }
+    figure = shares(lines, f"{row.symbol} ({row.unit})", "Answers unchanged (%)", shown.named)
+    st.plotly_chart(figure, key="survival", alt=f"Share of clean hits that still stand, {row.title}", **CHART)
+    st.caption("Of the images that a run recognises clean: the share whose answer no severity up to there has changed.")
+
+
+def _factors(shown: Seen) -> None:
+    from pmsi.robustness import Cell
+
+    found = {(Cell.of(each), each["factor"]): each for each in shown.told.report["factors"]}
+    if not found:
+        st.caption("None of these perturbations draws a quantity for each image.")
+        return
+    names = {f"{cell.title} · {factor.replace('_', ' ')}": each for (cell, factor), each in found.items()}
+    chosen = remember(st.selectbox, "factor", next(iter(names)), "What was drawn", list(names))
+    each = names[chosen]
+    middles = [(a + b) / 2 for a, b in zip(each["edges"], each["edges"][1:], strict=False)]
+    lines = {
+        shown.titles[id]: [{"severity": x, **bin} for x, bin in zip(middles, each["runs"][id], strict=True) if bin["n"]]
+        for id in shown.told.runs
+    }
+    title = f"{each['factor'].replace('_', ' ')}, as drawn for each image"
+    st.plotly_chart(
+        shares(lines, title, "Accuracy (%)", shown.named), key="factors", alt=f"Accuracy against {chosen}", **CHART
+    )
+    st.caption("Images in bins of what was drawn for them; with few images in a bin the band is wide.")
+
+
+def _classes(shown: Seen) -> None:
+    from pmsi.robustness import Cell
+
+    cells = {Cell.of(each).title: each for each in shown.told.report["class_drops"]}
+    chosen = remember(st.selectbox, "cell", list(cells)[-1], "Images", list(cells))
+    drops, classes = cells[chosen]["runs"], shown.told.report["classes"]
+    known = [i for i in range(len(classes)) if all(drops[id][i] is not None for id in drops)]
+    order = sorted(known, key=lambda i: -max(drops[id][i] for id in drops))[:MOST]
+    bars = {shown.titles[id]: [drops[id][i] for i in order] for id in drops}
+    figure = class_drops(bars, [classes[i] for i in order], shown.named)
+    st.plotly_chart(figure, key="class-drops", alt=f"Accuracy lost by class, {chosen}", **CHART)
+    each = shown.told.images / len(classes)
+    st.caption(
+        f"The {len(order)} classes that lose most of {len(classes)}. A class has {each:.0f} test images on average, of "
+        f"which one is {100 / each:.1f} points."
+    )
+
+
+def _confusions(shown: Seen) -> None:
+    confusion_part(shown.told, shown.titles, shown.colors)
+
+
+def _flips(shown: Seen) -> None:
+    left, right = st.columns(2, gap="small")
+    with left:
+        name = chosen_perturbation(shown.told)
+    with right:
+        run = remember(
+            st.selectbox, "answers", shown.told.runs[-1], "Run", shown.told.runs, format_func=shown.titles.get
+        )
+    flips_part(shown.told, name, run)
+
+
+def _downloads(shown: Seen) -> None:
+    from pmsi.config.command import command
+    from pmsi.robustness.export import as_csv, images_as_csv
+    from pmsi.robustness.page import as_html
+
+    told = shown.told
+    with st.container(horizontal=True):
+        st.download_button(
+            "Report (HTML)",
+            lambda: as_html(told, command=command(told.config), titles=shown.titles, colors=shown.colors),
+            f"{told.run.id}.html",
+            "text/html",
+            icon=":material/description:",
+            on_click="ignore",
+        )
+        for label, name, write in (
+            ("Cells (CSV)", "cells", as_csv),
+            ("Images (CSV)", "images", images_as_csv),
+        ):
+            data = partial(write, told)
+            st.download_button(label, data, f"{told.run.id}-{name}.csv", "text/csv", on_click="ignore")
+    st.caption(f"The same as a command: `pmsi report {told.run.id} --out sweep.html`")
+
+
+PARTS: dict[str, tuple[str, Callable[[Seen], None]]] = {
+    "curves": ("Curves", _curves),
+    "table": ("Table", _table),
+    "survival": ("Survival", _survival),
+    "factors": ("Against the draw", _factors),
+    "classes": ("Classes", _classes),
+    "confusion": ("Confusions", _confusions),
+    "flips": ("First to flip", _flips),
+}
+"""The parts of a report: a title and what draws it."""

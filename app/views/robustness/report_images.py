@@ -1,0 +1,171 @@
+"""The images behind a sweep's numbers: a confusion matrix whose places open them, and those that flip first."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.shared.errors import plain
+from app.shared.images import picture
+from app.shared.palette import CHART
+from app.shared.session import choice, choose, keep, remember
+from app.views.robustness.cached import sweep_picture_once
+from app.views.robustness.charts import confusion_figure
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pmsi.robustness import Cell
+    from pmsi.robustness.confusion import Pair
+    from pmsi.robustness.reading import Told
+
+TRUTH = "the true class"
+BEHIND, FIRST = 12, 12
+"""Pictures behind one place of the matrix; images that flip first."""
+SHOWN = 12
+"""Classes that a matrix begins with: the most confused ones where there are more."""
+LISTED = 12
+"""Places listed beside a matrix, the fullest first."""
+PLACE = "place"
+"""In the URL: row and column of the place whose images are open."""
+
+
+def confusion_part(told: "Told", titles: dict[str, str], colors: dict[str, str]) -> None:
+    """Show what one run answers against the truth, or against another run, and the images behind a place."""
+    from pmsi.robustness.confusion import confused_pairs, confusion
+
+    first, second, third = st.columns(3, gap="small")
+    with first:
+        run = remember(st.selectbox, "answers", told.runs[-1], "Answers of", told.runs, format_func=titles.get)
+    others = [TRUTH, *(id for id in told.runs if id != run)]
+    with second:
+        other = remember(st.selectbox, "than", TRUTH, "Against", others, format_func=lambda id: titles.get(id, id))
+    cells = {cell.title: cell for cell in told.cells}
+    with third:
+        cell = cells[remember(st.selectbox, "cell", told.cells[-1].title, "Images", list(cells))]
+    rows, columns = _labels(told, cell, other), _labels(told, cell, run)
+    classes = told.report["classes"]
+    matrix = confusion(rows, columns, len(classes))
+    pairs = confused_pairs(matrix)
+    if not pairs:
+        st.caption("Not one image is confused here.")
+        return
+    names = (_axis(other, titles), _axis(run, titles))
+    drawn, beside = st.columns([3, 2], gap="medium")
+    with drawn:
+        _matrix(matrix, classes, names, colors[run])
+    labels = _places(matrix, pairs, classes)
+    with beside:
+        words = f"{names[0]} → {'answer' if other == TRUTH else names[1]}, most images first"
+        place = remember(st.radio, PLACE, _name(pairs[0]), words, list(labels), format_func=labels.get)
+        if len(pairs) > LISTED:
+            st.caption(f"The first {LISTED} of {len(pairs)} pairs; a click into the matrix opens any other.")
+        if other != TRUTH:
+            st.caption(_apart(told, cell, (other, run), titles))
+    row, column = (int(word) for word in place.split("-"))
+    _behind(told, cell, rows, columns, row, column)
+
+
+def _places(matrix: "np.ndarray", pairs: "Sequence[Pair]", classes: Sequence[str]) -> dict[str, str]:
+    """Return the places that are listed, by their name in the URL: the fullest, and at first another that is open."""
+    from pmsi.robustness.confusion import Pair
+
+    open_place = choice(PLACE).split("-")
+    numbers = [int(word) for word in open_place if word.isdecimal() and int(word) < len(classes)]
+    extra = [Pair(*numbers, int(matrix[tuple(numbers)]))] if len(numbers) == len(open_place) == 2 else []
+    listed = [*(pair for pair in extra if pair.count and pair not in pairs[:LISTED]), *pairs[:LISTED]]
+    return {_name(pair): _told(pair, classes) for pair in listed}
+
+
+def _name(pair: "Pair") -> str:
+    return f"{pair.row}-{pair.column}"
+
+
+def _told(pair: "Pair", classes: Sequence[str]) -> str:
+    row, column = plain(classes[pair.row]), plain(classes[pair.column])
+    return f"{row}, agreed · {pair.count}" if pair.row == pair.column else f"{row} → {column} · {pair.count}"
+
+
+def _apart(told: "Told", cell: "Cell", runs: tuple[str, str], titles: dict[str, str]) -> str:
+    """Say how many images either run alone recognises, and what McNemar's test says of that."""
+    from pmsi.robustness.page import p_text
+
+    first, second = ((run, told.report["primary"][run]) for run in runs)
+    test = told.test(cell, first, second)
+    assert test is not None
+    one, other = (plain(titles[run]) for run in runs)
+    return (
+        f"{one} alone recognises {test['only'][0]} of the {told.images} images, {other} alone {test['only'][1]}: "
+        f"p = {p_text(test['p'])}, {p_text(test['holm'])} by Holm over the {len(told.cells)} cells of these two runs "
+        "(McNemar's exact test)."
+    )
+
+
+def _axis(of: str, titles: dict[str, str]) -> str:
+    return "True class" if of == TRUTH else titles[of]
+
+
+def _labels(told: "Told", cell: "Cell", of: str) -> "np.ndarray":
+    import numpy as np
+
+    return np.array(told.report["labels"]) if of == TRUTH else told.answers(cell, of, told.report["primary"][of])
+
+
+def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], color: str) -> None:
+    """Draw the matrix of the most confused classes; a click on a place chooses it."""
+    from pmsi.robustness.confusion import most_confused
+
+    most = len(classes)
+    if len(classes) > SHOWN:
+        label = "Classes shown, the most confused first"
+        most = int(remember(st.slider, "classes", SHOWN, label, 4, len(classes)))
+    figure = confusion_figure(matrix, most_confused(matrix, most), classes, names, color)
+    alt = f"Number of images by {names[0]} (rows) and {names[1]} (columns)"
+    event: Any = st.plotly_chart(figure, key="confusion", alt=alt, on_select="rerun", selection_mode="points", **CHART)
+    points = event.selection.points if event else []
+    clicked = "-".join(str(int(number)) for number in points[0]["customdata"][:2]) if points else ""
+    if clicked != choice("clicked"):
+        keep("clicked", clicked)
+        if clicked:
+            choose(PLACE, clicked)
+
+
+def _behind(told: "Told", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray", row: int, column: int) -> None:
+    from pmsi.robustness.confusion import behind
+
+    found = behind(rows, columns, row, column)
+    classes, labels, keys = told.report["classes"], told.report["labels"], told.report["keys"]
+    places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
+    for place, index in zip(places, found, strict=False):
+        truth = classes[labels[index]]
+        with place:
+            shown = sweep_picture_once(told, index, cell.perturbation, cell.severity)
+            picture(shown, alt=f"{truth}, {cell.title}", caption=f"{plain(truth)} · {plain(keys[index])}")
+    if len(found) > BEHIND:
+        st.caption(f"{BEHIND} of {len(found)} images.")
+
+
+def flips_part(told: "Told", name: str, run: str) -> None:
+    """Show the clean hits of a run that the least severity of a perturbation turns, before and at the flip."""
+    from pmsi.perturbations import PERTURBATIONS
+    from pmsi.robustness import CLEAN, Cell
+    from pmsi.robustness.confusion import first_to_flip
+
+    head, labels, classes = told.report["primary"][run], told.report["labels"], told.report["classes"]
+    clean = (told.answers(CLEAN, run, head) == labels).tolist()
+    flips = first_to_flip(told.report, run, name, clean)
+    if not flips:
+        st.caption("No severity of this sweep turns an image that was recognised clean.")
+        return
+    st.caption(f"{len(flips)} of {sum(clean)} images that were recognised clean flip somewhere; the first ones:")
+    places = [place for _ in range(0, min(len(flips), FIRST), 3) for place in st.columns(3, gap="medium")]
+    for place, flip in zip(places, flips, strict=False):
+        cell = Cell(name, flip.severity)
+        answer, truth = classes[told.answers(cell, run, head)[flip.index]], classes[labels[flip.index]]
+        with place:
+            before, after = st.columns(2, gap="small", wrap=False)
+            with before:
+                picture(sweep_picture_once(told, flip.index), alt=f"{truth}, clean")
+            with after:
+                picture(sweep_picture_once(told, flip.index, name, flip.severity), alt=f"{truth}, {cell.title}")
+            st.caption(f"{plain(truth)} → **{plain(answer)}** at {PERTURBATIONS[name].symbol} = {flip.severity:g}")

@@ -1,0 +1,97 @@
+"""Robustness sweeps on the robustness page: the form of a new one, how far one is, and its report."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.access import read_only, require_writable
+from app.shared.errors import guarded, plain
+from app.shared.panels import run_picker
+from app.views.robustness.form import FIELDS, form
+from app.views.robustness.report import report
+
+if TYPE_CHECKING:
+    from pmsi.runs import Run
+
+EVERY_S = 1.5
+OPEN = "kept-sweep-open"
+"""Key: whether the form was open when the page was."""
+
+
+def sweeps(runs: "list[Run]") -> None:
+    """Show the form of a new sweep, and the report of a chosen one."""
+    st.markdown(
+        "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
+        "curve) and strong ones (right). All runs of a sweep are shown the same pixels.",
+        width=820,
+    )
+    found = _sweep_runs()
+    linked = any(name in st.query_params for name in FIELDS)
+    is_open = st.session_state.setdefault(OPEN, not found or linked)
+    with st.expander("New sweep", icon=":material/add:", expanded=is_open):
+        form(runs)
+    _result(found)
+
+
+def _sweep_runs() -> "list[Run]":
+    import contextlib
+
+    from pmsi.base.errors import RunError
+    from pmsi.config import RobustnessConfig
+    from pmsi.runs import default_root, known_runs
+
+    found = []
+    for run in known_runs(default_root()):
+        with contextlib.suppress(RunError):
+            if isinstance(run.config, RobustnessConfig):
+                found.append(run)
+    return found
+
+
+@guarded()
+def _result(found: "list[Run]") -> None:
+    if not found:
+        return
+    run = run_picker(found, "Report of", name="sweep")
+    if run is None:
+        return
+    if run.state.is_live:
+        st.fragment(_watch, run_every=EVERY_S)(run, _cells(run))
+    else:
+        _status(run)
+    if _cells(run):
+        report(run)
+
+
+def _cells(run: "Run") -> int:
+    return sum(record.get("kind") == "cell" for record in run.metrics())
+
+
+@guarded()
+def _watch(run: "Run", cells: int) -> None:
+    """Show how far the sweep is; draw the page again when a cell more is finished, or nothing is worked on any more."""
+    _status(run)
+    if not run.state.is_live or _cells(run) != cells:
+        st.rerun()
+
+
+def _status(run: "Run") -> None:
+    """Show how far the sweep is, or how it ended where it did not end well."""
+    from pmsi.runs import jobs
+
+    status = run.status()
+    if status.error is not None:
+        st.error(plain(f"{status.error.message} {status.error.remedy}"), icon=":material/info:")
+    elif run.state.is_live:
+        left = f" · {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
+        share = status.done / status.total if status.total else 0.0
+        st.progress(min(share, 1.0), f"{status.state.capitalize()} · {plain(status.text) or 'waiting'}{left}")
+        if st.button("Stop", key=f"stop-{run.id}", icon=":material/stop:", disabled=read_only()):
+            require_writable()
+            jobs.stop(run)
+    elif run.state.can_resume:
+        st.caption(f"This sweep was {run.state}. What it had finished is shown.")
+        if st.button("Resume", key=f"resume-{run.id}", icon=":material/play_arrow:", disabled=read_only()):
+            require_writable()
+            jobs.resume(run)
+            st.rerun()

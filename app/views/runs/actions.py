@@ -1,0 +1,100 @@
+"""The way on from a run: its maps, its robustness, an evaluation, a baseline beside it, its export, training on.
+
+A row of links and buttons for any page that shows a training run. What they lead to is other pages' affair.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.shared.access import read_only, require_writable
+from app.shared.cached_models import stamp_of
+from app.shared.errors import error_panel
+from app.shared.run_session import page_of
+from pmsi import tasks
+from pmsi.base.errors import PMSIError
+from pmsi.config import EvaluateConfig
+from pmsi.runs import Run, default_root, jobs, known_runs
+from pmsi.runs.comparison import baseline_for
+
+if TYPE_CHECKING:
+    from pmsi.export.formats import Export
+
+NEXT = {
+    "maps": ("**Maps**: where it looks", ":material/visibility:"),
+    "robustness": ("**Robustness**: other light, noise", ":material/tune:"),
+}
+"""What can be looked at once there is a model: a page, the words of its link, and its icon."""
+
+PRECISIONS = {"Full precision": False, "Half precision, half the size": True}
+
+
+def run_actions(run: Run) -> None:
+    """Draw a row of what can be done next with a training run; before its first checkpoint most of it waits."""
+    ready = stamp_of(run) > 0
+    waits = None if ready else "There is a model after the first epoch."
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for name, (label, icon) in NEXT.items():
+            link = {"label": label, "icon": icon, "disabled": not ready, "help": waits}
+            st.page_link(page_of(name), query_params={"run": run.id}, **link)
+        if not read_only():
+            link = {"label": "**Train on** from its model", "icon": ":material/fork_right:", "disabled": not ready}
+            st.page_link(page_of("train"), query_params={"start_from": run.id}, help=waits, **link)
+        _baseline(run)
+        if ready:
+            _evaluate(run)
+            _export(run)
+
+
+def _baseline(run: Run) -> None:
+    beside = baseline_for(run, known_runs(default_root()))
+    if beside is not None and st.button("Beside a baseline", icon=":material/stacked_line_chart:", help=beside.id):
+        st.switch_page(page_of("runs"), query_params={"runs": f"{run.id},{beside.id}"})
+
+
+def _evaluate(run: Run) -> None:
+    if read_only():
+        return
+    help = "Measures every output on all test images, class by class, as a run of its own."
+    if st.button("Evaluate", icon=":material/fact_check:", help=help):
+        submit(run, lambda: EvaluateConfig(of=run.id))
+
+
+def submit(run: Run, make: Callable[[], EvaluateConfig]) -> None:
+    """Queue a run that examines ``run``, and show it."""
+    try:
+        require_writable()
+        config = make()
+        tasks.check(config, default_root())
+        made = Run.create(default_root(), config)
+        jobs.submit(made)
+    except (PMSIError, OSError) as error:
+        error_panel(error)
+        return
+    st.switch_page(page_of("runs"), query_params={"run": made.id})
+
+
+def _export(run: Run) -> None:
+    with st.popover("Export", icon=":material/download:"):
+        from pmsi.export.formats import EXPORTS
+
+        chosen = st.radio("Precision", list(PRECISIONS), key="export-precision", label_visibility="collapsed")
+        for ending, row in EXPORTS.items():
+            name = f"{run.id}{'-half' if PRECISIONS[chosen] else ''}{ending}"
+            st.download_button(
+                f"{row.title} ({ending})",
+                _bytes(run, row, PRECISIONS[chosen]),
+                name,
+                help=row.help,
+                on_click="ignore",
+                key=f"export-{ending}-{chosen}",
+                icon=":material/download:",
+            )
+            st.caption(row.help)
+        st.code(f"python -m pmsi export {run.id} --out model.safetensors --half", language="bash", wrap_lines=True)
+
+
+def _bytes(run: Run, row: "Export", half: bool) -> Callable[[], bytes]:
+    """Return what makes the file once somebody asks for it."""
+    return lambda: row.make(run, half)

@@ -1,0 +1,231 @@
+"""One run on the screen: what it is doing, its curves, its numbers, and what can be done with it.
+
+What moves is one fragment that reads the run's folder every two seconds, and only while somebody works on the run; when
+the state changes, the whole page is drawn once more. This module does not know how a run computes.
+"""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from app.shared.access import read_only, require_writable
+from app.shared.cached_models import stamp_of
+from app.shared.errors import error_panel, guarded, plain
+from app.shared.fields import entries
+from app.shared.run_session import page_of
+from app.shared.session import keep
+from app.shared.wording import badge_of, called, facts_of, moment, name_of_run, runs_before, stuck_words, title_of_run
+from app.views.runs.actions import run_actions
+from app.views.runs.labels import delete_popover, labels_form, may_keep, show_labels
+from app.views.runs.results import RECORDS, show_result
+from app.views.train.address import address_of
+from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.text import duration
+from pmsi.cli.console import what_if_stuck
+from pmsi.config import Config, TrainConfig
+from pmsi.config.command import command
+from pmsi.runs import Run, State, Status, default_root, jobs
+from pmsi.runs.disk import in_words, size_of
+from pmsi.runs.trash import users_of
+
+REFRESH_S = 2.0
+
+ADVICE = {
+    State.CREATED: "This run was made, but never started.",
+    State.STOPPED: "This run was stopped.",
+    State.INTERRUPTED: "The process that worked on this run is gone: killed, or the machine was switched off.",
+    State.FAILED: "Resume tries again with the same settings; to change them, start a new run.",
+}
+
+
+def detail(run: Run) -> None:
+    """Draw everything about one run."""
+    status = run.status()
+    st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
+    try:
+        config = run.config
+    except RunError as error:
+        st.title(run.id, anchor=False)
+        error_panel(error)
+        if may_keep(run):
+            delete_popover([run])
+        return
+    if isinstance(config, TrainConfig):
+        keep("run", run.id)  # for the other pages
+    _head(run, config, status)
+    show_labels(run)
+    note = jobs.look(run)
+    _actions(run, status.state, is_lost=note is not None and note.is_lost)
+    if note is not None:
+        st.caption(plain(note.text))
+    if isinstance(config, TrainConfig):
+        run_actions(run)
+    _ending(run, status)
+    seen = (status.state, stamp_of(run) > 0)
+    st.fragment(_live, run_every=REFRESH_S if status.state.is_live else None)(run, seen)
+    if not status.state.is_live:
+        _result(run, config)
+    _made_from(run)
+    _about(config)
+    st.fragment(_log, run_every=REFRESH_S if status.state.is_live else None)(run)
+
+
+def _head(run: Run, config: Config, status: Status) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(plain(called(run)), width="content", anchor=False)
+        st.markdown(badge_of(status.state), width="content")
+    named = [] if called(run) == title_of_run(config) else [title_of_run(config)]
+    facts = [run.id, *named, *facts_of(config), f"{in_words(size_of(run.folder))} on disk"]
+    if run.is_shipped:
+        facts.append("comes with the program")
+    elif status.started_at is not None:
+        facts.append(f"started {moment(status.started_at, st.context.timezone)}")
+        if status.ended_at is not None:
+            facts.append(f"worked on for {duration(status.ended_at - status.started_at)}")
+    st.caption(plain(" · ".join(facts)))
+
+
+# What can be done with it
+
+
+def _actions(run: Run, state: State, is_lost: bool) -> None:
+    """Draw what changes the run; visitors who may only look are offered none of it."""
+    if run.is_shipped or read_only():
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if state.is_live:
+            _stop_button(run, state)
+        if (state.can_resume or is_lost) and st.button("Resume", type="primary", icon=":material/resume:"):
+            _do(jobs.resume, run)
+        if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
+            _do(jobs.submit, run)
+        if state in ADVICE and isinstance(run.config, TrainConfig):
+            link = {"label": "New run, other settings", "icon": ":material/model_training:"}
+            st.page_link(page_of("train"), query_params=address_of(run.config), **link)
+        labels_form(run)
+        if not state.is_live:
+            delete_popover([run])
+
+
+def _stop_button(run: Run, state: State) -> None:
+    if state is State.STOPPING:
+        st.button("Stopping …", disabled=True, icon=":material/hourglass_bottom:")
+        return
+    with st.popover("Stop", icon=":material/stop_circle:"):
+        if state is State.QUEUED:
+            st.write("The run leaves the queue. It can be put back later.")
+        else:
+            st.write("The run writes a checkpoint and stops within seconds. It can be resumed later.")
+        if st.button("Stop this run", type="primary"):
+            _do(jobs.stop, run)
+
+
+def _do(action: Callable[[Run], None], run: Run) -> None:
+    """Do something with a run, and draw the page again; what refuses says why."""
+    try:
+        require_writable()
+        action(run)
+    except (PMSIError, OSError) as error:
+        error_panel(error)
+        return
+    st.rerun()
+
+
+def _ending(run: Run, status: Status) -> None:
+    """Say how the run ended, where it did not finish, and what resuming it means."""
+    if status.error is not None:
+        remedy = f"\n\n**What to do:** {plain(status.error.remedy)}" if status.error.remedy else ""
+        st.error(f"**{status.error.kind}.** {plain(status.error.message)}{remedy}", icon=":material/error:")
+    if status.state not in ADVICE:
+        return
+    resume = ""
+    if status.state in (State.STOPPED, State.INTERRUPTED):
+        resume = (
+            " Resume goes on from its last checkpoint." if stamp_of(run) else " Resume starts it from the beginning."
+        )
+    show = st.warning if status.state is State.INTERRUPTED else st.info
+    show(ADVICE[status.state] + resume, icon=":material/info:")
+
+
+# What moves
+
+
+@guarded()
+def _live(run: Run, seen: tuple[State, bool]) -> None:
+    """Draw progress and curves; ask for the whole page again when the run's state is not what the page shows."""
+    status = run.status()
+    if (status.state, stamp_of(run) > 0) != seen or not run.folder.exists():
+        st.rerun()
+    if status.state.is_live:
+        _progress(run, status)
+    if status.silent_s is not None:
+        words = stuck_words(status)
+        st.warning(f"{words[0].upper()}{words[1:]}. {what_if_stuck(run)}", icon=":material/heart_broken:")
+    show = RECORDS.get(run.config.task)
+    if show is not None:
+        show(run, run.metrics())
+
+
+def _progress(run: Run, status: Status) -> None:
+    if status.state is State.QUEUED:
+        before = runs_before(run)
+        text = f"Waiting for {before} other run{'s' * (before != 1)}." if before else "Next in the queue, starting."
+        st.progress(0.0, text=text)
+        return
+    if not status.total:
+        st.progress(0.0, text="Starting: loading the data and the model.")
+        return
+    share = min(1.0, status.done / status.total)
+    if status.state is State.STOPPING:
+        st.progress(share, text=f"{status.text} · ends after this batch, with a checkpoint")
+        return
+    known = status.seconds_left is not None and status.silent_s is None
+    left = f" · about {duration(status.seconds_left or 0)} left" if known else ""
+    st.progress(share, text=f"{status.text} · {100 * share:.0f} %{left}")
+
+
+def _made_from(run: Run) -> None:
+    """Link to the evaluations, sweeps and trainings that were made from this run."""
+    users = [user for root in dict.fromkeys((default_root(), run.folder.parent)) for user in users_of([run.id], root)]
+    if not users:
+        return
+    with st.expander(f"Made from this run: {len(users)}", icon=":material/account_tree:"):
+        for user in users:
+            label = f"{plain(name_of_run(user))} · {user.state}"
+            st.page_link(page_of("runs"), label=label, query_params={"run": user.id})
+
+
+def _result(run: Run, config: Config) -> None:
+    result = run.result()
+    if result is not None:
+        show_result(config.task, result)
+
+
+# What went in
+
+
+def _about(config: Config) -> None:
+    with st.expander("Settings that differ from the paper's", icon=":material/tune:"):
+        values = {entry: getattr(config, name) for name, entry in entries(type(config)).items()}
+        rows = [
+            {
+                "Setting": entry.label,
+                "This run": entry.show(value),
+                "Paper": entry.show(entry.paper) if entry.is_papers else "–",
+            }
+            for entry, value in values.items()
+            if entry.differs(value) or value != entry.default
+        ]
+        if rows:
+            st.table(rows, hide_index=True, border="horizontal")
+        else:
+            st.write("None: this is the paper's recipe.")
+    with st.expander("The same as a command", icon=":material/terminal:"):
+        st.code(command(config), language="bash", wrap_lines=True)
+
+
+@guarded()
+def _log(run: Run) -> None:
+    with st.expander("Log", icon=":material/notes:"):
+        text = run.log_tail(200)
+        st.code(text or "The log is empty.", language=None, height=320, wrap_lines=True)

@@ -1,0 +1,39 @@
+"""The Runs page: the list of all runs, some of them beside each other, or the one that the URL names."""
+
+import streamlit as st
+
+from app.shared.run_session import page_of
+from app.views.runs.compare import compare
+from app.views.runs.detail import detail
+from app.views.runs.labels import missing
+from app.views.runs.list import PARAMETERS, overview
+from pmsi.base.errors import RunError
+from pmsi.runs import Run, default_root
+
+COMPARED = ("runs", "head", "phase")
+"""What the URL says of runs beside each other."""
+
+
+def page() -> None:
+    """Draw the page."""
+    wanted = "run" if "run" in st.query_params else "runs" if "runs" in st.query_params else ""
+    known = {"run": ("run",), "runs": COMPARED, "": PARAMETERS}[wanted]
+    # A link from a page to itself leaves the browser's address as it is, so it is written again.
+    st.query_params.from_dict({name: value for name, value in st.query_params.items() if name in known})
+    if wanted == "runs":
+        compare()
+    elif wanted == "run":
+        _one(st.query_params["run"])
+    else:
+        overview()
+
+
+def _one(id: str) -> None:
+    try:
+        run = Run.open(default_root(), id)
+    except RunError as error:
+        st.title("Runs", anchor=False)
+        missing(id, error)
+        st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
+        return
+    detail(run)

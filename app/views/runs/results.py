@@ -1,0 +1,160 @@
+"""What a run has found, as tables and figures: one view for each task, and one for any other.
+
+They read a run's result and records; whether the run still works is not their concern.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from app.shared.palette import CATEGORICAL, CHART
+from app.shared.run_session import page_of
+from app.shared.wording import perturbation_title, short_id
+from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, summary
+from pmsi.base.text import duration, percent
+from pmsi.runs import Run
+
+Records = list[dict[str, Any]]
+
+HEADS_IN_WORDS = (
+    "Each of the last stages of the network (S1 to S5, from fine to coarse) has a classifier of its own; concat sees "
+    "them all together, and mix adds up the answers of all of these."
+)
+
+# While it works, and after
+
+
+def train_records(run: Run, records: Records) -> None:
+    """Draw the curves of a training run."""
+    scores = summary(records)
+    if not records and not run.state.is_live:
+        st.caption("Nothing was measured yet.")
+        return
+    _tiles(scores)
+    left, right = st.columns(2)
+    with left:
+        st.markdown("**Training loss** by phase")
+        st.plotly_chart(loss_figure(records), key="loss", alt="Training loss of each phase over the epochs", **CHART)
+    with right:
+        st.markdown("**Test accuracy** by output")
+        primary = scores["best"]["by"] if scores else None
+        figure = accuracy_figure(records, primary)
+        st.plotly_chart(figure, key="accuracy", alt="Test accuracy of each output over the epochs", **CHART)
+    heads = list(scores["last"]["accuracy"]) if scores else []
+    if "concat" in heads:
+        st.caption(HEADS_IN_WORDS)
+
+
+def _tiles(scores: dict[str, Any] | None) -> None:
+    """Show the last and the best accuracy; their places are there before the first test, so that nothing jumps."""
+    with st.container(horizontal=True):
+        if scores is None:
+            st.metric("Accuracy", "–", width=165)
+            st.metric("Best", "–", width=165)
+            return
+        last, best = scores["last"], scores["best"]
+        by = best["by"]
+        st.metric(f"Accuracy of {by}", percent(last["accuracy"][by]), width=165)
+        st.metric(f"Best, epoch {best['epoch']}", percent(best["accuracy"][by]), width=165)
+
+
+def sweep_records(run: Run, records: Records) -> None:
+    """Show what each run reached in each finished cell of a sweep, at the output with which it predicts."""
+    rows = []
+    for record in records:
+        if record.get("kind") != "cell":
+            continue
+        name = record["perturbation"]
+        severity = f"{record['severity']:g}" if name else ""
+        row = {"Images": perturbation_title(name) if name else "Clean", "Severity": severity}
+        rows.append(row | {short_id(id): _reached(found) for id, found in record.get("runs", {}).items()})
+    if rows:
+        st.table(rows, hide_index=True, border="horizontal")
+        st.caption("Accuracy of each run, with its 95 % interval.")
+        st.page_link(
+            page_of("robustness"), label="See the curves", icon=":material/show_chart:", query_params={"sweep": run.id}
+        )
+
+
+def _reached(found: dict[str, Any]) -> str:
+    score = found["heads"][found["primary"]]
+    return f"{percent(score['accuracy'])} ({percent(score['low'])} to {percent(score['high'])})"
+
+
+RECORDS: dict[str, Callable[[Run, Records], None]] = {"train": train_records, "robustness": sweep_records}
+"""What is shown while a run works, by its task."""
+
+# Once it has finished
+
+
+def show_result(task: str, result: dict[str, Any]) -> None:
+    """Show the result of a finished run."""
+    view = RESULTS.get(task, _any_result)
+    if view is not None:
+        st.subheader("Result", anchor=False)
+        view(result)
+
+
+def _train_result(result: dict[str, Any]) -> None:
+    table, facts = st.columns([3, 2], gap="medium")
+    best = result["best"]
+    with table:
+        st.table(accuracy_rows(result), hide_index=True, border="horizontal")
+        st.caption(
+            f"Test accuracy of each output at the last epoch ({result['last']['epoch']}), and at the epoch that was "
+            f"best for {best['by']} ({best['epoch']}). The best epoch was chosen on the test images, so it flatters."
+        )
+    with facts:
+        numbers = {
+            "Training images": f"{result['train_images']:,}",
+            "Test images": f"{result['test_images']:,}",
+            "Classes": f"{len(result['classes']):,}",
+            "Accuracy of guessing": percent(1 / len(result["classes"])),
+            "Parameters": f"{result['parameters'] / 1e6:.2f} M",
+            "Training time": duration(result["seconds"]),
+        }
+        st.table(
+            [{"": key, " ": value} for key, value in numbers.items()],
+            hide_index=True,
+            hide_header=True,
+            border="horizontal",
+        )
+
+
+def _evaluate_result(result: dict[str, Any]) -> None:
+    st.write(f"{result['images']:,} {result['split']} images.")
+    rows = [{"Output": head, "Accuracy": percent(value)} for head, value in result["accuracy"].items()]
+    st.table(rows, hide_index=True, border="horizontal")
+    classes = {name: value for name, value in (result.get("class_accuracy") or {}).items() if value is not None}
+    if classes:
+        st.markdown("**Accuracy by class**, the hardest on top")
+        hardest = dict(sorted(classes.items(), key=lambda item: item[1])[:40])
+        st.plotly_chart(bar_figure(hardest, "accuracy (%)"), key="classes", alt="Accuracy of each class", **CHART)
+
+
+def _any_result(result: dict[str, Any]) -> None:
+    """Show whatever a task returned: lists of rows as tables, the rest as it is."""
+    rest = {}
+    for name, value in result.items():
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            st.markdown(f"**{name.replace('_', ' ').capitalize()}**")
+            st.dataframe(value, hide_index=True)
+        else:
+            rest[name] = value
+    if rest:
+        st.json(rest, expanded=1)
+
+
+def _maps_result(result: dict[str, Any]) -> None:
+    from app.views.maps.numbers import show_reports
+
+    show_reports([(short_id(result["of"]), CATEGORICAL[0], result)])
+
+
+RESULTS: dict[str, Callable[[dict[str, Any]], None] | None] = {
+    "train": _train_result,
+    "evaluate": _evaluate_result,
+    "robustness": None,  # its records say it all
+    "maps": _maps_result,
+}

@@ -1,0 +1,134 @@
+"""A sweep on the Train page: one or two settings, their values, how many runs that makes, and what queues them."""
+
+import shlex
+from typing import Any
+
+import streamlit as st
+
+from app.shared.access import check_places, read_only, require_writable
+from app.shared.errors import error_panel, guarded, plain
+from app.shared.fields import Entry, entries
+from app.shared.run_session import page_of
+from app.shared.trials import tried_once
+from app.views.train.address import VARIED
+from app.views.train.outlook import Foresight
+from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.text import duration
+from pmsi.config import TrainConfig
+from pmsi.config.text import from_text, split, to_text
+from pmsi.runs import default_root
+from pmsi.tables import grid as grids
+
+SHOWN = 12
+"""Runs that are listed one by one."""
+
+
+def varied_axes() -> list[str]:
+    """Return what the panel's widgets vary now, as the address and the command say it."""
+    names = st.session_state.get(VARIED, [])
+    return [f"{name}={values}" for name in names if (values := st.session_state.get(f"{VARIED}-{name}", ""))]
+
+
+def sweep_panel(config: TrainConfig, launcher: str) -> None:
+    """Draw the choice of settings and values, what they make, and the buttons."""
+    known = entries(TrainConfig)
+    st.caption(
+        "Several runs that differ in one or two settings, a run for each combination; all other settings are those "
+        "above. Each device works on one at a time."
+    )
+    names = st.multiselect(
+        "Vary",
+        grids.varied(),
+        format_func=lambda name: known[name].label,
+        max_selections=grids.MOST_FIELDS,
+        key=VARIED,
+        persist_state="session",
+        placeholder="One or two settings",
+    )
+    if not names:
+        return
+    columns = st.columns(len(names))
+    texts = {}
+    for column, name in zip(columns, names, strict=True):
+        with column:
+            texts[name] = _values(known[name], getattr(config, name))
+    try:
+        axes = [grids.axis_of(name, _read(name, text)) for name, text in texts.items() if text]
+        if len(axes) < len(names):
+            return
+        grid = grids.make_grid(config, axes)
+        for one in grid.configs:
+            check_places(one)
+        grids.check(grid, default_root())
+    except PMSIError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    _start(grid, launcher)
+
+
+def _values(entry: Entry, now: Any) -> str:
+    """Draw the values of one setting, with commas between; below it, what they can be."""
+    text = st.text_input(
+        f"Values of {entry.label}",
+        key=f"{VARIED}-{entry.name}",
+        placeholder=f"{to_text(now)}, …",
+        persist_state="session",
+    ).strip()
+    words = "on, off" if entry.kind is bool else ", ".join(entry.options or ())
+    st.caption(f"With commas between. {f'Of: {plain(words)}. ' if words else ''}{entry.explained(entry.paper)}")
+    return text
+
+
+def _read(name: str, text: str) -> list[Any]:
+    return [from_text(TrainConfig, name, value) for value in split(text)]
+
+
+@st.fragment
+@guarded()
+def _start(grid: grids.Grid, launcher: str) -> None:
+    """Say how many runs there are to be and how long they take, and offer to queue them."""
+    root = default_root()
+    todo, count = grids.missing(grid, root), len(grid.configs)
+    there = f", of which {count - len(todo)} are there already" if len(todo) < count else ""
+    st.markdown(f"**{count} run{'s' * (count != 1)}**{there}. {_foreseen(todo)}")
+    notes = ["" if config in todo else " · there already" for config in grid.configs]
+    lines = [plain(grids.changes(grid, config)) + note for config, note in zip(grid.configs, notes, strict=True)]
+    more = [f"… and {count - SHOWN} more"] * (count > SHOWN)
+    st.caption("  \n".join([*lines[:SHOWN], *more]))
+    words = f"Queue {len(todo)} run{'s' * (len(todo) != 1)}" if todo else "Nothing to queue"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        blocked = not todo or read_only()
+        if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
+            _queue(grid, launcher)
+        if st.button("Measure the time", icon=":material/timer:", disabled=not todo):
+            _estimate(grid)
+    st.code(grids.command_of(grid), language="bash", wrap_lines=True)
+
+
+def _foreseen(todo: list[TrainConfig]) -> str:
+    """Say about how long the runs take one after another, where finished runs tell."""
+    foresight = Foresight()
+    seconds = [found for config in todo if (found := foresight.known(config) or foresight.guessed(config))]
+    if not todo or len(seconds) < len(todo):
+        return ""
+    return f"About {duration(sum(seconds))} on this machine, by what finished runs took."
+
+
+def _queue(grid: grids.Grid, launcher: str) -> None:
+    try:
+        require_writable()
+        runs = grids.start(grid, default_root(), launcher)
+    except (PMSIError, OSError) as error:
+        error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
+        return
+    st.switch_page(page_of("runs"), query_params={"tag": grids.tag_of(runs)} if runs else {})
+
+
+def _estimate(grid: grids.Grid) -> None:
+    try:
+        with st.spinner("Trying a few steps of each …", show_time=True):
+            seconds = tried_once([*shlex.split(grids.command_of(grid))[3:], "--runs", str(default_root().absolute())])
+    except PMSIError as error:
+        error_panel(error)
+        return
+    st.caption(f"About {duration(seconds)} on this machine, one after another.")

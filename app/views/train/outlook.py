@@ -1,0 +1,170 @@
+"""What a training run costs, in four figures: parameters, multiply-adds, memory, time.
+
+The first three are counted without computing. The time is what equal runs took, or else what finished runs did in a
+second, or else unknown until the visitor asks for a trial of a few steps.
+"""
+
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app.shared.cached_data import open_builtin
+from app.shared.errors import guarded
+from app.shared.images import four_columns
+from app.shared.measuring import measure, measured
+from pmsi.base.errors import PMSIError
+from pmsi.base.text import duration
+from pmsi.cli.info import short
+from pmsi.config import TrainConfig
+from pmsi.data import DATASETS
+from pmsi.engine.costs import FIELDS, HOW_COUNTED, Costs, costs_of
+from pmsi.runs import default_root
+
+SOME_CLASSES = 200
+"""Classes for which costs are shown of a folder that nobody has looked into: as many as CUB-200-2011 has."""
+
+
+@st.fragment
+@guarded()
+def outlook(config: TrainConfig, ready: bool) -> None:
+    """Draw the figures; where there is no such system, the launch has said so. ``ready`` allows a trial."""
+
+    classes = classes_of(config)
+    try:
+        costs = costs_once(config, classes)
+    except PMSIError:
+        return
+    counted = f"For {classes} classes and batches of {config.batch_size}. {HOW_COUNTED}"
+    with st.container(key="outlook"):
+        parameters, adds, memory, time = four_columns()
+    parameters.metric(
+        "Parameters",
+        amount(costs.parameters),
+        **_below(f"{amount(costs.head_parameters)} outside the backbone"),
+        help=f"Numbers that are learned. {counted} Side by side: `pmsi info`.",
+    )
+    adds.metric(
+        "Multiply-adds",
+        amount(costs.macs_predict),
+        **_below(f"{amount(costs.macs_train)} to learn"),
+        help=f"To recognise one image; below, to learn from one, all phases, forward and backward. {counted}",
+    )
+    memory.metric(
+        "Memory",
+        amount(costs.memory_train, "B"),
+        **_below(f"{amount(costs.memory_predict, 'B')} to recognise"),
+        help=f"To train with; on a GPU, what it needs to have free. Below, to recognise one image. {counted}",
+    )
+    with time:
+        place = st.empty()
+        _show_time(place, config)
+        if _trial(config, ready):
+            _show_time(place, config)
+
+
+def _show_time(place: DeltaGenerator, config: TrainConfig) -> None:
+    value, source, help = _time(config)
+    place.metric("Time", value, **_below(source), help=help)
+
+
+def _below(text: str) -> dict[str, str]:
+    return {"delta": text, "delta_color": "off", "delta_arrow": "off"}
+
+
+def classes_of(config: TrainConfig) -> int:
+    """Return how many classes the data set has, as far as that is known without reading a folder."""
+    row = DATASETS[config.dataset]
+    if not row.needs_folder:
+        return len(open_builtin().classes)
+    return row.official.classes if row.official else SOME_CLASSES
+
+
+def images_of(config: TrainConfig) -> int | None:
+    """Return how many images a run trains on, as far as that is known without reading a folder."""
+    from pmsi.data import open_dataset
+
+    row = DATASETS[config.dataset]
+    if not row.needs_folder:
+        return len(open_dataset(config).train)
+    if row.official is None:
+        return None
+    return min(row.official.train, (config.train_per_class or row.official.train) * row.official.classes)
+
+
+class Foresight:
+    """What can be said about how long runs take without trying anything: by equal runs, or by the speed of others."""
+
+    def __init__(self) -> None:
+        from pmsi.tables.estimate import Estimator
+
+        self._estimator = Estimator(default_root())
+        self._speeds: dict[tuple[object, ...], float | None] = {}
+
+    def known(self, config: TrainConfig) -> float | None:
+        """Return the seconds that equal runs took."""
+        return self._estimator.known(config)
+
+    def guessed(self, config: TrainConfig) -> float | None:
+        """Return the seconds that a run takes at the speed of finished ones; None where there is none."""
+        images = images_of(config)
+        speed = None if images is None else self._speed(config)
+        if images is None or speed is None:
+            return None
+        images -= images % config.batch_size
+        return images * config.epochs * _adds(config, classes_of(config)) / speed
+
+    def _speed(self, config: TrainConfig) -> float | None:
+        from pmsi.tables.estimate import SPEED
+
+        key = tuple(getattr(config, name) for name in SPEED)
+        if key not in self._speeds:
+            self._speeds[key] = self._estimator.speed(config, _adds)
+        return self._speeds[key]
+
+
+def _adds(config: TrainConfig, classes: int) -> int:
+    return costs_once(config, classes).macs_train
+
+
+def _time(config: TrainConfig) -> tuple[str, str, str]:
+    """Return about how long training takes, where that is from in a few words, and in a sentence."""
+    foresight = Foresight()
+    if (seconds := foresight.known(config)) is not None:
+        return duration(seconds), "as equal runs took", "The mean of finished runs with these settings and any seed."
+    if (seconds := measured(config)) is not None:
+        return f"≈ {duration(seconds)}", "by a trial", "A few steps were timed on this machine, and multiplied."
+    if (seconds := foresight.guessed(config)) is not None:
+        help = "The multiply-adds that finished runs on this machine did in a second, for those of this one."
+        return f"≈ {duration(seconds)}", "by finished runs' speed", help
+    return "–", "not known yet", "No run has finished here from which it could be told. A trial of a few steps tells."
+
+
+def _trial(config: TrainConfig, ready: bool) -> bool:
+    """Offer a trial of a few steps, in a process of its own; return whether there was one just now."""
+    tried = st.button(
+        "Measure",
+        type="tertiary",
+        icon=":material/timer:",
+        disabled=not ready,
+        help="Times a few steps of this run: some seconds for a small network, up to minutes for a large one. The data "
+        "set is read; nothing is kept.",
+    )
+    if not tried:
+        return False
+    return measure(config, "Trying a few steps …")
+
+
+def amount(number: float, unit: str = "") -> str:
+    """Return a quantity that no line ends within."""
+    return f"{short(number)}{unit}".strip().replace(" ", "\N{NO-BREAK SPACE}")
+
+
+@st.cache_data(show_spinner=False, max_entries=512)
+def _costs(fields: dict[str, Any], classes: int) -> "Costs":
+    return costs_of(TrainConfig(**fields), classes)
+
+
+def costs_once(config: "TrainConfig", classes: int) -> "Costs":
+    """Return what a config's system costs, counted once for all configs that differ in nothing that costs."""
+    return _costs({name: getattr(config, name) for name in FIELDS}, classes)

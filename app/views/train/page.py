@@ -1,0 +1,128 @@
+"""The Train page: a preset, the form that it fills, the command that does the same, and one button that starts."""
+
+import streamlit as st
+
+from app.shared.access import check_places, read_only, require_writable
+from app.shared.errors import error_panel, plain
+from app.shared.run_session import launcher_choice, page_of, reset
+from app.views.train.address import Start, linked_sweep, start, write
+from app.views.train.first_batch import first_batch_panel
+from app.views.train.form import train_form
+from app.views.train.grid import sweep_panel, varied_axes
+from app.views.train.outlook import outlook
+from pmsi import tasks
+from pmsi.base.errors import PMSIError, RunError
+from pmsi.config import TrainConfig
+from pmsi.config.command import command
+from pmsi.config.presets import PRESETS
+from pmsi.data import DATASETS
+from pmsi.runs import Run, default_root, jobs, list_runs
+
+KEY = "train"
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Train", anchor=False)
+    st.caption(
+        "Choose a preset, change what you like, and start. The first preset is ready as it is. Training goes on in the "
+        "background, and the page of the run shows it live."
+    )
+    begin = start()
+    if begin.ignored:
+        st.warning(f"Left out of the link: {plain(' '.join(begin.ignored))}", icon=":material/link_off:")
+    essentials = st.container(border=True)
+    launch, figures, details, batch, sweep, typed = (st.container() for _ in range(6))
+    details = details.expander("All other settings", icon=":material/tune:")
+    config = train_form(begin.key, begin.config, essentials, details, begin.runs)
+    with launch:
+        ready, launcher = _launch(config, begin)
+    if config is None:
+        return
+    with typed:
+        _command(config)
+    with sweep.expander("Sweep over one or two settings", linked_sweep(), icon=":material/stacks:"):
+        sweep_panel(config, launcher)
+    write(begin, config, varied_axes())
+    with figures:  # at last: everything else is on the page while this is counted
+        outlook(config, ready)
+    with batch:
+        first_batch_panel(config, ready)
+
+
+def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
+    """Draw the button that starts, what it will start, and what stands in its way; return whether nothing does.
+
+    The second value is who is to work on what is started.
+    """
+    missing = _missing(config) if config is not None else None
+    wrong = _wrong(config) if config is not None and missing is None else None
+    ready = config is not None and missing is None and wrong is None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        disabled = not ready or read_only()
+        started = st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=disabled)
+        if config != begin.reference:
+            what = "preset" if begin.name in PRESETS else "run"
+            st.button(f"Reset to the {what}", type="tertiary", on_click=reset, args=(begin.name,))
+        launcher = launcher_choice(KEY)
+    if missing is not None:
+        st.info(plain(missing), icon=":material/info:")
+    elif wrong is not None:
+        st.error(plain(wrong), icon=":material/error:")
+    elif config is not None:
+        st.caption(_outlook(config))
+        if started:
+            _start(config, launcher)
+    if read_only():
+        st.caption("This is a read-only demo: runs are started on a machine of your own, with the command below.")
+    return ready, launcher
+
+
+def _start(config: TrainConfig, launcher: str) -> None:
+    try:
+        require_writable()
+        run = Run.create(default_root(), config.located())
+        jobs.submit(run, launcher)
+    except (PMSIError, OSError) as error:
+        error_panel(error if isinstance(error, PMSIError) else RunError(f"The run could not be started: {error}."))
+        return
+    st.switch_page(page_of("runs"), query_params={"run": run.id})
+
+
+def _missing(config: TrainConfig) -> str | None:
+    """Return what has still to be filled in, or None."""
+    row = DATASETS[config.dataset]
+    if row.needs_folder and not config.data:
+        return f"{row.title} is read from a folder. Give its path as the data folder. {row.help}"
+    if not config.weights:
+        return "Give the path of the weights file, or choose other starting weights."
+    return None
+
+
+def _wrong(config: TrainConfig) -> str | None:
+    """Return what would make this run fail at once, in one line, or None."""
+    try:
+        check_places(config)
+        tasks.check(config, default_root())
+    except PMSIError as error:
+        return str(error)
+    return None
+
+
+def _outlook(config: TrainConfig) -> str:
+    """Say what is going to happen."""
+    from pmsi.methods import resolve
+
+    steps = [
+        f"{phase.head} on mosaics with r = {phase.r}" if phase.r else f"{phase.head} on the whole images"
+        for phase in resolve(config).phases
+    ]
+    several = f"Each batch is learned in {len(steps)} steps" if len(steps) > 1 else "Each batch is learned in one step"
+    ahead = sum(run.state.is_live for run in list_runs(default_root()))
+    queue = f" {ahead} run{'s' * (ahead != 1)} before it: each device works on one at a time." if ahead else ""
+    return f"{several}: {', '.join(steps)}.{queue}"
+
+
+def _command(config: TrainConfig) -> None:
+    st.markdown("**The same as a command**")
+    st.code(command(config), language="bash", wrap_lines=True)

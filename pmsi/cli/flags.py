@@ -1,0 +1,107 @@
+"""Config fields as command-line flags, in both directions: flags → config, and config → the command that makes it."""
+
+import argparse
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from pmsi.choices import options_of
+from pmsi.config import Config, field_type
+from pmsi.config.command import POSITIONAL, flag
+
+PLACES = {"data": "DIR", "weights": "FILE"}
+"""Fields that hold a path (``weights`` can also be a word), and what the help calls their values."""
+
+
+def path(text: str) -> Path:
+    """Return the path that was typed, with ``~`` resolved: shells leave it alone in ``--runs=~/x``."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found an empty text")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such home folder") from error
+
+
+def folder(text: str) -> Path:
+    """Return the path of a folder that is there already, or can be made later."""
+    if (typed := path(text)).exists() and not typed.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a file, expected a folder")
+    return typed
+
+
+def place(text: str) -> str:
+    """Return the text of a field of `PLACES`: a path as `path` has it, anything else as it was typed."""
+    return text if text and text[0] != "~" else str(path(text))
+
+
+def whole(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return what reads a whole number from ``minimum`` to ``maximum``, both included."""
+
+    def read(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if minimum <= (number := int(text)) <= maximum:
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {minimum} to {maximum}")
+
+    return read
+
+
+def add_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
+    """Give a parser one flag for each field, grouped as the config groups them; defaults and help are the config's."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for about in fields(config):
+        if about.name != POSITIONAL:
+            title = about.metadata["group"]
+            groups.setdefault(title, parser.add_argument_group(title))
+            _add_flag(groups[title], config, about)
+
+
+def _add_flag(group: argparse._ArgumentGroup, config: type[Config], about: Field) -> None:
+    kind, _, many = field_type(config, about.name)
+    text = f"{about.metadata['help']}{_default(about)}{_choices(about)}".replace("%", "%%")
+    # Nothing is set unless it is typed, so that the defaults stay in one place, the config.
+    options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
+    if kind is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    else:
+        read = place if about.name in PLACES else kind
+        options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "+"} if many else {})
+    group.add_argument(flag(about.name), **options)
+
+
+def _metavar(about: Field, kind: type) -> str:
+    words = about.metadata["options"]
+    return PLACES.get(about.name) or {int: "N", float: "X"}.get(kind, "NAME" if words else "TEXT")
+
+
+def _default(about: Field) -> str:
+    """Return the default in brackets, and the paper's value; a help that says "by default" has named it already."""
+    words = [] if about.default is None and "by default" in about.metadata["help"] else [_shown(about.default)]
+    words += [f"paper: {about.metadata['paper']}"] if about.metadata["paper"] else []
+    return f" [{'; '.join(words)}]" if words else ""
+
+
+def _choices(about: Field) -> str:
+    options = options_of(about)
+    if options is None:
+        return ""
+    if not isinstance(options, Mapping):
+        return f" ({' | '.join(options)})"
+    return " (" + " | ".join(options) + ")"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def to_config(start: Config, typed: argparse.Namespace) -> Config:
+    """Return ``start`` with the parsed flags applied; the config's own checks apply."""
+    known = {about.name for about in fields(start)}
+    return start.with_(**{name: value for name, value in vars(typed).items() if name in known})

@@ -1,0 +1,166 @@
+"""What `pmsi info` prints: the costs of systems side by side and what their stages see, as a table or as JSON.
+
+How a cost is found is in `pmsi.engine.costs`; this module knows which systems are meant, columns and units.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pmsi.base.errors import ConfigError, UnknownName
+from pmsi.base.files import to_json
+from pmsi.config import TrainConfig
+
+if TYPE_CHECKING:
+    from pmsi.engine.costs import Costs
+
+SHARED = ("stage_num", "channels", "hidden", "batch_size")
+"""Fields that all systems of one table have in common."""
+
+WIDTH = 100
+"""Characters in a line of the text below the table."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A line of the table; ``smooth_conv`` is None where the method has no such block."""
+
+    config: TrainConfig
+    smooth_conv: str | None
+    costs: "Costs"
+
+    def to_json(self) -> dict[str, Any]:
+        about = {name: getattr(self.config, name) for name in ("backbone", "image_size", "method")}
+        derived = {name: getattr(self.costs, name) for name in ("head_parameters", "weight_bytes")}
+        return about | {"smooth_conv": self.smooth_conv} | dataclasses.asdict(self.costs) | derived
+
+
+def info(typed: argparse.Namespace) -> int:
+    """Print what each of the systems that the flags describe costs, and which of them cannot be."""
+    from pmsi.model.backbone import receptive_fields_of
+
+    systems, refused = _counted(typed)
+    if not systems:
+        raise next(iter(refused.values()))
+    if typed.json:
+        about = {name: getattr(typed, name) for name in ("classes", *SHARED)}
+        reasons = {name: str(error) for name, error in refused.items()}
+        about |= {"systems": [system.to_json() for system in systems], "refused": reasons}
+        fields = {name: receptive_fields_of(name) for name in typed.backbone}
+        print(to_json(about | {"receptive_fields": fields}, indent=1))
+    else:
+        print(_readable(systems, refused, typed))
+    return 0
+
+
+def _counted(typed: argparse.Namespace) -> tuple[list[System], dict[str, ConfigError]]:
+    """Return the systems, and the error of each that there cannot be; a name that does not exist is raised."""
+    from pmsi.engine.costs import costs_of
+
+    systems, refused = [], {}
+    for config in _configs(typed):
+        try:
+            has_choice = _has_smooth_conv(config, typed.classes)
+            if has_choice or config.smooth_conv == _smooth_convs(typed)[0]:
+                costs = costs_of(config, typed.classes)
+                systems.append(System(config, config.smooth_conv if has_choice else None, costs))
+        except UnknownName:
+            raise
+        except ConfigError as error:
+            refused[f"{config.method} on {config.backbone}, {config.image_size} px"] = error
+    return systems, refused
+
+
+def _configs(typed: argparse.Namespace) -> Iterator[TrainConfig]:
+    """Yield a config for each backbone, size, method and smooth conv."""
+    from pmsi.methods import METHODS
+
+    shared = {name: getattr(typed, name) for name in SHARED}
+    axes = (typed.backbone, typed.image_size, typed.method or METHODS, _smooth_convs(typed))
+    for backbone, size, method, smooth_conv in itertools.product(*axes):
+        yield TrainConfig(backbone=backbone, image_size=size, method=method, smooth_conv=smooth_conv, **shared)
+
+
+def _smooth_convs(typed: argparse.Namespace) -> list[str]:
+    from pmsi.model import SMOOTH_CONVS
+
+    return typed.smooth_conv or list(SMOOTH_CONVS)
+
+
+def _has_smooth_conv(config: TrainConfig, classes: int) -> bool:
+    from pmsi.methods import outline
+    from pmsi.model.heads import SmoothConv
+
+    return any(isinstance(part, SmoothConv) for part in outline(config, classes).modules())
+
+
+def short(number: float) -> str:
+    """Return a large number in three digits, 10.5 M or 640 k, so that a unit can follow at once."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * size:
+            return f"{_three_digits(number / size)} {prefix}"
+    return f"{number:.0f} "
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
+
+
+Column = tuple[str, str, Callable[[System], str]]
+"""The two lines of a column's header, and what makes its cells."""
+
+NAMES: tuple[Column, ...] = (
+    ("", "backbone", lambda system: system.config.backbone),
+    ("", "px", lambda system: str(system.config.image_size)),
+    ("", "method", lambda system: system.config.method),
+    ("", "smooth conv", lambda system: system.smooth_conv or "–"),
+)
+QUANTITIES: tuple[Column, ...] = (
+    ("parameters", "all", lambda system: short(system.costs.parameters)),
+    ("parameters", "in heads", lambda system: short(system.costs.head_parameters)),
+    ("weights", "float32", lambda system: short(system.costs.weight_bytes) + "B"),
+    ("prediction", "multiply-adds", lambda system: short(system.costs.macs_predict)),
+    ("prediction", "memory", lambda system: short(system.costs.memory_predict) + "B"),
+    ("training", "multiply-adds", lambda system: short(system.costs.macs_train)),
+    ("training", "memory", lambda system: short(system.costs.memory_train) + "B"),
+)
+"""Columns of the table; those of names stand at the left of their places, quantities at the right."""
+
+
+def _readable(systems: list[System], refused: dict[str, ConfigError], typed: argparse.Namespace) -> str:
+    from pmsi.engine.costs import HOW_COUNTED
+
+    columns = NAMES + QUANTITIES
+    rows = [[above for above, _, _ in columns], [title for _, title, _ in columns]]
+    rows += [[cell(system).strip() for _, _, cell in columns] for system in systems]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    lines += [f"{name}: {error}" for name, error in refused.items()]
+    about = f"{typed.classes} classes, batches of {typed.batch_size} in training. {HOW_COUNTED}"
+    seen = [line for name in typed.backbone for line in _seen(name, typed)]
+    return "\n".join([*lines, "", textwrap.fill(about, WIDTH), "", *seen])
+
+
+def _seen(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
+    """Yield what the stages of a backbone see, and for each size whether patches are smaller (section III-B)."""
+    from pmsi.augment.rule import largest_size, patch_rule
+    from pmsi.model.backbone import receptive_fields_of
+
+    fields = receptive_fields_of(backbone)
+    known = ", ".join(f"S{n} {field or '–'}" for n, field in enumerate(fields, start=1))
+    yield f"Receptive fields of {backbone}, in px: {known}."
+    for size in typed.image_size if all(fields[-typed.stage_num :]) else ():
+        rules = patch_rule(size, [field or 0 for field in fields], typed.stage_num)
+        patches = ", ".join(f"{rule.stage} {rule.smallest_patch}" for rule in rules)
+        broken = ", ".join(rule.stage for rule in rules if not rule.ok)
+        verdict = f"not smaller in {broken}; it holds up to {largest_size(rules)} px" if broken else "each is smaller"
+        yield f"  Smallest patches of {size} px in the phases: {patches}: {verdict}."
+
+
+def _aligned(row: list[str], widths: list[int]) -> Iterator[str]:
+    for number, (text, width) in enumerate(zip(row, widths, strict=True)):
+        yield text.ljust(width) if number < len(NAMES) else text.rjust(width)

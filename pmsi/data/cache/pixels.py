@@ -1,0 +1,197 @@
+"""The resized images of a list of samples: each decoded once, for all processes and runs that read the same files.
+
+Images of files are kept in one file for each list, mapped into memory, in a folder that all runs share; drawn images,
+and all images where that folder does not serve, are kept in the memory of each process. No pixel depends on which.
+
+Never stale: a file's name is a digest of all that its pixels come from (`_key`), so that what has changed is looked for
+under another name; and an image is stored only if its own file was the same before and after it was decoded.
+Never torn: beside each image stands the checksum of its pixels, and an image is served only where the two agree. This
+holds without any order of writes, so it holds after kill -9 and after a power cut, for any number of writers: whoever
+finds no valid image decodes it and writes the same bytes again.
+Never too large: before a file is made, those unused for longest are removed, but none that a process has open.
+
+This module does not know of crops and batches, nor of what the images are for.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import mmap
+import os
+import shutil
+import struct
+import time
+import weakref
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import features
+
+from pmsi.base.locks import locked
+from pmsi.data import images
+from pmsi.data.cache.disk import Kept, hold, make_room
+from pmsi.data.checking import SETTLED_S, Mark, cache_folder, mark_of, open_sample
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.preprocessing import resize
+
+KEPT_BYTES = 2**30
+"""Resized images kept in memory for each list of samples, training and test, by each process that reads: 1 GiB holds
+1,365 of the paper's 512 × 512, or 5,461 of 256 × 256."""
+
+LIMIT_BYTES = 32 * 2**30
+"""What all files of images may take together: the paper's three data sets at 512 × 512 need 28 GiB."""
+
+SPARE_BYTES = 2 * 2**30
+"""What is left free on the disk, for checkpoints and whatever else is written there."""
+
+SUFFIX = ".pixels"
+
+
+class Pixels:
+    """The resized images (side, side, 3) uint8 of a list of samples, each decoded once as far as there is room.
+
+    What ``[index]`` returns is shared and not to be written to.
+    """
+
+    def __init__(self, dataset: Dataset, samples: Sequence[Sample], side: int) -> None:
+        self.dataset, self.samples, self.side = dataset, samples, side
+        self._marks = _marks(dataset, samples)
+        self._file = _open_file(samples, self._marks, side) if self._marks else None
+        self._kept: dict[int, np.ndarray] = {}
+        self._room = KEPT_BYTES // (side * side * 3)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        pixels = self._kept.get(index)
+        if pixels is None and self._file is not None:
+            pixels = self._file.read(index)
+        return self._decode(index) if pixels is None else pixels
+
+    def _decode(self, index: int) -> np.ndarray:
+        began = time.time()
+        pixels = resize(self.dataset.open_image(self.samples[index]), self.side)
+        if not self._store(index, pixels, began) and len(self._kept) < self._room:
+            self._kept[index] = pixels
+        return pixels
+
+    def _store(self, index: int, pixels: np.ndarray, began: float) -> bool:
+        """Put an image decoded since ``began`` into the file, if it is surely what the file's name stands for."""
+        path = self.samples[index].path
+        if self._file is None or path is None:
+            return False
+        mark = self._marks[index]
+        settled = began - mark[2] / 1e9 >= SETTLED_S
+        return settled and mark_of(path) == mark and self._file.write(index, pixels)
+
+
+class PixelFile:
+    """``count`` images (side, side, 3) uint8 in the file ``path``, behind a table of their checksums.
+
+    The file is made where it is missing, and marked as in use, by a shared lock that the kernel drops, until this
+    object, its copies in forked children and the images that it returned are gone. Raises OSError where the file cannot
+    be opened or mapped.
+    """
+
+    def __init__(self, path: Path, count: int, side: int) -> None:
+        self._size = side * side * 3
+        self._start = -(-4 * count // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._file = hold(path)
+        self._close = weakref.finalize(self, os.close, self._file)
+        end = self._start + count * self._size
+        if os.fstat(self._file).st_size < end:  # new, or cut off: what is missing is found invalid and written again
+            os.ftruncate(self._file, end)
+        table = mmap.mmap(self._file, end, prot=mmap.PROT_READ)
+        self._checksums = np.frombuffer(table, "<u4", count)
+        self._images = np.frombuffer(table, np.uint8, offset=self._start).reshape(count, side, side, 3)
+        self._sound = np.zeros(count, bool)
+
+    def read(self, index: int) -> np.ndarray | None:
+        """Return an image, a read-only view, or None where no valid one is stored; that is checked once."""
+        pixels: np.ndarray = self._images[index]
+        if not self._sound[index]:
+            stored = self._checksums[index]
+            self._sound[index] = stored != 0 and stored == checksum(pixels.data)
+        return pixels if self._sound[index] else None
+
+    def write(self, index: int, pixels: np.ndarray) -> bool:
+        """Store an image and return True, or False where the disk has no room or fails.
+
+        By system calls: a full disk is an error of theirs, but a deadly signal to who writes through a map.
+        """
+        data = pixels.tobytes()
+        with contextlib.suppress(OSError):
+            if _free(self._file) < SPARE_BYTES + self._size:
+                return False
+            written = os.pwrite(self._file, data, self._start + index * self._size)
+            return written == self._size and os.pwrite(self._file, struct.pack("<I", checksum(data)), 4 * index) == 4
+        return False
+
+
+def checksum(pixels: bytes | memoryview) -> int:
+    """Return the CRC-32 of an image's bytes, never 0, which stands for no image."""
+    return zlib.crc32(pixels) or 1
+
+
+def _marks(dataset: Dataset, samples: Sequence[Sample]) -> tuple[Mark, ...]:
+    """Return the mark of each sample's file; none at all where the images are not just what is in files."""
+    if dataset.open_image is not open_sample:
+        return ()
+    marks = [mark_of(sample.path) for sample in samples if sample.path is not None]
+    known = tuple(mark for mark in marks if mark is not None)
+    return known if len(known) == len(samples) else ()
+
+
+def _open_file(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> PixelFile | None:
+    """Return the file of these images at this side, with what others stored in it; None where there can be none."""
+    # Read-only, not a folder, too large for the file system, …: then there is no file, and nothing to tell anybody.
+    with contextlib.suppress(OSError, ValueError, OverflowError):
+        path = cache_folder() / "pixels" / (_key(samples, marks, side) + SUFFIX)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Under this lock nobody removes a file between its opening and its being marked as in use.
+        with locked(path.parent / "lock"):
+            if path.exists() or _make_room(path.parent, len(samples) * side * side * 3):
+                return PixelFile(path, len(samples), side)
+    return None
+
+
+def _key(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> str:
+    """Return a digest of what the pixels come from: each file's path and mark, the side, and the code."""
+    paths = [os.path.abspath(sample.path or "") for sample in samples]  # noqa: PTH100
+    digest = hashlib.blake2b(repr((_code(), side, paths, list(marks))).encode(), digest_size=16)
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Return the code that makes pixels: the versions of the decoders, and our own sources, which need no number."""
+    versions = [f"{name} {features.version(name)}" for name in ("pil", "jpg", "webp")]
+    return "\n".join((*versions, inspect.getsource(images), inspect.getsource(resize)))
+
+
+def _make_room(folder: Path, size: int) -> bool:
+    """Remove unused files, the longest unused first, until one of ``size`` bytes fits; return whether it does.
+
+    All stay where no removal could help. Only for whoever holds the lock.
+    """
+    if size > LIMIT_BYTES:
+        return False
+    return make_room(kept_pixels(folder), lambda taken: _fits(folder, taken, size))
+
+
+def kept_pixels(folder: Path) -> list[Kept]:
+    """Return the files of images in a folder of the cache."""
+    return [Kept.file(path) for path in folder.glob(f"*{SUFFIX}")]
+
+
+def _fits(folder: Path, taken: int, size: int) -> bool:
+    return taken + size <= LIMIT_BYTES and _free(folder) >= SPARE_BYTES + size
+
+
+def _free(place: Path | int) -> int:
+    """Return the bytes free on the disk of a path or an open file."""
+    return shutil.disk_usage(place).free

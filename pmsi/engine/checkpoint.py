@@ -1,0 +1,194 @@
+"""Weights and training state on disk: one safetensors file, written atomically, never a pickle.
+
+A training checkpoint holds everything that continues the run: ``model.*`` (with BatchNorm's buffers) and
+``optimizer.*`` tensors, and as metadata the epoch, the step, the config and the class names. No generator's state is
+among it, as every draw is seeded by its place in training. A checksum over all of it tells a damaged file from a whole
+one. This module does not know the training loop.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from pmsi.base.errors import CheckpointError, RunError
+from pmsi.base.files import write_atomically
+from pmsi.config import TrainConfig, differences, from_dict
+from pmsi.methods import build
+from pmsi.model import Recognizer
+from pmsi.runs import Run
+
+FORMAT = "pmsi-checkpoint-1"
+_MODEL, _OPTIMIZER = "model.", "optimizer."
+
+CHECKPOINT = "last.safetensors"
+"""The one checkpoint of a training run: its last finished epoch, or the batch at which it was stopped."""
+
+MAY_CHANGE = (
+    *("device", "threads", "workers", "devices", "compile"),
+    *("checkpoint_every_s", "evaluate_every", "trackers", "data"),
+)
+"""Settings with which a run may go on that differ from those it began with: they change its last bits at most, or, as
+``devices``, what the log of the resumed run says. With any other the run would be neither the one nor the other."""
+
+NAMED = 3
+"""Misfits that an error names; of more it gives the number."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read from ``path``: ``model`` and ``optimizer`` are state dicts, ``about`` is JSON."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    about: dict[str, Any]
+    path: Path
+
+    def check_config(self, config: TrainConfig) -> None:
+        """Raise CheckpointError where a run of ``config`` would not go on with what this one began."""
+        then = from_dict(self.about["config"])
+        for name, now in differences(config, then).items():
+            if name not in MAY_CHANGE:
+                raise CheckpointError(
+                    f"{name} = {now!r}, but the checkpoint {self.path} was made with {getattr(then, name, None)!r}. "
+                    "Set it back, or start a new run."
+                )
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Put the state into ``model`` and ``optimizer``; unless every tensor fits in name, shape and type, into none.
+
+        torch's own check would pass over a missing or misshapen momentum buffer, and over another dtype.
+        """
+        misfits = list(_misfits(model.state_dict(), self.model))
+        if optimizer is not None:
+            state = optimizer.state_dict()
+            misfits += _misfits(_slots(state), _slots(self.optimizer))
+            if _groups(state) != _groups(self.optimizer):
+                misfits.append("the optimizer's groups of parameters are others")
+        if misfits:
+            more = f" and {len(misfits) - NAMED} more" if len(misfits) > NAMED else ""
+            raise CheckpointError(
+                f"The checkpoint {self.path} does not fit its own config: {', '.join(misfits[:NAMED])}{more}. "
+                "It was changed, or made by another version of the program: start a new run."
+            )
+        model.load_state_dict(self.model)
+        if optimizer is not None:
+            optimizer.load_state_dict(self.optimizer)
+
+
+def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield what sets ``found`` apart from ``expected``, in words."""
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield f"{name} is missing"
+        elif name not in expected:
+            yield f"{name} is unknown"
+        elif (ours := _kind(found[name])) != (theirs := _kind(expected[name])):
+            yield f"{name} is {ours} and should be {theirs}"
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+def _slots(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of an optimizer's state dict as ``optimizer.INDEX.KEY``."""
+    return {
+        f"{_OPTIMIZER}{index}.{key}": value
+        for index, slots in state["state"].items()
+        for key, value in slots.items()
+        if value is not None
+    }
+
+
+def _groups(state: Mapping[str, Any]) -> list[list[int]]:
+    """Return the numbers of the parameters in each group of an optimizer's state dict."""
+    return [group["params"] for group in state["param_groups"]]
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]) -> None:
+    """Write a training checkpoint; ``about`` is JSON (epoch, step, config, classes)."""
+    write_atomically(path, checkpoint_bytes(model.state_dict(), optimizer.state_dict(), about))
+
+
+def checkpoint_bytes(model: Mapping[str, Tensor], optimizer: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:
+    """Return the file of two state dicts, and of what there is to say about them."""
+    tensors = {_MODEL + name: value for name, value in model.items()} | _slots(optimizer)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header = {"format": FORMAT, "about": json.dumps(about), "param_groups": json.dumps(optimizer["param_groups"])}
+    header["checksum"] = _checksum(tensors, header)
+    return safetensors.torch.save(tensors, header)
+
+
+def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    """Return the CRC-32 of all that a checkpoint says: of its header and its tensors, with their names."""
+    value = 0
+    for key in ("about", "param_groups"):
+        value = zlib.crc32(header.get(key, "").encode(), value)
+    for name in sorted(tensors):
+        value = zlib.crc32(f"{name} {_kind(tensors[name])}".encode(), value)
+        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, value)
+    return f"{value:08x}"
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; a missing, foreign or damaged file is refused, and the error says which."""
+    header, tensors = _read(path)
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of this program: its format is {header.get('format')!r}.")
+    # Files of earlier versions have no checksum.
+    if header.get("checksum", checksum := _checksum(tensors, header)) != checksum:
+        raise CheckpointError(f"{path} is damaged: its content has changed since it was written. Use another copy.")
+    slots: dict[int, dict[str, Tensor]] = {}
+    try:
+        for name, value in tensors.items():
+            if name.startswith(_OPTIMIZER):
+                _, index, key = name.split(".", 2)
+                slots.setdefault(int(index), {})[key] = value
+        about, groups = json.loads(header["about"]), json.loads(header["param_groups"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {error}. Use another copy.") from error
+    # Half precision is how models are sent away (`pmsi.export.formats`); they compute in float32.
+    wide = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
+    model = {name.removeprefix(_MODEL): value for name, value in wide.items() if name.startswith(_MODEL)}
+    return Checkpoint(model, {"state": slots, "param_groups": groups}, about, path)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the metadata and the tensors of a safetensors file; nothing in it is executed."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return file.metadata() or {}, tensors
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no checkpoint at {path}.") from error
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}.") from error
+
+
+def find_checkpoint(run: Run) -> Path:
+    """Return the checkpoint of a training run, or raise RunError where there is none."""
+    if not isinstance(run.config, TrainConfig):
+        raise RunError(f"Run {run.id} is a {run.config.task!r} run and has no model. Choose a training run.")
+    path = run.folder / "checkpoints" / CHECKPOINT
+    if not path.exists():
+        raise RunError(f"Run {run.id} has no checkpoint yet: one is written at the end of each epoch.")
+    return path
+
+
+def load_model(run: Run, device: torch.device) -> tuple[Recognizer, TrainConfig, tuple[str, ...]]:
+    """Return a training run's model at its last checkpoint (in eval mode, frozen), its config and its classes."""
+    checkpoint = load_checkpoint(find_checkpoint(run))
+    config = from_dict(checkpoint.about["config"])
+    assert isinstance(config, TrainConfig)
+    classes = tuple(checkpoint.about["classes"])
+    model = build(config, len(classes), pretrained=False)
+    checkpoint.restore(model)
+    return model.to(device).eval().requires_grad_(False), config, classes

@@ -1,0 +1,101 @@
+"""What people call a run: a name, tags and a note, in ``labels.json`` beside its config, and never part of it.
+
+They can be changed at any time, also while somebody works on the run. Nothing that is computed depends on them, so
+neither a run's id nor its config knows of them, nor does this module know what a run computes.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pmsi.base.errors import RunError
+from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.base.locks import locked
+from pmsi.runs.run import Run
+
+FILE = "labels.json"
+LONGEST_NAME, LONGEST_TAG, LONGEST_NOTE, MOST_TAGS = 80, 32, 4000, 16
+"""Characters of a name, a tag and a note; tags of a run."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What people call a run; empty where nobody said anything. Tags are in the order in which they were given."""
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.name or self.tags or self.note)
+
+
+def labels_of(run: Run) -> Labels:
+    """Return a run's labels; a missing file says nothing, and so does what no `label` can have written."""
+    about = read_json(run.folder / FILE)
+    if about is None:
+        return Labels()
+    try:
+        return Labels(_name(about.get("name", "")), _tags(about.get("tags", [])), _note(about.get("note", "")))
+    except (RunError, TypeError, AttributeError):
+        return Labels()
+
+
+def label(run: Run, *, name: str | None = None, tags: Iterable[str] | None = None, note: str | None = None) -> Labels:
+    """Change what is given of a run's labels, and return all of them; an empty value takes one away.
+
+    Raises RunError where one is too long or holds what it must not, and for a run that came with the program.
+    """
+    if run.is_shipped:
+        raise RunError(f"Run {run.id!r} came with the program and stays as it is. Label a run of your own.")
+    try:
+        with locked(run.folder / ".change"):  # of two who change different labels, neither loses theirs
+            before = labels_of(run)
+            after = Labels(
+                before.name if name is None else _name(name),
+                before.tags if tags is None else _tags(tags),
+                before.note if note is None else _note(note),
+            )
+            _write(run.folder / FILE, after)
+    except FileNotFoundError as error:
+        raise RunError(f"Run {run.id!r} is gone: it was moved or deleted. See: pmsi runs list.") from error
+    return after
+
+
+def _write(path: Path, labels: Labels) -> None:
+    if labels:
+        write_atomically(path, to_json({"name": labels.name, "tags": labels.tags, "note": labels.note}, indent=1))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.split())
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise RunError(
+            f"Name {name[:LONGEST_NAME]!r}: expected one line of at most {LONGEST_NAME} printable characters, found "
+            f"{len(name)}. The note has room for more."
+        )
+    return name
+
+
+def _tags(texts: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        raise TypeError(f"Tags are several texts, found the one text {texts!r}.")
+    tags = tuple(dict.fromkeys(tag for text in texts if (tag := text.strip())))
+    for tag in tags:
+        if len(tag) > LONGEST_TAG or not tag.isprintable() or re.search(r"[\s,]", tag):
+            raise RunError(
+                f"Tag {tag[:80]!r}: expected a word of at most {LONGEST_TAG} characters, without spaces and commas."
+            )
+    if len(tags) > MOST_TAGS:
+        raise RunError(f"{len(tags)} tags: expected at most {MOST_TAGS}. The note has room for more.")
+    return tags
+
+
+def _note(text: str) -> str:
+    note = text.strip()
+    if len(note) > LONGEST_NOTE:
+        raise RunError(f"The note has {len(note)} characters, expected at most {LONGEST_NOTE}. Shorten it.")
+    return note

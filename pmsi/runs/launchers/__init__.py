@@ -1,0 +1,23 @@
+"""LAUNCHERS: what starts workers for queued runs."""
+
+import shutil
+
+from pmsi.runs.launchers import local, slurm
+from pmsi.runs.launchers.row import Launcher
+
+LAUNCHERS: dict[str, Launcher] = {
+    "local": Launcher("This machine", local.submit, "In the background, one run on each device."),
+    "slurm": Launcher(
+        "Slurm",
+        slurm.submit,
+        "Each run as a job of a cluster.",
+        look=slurm.look,
+        withdraw=slurm.withdraw,
+        needs="sbatch",
+    ),
+}
+
+
+def available() -> dict[str, Launcher]:
+    """Return the launchers that this machine can use."""
+    return {name: row for name, row in LAUNCHERS.items() if row.needs is None or shutil.which(row.needs)}

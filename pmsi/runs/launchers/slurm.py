@@ -1,0 +1,191 @@
+"""The Slurm launcher: each queued run becomes a job of its own, which Slurm starts on some node of the cluster.
+
+A submit writes ``job.sh`` into the run folder, hands it to sbatch, and keeps the job's number in ``slurm.json``. What
+happens inside the job is `pmsi.runs.launchers.slurm_job`. Nobody waits here: Slurm is asked when somebody looks at a
+run or resumes it.
+"""
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+from typing import Any
+
+from pmsi.base.errors import ConfigError, RunError
+from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.runs import ranks
+from pmsi.runs.launchers.row import Look
+from pmsi.runs.launchers.slurm_client import ENDED, call, jobs
+from pmsi.runs.launchers.worker import CHECKOUT, no_worker
+from pmsi.runs.lifecycle import State, give_up, queued_request, settle
+from pmsi.runs.run import Run
+
+OPTIONS = "PMSI_SLURM_OPTIONS"
+"""Environment: sbatch's own options for every job, such as ``--partition=gpu --gres=gpu:1 --time=12:00:00``."""
+
+SCRIPT, RECORD = "job.sh", "slurm.json"
+
+WARNING_S = 60
+"""How long before its time is up a job is told, so that a checkpoint can be written."""
+
+
+SUBMIT_S = 120.0
+"""How long a submit may take."""
+
+
+HANDING_S = SUBMIT_S + 60
+"""A run that is queued for longer than this and has no job was never handed to Slurm."""
+
+
+# Submitting
+
+
+def submit(run: Run) -> None:
+    """Hand a queued run to sbatch; what refuses is raised, and leaves the run failed with the reason."""
+    request = queued_request(run.folder)
+    if request is None:
+        return  # withdrawn just now
+    try:
+        if not _has_waiting_job(run):
+            _hand_over(run, request["cwd"])
+    except (ConfigError, RunError, OSError) as error:
+        if give_up(run.folder, request):
+            settle(run.folder, State.FAILED, no_worker(str(error)) | {"remedy": "Put that right, then resume the run."})
+        raise
+
+
+def _has_waiting_job(run: Run) -> bool:
+    """Return whether Slurm will start a job for the run anyway: one submitted twice, or requeued and then resumed."""
+    record = _record(run)
+    job = jobs(fresh=True).get(record["job"]) if record and _is_ours(record) else None
+    return job is not None and job.waits
+
+
+def _hand_over(run: Run, cwd: str | None) -> None:
+    (run.folder / RECORD).unlink(missing_ok=True)
+    write_atomically(run.folder / SCRIPT, script(run, cwd))
+    number = call("sbatch", "--parsable", str(run.folder.resolve() / SCRIPT), patience_s=SUBMIT_S).partition(";")[0]
+    record = {"job": number.strip(), "at": time.time(), "uid": os.getuid()}
+    write_atomically(run.folder / RECORD, to_json(record))
+
+
+def script(run: Run, cwd: str | None) -> str:
+    """Return the batch script of a run; it can also be handed to sbatch by hand."""
+    folder = run.folder.resolve()
+    options = [
+        f"--job-name=pmsi-{run.id}",
+        f"--chdir={cwd or folder}",
+        f"--output={str(folder / 'log.txt').replace('%', '%%')}",
+        "--open-mode=append",
+        "--ntasks=1",
+        "--requeue",
+        f"--signal=B:TERM@{WARNING_S}",
+    ]
+    lines = [shlex.quote(option) for option in options] + own_options()
+    job = [sys.executable, "-m", "pmsi.runs.launchers.slurm_job", str(folder)]
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *(f"#SBATCH {line}" for line in lines),
+            "",
+            f'export PYTHONPATH={shlex.quote(str(CHECKOUT))}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+            f"exec {shlex.join(job)} \\\n  {shlex.join(worker_command(run))}",
+            "",
+        ]
+    )
+
+
+def worker_command(run: Run) -> list[str]:
+    """Return the command that executes ``run``, with torchrun where it asks for several devices.
+
+    Slurm sends SIGTERM to every process of a job; torchrun would kill its ranks for it before their checkpoint.
+    """
+    folder = run.folder.resolve()
+    devices = ranks.wanted(run.config)
+    if devices == 1:
+        return [sys.executable, "-m", "pmsi", "execute", str(folder)]
+    command = ranks.torchrun(folder, devices)
+    after = command.index("--max-restarts=0") + 1
+    return [*command[:after], "--signals-to-handle=SIGINT", *command[after:]]
+
+
+def own_options() -> list[str]:
+    """Return the options of `OPTIONS`, each as a line: those written later win, so they may change ours."""
+    text = os.environ.get(OPTIONS, "")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{OPTIONS} = {text!r} cannot be read ({error}). Expected options of sbatch.") from error
+    if words and not words[0].startswith("-"):
+        raise ConfigError(f"{OPTIONS} = {text!r} begins with {words[0]!r}. Expected options, as in --partition=gpu.")
+    lines: list[list[str]] = []
+    for word in words:
+        if word.startswith("-"):
+            lines.append([])
+        lines[-1].append(word)
+    return [shlex.join(line) for line in lines]
+
+
+# Following
+
+
+def look(run: Run) -> Look | None:
+    """Return what Slurm says of the run's job, or None where it has none, or the run has come to its end."""
+    request, record = queued_request(run.folder), _record(run)
+    if request is None:
+        return _look_at_begun(run, record)
+    if request["launcher"] != "slurm":
+        return None
+    try:
+        return _look_at_queued(request, record)
+    except RunError as error:
+        return Look(str(error))
+
+
+def _look_at_begun(run: Run, record: dict[str, Any] | None) -> Look | None:
+    """Return a look where the job works on the run, or will go on with it."""
+    if record is None or run.state not in (State.RUNNING, State.STOPPING, State.INTERRUPTED):
+        return None
+    try:
+        job = jobs().get(record["job"])
+    except RunError as error:
+        return Look(str(error))
+    return Look(f"Slurm job {record['job']}: {job}") if job and job.state not in ENDED else None
+
+
+def _look_at_queued(request: dict[str, Any], record: dict[str, Any] | None) -> Look:
+    if record and not _is_ours(record):
+        return Look(f"Slurm job {record['job']} of user {record['uid']}")
+    job = jobs().get(record["job"]) if record else None
+    if record and job and job.state not in ENDED:
+        return Look(f"Slurm job {record['job']}: {job}")
+    if record and job and record["at"] >= request["at"]:
+        return Look(f"Slurm job {record['job']} ended before a worker began ({job}).", is_lost=True)
+    # It may be on its way: sbatch has not answered yet, or the answer that we keep is older than the job.
+    if time.time() < max(request["at"], record["at"] if record else 0.0) + HANDING_S:
+        return Look("Being handed to Slurm")
+    return Look(
+        f"Slurm does not know job {record['job']}." if record else "It was never handed to Slurm.", is_lost=True
+    )
+
+
+def withdraw(run: Run) -> None:
+    """Cancel the job of a run that was stopped while it waited; a job that works sees the request itself."""
+    record = _record(run)
+    if record and run.state is State.STOPPED:
+        # Where this fails the job comes in vain: its run is no longer in the queue.
+        with contextlib.suppress(RunError):
+            call("scancel", "--state=PENDING", record["job"])
+
+
+def _record(run: Run) -> dict[str, Any] | None:
+    record = read_json(run.folder / RECORD)
+    return record if record and {"job", "at", "uid"} <= record.keys() else None
+
+
+def _is_ours(record: dict[str, Any]) -> bool:
+    return bool(record["uid"] == os.getuid())
+
+
+# Asking Slurm

@@ -1,0 +1,276 @@
+"""A run is a folder, and nothing else: its config, its metrics, its log, its checkpoints, and how it ended.
+
+``config.json`` is frozen when the run is created; ``metrics.jsonl`` grows line by line; ``progress.json`` says what
+the worker is doing and is its heartbeat; `pmsi.runs.lifecycle` says which files make the state. A run is watched by
+reading its folder, from any process, and reading changes nothing.
+"""
+
+import contextlib
+import difflib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pmsi.base.assets import ASSETS
+from pmsi.base.errors import ConfigError, RunError
+from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.config import Config, from_json
+from pmsi.runs.lifecycle import ENDINGS, State, request_stop, state_of
+from pmsi.runs.status import ErrorReport, Heartbeat, Status, status_of
+
+__all__ = ["ErrorReport", "Onlooker", "Run", "State", "Status", "Stopped", "default_root", "known_runs", "list_runs"]
+
+SHIPPED = ASSETS / "demo"
+"""Finished runs that come with the program, to be looked at before one has runs of one's own. Never written to."""
+
+SALIENT = ("method", "dataset", "split", "perturbations")
+"""Fields of any config that are worth a place in the run's id."""
+
+TAIL_BYTES = 1 << 16
+
+
+class Stopped(Exception):
+    """Raised by `Run.check_stop` inside a task whose run was asked to stop."""
+
+
+class Run:
+    """One run folder. Two objects on the same folder, in any two processes, see the same run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._heartbeat = Heartbeat(self.folder / "progress.json")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.folder == other.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
+    # Making and finding
+
+    @classmethod
+    def create(cls, root: Path, config: Config, *, name: str | None = None) -> "Run":
+        """Make a new run folder in ``root``; ``name`` replaces the config's salient fields in its id."""
+        root = Path(root)
+        root.mkdir(parents=True, exist_ok=True)
+        moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        while True:
+            folder = root / "-".join([moment, _slug(config, name), secrets.token_hex(2)])
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            write_atomically(folder / "config.json", config.to_json())
+            return cls(folder)
+
+    @classmethod
+    def open(cls, root: Path, id: str) -> "Run":
+        """Return the run called ``id``, or the only one whose id starts so; shipped runs are found in any ``root``."""
+        if Path(id).name == id not in ("", ".."):
+            for place in (Path(root), SHIPPED):
+                if (place / id / "config.json").exists():
+                    return cls(place / id)
+        known = {run.id: run for run in known_runs(root)}
+        ids = list(known)
+        found = [other for other in ids if id and other.startswith(id)]
+        if len(found) == 1:
+            return known[found[0]]
+        if found:
+            raise RunError(f"{len(found)} runs start with {id!r}: {', '.join(found[:4])}. Type more of the id.")
+        close = difflib.get_close_matches(id, ids, n=3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise RunError(f"There is no run {id!r} in {root}.{hint} See: pmsi runs list.")
+
+    def sibling(self, id: str) -> "Run":
+        """Return another run of the same runs folder, such as the one that this run evaluates."""
+        return Run.open(self.folder.parent, id)
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the run came with the program."""
+        return self.folder.parent == SHIPPED
+
+    @cached_property
+    def config(self) -> Config:
+        """The config, frozen when the run was created."""
+        path = self.folder / "config.json"
+        try:
+            return from_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
+            raise RunError(f"Run {self.id!r}: its config.json cannot be read ({error}). Create a new run.") from error
+
+    # Watching
+
+    @property
+    def state(self) -> State:
+        """What the run is doing now; reading it changes nothing and disturbs nobody."""
+        return state_of(self.folder)
+
+    def status(self) -> Status:
+        """Return everything that a status line shows."""
+        status = status_of(self.folder, self.log_tail)
+        try:
+            _ = self.config
+        except RunError as error:
+            return status.with_error(ErrorReport("RunError", str(error)))
+        return status
+
+    def result(self) -> dict[str, Any] | None:
+        """Return what the task returned, once the run has finished."""
+        ending = read_json(self.folder / ENDINGS[State.FINISHED])
+        return None if ending is None else ending.get("result")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the records logged so far; a line torn by a crash is left out."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        return [record for line in lines if (record := _record(line)) is not None]
+
+    @property
+    def log_path(self) -> Path:
+        """What the worker printed."""
+        return self.folder / "log.txt"
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last lines of the log."""
+        try:
+            with self.log_path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
+
+    # Working: for the task, inside the worker
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, made when it is first asked for."""
+        folder = self.folder / "checkpoints"
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+        return folder
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one record to the metrics; NaN and infinities become null."""
+        line = to_json(record).encode() + b"\n"
+        with (self.folder / "metrics.jsonl").open("ab+") as file:
+            if file.seek(0, os.SEEK_END) > 0:
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line  # an earlier worker died in mid-line
+            file.write(line)
+
+    def flush_metrics(self) -> None:
+        """See to it that the metrics logged so far survive a power cut."""
+        with contextlib.suppress(FileNotFoundError), (self.folder / "metrics.jsonl").open("ab") as file:
+            os.fsync(file.fileno())
+
+    def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Keep only some records, so that a resumed run does not log an epoch twice."""
+        lines = [to_json(record) + "\n" for record in self.metrics() if keep(record)]
+        write_atomically(self.folder / "metrics.jsonl", "".join(lines))
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Say how far the work is; cheap enough for every step, and the sign that the worker is alive."""
+        self._heartbeat.beat(done, total, text)
+
+    def flush_progress(self) -> None:
+        """Write the last `progress` call if it was held back."""
+        self._heartbeat.flush()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return (self.folder / "stop").exists()
+
+    def check_stop(self) -> None:
+        """Raise `Stopped` if somebody asked the run to stop."""
+        if self.stop_requested:
+            raise Stopped(f"Run {self.id!r} was asked to stop.")
+
+    def append_log(self, text: str) -> None:
+        """Add ``text`` to the log."""
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else text + "\n")
+
+    # Stopping
+
+    def request_stop(self, grace_s: float = 30.0) -> None:
+        """Ask a running worker to stop, or take a queued run out of the queue. `pmsi.runs.jobs.stop` says more."""
+        request_stop(self.folder, grace_s)
+
+
+class Onlooker(Run):
+    """A run as a process sees it that works on it beside the one that holds its lock: nothing is written twice."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Leave the record to the process that leads."""
+
+    def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Leave the metrics to the process that leads."""
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Leave the heartbeat to the process that leads."""
+
+    def check_stop(self) -> None:
+        """Leave the decision to the process that leads."""
+
+
+def _slug(config: Config, name: str | None) -> str:
+    """Return the middle of an id: the task and what sets the config apart, in letters, digits and hyphens."""
+    if name is None:
+        values = [getattr(config, field, "") for field in SALIENT]
+        name = "-".join("-".join(value) if isinstance(value, tuple) else str(value) for value in values if value)
+    words = re.sub(r"[^a-z0-9]+", "-", f"{config.task}-{name}".lower())
+    return words[:48].strip("-")
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def list_runs(root: Path) -> list[Run]:
+    """Return the runs in ``root``, newest first. A damaged one is listed, and its status says what is wrong."""
+    found = []
+    for config in Path(root).glob("*/config.json"):
+        try:
+            changed = config.stat().st_mtime
+        except FileNotFoundError:
+            continue  # removed just now
+        moment = re.match(r"\d{8}-\d{6}(?=-)", config.parent.name)
+        made = moment[0] if moment else time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed))
+        found.append((made, changed, config.parent))
+    return [Run(folder) for _, _, folder in sorted(found, reverse=True)]
+
+
+def known_runs(root: Path) -> list[Run]:
+    """Return the runs in ``root``, newest first, and after them those that came with the program."""
+    own = list_runs(root)
+    names = {run.id for run in own}
+    return own + [run for run in list_runs(SHIPPED) if run.id not in names]
+
+
+def default_root() -> Path:
+    """Return the runs folder: the environment's PMSI_RUNS, or ``runs`` in the current folder."""
+    return Path(os.environ.get("PMSI_RUNS") or "runs")

@@ -1,0 +1,189 @@
+"""Deleting runs with a way back: a deleted run is a folder in ``<runs>/.trash``, and comes back by the same rename.
+
+    <runs>/ID ──delete──▶ <runs>/.trash/ID ──restore──▶ <runs>/ID
+                                 └──purge──▶ gone for good, on demand only
+
+A run that somebody works on, or that such a run reads, is refused. No link is ever followed: what is renamed or removed
+is the runs folder's own entry. This module does not know what a run computes.
+"""
+
+import contextlib
+import secrets
+import shutil
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pmsi.base.errors import RunError
+from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.base.locks import is_held, locked
+from pmsi.runs.disk import size_of
+from pmsi.runs.run import Run, list_runs
+
+TRASH = ".trash"
+MARK = "deleted.json"
+"""In a deleted run: when it was deleted."""
+
+PURGING = ".purging-"
+"""How the name of a deleted run begins that is being removed for good; nobody sees it any more."""
+
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A deleted run, which can still be looked at, and when it was deleted (seconds since 1970)."""
+
+    run: Run
+    at: float
+
+
+def users_of(ids: Collection[str], root: Path) -> list[Run]:
+    """Return the runs of a runs folder that were made from any of these: evaluations, sweeps, trainings that go on."""
+    found = []
+    for run in list_runs(root):
+        with contextlib.suppress(OSError):
+            if run.id not in ids and _made_from(str(run.folder), _changed(run)) & set(ids):
+                found.append(run)
+    return found
+
+
+def _changed(run: Run) -> int:
+    return (run.folder / "config.json").stat().st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _made_from(folder: str, changed: int) -> frozenset[str]:
+    """Return the ids of the runs that the config of the run in ``folder`` names."""
+    try:
+        config = Run(Path(folder)).config
+    except RunError:
+        return frozenset()
+    of, start = getattr(config, "of", ()), getattr(config, "start_from", None)
+    return frozenset(filter(None, [*([of] if isinstance(of, str) else of), start]))
+
+
+def check(runs: Collection[Run]) -> list[Run]:
+    """Return the runs that were made from these; raise a RunError if one of these cannot be deleted now."""
+    for run in runs:
+        if run.is_shipped:
+            raise RunError(f"Run {run.id!r} came with the program and cannot be deleted.")
+        if not (run.folder / "config.json").exists():
+            raise RunError(f"There is no run {run.id!r} in {run.folder.parent} any more. See: pmsi runs list.")
+        _require_idle(run)
+    users = {
+        user: user for root in {run.folder.parent for run in runs} for user in users_of({r.id for r in runs}, root)
+    }
+    live = next((user for user in users if user.state.is_live), None)
+    if live is not None:
+        raise RunError(f"Run {live.id!r} still works with what is to be deleted: wait for it, or stop it.")
+    return list(users)
+
+
+def _require_idle(run: Run) -> None:
+    if run.state.is_live or is_held(run.folder / "lock"):
+        raise RunError(f"Run {run.id!r} is {run.state}: stop it before it is deleted. pmsi runs stop {run.id}")
+
+
+def delete(run: Run) -> Deleted:
+    """Move a run into the trash of its runs folder."""
+    check([run])
+    trash = _trash(run.folder.parent)
+    trash.mkdir(exist_ok=True)
+    place = trash / run.id
+    try:
+        with locked(run.folder / ".change"):  # nobody starts or resumes it meanwhile
+            _require_idle(run)
+            if place.exists():
+                raise RunError(f"A deleted run is called {run.id!r} already. Remove it first: pmsi runs purge {run.id}")
+            at = time.time()
+            write_atomically(run.folder / MARK, to_json({"at": at}))
+            run.folder.rename(place)
+    except FileNotFoundError as error:
+        raise RunError(f"Run {run.id!r} is gone: somebody else has just moved or deleted it.") from error
+    return Deleted(Run(place), at)
+
+
+def deleted_runs(root: Path) -> list[Deleted]:
+    """Return the deleted runs of a runs folder, the one that was deleted last first."""
+    try:
+        trash = _trash(root)
+    except RunError:
+        return []
+    runs = [run for run in list_runs(trash) if not run.id.startswith(PURGING)]
+    return sorted((Deleted(run, _deleted_at(run)) for run in runs), key=lambda each: -each.at)
+
+
+def _deleted_at(run: Run) -> float:
+    at = (read_json(run.folder / MARK) or {}).get("at")
+    if isinstance(at, (int, float)):
+        return float(at)
+    try:
+        return run.folder.lstat().st_ctime
+    except OSError:
+        return 0.0
+
+
+def find_deleted(root: Path, id: str) -> Deleted:
+    """Return the deleted run called ``id``, or the only one whose id starts so."""
+    known = {each.run.id: each for each in deleted_runs(root)}
+    found = [id] if id in known else [other for other in known if id and other.startswith(id)]
+    if len(found) == 1:
+        return known[found[0]]
+    what = f"{len(found)} deleted runs start with {id!r}" if found else f"No deleted run is called {id!r}"
+    raise RunError(f"{what} in {root}. Deleted runs: {', '.join(known) or 'none'}.")
+
+
+def restore(root: Path, id: str) -> Run:
+    """Bring a deleted run back to where it was."""
+    run = find_deleted(root, id).run
+    place = Path(root) / run.id
+    if place.exists() or place.is_symlink():
+        raise RunError(f"Run {run.id!r} cannot be restored: there is one with this id in {root}. Delete that first.")
+    try:
+        run.folder.rename(place)
+    except FileNotFoundError as error:
+        raise RunError(f"Run {run.id!r} is not among the deleted runs any more: somebody was faster.") from error
+    (place / MARK).unlink(missing_ok=True)
+    return Run(place)
+
+
+def purge(root: Path, *, ids: Collection[str] | None = None, older_than_s: float = 0.0) -> list[str]:
+    """Remove deleted runs for good, all or those of ``ids``, and return their ids; what is younger than that stays.
+
+    A run is first renamed, so that one whose removal is cut short is never seen half; the next call ends it.
+    """
+    trash = _trash(root)
+    wanted = [find_deleted(root, id) for id in ids] if ids is not None else deleted_runs(root)
+    gone = []
+    for each in wanted:
+        if time.time() - each.at < older_than_s:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # somebody restored it just now
+            each.run.folder.rename(trash / f"{PURGING}{secrets.token_hex(4)}")
+            gone.append(each.run.id)
+    _remove(trash.glob(f"{PURGING}*"))
+    return gone
+
+
+def size_of_trash(root: Path) -> int:
+    """Return the bytes that a purge would free."""
+    return sum(size_of(each.run.folder) for each in deleted_runs(root))
+
+
+def _remove(places: Iterable[Path]) -> None:
+    for place in places:
+        if place.is_symlink():
+            place.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _trash(root: Path) -> Path:
+    """Return the trash of a runs folder, which must lie in it."""
+    trash = Path(root) / TRASH
+    if trash.is_symlink():
+        raise RunError(f"{trash} is a link, expected a folder of its own. Remove the link.")
+    return trash
