@@ -14,6 +14,7 @@ TABLES: dict[str, str] = {
     "data set": "pmsi.data:DATASETS",
     "method": "pmsi.methods:METHODS",
     "backbone": "pmsi.model:BACKBONES",
+    "smooth conv": "pmsi.model:SMOOTH_CONVS",
     "augmentation": "pmsi.augment:AUGMENTATIONS",
     "tracker": "pmsi.training.trackers:TRACKERS",
     "perturbation": "pmsi.perturbations:PERTURBATIONS",

@@ -79,7 +79,7 @@ class TrainConfig(Config):
         "paper",
         "Smooth conv block: the paper's 3×3, or depthwise 3×3 + pointwise 1×1 (this project's mobile form).",
         group="model",
-        options="pmsi.model:SMOOTH_CONVS",
+        options="smooth conv",
     )
     channels: int | None = setting(
         None,
