@@ -19,7 +19,7 @@ from pmsi.explain.cam import cam
 from pmsi.methods import METHODS, resolve
 from pmsi.model import BACKBONES
 from pmsi.runs import Run
-from pmsi.training.loop import Training
+from pmsi.training.session import Training
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from pmsi.model.batch import Phase, Target
 from pmsi.model.recognizer import Objective
 from pmsi.runs import Run
 from pmsi.shown import Shown, batch_keys, in_words, named, pictures, place_of, shown_in_phases, shown_phases
-from pmsi.training import loop as training
+from pmsi.training import loop, session
 
 METHODS = {"pmr": {}, "pmg": {}, "pr": {"augmentation": "cutmix"}, "pm": {"augmentation": "rmg", "nested": True}}
 
@@ -21,9 +21,9 @@ METHODS = {"pmr": {}, "pmg": {}, "pr": {"augmentation": "cutmix"}, "pm": {"augme
 def test_a_batch_is_what_training_shows_then(method, tiny_config, tmp_path, monkeypatch):
     config = tiny_config.with_(method=method, epochs=2, evaluate_every=2, **METHODS[method])
     dataset, seen = open_dataset(config), []
-    real = training.normalize
+    real = loop.normalize
     monkeypatch.setattr(training, "normalize", lambda images: (seen.append(images.clone()), real(images))[1])
-    training.train(config, Run.create(tmp_path, config))
+    session.train(config, Run.create(tmp_path, config))
     batches, phases = len(batch_keys(config, dataset)), len(shown_phases(config, dataset))
     assert len(seen) == 2 * batches * phases
     for epoch, batch in ((0, 0), (0, batches - 1), (1, 1)):
@@ -58,7 +58,7 @@ class Enough(Exception):
 def trained_on(config, dataset, folder, monkeypatch):
     """What a training run really gives to the network in its first batch: (images, target, head) of each phase."""
     seen, shown = [], []
-    forward, normalize, save = Objective.forward, training.normalize, training.Training._record_losses
+    forward, normalize, save = Objective.forward, loop.normalize, session.Training._record_losses
 
     def watch(self, images, target, phase, heads=None):
         seen.append((shown[-1], target, phase.head))
@@ -73,10 +73,10 @@ def trained_on(config, dataset, folder, monkeypatch):
 
     monkeypatch.setattr(Objective, "forward", watch)
     monkeypatch.setattr(training, "normalize", remember)
-    monkeypatch.setattr(training.Training, "_record_losses", stop)
+    monkeypatch.setattr(session.Training, "_record_losses", stop)
     with pytest.raises(Enough):
-        training.Training(config, dataset, Run.create(folder, config)).fit()
-    monkeypatch.setattr(training.Training, "_record_losses", save)
+        session.Training(config, dataset, Run.create(folder, config)).fit()
+    monkeypatch.setattr(session.Training, "_record_losses", save)
     return seen
 
 

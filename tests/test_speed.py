@@ -12,8 +12,8 @@ from pmsi.engine.device import autocast, gradient_scaler
 from pmsi.methods import build, resolve
 from pmsi.model.batch import Target
 from pmsi.runs import Run, Stopped
-from pmsi.training.loop import Training
 from pmsi.training.optimizer import make_optimizer
+from pmsi.training.session import Training
 
 SMALL = TrainConfig(
     backbone="tiny", weights="none", image_size=64, epochs=2, batch_size=8, channels=8, hidden=6, lr_new=0.05

@@ -9,7 +9,7 @@ from pmsi.base.errors import ConfigError, RunError
 from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, Stopped
-from pmsi.training import loop as training
+from pmsi.training import session
 from pmsi.training.initial_weights import check_start, first_model
 
 
@@ -18,7 +18,7 @@ def trained(tiny_config, tmp_path, cache_folder):
     """A run of one epoch, in ``tmp_path``."""
     config = tiny_config.with_(epochs=1, trackers=())
     run = Run.create(tmp_path, config)
-    training.train(config, run)
+    session.train(config, run)
     return run
 
 
@@ -41,7 +41,7 @@ def test_training_goes_on_from_it_with_its_own_recipe(trained, tmp_path):
     """With learning rates of 0 nothing moves but BatchNorm's buffers: the weights are those of the other run."""
     config = trained.config.with_(start_from=trained.id, lr_new=0.0, lr_pretrained=0.0)
     run = Run.create(tmp_path, config)
-    result = training.train(config, run)
+    result = session.train(config, run)
     before, after = state_of(trained), state_of(run)
     weights = [name for name in before if name.endswith(("weight", "bias"))]
     assert all(torch.equal(before[name], after[name]) for name in weights)
@@ -52,13 +52,13 @@ def test_a_resumed_run_does_not_need_the_other_one(trained, tmp_path, monkeypatc
     """Stopped after its first batch, it ends as the uninterrupted one does, to the bit, with the other run gone."""
     config = trained.config.with_(start_from=trained.id, epochs=2)
     whole, broken = Run.create(tmp_path, config), Run.create(tmp_path, config)
-    training.train(config, whole)
+    session.train(config, whole)
     monkeypatch.setattr(Run, "stop_requested", property(lambda run: run.folder == broken.folder and _late(run)))
     with pytest.raises(Stopped):
-        training.train(config, broken)
+        session.train(config, broken)
     monkeypatch.undo()
     shutil.rmtree(trained.folder)
-    training.train(config, broken)
+    session.train(config, broken)
     assert same(state_of(broken), state_of(whole))
 
 

@@ -17,7 +17,7 @@ from pmsi.model import Objective
 from pmsi.model.batch import Phase, Target
 from pmsi.runs import Onlooker, Run, Stopped
 from pmsi.training.distributed import team
-from pmsi.training.loop import Training
+from pmsi.training.session import Training
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=32, channels=8, hidden=6, dropout=0.0, batch_size=8)
 PHASE = Phase("S4", 2)

@@ -26,8 +26,8 @@ from pmsi.evaluation import score
 from pmsi.methods import resolve
 from pmsi.runs import Run, State
 from pmsi.tables.matching import SAME_RESULT, Found, Runs, identity
-from pmsi.training.loop import Training
 from pmsi.training.optimizer import frozen
+from pmsi.training.session import Training
 
 IMAGES, PIXELS = 4, 8 * 224**2
 """What a trial takes at once on a CPU: this many pixels, and at least this many images. On a GPU, where few images take
