@@ -8,9 +8,9 @@ import time
 import pytest
 
 from pmsi import tasks
-from pmsi.cli import follow as watching
-from pmsi.cli.follow import follow
-from pmsi.cli.tables import read_set, roughly, shared_out
+from pmsi.cli import table_runs as watching
+from pmsi.cli.table_runs import follow, roughly, shared_out
+from pmsi.cli.tables import read_set
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.runs import Run, State, jobs, lifecycle, list_runs
 from pmsi.runs.launchers import LAUNCHERS

@@ -344,7 +344,7 @@ def test_the_scaler_of_float16_goes_on_where_it_was(start, monkeypatch):
         assert precision == "float16"
         return torch.amp.GradScaler(device.type, init_scale=2.0**14, growth_interval=3)
 
-    monkeypatch.setattr(training, "gradient_scaler", restless)
+    monkeypatch.setattr(session, "gradient_scaler", restless)
     config = SMALL.with_(precision="float16", epochs=1)
     whole = start(config)
     begun = whole.scaler.state_dict()

@@ -23,10 +23,10 @@ from pmsi.augment.mosaic import Layout, apply, plan
 from pmsi.augment.preview import square
 from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import derive
+from pmsi.base.text import short
 from pmsi.choices import options_of
 from pmsi.cli.console import counting, record_line
 from pmsi.cli.flags import to_config
-from pmsi.cli.info import short
 from pmsi.cli.main import COMMANDS, main, make_parser
 from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.config.command import command, flag
@@ -894,7 +894,7 @@ def test_errors_of_the_system_and_of_many_lines_are_one_line_too(pmsi, monkeypat
         def known_runs(root):
             raise error
 
-        monkeypatch.setattr("pmsi.commands.runs.known_runs", known_runs)
+        monkeypatch.setattr("pmsi.cli.runs.known_runs", known_runs)
         return pmsi("runs", "list")
 
     assert fail(PermissionError(13, "Permission denied", "x")) == (2, "", "pmsi: x: Permission denied.\n")

@@ -26,6 +26,7 @@ from pmsi.evaluation import score
 from pmsi.methods import resolve
 from pmsi.runs import Run, State
 from pmsi.tables.matching import SAME_RESULT, Found, Runs, identity
+from pmsi.training.loop import train_batch
 from pmsi.training.optimizer import frozen
 from pmsi.training.session import Training
 
@@ -190,9 +191,9 @@ class Trial(Training):
     def pace(self) -> Pace:
         """Return seconds for each image; where several devices share a batch, each image's share of the time."""
         self.model.train()
-        step = self._seconds(lambda: self._train_batch(self.batch, epoch=0))
+        step = self._seconds(lambda: train_batch(self.learner, *self.batch, self))
         self.model.backbone.requires_grad_(False)
-        frozen_step = self._seconds(lambda: self._train_batch(self.batch, epoch=0))
+        frozen_step = self._seconds(lambda: train_batch(self.learner, *self.batch, self))
         test = self._seconds(lambda: score(self.model, [self.batch], self.device))
         return Pace(step / self.shared_by, frozen_step / self.shared_by, test)
 

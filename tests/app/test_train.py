@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 import pmsi.engine.costs
 from app.views.train.address import address_of
 from pmsi.base.errors import RunError
-from pmsi.cli.info import short
+from pmsi.base.text import short
 from pmsi.config import TrainConfig
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS

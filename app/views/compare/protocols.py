@@ -16,7 +16,6 @@ import streamlit as st
 
 from app.shared.fields import entries
 from pmsi.base.errors import UnknownName
-from pmsi.cli.tables import KINDS
 from pmsi.config import WEIGHT_WORDS, TrainConfig, differences
 from pmsi.config.command import flag
 from pmsi.config.presets import PRESETS
@@ -25,7 +24,7 @@ from pmsi.runs import State, default_root, known_runs
 from pmsi.tables import TABLES, Filled, Sets, Table, data_sets, expand, fill, found_seeds, protocols, set_title
 from pmsi.tables.definitions import BACKBONE, BACKBONES, PAPER_SETS, TableRow
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
-from pmsi.tables.plan import Plan
+from pmsi.tables.plan import KINDS, Plan
 
 FREE = ("seed", *SAME_RESULT)
 """Fields that are no part of a protocol."""

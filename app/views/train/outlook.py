@@ -14,8 +14,7 @@ from app.shared.errors import guarded
 from app.shared.images import four_columns
 from app.shared.measuring import measure, measured
 from pmsi.base.errors import PMSIError
-from pmsi.base.text import duration
-from pmsi.cli.info import short
+from pmsi.base.text import duration, short
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.engine.costs import FIELDS, HOW_COUNTED, Costs, costs_of

@@ -1,41 +1,89 @@
-"""Commands about data sets: list, check, draw a contact sheet, name the images, import, and what a run got wrong."""
+"""`pmsi data`: list, check, preview and import data sets; what a run got wrong; what the cache holds."""
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import lookup
 from pmsi.base.files import to_json
+from pmsi.cli.arguments import TRAINED, add_like, add_runs
 from pmsi.cli.console import counting
-from pmsi.commands.grid import training_config
-from pmsi.commands.output import picture_format, save_picture, text_of
+from pmsi.cli.flags import folder, path, place, whole
+from pmsi.cli.output import picture_format, save_picture, text_of
+from pmsi.cli.task import training_config
 from pmsi.config import TrainConfig
+from pmsi.runs import Run
 from pmsi.runs.disk import in_words
 
 if TYPE_CHECKING:
     from pmsi.runs.mistakes import Answer
 
-Arguments = argparse.Namespace
+
+HELP = "List, check, preview and import data sets; what a run got wrong; the cache."
 
 
-def data(typed: Arguments) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from pmsi.runs.mistakes import RANKINGS
+
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="The data sets that can be read.", description="The data sets that can be read.")
+    for name, help in {
+        "check": "Read a data set, look at every image, and say what is in it and what is wrong with it.",
+        "preview": "Write a contact sheet: some images of each class.",
+        "images": "List the images of a data set: split, class, and the key that names an image.",
+    }.items():
+        action = actions.add_parser(name, help=help, description=help)
+        add_like(action, "dataset", "Data set", metavar="NAME")
+        action.add_argument(
+            "--data", type=place, metavar="DIR", help="Its folder (or a zip, for folder), where it is not built in."
+        )
+        if name != "preview":
+            action.add_argument("--json", action="store_true", help="Print JSON.")
+        if name == "images":
+            action.add_argument("--class", dest="class_name", metavar="NAME", help="Only those of this class.")
+        if name == "preview":
+            action.add_argument(
+                "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
+            )
+            action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
+    help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
+    action = actions.add_parser("import", help=help, description=help)
+    action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip of it.")
+    action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
+    action.add_argument("--into", type=folder, metavar="DIR", help="Where data sets are [$PMSI_DATASETS, else data].")
+    help = "What is kept between runs to be sooner: unpacked zips, decoded images, which images were checked."
+    action = actions.add_parser("cache", help=help, description=f"{help} $PMSI_CACHE is its folder [~/.cache/pmsi].")
+    action.add_argument("--clear", action="store_true", help="Remove all of it that no process uses.")
+    help = "What a training run got wrong: the hardest test images, and the classes that it confuses most."
+    action = actions.add_parser("mistakes", help=help, description=help)
+    action.add_argument("run", metavar="RUN", help=TRAINED)
+    action.add_argument("--head", metavar="NAME", help="Output: S3, concat, mix … [the primary one].")
+    help = f"Which images come first ({' | '.join(RANKINGS)}) [hardest]."
+    action.add_argument("--order", choices=tuple(RANKINGS), default="hardest", metavar="NAME", help=help)
+    action.add_argument("--count", type=whole(1, 10**6), default=10, metavar="N", help="Lines of each list [10].")
+    action.add_argument("--json", action="store_true", help="Print JSON.")
+    add_runs(action)
+
+
+def run(typed: argparse.Namespace) -> int:
     """Do what was asked for with data sets."""
     return ACTIONS[typed.action](typed)
 
 
-def _list(typed: Arguments) -> int:
+def _list(typed: argparse.Namespace) -> int:
     from pmsi.data import DATASETS
     from pmsi.data.importing import imported_sets
 
     for name, row in DATASETS.items():
         print(f"{name:10} {row.title}: {row.help}")
-    for name, place in imported_sets().items():
-        print(f"folder     {name} (imported): --data {text_of(place)}")
+    for name, where in imported_sets().items():
+        print(f"folder     {name} (imported): --data {text_of(where)}")
     return 0
 
 
-def _read(typed: Arguments) -> int:
+def _read(typed: argparse.Namespace) -> int:
     """Check a data set, or write its contact sheet."""
     from pmsi.data import DATASETS, open_dataset, summary
 
@@ -69,7 +117,7 @@ def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
     return [first, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)]
 
 
-def _images(typed: Arguments) -> int:
+def _images(typed: argparse.Namespace) -> int:
     """List the images of a data set, all or those of one class."""
     from pmsi.data import open_dataset
 
@@ -88,7 +136,7 @@ def _images(typed: Arguments) -> int:
     return 0
 
 
-def _import(typed: Arguments) -> int:
+def _import(typed: argparse.Namespace) -> int:
     from pmsi.data.importing import import_dataset
 
     with counting(sys.stderr, "images") as progress:
@@ -98,7 +146,7 @@ def _import(typed: Arguments) -> int:
     return 0
 
 
-def _cache(typed: Arguments) -> int:
+def _cache(typed: argparse.Namespace) -> int:
     """Print what is kept between runs, or clear it of what no process uses."""
     from pmsi.data.cache import clear as cache
     from pmsi.data.checking import cache_folder
@@ -113,12 +161,10 @@ def _cache(typed: Arguments) -> int:
     return 0
 
 
-def _mistakes(typed: Arguments) -> int:
+def _mistakes(typed: argparse.Namespace) -> int:
     """Print the hardest images of a run and the classes that it confuses."""
-    from dataclasses import asdict
 
     from pmsi.data import open_dataset
-    from pmsi.runs import Run
     from pmsi.runs.mistakes import RANKINGS, confusions, read_answers
 
     run = Run.open(typed.runs, typed.run)
@@ -148,7 +194,7 @@ def _how_sure(image: "Answer") -> str:
     return f"p = {image.confidence:.3f}, of the truth {image.truth:.3f}"
 
 
-ACTIONS: Mapping[str, Callable[[Arguments], int]] = {
+ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "check": _read,
     "preview": _read,

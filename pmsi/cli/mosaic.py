@@ -1,10 +1,6 @@
-"""Commands about single images: cut one into a mosaic, recognise some.
-
-To explain one is in `pmsi.commands.explaining`, what the words that name images lead to in `pmsi.commands.pictures`.
-"""
+"""`pmsi mosaic`: cut a picture into a recursive mosaic, show the way to it, or what every augmentation makes of it."""
 
 import argparse
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import to_json
 from pmsi.base.text import percent
-from pmsi.commands.output import picture_format, save_picture, text_of, write_output
-from pmsi.commands.pictures import Pictured, Pictures, Viewer, how_perturbed
+from pmsi.cli.arguments import KEYED, add_images_of, add_like, add_runs
+from pmsi.cli.flags import path, whole
+from pmsi.cli.inputs import Pictured, Pictures
+from pmsi.cli.output import picture_format, save_picture, write_output
+from pmsi.config import TrainConfig
 from pmsi.runs import Run
 
 if TYPE_CHECKING:
@@ -21,13 +20,34 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Arguments = argparse.Namespace
+HELP = "Cut a picture into a recursive mosaic G(p, r)."
 
 
-# Mosaics
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=path, metavar="IMAGE", help=f"Picture to cut{KEYED}.")
+    add_images_of(parser)
+    parser.add_argument("--r", type=whole(0, 8), default=3, metavar="N", help="Recursions, 0 to 8 [3].")
+    add_like(parser, "seed", "Seed of the layout", type=whole(0, 2**31 - 1), metavar="N")
+    size = TrainConfig().image_size
+    parser.add_argument(
+        "--size", type=whole(1, 4096), default=size, metavar="N", help=f"Side in pixels, a multiple of 2^r [{size}]."
+    )
+    add_like(parser, "permutation", "One of the 24 orders of four patches, or of the six 4-cycles", metavar="NAME")
+    parser.add_argument(
+        "--strip", action="store_true", help="Show r = 0, 1, …, N side by side with borders; else G(p, N) alone."
+    )
+    parser.add_argument("--no-borders", dest="borders", action="store_false", help="Draw no borders of patches.")
+    parser.add_argument("--layout", type=path, metavar="FILE", help="Write the layout as JSON too.")
+    help = "Write what every augmentation makes of the image, mixed with this one (a picture, or a key as IMAGE is)."
+    parser.add_argument("--beside", type=path, metavar="IMAGE", help=help)
+    help = "With --beside: the run that SnapMix asks where it looks [none: every place counts alike]."
+    parser.add_argument("--run", metavar="RUN", help=help)
+    help = "Picture to write (.png, .jpg, …), or the recursion as it happens (.gif)."
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
+    add_runs(parser)
 
 
-def mosaic(typed: Arguments) -> int:
+def run(typed: argparse.Namespace) -> int:
     """Write a recursive mosaic of a picture, the way to it, or what every augmentation makes of the picture."""
     from pmsi.augment.preview import layouts, square
 
@@ -47,24 +67,24 @@ def mosaic(typed: Arguments) -> int:
     return 0
 
 
-def _drawn(typed: Arguments) -> dict[str, Any]:
+def _drawn(typed: argparse.Namespace) -> dict[str, Any]:
     return {"seed": typed.seed, "permutation": typed.permutation}
 
 
-def _save_mosaic(image: "Image", typed: Arguments, drawn: dict[str, Any]) -> None:
+def _save_mosaic(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
     from pmsi.augment.preview import preview, side_by_side
 
     pictures = preview(image, typed.r, **drawn, borders=typed.strip and typed.borders)
     save_picture(side_by_side(pictures) if typed.strip else pictures[-1], typed.out)
 
 
-def _save_animation(image: "Image", typed: Arguments, drawn: dict[str, Any]) -> None:
+def _save_animation(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
     from pmsi.augment.animation import frames, gif
 
     write_output(typed.out, gif(frames(image, typed.r, **drawn, borders=typed.borders)))
 
 
-def _augmentations(typed: Arguments) -> int:
+def _augmentations(typed: argparse.Namespace) -> int:
     """Write a picture, its partner, and what each augmentation makes of them; print what the labels count."""
     from pmsi.augment import AUGMENTATIONS
     from pmsi.augment.beside import ORDER, augmented
@@ -99,22 +119,3 @@ def _attention(run: Run, pair: Sequence[Pictured]) -> "Callable[[], Tensor]":
         return torch.stack(found)
 
     return look
-
-
-# What a trained model makes of pictures
-
-
-def predict(typed: Arguments) -> int:
-    """Print what a trained model sees in each picture."""
-    from pmsi.predictor import Predictor
-
-    predictor = Predictor.load(Run.open(typed.runs, typed.run), typed.device)
-    viewer, answers = Viewer.of(typed), []
-    for path in typed.images:
-        prediction = predictor.predict(viewer.seen(predictor, path), typed.top)
-        heads = {head: [dataclasses.asdict(guess) for guess in best] for head, best in prediction.heads.items()}
-        best = dataclasses.asdict(prediction.best)
-        about = {"image": text_of(path), "best": best, "primary": prediction.primary, "heads": heads}
-        answers.append(about | how_perturbed(typed))
-    print(to_json(answers, indent=1))
-    return 0

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from pmsi.choices import options_of
-from pmsi.cli.flags import folder, place
+from pmsi.cli.flags import folder, place, whole
 from pmsi.config import TrainConfig
 from pmsi.config.command import flag
 from pmsi.config.presets import PRESETS
@@ -13,6 +13,8 @@ from pmsi.runs import default_root
 from pmsi.runs.launchers import LAUNCHERS
 
 TRAINED = "Training run (its id, or how it begins)."
+
+
 KEYED = "; with --dataset, the key of an image there"
 
 
@@ -46,3 +48,10 @@ def add_queue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", action="store_true", help="Put it into the queue and return; else work on it here.")
     help = f"Whose queue ({' | '.join(LAUNCHERS)}); means --queue [local]."
     parser.add_argument("--launcher", choices=tuple(LAUNCHERS), metavar="NAME", help=help)
+
+
+def add_perturbed(parser: argparse.ArgumentParser) -> None:
+    help = "Perturb what the network sees, by one after the other: rotation=10, color_jitter=0.5 gaussian_noise=5."
+    parser.add_argument("--perturb", nargs="+", default=[], metavar="NAME=X", help=help)
+    help = "Seed of what a perturbation draws, beside the image's name [0]."
+    parser.add_argument("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N", help=help)

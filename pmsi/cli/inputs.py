@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import ConfigError
-from pmsi.commands.output import text_of
+from pmsi.cli.output import text_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,7 +1,4 @@
-"""The command that explains single images: maps as pictures and numbers, a figure for print, an animation.
-
-How maps are made, measured and drawn is in `pmsi.explain`.
-"""
+"""`pmsi explain`: the maps of single images as pictures and numbers, as a figure for print, or as an animation."""
 
 import argparse
 import dataclasses
@@ -12,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import to_json
-from pmsi.commands.output import save_picture, text_of, write_output
-from pmsi.commands.pictures import Viewer, how_perturbed
+from pmsi.cli.arguments import KEYED, TRAINED, add_images_of, add_like, add_perturbed, add_runs
+from pmsi.cli.flags import folder, path, whole
+from pmsi.cli.inputs import Viewer, how_perturbed
+from pmsi.cli.output import save_picture, text_of, write_output
+from pmsi.config import ExplainConfig
 from pmsi.runs import Run
 
 if TYPE_CHECKING:
@@ -25,13 +25,50 @@ if TYPE_CHECKING:
     from pmsi.explain.rising import View
     from pmsi.predictor import Explanation
 
-Arguments = argparse.Namespace
+
+HELP = "Show where the last three stages look (Grad-CAM)."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help=TRAINED)
+    parser.add_argument("images", nargs="+", type=path, metavar="IMAGE", help=f"Pictures to explain{KEYED}.")
+    add_images_of(parser)
+    parser.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="More runs, for --figure.")
+    parser.add_argument("--head", metavar="NAME", help="Output to explain: S3, S4, concat, mix … [the primary one].")
+    parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
+    parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
+    parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
+    help = "All images and runs as one figure for print (.png or .svg), or with --rising as an animation (.gif)."
+    parser.add_argument("--figure", type=path, metavar="FILE", help=help)
+    help = "With --figure: animate what becomes of the maps as this perturbation grows, from the clean image on."
+    parser.add_argument("--rising", metavar="NAME", help=help)
+    help = "With --dataset: outline the object, the telling parts, or one part by its name."
+    parser.add_argument("--region", metavar="NAME", help=help)
+    _measured(parser)
+    add_perturbed(parser)
+    parser.add_argument("--scale", default="map", metavar="NAME", help="Maps of one scale: map, image or all [map].")
+    add_like(parser, "device", "Where to compute", metavar="NAME")
+    add_runs(parser)
+
+
+def _measured(parser: argparse.ArgumentParser) -> None:
+    help = "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its floors."
+    parser.add_argument("--numbers", action="store_true", help=help)
+    tolerance = round(ExplainConfig().tolerance)
+    help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."
+    parser.add_argument("--tolerance", type=whole(0, 512), default=tolerance, metavar="N", help=help)
+    help = "Print the areas under each map's deletion and insertion curves; with --out, maps.json has the curves."
+    parser.add_argument("--removal", action="store_true", help=help)
+
+
 Curves = dict[str, dict[str, "Curve"]]
 """Deletion and insertion curves by source: those of a map, and of a random one."""
-Draw = Callable[[list["_Eyes"], Arguments], bytes | str]
 
 
-def explain(typed: Arguments) -> int:
+Draw = Callable[[list["_Eyes"], argparse.Namespace], bytes | str]
+
+
+def run(typed: argparse.Namespace) -> int:
     """Tell and write what a picture's maps are, and draw those of some pictures by some runs."""
     alone = typed.out is not None or typed.numbers or typed.removal
     _check(typed, alone)
@@ -46,7 +83,7 @@ def explain(typed: Arguments) -> int:
     return 0
 
 
-def _check(typed: Arguments, alone: bool) -> None:
+def _check(typed: argparse.Namespace, alone: bool) -> None:
     """Raise ConfigError where the flags do not go together."""
     if not alone and typed.figure is None:
         raise ConfigError("There is nothing to write. Give what is required: --out DIR, --numbers, or --figure FILE.")
@@ -65,7 +102,7 @@ def _check(typed: Arguments, alone: bool) -> None:
 class _Eyes:
     """One run, and how it looks at what is typed."""
 
-    def __init__(self, run: Run, viewer: Viewer, typed: Arguments) -> None:
+    def __init__(self, run: Run, viewer: Viewer, typed: argparse.Namespace) -> None:
         from pmsi.predictor import Predictor
 
         self.run, self.viewer, self.typed = run, viewer, typed
@@ -134,9 +171,6 @@ def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = No
 
     best = found.prediction.best
     return Sight(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
-
-
-# One picture of one run
 
 
 def _tell(eyes: _Eyes) -> None:
@@ -216,10 +250,7 @@ def _each(kinds: Curves, tell: "Callable[[Curve], Any]") -> dict[str, dict[str, 
     return {kind: {source: tell(curve) for source, curve in curves.items()} for kind, curves in kinds.items()}
 
 
-# Some pictures by some runs
-
-
-def _drawings(typed: Arguments) -> tuple[str, dict[str, Draw]]:
+def _drawings(typed: argparse.Namespace) -> tuple[str, dict[str, Draw]]:
     """Return what is drawn, and by a file's ending what draws it."""
     from pmsi.explain.printing import FORMATS
 
@@ -228,7 +259,7 @@ def _drawings(typed: Arguments) -> tuple[str, dict[str, Draw]]:
     return "ending of a figure", {ending: partial(_figure, write) for ending, write in FORMATS.items()}
 
 
-def _figure(write: "Callable[[Figure], bytes | str]", eyes: list[_Eyes], typed: Arguments) -> bytes | str:
+def _figure(write: "Callable[[Figure], bytes | str]", eyes: list[_Eyes], typed: argparse.Namespace) -> bytes | str:
     """Return one figure: a row for each picture, columns for the stages of each run."""
     from pmsi.explain.figure import Figure, Row, note_of
     from pmsi.explain.weighing import CAM_METHODS
@@ -239,7 +270,7 @@ def _figure(write: "Callable[[Figure], bytes | str]", eyes: list[_Eyes], typed: 
     return write(Figure(tuple(each.name for each in eyes), rows, typed.scale, note=note))
 
 
-def _animation(eyes: list[_Eyes], typed: Arguments) -> bytes:
+def _animation(eyes: list[_Eyes], typed: argparse.Namespace) -> bytes:
     """Return a GIF with a line for each picture by each run, under rising severity."""
     from pmsi.explain.rising import animation, frames
 

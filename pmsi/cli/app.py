@@ -1,29 +1,22 @@
-"""Commands that are programs of their own: a table of the paper, and the app."""
+"""`pmsi app`: open the lab in the browser."""
 
 import argparse
 import os
 import sys
 
 from pmsi.base.errors import ConfigError
-from pmsi.commands.output import write_output
+from pmsi.cli.arguments import add_runs
+from pmsi.cli.flags import whole
 
-Arguments = argparse.Namespace
-
-
-def tables(typed: Arguments) -> int:
-    """Run what a table of the paper needs, and print or write the table."""
-    from pmsi.cli.tables import tables
-
-    text, status = tables(typed)
-    if typed.out and not typed.dry_run:
-        write_output(typed.out, text)
-        print(typed.out)
-    else:
-        print(text.rstrip("\n"))
-    return status
+HELP = "Open the lab in the browser."
 
 
-def app(typed: Arguments) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=whole(1, 65535), default=8501, metavar="N", help="Port [8501].")
+    add_runs(parser)
+
+
+def run(typed: argparse.Namespace) -> int:
     """Open the lab in the browser; the server replaces this process."""
     try:
         from app.server import command as server_command
