@@ -401,7 +401,7 @@ RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
     (0.65, 0.3, 1, 0.65, 1.5, True),
     (0.67, 0.4, 1, 0.65, 1.5, True),
     help="Drops of water (severities 1 to 3) or mud (4 and 5). Distances from the edges of the water are exact, where "
-    "ImageNet-C's are approximate, which makes it about 5 % fainter.",
+    "ImageNet-C approximates them, which makes about 1 % of a difference.",
     drawn=seed_drawn,
     family=EXTRA,
 )
@@ -428,10 +428,15 @@ def _water(image: np.ndarray, liquid: np.ndarray, strength: float) -> np.ndarray
     edges = canny(liquid, 50, 150)
     far = np.full(edges.shape, 20.0)  # pixels from which on the relief is flat
     distance = np.minimum(ndimage.distance_transform_edt(~edges), far) if edges.any() else far
-    height = equalized(ndimage.uniform_filter(distance, 3, mode="mirror").astype(np.uint8))
+    height = equalized(mean_of_nine(distance).astype(np.uint8))
     relief = ndimage.correlate(height, RELIEF, mode="mirror").clip(0, 255)
-    light = liquid * np.rint(ndimage.uniform_filter(relief, 3, mode="mirror"))
+    light = liquid * np.rint(mean_of_nine(relief))
     return image + WATER * (strength / max(light.max(), 1e-12)) * light[..., None]
+
+
+def mean_of_nine(x: np.ndarray) -> np.ndarray:
+    """Return the mean of each 3 × 3 pixels of a field (h, w); unlike that of a running sum, a whole number stays one."""
+    return ndimage.correlate(x, np.ones((3, 3)), mode="mirror") / 9
 
 
 def canny(x: np.ndarray, low: float, high: float) -> np.ndarray:
