@@ -10,7 +10,7 @@ values (h, w, 3) on the 0–255 scale, not yet rounded and clipped. `corruption`
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ Corrupt = Callable[[np.ndarray, Any, Factors], np.ndarray]
 
 
 def corruption(
-    *constants: Any, help: str, drawn: Draw = nothing_drawn, family: str = IMAGENET_C
+    constants: Sequence[Any], help: str, drawn: Draw = nothing_drawn, family: str = IMAGENET_C
 ) -> Callable[[Corrupt], Corrupt]:
     """Return a decorator that adds a corruption to ROWS; severity s gives it the s-th of the five ``constants``."""
     assert len(constants) == len(LEVELS)
@@ -71,20 +71,20 @@ def corruption(
 
 
 @corruption(
-    0.08, 0.12, 0.18, 0.26, 0.38, help="N(0, σ²) added to every value, σ from 8 % to 38 % of 255.", drawn=seed_drawn
+    [0.08, 0.12, 0.18, 0.26, 0.38], help="N(0, σ²) added to every value, σ from 8 % to 38 % of 255.", drawn=seed_drawn
 )
 def gaussian_noise(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray:
     """x + N(0, σ²), σ as a fraction of 255."""
     return noisy(image, 255 * sigma, factors)
 
 
-@corruption(60, 25, 12, 5, 3, help="Poisson noise of 60 down to 3 photons for white.", drawn=seed_drawn)
+@corruption([60, 25, 12, 5, 3], help="Poisson noise of 60 down to 3 photons for white.", drawn=seed_drawn)
 def shot_noise(image: np.ndarray, photons: float, factors: Factors) -> np.ndarray:
     """A Poisson count about as many photons as the value has of ``photons`` for white, scaled back."""
     return noise_of(factors).poisson(image * (photons / 255)) * (255 / photons)
 
 
-@corruption(0.03, 0.06, 0.09, 0.17, 0.27, help="From 3 % to 27 % of all values become 0 or 255.", drawn=seed_drawn)
+@corruption([0.03, 0.06, 0.09, 0.17, 0.27], help="From 3 % to 27 % of all values become 0 or 255.", drawn=seed_drawn)
 def impulse_noise(image: np.ndarray, share: float, factors: Factors) -> np.ndarray:
     """A ``share`` of the values, each channel on its own, becomes 0 or 255, as often the one as the other."""
     drawn = noise_of(factors).random(image.shape)
@@ -94,10 +94,7 @@ def impulse_noise(image: np.ndarray, share: float, factors: Factors) -> np.ndarr
 # Blur
 
 
-@corruption(
-    *((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
-    help="A disc with a radius from 3 to 10 pixels.",
-)
+@corruption([(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)], help="A disc with a radius from 3 to 10 pixels.")
 def defocus_blur(image: np.ndarray, constants: tuple[int, float], _factors: Factors) -> np.ndarray:
     """Blur by a disc, its rim softened by a Gaussian of σ that is cut to 3×3, or to 5×5 above a radius of 8."""
     from scipy.signal import fftconvolve  # here, because it takes a second to import and only this row needs it
@@ -113,7 +110,7 @@ def defocus_blur(image: np.ndarray, constants: tuple[int, float], _factors: Fact
 
 
 @corruption(
-    *((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+    [(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)],
     help="Each pixel replaced by one up to 4 pixels away, between two blurs.",
     drawn=seed_drawn,
 )
@@ -152,7 +149,7 @@ def draw_motion(generator: np.random.Generator, _severity: float, _size: tuple[i
 
 
 @corruption(
-    *((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
+    [(10, 3), (15, 5), (15, 8), (15, 12), (20, 15)],
     help="A smear of 21 to 41 pixels, fading out, towards an angle drawn from [−45°, 45°].",
     drawn=draw_motion,
 )
@@ -162,7 +159,7 @@ def motion_blur(image: np.ndarray, constants: tuple[int, float], factors: Factor
 
 
 @corruption(
-    *((0.01, 12), (0.01, 16), (0.02, 11), (0.02, 13), (0.03, 11)),
+    [(0.01, 12), (0.01, 16), (0.02, 11), (0.02, 13), (0.03, 11)],
     help="The mean of enlargements by up to 1.11, 1.15, 1.2, 1.24 or 1.3.",
 )
 def zoom_blur(image: np.ndarray, constants: tuple[float, int], _factors: Factors) -> np.ndarray:
@@ -214,11 +211,13 @@ def draw_snow(generator: np.random.Generator, severity: float, size: tuple[int, 
 
 
 @corruption(
-    (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
-    (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
-    (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-    (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
-    (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+    [
+        (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+        (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+        (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+        (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+        (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+    ],
     help="A whitened image behind falling flakes.",
     drawn=draw_snow,
 )
@@ -242,7 +241,7 @@ FROST_COLOUR, FROST_DEVIATION = np.array([146.0, 167.0, 179.0]), 28.0
 
 
 @corruption(
-    *((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+    [(1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)],
     help="A dimmed image under frost. The frost is drawn, in the mean colour and contrast of ImageNet-C's photographs, "
     "which are not here: accuracies are not to be compared with published ones.",
     drawn=seed_drawn,
@@ -268,7 +267,7 @@ def frost_texture(shape: tuple[int, int], generator: np.random.Generator) -> np.
 
 
 @corruption(
-    *((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+    [(1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)],
     help="A plasma fractal added, then scaled back.",
     drawn=seed_drawn,
 )
@@ -307,7 +306,7 @@ def plasma(side: int, decay: float, generator: np.random.Generator) -> np.ndarra
 # Digital
 
 
-@corruption(0.1, 0.2, 0.3, 0.4, 0.5, help="Value of HSV raised by 10 % to 50 % of its range.")
+@corruption([0.1, 0.2, 0.3, 0.4, 0.5], help="Value of HSV raised by 10 % to 50 % of its range.")
 def brightness(image: np.ndarray, added: float, _factors: Factors) -> np.ndarray:
     """Raise V of HSV, hue and saturation kept: all channels times V'/V; black, which has no hue, becomes grey."""
     value = image.max(axis=2, keepdims=True).astype(np.float64)
@@ -315,7 +314,7 @@ def brightness(image: np.ndarray, added: float, _factors: Factors) -> np.ndarray
     return np.where(value > 0, image * (raised / np.maximum(value, 1)), raised)
 
 
-@corruption(0.4, 0.3, 0.2, 0.1, 0.05, help="Contrast about each channel's mean lowered to 40 % down to 5 %.")
+@corruption([0.4, 0.3, 0.2, 0.1, 0.05], help="Contrast about each channel's mean lowered to 40 % down to 5 %.")
 def contrast(image: np.ndarray, factor: float, _factors: Factors) -> np.ndarray:
     """Bring every value nearer to the mean of its channel."""
     mean = image.mean(axis=(0, 1))
@@ -323,11 +322,7 @@ def contrast(image: np.ndarray, factor: float, _factors: Factors) -> np.ndarray:
 
 
 @corruption(
-    (488, 170.8, 24.4),
-    (488, 19.52, 48.8),
-    (12.2, 2.44, 4.88),
-    (17.08, 2.44, 4.88),
-    (29.28, 2.44, 4.88),
+    [(488, 170.8, 24.4), (488, 19.52, 48.8), (12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88)],
     help="A random affine map, then a smooth random shift of every pixel.",
     drawn=seed_drawn,
 )
@@ -353,7 +348,7 @@ def elastic_transform(image: np.ndarray, constants: tuple[float, float, float], 
     return np.stack(channels, axis=2)
 
 
-@corruption(0.6, 0.5, 0.4, 0.3, 0.25, help="Shrunk to 60 % down to 25 % and enlarged again.")
+@corruption([0.6, 0.5, 0.4, 0.3, 0.25], help="Shrunk to 60 % down to 25 % and enlarged again.")
 def pixelate(image: np.ndarray, share: float, _factors: Factors) -> np.ndarray:
     """Shrink both sides to a ``share`` by averaging, and enlarge the pixels again."""
     h, w = image.shape[:2]
@@ -361,7 +356,7 @@ def pixelate(image: np.ndarray, share: float, _factors: Factors) -> np.ndarray:
     return np.array(small.resize((w, h), Image.Resampling.BOX))
 
 
-@corruption(25, 18, 15, 10, 7, help="JPEG of quality 25 down to 7.")
+@corruption([25, 18, 15, 10, 7], help="JPEG of quality 25 down to 7.")
 def jpeg_compression(image: np.ndarray, quality: int, _factors: Factors) -> np.ndarray:
     """Encode as JPEG of a quality, and decode."""
     return jpeg(image, quality)
@@ -371,7 +366,7 @@ def jpeg_compression(image: np.ndarray, quality: int, _factors: Factors) -> np.n
 
 
 @corruption(
-    *(0.15, 0.2, 0.35, 0.45, 0.6),
+    [0.15, 0.2, 0.35, 0.45, 0.6],
     help="Noise in proportion to each value, σ from 15 % to 60 % of it.",
     drawn=seed_drawn,
     family=EXTRA,
@@ -381,7 +376,7 @@ def speckle_noise(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarr
     return image * (1 + sigma * noise_of(factors).standard_normal(image.shape))
 
 
-@corruption(1, 2, 3, 4, 6, help="A Gaussian with σ from 1 to 6 pixels.", family=EXTRA)
+@corruption([1, 2, 3, 4, 6], help="A Gaussian with σ from 1 to 6 pixels.", family=EXTRA)
 def gaussian_blur(image: np.ndarray, sigma: float, _factors: Factors) -> np.ndarray:
     """Blur by a Gaussian of σ."""
     return blurred(image, sigma)
@@ -395,11 +390,13 @@ RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
 
 
 @corruption(
-    (0.65, 0.3, 4, 0.69, 0.6, False),
-    (0.65, 0.3, 3, 0.68, 0.6, False),
-    (0.65, 0.3, 2, 0.68, 0.5, False),
-    (0.65, 0.3, 1, 0.65, 1.5, True),
-    (0.67, 0.4, 1, 0.65, 1.5, True),
+    [
+        (0.65, 0.3, 4, 0.69, 0.6, False),
+        (0.65, 0.3, 3, 0.68, 0.6, False),
+        (0.65, 0.3, 2, 0.68, 0.5, False),
+        (0.65, 0.3, 1, 0.65, 1.5, True),
+        (0.67, 0.4, 1, 0.65, 1.5, True),
+    ],
     help="Drops of water (severities 1 to 3) or mud (4 and 5). Distances from the edges of the water are exact, where "
     "ImageNet-C approximates them, which makes about 1 % of a difference.",
     drawn=seed_drawn,
@@ -435,7 +432,7 @@ def _water(image: np.ndarray, liquid: np.ndarray, strength: float) -> np.ndarray
 
 
 def mean_of_nine(x: np.ndarray) -> np.ndarray:
-    """Return the mean of each 3 × 3 pixels of a field (h, w); unlike that of a running sum, a whole number stays one."""
+    """Return the mean of each 3 × 3 pixels of a field (h, w); whole numbers stay so, which a running sum spoils."""
     return ndimage.correlate(x, np.ones((3, 3)), mode="mirror") / 9
 
 
@@ -471,7 +468,7 @@ def equalized(values: np.ndarray) -> np.ndarray:
 
 
 @corruption(
-    *((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
+    [(0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)],
     help="Saturation lowered to 30 % and 10 %, then raised 2, 5 and 20 times; greys turn red at 4 and 5.",
     family=EXTRA,
 )

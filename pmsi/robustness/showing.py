@@ -1,4 +1,4 @@
-"""What the runs of a sweep are shown: each image decoded, resized and cropped once, and perturbed once for each cell."""
+"""The images of a sweep: each decoded, resized and cropped once, and perturbed once for each cell, for all runs."""
 
 import json
 from collections.abc import Iterator, Sequence
