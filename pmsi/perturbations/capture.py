@@ -57,9 +57,9 @@ def _draw_cells(generator: np.random.Generator, share: float, _size: tuple[int, 
 
 def _occluded(image: np.ndarray, _share: float, factors: Factors) -> np.ndarray:
     h, w = image.shape[:2]
-    rows, columns = np.arange(h) * GRID // h, np.arange(w) * GRID // w
-    cell = rows[:, None] * GRID + columns
-    return np.where(np.isin(cell, factors["cells"])[..., None], FILL, image)
+    covered = np.isin(np.arange(GRID * GRID), factors["cells"]).reshape(GRID, GRID)
+    where = covered[np.ix_(np.arange(h) * GRID // h, np.arange(w) * GRID // w)]
+    return np.where(where[..., None], FILL, image)
 
 
 ROWS: dict[str, Perturbation] = {
