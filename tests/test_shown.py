@@ -22,7 +22,7 @@ def test_a_batch_is_what_training_shows_then(method, tiny_config, tmp_path, monk
     config = tiny_config.with_(method=method, epochs=2, evaluate_every=2, **METHODS[method])
     dataset, seen = open_dataset(config), []
     real = loop.normalize
-    monkeypatch.setattr(session, "normalize", lambda images: (seen.append(images.clone()), real(images))[1])
+    monkeypatch.setattr(loop, "normalize", lambda images: (seen.append(images.clone()), real(images))[1])
     session.train(config, Run.create(tmp_path, config))
     batches, phases = len(batch_keys(config, dataset)), len(shown_phases(config, dataset))
     assert len(seen) == 2 * batches * phases
@@ -72,7 +72,7 @@ def trained_on(config, dataset, folder, monkeypatch):
         raise Enough
 
     monkeypatch.setattr(Objective, "forward", watch)
-    monkeypatch.setattr(session, "normalize", remember)
+    monkeypatch.setattr(loop, "normalize", remember)
     monkeypatch.setattr(session.Training, "_record_losses", stop)
     with pytest.raises(Enough):
         session.Training(config, dataset, Run.create(folder, config)).fit()

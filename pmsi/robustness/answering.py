@@ -5,7 +5,7 @@ them idles while pixels are made. This module does not know cells or files, nor 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -60,14 +60,14 @@ class Answers:
         self.predicted: Labels = {head: [] for head in self.model.heads}
         self.pixels: list[str] = []
         self.factors: list[dict[str, Any]] = []
-        self._coming: deque[tuple[Callable[[], Sequence[str]], Sequence[Future[Labels]]]] = deque()
+        self._coming: deque[Sequence[Future[Labels]]] = deque()
 
     def add(self, shown: Shown) -> None:
         """Have a batch answered; waits where too many are on the way."""
         images = shown.images
         share = max(1, AT_ONCE // images[0, 0].numel()) if self.device.type == "cpu" else len(images)
-        parts = [self.pool.submit(_labels, self.model, part) for part in images.split(share)]
-        self._coming.append((shown.hashes, parts))
+        self._coming.append([self.pool.submit(_labels, self.model, part) for part in images.split(share)])
+        self.pixels += shown.hashes
         self.factors += shown.factors
         self._collect(IN_FLIGHT)
 
@@ -78,9 +78,7 @@ class Answers:
 
     def _collect(self, left: int) -> None:
         while len(self._coming) > left:
-            hashes, parts = self._coming.popleft()
-            self.pixels += hashes()
-            for coming in parts:
+            for coming in self._coming.popleft():
                 for head, labels in coming.result().items():
                     self.predicted[head] += labels
 

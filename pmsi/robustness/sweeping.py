@@ -23,7 +23,7 @@ from pmsi.robustness.answering import Answers, ahead, answering
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.entrants import Entrant, entrants_of, identity, open_shared
 from pmsi.robustness.report import FILE, report
-from pmsi.robustness.showing import HASHERS, Shown, View
+from pmsi.robustness.showing import Shown, View
 from pmsi.runs import Run
 
 
@@ -82,10 +82,9 @@ class Sweep:
 
     def _shown(self, numbers: Sequence[int]) -> Generator[tuple[View, Shown], None, None]:
         """Yield what the runs of each view are shown in some cells, one cell after the other."""
-        with ThreadPoolExecutor(HASHERS, "hashing") as pool:
-            steps = ((number, view) for number in numbers for view in self.views)
-            batches = ((view, shown) for number, view in steps for shown in view.batches_of(number, pool))
-            yield from batches if self.config.workers else ahead(batches)  # workers are ahead by themselves
+        steps = ((number, view) for number in numbers for view in self.views)
+        batches = ((view, shown) for number, view in steps for shown in view.batches_of(number))
+        yield from batches if self.config.workers else ahead(batches)  # workers are ahead by themselves
 
     def _finished(self) -> dict[Cell, dict[str, Any]]:
         """Return the records of an earlier attempt that still hold: the same models, images and predictions file."""
