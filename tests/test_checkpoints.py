@@ -21,6 +21,7 @@ from pmsi.config import TrainConfig
 from pmsi.engine import checkpoint as checkpoints
 from pmsi.engine.checkpoint import CHECKPOINT, MAY_CHANGE, load_checkpoint, save_checkpoint
 from pmsi.runs import Run, Stopped
+from pmsi.training import session
 from pmsi.training.session import Training
 
 SMALL = TrainConfig(
