@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from app.images import jpeg
 from app.maps_grid import overlaid
 from app.maps_rows import OUTLINES, Seen, Wanted
 from app.palette import CHART, NEUTRAL, faded, head_color, styled
@@ -14,6 +13,7 @@ from app.panels import Picked, guarded, picture, plain
 from app.resources import removal_once
 from app.session import choose, remember
 from app.wording import name_of_run
+from pmsi.pictures.encoding import jpeg
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

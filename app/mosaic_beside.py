@@ -6,11 +6,11 @@ import streamlit as st
 
 from app.actions import BUILT_IN
 from app.grids import Figure, figure_grid
-from app.images import jpeg
 from app.mosaic_code import Scene, beside_command
 from app.panels import plain, run_picker, trained_runs
 from app.resources import explain_once, open_builtin, open_folder, predictor_of, sample_image
 from app.session import remember
+from pmsi.pictures.encoding import jpeg
 from pmsi.wording import percent
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from app.panels import Picked
-    from pmsi.augment.beside import Augmented
     from pmsi.data.dataset import Dataset, Sample
+    from pmsi.pictures.augmentations import Augmented
     from pmsi.runs import Run
 
 
 def beside(scene: Scene) -> None:
     """Draw every augmentation of the image, its partner, and what each shows of the labels."""
     from pmsi.augment import AUGMENTATIONS
-    from pmsi.augment.beside import ORDER, augmented
+    from pmsi.pictures.augmentations import ORDER, augmented
 
     picked, square, shown = scene.picked, scene.square, scene.drawn
     kind = scene.place or BUILT_IN
@@ -67,7 +67,7 @@ def _settings(dataset: "Dataset", picked: "Picked") -> "tuple[int, Sample, Run |
 
 
 def _squared(dataset: "Dataset", place: str, sample: "Sample", side: int) -> "Image":
-    from pmsi.augment.preview import square
+    from pmsi.pictures.mosaics import square
 
     return square(sample_image(dataset, place, sample.key), side)
 

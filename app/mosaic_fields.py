@@ -6,12 +6,11 @@ import streamlit as st
 
 from app.charts import rule_cards
 from app.fields import title_of
-from app.grids import data_uri
-from app.images import jpeg
 from app.mosaic_code import Scene
 from app.palette import head_color
 from app.resources import part, receptive_fields
 from app.session import choice, remember
+from pmsi.pictures.encoding import data_uri, jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

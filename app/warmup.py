@@ -7,7 +7,7 @@ import importlib
 
 MODULES = (
     "plotly.graph_objects",
-    "pmsi.augment.preview",
+    "pmsi.pictures.mosaics",
     "pmsi.data",
     "pmsi.jobs",
     "pmsi.model",
@@ -23,7 +23,7 @@ MODULES = (
     "app.views.compare",
     "app.views.data",
     "pmsi.robustness.page",
-    "pmsi.explain.overlay",
+    "pmsi.pictures.overlays",
 )
 
 
@@ -38,13 +38,13 @@ def warm_up() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from app.images import jpeg
     from app.mosaic_strip import DEPTH, PERMUTATIONS, SEEDS, SIDE
     from app.resources import layouts_once, open_builtin
-    from pmsi.augment.preview import preview, square
+    from pmsi.pictures.encoding import jpeg
+    from pmsi.pictures.mosaics import mosaics, square
 
     for permutation in PERMUTATIONS:
         layouts_once(SEEDS, DEPTH, permutation)
     data = open_builtin()
-    for picture in preview(square(data.open_image(data.test[0]), SIDE)):
+    for picture in mosaics(square(data.open_image(data.test[0]), SIDE)):
         jpeg(picture)

@@ -20,7 +20,6 @@ import torch
 from PIL import Image, ImageSequence
 
 from pmsi.augment.mosaic import Layout, apply, plan
-from pmsi.augment.preview import square
 from pmsi.cli import COMMANDS, main, make_parser
 from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig, options_of
 from pmsi.costs import costs_of
@@ -34,6 +33,7 @@ from pmsi.keeping.disk import in_words
 from pmsi.methods import METHODS
 from pmsi.model import SMOOTH_CONVS
 from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.pictures.mosaics import square
 from pmsi.predictor import Predictor
 from pmsi.presets import PRESETS
 from pmsi.reports import short

@@ -8,12 +8,10 @@ import streamlit as st
 if TYPE_CHECKING:
     from streamlit.components.v2.types import ComponentRenderer
 
+    from app.batch_pictures import SeenPhase
     from app.comparing import Protocol
-    from app.mosaic_training import SeenPhase
-    from app.training_batch import PhaseShown
     from pmsi.config import TrainConfig
     from pmsi.costs import Costs
-    from pmsi.data.dataset import Dataset
     from pmsi.tables import Filled, Sets, Table
 
 
@@ -76,19 +74,21 @@ def tried_once(words: list[str]) -> float:
     return seconds_of(words)
 
 
-@st.cache_data(show_spinner="Reading the first batch…", max_entries=16, ttl=600)
-def _first_batch(fields: dict[str, Any], most: int, side: int) -> "list[PhaseShown]":
-    from app.training_batch import encoded
+@st.cache_data(show_spinner="Making the batch…", max_entries=24, ttl=600)
+def _batch(fields: dict[str, Any], epoch: int, batch: int, most: int, side: int) -> "list[SeenPhase]":
+    from app.batch_pictures import seen_phases
+    from app.resources.data import open_set
     from pmsi.config import TrainConfig
 
-    return encoded(TrainConfig(**fields), most, side)
+    config = TrainConfig(**fields, epochs=epoch + 1)
+    return seen_phases(config, open_set(config), epoch, batch, most, side)
 
 
-def first_batch_once(config: "TrainConfig", most: int, side: int) -> "list[PhaseShown]":
-    """Return what the first batch shows in each phase, read once for all configs that show the same."""
-    from pmsi.shown import FIELDS
+def batch_once(config: "TrainConfig", epoch: int = 0, batch: int = 0, *, most: int, side: int) -> "list[SeenPhase]":
+    """Return a batch of a run, phase by phase, made once for all configs that show the same."""
+    from pmsi.pictures.phases import FIELDS
 
-    return _first_batch({name: getattr(config, name) for name in FIELDS}, most, side)
+    return _batch({name: getattr(config, name) for name in FIELDS}, epoch, batch, most, side)
 
 
 SHARED = {"strip": ("tiles",), "steps": ("tiles",)}
@@ -110,11 +110,3 @@ def layouts_once(seeds: int, r: int, permutation: str) -> list[list[int]]:
     from app.mosaic_strip import numbers
 
     return [numbers(r, seed, permutation) for seed in range(seeds)]
-
-
-@st.cache_data(show_spinner="Making the batch…", max_entries=12)
-def batch_once(fields: dict[str, Any], _dataset: "Dataset", epoch: int, batch: int) -> "list[SeenPhase]":
-    """Return a batch of a run of the config ``fields``, phase by phase, made once for all visitors."""
-    from app.mosaic_training import seen
-
-    return seen(fields, _dataset, epoch, batch)

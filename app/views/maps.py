@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.actions import image_actions
-from app.images import jpeg
 from app.maps_form import rows_form, settings
 from app.maps_grid import show_grid
 from app.maps_motion import motion
@@ -25,7 +24,8 @@ from app.panels import (
 from app.resources import disagreement_once, predictor_of
 from app.session import choice, keep, remember
 from app.wording import name_of_run
-from pmsi.explain.overlay import color_bar
+from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.overlays import COLOR_SCALES, color_bar
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
@@ -81,7 +81,7 @@ def _bench(runs: "list[Run]") -> None:
     others += more_images(chosen[0], picked, place, kind, count)
     rows = _explained(chosen, picked, others, place, wanted)
     opened = show_grid(rows, wanted)
-    _bar()
+    _bar(wanted)
     if opened:
         keep(ZOOM, opened)
     if choice(ZOOM):
@@ -107,13 +107,16 @@ def _explained(
         return [(image, [seen(run, image, place, wanted) for run in runs]) for image in images]
 
 
-def _bar() -> None:
+def _bar(wanted: Wanted) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("no evidence", width="content")
         st.image(
-            jpeg(color_bar()), width=220, output_format="JPEG", alt="Colour scale from black (0) to pale yellow (peak)"
+            jpeg(color_bar(strength=wanted.strength)),
+            width=220,
+            output_format="JPEG",
+            alt="Colour scale from black (0) to pale yellow (peak)",
         )
-        st.caption("peak · click a map for its numbers", width="content")
+        st.caption(f"peak · {COLOR_SCALES[wanted.scale].words} · click a map for its numbers", width="content")
 
 
 # Below the grid
@@ -197,14 +200,18 @@ def _open(key: str) -> None:
 
 def _figure(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
     """Show the grid as a figure laid out like the paper's Fig. 4, and offer it for download."""
-    from pmsi.explain.printing import to_png, to_svg
+    from pmsi.pictures.figure import to_pdf, to_png, to_svg
 
     figure = figure_of(rows, wanted)
     shown = to_png(figure, dpi=150)
     st.image(shown, width=min(900, 225 * (1 + len(figure.models) * len(figure.stages))), output_format="PNG",
              alt="The figure: a row for each image, columns for the stages of each run")  # fmt: skip
     with st.container(horizontal=True):
-        for name, mime, write in (("PNG, 300 dpi", "image/png", to_png), ("SVG", "image/svg+xml", to_svg)):
+        for name, mime, write in (
+            ("PNG, 300 dpi", "image/png", to_png),
+            ("SVG", "image/svg+xml", to_svg),
+            ("PDF", "application/pdf", to_pdf),
+        ):
             st.download_button(
                 f"Download {name}",
                 lambda write=write: write(figure),

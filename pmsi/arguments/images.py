@@ -57,7 +57,7 @@ def explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
     parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
-    help = "All images and runs as one figure for print (.png or .svg), or with --rising as an animation (.gif)."
+    help = "All images and runs as one figure for print (.png, .svg or .pdf), or with --rising as an animation (.gif)."
     parser.add_argument("--figure", type=path, metavar="FILE", help=help)
     help = "With --figure: animate what becomes of the maps as this perturbation grows, from the clean image on."
     parser.add_argument("--rising", metavar="NAME", help=help)
@@ -65,7 +65,9 @@ def explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", metavar="NAME", help=help)
     _measured(parser)
     _perturbed(parser)
-    parser.add_argument("--scale", default="map", metavar="NAME", help="Maps of one scale: map, image or all [map].")
+    parser.add_argument(
+        "--scale", default="map", metavar="NAME", help="Maps of one scale of colours: map, image or all [map]."
+    )
     add_like(parser, "device", "Where to compute", metavar="NAME")
     add_runs(parser)
 

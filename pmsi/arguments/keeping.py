@@ -84,6 +84,8 @@ def data(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
             )
+            help = "Page, from 1, where there are more classes than one sheet holds [1]."
+            action.add_argument("--page", type=whole(1, 10**6), default=1, metavar="N", help=help)
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
     help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
     action = actions.add_parser("import", help=help, description=help)

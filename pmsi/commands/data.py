@@ -44,10 +44,11 @@ def _read(typed: Arguments) -> int:
     with counting(sys.stderr, "images checked") as progress:
         dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
     if typed.action == "preview":
-        from pmsi.data.preview import contact_sheet
+        from pmsi.pictures.sheets import contact_sheet
 
-        save_picture(contact_sheet(dataset, typed.columns), typed.out)
-        print(typed.out)
+        sheet = contact_sheet(dataset, typed.columns, typed.page)
+        save_picture(sheet.picture, typed.out)
+        print(f"{typed.out}: {sheet.words}")
         return 0
     about = summary(dataset, DATASETS[typed.dataset].official)
     print(to_json(about, indent=1) if typed.json else _readable(about))

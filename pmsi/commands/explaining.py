@@ -1,6 +1,6 @@
 """The command that explains single images: maps as pictures and numbers, a figure for print, an animation.
 
-How maps are made, measured and drawn is in `pmsi.explain`.
+How maps are made and measured is in `pmsi.explain`, how they are drawn in `pmsi.pictures`.
 """
 
 import argparse
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from pmsi.explain.figure import Figure, Sight
     from pmsi.explain.removal import Curve
-    from pmsi.explain.rising import View
+    from pmsi.pictures.figure import Figure, Sight
+    from pmsi.pictures.severity import View
     from pmsi.predictor import Explanation
 
 Arguments = argparse.Namespace
 Curves = dict[str, dict[str, "Curve"]]
 """Deletion and insertion curves by source: those of a map, and of a random one."""
-Draw = Callable[[list["_Eyes"], Arguments], bytes | str]
+Draw = Callable[[list["_Eyes"], Arguments], bytes]
 
 
 def explain(typed: Arguments) -> int:
@@ -92,7 +92,7 @@ class _Eyes:
 
     def view(self, word: Path) -> "View":
         """Return a picture and what looks at it as it is perturbed, always for the clean one's class."""
-        from pmsi.explain.rising import View
+        from pmsi.pictures.severity import View
 
         seen = self.seen(word)
         about = self.explained(seen)
@@ -130,7 +130,7 @@ class _Eyes:
 
 
 def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "Sight":
-    from pmsi.explain.figure import Sight
+    from pmsi.pictures.figure import Sight
 
     best = found.prediction.best
     return Sight(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
@@ -151,8 +151,11 @@ def _tell(eyes: _Eyes) -> None:
     if typed.removal:
         about["areas"] = {stage: _each(kinds, lambda curve: curve.area) for stage, kinds in curves.items()}
     if typed.out is not None:
-        _write_pictures(typed.out, seen, found, region)
-        details: dict[str, Any] = {"maps": {stage: values.tolist() for stage, values in found.maps.items()}}
+        _write_pictures(typed, seen, found, region)
+        details: dict[str, Any] = {
+            "scale": typed.scale,
+            "maps": {stage: values.tolist() for stage, values in found.maps.items()},
+        }
         if typed.removal:
             details["curves"] = {stage: _each(kinds, dataclasses.asdict) for stage, kinds in curves.items()}
         write_output(typed.out / "maps.json", to_json(about | details))
@@ -170,14 +173,14 @@ def _about(eyes: _Eyes, word: Path, found: "Explanation") -> dict[str, Any]:
     } | how_perturbed(eyes.typed)
 
 
-def _write_pictures(folder: Path, seen: "Image", found: "Explanation", region: "np.ndarray | None") -> None:
+def _write_pictures(typed: Arguments, seen: "Image", found: "Explanation", region: "np.ndarray | None") -> None:
     """Write the picture that the network sees, and an overlay for each stage with the region outlined."""
-    from pmsi.explain.outlines import outlined
-    from pmsi.explain.overlay import overlay, scaled
+    from pmsi.pictures.overlays import outlined, overlay, tops_of
 
-    save_picture(seen, folder / "image.png")
-    for stage, values in scaled(found.maps)[0].items():
-        save_picture(outlined(overlay(seen, values), region), folder / f"{stage}.png")
+    save_picture(seen, typed.out / "image.png")
+    tops = tops_of(found.maps, typed.scale)
+    for stage, values in found.maps.items():
+        save_picture(outlined(overlay(seen, values, tops[stage]), region), typed.out / f"{stage}.png")
 
 
 def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> dict[str, Any]:
@@ -221,17 +224,17 @@ def _each(kinds: Curves, tell: "Callable[[Curve], Any]") -> dict[str, dict[str, 
 
 def _drawings(typed: Arguments) -> tuple[str, dict[str, Draw]]:
     """Return what is drawn, and by a file's ending what draws it."""
-    from pmsi.explain.printing import FORMATS
+    from pmsi.pictures.figure import FORMATS
 
     if typed.rising:
         return "ending of an animation", {".gif": _animation}
     return "ending of a figure", {ending: partial(_figure, write) for ending, write in FORMATS.items()}
 
 
-def _figure(write: "Callable[[Figure], bytes | str]", eyes: list[_Eyes], typed: Arguments) -> bytes | str:
+def _figure(write: "Callable[[Figure], bytes]", eyes: list[_Eyes], typed: Arguments) -> bytes:
     """Return one figure: a row for each picture, columns for the stages of each run."""
-    from pmsi.explain.figure import Figure, Row, note_of
     from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.pictures.figure import Figure, Row, note_of
 
     name = eyes[0].viewer.pictures.name
     rows = tuple(Row(name(word), tuple(each.sight(word) for each in eyes)) for word in typed.images)
@@ -241,7 +244,7 @@ def _figure(write: "Callable[[Figure], bytes | str]", eyes: list[_Eyes], typed: 
 
 def _animation(eyes: list[_Eyes], typed: Arguments) -> bytes:
     """Return a GIF with a line for each picture by each run, under rising severity."""
-    from pmsi.explain.rising import animation, frames
+    from pmsi.pictures.severity import animation, frames
 
     views = [each.view(word) for word in typed.images for each in eyes]
     made = frames(views, typed.rising, seed=typed.seed)

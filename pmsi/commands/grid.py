@@ -76,7 +76,7 @@ def look_ahead(typed: Arguments, config: TrainConfig) -> int:
     jobs.check(config, typed.runs)
     if typed.first_batch:
         from pmsi.data import open_dataset
-        from pmsi.shown import sheet, shown_phases
+        from pmsi.pictures.phases import sheet, shown_phases
 
         save_picture(sheet(shown_phases(config, open_dataset(config))), typed.first_batch)
         print(typed.first_batch)
@@ -88,7 +88,7 @@ def look_ahead(typed: Arguments, config: TrainConfig) -> int:
 def phases(typed: Arguments) -> int:
     """Write what a batch of a training run shows in each phase; print what its images count as."""
     from pmsi.data import open_dataset
-    from pmsi.shown import in_words, sheet, shown_phases
+    from pmsi.pictures.phases import in_words, sheet, shown_phases
 
     picture_format(typed.out)
     config = _settings(typed)
@@ -125,7 +125,7 @@ def training_config(run: Run) -> TrainConfig:
 
 def _which(typed: Arguments, config: TrainConfig, dataset: "Dataset") -> tuple[int, int, int]:
     """Return the batch that was asked for, its first image to be shown (both from 0), and how many at most."""
-    from pmsi.shown import batch_keys, place_of
+    from pmsi.pictures.phases import batch_keys, place_of
 
     if typed.image is None:
         return typed.batch - 1, 0, typed.most

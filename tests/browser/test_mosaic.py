@@ -77,8 +77,8 @@ def test_a_new_layout_moves_the_tiles_of_the_step_that_is_shown(page):
 
 
 def test_layouts_are_drawn_without_the_server_as_the_package_draws_them(page):
-    from pmsi.augment.preview import preview, square
     from pmsi.data import open_dataset
+    from pmsi.pictures.mosaics import square
     from pmsi.presets import PRESETS
 
     data = open_dataset(PRESETS["quick"].config)

@@ -10,9 +10,9 @@ from pmsi.batch import Phase, Target
 from pmsi.data import open_dataset
 from pmsi.errors import ConfigError
 from pmsi.model.recognizer import Objective
+from pmsi.pictures.phases import Shown, batch_keys, in_words, named, pictures, place_of, shown_in_phases, shown_phases
 from pmsi.presets import PRESETS
 from pmsi.runs import Run
-from pmsi.shown import Shown, batch_keys, in_words, named, pictures, place_of, shown_in_phases, shown_phases
 
 METHODS = {"pmr": {}, "pmg": {}, "pr": {"augmentation": "cutmix"}, "pm": {"augmentation": "rmg", "nested": True}}
 
