@@ -9,7 +9,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -194,8 +194,8 @@ class _Page:
     def text(self, x: float, y: float, words: str, points: float, room: float, **looks: str) -> None:
         """Write words around (x, y), the middle of their baseline, cut where they are longer than ``room`` mm."""
         words = cut(words, room, points, looks.get("fontweight", "normal"))
-        at = {"ha": "center", "va": "baseline", "fontsize": points, "parse_math": False}
-        self.axes.text(x, y, words, **at, **({"color": INK} | looks))
+        at: dict[str, Any] = {"ha": "center", "va": "baseline", "fontsize": points, "parse_math": False, "color": INK}
+        self.axes.text(x, y, words, **(at | looks))
 
     def picture(
         self, x: float, y: float, width: float, height: float, shown: Image.Image, region: np.ndarray | None = None
