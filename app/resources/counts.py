@@ -80,7 +80,8 @@ def _batch(fields: dict[str, Any], epoch: int, batch: int, most: int, side: int)
     from app.resources.data import open_set
     from pmsi.config import TrainConfig
 
-    config = TrainConfig(**fields, epochs=epoch + 1)
+    config = TrainConfig(**fields)
+    config = config.with_(epochs=max(config.epochs, epoch + 1))  # how many there are changes nothing in one of them
     return seen_phases(config, open_set(config), epoch, batch, most, side)
 
 
