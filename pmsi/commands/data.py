@@ -44,11 +44,13 @@ def _read(typed: Arguments) -> int:
     with counting(sys.stderr, "images checked") as progress:
         dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
     if typed.action == "preview":
-        from pmsi.pictures.sheets import contact_sheet
+        from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 
         sheet = contact_sheet(dataset, typed.columns, typed.page)
         save_picture(sheet.picture, typed.out)
-        print(f"{typed.out}: {sheet.words}")
+        print(typed.out)
+        if len(dataset.classes) > CLASSES_PER_PAGE:
+            print(sheet.words, file=sys.stderr)
         return 0
     about = summary(dataset, DATASETS[typed.dataset].official)
     print(to_json(about, indent=1) if typed.json else _readable(about))
