@@ -67,8 +67,8 @@ def open_set(config: "TrainConfig") -> "Dataset":
 @st.cache_data(show_spinner=False, max_entries=4096)
 def thumbnail_once(_dataset: "Dataset", place: str, key: str, side: int) -> bytes:
     """Return the middle square of an image as JPEG; ``place`` tells data sets apart."""
-    from app.shared.images import jpeg
-    from pmsi.data.preview import thumbnail
+    from pmsi.pictures.encoding import jpeg
+    from pmsi.pictures.sheets import thumbnail
 
     return jpeg(thumbnail(_dataset.open_image(_dataset.find(key)), side), quality=82)
 

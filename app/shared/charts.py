@@ -7,9 +7,9 @@ plotly's, which is imported only when one is drawn.
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from app.shared.palette import CATEGORICAL, NEUTRAL, color_of, faded, head_color, styled
+from pmsi.pictures.encoding import data_uri
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -71,7 +71,7 @@ def _patches(image_size: int, patch: int, field: int | None, color: str, side: i
         )
         label = f"{image_size} px image in patches of {patch} px with a receptive field of {field} px"
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}">{box}{grid}{seen}</svg>'
-    return f'<img src="data:image/svg+xml,{quote(svg)}" width="{side}" height="{side}" alt="{label}">'
+    return f'<img src="{data_uri(svg.encode(), "image/svg+xml")}" width="{side}" height="{side}" alt="{label}">'
 
 
 # Predictions

@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
             )
+            help = "Page, from 1, where there are more classes than one sheet holds [1]."
+            action.add_argument("--page", type=whole(1, 10**6), default=1, metavar="N", help=help)
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
     help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
     action = actions.add_parser("import", help=help, description=help)
@@ -92,10 +94,13 @@ def _read(typed: argparse.Namespace) -> int:
     with counting(sys.stderr, "images checked") as progress:
         dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
     if typed.action == "preview":
-        from pmsi.data.preview import contact_sheet
+        from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 
-        save_picture(contact_sheet(dataset, typed.columns), typed.out)
+        sheet = contact_sheet(dataset, typed.columns, typed.page)
+        save_picture(sheet.picture, typed.out)
         print(typed.out)
+        if len(dataset.classes) > CLASSES_PER_PAGE:
+            print(sheet.words, file=sys.stderr)
         return 0
     about = summary(dataset, DATASETS[typed.dataset].official)
     print(to_json(about, indent=1) if typed.json else _readable(about))

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from pmsi.explain.figure import Figure, Sight
     from pmsi.explain.removal import Curve
-    from pmsi.explain.rising import View
+    from pmsi.pictures.figure import Figure, Sight
+    from pmsi.pictures.severity import View
     from pmsi.predictor import Explanation
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
     parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
-    help = "All images and runs as one figure for print (.png or .svg), or with --rising as an animation (.gif)."
+    help = "All images and runs as one figure for print (.png, .svg or .pdf), or with --rising as an animation (.gif)."
     parser.add_argument("--figure", type=path, metavar="FILE", help=help)
     help = "With --figure: animate what becomes of the maps as this perturbation grows, from the clean image on."
     parser.add_argument("--rising", metavar="NAME", help=help)
@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", metavar="NAME", help=help)
     _measured(parser)
     add_perturbed(parser)
-    parser.add_argument("--scale", default="map", metavar="NAME", help="Maps of one scale: map, image or all [map].")
+    parser.add_argument(
+        "--scale", default="map", metavar="NAME", help="Maps of one scale of colours: map, image or all [map]."
+    )
     add_like(parser, "device", "Where to compute", metavar="NAME")
     add_runs(parser)
 
@@ -65,7 +67,7 @@ Curves = dict[str, dict[str, "Curve"]]
 """Deletion and insertion curves by source: those of a map, and of a random one."""
 
 
-Draw = Callable[[list["_Eyes"], argparse.Namespace], bytes | str]
+Draw = Callable[[list["_Eyes"], argparse.Namespace], bytes]
 
 
 def run(typed: argparse.Namespace) -> int:
@@ -129,7 +131,7 @@ class _Eyes:
 
     def view(self, word: Path) -> "View":
         """Return a picture and what looks at it as it is perturbed, always for the clean one's class."""
-        from pmsi.explain.rising import View
+        from pmsi.pictures.severity import View
 
         seen = self.seen(word)
         about = self.explained(seen)
@@ -167,7 +169,7 @@ class _Eyes:
 
 
 def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "Sight":
-    from pmsi.explain.figure import Sight
+    from pmsi.pictures.figure import Sight
 
     best = found.prediction.best
     return Sight(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
@@ -185,8 +187,11 @@ def _tell(eyes: _Eyes) -> None:
     if typed.removal:
         about["areas"] = {stage: _each(kinds, lambda curve: curve.area) for stage, kinds in curves.items()}
     if typed.out is not None:
-        _write_pictures(typed.out, seen, found, region)
-        details: dict[str, Any] = {"maps": {stage: values.tolist() for stage, values in found.maps.items()}}
+        _write_pictures(typed, seen, found, region)
+        details: dict[str, Any] = {
+            "scale": typed.scale,
+            "maps": {stage: values.tolist() for stage, values in found.maps.items()},
+        }
         if typed.removal:
             details["curves"] = {stage: _each(kinds, dataclasses.asdict) for stage, kinds in curves.items()}
         write_output(typed.out / "maps.json", to_json(about | details))
@@ -204,14 +209,16 @@ def _about(eyes: _Eyes, word: Path, found: "Explanation") -> dict[str, Any]:
     } | how_perturbed(eyes.typed)
 
 
-def _write_pictures(folder: Path, seen: "Image", found: "Explanation", region: "np.ndarray | None") -> None:
+def _write_pictures(
+    typed: argparse.Namespace, seen: "Image", found: "Explanation", region: "np.ndarray | None"
+) -> None:
     """Write the picture that the network sees, and an overlay for each stage with the region outlined."""
-    from pmsi.explain.outlines import outlined
-    from pmsi.explain.overlay import overlay, scaled
+    from pmsi.pictures.overlays import outlined, overlay, tops_of
 
-    save_picture(seen, folder / "image.png")
-    for stage, values in scaled(found.maps)[0].items():
-        save_picture(outlined(overlay(seen, values), region), folder / f"{stage}.png")
+    save_picture(seen, typed.out / "image.png")
+    tops = tops_of(found.maps, typed.scale)
+    for stage, values in found.maps.items():
+        save_picture(outlined(overlay(seen, values, tops[stage]), region), typed.out / f"{stage}.png")
 
 
 def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> dict[str, Any]:
@@ -252,17 +259,17 @@ def _each(kinds: Curves, tell: "Callable[[Curve], Any]") -> dict[str, dict[str, 
 
 def _drawings(typed: argparse.Namespace) -> tuple[str, dict[str, Draw]]:
     """Return what is drawn, and by a file's ending what draws it."""
-    from pmsi.explain.printing import FORMATS
+    from pmsi.pictures.figure import FORMATS
 
     if typed.rising:
         return "ending of an animation", {".gif": _animation}
     return "ending of a figure", {ending: partial(_figure, write) for ending, write in FORMATS.items()}
 
 
-def _figure(write: "Callable[[Figure], bytes | str]", eyes: list[_Eyes], typed: argparse.Namespace) -> bytes | str:
+def _figure(write: "Callable[[Figure], bytes]", eyes: list[_Eyes], typed: argparse.Namespace) -> bytes:
     """Return one figure: a row for each picture, columns for the stages of each run."""
-    from pmsi.explain.figure import Figure, Row, note_of
     from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.pictures.figure import Figure, Row, note_of
 
     name = eyes[0].viewer.pictures.name
     rows = tuple(Row(name(word), tuple(each.sight(word) for each in eyes)) for word in typed.images)
@@ -272,7 +279,7 @@ def _figure(write: "Callable[[Figure], bytes | str]", eyes: list[_Eyes], typed: 
 
 def _animation(eyes: list[_Eyes], typed: argparse.Namespace) -> bytes:
     """Return a GIF with a line for each picture by each run, under rising severity."""
-    from pmsi.explain.rising import animation, frames
+    from pmsi.pictures.severity import animation, frames
 
     views = [each.view(word) for word in typed.images for each in eyes]
     made = frames(views, typed.rising, seed=typed.seed)

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write a recursive mosaic of a picture, the way to it, or what every augmentation makes of the picture."""
-    from pmsi.augment.preview import layouts, square
+    from pmsi.pictures.mosaics import layouts, square
 
     moving = typed.out.suffix.lower() == ".gif" and typed.beside is None
     if not moving:
@@ -72,14 +72,15 @@ def _drawn(typed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _save_mosaic(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    from pmsi.augment.preview import preview, side_by_side
+    from pmsi.pictures.mosaics import mosaics
+    from pmsi.pictures.sheets import side_by_side
 
-    pictures = preview(image, typed.r, **drawn, borders=typed.strip and typed.borders)
+    pictures = mosaics(image, typed.r, **drawn, borders=typed.strip and typed.borders)
     save_picture(side_by_side(pictures) if typed.strip else pictures[-1], typed.out)
 
 
 def _save_animation(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    from pmsi.augment.animation import frames, gif
+    from pmsi.pictures.mosaics import frames, gif
 
     write_output(typed.out, gif(frames(image, typed.r, **drawn, borders=typed.borders)))
 
@@ -87,8 +88,9 @@ def _save_animation(image: "Image", typed: argparse.Namespace, drawn: dict[str, 
 def _augmentations(typed: argparse.Namespace) -> int:
     """Write a picture, its partner, and what each augmentation makes of them; print what the labels count."""
     from pmsi.augment import AUGMENTATIONS
-    from pmsi.augment.beside import ORDER, augmented
-    from pmsi.augment.preview import side_by_side, square
+    from pmsi.pictures.augmentations import ORDER, augmented
+    from pmsi.pictures.mosaics import square
+    from pmsi.pictures.sheets import side_by_side
 
     if typed.strip or typed.layout:
         raise ConfigError("--strip and --layout are about one mosaic: leave them out, or leave out --beside.")

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(typed: argparse.Namespace) -> int:
     """Write what a batch of a training run shows in each phase; print what its images count as."""
     from pmsi.data import open_dataset
-    from pmsi.shown import in_words, sheet, shown_phases
+    from pmsi.pictures.phases import in_words, sheet, shown_phases
 
     picture_format(typed.out)
     config = _settings(typed)
@@ -68,7 +68,7 @@ def _settings(typed: argparse.Namespace) -> TrainConfig:
 
 def _which(typed: argparse.Namespace, config: TrainConfig, dataset: "Dataset") -> tuple[int, int, int]:
     """Return the batch that was asked for, its first image to be shown (both from 0), and how many at most."""
-    from pmsi.shown import batch_keys, place_of
+    from pmsi.pictures.phases import batch_keys, place_of
 
     if typed.image is None:
         return typed.batch - 1, 0, typed.most

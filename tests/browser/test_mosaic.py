@@ -77,9 +77,9 @@ def test_a_new_layout_moves_the_tiles_of_the_step_that_is_shown(page):
 
 
 def test_layouts_are_drawn_without_the_server_as_the_package_draws_them(page):
-    from pmsi.augment.preview import preview, square
     from pmsi.config.presets import PRESETS
     from pmsi.data import open_dataset
+    from pmsi.pictures.mosaics import square
 
     data = open_dataset(PRESETS["quick"].config)
     page.goto(f"/mosaic?seed=11&image={data.test[-1].key}&borders=0")

@@ -26,7 +26,7 @@ def told_once(run: "Run") -> "Told":
 
 @st.cache_data(show_spinner=False, max_entries=2048)
 def _sweep_picture(_told: "Told", folder: str, index: int, name: str | None, severity: float) -> bytes:
-    from app.shared.images import jpeg
+    from pmsi.pictures.encoding import jpeg
     from pmsi.robustness import Cell
 
     return jpeg(_told.shown(open_set(_told.trained), index, Cell(name, severity)))

@@ -1,12 +1,13 @@
-"""Encoded bytes."""
+"""Pictures as bytes."""
 
+import base64
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.shared.images import enlarged, jpeg, png
+from pmsi.pictures.encoding import data_uri, jpeg, png
 
 
 @pytest.fixture
@@ -20,6 +21,8 @@ def test_png_keeps_every_pixel_and_jpeg_the_size(image):
     assert (decoded.format, decoded.size) == ("JPEG", image.size)
 
 
-def test_small_pictures_are_enlarged_and_large_ones_left_alone(image):
-    assert enlarged(image, 64).size == (64, 64)
-    assert enlarged(image, 16) is image
+def test_a_data_uri_holds_all_bytes():
+    content = bytes(range(256))
+    head, data = data_uri(content, "image/png").split(",")
+    assert head == "data:image/png;base64"
+    assert base64.b64decode(data) == content

@@ -1,7 +1,4 @@
-"""Maps under rising severity: an image perturbed more and more, and where models look in it for one and the same class.
-
-What looks is given as a function; models, and where a picture comes from, are not known here.
-"""
+"""Maps under rising severity: an image perturbed more and more, and the maps of one and the same class in it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,30 +7,31 @@ import numpy as np
 from PIL import Image
 
 from pmsi.base.errors import lookup
-from pmsi.explain.figure import SHARED, Sight
-from pmsi.explain.motion import strip, to_gif
-from pmsi.explain.overlay import overlay
 from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.pictures import encoding
+from pmsi.pictures.figure import Sight
+from pmsi.pictures.overlays import COLOR_SCALES, STRENGTH, overlay
+from pmsi.pictures.sheets import grid
 
 STEPS = 8
 """Steps from the clean image to the strongest one, where severities are not whole numbers."""
 
-SIDE = 256
-"""Side of a picture of the animation, in pixels."""
+SIDE, GAP = 256, 4
+"""Side of a picture of the animation, and the space between two, in pixels."""
 
-STRENGTH = 0.55
-"""Opacity of maps where none is asked for."""
+HELD_MS = 800
+"""How long a severity is shown; the last one twice as long."""
 
 OWN = "map"
-"""The row of SHARED by which the colours of each map end at its own peak."""
+"""The row of COLOR_SCALES by which the colours of each map end at its own peak."""
 
 
 @dataclass(frozen=True)
 class View:
     """A picture as a model sees it, (side, side) RGB, and what it sees in it.
 
-    ``key`` names the image, for what is drawn. ``look`` is (perturbed picture, its severity) → the sight of it, whose
-    maps must be of one class at all severities, so that they compare.
+    ``key`` names the image in the draws of a perturbation. ``look`` is (perturbed picture, its severity) → the sight of
+    it, whose maps must be of one class at all severities, so that they compare.
     """
 
     picture: Image.Image
@@ -69,10 +67,11 @@ def frames(views: Sequence[View], name: str, *, seed: int) -> list[Frame]:
 def drawn(made: Sequence[Frame], *, scale: str, strength: float = STRENGTH) -> list[list[list[Image.Image]]]:
     """Return by frame and view the pictures, SIDE × SIDE: the perturbed image, then its stages over it.
 
-    ``scale`` is a key of SHARED. With "map", colours end at each map's own peak, with any other at the largest peak of
-    the view's stage over all frames, so that maps which fade are seen to. ``strength`` (0–1) is the opacity of maps.
+    ``scale`` is a key of COLOR_SCALES. With "map", colours end at each map's own peak, with any other at the largest
+    peak of the view's stage over all frames, so that maps which fade are seen to. ``strength`` (0–1) is the opacity of
+    maps.
     """
-    lookup("scale", SHARED, scale)
+    lookup("scale", COLOR_SCALES, scale)
     tops = [_tops([frame.sights[j] for frame in made]) for j in range(len(made[0].sights))]
     return [
         [
@@ -88,9 +87,9 @@ def _tops(sights: Sequence[Sight]) -> dict[str, float]:
     return {stage: max(float(sight.maps[stage].max()) for sight in sights) or 1.0 for stage in sights[0].maps}
 
 
-def _pictures(sight: Sight, tops: dict[str, float], strength: float = STRENGTH) -> list[Image.Image]:
+def _pictures(sight: Sight, tops: dict[str, float], strength: float) -> list[Image.Image]:
     shown = sight.picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    return [shown, *(overlay(shown, values / tops[stage], strength) for stage, values in sight.maps.items())]
+    return [shown, *(overlay(shown, values, tops[stage], strength) for stage, values in sight.maps.items())]
 
 
 def label_of(name: str, severity: float) -> str:
@@ -100,8 +99,11 @@ def label_of(name: str, severity: float) -> str:
 
 def animation(made: Sequence[Frame], name: str, *, scale: str, strength: float = STRENGTH) -> bytes:
     """Return the frames of a row of PERTURBATIONS as a GIF: a line for each view; see `drawn`."""
-    title = PERTURBATIONS[name].title
-    pictures = drawn(made, scale=scale, strength=strength)
-    return to_gif(
-        [strip(rows, f"{title}, {label_of(name, frame.severity)}") for frame, rows in zip(made, pictures, strict=True)]
+    title, pictures = PERTURBATIONS[name].title, drawn(made, scale=scale, strength=strength)
+    held = [HELD_MS * (1 if number < len(made) else 2) for number in range(1, len(made) + 1)]
+    return encoding.gif(
+        [
+            encoding.Frame(grid(rows, GAP, f"{title}, {label_of(name, frame.severity)}"), held_ms)
+            for frame, rows, held_ms in zip(made, pictures, held, strict=True)
+        ]
     )

@@ -1,28 +1,31 @@
-"""Any batch of a training run as the network sees it, phase by phase, with the draws that training makes for it.
+"""What the phases of Algorithm 1 show: any batch of a training run, or one picture cut as a stage's phase cuts it.
 
-The batch is made by the run's own loader, and the same places in training give the same pixels: after resize, crop and
-flip, before normalisation. Nothing is trained here, and no model is made.
+A batch is made by the run's own loader with the run's own draws, so its pixels are exactly those of training: after
+resize, crop and flip, before normalisation.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from pmsi.augment.preview import side_by_side
 from pmsi.base.errors import ConfigError
+from pmsi.base.seeding import derive
 from pmsi.base.text import percent
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import TrainLoader
+from pmsi.data.preprocessing import to_picture
 from pmsi.data.sampling import sampler
 from pmsi.methods import resolve
 from pmsi.model.batch import Images, Labels, Phase, Target
+from pmsi.pictures.sheets import grid
 
 GAP = 8
-"""Pixels between the rows of a picture."""
+"""Pixels between the pictures of a sheet."""
 
 FIELDS = (
     *("seed", "dataset", "data", "test_fraction", "split_seed", "train_per_class", "test_per_class"),
@@ -102,20 +105,12 @@ def place_of(key: str, batches: list[list[str]]) -> tuple[int, int] | None:
 
 def pictures(shown: Shown, most: int, first: int = 0) -> list[Image.Image]:
     """Return images of a phase as RGB pictures: at most ``most``, from place ``first`` of the batch on."""
-    chosen = shown.images[first : first + most]
-    return [Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()) for image in chosen]
+    return [to_picture(image) for image in shown.images[first : first + most]]
 
 
 def sheet(phases: Sequence[Shown], most: int = 8, first: int = 0) -> Image.Image:
     """Return one picture on white: a row for each phase, of the images that `pictures` returns."""
-    rows = [side_by_side(pictures(shown, most, first), GAP) for shown in phases]
-    height = sum(row.height + GAP for row in rows) - GAP
-    whole = Image.new("RGB", (rows[0].width, height), "white")
-    top = 0
-    for row in rows:
-        whole.paste(row, (0, top))
-        top += row.height + GAP
-    return whole
+    return grid([pictures(shown, most, first) for shown in phases], GAP)
 
 
 def named(shown: Shown, classes: Sequence[str], number: int) -> list[tuple[str, float]]:
@@ -139,3 +134,29 @@ def in_words(shown: Shown, classes: Sequence[str], number: int) -> str:
     if shown.weighs_by_model or len(found) == 1:
         return " + ".join(name for name, _ in found)
     return " + ".join(f"{percent(weight)} {name}" for name, weight in found)
+
+
+# One picture, as a stage's phase cuts it
+
+
+def recursions_of_stages(config: TrainConfig) -> dict[str, int]:
+    """Return r of the phase that trained each head (S3, say); empty where no phase cuts the image."""
+    plan = resolve(config)
+    return {phase.head: phase.r for phase in plan.phases} if plan.augmentation.cuts else {}
+
+
+def phase_mosaic(picture: Image.Image, config: TrainConfig, stage: str, *, seed: int, key: str) -> Image.Image | None:
+    """Return an RGB picture cut as in the phase that trained ``stage``; None where that phase did not cut.
+
+    The layout is drawn by ``seed`` and the image's ``key``, as one of those that training draws anew each time.
+    """
+    r = recursions_of_stages(config).get(stage, 0)
+    if r == 0:
+        return None
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0)
+    generator = torch.Generator().manual_seed(derive("mosaic of a phase", seed, key, r))
+    nowhere = torch.zeros(1, *pixels.shape[2:])
+    cut, _ = resolve(config).augmentation.augment(
+        pixels, torch.zeros(1, dtype=torch.int64), r, generator, config, lambda: nowhere
+    )
+    return to_picture(cut[0])

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from pmsi.base.errors import UnknownName
-from pmsi.explain.figure import Sight
-from pmsi.explain.overlay import overlay
-from pmsi.explain.rising import SIDE, Frame, View, animation, drawn, frames, label_of, severities
 from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.pictures.figure import Sight
+from pmsi.pictures.overlays import overlay
+from pmsi.pictures.severity import SIDE, Frame, View, animation, drawn, frames, label_of, severities
 
 
 def picture(seed=0, side=16):
@@ -66,13 +66,13 @@ def test_colours_end_at_a_stages_peak_over_all_frames_or_at_each_maps_own():
         for k, (s3, s5) in enumerate(tops)
     ]
     shares = {"map": ((1, 1), (1, 1)), "image": ((0.5, 1), (1, 0.5)), "all": ((0.5, 1), (1, 0.5))}
-    blank = np.asarray(overlay(black.resize((SIDE, SIDE)), np.zeros((2, 2)), 1.0))
+    blank = np.asarray(overlay(black.resize((SIDE, SIDE)), np.zeros((2, 2)), 1.0, 1.0))
     for scale, expected in shares.items():
         found = drawn(made, scale=scale, strength=1.0)
         for rows, values in zip(found, expected, strict=True):
             assert [image.size for row in rows for image in row] == [(SIDE, SIDE)] * 6
             for image, value in zip(rows[0][1:], values, strict=True):
-                alone = overlay(black.resize((SIDE, SIDE)), np.full((2, 2), value), 1.0)
+                alone = overlay(black.resize((SIDE, SIDE)), np.full((2, 2), value), 1.0, 1.0)
                 assert np.array_equal(np.asarray(image), np.asarray(alone))
             assert all(np.array_equal(np.asarray(image), blank) for image in rows[1][1:])
     with pytest.raises(UnknownName, match="map, image, all"):

@@ -1,7 +1,6 @@
-"""Every row of AUGMENTATIONS on one and the same image, beside each other: what else could fill the progressive phases.
+"""Every row of AUGMENTATIONS on the same image: the rivals of the mosaic in the progressive phases.
 
-A row that mixes gets a second image as its partner. Where the network looks is asked of whoever calls, or is everywhere
-alike. This module does not know where the images come from.
+A row that mixes gets a second image as its partner.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pmsi.augment.mosaic import check_divisible
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
-from pmsi.data.preprocessing import to_tensor
+from pmsi.data.preprocessing import to_picture, to_tensor
 from pmsi.model.batch import Target
 
 ORDER = ("rmg", "jigsaw", "cutmix", "mixup", "snapmix")
@@ -64,8 +63,7 @@ def augmented(
         shown, target = row.augment(images, torch.arange(2), r, draw, config, look)
         if _met(target):
             break
-    picture = Image.fromarray(shown[0].permute(1, 2, 0).contiguous().numpy())
-    return Augmented(picture, float(target.weight_a[0]), float(target.weight_b[0]))
+    return Augmented(to_picture(shown[0]), float(target.weight_a[0]), float(target.weight_b[0]))
 
 
 def _met(target: Target) -> bool:

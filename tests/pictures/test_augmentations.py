@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pmsi.augment.beside import augmented
-from pmsi.augment.preview import preview
 from pmsi.base.errors import ConfigError, PMSIError
+from pmsi.pictures.augmentations import augmented
+from pmsi.pictures.mosaics import mosaics
 
 SEEDS = range(8)
 
@@ -29,7 +29,7 @@ def pixels(picture: Image.Image) -> np.ndarray:
 @pytest.mark.parametrize("r", [1, 2, 3])
 def test_rmg_is_the_mosaic_of_the_page(r: int, image: Image.Image, partner: Image.Image) -> None:
     made = augmented("rmg", image, partner, r, seed=5)
-    assert np.array_equal(pixels(made.picture), pixels(preview(image, r, seed=5, borders=False)[-1]))
+    assert np.array_equal(pixels(made.picture), pixels(mosaics(image, r, seed=5, borders=False)[-1]))
     assert (made.own, made.partner) == (1, 0)
 
 
