@@ -310,9 +310,11 @@ def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path: Path) ->
     scipy.io.savemat(file, {"images": 1.0})
     with pytest.raises(DataError, match="has no list 'annotations'"):
         cars(root)
-    file.write_bytes(b"<html>")
-    with pytest.raises(DataError, match=r"withlabels\.mat cannot be read as a MATLAB file"):
-        cars(root)
+    whole = (root / "devkit" / "cars_train_annos.mat").read_bytes()
+    for damaged in (b"<html>", b"\x89HDF\r\n\x1a\n".ljust(512), whole[:200], whole[:-40]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"withlabels\.mat (cannot be read as a MATLAB file|has no list)"):
+            cars(root)
 
 
 # --- FGVC-Aircraft -------------------------------------------------------------------------------------------------
