@@ -14,7 +14,7 @@ from PIL import Image
 from pmsi.errors import DataError
 
 Box = tuple[float, float, float, float]
-"""x, y, width and height in pixels of the image as stored; x to the right, y down, from the top left corner."""
+"""x, y, width and height in pixels of the upright image, as it is opened; x to the right, y down, from the top left corner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,15 @@ class Sample:
     """One labelled image.
 
     ``key`` is the image's identity within its data set, the same on every machine: it seeds augmentation and
-    perturbation. ``path`` is None where the image is drawn rather than read.
+    perturbation. ``path`` is None where the image is drawn rather than read. ``digest`` stands for its pixels, wherever
+    they lie (`pmsi.data.images.pixels_digest`); "" where it is not known.
     """
 
     key: str
     label: int
     path: Path | None = None
     box: Box | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

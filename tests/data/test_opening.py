@@ -44,8 +44,8 @@ def paths(root: Path) -> list[Sample]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were really looked at."""
     seen: list[Path] = []
-    fault = checking.fault
-    monkeypatch.setattr(checking, "fault", lambda path: seen.append(path) or fault(path))
+    examine = checking.examine
+    monkeypatch.setattr(checking, "examine", lambda path: seen.append(path) or examine(path))
     monkeypatch.setattr(checking, "SETTLED_S", -1.0)
     return seen
 
@@ -179,7 +179,7 @@ def test_files_settle_with_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     now = time.time()
     monkeypatch.setattr(checking.time, "time", lambda: now + 10)
     check(paths(root), root)
-    monkeypatch.setattr(checking, "fault", lambda path: pytest.fail(f"{path} was looked at again"))
+    monkeypatch.setattr(checking, "examine", lambda path: pytest.fail(f"{path} was looked at again"))
     check(paths(root), root)
 
 
