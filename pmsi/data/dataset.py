@@ -4,7 +4,7 @@ It does not know where images come from (the readers beside it do), nor how they
 (`pmsi.data.loading`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image
 from pmsi.errors import DataError
 
 Box = tuple[float, float, float, float]
-"""x, y, width and height in pixels of the upright image, as it is opened; x to the right, y down, from the top left corner."""
+"""x, y, width and height in pixels of the upright image, as it is opened; x to the right, y down, from the top left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class Dataset:
     """A labelled image collection with its official or seeded split.
 
     ``open_image`` returns the RGB image of a sample at its stored size; ``open_parts`` returns boolean masks
-    (height, width) by part name, and nothing where a data set has no part masks.
+    (height, width) by part name, and nothing where a data set has no part masks. ``problems`` names the images that
+    were left out; ``passed_over`` counts the other files that are not used, by reason and suffix: "not an image
+    (.txt)".
     """
 
     name: str
@@ -56,6 +58,7 @@ class Dataset:
     open_image: Callable[[Sample], Image.Image]
     open_parts: Callable[[Sample], dict[str, np.ndarray]] = field(default=lambda sample: {})
     problems: tuple[Problem, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of ``"train"`` or ``"test"``."""

@@ -175,7 +175,7 @@ class Examined:
 
 
 def examine(path: str | Path) -> Examined:
-    """Return what decoding an image file tells: whether `open_rgb` would refuse it, its pixels' digest, its geometry."""
+    """Return what decoding an image file tells: what `open_rgb` would refuse, the pixels' digest, their geometry."""
     try:
         return _with_file(path, _examine)
     except _Refused as error:
