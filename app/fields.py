@@ -21,6 +21,7 @@ LABELS = {
     "train_per_class": "Training images per class",
     "test_per_class": "Test images per class",
     "test_fraction": "Share of test images",
+    "split": "Test images drawn by",
     "split_seed": "Seed of the split",
     "stage_num": "StageNum",
     "smooth_conv": "Smooth conv",
@@ -46,10 +47,11 @@ AUTOMATIC = {
 }
 """What an optional field means while it is empty."""
 
-NOT_THE_PAPERS = ("data", "split_seed", "start_from")
+NOT_THE_PAPERS = ("data", "split", "split_seed", "start_from")
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
 TITLES = {
+    "split": {"content": "each image's pixels", "stratified": "the share of each class"},
     "weights": {"imagenet": "ImageNet", "none": "None", "file": "A file"},
     "smooth_conv": {"paper": "full 3×3", "separable": "separable 3×3"},
 }

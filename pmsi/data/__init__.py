@@ -72,7 +72,9 @@ def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.folder import folder
 
     place = _place(config)
-    read = partial(folder, test_fraction=config.test_fraction, split_seed=config.split_seed, progress=progress)
+    read = partial(
+        folder, test_fraction=config.test_fraction, split=config.split, split_seed=config.split_seed, progress=progress
+    )
     if place.is_dir():
         return read(place)
     home = unpacked(place, progress)
@@ -215,4 +217,6 @@ def _require_images(dataset: Dataset, config: TrainConfig) -> None:
         )
     for split in ("train", "test"):
         if not dataset.split(split):
-            raise DataError(f"{where} has no {split} image.{left_out}")
+            chance = " Choose split = 'stratified', another split_seed or a larger test_fraction, or add pictures."
+            few = chance if config.dataset == "folder" and config.split == "content" and not left_out else ""
+            raise DataError(f"{where} has no {split} image.{left_out}{few}")

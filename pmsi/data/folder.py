@@ -8,13 +8,13 @@ In place of ``test``, a folder may have ``val``, ``valid`` or ``validation``; th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pmsi.data.checking import Progress, assemble, check, real_folder
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.errors import DataError
-from pmsi.seeding import derive
+from pmsi.seeding import SEED_BITS, derive
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
@@ -31,6 +31,7 @@ def folder(
     root: str | Path,
     *,
     test_fraction: float = 0.3,
+    split: str = "content",
     split_seed: int = 0,
     name: str | None = None,
     progress: Progress | None = None,
@@ -38,7 +39,7 @@ def folder(
     """Return the pictures below ``root`` as a data set called ``name``, or as the folder; keys are paths from there.
 
     Without train and test folders, ``test_fraction`` of each class is drawn for testing by ``split_seed``
-    (`stratified`). Classes are in the order of their names. Hidden files and other files than images are passed over;
+    (`DRAWS[split]`). Classes are in the order of their names. Hidden files and other files than images are passed over;
     pictures outside a class folder, and links that leave ``root``, are problems. Raises DataError where the layout is
     not one of these.
     """
@@ -51,13 +52,31 @@ def folder(
     if train_folder is None or test_folder is None:
         samples, classes = _samples(home, [home], problems)
         good, bad = check(samples, home, progress)
-        tested = stratified(good, test_fraction, split_seed)
+        tested = DRAWS[split](good, test_fraction, split_seed)
     else:
         samples, classes = _samples(home, [train_folder, test_folder], problems)
         good, bad = check(samples, home, progress)
         tested = {sample.key for sample in good if sample.key.startswith(f"{test_folder.name}/")}
         name += "" if test_folder.name.lower() == "test" else f", tested on {test_folder.name}/"
     return assemble(name, classes, good, tested, [*problems, *bad])
+
+
+def by_content(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:
+    """Return the keys of the test images: each image is drawn with the chance ``test_fraction``, by its own pixels.
+
+    So its side depends on nothing else, whatever images come and go, and equal images are on one side. A small class
+    may have no test image. One whose images are all drawn keeps the last of them for training.
+    """
+    chances: dict[int, list[tuple[float, str]]] = defaultdict(list)
+    for sample in samples:
+        chance = derive(seed, "test", sample.digest or sample.key) / 2**SEED_BITS
+        chances[sample.label].append((chance, sample.key))
+    chosen: set[str] = set()
+    for drawn in chances.values():
+        highest = max(chance for chance, _ in drawn)
+        limit = min(test_fraction, highest)
+        chosen.update(key for chance, key in drawn if chance < limit)
+    return chosen
 
 
 def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:
@@ -73,6 +92,13 @@ def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
         count = min(max(round(len(keys) * test_fraction), 1), len(keys) - 1)
         chosen.update(sorted(keys, key=lambda key: derive(seed, "test", key))[:count])
     return chosen
+
+
+DRAWS: dict[str, Callable[[Iterable[Sample], float, int], set[str]]] = {
+    "content": by_content,
+    "stratified": stratified,
+}
+"""How the test images of a collection without a split are drawn: (samples, share, seed) → their keys."""
 
 
 def split_folders(home: Path) -> tuple[Path | None, Path | None]:

@@ -137,7 +137,7 @@ def _import(
     try:
         with _alone_in(root), tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as scratch:
             source = bring(Path(scratch) / "source")
-            found = folder(source, name=target.name, progress=progress)
+            found = folder(source, name=target.name, split="stratified", progress=progress)
             _require_classes(found, source)
             if put is not os.rename:
                 require_space(source, root, _bytes_of(found))

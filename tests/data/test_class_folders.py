@@ -1,15 +1,20 @@
 """The reader of class folders: its layouts, its seeded split, and what it passes over or reports."""
 
 import os
+import random
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from pmsi.data.dataset import Dataset, count_by_class
-from pmsi.data.folder import folder
+from pmsi.data.dataset import Dataset, Sample, count_by_class
+from pmsi.data.folder import by_content, folder
 from pmsi.errors import DataError
+from pmsi.seeding import derive
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +24,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def draw(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (12, 10), "teal").save(path)
+    seed = zlib.crc32("/".join(path.parts[-2:]).encode())
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (10, 12, 3), np.uint8)).save(path)
     return path
 
 
@@ -69,9 +75,9 @@ def test_half_a_split_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.3, 0.5, 0.99])
-def test_seeded_split_is_stratified_and_disjoint(tmp_path: Path, fraction: float) -> None:
+def test_a_stratified_split_takes_the_share_of_each_class_and_is_disjoint(tmp_path: Path, fraction: float) -> None:
     counts = {"one": 1, "two": 2, "three": 3, "many": 20}
-    dataset = folder(make_folder(tmp_path, counts), test_fraction=fraction)
+    dataset = folder(make_folder(tmp_path, counts), test_fraction=fraction, split="stratified")
     train, test = (count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test"))
     assert not set(keys(dataset, "train")) & set(keys(dataset, "test"))
     for name, count in counts.items():
@@ -80,6 +86,40 @@ def test_seeded_split_is_stratified_and_disjoint(tmp_path: Path, fraction: float
         assert test[name] >= (count >= 2)
         assert abs(test[name] - fraction * count) <= 1
     assert sorted(keys(dataset, "train")) == keys(dataset, "train")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_adding_renaming_and_removing_images_moves_no_other_one(seed: int) -> None:
+    """Sides are looked up by the pixels that the digests stand for; tiny and one-sided classes are among them."""
+    rng = random.Random(seed)
+    fraction = rng.choice([0.1, 0.3, 0.7])
+    samples = [Sample(f"{i}", rng.randrange(12), digest=f"{rng.randrange(10**9)}") for i in range(60)]
+
+    def tested(samples: list[Sample]) -> set[str]:
+        keys = by_content(samples, fraction, seed)
+        return {sample.digest for sample in samples if sample.key in keys}
+
+    before = tested(samples)
+    more = [Sample(f"new {i}", rng.randrange(12), digest=f"{rng.randrange(10**9)}") for i in range(40)]
+    after = tested(rng.sample(samples + more, 100))
+    assert before <= after
+    one_sided = {s.label for s in samples} - {s.label for s in samples if s.digest not in before}
+    assert not one_sided  # no class loses all its training images
+    for label in range(12):
+        chances = [derive(seed, "test", s.digest) / 2**63 for s in samples if s.label == label]
+        if any(chance >= fraction for chance in chances):
+            known = {s.digest for s in samples if s.label == label}
+            assert known & after == known & before
+    renamed = [replace(sample, key=f"x/{sample.key}") for sample in samples]
+    assert tested(renamed) == before
+    assert by_content(samples, fraction, seed + 1) != by_content(samples, fraction, seed)
+
+
+def test_equal_images_are_on_one_side_and_shares_are_kept_on_the_whole() -> None:
+    samples = [Sample(f"{i}", i % 7, digest=f"{i // 2}") for i in range(7000)]
+    tested = by_content(samples, 0.3, 0)
+    assert {key for key in tested if str(int(key) ^ 1) in tested} == tested
+    assert abs(len(tested) / len(samples) - 0.3) < 0.02
 
 
 def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +186,7 @@ def test_a_data_set_that_is_itself_a_link_opens(tmp_path: Path) -> None:
 def test_bad_images_of_a_folder_do_not_unbalance_its_split(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"rose": 3, "daisy": 3})
     (root / "rose" / "0.png").write_bytes(b"")
-    dataset = folder(root, test_fraction=0.5)
+    dataset = folder(root, test_fraction=0.5, split="stratified")
     assert count_by_class(dataset.train, dataset.classes)["rose"] == 1
     assert count_by_class(dataset.test, dataset.classes)["rose"] == 1
     assert [(problem.key, problem.reason) for problem in dataset.problems] == [("rose/0.png", "the file is empty")]

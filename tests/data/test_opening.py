@@ -28,12 +28,12 @@ def root(tmp_path: Path) -> Path:
     for name in ("daisy", "rose"):
         (tmp_path / "set" / name).mkdir(parents=True)
         for i in range(20):
-            Image.new("RGB", (6, 5), (i, 0, 0)).save(tmp_path / "set" / name / f"{i:02}.png")
+            Image.new("RGB", (6, 5), (i, len(name), 0)).save(tmp_path / "set" / name / f"{i:02}.png")
     return tmp_path / "set"
 
 
 def config(root: Path, **settings) -> TrainConfig:
-    return TrainConfig(dataset="folder", data=str(root), **settings)
+    return TrainConfig(**{"dataset": "folder", "data": str(root), "split": "stratified"} | settings)
 
 
 def paths(root: Path) -> list[Sample]:
