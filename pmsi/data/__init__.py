@@ -217,6 +217,4 @@ def _require_images(dataset: Dataset, config: TrainConfig) -> None:
         )
     for split in ("train", "test"):
         if not dataset.split(split):
-            chance = " Choose split = 'stratified', another split_seed or a larger test_fraction, or add pictures."
-            few = chance if config.dataset == "folder" and config.split == "content" and not left_out else ""
-            raise DataError(f"{where} has no {split} image.{left_out}{few}")
+            raise DataError(f"{where} has no {split} image.{left_out}")

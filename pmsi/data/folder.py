@@ -65,18 +65,20 @@ def by_content(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
     """Return the keys of the test images: each image is drawn with the chance ``test_fraction``, by its own pixels.
 
     So its side depends on nothing else, whatever images come and go, and equal images are on one side. A small class
-    may have no test image. One whose images are all drawn keeps the last of them for training.
+    may have no test image; one whose images are all drawn keeps the last of them for training. Only where a collection
+    is so small that no image is drawn at all, each class of two images or more gives its first.
     """
-    chances: dict[int, list[tuple[float, str]]] = defaultdict(list)
+    by_class: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for sample in samples:
         chance = derive(seed, "test", sample.digest or sample.key) / 2**SEED_BITS
-        chances[sample.label].append((chance, sample.key))
-    chosen: set[str] = set()
-    for drawn in chances.values():
-        highest = max(chance for chance, _ in drawn)
-        limit = min(test_fraction, highest)
-        chosen.update(key for chance, key in drawn if chance < limit)
-    return chosen
+        by_class[sample.label].append((chance, sample.key))
+    chosen = {
+        key
+        for drawn in by_class.values()
+        for chance, key in drawn
+        if chance < min(test_fraction, max(chance for chance, _ in drawn))
+    }
+    return chosen or {min(drawn)[1] for drawn in by_class.values() if len(drawn) > 1}
 
 
 def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:

@@ -89,7 +89,7 @@ def test_a_stratified_split_takes_the_share_of_each_class_and_is_disjoint(tmp_pa
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_adding_renaming_and_removing_images_moves_no_other_one(seed: int) -> None:
+def test_adding_and_renaming_images_moves_no_other_one(seed: int) -> None:
     """Sides are looked up by the pixels that the digests stand for; tiny and one-sided classes are among them."""
     rng = random.Random(seed)
     fraction = rng.choice([0.1, 0.3, 0.7])
@@ -120,6 +120,11 @@ def test_equal_images_are_on_one_side_and_shares_are_kept_on_the_whole() -> None
     tested = by_content(samples, 0.3, 0)
     assert {key for key in tested if str(int(key) ^ 1) in tested} == tested
     assert abs(len(tested) / len(samples) - 0.3) < 0.02
+
+
+def test_a_collection_too_small_for_the_draw_still_has_test_images() -> None:
+    same = [Sample(f"{i}", i % 2, digest="one picture") for i in range(6)] + [Sample("alone", 2, digest="another")]
+    assert by_content(same, 0.3, 0) == {"0", "1"}
 
 
 def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
