@@ -22,6 +22,7 @@ LABELS = {
     "test_per_class": "Test images per class",
     "test_fraction": "Share of test images",
     "split": "Test images drawn by",
+    "test_on": "Tested on",
     "split_seed": "Seed of the split",
     "stage_num": "StageNum",
     "smooth_conv": "Smooth conv",
@@ -47,7 +48,7 @@ AUTOMATIC = {
 }
 """What an optional field means while it is empty."""
 
-NOT_THE_PAPERS = ("data", "split", "split_seed", "start_from")
+NOT_THE_PAPERS = ("data", "split", "test_on", "split_seed", "start_from")
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
 TITLES = {

@@ -59,6 +59,12 @@ class TrainConfig(Config):
         group="data",
         options=("content", "stratified"),
     )
+    test_on: str = setting(
+        "test",
+        "Split of a folder that is tested on: test (val where there is no other), or val; the other is left out.",
+        group="data",
+        options=("test", "val"),
+    )
     split_seed: int = setting(0, "Seed of that split and of the two limits per class.", group="data", minimum=0)
 
     # What learns

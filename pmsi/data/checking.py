@@ -125,8 +125,8 @@ def check(
     """Decode every image once; return those that can be used, in their order, and what is wrong with the others.
 
     Every sample needs a path; what is returned has its digest, and its box in pixels of the upright image. One whose
-    real place is outside ``root`` is a problem, and so is a key seen before. Answers are remembered under
-    `cache_folder`; where that cannot be written, everything is checked again next time.
+    path leaves ``root`` by ".." is a problem, and so is a key seen before; links are followed. Answers are remembered
+    under `cache_folder`; where that cannot be written, everything is checked again next time.
     """
     first: dict[str, Sample] = {}
     problems = []
@@ -143,11 +143,6 @@ def _known(sample: Sample, about: Examined) -> Sample:
     return replace(sample, box=box, digest=about.digest)
 
 
-def real_folder(folder: Path) -> str:
-    """Return where a folder really is, with a separator at the end: what lies in it begins like this."""
-    return os.path.realpath(folder).rstrip(os.sep) + os.sep
-
-
 def cache_folder() -> Path:
     """Return where answers and resized images are kept: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
     if own := os.environ.get("PMSI_CACHE"):
@@ -157,13 +152,13 @@ def cache_folder() -> Path:
 
 def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) -> dict[str, Examined]:
     """Return {key: what decoding its file tells}, remembered or found now."""
-    borders, memory = _Borders(root), _Memory(root)
+    memory, inside = _Memory(root), os.path.abspath(root).rstrip(os.sep) + os.sep  # noqa: PTH100
     examined: dict[str, Examined] = {}
     unknown: list[tuple[str, Path, Mark | None]] = []
     for sample in samples:
         path = Path(sample.path or "")
-        if not borders.hold(path):
-            examined[sample.key] = Examined("it is a path or a link that leaves the data set's folder")
+        if not os.path.abspath(path).startswith(inside):  # noqa: PTH100
+            examined[sample.key] = Examined("its path leads out of the data set's folder")
             continue
         mark = mark_of(path)
         known = memory.recall(path, mark)
@@ -194,19 +189,27 @@ def mark_of(path: Path) -> Mark | None:
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
-class _Borders:
-    """Whether a path really lies inside a folder, wherever links lead."""
+def confined(dataset: Dataset, allows: Callable[[Path], bool]) -> Dataset:
+    """Return the data set without images that really lie where ``allows`` says no; these become problems.
 
-    def __init__(self, root: Path) -> None:
-        self._root = real_folder(root)
-        self._real: dict[Path, str] = {}
+    For an app that serves others: at a person's own machine, links are followed wherever they lead.
+    """
+    known: dict[Path, bool] = {}
 
-    def hold(self, path: Path) -> bool:
-        if path.is_symlink():
-            return os.path.realpath(path).startswith(self._root)
-        if path.parent not in self._real:
-            self._real[path.parent] = real_folder(path.parent)
-        return self._real[path.parent].startswith(self._root)
+    def stays(path: Path | None) -> bool:
+        if path is None:
+            return True
+        place = path if path.is_symlink() else path.parent
+        if place not in known:
+            known[place] = allows(place)
+        return known[place]
+
+    outside = {sample.key for sample in (*dataset.train, *dataset.test) if not stays(sample.path)}
+    train, test = (
+        tuple(sample for sample in side if sample.key not in outside) for side in (dataset.train, dataset.test)
+    )
+    refused = (Problem(key, "it is a link to a folder that this app may not read") for key in sorted(outside))
+    return replace(dataset, train=train, test=test, problems=(*dataset.problems, *refused)) if outside else dataset
 
 
 class _Memory:

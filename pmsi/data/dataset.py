@@ -59,6 +59,10 @@ class Dataset:
     open_parts: Callable[[Sample], dict[str, np.ndarray]] = field(default=lambda sample: {})
     problems: tuple[Problem, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    layout: str = ""
+    """How the split was found, in words, where a reader had to guess it: "split train/ and test/"."""
+    notes: tuple[str, ...] = ()
+    """What else a reader decided by itself, in sentences."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of ``"train"`` or ``"test"``."""

@@ -193,11 +193,11 @@ def pixels_digest(image: Image.Image) -> str:
 def is_image(path: Path) -> bool:
     """Return whether a file begins as one of the formats that are read, or as an image of another format."""
     try:
-        with path.open("rb") as file:
+        with _existing(path).open("rb") as file:
             start = file.read(START)
-    except OSError:
+    except (OSError, _Refused):
         return False
-    patterns = (*(pattern for pattern, _ in READERS), *(pattern for pattern, what in FOREIGN if "image" in what))
+    patterns = (*(pattern for pattern, _ in READERS), *(pattern for pattern, what in FOREIGN if "export it" in what))
     return any(_begins(start, pattern) for pattern in patterns)
 
 
