@@ -28,7 +28,17 @@ GAP = 8
 """Pixels between the pictures of a sheet."""
 
 FIELDS = (
-    *("seed", "dataset", "data", "test_fraction", "split_seed", "train_per_class", "test_per_class"),
+    *(
+        "seed",
+        "dataset",
+        "data",
+        "test_fraction",
+        "split",
+        "test_on",
+        "split_seed",
+        "train_per_class",
+        "test_per_class",
+    ),
     *("image_size", "resize", "flip", "batch_size"),
     *("method", "stage_num", "augmentation", "permutation", "per_image", "nested"),
 )
