@@ -85,6 +85,28 @@ class DataRecord:
         content = repr((self.classes, [*map(tuple, self.train)], [*map(tuple, self.test)]))
         return hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
+    def changes(self, now: "DataRecord") -> list[str]:
+        """Return in words what is not as it was: classes, and images of either split by key and pixels, in order."""
+        found = []
+        if self.classes != now.classes:
+            found.append(f"the classes were {_first(self.classes)} and are {_first(now.classes)}")
+        for split in SPLITS:
+            then, there = ({image.key: image for image in getattr(record, split)} for record in (self, now))
+            for count, what in (
+                (sum(key not in there for key in then), "gone"),
+                (sum(key not in then for key in there), "new"),
+                (sum(key in there and there[key].digest != image.digest for key, image in then.items()), "changed"),
+                (
+                    sum(key in there and there[key].label != image.label for key, image in then.items()),
+                    "of another class",
+                ),
+            ):
+                if count:
+                    found.append(f"{count} of {len(then)} {split} images are {what}")
+        if not found and (self.train, self.test) != (now.train, now.test):
+            found.append("the images come in another order")
+        return found
+
     def to_bytes(self) -> bytes:
         """Return the record as compressed JSON, about 30 bytes an image; the same for equal records."""
         images = {split: _columns(getattr(self, split)) for split in SPLITS}
