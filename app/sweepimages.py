@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.palette import CHART
+from app.palette import CHART, styled
 from app.panels import picture, plain
 from app.resources import sweep_picture_once
-from app.robustcharts import confusion_figure
 from app.session import choice, choose, keep, remember
 
 if TYPE_CHECKING:
@@ -112,13 +111,18 @@ def _labels(told: "Told", cell: "Cell", of: str) -> "np.ndarray":
 
 def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], color: str) -> None:
     """Draw the matrix of the most confused classes; a click on a place chooses it."""
+    import plotly.graph_objects as go
+
     from pmsi.robustness.confusion import most_confused
+    from pmsi.robustness.drawing import confusion_figure
 
     most = len(classes)
     if len(classes) > SHOWN:
         label = "Classes shown, the most confused first"
         most = int(remember(st.slider, "classes", SHOWN, label, 4, len(classes)))
-    figure = confusion_figure(matrix, most_confused(matrix, most), classes, names, color)
+    drawn = confusion_figure(matrix, most_confused(matrix, most), classes, names, color)
+    figure = styled(go.Figure(drawn), height=drawn["layout"]["height"], legend=False)
+    figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event+select")
     alt = f"Number of images by {names[0]} (rows) and {names[1]} (columns)"
     event: Any = st.plotly_chart(figure, key="confusion", alt=alt, on_select="rerun", selection_mode="points", **CHART)
     points = event.selection.points if event else []

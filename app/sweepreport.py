@@ -6,28 +6,26 @@ What the numbers are is `pmsi.robustness`'s affair; the parts about single image
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.charts import sweep_curves
-from app.palette import CHART
+from app.palette import CHART, styled
 from app.panels import guarded, plain, run_colors
 from app.resources import told_once
-from app.robustcharts import class_drops, shares
 from app.session import remember
 from app.sweepimages import confusion_part, flips_part
 from app.wording import name_of_run
 from pmsi.errors import PMSIError
-from pmsi.wording import percent
 
 if TYPE_CHECKING:
     from pmsi.robustness import Cell
+    from pmsi.robustness.drawing import Figure
     from pmsi.robustness.reading import Told
     from pmsi.runs import Run
 
 OWN = "as predicted"
-"""The choice of an output that is, for each run, the one it predicts with."""
+"""The choice of an output that is, for each run, the one it predicts with; see `pmsi.robustness.page.PREDICTED`."""
 MOST = 20
 """Classes whose drops are shown, the largest first."""
 
@@ -101,8 +99,18 @@ def output_of(told: "Told", run: str, head: str) -> str:
     return head if head in told.heads(run) else str(told.report["primary"][run])
 
 
+def _draw(figure: "Figure", key: str, alt: str) -> None:
+    import plotly.graph_objects as go
+
+    layout = figure["layout"]
+    chart = styled(go.Figure(figure), height=layout["height"]).update_layout(hovermode=layout["hovermode"])
+    st.plotly_chart(chart, key=key, alt=alt, **CHART)
+
+
 def _curves(shown: Seen) -> None:
     from pmsi.perturbations import PERTURBATIONS
+    from pmsi.robustness.drawing import curves
+    from pmsi.robustness.page import points
 
     told, head = shown.told, chosen_output(shown.told)
     places = [column for _ in range(0, len(told.perturbations), 2) for column in st.columns(2, gap="medium")]
@@ -110,26 +118,14 @@ def _curves(shown: Seen) -> None:
         row = PERTURBATIONS[name]
         with column:
             st.markdown(f"**{row.title}**")
-            figure = sweep_curves(curve_points(shown, name, head), f"{row.symbol} ({row.unit})", shown.named)
+            lines = {shown.titles[id]: points(told, name, id, output_of(told, id, head)) for id in told.runs}
+            figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Accuracy (%)")
             alt = f"Accuracy of each run against the severity of: {row.title}"
-            st.plotly_chart(figure, key=f"sweep-{told.run.id}-{name}", alt=alt, **CHART)
+            _draw(figure, f"sweep-{told.run.id}-{name}", alt)
     st.caption(
         f"Measured on {told.images} test images; a run without the chosen output shows the one it predicts with. The "
         "band is where the accuracy on many more images would probably be (95 % Wilson interval)."
     )
-
-
-def curve_points(shown: Seen, name: str, head: str) -> dict[str, list[dict[str, Any]]]:
-    """Return by run title the points of a perturbation's curve, clean images as severity 0."""
-    from pmsi.robustness import CLEAN
-
-    told = shown.told
-    found = {}
-    for id in told.runs:
-        output = output_of(told, id, head)
-        cells = (CLEAN, *told.of(name))
-        found[shown.titles[id]] = [{"severity": c.severity, **told.score(c, id, output)} for c in cells]
-    return found
 
 
 def _table(shown: Seen) -> None:
@@ -150,7 +146,7 @@ def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
     """Return a line of the table: an output of a run in a cell, in words."""
     from app.wording import perturbation_title
     from pmsi.robustness.export import cell_row
-    from pmsi.robustness.page import drop_text, p_text, ratio_text
+    from pmsi.robustness.page import accuracy_text, drop_text, p_text, ratio_text
 
     row = cell_row(shown.told, cell, run, output_of(shown.told, run, head))
     clean = cell.perturbation is None
@@ -158,7 +154,7 @@ def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
         "Images": "Clean" if clean else f"{perturbation_title(cell.perturbation)} {cell.severity:g}",
         "Run": shown.titles[run],
         "Output": row["output"],
-        "Accuracy (95 %)": f"{percent(row['accuracy'])} ({100 * row['low']:.1f}–{100 * row['high']:.1f})",
+        "Accuracy (95 %)": accuracy_text(row),
         "Drop in points (95 %)": "–" if clean else drop_text(row),
         "p": "–" if row["p"] is None else p_text(row["p"]),
         "Holm": "–" if row["holm"] is None else p_text(row["holm"]),
@@ -168,24 +164,21 @@ def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
 
 def _survival(shown: Seen) -> None:
     from pmsi.perturbations import PERTURBATIONS
+    from pmsi.robustness.drawing import curves
     from pmsi.robustness.page import standing
 
     name = chosen_perturbation(shown.told)
     row = PERTURBATIONS[name]
-    lines = {
-        shown.titles[id]: [
-            {"severity": p["x"], "accuracy": p["y"], "low": p["low"], "high": p["high"]}
-            for p in standing(shown.told, name, id)
-        ]
-        for id in shown.told.runs
-    }
-    figure = shares(lines, f"{row.symbol} ({row.unit})", "Answers unchanged (%)", shown.named)
-    st.plotly_chart(figure, key="survival", alt=f"Share of clean hits that still stand, {row.title}", **CHART)
+    lines = {shown.titles[id]: standing(shown.told, name, id) for id in shown.told.runs}
+    figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Answers unchanged (%)")
+    _draw(figure, "survival", f"Share of clean hits that still stand, {row.title}")
     st.caption("Of the images that a run recognises clean: the share whose answer no severity up to there has changed.")
 
 
 def _factors(shown: Seen) -> None:
     from pmsi.robustness import Cell
+    from pmsi.robustness.drawing import curves
+    from pmsi.robustness.page import drawn_points
 
     found = {(Cell.of(each), each["factor"]): each for each in shown.told.report["factors"]}
     if not found:
@@ -194,29 +187,24 @@ def _factors(shown: Seen) -> None:
     names = {f"{cell.title} · {factor.replace('_', ' ')}": each for (cell, factor), each in found.items()}
     chosen = remember(st.selectbox, "factor", next(iter(names)), "What was drawn", list(names))
     each = names[chosen]
-    middles = [(a + b) / 2 for a, b in zip(each["edges"], each["edges"][1:], strict=False)]
-    lines = {
-        shown.titles[id]: [{"severity": x, **bin} for x, bin in zip(middles, each["runs"][id], strict=True) if bin["n"]]
-        for id in shown.told.runs
-    }
+    lines = {shown.titles[id]: drawn_points(each, id) for id in shown.told.runs}
     title = f"{each['factor'].replace('_', ' ')}, as drawn for each image"
-    st.plotly_chart(
-        shares(lines, title, "Accuracy (%)", shown.named), key="factors", alt=f"Accuracy against {chosen}", **CHART
-    )
+    _draw(curves(lines, shown.named, title, "Accuracy (%)"), "factors", f"Accuracy against {chosen}")
     st.caption("Images in bins of what was drawn for them; with few images in a bin the band is wide.")
 
 
 def _classes(shown: Seen) -> None:
     from pmsi.robustness import Cell
+    from pmsi.robustness.drawing import class_drops
+    from pmsi.robustness.page import most_dropped
 
     cells = {Cell.of(each).title: each for each in shown.told.report["class_drops"]}
     chosen = remember(st.selectbox, "cell", list(cells)[-1], "Images", list(cells))
     drops, classes = cells[chosen]["runs"], shown.told.report["classes"]
-    known = [i for i in range(len(classes)) if all(drops[id][i] is not None for id in drops)]
-    order = sorted(known, key=lambda i: -max(drops[id][i] for id in drops))[:MOST]
+    order = most_dropped(drops, MOST)
     bars = {shown.titles[id]: [drops[id][i] for i in order] for id in drops}
     figure = class_drops(bars, [classes[i] for i in order], shown.named)
-    st.plotly_chart(figure, key="class-drops", alt=f"Accuracy lost by class, {chosen}", **CHART)
+    _draw(figure, "class-drops", f"Accuracy lost by class, {chosen}")
     each = shown.told.images / len(classes)
     st.caption(
         f"The {len(order)} classes that lose most of {len(classes)}. A class has {each:.0f} test images on average, of "

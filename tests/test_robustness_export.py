@@ -1,23 +1,27 @@
 """Sweeps written out: CSV, a page, confusions, and the images that flip, against loops over invented answers."""
 
+import base64
 import csv
 import io
 import json
-import re
-import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from html import escape
+from html.parser import HTMLParser
 
 import numpy as np
+import plotly.graph_objects as plotly
 import pytest
+from PIL import Image
 
 from pmsi import jobs
 from pmsi.config import RobustnessConfig
-from pmsi.errors import RunError, UnknownName
+from pmsi.errors import PMSIError, RunError, UnknownName
 from pmsi.perturbations import pixel_hash
 from pmsi.robustness import CLEAN, Cell
 from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_to_flip, most_confused
-from pmsi.robustness.drawing import curves
+from pmsi.robustness.drawing import class_drops, confusion_figure, curves, drop_bars
 from pmsi.robustness.export import CELLS, as_csv
-from pmsi.robustness.page import as_html, p_text
+from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
 from pmsi.robustness.reading import tell
 from pmsi.robustness.report import FILE
 from pmsi.runs import Run
@@ -151,33 +155,106 @@ def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
         assert line["flips_at color_jitter"] == ("1.0" if before != after else "")
 
 
+class Read(HTMLParser):
+    """What a browser finds in a page: its text, its tables, what it would fetch, and its scripts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.fetched, self.rows, self.scripts, self._open = "", [], [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self._open = tag
+        self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_data(self, data):
+        if self._open == "script":
+            self.scripts.append(data)
+        elif self._open != "style":
+            self.text += data
+        if self._open in ("td", "th"):
+            self.rows[-1].append(data.strip())
+            self._open = ""
+
+    @property
+    def figures(self):
+        """The figures of Plotly."""
+        (script,) = [script for script in self.scripts if "const figures = " in script]
+        return json.JSONDecoder().raw_decode(script.split("const figures = ")[1])[0]
+
+
 def test_the_page_stands_alone_and_says_what_the_csv_says(swept, pmsi, tmp_path):
     out = tmp_path / "sweep.html"
     assert pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)[0] == 0
-    html = out.read_text()
-    assert not re.search(r"<script|<link|@import|url\(|https?://", html)
-    assert f"pmsi robustness {' '.join(tell(swept).runs)} --perturbations color_jitter=1" in html
-    assert "prefers-color-scheme:dark" in html
-    for svg in re.findall(r"<svg.*?</svg>", html, re.S):
-        ElementTree.fromstring(svg)
-    told = tell(swept)
-    for id in told.runs:
-        assert f"{100 * told.score(JITTER, id, 'mix')['accuracy']:.1f} %" in html
+    page, told = Read(out.read_text()), tell(swept)
+    assert all(each.startswith("data:image/") for each in page.fetched)
+    assert f"pmsi robustness {' '.join(told.runs)} --perturbations color_jitter=1" in page.text
     first, second = told.runs
-    tables = re.findall(r"<tbody>.*?</tbody>", html, re.S)
-    for head in told.heads(second):
-        test = told.test(JITTER, (first, head), (second, head))
-        line = f"<td>{head}</td>(?:(?!</tr>).)*<td>{p_text(test['p'])}</td><td>{p_text(test['holm'])}</td></tr>"
-        assert any(re.search(line, table) for table in tables), head
-    assert "over the 2 cells of these two runs and this output alone" in html
+    for id in told.runs:
+        for head in told.heads(id):
+            score = told.score(JITTER, id, head)
+            test = told.test(JITTER, (first, head), (second, head)) if id == second else None
+            p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
+            row = ["1", told.title(id), head, accuracy_text(score), drop_text(score), *p_values]
+            assert row in page.rows
+
+
+def test_the_page_s_figures_hold_the_sweep_s_numbers(swept):
+    told = tell(swept)
+    titles = {id: f"run {number}" for number, id in enumerate(told.runs)}
+    figures = Read(as_html(told, titles=titles, pictures=False)).figures
+    for id, name in titles.items():
+        lines = [trace for trace in figures[0]["data"] if trace["name"] == name and trace["mode"] == "lines+markers"]
+        for head in told.heads(id):
+            (line,) = [trace for trace in lines if head in trace["meta"]]
+            scores = [told.score(cell, id, head) for cell in (CLEAN, JITTER)]
+            assert line["y"] == pytest.approx([100 * score["accuracy"] for score in scores])
+    factors = {each["factor"] for each in told.report["factors"]}
+    (against,) = [each for each in figures if each["layout"]["xaxis"]["title"]["text"] == "As drawn for each image"]
+    assert {trace["meta"][0].partition(",")[0].replace(" ", "_") for trace in against["data"]} == factors
+    matrices = [figure for figure in figures if "squares" in figure]
+    for id, figure in zip(told.runs, matrices, strict=True):
+        pairs = zip(told.report["labels"], told.answers(JITTER, id, "mix").tolist(), strict=True)
+        counts = Counter(f"{row}-{column}" for row, column in pairs)
+        squares = {name: len(square["images"]) + square["more"] for name, square in figure["squares"].items()}
+        assert squares == counts
+
+
+def test_a_square_s_pictures_are_those_that_the_run_was_shown(swept):
+    told = tell(swept)
+    squares = Read(as_html(told)).figures[-1]["squares"].values()
+    shown = {image["words"]: image["src"] for square in squares for image in square["images"] if image["src"]}
+    assert shown
+    for words, uri in shown.items():
+        index = told.report["keys"].index(words.partition(" · ")[0])
+        made = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).resize((8, 8)), float)
+        expected = np.asarray(told.shown(told.dataset(), index, JITTER).resize((8, 8)), float)
+        assert np.abs(made - expected).mean() < 6
 
 
 def test_titles_are_text_and_never_markup(swept):
     told = tell(swept)
-    html = as_html(told, titles={told.runs[0]: "<b>&"}, command="a < b", pictures=False)
-    assert "<b>&amp;" not in html
-    assert "&lt;b&gt;&amp;" in html
-    assert "a &lt; b" in html
+    evil = "</script><b>&\"'"
+    html = as_html(told, titles={told.runs[0]: evil}, command=evil, pictures=False)
+    page = Read(html)
+    assert evil in page.text
+    assert html.count("</script>") == 2
+    names = {trace["name"] for trace in page.figures[0]["data"]}
+    assert escape(evil) in names, "Plotly reads tags in text"
+
+
+def test_without_plotly_the_page_says_what_to_install(swept, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PMSIError, match="pip install plotly"):
+        as_html(tell(swept), pictures=False)
+
+
+def test_a_loss_of_nothing_has_no_sign():
+    assert drop_text({"drop": -0.0, "drop_low": -0.0004, "drop_high": 0.0004}) == "0.0 (0.0 to 0.0)"
+    assert drop_text({"drop": -0.1, "drop_low": -0.2, "drop_high": 0.1}) == "−10.0 (−20.0 to 10.0)"
+    assert str(drop_bars("a", [-0.0], ["b"], "#000000")["x"]) == "[0.0]"
 
 
 def test_a_picture_is_made_again_pixel_by_pixel(swept):
@@ -246,14 +323,43 @@ def test_only_clean_hits_flip_and_the_least_severity_comes_first():
     assert [(flip.index, flip.severity) for flip in flips] == [(2, 50.0), (4, 50.0), (0, 90.0)]
 
 
-# Curves
+# Figures
 
 
-def test_a_curve_s_points_are_where_their_numbers_say():
-    line = [{"x": x, "y": y, "low": y - 0.1, "high": y + 0.1} for x, y in ((0, 1.0), (5, 0.5), (10, 0.0))]
-    svg = ElementTree.fromstring(curves({"a & b": line}, {"a & b": "#000000"}, "k", "Accuracy"))
-    places = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in svg.iter("circle")]
-    (x0, y0), (x1, y1), (x2, y2) = places
-    assert x1 == pytest.approx((x0 + x2) / 2)
-    assert y1 == pytest.approx((y0 + y2) / 2)
-    assert y0 < y2  # down is less
+def test_a_place_of_the_matrix_knows_its_row_and_column():
+    matrix = np.array([[5, 0, 2], [0, 4, 0], [0, 1, 3]])
+    heat, places = confusion_figure(matrix, [0, 2], ["a", "b", "c"], ("True", "Answer"), "#0f7fc2")["data"]
+    assert [place[:2] for place in places["customdata"]] == [[0, 0], [0, 2], [2, 2]]
+    assert places["text"] == ["5", "2", "3"]
+    assert heat["z"] == [[0, 2], [0, 0]]
+
+
+def test_a_matrix_of_many_classes_stays_small_and_says_where_each_image_is():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 200, 6000)
+    answers = np.where(generator.random(6000) < 0.7, truth, generator.integers(0, 200, 6000))
+    matrix = sklearn.confusion_matrix(truth, answers, labels=range(200))
+    names = [f"{number:03d}.A bird of the kind & size {number}" for number in range(200)]
+    figure = confusion_figure(matrix, range(200), names, ("True", "Answer"), "#0f7fc2")
+    (places,), layout = figure["data"], figure["layout"]
+    found = [(i, j) for i, j, *_ in places["customdata"]]
+    assert {place: int(text) for place, text in zip(found, places["text"], strict=True)} == {
+        (i, j): matrix[i, j] for i in range(200) for j in range(200) if matrix[i, j]
+    }
+    shades = zip(found, places["marker"]["color"], strict=True)
+    assert all(shade == (0 if i == j else matrix[i, j]) for (i, j), shade in shades)
+    assert len(layout["xaxis"]["ticktext"]) <= 10
+    assert len(layout["yaxis"]["ticktext"]) <= 20
+    assert all("&amp;" in name or name.endswith("…") for name in layout["yaxis"]["ticktext"])
+    assert len(json.dumps(figure)) < 400_000
+
+
+def test_figures_are_plotly_s():
+    line = [{"x": 0.0, "y": 0.5, "low": 0.4, "high": 0.6}]
+    matrix = np.array([[5, 2], [0, 4]])
+    for figure in (
+        curves({"a": line}, {"a": "#000000"}, "k", "Accuracy (%)"),
+        class_drops({"a": [0.5, 0.1]}, ["x", "y"], {}),
+        confusion_figure(matrix, [0, 1], ["x", "y"], ("True", "Answer"), "#0f7fc2"),
+    ):
+        assert json.loads(plotly.Figure(figure).to_json())["data"]  # raises where a name or a value is none of Plotly's

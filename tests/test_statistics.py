@@ -125,7 +125,7 @@ def test_survival_is_kaplan_and_meiers():
 
 
 def test_a_bin_counts_what_lies_in_it():
-    """By a loop: a value on an edge is of the bin above, on the last edge of the last bin; what lies outside is none's."""
+    """By a loop: a value on an edge is of the bin above, the last edge of the last bin."""
     generator = np.random.default_rng(1)
     values, edges = generator.integers(-10, 11, 200) / 8, np.arange(-8, 9, 2) / 8  # many lie on an edge
     hits = generator.random(200) < 0.4

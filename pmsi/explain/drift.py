@@ -1,7 +1,7 @@
 """How far a map moves when its image is perturbed, for one and the same class: three distances between two maps.
 
-Maps are (h, w) in numpy, finite and at least 0, of one shape. To explain the class that each image is predicted as would compare maps of two questions: explain the
-clean image's class both times.
+Maps are (h, w) in numpy, finite and at least 0, of one shape. To explain the class that each image is predicted as
+would compare maps of two questions: explain the clean image's class both times.
 """
 
 from dataclasses import dataclass

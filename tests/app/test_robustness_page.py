@@ -3,13 +3,10 @@
 import collections
 import json
 
-import numpy as np
 import pytest
 
-from app.charts import confidence_bars, sweep_curves
-from app.palette import TRANSPARENT
+from app.charts import confidence_bars
 from app.panels import plain
-from app.robustcharts import confusion_figure
 from app.sweepform import _of, config_of, families
 from app.sweepimages import LISTED
 from pmsi import jobs
@@ -262,13 +259,6 @@ def test_curves_show_the_output_that_is_chosen(open_page, swept):
     assert len(test.get("plotly_chart")) == 2
 
 
-def test_a_curve_is_in_per_cent_with_its_band():
-    point = {"severity": 1.0, "accuracy": 0.5, "low": 0.4, "high": 0.6}
-    band, curve = sweep_curves({"a": [point]}, "k").data
-    assert list(curve.y) == [50.0]
-    assert sorted(band.y) == [40.0, 60.0]
-
-
 def test_the_table_tests_the_output_that_is_chosen(open_page, swept):
     told = tell(swept)
     first, second = told.runs
@@ -313,35 +303,6 @@ def test_a_link_opens_any_place_of_the_matrix_and_what_is_none_is_passed_over(op
         assert not test.exception
         assert not test.error
         assert (test.radio(key="kept-place").value == place) == (place in places)
-
-
-def test_a_place_of_the_matrix_knows_its_row_and_column():
-    matrix = np.array([[5, 0, 2], [0, 4, 0], [0, 1, 3]])
-    heat, places = confusion_figure(matrix, [0, 2], ["a", "b", "c"], ("True", "Answer"), "#0f7fc2").data
-    assert [list(place[:2]) for place in places.customdata] == [[0, 0], [0, 2], [2, 2]]
-    assert list(places.text) == ["5", "2", "3"]
-    assert heat.z.tolist() == [[0, 2], [0, 0]]
-    assert heat.colorscale[0] == (0, TRANSPARENT)
-
-
-def test_a_matrix_of_many_classes_stays_small_and_says_where_each_image_is():
-    generator = np.random.default_rng(0)
-    truth = generator.integers(0, 200, 6000)
-    answers = np.where(generator.random(6000) < 0.7, truth, generator.integers(0, 200, 6000))
-    matrix = np.zeros((200, 200), dtype=np.int64)
-    np.add.at(matrix, (truth, answers), 1)
-    names = [f"{number:03d}.A bird of the kind & size {number}" for number in range(200)]
-    figure = confusion_figure(matrix, range(200), names, ("True", "Answer"), "#0f7fc2")
-    (places,) = figure.data
-    assert {(i, j): int(count) for (i, j, *_), count in zip(places.customdata, places.text, strict=True)} == {
-        (i, j): matrix[i, j] for i in range(200) for j in range(200) if matrix[i, j]
-    }
-    shades = {(i, j): shade for (i, j, *_), shade in zip(places.customdata, places.marker.color, strict=True)}
-    assert all(shade == (0 if i == j else matrix[i, j]) for (i, j), shade in shades.items())
-    assert len(figure.layout.xaxis.ticktext) <= 10
-    assert len(figure.layout.yaxis.ticktext) <= 20
-    assert all("&amp;" in name or name.endswith("…") for name in figure.layout.yaxis.ticktext)
-    assert len(figure.to_json()) < 400_000
 
 
 def test_the_bars_hold_the_best_of_both_and_escape_names():
