@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.access import read_only, require_writable
-from app.measuring import measure, measured
+from app.measuring import measure, measured, words_of
 from app.panels import error_panel, guarded
 from app.session import choice, choose, follow, keep, key_of, moved, remember
 from app.wording import name_of_run
@@ -184,7 +184,7 @@ def _submit(config: "RobustnessConfig | None") -> None:
         return
     size.markdown(_size(config))
     st.code(command(config), language="bash", wrap_lines=True)
-    if asked and measure(config, "Trying a few images …"):
+    if asked and measure(words_of(config), "Trying a few images …"):
         size.markdown(_size(config))
     if wanted:
         _start(config)
@@ -200,12 +200,12 @@ def _size(config: "RobustnessConfig") -> str:
 
 def _foreseen(config: "RobustnessConfig") -> str:
     """Say about how long a sweep takes, where that is known."""
-    from pmsi.robustness.pacing import known
+    from pmsi.estimates import known_sweep
     from pmsi.runs import default_root
 
-    if (seconds := measured(config)) is not None:
+    if (seconds := measured(words_of(config))) is not None:
         return f"About {duration(seconds)} on this machine, by a trial."
-    if (seconds := known(config, default_root())) is not None:
+    if (seconds := known_sweep(config, default_root())) is not None:
         return f"About {duration(seconds)} on this machine, as an earlier sweep of these runs went."
     return ""
 

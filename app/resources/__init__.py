@@ -12,7 +12,6 @@ from app.resources.counts import (
     part,
     protocols_once,
     receptive_fields,
-    tried_once,
 )
 from app.resources.data import (
     kind_of_folder,
@@ -50,5 +49,4 @@ __all__ = [
     "sweep_picture_once",
     "thumbnail_once",
     "told_once",
-    "tried_once",
 ]

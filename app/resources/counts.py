@@ -1,4 +1,4 @@
-"""What is counted, timed and tabulated; parts of pages; batches as the network sees them."""
+"""What is counted and tabulated; parts of pages; batches as the network sees them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,14 +66,6 @@ def _counts(_table: "Table", sets: "Sets") -> "Filled":
 def counts_once(table: "Table") -> "Filled":
     """Return Table I: its data sets are opened and counted once in ten minutes."""
     return _counts(table, dict(table.sets))
-
-
-@st.cache_data(show_spinner=False, max_entries=256, ttl=3600)
-def tried_once(words: list[str]) -> float:
-    """Return about how many seconds the runs of a command take, tried once in an hour for all visitors."""
-    from app.trials import seconds_of
-
-    return seconds_of(words)
 
 
 @st.cache_data(show_spinner="Reading the first batch…", max_entries=16, ttl=600)

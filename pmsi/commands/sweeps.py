@@ -20,11 +20,11 @@ Arguments = argparse.Namespace
 
 def look_ahead(typed: Arguments, config: RobustnessConfig) -> int:
     """Say how much a sweep has to do and about how long that takes here; start nothing."""
+    from pmsi.estimates import Estimator  # imports torch
     from pmsi.robustness import cells_of
-    from pmsi.robustness.pacing import estimate
 
     jobs.check(config, typed.runs)
-    cells, runs, seconds = len(cells_of(config)), len(config.of), estimate(config, typed.runs)
+    cells, runs, seconds = len(cells_of(config)), len(config.of), Estimator(typed.runs).seconds(config)
     if typed.json:
         print(to_json({"cells": cells, "runs": runs, "seconds": seconds}))
         return 0

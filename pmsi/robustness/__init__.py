@@ -11,9 +11,8 @@ imports no torch: what works on models does so when it is called.
     answering what the runs answer, several at a time
     sweeping  from the first unfinished cell on, what every head answers
     report    what all cells say together
-    pacing    how long a sweep takes: as an earlier one went, or by a trial
     reading   a sweep read back; confusion: the images behind a number
-    export    rows and CSV; page, drawing, styling: the report as one HTML file
+    export    rows and CSV; page, drawing: the report as one HTML file
 """
 
 from pathlib import Path

@@ -124,7 +124,7 @@ class _Page:
     @cached_property
     def primary(self) -> Mapping[str, str]:
         """The output with which each run predicts."""
-        return self.told.report["primary"]  # type: ignore[no-any-return]
+        return self.told.report["primary"]
 
     def figure(self, figure: Figure, label: str, choices: Sequence[str] = (), **more: Any) -> dict[str, Any]:
         """Keep a figure and return what the template says about it; of several ``choices`` the reader takes one."""
