@@ -78,7 +78,7 @@ def form(runs: "list[Run]") -> None:
             "Runs",
             list(by_id),
             format_func=lambda id: name_of_run(by_id[id]),
-            help="Runs on the same test images can be compared. Tests and errors are told against the first.",
+            help="Runs on the same test images can be compared. Tests and errors are against the first.",
             key=key_of(OF),
         )
         _keep(OF, chosen, default)

@@ -30,9 +30,9 @@ from pmsi.evaluation import score
 from pmsi.files import read_json
 from pmsi.methods import resolve
 from pmsi.optimization import frozen
-from pmsi.robustness.answering import answering
+from pmsi.robustness.answering import inference_threads
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
-from pmsi.robustness.entrants import Entrant, entrants_among, open_shared
+from pmsi.robustness.entrants import SweptModel, load_models, open_shared
 from pmsi.robustness.sweeping import Sweep
 from pmsi.runs import Run, State, list_runs
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
@@ -153,9 +153,9 @@ def _alike(one: Config, other: Config, names: Sequence[str]) -> bool:
 
 
 def known_sweep(config: RobustnessConfig, root: Path) -> float | None:
-    """Return how long a sweep takes at the pace of the newest finished one that can tell; None where none can.
+    """Return how long a sweep takes at the pace of the newest finished one that did such work; None without any.
 
-    It has to be of the same runs, computed on a device asked for in the same way, and know each of the perturbations.
+    It has to be of the same runs, with each of the perturbations, on a device asked for in the same way.
     """
     for run in list_runs(root):
         with contextlib.suppress(RunError):  # a damaged one
@@ -290,19 +290,21 @@ def _grey(sample: Sample) -> Image.Image:
 def try_sweep(config: RobustnessConfig, root: Path) -> float:
     """Return about how many seconds a sweep over the runs in ``root`` takes: its start, its reading, and its cells."""
     began = time.perf_counter()
-    entrants = entrants_among(config, [Run.open(root, id) for id in config.of])
+    models = load_models(config, [Run.open(root, id) for id in config.of])
     with tempfile.TemporaryDirectory() as folder:
-        dataset = open_shared(config, entrants, Run.create(Path(folder), config))
+        dataset = open_shared(config, models, Run.create(Path(folder), config))
         ready = time.perf_counter() - began
-        trial = SweepTrial(config, Path(folder), dataset, entrants)
+        trial = SweepTrial(config, Path(folder), dataset, models)
         return ready + len(dataset.test) * (trial.reading() + trial.working())
 
 
 class SweepTrial(Sweep):
     """A sweep over few images. Its times are seconds for each image of the whole one."""
 
-    def __init__(self, config: RobustnessConfig, folder: Path, dataset: Dataset, entrants: tuple[Entrant, ...]) -> None:
-        on_cpu = entrants[0].device.type == "cpu"
+    def __init__(
+        self, config: RobustnessConfig, folder: Path, dataset: Dataset, models: tuple[SweptModel, ...]
+    ) -> None:
+        on_cpu = models[0].device.type == "cpu"
         batch = min(config.batch_size, SWEEP_BATCH) if on_cpu else config.batch_size
         count = max(SWEEP_IMAGES, batch) if on_cpu else 2 * batch
         self.whole, self.wanted = dataset, cells_of(config)
@@ -310,18 +312,18 @@ class SweepTrial(Sweep):
         few = replace(dataset, test=tuple(dataset.test[i] for i in self.chosen), open_image=_opened_by(dataset))
         one_of_each = tuple(f"{cell.perturbation}={cell.severity!r}" for cell in _usual(self.wanted))
         short = config.with_(perturbations=one_of_each, severities=None, batch_size=batch)
-        super().__init__(short, Run.create(folder, short), few, entrants)
+        super().__init__(short, Run.create(folder, short), few, models)
 
     def reading(self) -> float:
         """Return the seconds of reading an image for all runs: none but a look where the shared cache has it."""
-        sides = {entrant.view[0] for entrant in self.entrants}
+        sides = {model.view[0] for model in self.models}
         stores = [Pixels(self.whole, self.whole.test, side) for side in sides]
         return sum(_timed(list, map(store.__getitem__, self.chosen)) for store in stores) / len(self.chosen)
 
     def working(self) -> float:
         """Return the seconds that an image takes in all cells of the whole sweep, after a first pass to warm up."""
         numbers = [0, *range(len(self.cells))]
-        with answering(self.entrants[0].device) as pool, closing(self._shown(numbers)) as shown:
+        with inference_threads(self.models[0].device) as pool, closing(self._batches(numbers)) as shown:
             times = [_timed(self._predict, number, shown, pool) for number in numbers]
         counts = Counter(cell.perturbation for cell in self.wanted)
         cells = zip(self.cells, times[1:], strict=True)

@@ -22,7 +22,7 @@ from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_t
 from pmsi.robustness.drawing import class_drops, confusion_figure, curves, drop_bars
 from pmsi.robustness.export import CELLS, as_csv
 from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
-from pmsi.robustness.reading import tell
+from pmsi.robustness.reading import read_results
 from pmsi.robustness.report import FILE
 from pmsi.runs import Run
 
@@ -75,7 +75,7 @@ def test_the_csv_has_a_line_for_each_run_cell_and_output(swept, pmsi, tmp_path):
 def test_each_output_is_tested_against_the_same_one_of_the_first_run(swept, pmsi, tmp_path):
     out = tmp_path / "sweep.csv"
     pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)
-    first, second = tell(swept).runs
+    first, second = read_results(swept).runs
     lines = [line for line in lines_of(out.read_text()) if line["p"]]
     assert {(line["run"], line["against"]) for line in lines} == {(second, first)}
     heads = [*stored(swept, CLEAN)["runs"][second]["predicted"]]
@@ -116,7 +116,7 @@ def of_two_kinds(tmp_path):
 
 
 def test_runs_without_a_common_output_are_tested_by_what_they_predict(of_two_kinds):
-    lines = {(line["run"], line["output"]): line for line in lines_of(as_csv(tell(of_two_kinds)))}
+    lines = {(line["run"], line["output"]): line for line in lines_of(as_csv(read_results(of_two_kinds)))}
     assert [key for key, line in lines.items() if line["p"]] == [("b", "mix")]
     line = lines["b", "mix"]
     assert (line["against"], line["against_output"]) == ("a", "classifier")
@@ -124,34 +124,36 @@ def test_runs_without_a_common_output_are_tested_by_what_they_predict(of_two_kin
 
 
 def test_a_stored_report_of_another_time_changes_nothing(of_two_kinds):
-    expected = tell(of_two_kinds).report
+    expected = read_results(of_two_kinds).report
     for text in ('{"comparisons": [], "primary": {"a": "classifier"}}', "{"):
         (of_two_kinds.folder / FILE).write_text(text)
-        assert tell(of_two_kinds).report == expected
+        assert read_results(of_two_kinds).report == expected
     (of_two_kinds.folder / FILE).write_text('{"classes": ["ant", "bee"]}')
-    assert tell(of_two_kinds).report == expected | {"classes": ["ant", "bee"]}, "names that nobody else may know"
+    assert read_results(of_two_kinds).report == expected | {"classes": ["ant", "bee"]}, (
+        "names that nobody else may know"
+    )
 
 
 def test_a_cell_whose_answers_are_lost_is_told_with_what_to_do(of_two_kinds):
     (of_two_kinds.folder / JITTER.file).unlink()
-    told = tell(of_two_kinds)
-    assert told.answers(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
+    results = read_results(of_two_kinds)
+    assert results.answers(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
     with pytest.raises(RunError, match="Resume the sweep"):
-        told.answers(JITTER, "b", "mix")
+        results.answers(JITTER, "b", "mix")
     with pytest.raises(UnknownName, match="mix, S5"):
-        told.answers(CLEAN, "b", "S3")
+        results.answers(CLEAN, "b", "S3")
 
 
 def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
     out = tmp_path / "images.csv"
     assert pmsi("report", swept.id, "--out", out, "--per-image", "--runs", swept.folder.parent)[0] == 0
     lines = lines_of(out.read_text())
-    told = tell(swept)
-    assert len(lines) == len(told.runs) * told.images
+    results = read_results(swept)
+    assert len(lines) == len(results.runs) * results.images
     for line in lines:
-        i = told.report["keys"].index(line["image"])
-        before, after = (told.answers(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
-        assert line["clean_answer"] == told.report["classes"][before]
+        i = results.report["keys"].index(line["image"])
+        before, after = (results.answers(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
+        assert line["clean_answer"] == results.report["classes"][before]
         assert line["flips_at color_jitter"] == ("1.0" if before != after else "")
 
 
@@ -188,56 +190,56 @@ class Read(HTMLParser):
 def test_the_page_stands_alone_and_says_what_the_csv_says(swept, pmsi, tmp_path):
     out = tmp_path / "sweep.html"
     assert pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)[0] == 0
-    page, told = Read(out.read_text()), tell(swept)
+    page, results = Read(out.read_text()), read_results(swept)
     assert all(each.startswith("data:image/") for each in page.fetched)
-    assert f"pmsi robustness {' '.join(told.runs)} --perturbations color_jitter=1" in page.text
-    first, second = told.runs
-    for id in told.runs:
-        for head in told.heads(id):
-            score = told.score(JITTER, id, head)
-            test = told.test(JITTER, (first, head), (second, head)) if id == second else None
+    assert f"pmsi robustness {' '.join(results.runs)} --perturbations color_jitter=1" in page.text
+    first, second = results.runs
+    for id in results.runs:
+        for head in results.heads(id):
+            score = results.score(JITTER, id, head)
+            test = results.test(JITTER, (first, head), (second, head)) if id == second else None
             p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
-            row = ["1", told.title(id), head, accuracy_text(score), drop_text(score), *p_values]
+            row = ["1", results.title(id), head, accuracy_text(score), drop_text(score), *p_values]
             assert row in page.rows
 
 
 def test_the_page_s_figures_hold_the_sweep_s_numbers(swept):
-    told = tell(swept)
-    titles = {id: f"run {number}" for number, id in enumerate(told.runs)}
-    figures = Read(as_html(told, titles=titles, pictures=False)).figures
+    results = read_results(swept)
+    titles = {id: f"run {number}" for number, id in enumerate(results.runs)}
+    figures = Read(as_html(results, titles=titles, pictures=False)).figures
     for id, name in titles.items():
         lines = [trace for trace in figures[0]["data"] if trace["name"] == name and trace["mode"] == "lines+markers"]
-        for head in told.heads(id):
+        for head in results.heads(id):
             (line,) = [trace for trace in lines if head in trace["meta"]]
-            scores = [told.score(cell, id, head) for cell in (CLEAN, JITTER)]
+            scores = [results.score(cell, id, head) for cell in (CLEAN, JITTER)]
             assert line["y"] == pytest.approx([100 * score["accuracy"] for score in scores])
-    factors = {each["factor"] for each in told.report["factors"]}
+    factors = {each["factor"] for each in results.report["factors"]}
     (against,) = [each for each in figures if each["layout"]["xaxis"]["title"]["text"] == "As drawn for each image"]
     assert {trace["meta"][0].partition(",")[0].replace(" ", "_") for trace in against["data"]} == factors
     matrices = [figure for figure in figures if "squares" in figure]
-    for id, figure in zip(told.runs, matrices, strict=True):
-        pairs = zip(told.report["labels"], told.answers(JITTER, id, "mix").tolist(), strict=True)
+    for id, figure in zip(results.runs, matrices, strict=True):
+        pairs = zip(results.report["labels"], results.answers(JITTER, id, "mix").tolist(), strict=True)
         counts = Counter(f"{row}-{column}" for row, column in pairs)
         squares = {name: len(square["images"]) + square["more"] for name, square in figure["squares"].items()}
         assert squares == counts
 
 
 def test_a_square_s_pictures_are_those_that_the_run_was_shown(swept):
-    told = tell(swept)
-    squares = Read(as_html(told)).figures[-1]["squares"].values()
+    results = read_results(swept)
+    squares = Read(as_html(results)).figures[-1]["squares"].values()
     shown = {image["words"]: image["src"] for square in squares for image in square["images"] if image["src"]}
     assert shown
     for words, uri in shown.items():
-        index = told.report["keys"].index(words.partition(" · ")[0])
+        index = results.report["keys"].index(words.partition(" · ")[0])
         made = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).resize((8, 8)), float)
-        expected = np.asarray(told.shown(told.dataset(), index, JITTER).resize((8, 8)), float)
+        expected = np.asarray(results.picture(results.dataset(), index, JITTER).resize((8, 8)), float)
         assert np.abs(made - expected).mean() < 6
 
 
 def test_titles_are_text_and_never_markup(swept):
-    told = tell(swept)
+    results = read_results(swept)
     evil = "</script><b>&\"'"
-    html = as_html(told, titles={told.runs[0]: evil}, command=evil, pictures=False)
+    html = as_html(results, titles={results.runs[0]: evil}, command=evil, pictures=False)
     page = Read(html)
     assert evil in page.text
     assert html.count("</script>") == 2
@@ -248,7 +250,7 @@ def test_titles_are_text_and_never_markup(swept):
 def test_without_plotly_the_page_says_what_to_install(swept, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(PMSIError, match="pip install plotly"):
-        as_html(tell(swept), pictures=False)
+        as_html(read_results(swept), pictures=False)
 
 
 def test_a_loss_of_nothing_has_no_sign():
@@ -258,11 +260,11 @@ def test_a_loss_of_nothing_has_no_sign():
 
 
 def test_a_picture_is_made_again_pixel_by_pixel(swept):
-    told = tell(swept)
-    dataset = told.dataset()
+    results = read_results(swept)
+    dataset = results.dataset()
     for cell in (CLEAN, JITTER):
-        hashes = stored(swept, cell)["runs"][told.runs[0]]["pixels"]
-        made = [pixel_hash(np.asarray(told.shown(dataset, i, cell))) for i in range(3)]
+        hashes = stored(swept, cell)["runs"][results.runs[0]]["pixels"]
+        made = [pixel_hash(np.asarray(results.picture(dataset, i, cell))) for i in range(3)]
         assert made == hashes[:3]
 
 
@@ -284,7 +286,7 @@ def test_an_unfinished_sweep_is_told_as_far_as_it_is(swept, tmp_path, pmsi):
 )
 def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
-    ids = {"SWEEP": swept.id, "TRAINED": tell(swept).runs[0]}
+    ids = {"SWEEP": swept.id, "TRAINED": read_results(swept).runs[0]}
     status, out, err = pmsi("report", *(ids.get(word, word) for word in words), "--runs", swept.folder.parent)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert said in err

@@ -23,7 +23,7 @@ from app.resources.data import (
     thumbnail_once,
 )
 from app.resources.models import disagreement_once, explain_once, predict_once, predictor_of, removal_once, stamp_of
-from app.resources.sweeps import sweep_picture_once, told_once
+from app.resources.sweeps import results_once, sweep_picture_once
 
 __all__ = [
     "batch_once",
@@ -43,10 +43,10 @@ __all__ = [
     "protocols_once",
     "receptive_fields",
     "removal_once",
+    "results_once",
     "sample_image",
     "squared_once",
     "stamp_of",
     "sweep_picture_once",
     "thumbnail_once",
-    "told_once",
 ]

@@ -34,7 +34,7 @@ from pmsi.robustness.drawing import (
     drop_layout,
 )
 from pmsi.robustness.export import comparison
-from pmsi.robustness.reading import Told
+from pmsi.robustness.reading import SweepResults
 from pmsi.wording import percent
 
 COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
@@ -55,7 +55,7 @@ PREDICTED = "as predicted"
 
 
 def as_html(
-    told: Told,
+    results: SweepResults,
     *,
     command: str = "",
     titles: Mapping[str, str] | None = None,
@@ -66,9 +66,9 @@ def as_html(
 
     With ``pictures`` the data set is opened; raises DataError where it is not here, and PMSIError without plotly.
     """
-    titles = {id: (titles or {}).get(id) or told.title(id) for id in told.runs}
-    colors = colors or {id: COLORS[i % len(COLORS)] for i, id in enumerate(told.runs)}
-    page = _Page(told, titles, colors, told.dataset() if pictures and told.perturbations else None)
+    titles = {id: (titles or {}).get(id) or results.title(id) for id in results.runs}
+    colors = colors or {id: COLORS[i % len(COLORS)] for i, id in enumerate(results.runs)}
+    page = _Page(results, titles, colors, results.dataset() if pictures and results.perturbations else None)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -77,15 +77,15 @@ def as_html(
         lstrip_blocks=True,
     )
     return environment.get_template("sweep.html.j2").render(
-        told=told,
+        results=results,
         plotly=plotly_js(),
         runs=page.runs(),
         facts=page.facts(),
         command=command,
-        tests=tests_text(told),
-        perturbations=[page.perturbation(name) for name in told.perturbations],
+        tests=tests_text(results),
+        perturbations=[page.perturbation(name) for name in results.perturbations],
         relative=page.relative_error(),
-        confusions=[page.confusions(id) for id in told.runs],
+        confusions=[page.confusions(id) for id in results.runs],
         flips=page.flips(),
         figures=page.figures,
     )
@@ -109,7 +109,7 @@ class _Page:
     ``dataset`` is None where no pictures are wanted.
     """
 
-    told: Told
+    results: SweepResults
     titles: Mapping[str, str]
     colors: Mapping[str, str]
     dataset: Dataset | None
@@ -119,12 +119,12 @@ class _Page:
     @cached_property
     def named(self) -> dict[str, str]:
         """Colours by title."""
-        return {self.titles[id]: self.colors[id] for id in self.told.runs}
+        return {self.titles[id]: self.colors[id] for id in self.results.runs}
 
     @cached_property
     def primary(self) -> Mapping[str, str]:
         """The output with which each run predicts."""
-        return self.told.report["primary"]
+        return self.results.report["primary"]
 
     def figure(self, figure: Figure, label: str, choices: Sequence[str] = (), **more: Any) -> dict[str, Any]:
         """Keep a figure and return what the template says about it; of several ``choices`` the reader takes one."""
@@ -139,32 +139,32 @@ class _Page:
                 "title": self.titles[id],
                 "color": self.colors[id],
                 "output": self.primary[id],
-                "clean": accuracy_text(self.told.score(CLEAN, id, self.primary[id])),
+                "clean": accuracy_text(self.results.score(CLEAN, id, self.primary[id])),
             }
-            for id in self.told.runs
+            for id in self.results.runs
         ]
 
     def facts(self) -> dict[str, str]:
         """Return what the sweep is, in words."""
-        told, trained = self.told, self.told.trained
-        began = told.run.status().started_at or (told.run.folder / "config.json").stat().st_mtime
+        results, trained = self.results, self.results.trained
+        began = results.run.status().started_at or (results.run.folder / "config.json").stat().st_mtime
         place = f" in {trained.data}" if trained.data else ""
         return {
-            "Sweep": told.run.id,
+            "Sweep": results.run.id,
             "Made": time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(began)),
-            "Data": f"{trained.dataset}{place}: {told.images} test images, {len(told.report['classes'])} classes",
-            "Seed": str(told.config.seed),
+            "Data": f"{trained.dataset}{place}: {results.images} test images, {len(results.report['classes'])} classes",
+            "Seed": str(results.config.seed),
             "Version": f"pmsi {__version__}",
         }
 
     def perturbation(self, name: str) -> dict[str, Any]:
         """Return the section about one perturbation."""
-        row, told = PERTURBATIONS[name], self.told
+        row, results = PERTURBATIONS[name], self.results
         unit = f"{row.symbol} ({row.unit})"
-        survival = {self.titles[id]: line for id in told.runs if (line := standing(told, name, id))}
-        cells = (CLEAN, *told.of(name))
-        predicting = [self._line(cell, id, self.primary[id]) for cell in cells for id in told.runs]
-        others = [self._line(cell, id, head) for cell in cells for id in told.runs for head in told.heads(id)]
+        survival = {self.titles[id]: line for id in results.runs if (line := standing(results, name, id))}
+        cells = (CLEAN, *results.of(name))
+        predicting = [self._line(cell, id, self.primary[id]) for cell in cells for id in results.runs]
+        others = [self._line(cell, id, head) for cell in cells for id in results.runs for head in results.heads(id)]
         return {
             "title": row.title,
             "help": row.help,
@@ -179,24 +179,24 @@ class _Page:
 
     def _accuracy(self, name: str, unit: str) -> dict[str, Any]:
         """Return the curves of every output; a run without the chosen one shows the one with which it predicts."""
-        told = self.told
-        outputs = list(dict.fromkeys(head for id in told.runs for head in told.heads(id)))
+        results = self.results
+        outputs = list(dict.fromkeys(head for id in results.runs for head in results.heads(id)))
         data = []
-        for id in told.runs:
-            others = [output for output in outputs if output not in told.heads(id)]
-            for head in told.heads(id):
+        for id in results.runs:
+            others = [output for output in outputs if output not in results.heads(id)]
+            for head in results.heads(id):
                 shown = [head, *([PREDICTED, *others] if head == self.primary[id] else [])]
-                data += curve(self.titles[id], points(told, name, id, head), self.colors[id], shown)
+                data += curve(self.titles[id], points(results, name, id, head), self.colors[id], shown)
         layout = curve_layout(unit, "Accuracy (%)")
         return self.figure({"data": data, "layout": layout}, "Accuracy", [PREDICTED, *outputs])
 
     def _factors(self, name: str) -> dict[str, Any] | None:
         """Return the accuracy against what was drawn for each image; None where nothing is drawn that has a size."""
         data, choices = [], []
-        for each in self.told.report["factors"]:
+        for each in self.results.report["factors"]:
             if each["perturbation"] == name:
                 choices.append(f"{each['factor'].replace('_', ' ')}, {_at(Cell.of(each))}")
-                for id in self.told.runs:
+                for id in self.results.runs:
                     data += curve(self.titles[id], drawn_points(each, id), self.colors[id], choices[-1:])
         layout = curve_layout("As drawn for each image", "Accuracy (%)")
         return self.figure({"data": data, "layout": layout}, "Accuracy against the draw", choices) if data else None
@@ -204,28 +204,28 @@ class _Page:
     def _drops(self, name: str) -> dict[str, Any] | None:
         """Return what each class lost at each severity, the strongest first."""
         data, choices = [], []
-        cells = [each for each in self.told.report["class_drops"] if each["perturbation"] == name]
+        cells = [each for each in self.results.report["class_drops"] if each["perturbation"] == name]
         most = 0
         for each in sorted(cells, key=lambda each: -each["severity"]):
             choices.append(_at(Cell.of(each)))
-            order, classes = most_dropped(each["runs"], DROPS), self.told.report["classes"]
+            order, classes = most_dropped(each["runs"], DROPS), self.results.report["classes"]
             most = max(most, len(order))
             for id, drops in each["runs"].items():
                 values, names = [drops[i] for i in order], [classes[i] for i in order]
                 data.append(drop_bars(self.titles[id], values, names, self.colors[id], choices[-1:]))
-        layout = drop_layout(most * len(self.told.runs))
+        layout = drop_layout(most * len(self.results.runs))
         return self.figure({"data": data, "layout": layout}, "Drops by class", choices) if data else None
 
     def _line(self, cell: Cell, run: str, head: str) -> list[str]:
         """Return a row of a table: an output of a run in a cell, in words."""
-        score, test = self.told.score(cell, run, head), comparison(self.told, cell, run, head)
+        score, test = self.results.score(cell, run, head), comparison(self.results, cell, run, head)
         severity, drop = ("clean", "–") if cell == CLEAN else (f"{cell.severity:g}", drop_text(score))
         p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
         return [severity, self.titles[run], head, accuracy_text(score), drop, *p_values]
 
     def relative_error(self) -> dict[str, Any] | None:
         """Return the table of errors over those of the first run; None where there is no second one."""
-        found = self.told.report["relative_error"]
+        found = self.results.report["relative_error"]
         if len(self.titles) < 2 or not found["perturbations"]:
             return None
         rows = [
@@ -236,10 +236,10 @@ class _Page:
 
     def confusions(self, run: str) -> dict[str, Any]:
         """Return a run's confusion matrix over all perturbed cells, what its squares open, and its fullest pairs."""
-        told, classes = self.told, self.told.report["classes"]
-        cells = told.cells[1:] or told.cells
-        labels = np.array(told.report["labels"])
-        answers = {cell: told.answers(cell, run, self.primary[run]) for cell in cells}
+        results, classes = self.results, self.results.report["classes"]
+        cells = results.cells[1:] or results.cells
+        labels = np.array(results.report["labels"])
+        answers = {cell: results.answers(cell, run, self.primary[run]) for cell in cells}
         matrix = np.sum([confusion(labels, each, len(classes)) for each in answers.values()], axis=0)
         shown, pairs = most_confused(matrix, MATRIX), confused_pairs(matrix)
         pictured = [(pair.row, pair.column) for pair in pairs if {pair.row, pair.column} <= {*shown}][:PICTURED]
@@ -263,7 +263,7 @@ class _Page:
 
     def _square(self, pair: Pair, found: Sequence[tuple[int, Cell]], pictured: bool) -> dict[str, Any]:
         """Return what a click on a square of a matrix opens: a title, some images, and how many more there are."""
-        classes, keys = self.told.report["classes"], self.told.report["keys"]
+        classes, keys = self.results.report["classes"], self.results.report["keys"]
         pictured = pictured and self.dataset is not None
         some = found[: PICTURES if pictured else NAMED]
         images = [
@@ -275,22 +275,22 @@ class _Page:
 
     def flips(self) -> list[dict[str, Any]]:
         """Return for each perturbation and run the images that flip first, before and at the flip."""
-        found = [self._flipped(name, id) for name in self.told.perturbations for id in self.told.runs]
+        found = [self._flipped(name, id) for name in self.results.perturbations for id in self.results.runs]
         return [each for each in found if each["images"]] if self.dataset is not None else []
 
     def _flipped(self, name: str, run: str) -> dict[str, Any]:
-        told, classes = self.told, self.told.report["classes"]
-        head, labels = self.primary[run], np.array(told.report["labels"])
-        clean = (told.answers(CLEAN, run, head) == labels).tolist()
+        results, classes = self.results, self.results.report["classes"]
+        head, labels = self.primary[run], np.array(results.report["labels"])
+        clean = (results.answers(CLEAN, run, head) == labels).tolist()
         images = []
-        for flip in first_to_flip(told.report, run, name, clean)[:FLIPS] if self.dataset is not None else ():
+        for flip in first_to_flip(results.report, run, name, clean)[:FLIPS] if self.dataset is not None else ():
             cell = Cell(name, flip.severity)
             images.append(
                 {
                     "before": self._picture(flip.index, CLEAN),
                     "after": self._picture(flip.index, cell),
                     "truth": classes[labels[flip.index]],
-                    "answer": classes[told.answers(cell, run, head)[flip.index]],
+                    "answer": classes[results.answers(cell, run, head)[flip.index]],
                     "at": _at(cell),
                 }
             )
@@ -300,7 +300,7 @@ class _Page:
         """Return what the first run was shown of an image, as a small JPEG in a data URI."""
         assert self.dataset is not None
         if (index, cell) not in self._encoded:
-            picture = self.told.shown(self.dataset, index, cell)
+            picture = self.results.picture(self.dataset, index, cell)
             self._encoded[index, cell] = _data_uri(picture)
         return self._encoded[index, cell]
 
@@ -323,15 +323,15 @@ def _at(cell: Cell) -> str:
 # Numbers and words that the app shows too
 
 
-def points(told: Told, name: str, run: str, head: str) -> list[dict[str, float]]:
+def points(results: SweepResults, name: str, run: str, head: str) -> list[dict[str, float]]:
     """Return the points of an output's curve against the severity of a perturbation, the clean images at 0."""
-    scores = {cell.severity: told.score(cell, run, head) for cell in (CLEAN, *told.of(name))}
+    scores = {cell.severity: results.score(cell, run, head) for cell in (CLEAN, *results.of(name))}
     return [{"x": x, "y": score["accuracy"], "low": score["low"], "high": score["high"]} for x, score in scores.items()]
 
 
-def standing(told: Told, name: str, run: str) -> list[dict[str, float]]:
+def standing(results: SweepResults, name: str, run: str) -> list[dict[str, float]]:
     """Return the points of a run's survival curve, which begins with all of its clean hits at severity 0."""
-    found = [step for step in told.report["survival"][run][name] if step["share"] is not None]
+    found = [step for step in results.report["survival"][run][name] if step["share"] is not None]
     start = [{"x": 0.0, "y": 1.0, "low": 1.0, "high": 1.0}] if found else []
     return start + [{"x": s["severity"], "y": s["share"], "low": s["low"], "high": s["high"]} for s in found]
 
@@ -349,11 +349,11 @@ def most_dropped(drops: Mapping[str, Sequence[float | None]], most: int) -> list
     return sorted(losses, key=lambda i: -losses[i])[:most]
 
 
-def tests_text(told: Told) -> str:
+def tests_text(results: SweepResults) -> str:
     """Return in words what p and Holm's p are; nothing where there is no second run to test."""
-    if len(told.runs) < 2:
+    if len(results.runs) < 2:
         return ""
-    cells = len(told.cells)
+    cells = len(results.cells)
     return (
         "p is McNemar's exact test against the first run on the same images: the outputs with which the two predict, "
         f"or those of the same name. Holm adjusts it over the {cells} cells of these two runs and this output alone, "

@@ -1,8 +1,7 @@
-"""What the runs of a sweep are shown: each image decoded, resized and cropped once, and perturbed once for each cell.
+"""The loader of a sweep: each image decoded, resized and cropped once, and perturbed once for each cell.
 
 On a CPU each image is perturbed as it is loaded. On a GPU the loader leaves to it what it can do to a whole batch, the
-same to the last bit, and the pixels come back to be hashed while it goes on. This module does not know how a
-perturbation draws, nor what the runs answer.
+same to the last bit, and the pixels come back to be hashed while it goes on.
 """
 
 import json
@@ -24,7 +23,7 @@ from pmsi.files import to_json
 from pmsi.perturbations import Factors, draw, pixel_hash
 from pmsi.perturbations.batched import BATCHED, BatchForm
 from pmsi.robustness.cells import Cell
-from pmsi.robustness.entrants import Entrant
+from pmsi.robustness.entrants import SweptModel
 
 HASHERS = 4
 """Threads that hash pixels which come back from a GPU: hashing lets go of Python's lock."""
@@ -35,7 +34,7 @@ still to be perturbed have no hash, those that already are have no noise."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class ImageBatch:
     """A batch: images (b, 3, h, w) uint8 where the models are, the factors of each, and what waits for their hashes."""
 
     images: Tensor
@@ -51,16 +50,16 @@ def batch_forms(device: torch.device) -> Mapping[str, BatchForm]:
 class View:
     """The runs that see images of one size, and the loader that makes these images for all of them."""
 
-    def __init__(self, entrants: Sequence[Entrant], pixels: Pixels, cells: Sequence[Cell], config: RobustnessConfig):
-        self.entrants, self.count, self.batch_size = entrants, len(pixels), config.batch_size
+    def __init__(self, models: Sequence[SweptModel], pixels: Pixels, cells: Sequence[Cell], config: RobustnessConfig):
+        self.models, self.count, self.batch_size = models, len(pixels), config.batch_size
         self.batches = -(-self.count // self.batch_size)
-        self.device, self.cells = entrants[0].device, cells
+        self.device, self.cells = models[0].device, cells
         self._forms = batch_forms(self.device)
         self._plan: Plan = []
-        items = _Loaded(pixels, entrants[0].config.image_size, cells, config.seed, self._forms)
+        items = _Loaded(pixels, models[0].config.image_size, cells, config.seed, self._forms)
         self._loader = planned_loader(items, self._plan, config.workers, self.device)
 
-    def batches_of(self, number: int, hashing: ThreadPoolExecutor) -> Iterator[Shown]:
+    def batches_of(self, number: int, hashing: ThreadPoolExecutor) -> Iterator[ImageBatch]:
         """Yield what is shown in a cell, in the order of the test images; where it is made here, others hash it."""
         items = [(number, index) for index in range(self.count)]
         self._plan[:] = [items[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
@@ -69,10 +68,10 @@ class View:
         for loaded, hashes, written, noise in self._loader:
             images, factors = loaded.to(self.device, non_blocking=True), [json.loads(text) for text in written]
             if form is None:
-                yield Shown(images, factors, partial(list, hashes))
+                yield ImageBatch(images, factors, partial(list, hashes))
             else:
                 images = form.apply(images, cell.severity, factors, noise.to(self.device, non_blocking=True))
-                yield Shown(images, factors, hashed(images, hashing))
+                yield ImageBatch(images, factors, hashed(images, hashing))
 
 
 class _Loaded(TorchDataset[Item]):
@@ -89,7 +88,7 @@ class _Loaded(TorchDataset[Item]):
         crop = centre_crop(self.source[index], self.side)
         form = _form(cell, self.forms)
         if form is None:
-            pixels, factors = cell.shown(crop, self.seed, key)
+            pixels, factors = cell.apply(crop, self.seed, key)
             return to_tensor(pixels), pixel_hash(pixels), to_json(factors), torch.empty(0)
         factors = draw(form.name, cell.severity, crop.shape[1::-1], seed=self.seed, key=key)
         return to_tensor(crop), "", to_json(factors), torch.from_numpy(form.noise(factors, crop.shape[:2]))

@@ -16,7 +16,7 @@ from pmsi.perturbations import PERTURBATIONS, draw
 from pmsi.predictor import Guess
 from pmsi.robustness import cells_of
 from pmsi.robustness.page import p_text
-from pmsi.robustness.reading import tell
+from pmsi.robustness.reading import read_results
 from pmsi.runs import Run, list_runs
 from pmsi.wording import duration
 
@@ -260,17 +260,17 @@ def test_curves_show_the_output_that_is_chosen(open_page, swept):
 
 
 def test_the_table_tests_the_output_that_is_chosen(open_page, swept):
-    told = tell(swept)
-    first, second = told.runs
+    results = read_results(swept)
+    first, second = results.runs
     for output in ("S3", "mix"):
         test = open_page("robustness", sweep=swept.id, part="table", output=output)
         assert not test.exception
         (table,) = test.dataframe
         rows = table.value.to_dict("records")
         assert {row["Output"] for row in rows} == {output}
-        assert len(rows) == len(told.cells) * 2
-        for cell, row in zip(told.cells, rows[1::2], strict=True):  # the second run's
-            found = told.test(cell, (first, output), (second, output))
+        assert len(rows) == len(results.cells) * 2
+        for cell, row in zip(results.cells, rows[1::2], strict=True):  # the second run's
+            found = results.test(cell, (first, output), (second, output))
             assert (row["p"], row["Holm"]) == (p_text(found["p"]), p_text(found["holm"]))
 
 
@@ -279,24 +279,24 @@ def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
     test = open_page("robustness", sweep=swept.id, part="confusion", answers=second, than=first)
     assert not test.exception
     assert not test.error
-    told = tell(swept)
-    cell = told.cells[-1]
-    a, b = (told.answers(cell, run, told.report["primary"][run]) for run in (first, second))
+    results = read_results(swept)
+    cell = results.cells[-1]
+    a, b = (results.answers(cell, run, results.report["primary"][run]) for run in (first, second))
     places = collections.Counter(zip(a.tolist(), b.tolist(), strict=True))
     listed = test.radio(key="kept-place").options
-    classes = told.report["classes"]
+    classes = results.report["classes"]
     for (row, column), count in places.items():
         line = plain(f"{classes[row]} → {classes[column]}") + f" · {count}"
         assert (line in listed) == (row != column) or len(listed) == LISTED
-    only = [int(((x == told.report["labels"]) & (y != told.report["labels"])).sum()) for x, y in ((a, b), (b, a))]
+    only = [int(((x == results.report["labels"]) & (y != results.report["labels"])).sum()) for x, y in ((a, b), (b, a))]
     words = " ".join(element.value for element in test.caption)
-    assert f"alone recognises {only[0]} of the {told.images} images" in words
+    assert f"alone recognises {only[0]} of the {results.images} images" in words
     assert f"alone {only[1]}:" in words
 
 
 def test_a_link_opens_any_place_of_the_matrix_and_what_is_none_is_passed_over(open_page, swept):
-    told = tell(swept)
-    answers, labels = told.answers(told.cells[-1], told.runs[-1], "mix").tolist(), told.report["labels"]
+    results = read_results(swept)
+    answers, labels = results.answers(results.cells[-1], results.runs[-1], "mix").tolist(), results.report["labels"]
     places = {f"{row}-{column}" for row, column in zip(labels, answers, strict=True)}
     for place in (*places, "0-99", "1", "a-b", "-", "1-2-3"):
         test = open_page("robustness", sweep=swept.id, part="confusion", place=place)
