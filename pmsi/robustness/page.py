@@ -7,6 +7,7 @@ plotly. The file follows the reader's light or dark. `templates/sweep.html.j2` l
 import base64
 import importlib.util
 import io
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -244,13 +245,13 @@ class _Page:
         shown, pairs = most_confused(matrix, MATRIX), confused_pairs(matrix)
         pictured = [(pair.row, pair.column) for pair in pairs if {pair.row, pair.column} <= {*shown}][:PICTURED]
         squares = {}
-        for row in shown:
-            for column in shown:
-                if matrix[row, column]:
-                    found = [(i, cell) for cell, each in answers.items() for i in behind(labels, each, row, column)]
-                    squares[f"{row}-{column}"] = self._square(
-                        Pair(row, column, len(found)), found, (row, column) in pictured
-                    )
+        for row, column in itertools.product(shown, shown):
+            if matrix[row, column]:
+                images: dict[int, Cell] = {}
+                for cell, each in answers.items():
+                    images |= {i: cell for i in behind(labels, each, row, column) if i not in images}
+                pair = Pair(row, column, int(matrix[row, column]))
+                squares[f"{row}-{column}"] = self._square(pair, images, (row, column) in pictured)
         figure = confusion_figure(matrix, shown, classes, ("True class", "Answer"), self.colors[run])
         label = f"Number of images by true class (rows) and answer (columns), {self.titles[run]}"
         return {
@@ -261,17 +262,19 @@ class _Page:
             "classes": len(classes),
         }
 
-    def _square(self, pair: Pair, found: Sequence[tuple[int, Cell]], pictured: bool) -> dict[str, Any]:
-        """Return what a click on a square of a matrix opens: a title, some images, and how many more there are."""
+    def _square(self, pair: Pair, found: Mapping[int, Cell], pictured: bool) -> dict[str, Any]:
+        """Return what a click on a square of a matrix opens: a title, some of its images, and how many more there are.
+
+        ``found`` are its images, each with the cell of which the picture is.
+        """
         classes, keys = self.results.report["classes"], self.results.report["keys"]
         pictured = pictured and self.dataset is not None
-        some = found[: PICTURES if pictured else NAMED]
         images = [
             {"words": f"{keys[i]} · {cell.title}", "src": self._picture(i, cell) if pictured else None}
-            for i, cell in some
+            for i, cell in itertools.islice(found.items(), PICTURES if pictured else NAMED)
         ]
         title = f"{classes[pair.row]} → {classes[pair.column]} · {pair.count}"
-        return {"title": title, "images": images, "more": len(found) - len(some)}
+        return {"title": title, "images": images, "more": len(found) - len(images)}
 
     def flips(self) -> list[dict[str, Any]]:
         """Return for each perturbation and run the images that flip first, before and at the flip."""

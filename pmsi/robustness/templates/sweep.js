@@ -41,7 +41,7 @@ function open(place, [row, column]) {
     Object.assign(element("img", figure), {src: image.src, alt: image.words});
     element("figcaption", figure, image.words);
   }
-  if (more) element("p", opened, `and ${more} more`).className = "note";
+  if (more) element("p", opened, `and ${more} more image${more > 1 ? "s" : ""}`).className = "note";
 }
 
 const places = [...document.querySelectorAll("[data-figure]")];
