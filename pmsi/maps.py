@@ -17,7 +17,7 @@ from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
-from pmsi.evaluation import while_checking
+from pmsi.evaluation import check_same_data, while_checking
 from pmsi.explain.averages import means
 from pmsi.explain.cam import STAGE_INDEX
 from pmsi.explain.disagreement import Disagreement, apart, farthest
@@ -55,14 +55,10 @@ def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
     if config.test_per_class is not None:
         trained = trained.with_(test_per_class=config.test_per_class)
     dataset = open_dataset(trained, while_checking(run))
-    if dataset.classes != classes:
-        raise DataError(
-            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {config.of} was "
-            "trained on. Bring the data back as it was."
-        )
+    differs = check_same_data(run.sibling(config.of), dataset, classes, config.insist)
     other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
-    if other is not None:
-        require_classes(dataset, other)
+    if config.beside is not None and other is not None:
+        check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist)
     after_batch = _follow(run, "explaining the test images")
     question = Question(
         method=config.method,
@@ -75,7 +71,7 @@ def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
     )
     examination = Examination(model, dataset, trained, question, config.batch_size, after_batch)
     looks = examination.looks()
-    found = {"of": config.of, "skipped": len(dataset.problems), **report(examination, looks)}
+    found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(examination, looks)}
     if other is None:
         _write_looks(run, looks)
         return found

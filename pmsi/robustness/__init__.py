@@ -21,19 +21,26 @@ from pmsi.base.errors import ConfigError
 from pmsi.config import RobustnessConfig
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.runs import Run
+from pmsi.runs.record import apart
 
 __all__ = ["CLEAN", "Cell", "cells_of", "check", "sweep"]
 
 
 def check(config: RobustnessConfig, root: Path) -> None:
-    """Raise what would keep a sweep from starting: no runs or runs without a model, or cells that do not exist."""
+    """Raise what would keep a sweep from starting: runs without a model, in training, or judged by other images."""
     from pmsi.engine.checkpoint import find_checkpoint
 
     if not config.of:
         raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")
     cells_of(config)
-    for id in config.of:
-        find_checkpoint(Run.open(root, id))
+    runs = [Run.open(root, id) for id in config.of]
+    for run in runs:
+        find_checkpoint(run)
+        if run.state.is_live:
+            raise ConfigError(f"Run {run.id} is {run.state.value}, so its model changes. Wait for its end, or stop it.")
+    for other in runs[1:]:
+        if reasons := apart(runs[0], other, limited=config.test_per_class is not None):
+            raise ConfigError(" ".join(["These runs cannot be swept together.", *reasons, "Name runs that agree."]))
 
 
 def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
