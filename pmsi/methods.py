@@ -160,7 +160,14 @@ METHODS: dict[str, Method] = {
         "Progressive phases on jigsaw patches (Du et al., 2020).",
         ("5",),
     ),
-    "pmr": Method("+ P & M & R", with_interaction, progressive, "rmg", "The paper's RMG-PMSI: all three.", ("3", "5")),
+    "pmr": Method(
+        "RMG-PMSI",
+        with_interaction,
+        progressive,
+        "rmg",
+        "The paper's method: progressive phases on recursive mosaics, with interaction (+ P & M & R).",
+        ("3", "5"),
+    ),
 }
 
 

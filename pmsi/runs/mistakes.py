@@ -21,9 +21,9 @@ FILE = "predictions.json"
 class Answers:
     """What each head answered for each image, the images in the order of ``keys``.
 
-    ``labels`` are the true classes, numbers of the names ``classes``: those that the run was trained on. ``truth`` and
-    ``confidence`` have by head the probabilities, 0–1, of the true class and of the answer; both are empty for runs that
-    did not keep them. ``primary`` is the head that the model predicts with.
+    ``labels`` are the true classes, numbers of the names ``classes``, with which the run was trained. ``truth`` and
+    ``confidence`` have by head the probabilities, 0–1, of the true class and of the answer; both are empty for runs
+    that did not keep them. ``primary`` is the head that the model predicts with.
     """
 
     classes: tuple[str, ...]
@@ -89,7 +89,7 @@ def read_answers(run: Run) -> Answers:
         columns = (labels, *predicted.values(), *truth.values(), *confidence.values())
         if not predicted or any(len(column) != len(keys) for column in columns):
             raise ValueError("its lists are not of one length")
-        classes = classes_of(trained_by(run))
+        classes = tuple(map(str, stored.get("classes") or classes_of(trained_by(run))))
         if any(not 0 <= label < len(classes) for column in (labels, *predicted.values()) for label in column):
             raise ValueError(f"a label is none of the {len(classes)} classes of the run")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

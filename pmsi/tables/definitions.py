@@ -26,6 +26,8 @@ PAPER_SETS = {"cub": "CUB", "cars": "Car", "aircraft": "Air"}
 COUNTS = {"classes": "classes", "train": "training images", "test": "test images"}
 BACKBONE = "{backbone}"
 """Stands for the backbone's name in a path of ``weights``, so that each line of Table VI can have a file of its own."""
+PAPER_LABELS = {("3", OURS): "+ P & M & R"}
+"""Labels of methods, by table and method, that differ from the title in METHODS: Table III names its ablations."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,11 @@ def _methods_of(number: str) -> Callable[[TrainConfig, Sets], tuple[list[Part], 
     def lay(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
         from pmsi.methods import METHODS
 
-        lines = [Part(name, row.title, _method(name)) for name, row in METHODS.items() if number in row.tables]
+        lines = [
+            Part(name, PAPER_LABELS.get((number, name), row.title), _method(name))
+            for name, row in METHODS.items()
+            if number in row.tables
+        ]
         return lines, _outputs("concat", "mix")
 
     return lay
@@ -172,8 +178,12 @@ def _backbones(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
     return lines, _columns_of_sets(sets)
 
 
+LEGACY = "gaussian_noise_legacy"
+"""The noise of a widely copied snippet, beside the normal one: the paper does not say how it adds noise."""
+
+
 def _disturbances(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
-    names = ("color_jitter", "gaussian_noise")
+    names = ("color_jitter", "gaussian_noise", LEGACY)
     rows = {name: PERTURBATIONS[name] for name in names}
     lines = [Part("clean", "Origin")]
     lines += [

@@ -80,7 +80,7 @@ class Plan:
 def make_plan(table: Table, root: Path, seeds: Sequence[int]) -> Plan:
     """Return what ``table`` needs for these seeds, and what of it is in the runs folder ``root`` now."""
     runs = Runs(root)
-    trainings = {config.with_(seed=seed): runs.training(config, seed) for seed in seeds for config in table.configs}
+    trainings = runs.trainings(config.with_(seed=seed) for seed in seeds for config in table.configs).found
     sweeps = [_sweep(runs, cells, seed, trainings) for seed in seeds for cells in _perturbed(table)]
     return Plan(tuple(Training(config, found) for config, found in trainings.items()), tuple(sweeps))
 

@@ -4,13 +4,15 @@ Per cent and points are made here, where a person reads them. Under each line of
 difference, each named as what it is. This module does not know in which format they are written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import State
-from pmsi.tables.definitions import Part, set_title
+from pmsi.tables.definitions import LEGACY, Part, set_title
 from pmsi.tables.filling import EPOCHS, Filled, FilledCell, Images
+from pmsi.tables.matching import OnOtherData
 from pmsi.tables.printed import paper_table
 
 NOT_RUN, NO_OUTPUT = "not run", "–"
@@ -95,7 +97,11 @@ def notes(filled: Filled) -> list[str]:
     """Return what must be known to read the numbers: what they are, by which protocol, on which data, beside what."""
     counts = filled.table.number == "1"
     said = [] if counts else [_what(filled), _protocol(filled)]
-    said += [_data(images) for images in filled.images]
+    said += [_data(images, counts) for images in filled.images]
+    said += [_left_out(images, filled.left_out) for images in filled.images if _of(images, filled.left_out)]
+    if any(line.perturbation == LEGACY for line in filled.lines):
+        row = PERTURBATIONS[LEGACY]
+        said.append(f"{row.title}: {row.help} The paper does not say how it adds noise.")
     if any(cell.printed is not None for cell in filled.cells.values()):
         unlike = (
             ""
@@ -126,7 +132,7 @@ def _protocol(filled: Filled) -> str:
     return f"Protocol: the paper's, but {said}." if said else "Protocol: the paper's."
 
 
-def _data(images: Images) -> str:
+def _data(images: Images, counts: bool) -> str:
     if images.classes is None:
         return f"Data: {set_title(images.dataset)}; no run has finished yet."
     paper = paper_table("1").cells
@@ -135,4 +141,20 @@ def _data(images: Images) -> str:
     text = (
         f"Data: {set_title(images.dataset)}, {images.classes} classes, {images.train} training and {images.test} test"
     )
-    return f"{text} images" + (f" (the paper: {beside})." if beside else ".")
+    text += " images" + (f" (the paper: {beside})" if beside else "")
+    if counts:
+        return f"{text}, as run {images.run} used it." if images.run else f"{text}."
+    unknown = f" Of {images.unknown} of its runs the data are unknown: they have no record." if images.unknown else ""
+    return f"{text}.{unknown}"
+
+
+def _of(images: Images, left_out: Sequence[OnOtherData]) -> list[OnOtherData]:
+    return [each for each in left_out if each.dataset == images.dataset]
+
+
+def _left_out(images: Images, left_out: Sequence[OnOtherData]) -> str:
+    """Return how many runs are left out, and why the first of them is."""
+    mine = _of(images, left_out)
+    count = "1 run is" if len(mine) == 1 else f"{len(mine)} runs are"
+    of = f"{set_title(images.dataset)}, not being on the data of the newest"
+    return f"{count} left out of {of}. {' '.join(mine[0].reasons)}"
