@@ -24,7 +24,8 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _nothing_shipped(monkeypatch, tmp_path):
     """No runs that came with the program, so that each test has those alone that it makes."""
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
+    for module in ("pmsi.runs", "pmsi.runs.run"):
+        monkeypatch.setattr(f"{module}.SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture

@@ -112,11 +112,11 @@ def experiments_apart(a: Run, b: Run) -> list[str]:
     one, other = record_of(a), record_of(b)
     if one is None or other is None:
         return list(_counts_apart(a, b, train=True))
-    first, second = ({image.digest for image in record.train} for record in (one, other))
+    first, second = ({(image.digest, record.classes[image.label]) for image in record.train} for record in (one, other))
     if first == second:
         return []
-    counts = f"{len(first)} images and run {b.id} on {len(second)}, of which {len(first & second)} are the same"
-    return [f"Run {a.id} is trained on {counts}."]
+    both = f"{len(first & second)} are the same and of the same class"
+    return [f"Run {a.id} is trained on {len(first)} images and run {b.id} on {len(second)}, of which {both}."]
 
 
 def _settings_apart(a: Run, b: Run, limited: bool) -> Iterator[str]:
