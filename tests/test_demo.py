@@ -7,7 +7,11 @@ import pytest
 from pmsi import runs, tasks
 from pmsi.cli import demo
 from pmsi.config import ExplainConfig, RobustnessConfig
+from pmsi.data import open_dataset
+from pmsi.data.record import DataRecord
 from pmsi.runs import Run, State, known_runs
+from pmsi.runs.mistakes import read_answers
+from pmsi.runs.record import classes_of, record_of
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,6 @@ def test_nothing_of_the_machine_ships(made):
 def test_the_sweep_saw_the_models_as_they_ship(made):
     """Their clean accuracy is that of the model in half precision, asked again here."""
 
-    from pmsi.data import open_dataset
     from pmsi.predictor import Predictor
 
     folder, _ = made
@@ -83,7 +86,7 @@ def test_a_run_with_other_settings_is_not_taken_for_a_demo_run(made, tmp_path, t
 
 def test_shipped_runs_are_found_from_any_folder_and_come_last(made, tmp_path, tiny_config, monkeypatch):
     folder, _ = made
-    monkeypatch.setattr(runs, "SHIPPED", folder)
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", folder)
     own = Run.create(tmp_path, tiny_config)
     ids = [run.id for run in known_runs(tmp_path)]
     assert ids[0] == own.id
@@ -100,7 +103,10 @@ def test_what_is_in_the_assets_is_what_the_recipe_makes():
     """The shipped runs are those of the command, and together no larger than sixteen megabytes."""
     shipped = Path(runs.__file__).parents[1] / "assets" / "demo"
     for id, config in demo.TRAINED.items():
-        assert Run(shipped / id).config.with_(weights=config.weights) == config
+        run = Run(shipped / id)
+        assert run.config.with_(weights=config.weights) == config
+        assert record_of(run) == DataRecord.of(open_dataset(run.config))
+        assert read_answers(run).classes == classes_of(run)
     models = [path.stat().st_size for path in shipped.rglob("*.safetensors")]
     assert len(models) == 2
     assert sum(models) <= 16e6
