@@ -22,8 +22,8 @@ class Answers:
     """What each head answered for each image, the images in the order of ``keys``.
 
     ``labels`` are the true classes, numbers of the names ``classes``: those that the run was trained on. ``truth`` and
-    ``confidence`` have by head the probabilities, 0–1, of the true class and of the answer; both are empty for runs that
-    did not keep them. ``primary`` is the head that the model predicts with.
+    ``confidence`` have by head the probabilities, 0–1, of the true class and of the answer; both are empty for runs
+    that did not keep them. ``primary`` is the head that the model predicts with.
     """
 
     classes: tuple[str, ...]
