@@ -32,7 +32,7 @@ def settings(predictor: "Predictor", place: Place) -> Wanted:
     )
     classes = [PREDICTED, *predictor.classes]
     label = remember(second.selectbox, "class", PREDICTED, "Class", classes, format_func=_class_title)
-    method = _method(third)
+    method = _method(third, place, head)
     scale = remember(
         fourth.segmented_control,
         "scale",

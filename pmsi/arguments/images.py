@@ -7,6 +7,12 @@ from pmsi.config import ExplainConfig, TrainConfig
 from pmsi.flags import folder, path, whole
 
 
+METHOD = (
+    "How maps are made: gradcam, layercam and others of one pass, or a class of pytorch-grad-cam (scorecam, ablationcam, "
+    "…), whose seconds an image are said at the start [gradcam]."
+)
+
+
 def mosaic(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=path, metavar="IMAGE", help=f"Picture to cut{KEYED}.")
     add_images_of(parser)
@@ -55,7 +61,7 @@ def explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="More runs, for --figure.")
     parser.add_argument("--head", metavar="NAME", help="Output to explain: S3, S4, concat, mix … [the primary one].")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
-    parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
+    parser.add_argument("--method", default="gradcam", metavar="NAME", help=METHOD)
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
     help = "All images and runs as one figure for print (.png or .svg), or with --rising as an animation (.gif)."
     parser.add_argument("--figure", type=path, metavar="FILE", help=help)

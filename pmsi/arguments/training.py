@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from pmsi.arguments.shared import TRAINED, add_preset, add_queue, add_runs
-from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig
+from pmsi.config import CONFIGS, ExplainConfig, RobustnessConfig, TrainConfig
 from pmsi.flags import add_flags, flag, path, whole
 from pmsi.launchers import LAUNCHERS
 
@@ -18,7 +18,7 @@ def task(task: str, of: str | None = None) -> Callable[[argparse.ArgumentParser]
         if task == TrainConfig.task:
             add_preset(parser)
             _first_batch(parser)
-        if task in (TrainConfig.task, RobustnessConfig.task):
+        if task in (TrainConfig.task, RobustnessConfig.task, ExplainConfig.task):
             _ahead(parser)
         add_flags(parser, CONFIGS[task])
         add_runs(parser)

@@ -5,6 +5,7 @@ How maps are made, measured and drawn is in `pmsi.explain`.
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,11 +40,25 @@ def explain(typed: Arguments) -> int:
     if typed.figure is not None:
         draw = lookup(*_drawings(typed), typed.figure.suffix.lower())
         eyes = [_Eyes(Run.open(typed.runs, id), viewer, typed) for id in (typed.run, *typed.beside)]
+        for each in eyes:
+            _say_cost(each)
         write_output(typed.figure, draw(eyes, typed))
         print(typed.figure)
     if alone:
-        _tell(_Eyes(Run.open(typed.runs, typed.run), viewer, typed))
+        one = _Eyes(Run.open(typed.runs, typed.run), viewer, typed)
+        _say_cost(one)
+        _tell(one)
     return 0
+
+
+def _say_cost(eyes: "_Eyes") -> None:
+    """Say on stderr how long an image takes, where that is more than one pass of the network."""
+    from pmsi.explain import CAM_METHODS
+
+    row = lookup("CAM method", CAM_METHODS, eyes.typed.method)
+    if row.package is not None:
+        seconds = eyes.predictor.explain_seconds(head=eyes.typed.head, method=eyes.typed.method)
+        print(f"{row.title} takes about {seconds:.1f} s an image by {eyes.run.id} on this machine.", file=sys.stderr)
 
 
 def _check(typed: Arguments, alone: bool) -> None:

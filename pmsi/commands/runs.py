@@ -44,6 +44,8 @@ def task(typed: Arguments) -> int:
         return look_ahead(typed, config)
     if isinstance(config, RobustnessConfig) and typed.dry_run:
         return sweeps.look_ahead(typed, config)
+    if isinstance(config, ExplainConfig) and typed.dry_run:
+        return _foresee_maps(typed, config)
     jobs.check(config, typed.runs)
     run = Run.create(typed.runs, config)
     if typed.queue or typed.launcher:
@@ -51,6 +53,22 @@ def task(typed: Arguments) -> int:
         print(run.id)
         return 0
     return work(run)
+
+
+def _foresee_maps(typed: Arguments, config: ExplainConfig) -> int:
+    """Say how many images are to be explained and about how long that takes here; start nothing."""
+    from pmsi.maps import check, estimate
+
+    check(config, typed.runs)
+    found = estimate(config, typed.runs)
+    if typed.json:
+        print(to_json(dataclasses.asdict(found)))
+        return 0
+    print(
+        f"{found.images} test images, {found.seconds_an_image:.2g} s each by {config.method}, and {found.tried} of them "
+        f"put to trial: about {duration(found.seconds)} on this machine."
+    )
+    return 0
 
 
 def work(run: Run) -> int:
