@@ -16,14 +16,12 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.device import prepare_device
 from pmsi.errors import ConfigError, DataError, lookup
 from pmsi.evaluation import while_checking
-from pmsi.explain.averages import means
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.disagreement import Disagreement, apart, farthest
-from pmsi.explain.question import Question
-from pmsi.explain.report import Examination, Look, report
+from pmsi.explain.report import Examination, Look, Question, means, report
 from pmsi.explain.weighing import CAM_METHODS
-from pmsi.folding import folded
 from pmsi.files import to_json, write_atomically
+from pmsi.folding import folded
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run

@@ -11,8 +11,7 @@ from pmsi.checkpoints import load_model
 from pmsi.config import ExplainConfig
 from pmsi.data import open_dataset
 from pmsi.errors import ConfigError, DataError, RunError, UnknownName
-from pmsi.explain.question import Question
-from pmsi.explain.report import Examination, report
+from pmsi.explain.report import Examination, Question, report
 from pmsi.files import read_json
 from pmsi.maps import LOOKS, check, sampled
 from pmsi.predictor import Predictor

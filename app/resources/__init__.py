@@ -23,11 +23,20 @@ from app.resources.data import (
     squared_once,
     thumbnail_once,
 )
-from app.resources.models import disagreement_once, explain_once, predict_once, predictor_of, removal_once, stamp_of
+from app.resources.models import (
+    cam_seconds_once,
+    disagreement_once,
+    explain_once,
+    predict_once,
+    predictor_of,
+    removal_once,
+    stamp_of,
+)
 from app.resources.sweeps import sweep_picture_once, told_once
 
 __all__ = [
     "batch_once",
+    "cam_seconds_once",
     "costs_once",
     "counts_once",
     "disagreement_once",

@@ -6,10 +6,9 @@ from pmsi.arguments.shared import KEYED, TRAINED, add_images_of, add_like, add_r
 from pmsi.config import ExplainConfig, TrainConfig
 from pmsi.flags import folder, path, whole
 
-
 METHOD = (
-    "How maps are made: gradcam, layercam and others of one pass, or a class of pytorch-grad-cam (scorecam, ablationcam, "
-    "…), whose seconds an image are said at the start [gradcam]."
+    "How maps are made: gradcam, layercam and others of one pass, or a class of pytorch-grad-cam (scorecam, "
+    "ablationcam, …), whose seconds an image are said at the start [gradcam]."
 )
 
 
@@ -67,7 +66,7 @@ def explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figure", type=path, metavar="FILE", help=help)
     help = "With --figure: animate what becomes of the maps as this perturbation grows, from the clean image on."
     parser.add_argument("--rising", metavar="NAME", help=help)
-    help = "With --dataset: outline the object, the telling parts, or one part by its name."
+    help = "With --dataset: outline the object, the distinctive parts, or one part by its name."
     parser.add_argument("--region", metavar="NAME", help=help)
     _measured(parser)
     _perturbed(parser)
@@ -77,7 +76,9 @@ def explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _measured(parser: argparse.ArgumentParser) -> None:
-    help = "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its floors."
+    help = (
+        "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its baselines."
+    )
     parser.add_argument("--numbers", action="store_true", help=help)
     tolerance = round(ExplainConfig().tolerance)
     help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."

@@ -131,7 +131,7 @@ class _Eyes:
         """Return the regions that are known of an image, (side, side) bool: none of a file, or of moved pixels."""
         import numpy as np
 
-        from pmsi.explain.single import known_regions
+        from pmsi.explain.regions import known_regions
 
         dataset = self.viewer.pictures.dataset
         if dataset is None or self.viewer.steps:
@@ -199,7 +199,7 @@ def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> di
     """Return each stage's map in short and, where a region is known, how well it points there, beside its floors."""
     import numpy as np
 
-    from pmsi.explain.single import measured, summary
+    from pmsi.explain.metrics import measured, summary
 
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
     known = eyes.regions(word, seen)
@@ -217,7 +217,7 @@ def _curves(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> dic
     """Return by stage the deletion and insertion curves of its map, and of a random one."""
     import numpy as np
 
-    from pmsi.explain.single import removal_curves
+    from pmsi.explain.removal import removal_curves
 
     model, pixels, key = eyes.predictor.model, np.asarray(seen), eyes.viewer.pictures.key(word)
     return {

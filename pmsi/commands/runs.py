@@ -4,6 +4,7 @@ Those that only keep the folder in order are in `pmsi.commands.keeping`.
 """
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 from pmsi import jobs
 from pmsi.commands import keeping, sweeps
 from pmsi.commands.grid import complete_start, look_ahead
-from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, differences
+from pmsi.config import CONFIGS, ExplainConfig, RobustnessConfig, TrainConfig, differences
 from pmsi.errors import RunError, lookup
 from pmsi.files import to_json
 from pmsi.flags import POSITIONAL, command, to_config
@@ -23,6 +24,7 @@ from pmsi.keeping.listing import Choice, chosen, entries
 from pmsi.presets import PRESETS
 from pmsi.runs import Run, State, known_runs
 from pmsi.watching import describe, following, one_line, understanding, what_if_stuck
+from pmsi.wording import duration
 
 Arguments = argparse.Namespace
 ENDED_EARLY = 1
@@ -65,8 +67,8 @@ def _foresee_maps(typed: Arguments, config: ExplainConfig) -> int:
         print(to_json(dataclasses.asdict(found)))
         return 0
     print(
-        f"{found.images} test images, {found.seconds_an_image:.2g} s each by {config.method}, and {found.tried} of them "
-        f"put to trial: about {duration(found.seconds)} on this machine."
+        f"{found.images} test images, {found.seconds_an_image:.2g} s each by {config.method}, and {found.tried} of "
+        f"them put to trial: about {duration(found.seconds)} on this machine."
     )
     return 0
 

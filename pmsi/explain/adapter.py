@@ -188,7 +188,7 @@ class Refine(PackageMethod):
 
 @dataclass(frozen=True)
 class Sess(PackageMethod):
-    """SESS: Grad-CAM of the patches of an image at ever larger scales, laid over each other at the image's size, 0–1."""
+    """SESS: Grad-CAM of the patches of an image at ever larger scales, fused at the image's size, 0–1."""
 
     def map(self, asked: Asked) -> np.ndarray:
         return self._map(asked, None)[0]
@@ -222,8 +222,9 @@ def _seconds(work: Callable[[], object]) -> float:
 def load_package() -> Any:
     """Return pytorch_grad_cam; raises ConfigError where it is not installed. Importing it takes seconds."""
     try:
-        import pmsi.vision  # noqa: F401  (torchvision, which the package imports, fails beside a CPU build of torch)
         import pytorch_grad_cam
+
+        import pmsi.vision  # noqa: F401  (torchvision, which the package imports, fails beside a CPU build of torch)
     except ImportError as error:
         raise ConfigError(
             f"This CAM method is a class of pytorch-grad-cam, which cannot be imported ({error}). Install it with "

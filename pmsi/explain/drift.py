@@ -1,11 +1,11 @@
 """How far a map moves when its image is perturbed, for one and the same class: three distances between two maps.
 
-Maps are (h, w) in numpy, finite and at least 0, of one shape; what they are of, and what was done to the image, is
-unknown here. To explain the class that each image is predicted as would compare maps of two questions: explain the
-clean image's class both times.
+Maps are (h, w) in numpy, finite and at least 0, of one shape. To explain the class that each image is predicted as
+would compare maps of two questions: explain the clean image's class both times.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class Drift:
     spearman: float
     peak: float
     earth: float
+
+    def numbers(self, source: str) -> dict[str, float]:
+        """Return the distances as "SOURCE/DISTANCE", without a correlation that an even map lacks."""
+        return {f"{source}/{name}": value for name, value in asdict(self).items() if not math.isnan(value)}
 
 
 def drift(before: np.ndarray, after: np.ndarray) -> Drift:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from pmsi.explain.adapter import ByClass, PackageMethod, Refine, Sess, Whole, beyond_similar, upright
 
-
 Weigh = Callable[[Tensor, Tensor], Tensor]
 """(activations, gradients), both (b, c_n, h_n, w_n) → a map (b, h_n, w_n) of either sign."""
 

@@ -12,8 +12,8 @@ from app.maps_rows import MORE, ranked_mistakes
 from app.maps_zoom import numbers_table, removal_chart
 from app.wording import name_of_run
 from pmsi.errors import DataError
+from pmsi.explain.metrics import Measured
 from pmsi.explain.removal import Curve
-from pmsi.explain.single import Measured
 from pmsi.lifecycle import enqueue
 from pmsi.maps import disagreement, sampled
 from pmsi.runs import Run, State

@@ -125,7 +125,9 @@ def test_refinecam_is_the_product_of_the_grad_cam_plus_plus_maps_from_the_stage_
 @pytest.mark.parametrize("method", [name for name in NAMES if name != "sess"])
 def test_the_folded_copy_has_the_same_maps(method):
     model, images = pmsi_model(), images_of(b=1)
-    expected, found = (cam(each, images, classes=torch.tensor([2]), method=method).raw for each in (model, folded(model)))
+    expected, found = (
+        cam(each, images, classes=torch.tensor([2]), method=method).raw for each in (model, folded(model))
+    )
     for stage, values in found.items():
         torch.testing.assert_close(values, expected[stage], rtol=0, atol=5e-3 * float(expected[stage].max()))
 

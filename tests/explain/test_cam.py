@@ -128,7 +128,9 @@ FORMULAS = [name for name, row in CAM_METHODS.items() if row.weigh is not None]
 
 def test_every_formula_is_compared_with_the_library():
     assert list(LIBRARY) == FORMULAS
-    assert all(row.title and row.source and (row.weigh is None) != (row.package is None) for row in CAM_METHODS.values())
+    assert all(
+        row.title and row.source and (row.weigh is None) != (row.package is None) for row in CAM_METHODS.values()
+    )
 
 
 @pytest.mark.parametrize("backbone", BACKBONE_NAMES)

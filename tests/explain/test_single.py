@@ -10,9 +10,11 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
+from pmsi.explain.baselines import enlarged
+from pmsi.explain.metrics import measured, summary
 from pmsi.explain.phases import phase_mosaic, recursions_of_stages
-from pmsi.explain.regions import cropped_mask
-from pmsi.explain.single import enlarged, known_regions, measured, removal_curves, summary
+from pmsi.explain.regions import cropped_mask, known_regions
+from pmsi.explain.removal import removal_curves
 
 
 class Texture(torch.nn.Module):
