@@ -132,7 +132,7 @@ def possible(predictor: "Predictor", head: str, label: str) -> tuple[str, str, s
 def regions(run: "Run", prepared: "Image", picked: Picked, place: Place) -> dict[str, np.ndarray]:
     """Return the regions that the data set knows of an image, (side, side) bool on the run's pixels, by name.
 
-    The distinctive parts are those in which the image's species differs from the sibling that the run finds likeliest here.
+    The distinctive parts are those in which the image's species differs from the sibling that the run finds likeliest.
     """
     from pmsi.explain.regions import known_regions
 

@@ -76,9 +76,7 @@ def explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _measured(parser: argparse.ArgumentParser) -> None:
-    help = (
-        "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its baselines."
-    )
+    help = "Print each map's peak and, with --dataset, how well it points to --region [the object], with its baselines."
     parser.add_argument("--numbers", action="store_true", help=help)
     tolerance = round(ExplainConfig().tolerance)
     help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."

@@ -32,7 +32,8 @@ class Maps:
 
     ``raw[stage]`` is (b, h_n, w_n) at the stage's own resolution, at least 0 and not normalised, in the order of
     ``stages``; those of RefineCAM and SESS are in [0, 1], and SESS's are of the images' size. ``logits`` are those of
-    every output, by head; ``classes`` (b,) int64 are the classes explained, and ``head`` the output whose logits were differentiated. Nothing here carries a graph.
+    every output, by head; ``classes`` (b,) int64 are the classes explained, and ``head`` the output whose logits were
+    differentiated. Nothing here carries a graph.
     """
 
     stages: tuple[str, ...]

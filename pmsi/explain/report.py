@@ -1,8 +1,8 @@
 """Where a model looks on all test images: how well its maps point, what they are worth, and how far they drift.
 
 Each image is explained for its true class. Beside each stage's numbers stand those of the baselines
-(`pmsi.explain.baselines`). Some images of each class are put to trial, which takes many predictions: deletion, insertion
-and ROAD (`pmsi.explain.removal`), and how far maps of one class move when the image is perturbed
+(`pmsi.explain.baselines`). Some images of each class are put to trial, which takes many predictions: deletion,
+insertion and ROAD (`pmsi.explain.removal`), and how far maps of one class move when the image is perturbed
 (`pmsi.explain.drift`). The report gives means over images with bootstrap intervals.
 """
 
@@ -41,7 +41,7 @@ PAIR = "pair"
 
 
 FOCUS = "focus"
-"""The region of the distinctive parts, for what of a map lies on the object: does it know the part, or the bird alone?"""
+"""The region of the distinctive parts, for what of a map lies on the object: the part, or the bird alone?"""
 
 SHARES = tuple(k / 10 for k in range(11))
 """Shares of the pixels that are taken away, or shown: every other one of a single map's curve."""
@@ -67,7 +67,7 @@ class Question:
     """What is asked: by which row of CAM_METHODS, of which output (by default the primary one), of which stages.
 
     ``tolerance`` is in pixels of the network's input; ``seed`` is that of every draw. ``trials_per_class`` test images
-    of each class are put to trial (`pmsi.explain.trials`), with the perturbations that ``drift`` lists
+    of each class are put to trial (`Trials`), with the perturbations that ``drift`` lists
     as in "rotation=10,20".
     """
 
@@ -264,7 +264,7 @@ class Examination:
         ]
 
     def _look(self, sample: Sample, shown: Shown, predicted: int, drift: dict[str, Numbers]) -> Look:
-        """Measure one image's maps, and those that know nothing."""
+        """Measure one image's maps, and its baselines."""
         maps = with_baselines(shown.raw, shown.pixels, self.question.seed, sample.key)
         regions = regions_of(self.dataset, sample, self.config, self.rivals)
         numbers = {name: _numbers(maps, region, self.question.tolerance) for name, region in regions.items()}

@@ -21,8 +21,8 @@ Weigh = Callable[[Tensor, Tensor], Tensor]
 class CamMethod:
     """A row of CAM_METHODS: its title, its paper, and what makes its maps, to which `cam` applies the ReLU.
 
-    Either ``weigh`` is its formula, or ``package`` a class of pytorch-grad-cam, which takes a pass or more for each stage
-    of each image. ``of_class`` says whether the map depends on the class.
+    Either ``weigh`` is its formula, or ``package`` a class of pytorch-grad-cam, which takes a pass or more for each
+    stage of each image. ``of_class`` says whether the map depends on the class.
     """
 
     title: str
@@ -125,4 +125,4 @@ CAM_METHODS: dict[str, CamMethod] = {
 # FullGrad has no stage: it adds up all layers with a bias, and stops where the output does not depend on one of them.
 # RandomCAM draws from numpy's global generator; random maps with a seed are among our baselines.
 # AblationLayerVit and AblationLayerFasterRCNN are for transformers and detectors.
-# GuidedBackpropReLUModel gives a gradient in pixels, and DeepFeatureFactorization concepts: neither is a map of a class.
+# GuidedBackpropReLUModel gives a gradient in pixels, and DeepFeatureFactorization concepts: no map of a class.
