@@ -87,11 +87,11 @@ def python(box: Path, *words: str) -> subprocess.CompletedProcess:
 
 
 def test_other_packages_are_hidden_and_the_copy_is_what_runs(bare: Path) -> None:
-    present = ["pytest", "streamlit", "plotly", "pytorch_grad_cam", "scipy", "sklearn", "timm", "jaxtyping", "beartype"]
+    present = ["pytest", "streamlit", "plotly", "pytorch_grad_cam", "sklearn", "timm", "jaxtyping", "beartype"]
     look = "import importlib.util as u, sys, pmsi; print(pmsi.__file__, [u.find_spec(name) for name in sys.argv[1:]])"
     nothing = [None] * len(present)
     assert python(bare, "-c", look, *present).stdout.strip() == f"{bare / 'pmsi' / '__init__.py'} {nothing}"
-    assert {"torch", "torchvision", "numpy", "pillow", "safetensors"} <= needed()
+    assert {"torch", "torchvision", "numpy", "scipy", "pillow", "safetensors"} <= needed()
 
 
 def test_a_copied_folder_trains_evaluates_lists_and_fills_tables(bare: Path, tiny_config) -> None:

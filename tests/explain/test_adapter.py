@@ -58,9 +58,9 @@ def test_every_class_is_here():
 
 def assert_as_documented(method, model, head, stages):
     found = cam(model, images_of(), head=head, classes=torch.tensor(LABELS), stages=stages, method=method)
+    assert any(raw.any() for raw in found.raw.values())
     for stage, raw in found.raw.items():
         expected = documented(method, model, head, stage)
-        assert expected.max() > 0
         np.testing.assert_allclose(scaled(raw.numpy()), expected, atol=2e-3)
 
 
