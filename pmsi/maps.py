@@ -18,7 +18,7 @@ from pmsi.errors import ConfigError, DataError, lookup
 from pmsi.evaluation import while_checking
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.disagreement import Disagreement, apart, farthest
-from pmsi.explain.report import Examination, Look, Question, means, report
+from pmsi.explain.report import Examination, Look, Question, means, removal_seconds, report
 from pmsi.explain.weighing import CAM_METHODS
 from pmsi.files import to_json, write_atomically
 from pmsi.folding import folded
