@@ -162,7 +162,7 @@ class ByClass(PackageMethod):
             activations, gradients = (each[0] if each else None for each in (seen.activations, seen.gradients))
             if not second_order:
                 activations, gradients = (None if x is None else x.numpy() for x in (activations, gradients))
-            if channels is not None:
+            if channels is not None and activations is not None:
                 activations = activations[:, :channels]
             found = explainer.get_cam_image(start, form.target, [score], activations, gradients, False)
         finally:

@@ -54,8 +54,9 @@ def _laplacian(height: int, width: int) -> sparse.csr_array:
         (number[:-1, :-1], number[1:, 1:], ACROSS),
         (number[:-1, 1:], number[1:, :-1], ACROSS),
     ]
-    one, other = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
-    weights = np.concatenate([np.full(pair[0].size, pair[2]) for pair in pairs])
+    one = np.concatenate([pixels.ravel() for pixels, _, _ in pairs])
+    other = np.concatenate([pixels.ravel() for _, pixels, _ in pairs])
+    weights = np.concatenate([np.full(pixels.size, weight) for pixels, _, weight in pairs])
     half = sparse.coo_array((weights, (one, other)), shape=(number.size, number.size))
     neighbours = half + half.T
     return (sparse.diags_array(neighbours.sum(axis=1)) - neighbours).tocsr()
