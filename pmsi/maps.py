@@ -5,7 +5,7 @@ the images behind a number, or on which two models disagree.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
 from pmsi.evaluation import check_same_data, while_checking
-from pmsi.explain.averages import means
-from pmsi.explain.cam import STAGE_INDEX
+from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.disagreement import Disagreement, apart, farthest
-from pmsi.explain.question import Question
-from pmsi.explain.report import Examination, Look, report
+from pmsi.explain.report import Examination, Look, Question, means, removal_seconds, report
 from pmsi.explain.weighing import CAM_METHODS
+from pmsi.folding import folded
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
@@ -46,6 +45,30 @@ def check(config: ExplainConfig, root: Path) -> None:
         lookup("stage", STAGE_INDEX, stage)
     for entry in config.drift:
         severities_of(entry)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How many images a report explains and puts to trial, and about how many seconds that takes on this machine."""
+
+    images: int
+    tried: int
+    seconds_an_image: float
+    seconds: float
+
+
+def estimate(config: ExplainConfig, root: Path) -> Estimate:
+    """Return how long a report takes, by a trial of one image; raises what the report would at its start."""
+    model, trained, _ = load_model(Run.open(root, config.of), prepare_device(config))
+    if config.test_per_class is not None:
+        trained = trained.with_(test_per_class=config.test_per_class)
+    dataset, model = open_dataset(trained), folded(model)
+    tried = len(limit(dataset.test, config.trials_per_class, (config.seed, "trials")))
+    each = cam_seconds(model, trained.image_size, head=config.head, stages=config.stages, method=config.method)
+    drifts = sum(len(severities_of(entry)) for entry in config.drift)
+    removal = removal_seconds(model, trained.image_size, config.stages) if tried else 0.0
+    explained = len(dataset.test) * (1 if config.beside is None else 3) + tried * drifts
+    return Estimate(len(dataset.test), tried, each, explained * each + tried * removal)
 
 
 def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:

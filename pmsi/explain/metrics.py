@@ -1,22 +1,30 @@
-"""Where a map looks, in numbers: the pointing game, and the energy inside a region; and the maps that know nothing.
+"""Where a map looks, in numbers: the pointing game, and the energy inside a region, beside those of the baselines.
 
 A map is (h, w) in numpy, finite and at least 0, in any unit; a region is (h, w) bool, an object's box or a part's mask
 on the same grid. A map without any evidence counts as an even one: it points everywhere, and its energy lies wherever
-there is area. So every number here is from 0 to 1, and chance is the region's share of the image. This module does not
-know what made a map or a region.
+there is area. So every number here is from 0 to 1, and chance is the region's share of the image.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from pmsi.base.errors import PMSIError
-from pmsi.perturbations.imagenet_c import GREY
+from pmsi.base.seeding import numpy_generator
+from pmsi.explain.baselines import CENTRE, EDGES, centre_map, edge_map, enlarged, random_map
+
+DRAWS = 32
+"""Random maps over which the baseline of one image is averaged: a single one hits a small region by luck alone."""
+
+MAP, RANDOM = "map", "random"
+"""What is measured beside the image's edges and its middle: the map itself, and noise at its own resolution."""
 
 
 def pointing(values: np.ndarray, region: np.ndarray) -> float:
     """Return 1 where the map's peak lies in the region and 0 elsewhere: the pointing game (Zhang et al., IJCV 2018).
 
     Of equal peaks each counts alike: the answer is the share of them that lies in the region. A tolerance around the
-    region is `widened`'s affair.
+    region is given by `widened`.
     """
     values, region = _checked(values, region)
     peaks = values == values.max()
@@ -62,29 +70,58 @@ def _checked(values: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.nda
     return values, region
 
 
-# Maps that know nothing: the floors of every number
+# One map of one image
 
 
-def random_map(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
-    """Return even noise in [0, 1): of a stage's own shape, to be resized as its map is."""
-    return generator.random(shape)
+@dataclass(frozen=True)
+class Summary:
+    """A map in short: rows and columns, its least, mean and largest values, and where it is largest.
 
-
-def centre_map(shape: tuple[int, int]) -> np.ndarray:
-    """Return a map that points at the middle of the image, as most photographers do: 1 in its middle pixels, else 0."""
-    (height, width), values = shape, np.zeros(shape)
-    values[(height - 1) // 2 : height // 2 + 1, (width - 1) // 2 : width // 2 + 1] = 1
-    return values
-
-
-def edge_map(pixels: np.ndarray) -> np.ndarray:
-    """Return how strong the edges of an image (h, w, 3) uint8 are: the length of the Sobel gradient of its brightness.
-
-    In grey levels for each pixel of distance, times 8; border pixels are repeated outwards.
+    ``at`` is (x, y) from the upper left, the middle of a cell in fractions of the sides; None where the map is blank.
     """
-    grey = np.pad(pixels @ GREY, 1, mode="edge")
-    down = grey[2:] - grey[:-2]
-    right = grey[:, 2:] - grey[:, :-2]
-    vertical = down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]
-    horizontal = right[:-2] + 2 * right[1:-1] + right[2:]
-    return np.hypot(vertical, horizontal)
+
+    shape: tuple[int, int]
+    least: float
+    mean: float
+    peak: float
+    at: tuple[float, float] | None
+
+
+def summary(stage_map: np.ndarray) -> Summary:
+    """Return what is told of a map (h_n, w_n), at least 0; of equal peaks the first in reading order counts."""
+    height, width = stage_map.shape
+    y, x = divmod(int(stage_map.argmax()), width)
+    at = ((x + 0.5) / width, (y + 0.5) / height) if stage_map.any() else None
+    return Summary((height, width), float(stage_map.min()), float(stage_map.mean()), float(stage_map.max()), at)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``pointing`` and ``energy`` of one source, both in [0, 1]."""
+
+    pointing: float
+    energy: float
+
+
+def measured(
+    stage_map: np.ndarray, pixels: np.ndarray, region: np.ndarray, *, tolerance: float, key: str, seed: int = 0
+) -> dict[str, Measured]:
+    """Return the numbers of a map (h_n, w_n) and of its baselines, for a region (side, side) bool.
+
+    ``pixels`` (side, side, 3) uint8 is the image; ``tolerance`` is in its pixels; ``key`` and ``seed`` name the draw of
+    the random maps. The centre's energy is that of the few pixels in the middle.
+    """
+    side, wide = len(pixels), widened(region, tolerance)
+    generator = numpy_generator("random maps of one image", seed, key)
+    shape = (stage_map.shape[0], stage_map.shape[1])
+    noise = [_measure(enlarged(random_map(shape, generator), side), region, wide) for _ in range(DRAWS)]
+    return {
+        MAP: _measure(enlarged(stage_map, side), region, wide),
+        RANDOM: Measured(*(float(np.mean([getattr(one, name) for one in noise])) for name in ("pointing", "energy"))),
+        EDGES: _measure(edge_map(pixels), region, wide),
+        CENTRE: _measure(centre_map((side, side)), region, wide),
+    }
+
+
+def _measure(values: np.ndarray, region: np.ndarray, wide: np.ndarray) -> Measured:
+    return Measured(pointing(values, wide), energy(values, region))

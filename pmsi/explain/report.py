@@ -1,11 +1,12 @@
-"""Where a model looks on all test images: the pointing game and the energy in a region, by stage, with intervals.
+"""Where a model looks on all test images: how well its maps point, what they are worth, and how far they drift.
 
-Each image is explained for its true class. Beside each stage's numbers stand those of maps that know nothing
-(`pmsi.explain.floors`). Some images of each class are put to trial too (`pmsi.explain.trials`). This module does not
-know runs or files; what the numbers mean stands in `pmsi.explain.metrics`, and which regions there are in
-`pmsi.explain.regions`.
+Each image is explained for its true class. Beside each stage's numbers stand those of the baselines
+(`pmsi.explain.baselines`). Some images of each class are put to trial, which takes many predictions: deletion,
+insertion and ROAD (`pmsi.explain.removal`), and how far maps of one class move when the image is perturbed
+(`pmsi.explain.drift`). The report gives means over images with bootstrap intervals.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,27 +16,162 @@ import torch
 from torch import Tensor
 
 from pmsi.base.seeding import derive
+from pmsi.base.statistics import RESAMPLES
 from pmsi.config import TrainConfig
 from pmsi.data import limit
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
-from pmsi.data.preprocessing import normalize
-from pmsi.explain.averages import means, with_differences
-from pmsi.explain.cam import cam
-from pmsi.explain.floors import beside_floors
+from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.explain.baselines import CENTRE, EDGES, edge_map, noise, random_of, with_baselines
+from pmsi.explain.cam import DEFAULT_STAGES, cam
+from pmsi.explain.drift import drift
 from pmsi.explain.metrics import energy, pointing, widened
-from pmsi.explain.question import Numbers, Question
-from pmsi.explain.regions import OBJECT, TELLERS, TELLING, Rival, most_confused, regions_of, rivals
-from pmsi.explain.trials import Shown, Trials
+from pmsi.explain.regions import DISTINCTIVE, DISTINCTIVE_PARTS, OBJECT, Rival, most_confused, regions_of, rivals
+from pmsi.explain.removal import Probability, deletion, insertion, probability_of, ranking, road
 from pmsi.folding import folded
 from pmsi.model import Recognizer
+from pmsi.perturbations import perturb
+from pmsi.perturbations.entries import severities_of
+
+TOLERANCE = 15.0
+"""Pixels by which a peak may miss its region: the pointing game's own."""
 
 PAIR = "pair"
-"""The region of the telling parts, on images of the two most confused classes alone."""
+"""The region of the distinctive parts, on images of the two most confused classes alone."""
 
 
 FOCUS = "focus"
-"""The region of the telling parts, for what of a map lies on the object: does it know the part, or the bird alone?"""
+"""The region of the distinctive parts, for what of a map lies on the object: the part, or the bird alone?"""
+
+SHARES = tuple(k / 10 for k in range(11))
+"""Shares of the pixels that are taken away, or shown: every other one of a single map's curve."""
+
+ROAD_SHARES = (0.2, 0.4, 0.6, 0.8)
+"""Shares of the pixels that ROAD takes away: the usual ones of its averages."""
+
+BLOCK = 250
+"""Bootstrap samples that are drawn at once, to spare memory."""
+
+Numbers = dict[str, float]
+"""By "SOURCE/MEASURE" a number about one image; one that has no value is left out.
+
+Sources are a stage, the same with "random " before it, "edges" and "centre". Of a region, measures are "pointing" and
+"energy" in [0, 1], and "area" without a source is the region's share of the image: chance. Of pixels taken away they
+are "deletion" (less is better) and "insertion" in [0, 1], and "road" in [−1/2, 1/2]. Of two maps of an image they are
+the fields of `pmsi.explain.drift.Drift`.
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: by which row of CAM_METHODS, of which output (by default the primary one), of which stages.
+
+    ``tolerance`` is in pixels of the network's input; ``seed`` is that of every draw. ``trials_per_class`` test images
+    of each class are put to trial (`Trials`), with the perturbations that ``drift`` lists
+    as in "rotation=10,20".
+    """
+
+    method: str = "gradcam"
+    head: str | None = None
+    stages: tuple[str, ...] = DEFAULT_STAGES
+    tolerance: float = TOLERANCE
+    seed: int = 0
+    trials_per_class: int = 0
+    drift: tuple[str, ...] = ()
+
+
+# Trials: what takes many predictions of one image
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image as the network saw it, (side, side, 3) uint8, its true class, and its maps (h_n, w_n) by stage."""
+
+    key: str
+    label: int
+    pixels: np.ndarray
+    raw: Mapping[str, np.ndarray]
+
+
+class Trials:
+    """A model's maps on trial; ``head`` is the output that is explained."""
+
+    def __init__(self, model: Recognizer, head: str, question: Question) -> None:
+        self.model, self.head, self.question = model, head, question
+        self.cells = [cell for entry in question.drift for cell in severities_of(entry)]
+
+    def removal(self, shown: Shown) -> Numbers:
+        """Return the areas of deletion and insertion and the score of ROAD, for each source but the middle."""
+        probability = probability_of(self.model, self.head, shown.label)
+        return removal_numbers(probability, self._images([shown.pixels])[0], shown, self.question.seed)
+
+    def drift(self, batch: Sequence[Shown]) -> list[dict[str, Numbers]]:
+        """Return for each image, by "PERTURBATION=SEVERITY", how far its maps of its true class move."""
+        found: list[dict[str, Numbers]] = [{} for _ in batch]
+        for name, severity in self.cells:
+            cell = f"{name}={severity:g}"
+            changed = [perturb(one.pixels, name, severity, seed=self.question.seed, key=one.key)[0] for one in batch]
+            for numbers, one, pixels, after in zip(found, batch, changed, self._maps(batch, changed), strict=True):
+                numbers[cell] = self._moved(one, pixels, after, cell)
+        return found
+
+    def _maps(self, batch: Sequence[Shown], changed: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Return the maps of images for the true class of those that they come from."""
+        if not batch:
+            return []
+        images = self._images(changed)
+        labels, about = torch.tensor([one.label for one in batch], device=images.device), self.question
+        maps = cam(self.model, images, head=self.head, classes=labels, stages=about.stages, method=about.method)
+        stacks = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
+        return [{stage: stack[i] for stage, stack in stacks.items()} for i in range(len(batch))]
+
+    def _moved(self, one: Shown, pixels: np.ndarray, after: Mapping[str, np.ndarray], cell: str) -> Numbers:
+        """Return how far an image's maps moved; of noise, how far two draws are apart that have nothing in common."""
+        seed = (self.question.seed, one.key)
+        found = drift(edge_map(one.pixels), edge_map(pixels)).numbers(EDGES)
+        for stage, before in one.raw.items():
+            draws = (noise(stage, before.shape, *seed, *again) for again in ((), (cell,)))
+            found |= drift(before, after[stage]).numbers(stage)
+            found |= drift(*draws).numbers(random_of(stage))
+        return found
+
+    def _images(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        """Return pictures (side, side, 3) uint8 as one normalised batch on the model's device."""
+        stack = torch.stack([to_tensor(pixels) for pixels in pictures])
+        return normalize(stack.to(next(self.model.parameters()).device))
+
+
+def removal_numbers(probability: Probability, image: Tensor, shown: Shown, seed: int) -> Numbers:
+    """Return what is said of an image's maps by ``probability`` as pixels of ``image``, normalised, are taken away."""
+    found: Numbers = {}
+    for source, values in with_baselines(shown.raw, shown.pixels, seed, shown.key).items():
+        if source == CENTRE:  # a handful of pixels: it ranks no others
+            continue
+        measures = _removal_of(probability, image, values, shown.key, seed)
+        found |= {f"{source}/{measure}": value for measure, value in measures.items()}
+    return found
+
+
+def _removal_of(probability: Probability, image: Tensor, values: np.ndarray, key: str, seed: int) -> Numbers:
+    """Return the numbers of one map (side, side), by measure."""
+    order = ranking(values, seed, key)
+    return {
+        "deletion": deletion(probability, image, order, SHARES).area,
+        "insertion": insertion(probability, image, order, SHARES).area,
+        "road": road(probability, image, order, seed, key, shares=ROAD_SHARES).score,
+    }
+
+
+def removal_seconds(model: Recognizer, size: int, stages: Sequence[str]) -> float:
+    """Return about how many seconds `Trials.removal` takes for an image of size × size, by a trial of one source."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    image = normalize(to_tensor(pixels)[None].to(next(model.parameters()).device))[0]
+    began = time.perf_counter()
+    _removal_of(probability_of(model, model.primary, 0), image, edge_map(pixels), "", 0)
+    return (time.perf_counter() - began) * (2 * len(stages) + 1)  # each stage and its noise, and the edges
+
+
+# The data set
 
 
 @dataclass(frozen=True)
@@ -81,7 +217,7 @@ class Examination:
         self.rivals = self._rivals()
 
     def _rivals(self) -> dict[int, Rival]:
-        if self.dataset.name not in TELLERS:  # nobody knows what tells its classes apart
+        if self.dataset.name not in DISTINCTIVE_PARTS:
             return {}
         given = []
         with torch.inference_mode():
@@ -128,12 +264,12 @@ class Examination:
         ]
 
     def _look(self, sample: Sample, shown: Shown, predicted: int, drift: dict[str, Numbers]) -> Look:
-        """Measure one image's maps, and those that know nothing."""
-        maps = beside_floors(shown.raw, shown.pixels, self.question.seed, sample.key)
+        """Measure one image's maps, and its baselines."""
+        maps = with_baselines(shown.raw, shown.pixels, self.question.seed, sample.key)
         regions = regions_of(self.dataset, sample, self.config, self.rivals)
         numbers = {name: _numbers(maps, region, self.question.tolerance) for name, region in regions.items()}
-        if TELLING in regions:
-            numbers[FOCUS] = _focus(maps, regions[TELLING], regions[OBJECT], self.question.tolerance)
+        if DISTINCTIVE in regions:
+            numbers[FOCUS] = _focus(maps, regions[DISTINCTIVE], regions[OBJECT], self.question.tolerance)
         blank = tuple(stage for stage, values in shown.raw.items() if not values.any())
         return Look(sample.key, sample.label, predicted, blank, numbers, self._removal(shown), drift)
 
@@ -173,7 +309,9 @@ def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:
     names, pair = dataset.classes, most_confused(examination.rivals)
     groups = {name: [look.regions[name] for look in looks if name in look.regions] for name in _named(looks)}
     if pair is not None:
-        groups[PAIR] = [look.regions[TELLING] for look in looks if look.label in pair and TELLING in look.regions]
+        groups[PAIR] = [
+            look.regions[DISTINCTIVE] for look in looks if look.label in pair and DISTINCTIVE in look.regions
+        ]
     cells = dict.fromkeys(cell for look in looks for cell in look.drift)
     return {
         "method": question.method,
@@ -205,3 +343,46 @@ def _group(numbers: Sequence[Numbers], question: Question, name: str) -> dict[st
         return None
     compared = [with_differences(image, question.stages) for image in numbers]
     return {"images": len(numbers), "numbers": means(compared, derive("bootstrap", question.seed, name))}
+
+
+# Means over images
+
+
+def means(numbers: Sequence[Numbers], seed: int, confidence: float = 0.95) -> dict[str, dict[str, float]]:
+    """Return for each number its mean over images and the percentile bootstrap interval of that mean.
+
+    All numbers share the same samples of images, so that they are compared on the same ground. An image without a
+    number does not count for it.
+    """
+    keys = list(dict.fromkeys(key for image in numbers for key in image))
+    values = np.array([[image.get(key, np.nan) for key in keys] for image in numbers])
+    known = np.isfinite(values)
+    values = np.where(known, values, 0)
+    mean = values.sum(axis=0) / known.sum(axis=0)
+    generator, even = np.random.default_rng(seed), np.full(len(values), 1 / len(values))
+    drawn = []
+    for _ in range(RESAMPLES // BLOCK):
+        counts = generator.multinomial(len(values), even, size=BLOCK)
+        weight = counts @ known
+        drawn.append(np.where(weight > 0, counts @ values / np.maximum(weight, 1), mean))
+    outside = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(drawn), [outside, 1 - outside], axis=0)
+    ends = zip(keys, mean, low, high, strict=True)
+    return {key: {"mean": float(middle), "low": float(a), "high": float(b)} for key, middle, a, b in ends}
+
+
+def with_differences(numbers: Numbers, stages: Sequence[str]) -> Numbers:
+    """Return an image's numbers with what each stage has over its noise and the edges, and the first over the last.
+
+    They are called "S3 - random S3/energy", "S3 - edges/energy" and "S3 - S5/energy". Their intervals are those of a
+    paired comparison, which two intervals side by side are not.
+    """
+    pairs = [pair for stage in stages for pair in ((stage, random_of(stage)), (stage, EDGES))]
+    pairs += [(stages[0], stages[-1])] * (len(stages) > 1)
+    measures = dict.fromkeys(key.partition("/")[2] for key in numbers if "/" in key)
+    return numbers | {
+        f"{one} - {other}/{measure}": numbers[f"{one}/{measure}"] - numbers[f"{other}/{measure}"]
+        for one, other in pairs
+        for measure in measures
+        if f"{one}/{measure}" in numbers and f"{other}/{measure}" in numbers
+    }
