@@ -1,7 +1,7 @@
 """The task "maps": where a trained model looks on all test images, as a run of its own.
 
-The numbers are `pmsi.explain.report`'s. What each image adds to them is kept beside the result, for those who look for
-the images behind a number, or on which two models disagree.
+The numbers are made by `pmsi.explain.measures.report`. What each image adds to them is kept beside the result: the
+images behind a number, and those on which two models disagree, are found by it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
 from pmsi.evaluation import check_same_data, while_checking
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
-from pmsi.explain.disagreement import Disagreement, apart, farthest
-from pmsi.explain.report import Examination, Look, Question, means, removal_seconds, report
-from pmsi.explain.weighing import CAM_METHODS
+from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
+from pmsi.explain.measures.report import Examination, Look, Question, means, removal_seconds, report
+from pmsi.explain.methods import CAM_METHODS
 from pmsi.folding import folded
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor

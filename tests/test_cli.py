@@ -33,8 +33,8 @@ from pmsi.config.presets import PRESETS
 from pmsi.data.images import open_rgb
 from pmsi.data.plumage import plumage
 from pmsi.engine.costs import costs_of
-from pmsi.explain.metrics import widened
-from pmsi.explain.regions import cropped_mask
+from pmsi.explain.measures.pointing import widened
+from pmsi.explain.measures.regions import cropped_mask
 from pmsi.methods import METHODS
 from pmsi.model import SMOOTH_CONVS
 from pmsi.perturbations import PERTURBATIONS, perturb

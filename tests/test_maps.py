@@ -12,7 +12,7 @@ from pmsi.base.files import read_json
 from pmsi.config import ExplainConfig
 from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import load_model
-from pmsi.explain.report import Examination, Question, report
+from pmsi.explain.measures.report import Examination, Question, report
 from pmsi.maps import LOOKS, check, estimate, sampled
 from pmsi.predictor import Predictor
 from pmsi.runs import Run, State

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pmsi.data.dataset import Dataset, Sample
-    from pmsi.explain.disagreement import Disagreement
-    from pmsi.explain.removal import Curve
+    from pmsi.explain.measures.deletion import Curve
+    from pmsi.explain.measures.disagreement import Disagreement
     from pmsi.predictor import Explanation, Prediction, Predictor
     from pmsi.runs import Run
 
@@ -86,7 +86,7 @@ def _removal(
 ) -> "dict[str, dict[str, Curve]]":
     import numpy as np
 
-    from pmsi.explain.removal import removal_curves
+    from pmsi.explain.measures.deletion import removal_curves
 
     return removal_curves(_predictor.model, np.asarray(_seen), _values, head=head, label=label, key=key)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from pmsi.explain.removal import Curve
+    from pmsi.explain.measures.deletion import Curve
     from pmsi.pictures.figure import Figure, Sight
     from pmsi.pictures.severity import View
     from pmsi.predictor import Explanation
@@ -175,7 +175,7 @@ class _Eyes:
         """Return the regions that are known of an image, (side, side) bool: none of a file, or of moved pixels."""
         import numpy as np
 
-        from pmsi.explain.regions import known_regions
+        from pmsi.explain.measures.regions import known_regions
 
         dataset = self.viewer.pictures.dataset
         if dataset is None or self.viewer.steps:
@@ -245,7 +245,7 @@ def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> di
     """Return each stage's map in short and, where a region is known, how well it points there, beside its floors."""
     import numpy as np
 
-    from pmsi.explain.metrics import measured, summary
+    from pmsi.explain.measures.pointing import measured, summary
 
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
     known = eyes.regions(word, seen)
@@ -263,7 +263,7 @@ def _curves(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> dic
     """Return by stage the deletion and insertion curves of its map, and of a random one."""
     import numpy as np
 
-    from pmsi.explain.removal import removal_curves
+    from pmsi.explain.measures.deletion import removal_curves
 
     model, pixels, key = eyes.predictor.model, np.asarray(seen), eyes.viewer.pictures.key(word)
     return {
@@ -288,7 +288,7 @@ def _drawings(typed: argparse.Namespace) -> tuple[str, dict[str, Draw]]:
 
 def _figure(write: "Callable[[Figure], bytes]", eyes: list[_Eyes], typed: argparse.Namespace) -> bytes:
     """Return one figure: a row for each picture, columns for the stages of each run."""
-    from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.explain.methods import CAM_METHODS
     from pmsi.pictures.figure import Figure, Row, note_of
 
     name = eyes[0].viewer.pictures.name

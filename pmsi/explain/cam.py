@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pmsi.base.errors import ConfigError, PMSIError, lookup
 from pmsi.explain.adapter import Asked, package_map, package_seconds, questions
-from pmsi.explain.weighing import CAM_METHODS, CamMethod
+from pmsi.explain.methods import CAM_METHODS, CamMethod
 from pmsi.model.batch import STAGES, Images
 from pmsi.model.recognizer import Outputs, Recognizer
 

@@ -8,8 +8,17 @@ from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.plumage import SPECIES, distinguishing_parts, draw, plumage, siblings
 from pmsi.data.preprocessing import centre_crop, resize
-from pmsi.explain.metrics import widened
-from pmsi.explain.regions import DISTINCTIVE, OBJECT, Rival, box_mask, cropped_mask, most_confused, regions_of, rivals
+from pmsi.explain.measures.pointing import widened
+from pmsi.explain.measures.regions import (
+    DISTINCTIVE,
+    OBJECT,
+    Rival,
+    box_mask,
+    cropped_mask,
+    most_confused,
+    regions_of,
+    rivals,
+)
 
 NAMES = [species.name for species in SPECIES]
 

@@ -6,8 +6,8 @@ import torch
 from scipy.ndimage import convolve, gaussian_filter
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.imputation import imputed
-from pmsi.explain.removal import BLUR, Curve, blurred, deletion, insertion, ranking, road
+from pmsi.explain.measures.deletion import BLUR, Curve, blurred, deletion, insertion, ranking, road
+from pmsi.explain.measures.road import imputed
 
 SIDE = 20
 

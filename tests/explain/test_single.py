@@ -10,10 +10,10 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
-from pmsi.explain.baselines import enlarged
-from pmsi.explain.metrics import measured, summary
-from pmsi.explain.regions import cropped_mask, known_regions
-from pmsi.explain.removal import removal_curves
+from pmsi.explain.measures.baselines import enlarged
+from pmsi.explain.measures.deletion import removal_curves
+from pmsi.explain.measures.pointing import measured, summary
+from pmsi.explain.measures.regions import cropped_mask, known_regions
 from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 
 

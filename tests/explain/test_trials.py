@@ -11,10 +11,19 @@ from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.explain import cam
-from pmsi.explain.baselines import edge_map, with_baselines
-from pmsi.explain.drift import drift
-from pmsi.explain.removal import deletion, probability_of, ranking, road
-from pmsi.explain.report import ROAD_SHARES, SHARES, Examination, Question, Shown, Trials, removal_numbers, report
+from pmsi.explain.measures.baselines import edge_map, with_baselines
+from pmsi.explain.measures.deletion import deletion, probability_of, ranking, road
+from pmsi.explain.measures.drift import drift
+from pmsi.explain.measures.report import (
+    ROAD_SHARES,
+    SHARES,
+    Examination,
+    Question,
+    Shown,
+    Trials,
+    removal_numbers,
+    report,
+)
 from pmsi.methods import build
 from pmsi.perturbations import perturb
 

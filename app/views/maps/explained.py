@@ -135,7 +135,7 @@ def regions(run: "Run", prepared: "Image", picked: Picked, place: Place) -> dict
 
     The distinctive parts are those in which the image's species differs from the sibling that the run finds likeliest.
     """
-    from pmsi.explain.regions import known_regions
+    from pmsi.explain.measures.regions import known_regions
 
     dataset, sample = place.dataset, place.sample(picked.key)
     if dataset is None or sample is None:
@@ -227,7 +227,7 @@ MORE = {
 
 def figure_of(rows: "Sequence[tuple[Picked, Sequence[Seen]]]", wanted: Wanted) -> "Figure":
     """Return the grid as a figure for print."""
-    from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.explain.methods import CAM_METHODS
     from pmsi.pictures.figure import Figure, Row, Sight, note_of
 
     printed = tuple(

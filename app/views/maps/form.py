@@ -64,7 +64,7 @@ def _is_changed() -> bool:
 
 def _method(column: "st.delta_generator.DeltaGenerator", run: "Run", head: str) -> str:
     """Show the choice of a CAM method, with its seconds below it."""
-    from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.explain.methods import CAM_METHODS
 
     every = ", ".join(row.title for row in CAM_METHODS.values() if row.package is not None)
     method = str(

@@ -21,7 +21,7 @@ from pmsi.pictures.overlays import COLOR_SCALES, color_bar
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
-    from pmsi.explain.disagreement import Disagreement
+    from pmsi.explain.measures.disagreement import Disagreement
     from pmsi.runs import Run
 
 INTRO = (

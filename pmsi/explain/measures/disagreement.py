@@ -1,6 +1,6 @@
 """How far apart the maps of two models are, of one image and for one and the same class.
 
-The distances are those of drift (`pmsi.explain.drift`), where one model's map stands before and the other's after.
+The distances are those of `pmsi.explain.measures.drift`, where one model's map stands before and the other's after.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pmsi.explain.baselines import enlarged
-from pmsi.explain.drift import drift
+from pmsi.explain.measures.baselines import enlarged
+from pmsi.explain.measures.drift import drift
 
 EARTH = "earth"
 """The measure by which images are ordered: it knows how far evidence lies apart, and is the same at any resolution."""

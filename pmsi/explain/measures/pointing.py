@@ -11,7 +11,7 @@ import numpy as np
 
 from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import numpy_generator
-from pmsi.explain.baselines import CENTRE, EDGES, centre_map, edge_map, enlarged, random_map
+from pmsi.explain.measures.baselines import CENTRE, EDGES, centre_map, edge_map, enlarged, random_map
 
 DRAWS = 32
 """Random maps over which the baseline of one image is averaged: a single one hits a small region by luck alone."""

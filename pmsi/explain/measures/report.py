@@ -1,9 +1,9 @@
 """Where a model looks on all test images: how well its maps point, what they are worth, and how far they drift.
 
 Each image is explained for its true class. Beside each stage's numbers stand those of the baselines
-(`pmsi.explain.baselines`). Some images of each class are put to trial, which takes many predictions: deletion,
-insertion and ROAD (`pmsi.explain.removal`), and how far maps of one class move when the image is perturbed
-(`pmsi.explain.drift`). The report gives means over images with bootstrap intervals.
+(`pmsi.explain.measures.baselines`). Some images of each class are put to trial, which takes many predictions: deletion,
+insertion and ROAD (`pmsi.explain.measures.deletion`), and how far maps of one class move when the image is perturbed
+(`pmsi.explain.measures.drift`). The report gives means over images with bootstrap intervals.
 """
 
 import time
@@ -22,12 +22,20 @@ from pmsi.data import limit
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import normalize, to_tensor
-from pmsi.explain.baselines import CENTRE, EDGES, edge_map, noise, random_of, with_baselines
 from pmsi.explain.cam import DEFAULT_STAGES, cam
-from pmsi.explain.drift import drift
-from pmsi.explain.metrics import energy, pointing, widened
-from pmsi.explain.regions import DISTINCTIVE, DISTINCTIVE_PARTS, OBJECT, Rival, most_confused, regions_of, rivals
-from pmsi.explain.removal import Probability, deletion, insertion, probability_of, ranking, road
+from pmsi.explain.measures.baselines import CENTRE, EDGES, edge_map, noise, random_of, with_baselines
+from pmsi.explain.measures.deletion import Probability, deletion, insertion, probability_of, ranking, road
+from pmsi.explain.measures.drift import drift
+from pmsi.explain.measures.pointing import energy, pointing, widened
+from pmsi.explain.measures.regions import (
+    DISTINCTIVE,
+    DISTINCTIVE_PARTS,
+    OBJECT,
+    Rival,
+    most_confused,
+    regions_of,
+    rivals,
+)
 from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.perturbations import perturb
@@ -58,7 +66,7 @@ Numbers = dict[str, float]
 Sources are a stage, the same with "random " before it, "edges" and "centre". Of a region, measures are "pointing" and
 "energy" in [0, 1], and "area" without a source is the region's share of the image: chance. Of pixels taken away they
 are "deletion" (less is better) and "insertion" in [0, 1], and "road" in [−1/2, 1/2]. Of two maps of an image they are
-the fields of `pmsi.explain.drift.Drift`.
+the fields of `pmsi.explain.measures.drift.Drift`.
 """
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import derive, numpy_generator
 from pmsi.data.preprocessing import normalize, to_tensor
-from pmsi.explain.baselines import enlarged, random_map
-from pmsi.explain.imputation import imputed
-from pmsi.explain.metrics import MAP, RANDOM
+from pmsi.explain.measures.baselines import enlarged, random_map
+from pmsi.explain.measures.pointing import MAP, RANDOM
+from pmsi.explain.measures.road import imputed
 
 Probability = Callable[[Tensor], Tensor]
 """Normalised images (n, 3, h, w) → the probability of the class in question, (n,) in [0, 1]."""

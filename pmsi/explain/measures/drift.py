@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import spearmanr, wasserstein_distance_nd
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.metrics import mass
+from pmsi.explain.measures.pointing import mass
 
 GRID = 7
 """Rows and columns of cells between which earth is moved: the last stage's map at 224 px, which those before divide."""
