@@ -29,6 +29,7 @@ FIELDS = (
     "image_size",
     "method",
     "backbone",
+    "stem_stride",
     "stage_num",
     "smooth_conv",
     "channels",

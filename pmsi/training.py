@@ -131,7 +131,7 @@ class Training:
     def _train_batch(self, batch: Batch, epoch: int) -> None:
         """Run the phases of Algorithm 1 on one batch of uint8 images, from the first that is not done."""
         images, labels = (part.to(self.device, non_blocking=True) for part in batch)
-        set_learning_rates(self.optimizer, self._step / (self.config.epochs * self.loader.batches))
+        set_learning_rates(self.optimizer, self._step / (self.config.epochs * self.loader.batches), self.config)
         for phase in self.plan.phases[self.progress.phase :]:
             due = time.monotonic() - self.saved_at >= self.config.checkpoint_every_s
             self._obey(Order.SAVE if due else Order.GO)
