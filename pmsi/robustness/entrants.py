@@ -22,9 +22,9 @@ from pmsi.runs import Run
 SAME = ("dataset", "data", "test_fraction", "split_seed", "test_per_class")
 """Settings that decide which test images a run is judged by; those of the runs of a sweep agree."""
 
-FORMAT = "predictions-3"
+FORMAT = "predictions-4"
 """Of the files of predictions: a sweep that is resumed makes those of another format again, a finished one is read as
-it is. 2 has the drawn factors; since 3, models are folded otherwise, which can turn an answer that is nearly a tie."""
+it is. 2 has the drawn factors; since 3 and 4, models are folded otherwise, which can turn an answer that is nearly a tie."""
 
 
 @dataclass(frozen=True)
