@@ -146,7 +146,7 @@ def _convolution_backward(
 
     torch 2.13 counts those of the weight as if there were no groups, for a depthwise convolution many times too many.
     """
-    *_, transposed, _, _, wanted = how
+    transposed, wanted = how[-4], how[-1]
     return conv_flop_count(x, weight, grad, transposed=transposed) * sum(wanted[:2])
 
 

@@ -18,7 +18,7 @@ from pmsi.files import to_json
 if TYPE_CHECKING:
     from pmsi.costs import Costs
 
-SHARED = ("stage_num", "channels", "hidden", "batch_size")
+SHARED = ("stem_stride", "stage_num", "channels", "hidden", "batch_size")
 """Fields that all systems of one table have in common."""
 
 WIDTH = 100
@@ -50,7 +50,7 @@ def info(typed: argparse.Namespace) -> int:
         about = {name: getattr(typed, name) for name in ("classes", *SHARED)}
         reasons = {name: str(error) for name, error in refused.items()}
         about |= {"systems": [system.to_json() for system in systems], "refused": reasons}
-        fields = {name: receptive_fields_of(name) for name in typed.backbone}
+        fields = {name: receptive_fields_of(name, typed.stem_stride) for name in typed.backbone}
         print(to_json(about | {"receptive_fields": fields}, indent=1))
     else:
         print(_readable(systems, refused, typed))
@@ -150,7 +150,7 @@ def _seen(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
     from pmsi.augment.rule import largest_size, patch_rule
     from pmsi.model.backbone import receptive_fields_of
 
-    fields = receptive_fields_of(backbone)
+    fields = receptive_fields_of(backbone, typed.stem_stride)
     known = ", ".join(f"S{n} {field or '–'}" for n, field in enumerate(fields, start=1))
     yield f"Receptive fields of {backbone}, in px: {known}."
     for size in typed.image_size if all(fields[-typed.stage_num :]) else ():

@@ -17,6 +17,7 @@ def info(parser: argparse.ArgumentParser) -> None:
     ):
         metavar = "N" if kind is int else "NAME"
         parser.add_argument(flag(name), nargs="+", type=kind, default=default, metavar=metavar, help=help)
+    add_like(parser, "stem_stride", "Stride of the backbones' first convolution", type=int, metavar="N")
     add_like(parser, "stage_num", "StageNum: how many of the last stages take part", type=int, metavar="N")
     for name, help in {"channels": "c [half of the last stage's channels].", "hidden": "h [c/2]."}.items():
         parser.add_argument(flag(name), type=int, metavar="N", help=help)

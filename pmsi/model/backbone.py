@@ -6,6 +6,7 @@ to be stated.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pmsi.batch import STAGES, Images
+from pmsi.config import WEIGHT_WORDS
 from pmsi.errors import CheckpointError, ConfigError, UnknownName, lookup
 from pmsi.model.fields import receptive_fields
 from pmsi.vision import models
@@ -66,9 +68,9 @@ class Backbone(nn.Module):
         The last pieces' maps are then those of the late layers; blocks of S5 behind them are left out. The modules are
         shared with this backbone.
         """
-        first, *others = list(self.late)[-count:] or [None]
-        if first is None:
+        if not self.late:
             return self
+        first, *others = list(self.late)[-count:]
         blocks = list(self.pieces[-1].children())
         pieces = [*self.pieces[:-1], nn.Sequential(*blocks[: first + 1]), *(blocks[number] for number in others)]
         channels = (*self.channels[:-1], *(self.late[number] for number in (first, *others)))
@@ -165,7 +167,7 @@ def _resnet(name: str) -> Callable[..., Backbone]:
         net.conv1.stride = (stem_stride, stem_stride)
         stem = nn.Sequential(net.conv1, net.bn1, net.relu)
         layers = [nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
-        late = {number: 512 for number in range(len(net.layer4))}
+        late = dict.fromkeys(range(len(net.layer4)), 512)
         return Backbone([stem, *layers], (64, 64, 128, 256, 512), late=late)
 
     return make
@@ -249,30 +251,50 @@ def check_late(row: BackboneRow, count: int, method: str) -> None:
     if count > row.late:
         able = ", ".join(name for name, other in BACKBONES.items() if other.late >= count)
         raise ConfigError(
-            f"method = {method!r} multiplies at least {count} late layers, and {row.title} states {row.late} (of timm's "
-            f"networks, features_only gives the stages alone). Choose {able}, or another method."
+            f"method = {method!r} multiplies at least {count} late layers, and {row.title} states {row.late} (of "
+            f"timm's networks, features_only gives the stages alone). Choose {able}, or another method."
         )
 
 
 def check_weights(row: BackboneRow, weights: str) -> None:
-    """Raise CheckpointError where these weights cannot be had for this backbone, as far as a look can tell."""
+    """Raise CheckpointError where these weights cannot be had for this backbone; a file is read, nothing downloaded."""
+    _check_offered(row, weights)
+    if weights not in WEIGHT_WORDS:
+        path = _file(weights)
+        _check_file(row, path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _check_file(row: BackboneRow, path: Path, changed: int) -> None:
+    """Check a file once for as long as it does not change: a form asks with every click."""
+    state = read_weights(path)
+    with torch.device("meta"):
+        row.make(state)
+
+
+def _check_offered(row: BackboneRow, weights: str) -> None:
     if weights == "none":
         return
     if not row.from_file:
         raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
     if weights == "imagenet" and row.download is None:
         raise CheckpointError(f"Nobody offers weights of {row.title} for download. Give a file, or choose none.")
-    if weights != "imagenet" and not Path(weights).expanduser().is_file():
+
+
+def _file(weights: str) -> Path:
+    path = Path(weights).expanduser()
+    if not path.is_file():
         raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
+    return path
 
 
 def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
     """Return the weights to start from: "none" → None, "imagenet" → a download, else the file's."""
-    check_weights(row, weights)
+    _check_offered(row, weights)
     if weights == "none":
         return None
     if weights != "imagenet" or row.download is None:  # the check has refused imagenet without a download
-        return read_weights(Path(weights).expanduser())
+        return read_weights(_file(weights))
     try:
         return row.download()
     except Exception as error:  # each library's downloader raises errors of its own

@@ -65,9 +65,10 @@ def _summary(node: Any, field: Field) -> Field | None:
 
 
 def _permute(node: Any, field: Field) -> Field:
-    known = {(False, (0, 2, 3, 1)): True, (True, (0, 3, 1, 2)): False}
-    turned = known.get((field.channels_last, tuple(_signed(axis) % 4 for axis in node._saved_dims)))
-    return UNKNOWN if turned is None else replace(field, channels_last=turned)
+    """From channels first to channels last, or back."""
+    turn = [0, 3, 1, 2] if field.channels_last else [0, 2, 3, 1]
+    turns = [_signed(axis) % 4 for axis in node._saved_dims] == turn
+    return replace(field, channels_last=not field.channels_last) if turns else UNKNOWN
 
 
 def _transpose(node: Any, field: Field) -> Field:
@@ -88,12 +89,12 @@ def _last_axis(node: Any, field: Field) -> Field:
 
 
 POINTWISE = (
-    "Add Addcmul AddRelu Cat Clamp ClampMax ClampMin Clone ConstantPadNd Div Elu Expand Gelu Hardsigmoid Hardswish "
+    "Add Addcmul Alias torch::autograd::CopySlices Cat Clamp ClampMax ClampMin Clone ConstantPadNd Div Elu Expand Gelu Hardsigmoid Hardswish "
     "Hardtanh LeakyRelu Mish Mul NativeBatchNorm NativeDropout NativeGroupNorm Neg PowTensorScalar Prelu PreluKernel "
     "Relu ReshapeAlias Rsub Sigmoid Silu Softplus Split SplitWithSizes Sqrt Squeeze Stack Sub Tanh ToCopy Unsqueeze "
     "UnsafeView View"
 )
-"""Nodes that move nothing from place to place."""
+"""Nodes that move nothing from place to place; CopySlices is an operation in place on a view, as out[:, :8].add_."""
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(POINTWISE.split(), lambda node, field: field),

@@ -24,7 +24,7 @@ SAME = ("dataset", "data", "test_fraction", "split_seed", "test_per_class")
 
 FORMAT = "predictions-4"
 """Of the files of predictions: a sweep that is resumed makes those of another format again, a finished one is read as
-it is. 2 has the drawn factors; since 3 and 4, models are folded otherwise, which can turn an answer that is nearly a tie."""
+it is. 2 has the drawn factors; 3 and 4 fold models otherwise, which can turn an answer that is nearly a tie."""
 
 
 @dataclass(frozen=True)
