@@ -89,8 +89,8 @@ def measure(model: Recognizer, config: TrainConfig) -> Costs:
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     share = config.batch_size // config.devices
-    macs_predict, memory_predict = _predict(model, config.image_size)
-    macs_train, memory_train = _train(model, resolve(config), config, share)
+    macs_predict, memory_predict = _counted(lambda: _predict(model, config.image_size), model)
+    macs_train, memory_train = _counted(lambda: _train(model, resolve(config), config, share), model)
     return Costs(
         parameters=parameters,
         backbone_parameters=sum(parameter.numel() for parameter in model.backbone.parameters()),
@@ -101,33 +101,37 @@ def measure(model: Recognizer, config: TrainConfig) -> Costs:
     )
 
 
-@torch.no_grad()
-def _predict(model: Recognizer, image_size: int) -> tuple[int, int]:
-    """Return the multiply-adds and the peak of memory, in bytes, of one image's prediction by the primary head."""
-    model.eval()
-    with flop_counter() as counter, MemoryMeter(_held(model)) as memory:
-        model(_images(model, 1, image_size), (model.primary,))
-    return counter.get_total_flops() // 2, memory.peak
+def _counted(run: Callable[[], None], model: Recognizer) -> tuple[int, int]:
+    """Return the multiply-adds of ``run()`` and the most memory that is held in it, in bytes.
 
-
-def _train(model: Recognizer, plan: Plan, config: TrainConfig, batch: int) -> tuple[int, int]:
-    """Return the same of one iteration of Algorithm 1 on ``batch`` images, before the optimizer's steps."""
-    model.train()
+    It runs twice, as torch's counter hooks modules, and its hooks keep tensors longer.
+    """
     model.zero_grad(set_to_none=True)
-    with flop_counter() as counter, MemoryMeter(_held(model)) as memory:
-        images = _images(model, batch, config.image_size)
-        labels = torch.zeros(batch, dtype=torch.int64, device=images.device)
-        for phase in plan.phases:
-            if plan.augmentation.attends and phase.r:
-                model.attention(images, labels)
-            heads = None if config.heads == "all" else (phase.head,)
-            model.zero_grad(set_to_none=True)
-            model.loss(images, Target.plain(labels), phase, heads).backward()
+    with MemoryMeter([*model.parameters(), *model.buffers()]) as memory:
+        run()
+    with flop_counter() as counter, MemoryMeter():  # for its SHORTCUTS
+        run()
     return counter.get_total_flops() // 2, memory.peak
 
 
-def _held(model: Recognizer) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+@torch.no_grad()
+def _predict(model: Recognizer, image_size: int) -> None:
+    """Predict one image by the primary head."""
+    model.eval()
+    model(_images(model, 1, image_size), (model.primary,))
+
+
+def _train(model: Recognizer, plan: Plan, config: TrainConfig, batch: int) -> None:
+    """Run one iteration of Algorithm 1 on ``batch`` images, without the optimizer's steps."""
+    model.train()
+    images = _images(model, batch, config.image_size)
+    labels = torch.zeros(batch, dtype=torch.int64, device=images.device)
+    for phase in plan.phases:
+        if plan.augmentation.attends and phase.r:
+            model.attention(images, labels)
+        heads = None if config.heads == "all" else (phase.head,)
+        model.zero_grad(set_to_none=True)
+        model.loss(images, Target.plain(labels), phase, heads).backward()
 
 
 def _images(model: Recognizer, batch: int, image_size: int) -> Tensor:

@@ -39,7 +39,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is not a state dict: expected tensors by name.")
     for name, value in state.items():
         if reason := _fault(name, value, state):
-            raise CheckpointError(f"{path}: {name} {reason}. Use a file that was written whole, by a run that went well.")
+            raise CheckpointError(f"{path}: {name} {reason}. Use another file.")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 

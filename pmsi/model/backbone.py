@@ -133,7 +133,8 @@ def load_weights(network: nn.Module, state: StateDict | None, spare: str | tuple
             f"These weights are not those of {title}: {counts} ({example!r}, for one). "
             "Choose the backbone that the weights were trained for."
         )
-    network.load_state_dict(given, strict=False)
+    if not next(network.parameters()).is_meta:  # there, names and shapes are all that can be checked
+        network.load_state_dict(given, strict=False)
 
 
 def _torchvision(weights: str) -> Callable[[], StateDict]:

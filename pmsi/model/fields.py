@@ -89,10 +89,10 @@ def _last_axis(node: Any, field: Field) -> Field:
 
 
 POINTWISE = (
-    "Add Addcmul Alias torch::autograd::CopySlices Cat Clamp ClampMax ClampMin Clone ConstantPadNd Div Elu Expand Gelu Hardsigmoid Hardswish "
-    "Hardtanh LeakyRelu Mish Mul NativeBatchNorm NativeDropout NativeGroupNorm Neg PowTensorScalar Prelu PreluKernel "
-    "Relu ReshapeAlias Rsub Sigmoid Silu Softplus Split SplitWithSizes Sqrt Squeeze Stack Sub Tanh ToCopy Unsqueeze "
-    "UnsafeView View"
+    "Add Addcmul Alias Cat ChannelShuffle Clamp ClampMax ClampMin Clone ConstantPadNd Div Elu Expand Gelu Hardsigmoid "
+    "Hardswish Hardtanh LeakyRelu Mish Mul NativeBatchNorm NativeDropout NativeGroupNorm Neg PowTensorScalar Prelu "
+    "PreluKernel Relu ReshapeAlias Rsub Sigmoid Silu Softplus Split SplitWithSizes Sqrt Squeeze Stack Sub Tanh ToCopy "
+    "torch::autograd::CopySlices Unsqueeze UnsafeView View"
 )
 """Nodes that move nothing from place to place; CopySlices is an operation in place on a view, as out[:, :8].add_."""
 
