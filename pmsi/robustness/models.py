@@ -17,9 +17,9 @@ from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
-FORMAT = "predictions-3"
+FORMAT = "predictions-4"
 """Of the files of predictions: a sweep that is resumed makes those of another format again, a finished one is read as
-it is. 2 has the drawn factors; since 3, models are folded otherwise, which can turn an answer that is nearly a tie."""
+it is. 2 has the drawn factors; 3 and 4 fold models otherwise, which can turn an answer that is nearly a tie."""
 
 
 @dataclass(frozen=True)
