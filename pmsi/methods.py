@@ -17,7 +17,8 @@ from pmsi.augment.rule import recursions_of
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
-from pmsi.model.backbone import Backbone, check_late, check_stages, check_stem, find_backbone, pretrained_state
+from pmsi.model.backbone import Backbone
+from pmsi.model.backbones import check_late, check_stages, check_stem, find_backbone, pretrained_state
 from pmsi.model.baseline import CLASSIFIER, Baseline
 from pmsi.model.batch import STAGES, Images, Labels, Phase, Target
 from pmsi.model.bilinear import BCNN, HBP

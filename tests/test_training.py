@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 from PIL import Image
+from torch import nn
 
 from pmsi import tasks
 from pmsi.augment import AUGMENTATIONS, Augmentation

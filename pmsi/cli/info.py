@@ -66,7 +66,7 @@ class System:
 
 def run(typed: argparse.Namespace) -> int:
     """Print what each of the systems that the flags describe costs, and which of them cannot be."""
-    from pmsi.model.backbone import receptive_fields_of
+    from pmsi.model.backbones import receptive_fields_of
 
     systems, refused = _counted(typed)
     if not systems:
@@ -164,7 +164,7 @@ def _readable(systems: list[System], refused: dict[str, ConfigError], typed: arg
 def _seen(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
     """Yield what the stages of a backbone see, and for each size whether patches are smaller (section III-B)."""
     from pmsi.augment.rule import largest_size, patch_rule
-    from pmsi.model.backbone import receptive_fields_of
+    from pmsi.model.backbones import receptive_fields_of
 
     fields = receptive_fields_of(backbone, typed.stem_stride)
     known = ", ".join(f"S{n} {field or '–'}" for n, field in enumerate(fields, start=1))

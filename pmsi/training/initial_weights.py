@@ -14,7 +14,7 @@ from pmsi.data.record import DataRecord, compare
 from pmsi.engine.checkpoint import find_checkpoint, load_checkpoint
 from pmsi.methods import build, outline
 from pmsi.model import Recognizer
-from pmsi.model.backbone import check_weights, find_backbone
+from pmsi.model.backbones import check_weights, find_backbone
 from pmsi.runs import Run
 from pmsi.runs.record import record_of
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from pmsi.base.errors import CheckpointError
 from pmsi.base.vision import models
-from pmsi.model.backbone import BACKBONES, check_weights, pretrained_state, stage_sizes
+from pmsi.model.backbone import stage_sizes
+from pmsi.model.backbones import BACKBONES, check_weights, pretrained_state
 
 # METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
 CHANNELS = {

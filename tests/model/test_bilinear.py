@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from pmsi.base.vision import models
-from pmsi.model.backbone import BACKBONES, Backbone
+from pmsi.model.backbone import Backbone
+from pmsi.model.backbones import BACKBONES
 from pmsi.model.batch import Phase, Target
 from pmsi.model.bilinear import BCNN, HBP, signed_sqrt
 

@@ -15,7 +15,8 @@ from pmsi.data.preprocessing import MEAN, STD
 from pmsi.engine.checkpoint import Checkpoint
 from pmsi.explain.cam import cam
 from pmsi.methods import build
-from pmsi.model.backbone import BACKBONES, check_stages, check_weights, find_backbone, pretrained_state, stage_sizes
+from pmsi.model.backbone import stage_sizes
+from pmsi.model.backbones import BACKBONES, check_stages, check_weights, find_backbone, pretrained_state
 from pmsi.model.batch import Phase, Target
 from pmsi.model.timm import Renormalize, row
 from pmsi.training.optimizer import make_optimizer

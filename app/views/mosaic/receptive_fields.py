@@ -165,6 +165,6 @@ def _list(words: list[str]) -> str:
 @st.cache_resource(show_spinner=False, max_entries=64)
 def receptive_fields(backbone: str, stem_stride: int) -> tuple[int | None, ...]:
     """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
-    from pmsi.model.backbone import receptive_fields_of
+    from pmsi.model.backbones import receptive_fields_of
 
     return receptive_fields_of(backbone, stem_stride)
