@@ -15,8 +15,8 @@ from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import find_device
+from pmsi.engine.folding import folded
 from pmsi.explain.cam import cam, cam_seconds
-from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
@@ -61,7 +61,7 @@ class Explanation:
 class Predictor:
     """A loaded model with its class names and its preprocessing.
 
-    What it keeps is the model's folded copy (`pmsi.folding`): the same answers and maps up to rounding, sooner.
+    What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
     """
 
     def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pmsi.base.errors import CheckpointError
 from pmsi.model.batch import STAGES, Images
-from pmsi.model.fields import receptive_fields
+from pmsi.model.receptive_field import receptive_fields
 
 StateDict = dict[str, Tensor]
 
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
     def receptive_fields(self) -> tuple[int | None, ...]:
         """Return the theoretical receptive field of each stage's map, in pixels of the input; None where unknown.
 
-        See `pmsi.model.fields` for what counts. The network's mode stays as it is.
+        See `pmsi.model.receptive_field` for what counts. The network's mode stays as it is.
         """
         was_training = self.training
         try:

@@ -12,8 +12,8 @@ from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
+from pmsi.engine.folding import folded
 from pmsi.evaluation import check_same_data, while_checking
-from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pmsi import folding
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.engine import folding
+from pmsi.engine.folding import folded
+from pmsi.engine.folding.peaks import PeakConv, _Peak
 from pmsi.explain import cam
-from pmsi.folding import folded
-from pmsi.folding.peaks import PeakConv, _Peak
 from pmsi.methods import METHODS, build
 from pmsi.model import BACKBONES
 from pmsi.model.backbone import Backbone

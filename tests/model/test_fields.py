@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pmsi.model.fields import receptive_fields
+from pmsi.model.receptive_field import receptive_fields
 
 
 def field_of(function, side=64):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pmsi.folding.norms import replace
+from pmsi.engine.folding.norms import replace
 from pmsi.model.batch import StageMap, Vectors
 from pmsi.model.heads import SmoothConv
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pmsi.folding.norms import fold_norms
-from pmsi.folding.peaks import make_peaks
+from pmsi.engine.folding.norms import fold_norms
+from pmsi.engine.folding.peaks import make_peaks
 from pmsi.model.recognizer import Recognizer
 
 TOLERANCE = 1e-3
