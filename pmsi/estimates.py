@@ -45,7 +45,17 @@ NEWEST = 10
 Count = Callable[[TrainConfig, int], int]
 """(config, classes) → multiply-adds of learning from one image."""
 
-DATA = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "train_per_class", "test_per_class")
+DATA = (
+    "dataset",
+    "data",
+    "name_encoding",
+    "test_fraction",
+    "split",
+    "test_on",
+    "split_seed",
+    "train_per_class",
+    "test_per_class",
+)
 """Fields that decide which images there are."""
 
 

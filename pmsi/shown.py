@@ -29,6 +29,7 @@ FIELDS = (
         "seed",
         "dataset",
         "data",
+        "name_encoding",
         "test_fraction",
         "split",
         "test_on",

@@ -62,7 +62,17 @@ def _open_set(fields: dict[str, Any]) -> "Dataset":
 
 def open_set(config: "TrainConfig") -> "Dataset":
     """Return the data set of a config, opened once for all configs that agree about it."""
-    names = ("dataset", "data", "train_per_class", "test_per_class", "test_fraction", "split", "test_on", "split_seed")
+    names = (
+        "dataset",
+        "data",
+        "name_encoding",
+        "train_per_class",
+        "test_per_class",
+        "test_fraction",
+        "split",
+        "test_on",
+        "split_seed",
+    )
     return _open_set({name: getattr(config, name) for name in names})
 
 

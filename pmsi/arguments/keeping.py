@@ -74,7 +74,12 @@ def data(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=help, description=help)
         add_like(action, "dataset", "Data set", metavar="NAME")
         action.add_argument(
-            "--data", type=place, metavar="DIR", help="Its folder (or a zip, for folder), where it is not built in."
+            "--data", type=place, metavar="DIR", help="Its folder, or a zip or tar of it, where it is not built in."
+        )
+        add_like(action, "test_on", "Split of a folder that is tested on", metavar="NAME")
+        add_like(action, "split", "How test images are drawn where a folder has no split", metavar="NAME")
+        action.add_argument(
+            "--name-encoding", metavar="NAME", help="Encoding of a zip's names, where it does not say it."
         )
         if name != "preview":
             action.add_argument("--json", action="store_true", help="Print JSON.")
@@ -87,7 +92,8 @@ def data(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
     help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
     action = actions.add_parser("import", help=help, description=help)
-    action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip of it.")
+    action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip or tar of it.")
+    action.add_argument("--name-encoding", metavar="NAME", help="Encoding of a zip's names, where it does not say it.")
     action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
     action.add_argument("--into", type=folder, metavar="DIR", help="Where data sets are [$PMSI_DATASETS, else data].")
     help = "What is kept between runs to be sooner: unpacked zips, decoded images, which images were checked."

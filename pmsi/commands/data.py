@@ -35,6 +35,11 @@ def _list(typed: Arguments) -> int:
     return 0
 
 
+def _config(typed: Arguments) -> TrainConfig:
+    names = ("dataset", "data", "test_on", "split", "name_encoding")
+    return TrainConfig(**{name: getattr(typed, name) for name in names})
+
+
 def _read(typed: Arguments) -> int:
     """Check a data set, or write its contact sheet."""
     from pmsi.data import DATASETS, open_dataset, summary
@@ -42,7 +47,7 @@ def _read(typed: Arguments) -> int:
     if typed.action == "preview":
         picture_format(typed.out)
     with counting(sys.stderr, "images checked") as progress:
-        dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
+        dataset = open_dataset(_config(typed), progress)
     if typed.action == "preview":
         from pmsi.data.preview import contact_sheet
 
@@ -81,7 +86,7 @@ def _images(typed: Arguments) -> int:
     from pmsi.data import open_dataset
 
     with counting(sys.stderr, "images checked") as progress:
-        dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
+        dataset = open_dataset(_config(typed), progress)
     if typed.class_name is not None:
         lookup("class", {name: name for name in dataset.classes}, typed.class_name)
     found = [
@@ -99,7 +104,9 @@ def _import(typed: Arguments) -> int:
     from pmsi.data.importing import import_dataset
 
     with counting(sys.stderr, "images") as progress:
-        done = import_dataset(typed.source, typed.name, root=typed.into, progress=progress)
+        done = import_dataset(
+            typed.source, typed.name, root=typed.into, progress=progress, encoding=typed.name_encoding
+        )
     print(f"{text_of(done.folder)}: {done.classes} classes, {done.images} images")
     print("\n".join(_left_out([{"key": problem.key, "reason": problem.reason} for problem in done.problems])))
     return 0

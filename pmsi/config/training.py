@@ -29,7 +29,10 @@ class TrainConfig(Config):
     # What to learn from
     dataset: str = setting("plumage", "Data set.", group="data", options="pmsi.data:DATASETS", paper="cub")
     data: str | None = setting(
-        None, "Folder of the data set, where it is not built in; for folder, a zip does too.", group="data"
+        None, "Folder of the data set, where it is not built in, or a zip or tar of it.", group="data"
+    )
+    name_encoding: str | None = setting(
+        None, "Encoding of the names in a zip that does not say it, such as gbk or cp437.", group="data"
     )
     image_size: int = setting(
         448, "Side of the square that the network sees, in pixels.", group="data", minimum=32, maximum=1024

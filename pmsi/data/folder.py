@@ -240,22 +240,22 @@ def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], li
 
 
 def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
-    """Return {visible name: class}: names that differ in capitals alone are one class, unless a side has both."""
+    """Return {visible name: class}: names that differ in capitals alone are one class, but for single letters."""
     known = [side.classes() for side in sides]
     groups: dict[str, list[str]] = defaultdict(list)
     for names in known:
         for name in sorted(names):
             if name not in groups[name.casefold()]:
                 groups[name.casefold()].append(name)
-    spellings, notes = {name: name for names in groups.values() for name in names}, []
-    for names in groups.values():
-        if len(names) > 1 and any(len(names_here & {*names}) > 1 for names_here in known):
-            notes.append(f"The classes {_all(names)} differ in capital letters alone and are kept apart.")
-        elif len(names) > 1:
-            spellings |= dict.fromkeys(names, names[0])
-            notes.append(
-                f"The classes {_all(names)} differ in capital letters alone and are read as one, {names[0]!r}."
-            )
+    spellings = {name: name for alike in groups.values() for name in alike}
+    notes = []
+    for alike in groups.values():
+        said = f"The classes {_all(alike)} differ in capital letters alone and are"
+        if len(alike) > 1 and len(alike[0]) == 1 and any(len(names & {*alike}) > 1 for names in known):
+            notes.append(f"{said} kept apart.")
+        elif len(alike) > 1:
+            spellings |= dict.fromkeys(alike, alike[0])
+            notes.append(f"{said} read as one, {alike[0]!r}.")
     return spellings, notes
 
 

@@ -19,7 +19,7 @@ from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
-SAME = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "test_per_class")
+SAME = ("dataset", "data", "name_encoding", "test_fraction", "split", "test_on", "split_seed", "test_per_class")
 """Settings that decide which test images a run is judged by; those of the runs of a sweep agree."""
 
 FORMAT = "predictions-3"
