@@ -282,12 +282,10 @@ def by_content(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
     for sample in samples:
         chance = derive(seed, "test", sample.digest or sample.key) / 2**SEED_BITS
         by_class[sample.label].append((chance, sample.key))
-    chosen = {
-        key
-        for drawn in by_class.values()
-        for chance, key in drawn
-        if chance < min(test_fraction, max(chance for chance, _ in drawn))
-    }
+    chosen: set[str] = set()
+    for drawn in by_class.values():
+        limit = min(test_fraction, max(drawn)[0])
+        chosen.update(key for chance, key in drawn if chance < limit)
     return chosen or {min(drawn)[1] for drawn in by_class.values() if len(drawn) > 1}
 
 
