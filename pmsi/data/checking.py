@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,10 +53,11 @@ def locate(title: str, places: Sequence[Path], names: Sequence[str], source: str
     return [path for path in found if path is not None]
 
 
-def read_rows(path: Path, columns: int) -> dict[str, str]:
+def read_rows(path: Path, columns: int, numbered: bool = False) -> dict[str, str]:
     """Return {first word: rest of its line} of a list file in its order, without blank lines.
 
-    ``columns`` is the least number of words on a line; raises DataError that names a line which has fewer.
+    ``columns`` is the least number of words on a line; raises DataError that names a line which has fewer. Where lines
+    are ``numbered``, what other tools make of such lists is read alike: commas for blanks, a header, 7.0 for 7.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -63,12 +65,24 @@ def read_rows(path: Path, columns: int) -> dict[str, str]:
         raise DataError(f"{path} cannot be read ({error}). Expected a text file; unpack the archive again.") from error
     rows: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
+        if numbered:
+            line = line.replace(",", " ")
         if line.strip():
             words = line.split(maxsplit=1)
             if len(line.split()) < columns:
                 raise DataError(f"{path}, line {number}: {line!r} has fewer than {columns} words. It may be cut off.")
             rows[words[0]] = words[1].strip() if len(words) > 1 else ""
-    return rows
+    if not numbered:
+        return rows
+    first = next(iter(rows.items()), ("", ""))
+    if len(rows) > 1 and not re.search(r"\d", " ".join(first)):
+        del rows[first[0]]  # a header
+    return {whole(key): rest for key, rest in rows.items()}
+
+
+def whole(word: str) -> str:
+    """Return 7 for 7.0, as a table of numbers writes it, and other words as they are."""
+    return re.sub(r"^(\d+)\.0*$", r"\1", word)
 
 
 def four_numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:

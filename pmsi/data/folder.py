@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pmsi.data.checking import Progress, assemble, check
 from pmsi.data.dataset import Dataset, Problem, Sample
+from pmsi.data.lists import Labels, find_labels
 from pmsi.data.tree import File, Tree, counted, look
 from pmsi.errors import DataError
 from pmsi.seeding import SEED_BITS, derive
@@ -63,8 +64,12 @@ def folder(
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
     tree = entered(look(home))
-    roles = find_splits(tree)
     name = name or home.name
+    if (labels := find_labels(tree)) is not None:
+        return _listed(
+            tree, labels, name, lambda good: DRAWS[split](good, test_fraction, split_seed), test_on, progress
+        )
+    roles = find_splits(tree)
     if roles is None:
         every = _labelled(tree.images)
         samples, classes, notes = _samples({"": every})
@@ -88,6 +93,34 @@ def folder(
     dataset = assemble(name, classes, good, tested, [*tree.problems, *problems, *bad])
     lost = [f"The class {name!r} has no image that can be used." for name in _lost(classes, good)]
     return replace(dataset, passed_over=dict(passed_over), layout=layout, notes=(*dataset.notes, *notes, *lost))
+
+
+def _listed(
+    tree: Tree,
+    labels: Labels,
+    name: str,
+    draw: Callable[[Iterable[Sample]], set[str]],
+    test_on: str,
+    progress: Progress | None,
+) -> Dataset:
+    """Return the data set whose classes a list gives; where it has splits by name, those are kept."""
+    said = {key: split_of(split) for key, (_, split) in labels.rows.items()}
+    role = test_on if test_on in said.values() else "val"
+    has_split = {"train", role} <= {*said.values()}
+    used = {key for key in labels.rows if not has_split or said[key] in ("train", role)}
+    every = Labelled([(labels.rows[file.key][0], file) for file in tree.images if file.key in used], [])
+    samples, classes, notes = _samples({"": every})
+    good, bad = check(samples, tree.root, progress)
+    tested = {key for key in used if said[key] == role} if has_split else draw(good)
+    dataset = assemble(name, classes, good, tested, [*tree.problems, *bad])
+    unused = Counter(
+        counted("in a split that is not used" if file.key in labels.rows else "not in the list", file.parts[-1])
+        for file in tree.images
+        if file.key not in used
+    )
+    layout = f"classes from {labels.title}, " + (f"its split train and {role}" if has_split else "test images drawn")
+    absent = [f"{labels.absent} images of the list are not there."] if labels.absent else []
+    return replace(dataset, passed_over=dict(tree.passed_over + unused), layout=layout, notes=(*notes, *absent))
 
 
 # --- Splits by folder ------------------------------------------------------------------------------------------------
