@@ -220,7 +220,7 @@ def read_as(dataset: Dataset) -> str:
     parts = [f"{len(dataset.classes)} classes", *([dataset.layout] if dataset.layout else [])]
     parts += [f"{len(dataset.train):,} + {len(dataset.test):,} images"]
     if unused := len(dataset.problems) + sum(dataset.passed_over.values()):
-        parts += [f"{unused:,} files passed over"]
+        parts += [f"{unused:,} {'file' if unused == 1 else 'files'} passed over"]
     return ", ".join(parts)
 
 
