@@ -14,9 +14,10 @@ import torch.nn.functional as F
 
 from pmsi.base.errors import DataError
 from pmsi.base.files import to_json, write_atomically
-from pmsi.config import EvaluateConfig
+from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.data import open_dataset
-from pmsi.data.dataset import Sample
+from pmsi.data.checking import Progress
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import find_checkpoint, load_model
@@ -112,16 +113,23 @@ def check(config: EvaluateConfig, root: Path) -> None:
     find_checkpoint(Run.open(root, config.of))
 
 
+def dataset_of(run: Run, config: TrainConfig, classes: Sequence[str], progress: Progress | None = None) -> Dataset:
+    """Return the data set that a run was trained on; raise DataError where its classes are others by now."""
+    dataset = open_dataset(config, progress)
+    if dataset.classes != tuple(classes):
+        raise DataError(
+            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {run.id} was "
+            "trained on. Bring the data back as it was."
+        )
+    return dataset
+
+
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """The task "evaluate": score the last checkpoint of a training run on the test (or training) images."""
     device = prepare_device(config)
-    model, trained, classes = load_model(run.sibling(config.of), device)
-    dataset = open_dataset(trained, while_checking(run))
-    if dataset.classes != classes:
-        raise DataError(
-            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {config.of} was "
-            "trained on. Bring the data back as it was."
-        )
+    of = run.sibling(config.of)
+    model, trained, classes = load_model(of, device)
+    dataset = dataset_of(of, trained, classes, while_checking(run))
     samples = dataset.split(config.split)
     loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
     done = 0
