@@ -5,12 +5,13 @@ model can explain in many threads at once. This module does not know how maps ar
 what makes a map of activations and gradients stands in `pmsi.explain.weighing`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, PMSIError, lookup
 from pmsi.explain.weighing import CAM_METHODS
@@ -64,8 +65,7 @@ def cam(
     head = model.check_head(head if head is not None else model.primary)
     stages = _check_stages(DEFAULT_STAGES if stages is None else stages)
     row = lookup("CAM method", CAM_METHODS, method)
-    if any(module.training for module in model.modules()):
-        raise PMSIError("A model in training mode cannot be explained: its images influence each other. Call eval().")
+    _require_eval(model)
     with torch.inference_mode(False), torch.enable_grad():
         places = [model.backbone.ends[STAGE_INDEX[stage]] for stage in stages]
         maps = _stage_maps(model, images, first=min(places))
@@ -115,6 +115,55 @@ def _gradients(score: Tensor, maps: list[Tensor]) -> list[Tensor]:
     if not score.requires_grad:  # frozen parameters, and an output that ends before the first map asked for
         return [torch.zeros_like(stage_map) for stage_map in maps]
     return list(torch.autograd.grad(score, maps, allow_unused=True, materialize_grads=True))
+
+
+def module_cam(
+    model: nn.Module,
+    images: Images,
+    modules: Sequence[str],
+    *,
+    head: str | None = None,
+    classes: Tensor | None = None,
+    method: str = "gradcam",
+) -> Maps:
+    """Return the class activation maps of some modules of any network, after one forward and one backward pass.
+
+    ``images`` are what the network takes, (b, c, h, w). ``modules`` are names as in ``model.named_modules()``, such as
+    "layer4" of a torchvision ResNet; the output of each (of its last call) must be a map (b, c_n, h_n, w_n). The
+    network returns logits (b, classes), or a dict of them in which ``head`` names one. The rest is as in `cam`; the
+    modules are hooked while this runs, so threads must not share the network.
+    """
+    row = lookup("CAM method", CAM_METHODS, method)
+    _require_eval(model)
+    known = dict(model.named_modules())
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _module, _inputs, output: kept.__setitem__(name, output)
+
+    hooks = [lookup("module", known, name).register_forward_hook(keep(name)) for name in modules]
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            answer = model(images.detach().requires_grad_())  # a graph also where all parameters are frozen
+        finally:
+            for hook in hooks:
+                hook.remove()
+        outputs: Outputs = answer if isinstance(answer, dict) else {"logits": answer}
+        head = head if head is not None else next(iter(outputs))
+        logits = lookup("output", outputs, head)
+        classes = _check_classes(classes, logits)
+        for name in modules:
+            if not isinstance(kept.get(name), Tensor) or kept[name].dim() != 4:
+                found = tuple(kept[name].shape) if isinstance(kept.get(name), Tensor) else type(kept.get(name)).__name__
+                raise ConfigError(f"Module {name!r} gave {found}: expected a map (b, channels, height, width).")
+        gradients = _gradients(logits.gather(1, classes[:, None]).sum(), [kept[name] for name in modules])
+    raw = {name: row.weigh(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
+    return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
+
+
+def _require_eval(model: nn.Module) -> None:
+    if any(module.training for module in model.modules()):
+        raise PMSIError("A model in training mode cannot be explained: its images influence each other. Call eval().")
 
 
 @dataclass(frozen=True)
