@@ -138,5 +138,7 @@ def _start_worker(run: Run, cwd: str | None, places: tuple[str, ...]) -> subproc
 
 def _environment() -> dict[str, str]:
     """Return an environment in which this ``pmsi`` can be imported, also from a checkout that is not installed."""
-    paths = [str(CHECKOUT or ""), os.environ.get("PYTHONPATH", "")]
+    if CHECKOUT is None:
+        return dict(os.environ)
+    paths = [str(CHECKOUT), os.environ.get("PYTHONPATH", "")]
     return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
