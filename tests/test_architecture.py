@@ -58,7 +58,7 @@ def room_of(name):
 
 def test_no_files_import_each_other_in_a_circle():
     try:
-        # The public face loads its names when they are used: whatever imports it for its version waits for none of them.
+        # The public face loads its names when they are used, so importing it for its version waits for none of them.
         TopologicalSorter({name: set(modules_of(name)) for name in MODULES if name != "pmsi"}).prepare()
     except CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
