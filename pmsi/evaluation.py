@@ -14,8 +14,9 @@ import torch.nn.functional as F
 
 from pmsi.base.errors import DataError
 from pmsi.base.files import to_json, write_atomically
-from pmsi.config import EvaluateConfig
+from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.data import open_dataset
+from pmsi.data.checking import Progress
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
@@ -127,12 +128,27 @@ def check(config: EvaluateConfig, root: Path) -> None:
     find_checkpoint(Run.open(root, config.of))
 
 
+def dataset_of(
+    run: Run,
+    config: TrainConfig,
+    classes: Sequence[str],
+    progress: Progress | None = None,
+    insist: bool = False,
+) -> tuple[Dataset, list[str]]:
+    """Return the data set of a trained model's ``config``, and in words how it differs from what ``run`` knows.
+
+    Raises what `check_same_data` does.
+    """
+    dataset = open_dataset(config, progress)
+    return dataset, check_same_data(run, dataset, classes, insist)
+
+
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """The task "evaluate": score the last checkpoint of a training run on the test (or training) images."""
     device = prepare_device(config)
-    model, trained, classes = load_model(run.sibling(config.of), device)
-    dataset = open_dataset(trained, while_checking(run))
-    differs = check_same_data(run.sibling(config.of), dataset, classes, config.insist)
+    of = run.sibling(config.of)
+    model, trained, classes = load_model(of, device)
+    dataset, differs = dataset_of(of, trained, classes, while_checking(run), config.insist)
     samples = dataset.split(config.split)
     loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
     done = 0

@@ -928,8 +928,14 @@ def test_the_app_s_server_replaces_the_process(pmsi, here, monkeypatch):
     pmsi("app", "--port", "8765", "--runs", "my runs")
     ((program, argv, environment),) = started
     assert program == argv[0] == sys.executable
-    assert "8765" in argv
+    assert Path(argv[1]).samefile(ROOT / "app" / "server.py")
+    assert argv[2:] == ["--port", "8765", "--runs", str(here / "my runs")]
     assert environment["PMSI_RUNS"] == "my runs"
+
+
+def test_without_streamlit_the_app_says_how_to_get_it(pmsi, here, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert pmsi("app")[0] == 2
 
 
 # What is written about it

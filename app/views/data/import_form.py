@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.shared.access import check_place, may_read, read_only, require_writable
+from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only, require_writable
 from app.shared.errors import error_panel, plain
-from app.shared.panels import LARGEST_UPLOAD, SUFFIXES
+from app.shared.panels import SUFFIXES
 from app.shared.session import choose, keep_import, kept_import, remember
 from app.views.data.sources import MARK
 from pmsi.base.errors import DataError, PMSIError

@@ -147,7 +147,8 @@ def unpacked(
 
     An archive that has changed is unpacked anew, and so is one whose unpacked files are no longer all there. What is
     returned stays for as long as this process lives; others may be removed (`pmsi.data.cache.zips`). ``progress``
-    counts the files written. Raises what `contents` does, and DataError where the cache has no room or cannot be written.
+    counts the files written. Raises what `contents` does, and DataError where the cache has no room or cannot be
+    written.
     """
     inside = contents(archive, limits, encoding)
     home = _shelf() / _identity(archive, inside, encoding)

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import RunError
@@ -27,9 +26,6 @@ EXIT_S = 30.0
 
 LOG_LINES = 5
 """How much of the log's end is told of a run whose workers died."""
-
-CHECKOUT = Path(__file__).parents[3]
-"""Where ``pmsi`` can be imported from, also where it is not installed."""
 
 
 def work(
