@@ -12,7 +12,7 @@ from pmsi.model.batch import Phase, Target
 from pmsi.model.recognizer import Objective
 from pmsi.pictures.phases import Shown, batch_keys, in_words, named, pictures, place_of, shown_in_phases, shown_phases
 from pmsi.runs import Run
-from pmsi.training.loop import loop, session
+from pmsi.training import loop, session
 
 METHODS = {"pmr": {}, "pmg": {}, "pr": {"augmentation": "cutmix"}, "pm": {"augmentation": "rmg", "nested": True}}
 
