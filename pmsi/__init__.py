@@ -9,17 +9,17 @@ Where to look, in the order in which an image travels:
     training     Algorithm 1: fit(config, run)
     evaluation   accuracy of every head
     explain      Grad-CAM of several stages in one backward pass
-    runs, jobs   a run is a folder; what can be done with one
-    cli          the command line, one subcommand per task
+    runs         Run: a folder with a config, metrics, checkpoints and a result
+    cli          the command line, one file per subcommand
 
-Importing this package imports nothing heavy; import the module you need.
+Importing this package does not import torch; import the module you need.
 """
 
 import os
 
-# Threads that wait for each other by spinning for long bring a busy machine to a halt: with other jobs on two cores, a
-# training step was seen to take 50 times as long. Threads that sleep at once take twice as long on a quiet one. A short
-# spin is near the best of both. OpenMP (GNU's) reads this once, when torch is loaded.
+# OpenMP threads that wait for each other spin by default. On a busy machine that is slow: with other jobs on two cores, a
+# training step took 50 times as long. Without any spinning, a step takes twice as long on a quiet machine. A short spin is
+# near the best of both. GNU's OpenMP reads this variable once, when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"

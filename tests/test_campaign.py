@@ -17,7 +17,7 @@ from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.row import Launcher
 from pmsi.tables import expand, fill
 from pmsi.tables.estimate import Estimator, Pace
-from pmsi.tables.plan import make_plan
+from pmsi.tables.needed import needed_runs
 from pmsi.tasks import Task, execute
 
 TINY = TrainConfig(
@@ -186,7 +186,7 @@ def test_a_sweep_that_somebody_made_is_not_made_again(fakes, tmp_path, pmsi):
     table = expand("7", TINY.with_(backbone="mobilenet_v2"))
     own = Run.create(tmp_path, RobustnessConfig(of=tuple(ids), perturbations=("gaussian_noise",), severities=(5.0,)))
     jobs.submit(own)
-    plan = make_plan(table, tmp_path, (0,))
+    plan = needed_runs(table, tmp_path, (0,))
     assert states(plan) == [State.FINISHED, State.FINISHED, None, State.FINISHED]
 
 

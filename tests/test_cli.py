@@ -25,7 +25,7 @@ from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import derive
 from pmsi.base.text import short
 from pmsi.choices import options_of
-from pmsi.cli.console import counting, record_line
+from pmsi.cli.console import image_counter, record_line
 from pmsi.cli.flags import to_config
 from pmsi.cli.main import COMMANDS, main, make_parser
 from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig
@@ -693,7 +693,7 @@ def test_a_terminal_is_shown_how_far_the_check_is(here, pmsi, monkeypatch):
     shown = sys.stderr.getvalue()
     assert "\r\033[K7 of 7 images checked" in shown
     assert shown.endswith("\r\033[K")
-    with counting(io.StringIO(), "images") as progress:
+    with image_counter(io.StringIO(), "images") as progress:
         assert progress is None
 
 

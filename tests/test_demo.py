@@ -6,7 +6,7 @@ import pytest
 
 from pmsi import runs, tasks
 from pmsi.cli import demo
-from pmsi.config import ExplainConfig, RobustnessConfig
+from pmsi.config import MapsConfig, RobustnessConfig
 from pmsi.runs import Run, State, known_runs
 
 
@@ -26,7 +26,7 @@ def made(tmp_path_factory, tiny_config):
         patch.setattr(demo, "TRAINED", tiny)
         looked_at = {
             "demo-robustness": RobustnessConfig(of=tuple(tiny), severities=(1.0,)),
-            "demo-maps-pmr": ExplainConfig(of="demo-pmr"),
+            "demo-maps-pmr": MapsConfig(of="demo-pmr"),
         }
         patch.setattr(demo, "LOOKED_AT", looked_at)
         for _ in range(2):

@@ -10,7 +10,7 @@ from pmsi.config import TrainConfig
 from pmsi.methods import METHODS, resolve
 from pmsi.runs import Run
 from pmsi.tables import estimate as estimates
-from pmsi.tables.estimate import Estimator, Pace, Reading, try_out
+from pmsi.tables.estimate import Estimator, Pace, Reading, time_trial
 
 TINY = TrainConfig(
     dataset="plumage", backbone="tiny", weights="none", image_size=64, train_per_class=5, test_per_class=1, epochs=2,
@@ -23,11 +23,11 @@ def measured(monkeypatch):
     """Fixed measurements in place of trials; return the configs that were tried."""
     tried = []
 
-    def try_out(config, classes):
+    def time_trial(config, classes):
         tried.append(config)
         return Pace(step=0.5, frozen_step=0.25, test=0.125)
 
-    monkeypatch.setattr(estimates, "try_out", try_out)
+    monkeypatch.setattr(estimates, "time_trial", time_trial)
     reading = Reading(train=100, test=40, classes=5, decode=0.01, cut=0.001)
     monkeypatch.setattr(Estimator, "reading", lambda self, config: reading)
     return tried
@@ -88,7 +88,7 @@ def test_a_speed_is_what_finished_runs_computed_in_a_second(tmp_path):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_be_tried(name):
     config = TINY.with_(method=name, weights="imagenet", frozen_epochs=1, batch_size=8)
-    pace = try_out(config, 5)
+    pace = time_trial(config, 5)
     assert min(pace.step, pace.frozen_step, pace.test) > 0
 
 
@@ -105,7 +105,7 @@ def test_a_trial_moves_no_random_draw_of_others_and_reads_no_weights(monkeypatch
         "pmsi.methods.pretrained_state", lambda row, weights: pytest.fail(weights) if weights != "none" else None
     )
     state = torch.get_rng_state()
-    try_out(TINY.with_(weights="imagenet", frozen_epochs=1), 3)
+    time_trial(TINY.with_(weights="imagenet", frozen_epochs=1), 3)
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -1,7 +1,7 @@
 """Intervals and paired tests for accuracies on one set of images, in numpy and the standard library.
 
-Two models, or a model with and without a perturbation, see the same images, so they are compared image by image: that
-says much more than two intervals side by side. This module knows rights and wrongs, not models or images.
+Two models, or a model with and without a perturbation, see the same images, so they are compared image by image, which
+has more power than comparing two intervals. The input of every function is arrays of right and wrong.
 """
 
 import math
@@ -33,8 +33,8 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 def mcnemar(a_correct: Sequence[bool] | np.ndarray, b_correct: Sequence[bool] | np.ndarray) -> float:
     """Return the two-sided p of McNemar's exact test that a and b are right equally often.
 
-    Both are (n,) and true where that model is right about image i. Only images about which they differ count: under
-    the hypothesis either is the right one with probability 1/2. 1 where they differ about none.
+    Both are (n,), true where that model is right about image i. Only images on which exactly one is right count; under
+    the null hypothesis it is a or b with probability 1/2. Returns 1 where there is no such image.
     """
     a, b = _paired(a_correct, b_correct)
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
@@ -151,7 +151,7 @@ def mean_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 def _paired(a_correct: Sequence[bool] | np.ndarray, b_correct: Sequence[bool] | np.ndarray) -> tuple[np.ndarray, ...]:
     a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
     if a.ndim != 1 or a.shape != b.shape:
-        raise PMSIError(f"Answers of shapes {a.shape} and {b.shape} are not about the same images.")
+        raise PMSIError(f"Predictions of shapes {a.shape} and {b.shape} are not about the same images.")
     return a, b
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pmsi.base.errors import lookup
 from pmsi.base.files import to_json
 from pmsi.cli.arguments import TRAINED, add_like, add_runs
-from pmsi.cli.console import counting
+from pmsi.cli.console import image_counter
 from pmsi.cli.flags import folder, path, place, whole
 from pmsi.cli.output import picture_format, save_picture, text_of
 from pmsi.cli.task import training_config
@@ -18,7 +18,7 @@ from pmsi.runs import Run
 from pmsi.runs.disk import in_words
 
 if TYPE_CHECKING:
-    from pmsi.runs.mistakes import Answer
+    from pmsi.runs.mistakes import ImagePrediction
 
 
 HELP = "List, check, preview and import data sets; what a run got wrong; the cache."
@@ -89,7 +89,7 @@ def _read(typed: argparse.Namespace) -> int:
 
     if typed.action == "preview":
         picture_format(typed.out)
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
     if typed.action == "preview":
         from pmsi.data.preview import contact_sheet
@@ -121,7 +121,7 @@ def _images(typed: argparse.Namespace) -> int:
     """List the images of a data set, all or those of one class."""
     from pmsi.data import open_dataset
 
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
     if typed.class_name is not None:
         lookup("class", {name: name for name in dataset.classes}, typed.class_name)
@@ -139,7 +139,7 @@ def _images(typed: argparse.Namespace) -> int:
 def _import(typed: argparse.Namespace) -> int:
     from pmsi.data.importing import import_dataset
 
-    with counting(sys.stderr, "images") as progress:
+    with image_counter(sys.stderr, "images") as progress:
         done = import_dataset(typed.source, typed.name, root=typed.into, progress=progress)
     print(f"{text_of(done.folder)}: {done.classes} classes, {done.images} images")
     print("\n".join(_left_out([{"key": problem.key, "reason": problem.reason} for problem in done.problems])))
@@ -165,14 +165,14 @@ def _mistakes(typed: argparse.Namespace) -> int:
     """Print the hardest images of a run and the classes that it confuses."""
 
     from pmsi.data import open_dataset
-    from pmsi.runs.mistakes import RANKINGS, confusions, read_answers
+    from pmsi.runs.mistakes import RANKINGS, confusions, read_predictions
 
     run = Run.open(typed.runs, typed.run)
-    answers, config = read_answers(run), training_config(run)
+    answers, config = read_predictions(run), training_config(run)
     head = typed.head or answers.primary
     title, ranked = RANKINGS[typed.order]
     images, pairs = ranked(answers, head)[: typed.count], confusions(answers, head)[: typed.count]
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         names = open_dataset(config, progress).classes
     if typed.json:
         about = {"head": head, "classes": names, typed.order: [*map(asdict, images)], "confused": [*map(asdict, pairs)]}
@@ -187,7 +187,7 @@ def _mistakes(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _how_sure(image: "Answer") -> str:
+def _how_sure(image: "ImagePrediction") -> str:
     """Return how probable the answer and the truth were, or how many heads knew it where that is not kept."""
     if image.truth is None or image.confidence is None:
         return f"{image.heads_right} of {image.heads} heads right"

@@ -16,7 +16,7 @@ from pmsi.base.files import write_atomically
 from pmsi.cli.arguments import add_like, add_runs
 from pmsi.cli.flags import folder
 from pmsi.cli.task import work
-from pmsi.config import Config, ExplainConfig, RobustnessConfig, TrainConfig, from_json
+from pmsi.config import Config, MapsConfig, RobustnessConfig, TrainConfig, from_json
 from pmsi.runs import Run, State
 
 HELP = "Make the runs that come with the program."
@@ -53,7 +53,7 @@ TRAINED = {"demo-baseline": replace(RECIPE, method="baseline"), "demo-pmr": repl
 
 LOOKED_AT: dict[str, Config] = {
     "demo-robustness": RobustnessConfig(of=tuple(TRAINED), test_per_class=20),
-    **{id.replace("demo", "demo-maps"): ExplainConfig(of=id, test_per_class=20) for id in TRAINED},
+    **{id.replace("demo", "demo-maps"): MapsConfig(of=id, test_per_class=20) for id in TRAINED},
 }
 
 SHIPPED = ("config.json", "metrics.jsonl", "predictions.json", "result.json", "started")

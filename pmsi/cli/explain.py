@@ -13,7 +13,7 @@ from pmsi.cli.arguments import KEYED, TRAINED, add_images_of, add_like, add_pert
 from pmsi.cli.flags import folder, path, whole
 from pmsi.cli.inputs import Viewer, how_perturbed
 from pmsi.cli.output import save_picture, text_of, write_output
-from pmsi.config import ExplainConfig
+from pmsi.config import MapsConfig
 from pmsi.runs import Run
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _measured(parser: argparse.ArgumentParser) -> None:
     help = "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its floors."
     parser.add_argument("--numbers", action="store_true", help=help)
-    tolerance = round(ExplainConfig().tolerance)
+    tolerance = round(MapsConfig().tolerance)
     help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."
     parser.add_argument("--tolerance", type=whole(0, 512), default=tolerance, metavar="N", help=help)
     help = "Print the areas under each map's deletion and insertion curves; with --out, maps.json has the curves."

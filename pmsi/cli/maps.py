@@ -3,15 +3,15 @@
 import argparse
 
 from pmsi.cli.task import add_of, add_task, start, typed_config
-from pmsi.config import ExplainConfig
+from pmsi.config import MapsConfig
 
 HELP = "Where a trained model looks, in numbers."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_of(parser)
-    add_task(parser, ExplainConfig)
+    add_task(parser, MapsConfig)
 
 
 def run(typed: argparse.Namespace) -> int:
-    return start(typed_config(typed, ExplainConfig()), typed)
+    return start(typed_config(typed, MapsConfig()), typed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pmsi.base.errors import ConfigError, DataError
 from pmsi.cli.arguments import add_preset, add_runs
-from pmsi.cli.console import counting
+from pmsi.cli.console import image_counter
 from pmsi.cli.flags import add_flags, path, whole
 from pmsi.cli.output import picture_format, save_picture
 from pmsi.cli.task import training_base, training_config, typed_config
@@ -42,7 +42,7 @@ def run(typed: argparse.Namespace) -> int:
 
     picture_format(typed.out)
     config = _settings(typed)
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(config, progress)
     batch, first, most = _which(typed, config, dataset)
     found = shown_phases(config, dataset, typed.epoch - 1, batch)

@@ -114,14 +114,14 @@ def _list_runs(typed: argparse.Namespace) -> int:
 
 def _noted(run: Run) -> str:
     """Return a run's line, its size on disk, what people call it, and what its launcher knows of it besides."""
-    seen, labels = jobs.look(run), labels_of(run)
+    seen, labels = jobs.launcher_status(run), labels_of(run)
     words = [one_line(run), in_words(size_of(run.folder)), labels.name, *(f"#{tag}" for tag in labels.tags)]
     words += [seen.text if seen else "", "comes with the program" if run.is_shipped else ""]
     return "  ".join(filter(None, words))
 
 
 def _described(run: Run) -> dict[str, Any]:
-    seen = jobs.look(run)
+    seen = jobs.launcher_status(run)
     about = {"labels": asdict(labels_of(run)), "bytes": size_of(run.folder), "shipped": run.is_shipped}
     return describe(run) | about | {"launcher": seen.text if seen else None}
 
@@ -158,7 +158,7 @@ def _stop_run(typed: argparse.Namespace) -> int:
 
 def _resume_run(typed: argparse.Namespace) -> int:
     run = Run.open(typed.runs, typed.run)
-    jobs.follow(run)
+    jobs.fail_if_lost(run)
     if not (run.state.can_resume or run.state is State.CREATED):
         raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
     if not (typed.queue or typed.launcher):

@@ -15,7 +15,7 @@ from typing import TextIO
 from pmsi import tasks
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.text import duration, percent
-from pmsi.cli.console import counting, one_line, say
+from pmsi.cli.console import image_counter, one_line, say
 from pmsi.cli.flags import to_config
 from pmsi.config import TrainConfig, differences
 from pmsi.config.command import flag
@@ -24,7 +24,7 @@ from pmsi.runs import State, jobs
 from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.devices import wanted
 from pmsi.tables import FORMATS, TABLES, Sets, Table, check_epoch, expand, fill, seeds_from
-from pmsi.tables.plan import KINDS, Plan, Sweep, Training, make_plan, start
+from pmsi.tables.needed import KINDS, Plan, Sweep, Training, needed_runs, start
 
 FAILED = 1
 
@@ -43,7 +43,7 @@ def tables_of(typed: argparse.Namespace) -> tuple[str, int]:
         return lay_out(fill(table, typed.runs, seeds, epoch=typed.epoch)), 0
     for config in table.configs:
         tasks.check(config, typed.runs)
-    plan = make_plan(table, typed.runs, seeds)
+    plan = needed_runs(table, typed.runs, seeds)
     about = _describe(plan, table, typed.runs)
     if typed.dry_run:
         return about, 0
@@ -115,7 +115,7 @@ def _estimate(plan: Plan, root: Path) -> tuple[float, int]:
     """
     from pmsi.tables.estimate import Estimator
 
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         estimator = Estimator(root, progress)
         left: list[tuple[TrainConfig, float]] = []
         for each in plan.trainings:
@@ -162,11 +162,11 @@ def follow(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, out:
     """
     started: set[str] = set()
     try:
-        told = {found.run.id for found in make_plan(table, root, seeds).found if found.state is State.FINISHED}
+        told = {found.run.id for found in needed_runs(table, root, seeds).found if found.state is State.FINISHED}
         plan, quiet = start(table, root, seeds, launcher, started), 0
         while quiet < QUIET_LOOKS:
             for run in plan.live:
-                jobs.follow(run)  # or one that a cluster has lost would be waited for in vain
+                jobs.fail_if_lost(run)  # or one that a cluster has lost would be waited for in vain
             _tell(plan, told, started, out)
             time.sleep(POLL_S)
             plan = start(table, root, seeds, launcher, started)
@@ -174,7 +174,7 @@ def follow(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, out:
         _tell(plan, told, started, out)
         return plan
     except KeyboardInterrupt:
-        say(out, _farewell(make_plan(table, root, seeds), root))
+        say(out, _farewell(needed_runs(table, root, seeds), root))
         raise
 
 

@@ -1,4 +1,4 @@
-"""The shell command that does what a config says."""
+"""The shell command of a config."""
 
 import shlex
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from pmsi.config import Config, TrainConfig, differences
 
 POSITIONAL = "of"
-"""The one field that is typed without a flag: the runs that a task works on."""
+"""The one field without a flag: the runs that a task works on are positional arguments."""
 
 
 def flag(name: str) -> str:
@@ -16,9 +16,9 @@ def flag(name: str) -> str:
 
 
 def command(config: Config, runs: Path | None = None) -> str:
-    """Return the shell command that does the same as this config: ``python -m pmsi train --method pmr …``.
+    """Return the shell command that makes a run of this config: ``python -m pmsi train --method pmr …``.
 
-    The fields that say what a training run is are always there; others only where they differ from the defaults.
+    A training run's main fields are always given, others only where they differ from the defaults.
     """
     always = ("dataset", "method", "backbone", "weights", "epochs", "image_size")
     shown = {name: getattr(config, name) for name in always} if isinstance(config, TrainConfig) else {}

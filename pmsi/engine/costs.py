@@ -1,8 +1,7 @@
-"""What a system costs: parameters, multiply-adds and memory, found before anything is trained or downloaded.
+"""Parameters, multiply-adds and memory of a system, counted before anything is trained or downloaded.
 
-The model is made on torch's meta device, where tensors have shapes and no values, and goes through one prediction and
-one training iteration there, whatever its size in a fraction of a second. `Meter` listens to the operations. It knows
-nothing of time: that depends on the machine.
+The model is built on torch's meta device, where tensors have shapes but no values, and runs one prediction and one
+training iteration there, in a fraction of a second. `Meter` counts the operations.
 """
 
 import weakref
@@ -16,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from pmsi.config import TrainConfig
-from pmsi.methods import Plan, outline, resolve
+from pmsi.methods import System, outline, resolve
 from pmsi.model import Recognizer
 from pmsi.model.batch import Target
 
@@ -53,7 +52,7 @@ HOW_COUNTED = (
 
 @dataclass(frozen=True)
 class Costs:
-    """What a system costs. Multiply-adds (macs) are those of one image, memory is in bytes of float32.
+    """The costs of a system. Multiply-adds (macs) are per image; memory is in bytes, in float32.
 
     ``macs_predict`` and ``memory_predict`` are those of the primary head for a single image. ``macs_train`` is an
     image's share of one iteration: every phase, forward and backward, while the backbone is not frozen.
@@ -79,14 +78,14 @@ class Costs:
 
 
 def costs_of(config: TrainConfig, classes: int) -> Costs:
-    """Return what a config's system costs with so many classes; raise ConfigError where there is no such system."""
+    """Return the costs of a config's system with this number of classes; raises ConfigError if the config is invalid."""
     return measure(outline(config, classes), config)
 
 
 def measure(model: Recognizer, config: TrainConfig) -> Costs:
-    """Return what a model costs that is trained as ``config`` says; it runs, on its device, and its gradients change.
+    """Return the costs of a model that is trained as ``config`` says. The model runs on its device; its gradients change.
 
-    On the meta device the result is that of any other one, and nothing is computed.
+    On the meta device the result is the same, and nothing is computed.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     share = config.batch_size // config.devices
@@ -110,15 +109,15 @@ def _predict(model: Recognizer, image_size: int) -> "Meter":
     return meter
 
 
-def _train(model: Recognizer, plan: Plan, config: TrainConfig, batch: int) -> "Meter":
+def _train(model: Recognizer, system: System, config: TrainConfig, batch: int) -> "Meter":
     """Return the meter of one iteration of Algorithm 1, before the optimizer's steps."""
     model.train()
     model.zero_grad(set_to_none=True)
     with Meter(_held(model)) as meter:
         images = _images(model, batch, config.image_size)
         labels = torch.zeros(batch, dtype=torch.int64, device=images.device)
-        for phase in plan.phases:
-            if plan.augmentation.attends and phase.r:
+        for phase in system.phases:
+            if system.augmentation.attends and phase.r:
                 model.attention(images, labels)
             heads = None if config.heads == "all" else (phase.head,)
             model.zero_grad(set_to_none=True)

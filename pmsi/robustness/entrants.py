@@ -14,7 +14,7 @@ from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
-from pmsi.evaluation import while_checking
+from pmsi.evaluation import checking_progress
 from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.runs import Run
@@ -73,7 +73,7 @@ def open_shared(config: RobustnessConfig, entrants: Sequence[Entrant], run: Run)
                     f"Runs {entrants[0].id} and {entrant.id} have other test images: {name} = {getattr(first, name)!r} "
                     f"in the one, {getattr(other, name)!r} in the other. Name runs that agree in it."
                 )
-    dataset = open_dataset(first, while_checking(run))
+    dataset = open_dataset(first, checking_progress(run))
     for entrant in entrants:
         if entrant.classes != dataset.classes:
             raise ConfigError(

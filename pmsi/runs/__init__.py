@@ -1,13 +1,13 @@
-"""A run is a folder: its config, its metrics, its log, its checkpoints, and how it ended."""
+"""Run: a folder with a config, metrics, a log, checkpoints and a result."""
 
 from pmsi.runs.lifecycle import State
-from pmsi.runs.run import SHIPPED, Onlooker, Run, Stopped, default_root, known_runs, list_runs
+from pmsi.runs.run import SHIPPED, SecondaryRun, Run, Stopped, default_root, known_runs, list_runs
 from pmsi.runs.status import ErrorReport, Status
 
 __all__ = [
     "SHIPPED",
     "ErrorReport",
-    "Onlooker",
+    "SecondaryRun",
     "Run",
     "State",
     "Status",

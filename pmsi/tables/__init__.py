@@ -2,7 +2,7 @@
 
 `expand` says which training runs a table needs, `fill` reads what a runs folder has of them, and `as_text`,
 `as_markdown`, `as_latex`, `as_csv` and `as_json` lay it out. `protocols` finds the base configs of which a folder has
-runs. `pmsi.tables.plan` starts what a table needs.
+runs. `pmsi.tables.needed` starts what a table needs.
 """
 
 from pmsi.tables.definitions import TABLES, Cell, Part, Sets, Table, TableRow, expand, set_title

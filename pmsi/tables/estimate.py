@@ -102,7 +102,7 @@ class Estimator:
         """Return what a trial of this computation measures."""
         key = identity(config)
         if key not in self._paces:
-            self._paces[key] = try_out(config, self.reading(config).classes)
+            self._paces[key] = time_trial(config, self.reading(config).classes)
         return self._paces[key]
 
     def known(self, config: TrainConfig) -> float | None:
@@ -163,7 +163,7 @@ def _read(dataset: Dataset, config: TrainConfig, images_per_class: int | None) -
     return Reading(len(dataset.train), len(dataset.test), len(dataset.classes), max(0.0, first - again), again)
 
 
-def try_out(config: TrainConfig, classes: int) -> Pace:
+def time_trial(config: TrainConfig, classes: int) -> Pace:
     """Return the pace of a training run, from a few of its steps on random images, in a folder that is then removed."""
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         return Trial(config, classes, Path(folder)).pace()

@@ -32,12 +32,12 @@ def make_optimizer(model: Recognizer, config: TrainConfig) -> torch.optim.SGD:
 
 
 def is_pretrained(config: TrainConfig) -> bool:
-    """Say whether the backbone starts from trained weights."""
+    """Return whether the backbone starts from trained weights."""
     return config.weights != "none"
 
 
 def frozen(config: TrainConfig, epoch: int) -> bool:
-    """Say whether the backbone gets no gradients in this epoch (counted from 0); its BatchNorm keeps updating."""
+    """Return whether the backbone gets no gradients in this epoch (from 0); its BatchNorm statistics keep updating."""
     return is_pretrained(config) and epoch < config.frozen_epochs
 
 
@@ -47,15 +47,15 @@ def cosine(done: float) -> float:
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, done: float) -> None:
-    """Put every group at its point of the schedule."""
+    """Set the learning rate of every group for the share ``done`` (0–1) of training."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * cosine(done)
 
 
 def match_memory_format(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the optimizer's buffers out as their parameters, after `load_state_dict`: a file keeps no memory format.
+    """Give the optimizer's buffers the memory format of their parameters, after `load_state_dict`.
 
-    Where the two differ, values are the same, but torch leaves its fast path, on a GPU for all parameters at once.
+    A file keeps no memory format. With another one the values are the same, but torch leaves its fast path.
     """
     for parameter, slots in optimizer.state.items():
         for key, value in slots.items():

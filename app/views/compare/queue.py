@@ -32,8 +32,8 @@ from pmsi.base.text import duration
 from pmsi.data import DATASETS
 from pmsi.runs import Run, State, default_root, jobs
 from pmsi.tables import Table, set_title
-from pmsi.tables.plan import Plan, make_plan
-from pmsi.tables.plan import start as start_campaign
+from pmsi.tables.needed import NeededRuns, needed_runs
+from pmsi.tables.needed import start as start_table
 
 MOST_SEEDS = 20
 PATIENCE_S = 300
@@ -45,7 +45,7 @@ def runs_of(table: Table) -> list[Run]:
     if not table.configs:
         return []
     root = default_root()
-    return [found.run for found in make_plan(table, root, seeds_to_show(root, table)).found]
+    return [found.run for found in needed_runs(table, root, seeds_to_show(root, table)).found]
 
 
 def missing_folders(table: Table) -> list[str]:
@@ -64,7 +64,7 @@ def queue_panel(table: Table) -> tuple[int, ...]:
             about = "Each run is done once for each seed; the table shows mean ± standard deviation."
             number = remember(st.number_input, "seeds", usual, "Seeds", 1, MOST_SEEDS, help=about, width=130)
             seeds = tuple(range(found[0], found[0] + int(number)))
-            plan = make_plan(table, root, seeds)
+            plan = needed_runs(table, root, seeds)
             _buttons(table, plan, seeds)
         with said:
             _how_far(plan)
@@ -74,7 +74,7 @@ def queue_panel(table: Table) -> tuple[int, ...]:
     return seeds
 
 
-def _how_far(plan: Plan) -> None:
+def _how_far(plan: NeededRuns) -> None:
     """Say what there is and what is missing, and show how far the runs are that are worked on."""
     text = counted(plan) + "."
     if behind := waiting(plan):
@@ -88,7 +88,7 @@ def _how_far(plan: Plan) -> None:
             st.progress(share, f":small[{plain(name_of_run(run))} · {plain(status.text) or 'starting'}{left}]")
 
 
-def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
+def _buttons(table: Table, plan: NeededRuns, seeds: tuple[int, ...]) -> None:
     todo, absent = startable(plan), missing_folders(table)
     words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
     blocked = not todo or bool(absent) or bool(_absent(plan)) or read_only()
@@ -105,7 +105,7 @@ def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
         st.caption(f"Give the folder of {' and of '.join(map(set_title, absent))} first.", width="content")
 
 
-def _absent(plan: Plan) -> list[str]:
+def _absent(plan: NeededRuns) -> list[str]:
     """Return the weights files that the runs to be made would start from and that are not on this machine."""
     return absent_weights(each.config for each in plan.trainings if each.found is None)
 
@@ -131,13 +131,13 @@ def _absent_note(number: str, files: list[str]) -> None:
 def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
     """Queue what can be worked on now; a table of which one run could not even start is refused as a whole."""
     root = default_root()
-    trainings = make_plan(table, root, seeds).trainings
+    trainings = needed_runs(table, root, seeds).trainings
     try:
         require_writable()
         for config in dict.fromkeys(each.config for each in trainings if each.state is not State.FINISHED):
             check_places(config)
             tasks.check(config, root)
-        start_campaign(table, root, seeds, launcher, set())
+        start_table(table, root, seeds, launcher, set())
     except (PMSIError, OSError) as error:
         error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
         return
@@ -156,12 +156,12 @@ def _stop_button(live: list[Run]) -> None:
 # How long it takes
 
 
-def _left(table: Table, plan: Plan) -> tuple[object, ...]:
+def _left(table: Table, plan: NeededRuns) -> tuple[object, ...]:
     """Return what an estimate is about: it holds for as long as this stays the same."""
     return table.number, table.base, tuple(table.sets.items()), tuple(each.state for each in plan.needed)
 
 
-def _estimate(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
+def _estimate(table: Table, plan: NeededRuns, seeds: tuple[int, ...]) -> None:
     words = command_of(table, seeds, default_root().absolute())
     try:
         with st.spinner("Trying a few steps of each run …", show_time=True):

@@ -14,7 +14,7 @@ from pmsi.base.errors import ConfigError
 from pmsi.base.seeding import derive
 from pmsi.data.dataset import Box, Dataset, Sample
 from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
-from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinguishing_parts, siblings, telling_parts
+from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinguishing_parts, siblings, distinctive_parts
 
 __all__ = [
     "PARTS",
@@ -27,7 +27,7 @@ __all__ = [
     "draw",
     "plumage",
     "siblings",
-    "telling_parts",
+    "distinctive_parts",
 ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pmsi.data.plumage.ink import Axes, Frame, curve, ribbon
-from pmsi.data.plumage.plan import Pose
+from pmsi.data.plumage.individual import Pose
 from pmsi.data.plumage.species import Genus
 
 # The torso on the body's axes, for depth 1: from the undertail over the rump to the mantle, and from breast to vent.

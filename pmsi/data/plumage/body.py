@@ -36,7 +36,7 @@ def _form(easel: Easel, marks: Marks, part: str, region: Patch, hides: bool = Tr
 
 
 def _tail(easel: Easel, marks: Marks) -> None:
-    anatomy, look = easel.anatomy, easel.look
+    anatomy, look = easel.anatomy, easel.palette
     region = easel.fill(*anatomy.feathers)
     along, _ = easel.on(anatomy.tail_axes, region)
     base = mix(look.back * np.float32(0.9), look.wing, smoothstep(0.0, -0.45 * anatomy.tail_length, along))
@@ -50,7 +50,7 @@ def _tail(easel: Easel, marks: Marks) -> None:
 
 def _legs(easel: Easel) -> None:
     """Paint both legs down to the perch, the far one darker, each with three toes."""
-    anatomy, colour = easel.anatomy, easel.look.leg
+    anatomy, colour = easel.anatomy, easel.palette.leg
     across = anatomy.feet[0] - anatomy.feet[1]
     across = across / np.hypot(*across)
     for hip, foot, light in zip(anatomy.hips, anatomy.feet, (0.78, 1.0), strict=True):
@@ -79,7 +79,7 @@ def _torso(easel: Easel) -> Patch:
 
 def _plumage(easel: Easel, region: Patch) -> np.ndarray:
     """Return the unlit colours of body and head, (3, h, w)."""
-    anatomy, look = easel.anatomy, easel.look
+    anatomy, look = easel.anatomy, easel.palette
     x, y = easel.on(anatomy.body, region)
     y = y / np.float32(anatomy.depth)
     low = smoothstep(-0.10, 0.16, y + 0.10 * x)
@@ -103,7 +103,7 @@ def _down(easel: Easel, torso: Patch) -> None:
     y = (-0.26 + 0.09 * column + 0.045 * (row % 2) + rng.normal(0, 0.012, row.shape)) * anatomy.depth
     roots = np.stack([x, y], axis=1)[:, None]
     arcs = list(anatomy.body.out(roots + SCALE * rng.uniform(0.8, 1.2, (len(x), 1, 1))))
-    easel.paint(easel.lines(arcs, 0.010).within(torso), easel.look.wing, 0.10)
+    easel.paint(easel.lines(arcs, 0.010).within(torso), easel.palette.wing, 0.10)
     easel.paint(easel.lines(_lowered(arcs, 0.011), 0.008).within(torso), WARM_WHITE, 0.12)
 
 
@@ -119,7 +119,7 @@ def _breast(easel: Easel, marks: Marks, torso: Patch) -> None:
 
 
 def _wing(easel: Easel, marks: Marks, torso: Patch) -> None:
-    anatomy, look = easel.anatomy, easel.look
+    anatomy, look = easel.anatomy, easel.palette
     region = easel.fill(anatomy.wing)
     unit = anatomy.frame.scale
     shadow = region.shifted(0, round(0.035 * unit), easel.side).blurred(0.03 * unit, easel.side).within(torso)
@@ -144,8 +144,8 @@ def _flight_feathers(easel: Easel, wing: Patch) -> None:
         bow = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 - 0.022)
         path = curve([start, bow, end], steps=6, closed=False) * (1, tall) * anatomy.wing_length
         paths.append(anatomy.wing_axes.out(path))
-    easel.paint(easel.lines(paths, 0.013).within(wing), easel.look.wing * np.float32(0.5), 0.6)
-    easel.paint(easel.lines(_lowered(paths, 0.014), 0.010).within(wing), mix(easel.look.breast, WARM_WHITE, 0.3), 0.45)
+    easel.paint(easel.lines(paths, 0.013).within(wing), easel.palette.wing * np.float32(0.5), 0.6)
+    easel.paint(easel.lines(_lowered(paths, 0.014), 0.010).within(wing), mix(easel.palette.breast, WARM_WHITE, 0.3), 0.45)
 
 
 def _coverts(easel: Easel, wing: Patch) -> None:
@@ -154,8 +154,8 @@ def _coverts(easel: Easel, wing: Patch) -> None:
     for row, strength in ((0.46, 0.40), (0.29, 0.34), (0.14, 0.26)):
         tips = covert_tips(anatomy.wing_axes, anatomy.wing_length, row, anatomy.depth)
         rims = [tip[3:12] for tip in tips]
-        easel.paint(easel.lines(rims, 0.012).within(wing), easel.look.wing * np.float32(0.55), strength)
-        easel.paint(easel.fill(*tips).within(wing), easel.look.breast, 0.10)
+        easel.paint(easel.lines(rims, 0.012).within(wing), easel.palette.wing * np.float32(0.55), strength)
+        easel.paint(easel.fill(*tips).within(wing), easel.palette.breast, 0.10)
 
 
 def _bill(easel: Easel, marks: Marks) -> None:
@@ -168,7 +168,7 @@ def _crown(easel: Easel, marks: Marks, torso: Patch) -> None:
     _form(easel, marks, "crown", region, hides=False)
     if anatomy.crest:
         edges = [feather[len(feather) // 5 : -(len(feather) // 5)] for feather in anatomy.crest]
-        easel.paint(easel.lines(edges, 0.010).within(region), easel.look.wing * np.float32(0.7), 0.3)
+        easel.paint(easel.lines(edges, 0.010).within(region), easel.palette.wing * np.float32(0.7), 0.3)
 
 
 def _eye(easel: Easel, marks: Marks) -> None:
@@ -177,7 +177,7 @@ def _eye(easel: Easel, marks: Marks) -> None:
     region = easel.fill(ellipse(x, y, rx * RING[1], ry * RING[1]))
     _form(easel, marks, "eye", region, hides=False)
     easel.paint(
-        easel.record("eye", easel.fill(ellipse(x, y, rx * 1.12, ry * 1.12))), easel.look.wing * np.float32(0.5), 0.75
+        easel.record("eye", easel.fill(ellipse(x, y, rx * 1.12, ry * 1.12))), easel.palette.wing * np.float32(0.5), 0.75
     )
     easel.paint(easel.fill(ellipse(x, y, rx, ry)), np.array((0.10, 0.075, 0.065), np.float32))
     easel.paint(

@@ -17,10 +17,10 @@ from pmsi.data.plumage.body import paint_bird
 from pmsi.data.plumage.easel import Easel
 from pmsi.data.plumage.ink import Patch, picture, spread
 from pmsi.data.plumage.occlusion import occlude
-from pmsi.data.plumage.plan import Light, plan
+from pmsi.data.plumage.individual import Light, plan
 from pmsi.data.plumage.scenery import backdrop
 from pmsi.data.plumage.species import PARTS, SPECIES
-from pmsi.data.plumage.stage import PERCHES
+from pmsi.data.plumage.perches import PERCHES
 
 SIZES = (32, 2048)
 """The smallest and the largest drawing, in pixels along each side."""
@@ -68,7 +68,7 @@ def painted(species: int, seed: int, size: int) -> tuple[Easel, list[Patch]]:
     scheme = plan(row.genus, seed)
     anatomy = build(row.genus, scheme.pose, size)
     sheet = backdrop(scheme.setting, size, numpy_generator(scheme.seed, "backdrop"))
-    easel = Easel(sheet, anatomy, scheme.look, scheme.light, scheme.seed)
+    easel = Easel(sheet, anatomy, scheme.palette, scheme.light, scheme.seed)
     foot = anatomy.frame.pixels(anatomy.feet).mean(axis=0)
     slope = scheme.pose.slope * scheme.pose.facing
     PERCHES[scheme.perch](

@@ -13,7 +13,7 @@ from PIL import Image
 from pmsi.data.plumage import ink
 from pmsi.data.plumage.anatomy import Anatomy
 from pmsi.data.plumage.ink import Axes, Patch
-from pmsi.data.plumage.plan import Light, Look
+from pmsi.data.plumage.individual import Light, Look
 
 DUSK = np.array((0.58, 0.60, 0.63), dtype=np.float32)
 """What a colour is multiplied by where a form turns away from the light."""

@@ -12,7 +12,7 @@ from pmsi.base.seeding import numpy_generator
 from pmsi.data.plumage.easel import Easel
 from pmsi.data.plumage.ink import Patch, curve, fill, rgb, ribbon
 from pmsi.data.plumage.scenery import Setting
-from pmsi.data.plumage.stage import leaf, paint_leaf
+from pmsi.data.plumage.perches import leaf, paint_leaf
 
 Shape = tuple[np.ndarray, np.ndarray]
 """Outline and midrib, in pixels."""

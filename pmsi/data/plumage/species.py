@@ -2,7 +2,7 @@
 
 A genus fixes everything that its species share (proportions, bill, crest, tail, colours); a species is a genus plus the
 forms of the few parts that tell it from its siblings. This module knows nothing of how a form is painted
-(`pmsi.data.plumage.marks`) nor of a single individual (`pmsi.data.plumage.plan`).
+(`pmsi.data.plumage.marks`) nor of a single individual (`pmsi.data.plumage.individual`).
 """
 
 from dataclasses import dataclass, fields
@@ -195,7 +195,7 @@ def distinguishing_parts(a: Species, b: Species) -> tuple[str, ...]:
     return tuple(part.name for part in fields(Marks) if getattr(a.marks, part.name) != getattr(b.marks, part.name))
 
 
-def telling_parts(species: Species) -> tuple[str, ...]:
+def distinctive_parts(species: Species) -> tuple[str, ...]:
     """Return every part that tells a species from at least one sibling, in the order of `PARTS`."""
     found = {part for other in siblings(species) for part in distinguishing_parts(species, other)}
     return tuple(part for part in PARTS if part in found)

@@ -77,7 +77,7 @@ class Plan:
         return [found.run for found in self.found if found.state.is_live]
 
 
-def make_plan(table: Table, root: Path, seeds: Sequence[int]) -> Plan:
+def needed_runs(table: Table, root: Path, seeds: Sequence[int]) -> Plan:
     """Return what ``table`` needs for these seeds, and what of it is in the runs folder ``root`` now."""
     runs = Runs(root)
     trainings = {config.with_(seed=seed): runs.training(config, seed) for seed in seeds for config in table.configs}
@@ -119,11 +119,11 @@ def start(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, start
     """
     root.mkdir(parents=True, exist_ok=True)
     with locked(root / ".campaign.lock"):
-        plan = make_plan(table, root, seeds)
+        plan = needed_runs(table, root, seeds)
         known = len(started)
         for needed in plan.needed:
             _start(needed, root, launcher, started)
-        return plan if len(started) == known else make_plan(table, root, seeds)
+        return plan if len(started) == known else needed_runs(table, root, seeds)
 
 
 def _start(needed: Needed, root: Path, launcher: str, started: set[str]) -> None:
