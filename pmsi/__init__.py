@@ -17,9 +17,9 @@ Importing this package does not import torch; import the module you need.
 
 import os
 
-# OpenMP threads that wait for each other spin by default. On a busy machine that is slow: with other jobs on two cores, a
-# training step took 50 times as long. Without any spinning, a step takes twice as long on a quiet machine. A short spin is
-# near the best of both. GNU's OpenMP reads this variable once, when torch is loaded.
+# OpenMP threads that wait for each other spin by default. On a busy machine that is slow: with other jobs on two cores,
+# a training step took 50 times as long. Without any spinning, a step takes twice as long on a quiet machine. A short
+# spin is near the best of both. GNU's OpenMP reads this variable once, when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"

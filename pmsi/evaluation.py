@@ -27,7 +27,8 @@ from pmsi.runs import Run
 
 @dataclass(frozen=True)
 class Scores:
-    """A model's predictions: the true ``labels`` (n,), and by head the predicted labels (n,) and the mean cross-entropy.
+    """A model's predictions: the true ``labels`` (n,), and by head the predicted labels (n,) and the mean
+    cross-entropy.
 
     ``truth`` and ``confidence`` are, by head, the probabilities (n,), 0–1, of the true and of the predicted class.
     """

@@ -113,8 +113,8 @@ def require_classes(dataset: Dataset, *predictors: Predictor) -> None:
     unknown = [name for name in dataset.classes if any(name not in one.classes for one in predictors)]
     if unknown:
         raise DataError(
-            f"The class {unknown[0]!r} is not among the classes of both runs. Maps are compared for one class: choose runs "
-            "that were trained on the data set of this image."
+            f"The class {unknown[0]!r} is not among the classes of both runs. Maps are compared for one class: choose "
+            "runs that were trained on the data set of this image."
         )
 
 
@@ -138,9 +138,7 @@ def disagreement(
     return Disagreement(sample.key, name, predicted, apart(one.maps, other.maps))
 
 
-def _distances(
-    pair: tuple[Predictor, Predictor], dataset: Dataset, config: MapsConfig, run: Run
-) -> list[Disagreement]:
+def _distances(pair: tuple[Predictor, Predictor], dataset: Dataset, config: MapsConfig, run: Run) -> list[Disagreement]:
     """Return the distances between two runs' maps for each test image, in order."""
     after, found = _follow(run, "comparing the two runs"), []
     for done, sample in enumerate(dataset.test, 1):

@@ -1,7 +1,7 @@
 """METHODS: one row for each system of the paper's Tables III and V.
 
-The three letters of Table III are three columns: M is an argument of the model, P is the function that makes the phases,
-R is the augmentation. A new method is a new row.
+The three letters of Table III are three columns: M is an argument of the model, P is the function that makes the
+phases, R is the augmentation. A new method is a new row.
 """
 
 from collections.abc import Callable

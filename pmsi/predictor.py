@@ -95,7 +95,8 @@ class Predictor:
         method: str = "gradcam",
         top: int = 5,
     ) -> Explanation:
-        """Return maps of ``stages`` (default: the last three) for one output (the primary one) and class (the predicted one).
+        """Return maps of ``stages`` (default: the last three) for one output (the primary one) and class (the predicted
+        one).
 
         Raises UnknownName for a head, stage or method that does not exist, ConfigError for a label out of range.
         """

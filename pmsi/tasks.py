@@ -22,7 +22,7 @@ from typing import Any
 from pmsi.base.errors import PMSIError, RunError, lookup
 from pmsi.base.files import to_json, write_atomically
 from pmsi.config import Config
-from pmsi.runs import SecondaryRun, Run, State, Stopped, ranks
+from pmsi.runs import Run, SecondaryRun, State, Stopped, ranks
 from pmsi.runs.failures import describe
 from pmsi.runs.lifecycle import GRACE_S, ONLY_QUEUED, PARENT, begin, settle
 
@@ -33,9 +33,9 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 class Task:
     """A kind of run.
 
-    ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict of JSON types. ``check``
-    is another, called as ``check(config, root)`` before a run is created; it raises a PMSIError if the run could not
-    start.
+    ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict of JSON types.
+    ``check`` is another, called as ``check(config, root)`` before a run is created; it raises a PMSIError if the run
+    could not start.
     """
 
     title: str
@@ -102,7 +102,7 @@ def execute(run: Run) -> State:
 
 
 def become_ranks(run: Run) -> None:
-    """Replace this process by torchrun if the run asks for several devices. torchrun ends when this one's parent ends."""
+    """Replace this process by torchrun if the run asks for several devices; torchrun ends with this one's parent."""
     if (devices := _devices(run)) > 1:
         _die_with_parent()
         argv = ranks.torchrun(run.folder, devices)
@@ -135,7 +135,9 @@ def _work_as_secondary(run: Run) -> State:
         with _signals_ignored():
             import_function(lookup("task", TASKS, run.config.task).function)(run.config, run)
     except Stopped:
-        return State.FINISHED  # this rank's part: after a failure, torchrun would end rank 0 before it has written its checkpoint
+        return (
+            State.FINISHED
+        )  # this rank's part: after a failure, torchrun would end rank 0 before it has written its checkpoint
     except Exception as error:
         if not ranks.is_peer_failure(error):
             ranks.write_error(run.folder, describe(error))

@@ -841,7 +841,7 @@ REFUSED = {
     "robustness RUN --severities -3": "expected a number from 0 to 1",
     "robustness RUN nope": "There is no run 'nope'",
     "explain RUN 'a bird.png'": "required: --out",
-    "explain RUN 'a bird.png' --out x --rising rotation": "--rising needs --figure FILE.gif",
+    "explain RUN 'a bird.png' --out x --rising rotation": "--over-severity needs --figure FILE.gif",
     "explain RUN 'a bird.png' --figure x.gif --rising rotation --perturb jpeg=50": "does not go with --perturb",
     "explain RUN 'a bird.png' --figure x.gif --rising fogg": "Did you mean 'c_fog'?",
     "explain RUN 'a bird.png' --figure x.png --rising rotation": "Unknown ending of an animation '.png'",

@@ -6,7 +6,7 @@ import pytest
 
 from pmsi.base.errors import RunError, UnknownName
 from pmsi.runs import Run
-from pmsi.runs.mistakes import confusions, hardest, has_predictions, read_predictions, confidently_wrong
+from pmsi.runs.mistakes import confidently_wrong, confusions, hardest, has_predictions, read_predictions
 
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2]
 MIX = [0, 1, 1, 1, 0, 1, 2, 2, 0]

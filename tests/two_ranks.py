@@ -15,7 +15,7 @@ from pmsi.data import open_dataset
 from pmsi.methods import build
 from pmsi.model import Objective
 from pmsi.model.batch import Phase, Target
-from pmsi.runs import SecondaryRun, Run, Stopped
+from pmsi.runs import Run, SecondaryRun, Stopped
 from pmsi.training.distributed import team
 from pmsi.training.session import Training
 

@@ -48,7 +48,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed writers from ``folder``. Call it only while no other process writes there."""
+    """Remove the temporary files of killed writers from ``folder``. Call it only while no process writes there."""
     for path in folder.glob(LEFTOVERS):
         path.unlink(missing_ok=True)
 

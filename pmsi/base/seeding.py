@@ -1,7 +1,7 @@
 """Seeds derived from names, the only source of randomness in the package.
 
-A draw depends on its name (seed, epoch, image, …) and on nothing else. The same seed therefore gives the same result for
-any batch size, order, number of workers and point at which a run was resumed.
+A draw depends on its name (seed, epoch, image, …) and on nothing else. The same seed therefore gives the same result
+for any batch size, order, number of workers and point at which a run was resumed.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ SEED_BITS = 63
 def derive(*parts: object) -> int:
     """Return a seed in [0, 2^63) that depends on ``parts`` alone: ``derive(seed, "mosaic", epoch, step)``.
 
-    Parts are hashed by their ``repr``, so ``1`` and ``"1"`` give different seeds. Unlike ``hash``, the result is the same
-    on every machine and in every process.
+    Parts are hashed by their ``repr``, so ``1`` and ``"1"`` give different seeds. Unlike ``hash``, the result is the
+    same on every machine and in every process.
     """
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - SEED_BITS)

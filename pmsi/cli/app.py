@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Open the lab in the browser; the server replaces this process."""
+    """Replace this process by the app's server."""
     try:
         from app.server import command as server_command
     except ImportError as error:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="The data sets that can be read.", description="The data sets that can be read.")
     for name, help in {
-        "check": "Read a data set, look at every image, and say what is in it and what is wrong with it.",
+        "check": "Read a data set, check every image, and print its classes, counts and problems.",
         "preview": "Write a contact sheet: some images of each class.",
         "images": "List the images of a data set: split, class, and the key that names an image.",
     }.items():
@@ -48,15 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
             )
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
-    help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
+    help = "Copy class folders, or a zip of them, into a new data set; every picture is checked."
     action = actions.add_parser("import", help=help, description=help)
     action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip of it.")
     action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
-    action.add_argument("--into", type=folder, metavar="DIR", help="Where data sets are [$PMSI_DATASETS, else data].")
-    help = "What is kept between runs to be sooner: unpacked zips, decoded images, which images were checked."
+    action.add_argument("--into", type=folder, metavar="DIR", help="Folder of data sets [$PMSI_DATASETS, else data].")
+    help = "Show the cache: unpacked zips, decoded images, which images were checked."
     action = actions.add_parser("cache", help=help, description=f"{help} $PMSI_CACHE is its folder [~/.cache/pmsi].")
-    action.add_argument("--clear", action="store_true", help="Remove all of it that no process uses.")
-    help = "What a training run got wrong: the hardest test images, and the classes that it confuses most."
+    action.add_argument("--clear", action="store_true", help="Remove what no process uses.")
+    help = "Mistakes of a training run: the hardest test images, and the most confused classes."
     action = actions.add_parser("mistakes", help=help, description=help)
     action.add_argument("run", metavar="RUN", help=TRAINED)
     action.add_argument("--head", metavar="NAME", help="Output: S3, concat, mix … [the primary one].")
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Do what was asked for with data sets."""
+    """Run the typed action."""
     return ACTIONS[typed.action](typed)
 
 
@@ -112,7 +112,7 @@ def _readable(about: Mapping[str, Any]) -> str:
 
 
 def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return what was left out as lines of text."""
+    """Return the images that were left out as lines of text."""
     first = f"Images left out: {len(problems)}" + (":" if problems else ".")
     return [first, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)]
 
@@ -147,14 +147,15 @@ def _import(typed: argparse.Namespace) -> int:
 
 
 def _cache(typed: argparse.Namespace) -> int:
-    """Print what is kept between runs, or clear it of what no process uses."""
+    """Print the size of the cache, or remove what no process uses."""
     from pmsi.data.cache import clear as cache
     from pmsi.data.checking import cache_folder
 
     found = cache.clear() if typed.clear else cache.taken()
     total = in_words(sum(taken.size for taken in found.values()))
     used = sum(taken.size for taken in cache.taken().values()) if typed.clear else 0
-    left = f" removed; {in_words(used)} are in use" if used else " removed" if typed.clear else ""
+    left = " removed" if typed.clear else ""
+    left += f"; {in_words(used)} are in use" if used else ""
     print(f"{text_of(cache_folder())}: {total}{left}")
     for name, taken in found.items():
         print(f"  {in_words(taken.size):>7}  {taken.things:4}  {cache.SHELVES[name].title}")
@@ -163,15 +164,14 @@ def _cache(typed: argparse.Namespace) -> int:
 
 def _mistakes(typed: argparse.Namespace) -> int:
     """Print the hardest images of a run and the classes that it confuses."""
-
     from pmsi.data import open_dataset
     from pmsi.runs.mistakes import RANKINGS, confusions, read_predictions
 
     run = Run.open(typed.runs, typed.run)
-    answers, config = read_predictions(run), training_config(run)
-    head = typed.head or answers.primary
+    predictions, config = read_predictions(run), training_config(run)
+    head = typed.head or predictions.primary
     title, ranked = RANKINGS[typed.order]
-    images, pairs = ranked(answers, head)[: typed.count], confusions(answers, head)[: typed.count]
+    images, pairs = ranked(predictions, head)[: typed.count], confusions(predictions, head)[: typed.count]
     with image_counter(sys.stderr, "images checked") as progress:
         names = open_dataset(config, progress).classes
     if typed.json:
@@ -188,7 +188,7 @@ def _mistakes(typed: argparse.Namespace) -> int:
 
 
 def _how_sure(image: "ImagePrediction") -> str:
-    """Return how probable the answer and the truth were, or how many heads knew it where that is not kept."""
+    """Return the probabilities of the predicted and the true class, or how many heads are right."""
     if image.truth is None or image.confidence is None:
         return f"{image.heads_right} of {image.heads} heads right"
     return f"p = {image.confidence:.3f}, of the truth {image.truth:.3f}"
@@ -203,4 +203,4 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "cache": _cache,
     "mistakes": _mistakes,
 }
-"""What each action does."""
+"""The function of each action."""

@@ -1,11 +1,11 @@
-"""`pmsi maps`: where a trained model looks on all test images, in numbers."""
+"""`pmsi maps`: measures a trained model's class activation maps on all test images."""
 
 import argparse
 
 from pmsi.cli.task import add_of, add_task, start, typed_config
 from pmsi.config import MapsConfig
 
-HELP = "Where a trained model looks, in numbers."
+HELP = "Measure where a trained model looks, on all test images."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """CONFIGS: the config class of every task.
 
-The command line's flags, the app's forms and the run folder's ``config.json`` are made from the fields of these classes.
-A config is checked when it is created. Does not import torch.
+The command line's flags, the app's forms and the run folder's ``config.json`` are made from the fields of these
+classes. A config is checked when it is created. Does not import torch.
 """
 
 import json

@@ -1,5 +1,4 @@
-"""PRESETS: training configs by name, the starting points of the Train page and of `pmsi train --preset`.
-"""
+"""PRESETS: training configs by name, the starting points of the Train page and of `pmsi train --preset`."""
 
 from dataclasses import dataclass
 

@@ -41,7 +41,7 @@ class RobustnessConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class MapsConfig(Config):
-    """Class activation maps of one training run on its test images: pointing, faithfulness, drift, another run's maps."""
+    """Class activation maps of a training run on its test images: pointing, faithfulness, drift."""
 
     task: ClassVar[str] = "maps"
 
@@ -55,7 +55,7 @@ class MapsConfig(Config):
     )
     faithfulness_per_class: int = setting(
         2,
-        "Test images of each class on which deletion, insertion, ROAD and drift are measured: some 200 predictions each.",
+        "Test images of each class on which deletion, insertion, ROAD and drift are measured: 200 predictions each.",
         group="maps",
         minimum=0,
         formerly="trials_per_class",

@@ -1,7 +1,7 @@
 """TrainConfig: the settings of training, each with its default, range, help text and the paper's value.
 
-Defaults are those of the paper's section IV-A. Names (of a method, a backbone, …) are looked up in their tables when the
-config is used.
+Defaults are those of the paper's section IV-A. Names (of a method, a backbone, …) are looked up in their tables when
+the config is used.
 """
 
 from dataclasses import dataclass

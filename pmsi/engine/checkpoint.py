@@ -146,7 +146,7 @@ def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint that `save_checkpoint` wrote; raises CheckpointError for a missing, foreign or damaged file."""
+    """Return a file's checkpoint; raises CheckpointError if the file is missing, foreign or damaged."""
     header, tensors = _read(path)
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this program: its format is {header.get('format')!r}.")

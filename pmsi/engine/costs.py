@@ -78,12 +78,13 @@ class Costs:
 
 
 def costs_of(config: TrainConfig, classes: int) -> Costs:
-    """Return the costs of a config's system with this number of classes; raises ConfigError if the config is invalid."""
+    """Return the costs of a config's system for a number of classes; raises ConfigError if the config is invalid."""
     return measure(outline(config, classes), config)
 
 
 def measure(model: Recognizer, config: TrainConfig) -> Costs:
-    """Return the costs of a model that is trained as ``config`` says. The model runs on its device; its gradients change.
+    """Return the costs of a model that is trained as ``config`` says. The model runs on its device; its gradients
+    change.
 
     On the meta device the result is the same, and nothing is computed.
     """

@@ -29,8 +29,9 @@ def prepare_device(config: Config) -> torch.device:
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for later allocations. Does nothing with other C libraries.
 
-    By default glibc returns blocks of more than 32 MB to the system at once. Activations are larger, so every step would
-    map its memory anew, page by page. For a worker, which computes and ends; not for a server that shares its machine.
+    By default glibc returns blocks of more than 32 MB to the system at once. Activations are larger, so every step
+    would map its memory anew, page by page. For a worker, which computes and ends; not for a server that shares its
+    machine.
     """
     if sys.platform.startswith("linux") and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(M_MMAP_MAX, 0)
@@ -50,7 +51,9 @@ def find_device(name: str = "auto") -> torch.device:
     if ranks.world_size() == 1:
         return torch.device("cuda")
     if ranks.local_rank() >= count:
-        raise ConfigError(f"Process {ranks.local_rank() + 1} of this machine has no GPU: there are {count}. Lower devices.")
+        raise ConfigError(
+            f"Process {ranks.local_rank() + 1} of this machine has no GPU: there are {count}. Lower devices."
+        )
     device = torch.device("cuda", ranks.local_rank())
     torch.cuda.set_device(device)
     return device

@@ -1,5 +1,4 @@
-"""The size of a folder on disk, cached until something in it changes. Links are not followed.
-"""
+"""The size of a folder on disk, cached until something in it changes. Links are not followed."""
 
 import os
 from functools import lru_cache

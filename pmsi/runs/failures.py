@@ -49,10 +49,14 @@ FAILURES: tuple[Failure, ...] = (
     Failure(
         "MissingFile",
         lambda error: isinstance(error, FileNotFoundError),
-        "Check the paths in the config (data, weights). Relative paths start in the folder where the run was submitted.",
+        "Check the paths in the config (data, weights). Relative paths start where the run was submitted.",
     ),
     Failure("NotPermitted", lambda error: isinstance(error, PermissionError), "Check the permissions of that path."),
-    Failure("NotInstalled", lambda error: isinstance(error, ImportError), "Install the missing package, then resume the run."),
+    Failure(
+        "NotInstalled",
+        lambda error: isinstance(error, ImportError),
+        "Install the missing package, then resume the run.",
+    ),
 )
 
 
@@ -65,4 +69,8 @@ def describe(error: BaseException) -> dict[str, str]:
     for failure in FAILURES:
         if failure.applies(error):
             return {"kind": failure.kind, "message": message, "remedy": failure.remedy}
-    return {"kind": name, "message": message, "remedy": "This error is not known. The traceback is at the end of the log."}
+    return {
+        "kind": name,
+        "message": message,
+        "remedy": "This error is not known. The traceback is at the end of the log.",
+    }

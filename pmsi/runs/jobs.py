@@ -24,8 +24,8 @@ def resume(run: Run, launcher: str | None = None) -> None:
 def stop(run: Run, *, grace_s: float = GRACE_S) -> None:
     """Ask a run to stop: a queued run stops at once, a running one at the task's next `Run.check_stop`.
 
-    A launcher kills a worker that has not ended after ``grace_s`` seconds; a run in the foreground is not killed. Raises
-    RunError if the run is neither queued nor running.
+    A launcher kills a worker that has not ended after ``grace_s`` seconds; a run in the foreground is not killed.
+    Raises RunError if the run is neither queued nor running.
     """
     run.request_stop(grace_s)
     for launcher in LAUNCHERS.values():
@@ -42,8 +42,8 @@ def launcher_status(run: Run) -> LauncherStatus | None:
 def fail_if_lost(run: Run) -> LauncherStatus | None:
     """Return the launcher's status of ``run``; mark the run as failed if its launcher has lost it.
 
-    A cluster can cancel a waiting job without a notice; the run would stay queued. A failed run can be resumed. Call this
-    while waiting for a run, and before resuming it.
+    A cluster can cancel a waiting job without a notice; the run would stay queued. A failed run can be resumed. Call
+    this while waiting for a run, and before resuming it.
     """
     request = queued_request(run.folder)
     status = launcher_status(run)

@@ -44,7 +44,8 @@ def labels_of(run: Run) -> Labels:
 def label(run: Run, *, name: str | None = None, tags: Iterable[str] | None = None, note: str | None = None) -> Labels:
     """Change the labels that are given, and return all of them; an empty value removes a label.
 
-    Raises RunError for a label that is too long or has characters not allowed, and for a run that ships with the program.
+    Raises RunError for a label that is too long or has characters not allowed, and for a run that ships with the
+    program.
     """
     if run.is_shipped:
         raise RunError(f"Run {run.id!r} came with the program and cannot be changed. Label a run of your own.")

@@ -135,9 +135,11 @@ def _refusal(folder: Path, state: State) -> str:
 
 
 def request_stop(folder: Path, grace_s: float, back_to: str | None = None) -> None:
-    """Ask the worker to stop, or take the run out of the queue. Raises RunError if the run is neither running nor queued.
+    """Ask the worker to stop, or take the run out of the queue. Raises RunError if the run is neither running nor
+    queued.
 
-    With ``back_to`` the run is queued for that launcher after the stop; a run that is queued or stopping stays as it is.
+    With ``back_to`` the run is queued for that launcher after the stop; a run that is queued or stopping stays as it
+    is.
     """
     with locked(folder / ".change"):
         state = state_of(folder)

@@ -1,7 +1,7 @@
 """The mistakes of a run: its hardest images, its confident mistakes, and the classes that it confuses.
 
-They are computed from the predictions that a run keeps of its test images (``predictions.json``). Without probabilities,
-images are ranked by how many heads are right.
+They are computed from the predictions that a run keeps of its test images (``predictions.json``). Without
+probabilities, images are ranked by how many heads are right.
 """
 
 from collections import Counter
@@ -20,9 +20,9 @@ FILE = "predictions.json"
 class Predictions:
     """The predicted label of each image by head; images are in the order of ``keys``.
 
-    ``labels`` are the true classes. ``truth`` and ``confidence`` are, by head, the probabilities, 0–1, of the true and of
-    the predicted class; both are empty for runs that did not keep them. ``primary`` is the head that the model predicts
-    with.
+    ``labels`` are the true classes. ``truth`` and ``confidence`` are, by head, the probabilities, 0–1, of the true and
+    of the predicted class; both are empty for runs that did not keep them. ``primary`` is the head that the model
+    predicts with.
     """
 
     keys: tuple[str, ...]
@@ -90,7 +90,9 @@ def read_predictions(run: Run) -> Predictions:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"Run {run.id!r}: its {FILE} cannot be read ({error}). Evaluate it: pmsi evaluate.") from error
     primary = (run.result() or {}).get("primary")
-    return Predictions(keys, labels, predicted, truth, confidence, primary if primary in predicted else list(predicted)[-1])
+    return Predictions(
+        keys, labels, predicted, truth, confidence, primary if primary in predicted else list(predicted)[-1]
+    )
 
 
 def _probabilities(stored: Any, predicted: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

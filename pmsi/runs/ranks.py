@@ -49,8 +49,8 @@ def wanted(config: Config) -> int:
 def torchrun(folder: Path, devices: int) -> list[str]:
     """Return the command that works on a run folder with one rank per device of this machine.
 
-    If a rank dies, all end, and the resumed run continues from its checkpoint. torchrun's own restarts are off, since they
-    would restart the ranks in the middle of a batch.
+    If a rank dies, all end, and the resumed run continues from its checkpoint. torchrun's own restarts are off, since
+    they would restart the ranks in the middle of a batch.
     """
     launch = ["pmsi.runs.ranks", "--standalone", f"--nproc-per-node={devices}", "--max-restarts=0"]
     return [sys.executable, "-m", *launch, "-m", "pmsi", "execute", str(folder)]

@@ -1,8 +1,8 @@
 """Run: a folder with a config, metrics, a log, checkpoints and a result.
 
 ``config.json`` is written when the run is created and never changed. ``metrics.jsonl`` grows line by line.
-``progress.json`` is the worker's heartbeat. The state follows from files that `pmsi.runs.lifecycle` lists. Any process can
-read a run; reading changes nothing.
+``progress.json`` is the worker's heartbeat. The state follows from files that `pmsi.runs.lifecycle` lists. Any process
+can read a run; reading changes nothing.
 """
 
 import contextlib
@@ -24,7 +24,17 @@ from pmsi.config import Config, from_json
 from pmsi.runs.lifecycle import ENDINGS, State, request_stop, state_of
 from pmsi.runs.status import ErrorReport, Heartbeat, Status, status_of
 
-__all__ = ["ErrorReport", "SecondaryRun", "Run", "State", "Status", "Stopped", "default_root", "known_runs", "list_runs"]
+__all__ = [
+    "ErrorReport",
+    "Run",
+    "SecondaryRun",
+    "State",
+    "Status",
+    "Stopped",
+    "default_root",
+    "known_runs",
+    "list_runs",
+]
 
 SHIPPED = ASSETS / "demo"
 """Finished runs that ship with the program. They are never written to."""
@@ -192,7 +202,7 @@ class Run:
         write_atomically(self.folder / "metrics.jsonl", "".join(lines))
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """Report that ``done`` of ``total`` steps are done; cheap enough for every step. This is the worker's heartbeat."""
+        """Report ``done`` of ``total`` steps, the worker's heartbeat; cheap enough for every step."""
         self._heartbeat.beat(done, total, text)
 
     def flush_progress(self) -> None:

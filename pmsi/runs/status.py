@@ -119,8 +119,8 @@ def status_of(folder: Path, log_tail: Callable[[], str]) -> Status:
 def silence(folder: Path, beat: dict[str, Any], started: float | None, now: float | None = None) -> float | None:
     """Return the seconds since a running worker changed a file, if it may be stuck; else None.
 
-    ``beat`` is its progress.json, ``started`` the time at which this attempt began. The worker may have another clock, so
-    the files' times of change count too.
+    ``beat`` is its progress.json, ``started`` the time at which this attempt began. The worker may have another clock,
+    so the files' times of change count too.
     """
     signs = [beat.get("at") or 0.0, *(_changed(folder / name) for name in SIGNS)]
     silent = (time.time() if now is None else now) - max(signs)
@@ -134,7 +134,9 @@ def _patience(folder: Path, beat: dict[str, Any], started: float | None) -> floa
     if pause is None or beat.get("done", 0) >= beat.get("total", 0):
         return SETTLING_S
     usual = min(LONGEST_S, max(QUIET_S, TIMES * pause))
-    compiles = (read_json(folder / "config.json") or {}).get("compile", False)  # it compiles again for tests and for other shapes
+    compiles = (read_json(folder / "config.json") or {}).get(
+        "compile", False
+    )  # it compiles again for tests and for other shapes
     return max(SETTLING_S, usual) if compiles else usual
 
 

@@ -41,7 +41,7 @@ class Deleted:
 
 
 def users_of(ids: Collection[str], root: Path) -> list[Run]:
-    """Return the runs of a runs folder whose configs name any of these ids: evaluations, sweeps, continued trainings."""
+    """Return the runs of a folder whose configs name any of these ids: evaluations, sweeps, continued trainings."""
     found = []
     for run in list_runs(root):
         with contextlib.suppress(OSError):
@@ -145,7 +145,9 @@ def restore(root: Path, id: str) -> Run:
     try:
         run.folder.rename(place)
     except FileNotFoundError as error:
-        raise RunError(f"Run {run.id!r} is not in the trash any more: another process has restored or purged it.") from error
+        raise RunError(
+            f"Run {run.id!r} is not in the trash any more: another process has restored or purged it."
+        ) from error
     (place / MARK).unlink(missing_ok=True)
     return Run(place)
 
@@ -153,8 +155,8 @@ def restore(root: Path, id: str) -> Run:
 def purge(root: Path, *, ids: Collection[str] | None = None, older_than_s: float = 0.0) -> list[str]:
     """Remove deleted runs for good and return their ids.
 
-    ``ids`` limits it to some of them, ``older_than_s`` to those deleted at least that many seconds ago. A run is renamed
-    first, so that an interrupted removal leaves no damaged run in the list; the next call completes it.
+    ``ids`` limits it to some of them, ``older_than_s`` to those deleted at least that many seconds ago. A run is
+    renamed first, so that an interrupted removal leaves no damaged run in the list; the next call completes it.
     """
     trash = _trash(root)
     wanted = [find_deleted(root, id) for id in ids] if ids is not None else deleted_runs(root)

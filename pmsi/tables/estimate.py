@@ -1,7 +1,6 @@
-"""How long runs will take on this machine: what an equal run took, or else a trial of a few steps on random images.
+"""Estimates of how long runs take on this machine: the time of equal finished runs, or else a trial of a few steps.
 
-An estimate, and no more: a trial knows neither how busy the machine will be, nor what a longer run brings. Times are
-in seconds. Importing this imports torch; this module does not know what the runs are for.
+A trial trains on random images and cannot foresee how busy the machine will be. Times are in seconds. Imports torch.
 """
 
 import contextlib
@@ -31,28 +30,28 @@ from pmsi.training.optimizer import frozen
 from pmsi.training.session import Training
 
 IMAGES, PIXELS = 4, 8 * 224**2
-"""What a trial takes at once on a CPU: this many pixels, and at least this many images. On a GPU, where few images take
-as long as many, it takes whole batches."""
+"""The batch of a trial on a CPU: this many pixels, and at least this many images. On a GPU, where few images take as
+long as many, a trial uses whole batches."""
 
 REPEATS, ENOUGH_S = 3, 0.5
-"""A trial repeats a step this often, or for this long."""
+"""A trial repeats a step this often, or for this many seconds."""
 
 SPEED = ("device", "threads", "precision", "devices")
-"""Fields that decide how fast the same work is done."""
+"""Fields that decide how fast the same computation is."""
 
 NEWEST = 10
-"""Finished runs by which a speed is known well enough."""
+"""How many finished runs a speed is measured by."""
 
 Count = Callable[[TrainConfig, int], int]
-"""(config, classes) → multiply-adds of learning from one image."""
+"""(config, classes) → multiply-adds of training on one image."""
 
 DATA = ("dataset", "data", "test_fraction", "split_seed", "train_per_class", "test_per_class")
-"""Fields that decide which images there are."""
+"""Fields that decide which images a data set has."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for each image: a training step, one with a frozen backbone, and a test."""
+    """Seconds per image of a training step, a training step with a frozen backbone, and a test."""
 
     step: float
     frozen_step: float
@@ -61,17 +60,17 @@ class Pace:
 
 @dataclass(frozen=True)
 class Reading:
-    """A data set: its images, its classes, and seconds to decode one for the first time and to cut it after that."""
+    """The size of a data set, and seconds per image to decode it for the first time, and to crop it later."""
 
     train: int
     test: int
     classes: int
     decode: float
-    cut: float
+    crop: float
 
 
 class Estimator:
-    """Estimates for the runs of a folder; each data set is opened once, and each computation tried once."""
+    """Estimates of training and test times; each data set is opened once, and one trial is made per computation."""
 
     def __init__(self, root: Path, progress: Progress | None = None) -> None:
         self._runs, self._progress = Runs(root), progress
@@ -79,17 +78,17 @@ class Estimator:
         self._paces: dict[tuple[object, ...], Pace] = {}
 
     def training(self, config: TrainConfig) -> float:
-        """Return how long a training run takes from start to end."""
+        """Return the seconds of a training run from start to end."""
         known = self.known(config)
         return self._tried(config) if known is None else known
 
     def testing(self, config: TrainConfig) -> float:
-        """Return how long the test images take once, and the making of such images as a sweep shows."""
+        """Return the seconds of one pass over the test images in a robustness sweep, perturbing them included."""
         reading = self.reading(config)
-        return reading.test * (self.pace(config).test + 2 * reading.cut)
+        return reading.test * (self.pace(config).test + 2 * reading.crop)
 
     def reading(self, config: TrainConfig) -> Reading:
-        """Return what there is to read; raises what `open_dataset` does, and what a batch of it cannot be made for."""
+        """Return the size and reading time of a config's data set; raises DataError if it cannot be opened."""
         method = resolve(config).method
         names = (*DATA, "image_size", "resize", "batch_size")
         key = (*(getattr(config, name) for name in names), method.images_per_class)
@@ -99,16 +98,16 @@ class Estimator:
         return self._readings[key]
 
     def pace(self, config: TrainConfig) -> Pace:
-        """Return what a trial of this computation measures."""
+        """Return the pace that a trial of this config measures."""
         key = identity(config)
         if key not in self._paces:
             self._paces[key] = time_trial(config, self.reading(config).classes)
         return self._paces[key]
 
     def known(self, config: TrainConfig) -> float | None:
-        """Return what finished runs took that differ in nothing but the seed, on a device asked for in the same way.
+        """Return the mean seconds of finished runs that differ at most in the seed, on the same device setting.
 
-        None where there is none; nothing is opened or tried.
+        None if there is no such run. No data set is opened and no trial is made.
         """
         found = [self._runs.training(config, seed) for seed in self._runs.seeds(config)]
         seconds = [
@@ -120,9 +119,9 @@ class Estimator:
         return sum(numbers) / len(numbers) if numbers else None
 
     def speed(self, config: TrainConfig, count: Count) -> float | None:
-        """Return the multiply-adds of training in a second of the newest finished runs, the median; None without any.
+        """Return the median multiply-adds per second of the newest finished training runs; None if there is none.
 
-        Runs count that computed on a device asked for in the same way and in the same precision.
+        Only runs with the same `SPEED` fields count.
         """
         found: list[float] = []
         for other in self._runs.distinct:
@@ -137,9 +136,9 @@ class Estimator:
         batches = reading.train // config.batch_size
         cold = sum(frozen(config, epoch) for epoch in range(config.epochs))
         warm = config.epochs - cold
-        cut = 0.0 if config.workers else reading.cut  # worker processes cut while the device computes
-        steps = cold * (pace.frozen_step + cut) + warm * (pace.step + cut)
-        tests = -(-config.epochs // config.evaluate_every) * reading.test * (pace.test + cut)
+        crop = 0.0 if config.workers else reading.crop  # worker processes crop while the device computes
+        steps = cold * (pace.frozen_step + crop) + warm * (pace.step + crop)
+        tests = -(-config.epochs // config.evaluate_every) * reading.test * (pace.test + crop)
         return (reading.train + reading.test) * reading.decode + batches * config.batch_size * steps + tests
 
 
@@ -148,7 +147,7 @@ def _alike(run: Run, config: TrainConfig, names: Iterable[str] = SAME_RESULT) ->
 
 
 def _speed(found: Found, count: Count) -> Iterator[float]:
-    """Yield the multiply-adds in a second of a finished run; nothing where it says too little for that."""
+    """Yield the multiply-adds per second of a finished run; nothing if its result lacks a number."""
     config = found.run.config
     assert isinstance(config, TrainConfig)
     with contextlib.suppress(PMSIError, KeyError, TypeError, ZeroDivisionError):
@@ -157,20 +156,20 @@ def _speed(found: Found, count: Count) -> Iterator[float]:
 
 
 def _read(dataset: Dataset, config: TrainConfig, images_per_class: int | None) -> Reading:
-    """Read one batch of a data set twice: what it takes at first, and what it takes once its images are kept."""
+    """Time one batch of a data set twice: with decoding, and with decoded images from the cache."""
     loader = TrainLoader(dataset, config.with_(workers=0), images_per_class)
     first, again = (_timed(lambda: list(itertools.islice(loader.epoch(0), 1))) / config.batch_size for _ in range(2))
     return Reading(len(dataset.train), len(dataset.test), len(dataset.classes), max(0.0, first - again), again)
 
 
 def time_trial(config: TrainConfig, classes: int) -> Pace:
-    """Return the pace of a training run, from a few of its steps on random images, in a folder that is then removed."""
+    """Return the pace of a config, measured by a trial in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         return Trial(config, classes, Path(folder)).pace()
 
 
 class Trial(Training):
-    """A training run on noise that is never finished: new weights, one process, a few steps against the clock."""
+    """A few timed training steps on random images, with random weights, in one process."""
 
     def __init__(self, config: TrainConfig, classes: int, root: Path) -> None:
         plain = config.with_(
@@ -189,7 +188,7 @@ class Trial(Training):
         self.batch: Batch = (torch.randint(256, (len(labels), 3, size, size), dtype=torch.uint8), labels)
 
     def pace(self) -> Pace:
-        """Return seconds for each image; where several devices share a batch, each image's share of the time."""
+        """Return seconds per image, divided by the number of devices that share a batch."""
         self.model.train()
         step = self._seconds(lambda: train_batch(self.learner, *self.batch, self))
         self.model.backbone.requires_grad_(False)
@@ -198,14 +197,14 @@ class Trial(Training):
         return Pace(step / self.shared_by, frozen_step / self.shared_by, test)
 
     def _seconds(self, work: Callable[[], object]) -> float:
-        """Return the seconds of one call for each image, after a first call that is not counted."""
-        self._to_its_end(work)
+        """Return the least seconds per image of several calls, after one call that is not timed."""
+        self._synchronised(work)
         times: list[float] = []
         while len(times) < REPEATS and sum(times) < ENOUGH_S:
-            times.append(_timed(lambda: self._to_its_end(work)))
+            times.append(_timed(lambda: self._synchronised(work)))
         return min(times) / self.config.batch_size
 
-    def _to_its_end(self, work: Callable[[], object]) -> None:
+    def _synchronised(self, work: Callable[[], object]) -> None:
         work()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -218,7 +217,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _batch_size(config: TrainConfig) -> int:
-    """Return how many images a trial takes at once: as many as the method's pairs and classes allow."""
+    """Return the batch size of a trial, which must suit the method."""
     method = resolve(config).method
     if config.device != "cpu" and torch.cuda.is_available():
         return config.batch_size
@@ -227,7 +226,7 @@ def _batch_size(config: TrainConfig) -> int:
 
 
 def _noise(config: TrainConfig, classes: int) -> Dataset:
-    """Return a data set of one batch, with as many classes as the real one; its images are never opened."""
+    """Return a data set of one batch with this number of classes; its images are not opened."""
     together = resolve(config).method.images_per_class or 1
     labels = [number // together % classes for number in range(config.batch_size)]
     samples = tuple(Sample(f"noise/{number}", label) for number, label in enumerate(labels))

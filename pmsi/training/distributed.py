@@ -52,8 +52,8 @@ class Team:
         """Return ``module`` wrapped so that its gradients are averaged over the team; call the returned module.
 
         All its parameters must require gradients now. Parameters frozen later are left out correctly; parameters that
-        are frozen now and thawed later would never be averaged. Each phase uses one head, so the other heads' parameters
-        are unused.
+        are frozen now and thawed later would never be averaged. Each phase uses one head, so the other heads'
+        parameters are unused.
         """
         if self.size == 1:
             return module

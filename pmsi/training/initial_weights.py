@@ -44,7 +44,7 @@ def initial_model(config: TrainConfig, run: Run, classes: Sequence[str]) -> Reco
 
 
 def check_initial_weights(config: TrainConfig, root: Path) -> None:
-    """Raise a PMSIError if the weights, or the run to start from, are missing or do not fit; before a run is created."""
+    """Raise a PMSIError if the weights, or the run to start from, are missing or do not fit."""
     if config.start_from is None:
         check_weights(find_backbone(config.backbone), config.weights)
         return

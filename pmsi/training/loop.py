@@ -9,8 +9,8 @@
 
 Phases, augmentation and loss come from the config's row in METHODS, so every system of the lab is trained here. Every
 draw of phase p of batch b in epoch e is seeded by (seed, e, b, p). Training that stops before any phase and is resumed
-gives the same result, to the bit on a CPU with the same number of threads. `pmsi.training.session` records, tests, saves
-and stops around this loop.
+gives the same result, to the bit on a CPU with the same number of threads. `pmsi.training.session` records, tests,
+saves and stops around this loop.
 """
 
 from dataclasses import dataclass

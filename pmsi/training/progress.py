@@ -1,4 +1,4 @@
-"""Progress, a training run's place in training, and the versions and threads it was made with: parts of a checkpoint."""
+"""Progress: a run's place in training. It and `made_with` are parts of a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -17,7 +17,7 @@ from pmsi.data.dataset import Dataset
 from pmsi.data.loading import EvaluationLoader, TrainLoader
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from pmsi.engine.device import gradient_scaler, prepare_device
-from pmsi.evaluation import score, checking_progress, write_predictions
+from pmsi.evaluation import checking_progress, score, write_predictions
 from pmsi.methods import build, resolve
 from pmsi.model import Objective, Recognizer
 from pmsi.model.batch import Phase, Scalar
@@ -177,10 +177,8 @@ class Training:
         if not last and epoch % self.config.evaluate_every:
             return
         if self.team.leads:  # the others wait for the order below
-            try:
+            with contextlib.suppress(Stopped):  # `_obey` saves and stops; a resumed run tests again
                 self._test(epoch, last)
-            except Stopped:
-                pass  # `_obey` saves and stops; the test starts again when the run is resumed
         self._obey(Order.GO)
 
     def _test(self, epoch: int, last: bool) -> None:
@@ -258,7 +256,7 @@ class Training:
         return Progress.from_json(checkpoint.about, own, self.device)
 
     def _result(self) -> dict[str, Any]:
-        """Return the run's result: the last epoch, and the best epoch of the primary head, with all heads' accuracies."""
+        """Return the run's result: the last epoch and the primary head's best epoch, with all heads' accuracies."""
         epochs = [record for record in self.run.metrics() if record["kind"] == "epoch"]
         best = max(epochs, key=lambda record: record["accuracy"][self.model.primary])
         return {

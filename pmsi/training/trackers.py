@@ -26,7 +26,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Tracker:
-    """A row of TRACKERS: ``open(folder, config, step)`` starts or resumes at ``step``; ``package`` is what it imports."""
+    """A row of TRACKERS: ``open(folder, config, step)`` starts or resumes at ``step``; ``package`` is imported."""
 
     title: str
     open: Callable[[Path, TrainConfig, int], Writer]

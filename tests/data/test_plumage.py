@@ -19,15 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from pmsi.base.errors import ConfigError, PMSIError, UnknownName
 from pmsi.data import plumage as package
 from pmsi.data.dataset import count_by_class
-from pmsi.data.plumage import PARTS, SPECIES, box_of, distinguishing_parts, draw, plumage, siblings, distinctive_parts
+from pmsi.data.plumage import PARTS, SPECIES, box_of, distinctive_parts, distinguishing_parts, draw, plumage, siblings
 from pmsi.data.plumage.drawing import SIZES, box_around, draw_image, painted, visible_parts
+from pmsi.data.plumage.individual import IN_FRONT, SLOPES
 from pmsi.data.plumage.ink import picture
 from pmsi.data.plumage.marks import FORMS
 from pmsi.data.plumage.occlusion import OCCLUDERS
-from pmsi.data.plumage.individual import IN_FRONT, SLOPES
+from pmsi.data.plumage.perches import PERCHES
 from pmsi.data.plumage.scenery import SETTINGS
 from pmsi.data.plumage.species import Marks, find_species
-from pmsi.data.plumage.perches import PERCHES
 
 PAIRS = [(a, b) for a, b in combinations(range(len(SPECIES)), 2) if SPECIES[a].genus is SPECIES[b].genus]
 """The labels of every two siblings."""

@@ -1,7 +1,7 @@
-"""The forms a part can take: what tells one species from another, each form a painter in one table.
+"""FORMS: the forms that each part can have; each form is a painter.
 
-A painter stays inside the region of its part, the same for every species of a genus: that is what makes the masks the
-true place of the difference. This module does not know which species has which form.
+A painter stays inside the region of its part, which is the same for every species of a genus. Therefore the masks are
+the true places of the differences between species.
 """
 
 from collections.abc import Callable
@@ -113,7 +113,7 @@ def tail_stretch(start: float, stop: float) -> Painter:
 
 
 def bill_colour(name: str) -> Painter:
-    """Return a painter of a bill in a colour of the look: paler along the ridge, dark along the gape."""
+    """Return a painter of a bill in a colour of the palette: paler along the ridge, dark along the gape."""
 
     def painter(easel: Easel, region: Patch) -> None:
         colour = getattr(easel.palette, name)

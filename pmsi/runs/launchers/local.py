@@ -1,10 +1,10 @@
 """The local launcher: one detached runner process per device works off the queue of a runs folder, oldest run first.
 
-Each GPU, and the CPU, runs one run at a time; a run that asks for several GPUs waits until it holds as many. There is no
-daemon: a submit starts runners for free devices, and a runner ends when its queue is empty. While it works, it holds the
-lock on ``.runner-DEVICE.lock``. After releasing it, a runner checks the queue once more: a run that was queued meanwhile
-is seen by it or by the runner that the submit starts. Each run gets a worker in a process group of its own, which dies
-with the runner.
+Each GPU, and the CPU, runs one run at a time; a run that asks for several GPUs waits until it holds as many. There is
+no daemon: a submit starts runners for free devices, and a runner ends when its queue is empty. While it works, it holds
+the lock on ``.runner-DEVICE.lock``. After releasing it, a runner checks the queue once more: a run that was queued
+meanwhile is seen by it or by the runner that the submit starts. Each run gets a worker in a process group of its own,
+which dies with the runner.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """The queue of a runs folder: the runs that wait for the local launcher, and the devices they wait for.
 
 A runner that takes a run holds the lock ``.claim`` in its folder until the worker has ended, so that two runners never
-start the same run. A run that asks for several GPUs holds ``.runner-several.lock`` of the runs folder while it waits: no
-other run gets a GPU meanwhile, and it takes those that become free.
+start the same run. A run that asks for several GPUs holds ``.runner-several.lock`` of the runs folder while it waits:
+no other run gets a GPU meanwhile, and it takes those that become free.
 """
 
 import re

@@ -22,8 +22,8 @@ class Launcher:
     """A way to get queued runs executed; its functions are called with a run.
 
     ``submit`` is called for a run just queued. ``status`` returns a launcher's status of a run, or None, and changes
-    nothing. ``withdraw`` is called for a run just asked to stop, and frees what is reserved for it. ``needs`` is a command
-    that must be installed.
+    nothing. ``withdraw`` is called for a run just asked to stop, and frees what is reserved for it. ``needs`` is a
+    command that must be installed.
     """
 
     title: str

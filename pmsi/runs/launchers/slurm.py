@@ -1,8 +1,8 @@
 """The Slurm launcher: each queued run becomes a Slurm job of its own.
 
-A submit writes ``job.sh`` into the run folder, submits it with sbatch, and keeps the job's number in ``slurm.json``. The
-job runs `pmsi.runs.launchers.slurm_job`. No process waits for the job: squeue is asked when a run's status is read or the
-run is resumed.
+A submit writes ``job.sh`` into the run folder, submits it with sbatch, and keeps the job's number in ``slurm.json``.
+The job runs `pmsi.runs.launchers.slurm_job`. No process waits for the job: squeue is asked when a run's status is read
+or the run is resumed.
 """
 
 import contextlib

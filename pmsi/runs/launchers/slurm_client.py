@@ -60,7 +60,7 @@ def jobs(*, fresh: bool = False) -> dict[str, Job]:
 
 @lru_cache(maxsize=1)
 def _ask(_moment: int) -> dict[str, Job] | RunError:
-    """Return squeue's jobs or its error; errors are cached too, so that a page waits only once for a Slurm that hangs."""
+    """Return squeue's jobs or its error; errors are cached too, so that a page waits once for a Slurm that hangs."""
     try:
         text = call("squeue", "--me", "--states=all", "--noheader", f"--Format={FORMAT}")
     except RunError as error:

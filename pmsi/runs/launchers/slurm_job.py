@@ -2,9 +2,9 @@
 
     python -m pmsi.runs.launchers.slurm_job FOLDER COMMAND…
 
-COMMAND is the worker. Slurm sends SIGTERM shortly before the job's time limit, when the job is preempted, and when it is
-cancelled. This module then writes the run's request to stop. If Slurm will start the job again, the run goes back into the
-queue, and the next start continues from its checkpoint.
+COMMAND is the worker. Slurm sends SIGTERM shortly before the job's time limit, when the job is preempted, and when it
+is cancelled. This module then writes the run's request to stop. If Slurm will start the job again, the run goes back
+into the queue, and the next start continues from its checkpoint.
 """
 
 import os

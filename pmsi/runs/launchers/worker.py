@@ -36,9 +36,9 @@ def work(
 ) -> None:
     """Execute ``run`` in the worker that ``start`` starts, and wait until it has ended.
 
-    ``request`` is what `pmsi.runs.lifecycle.queued_request` returned. The worker must lead a process group; what is left
-    of the group is killed. ``meanwhile`` is called every `POLL_S`. If a worker dies without ending its run, a second one
-    continues from the last checkpoint; if that dies too, the run has failed.
+    ``request`` is what `pmsi.runs.lifecycle.queued_request` returned. The worker must lead a process group; what is
+    left of the group is killed. ``meanwhile`` is called every `POLL_S`. If a worker dies without ending its run, a
+    second one continues from the last checkpoint; if that dies too, the run has failed.
     """
     died = _attempt(run, request, start, meanwhile)
     if died is None:
@@ -76,7 +76,11 @@ def _attempt(
     if (about := ranks.read_error(run.folder)) is not None:
         settle(run.folder, State.FAILED, about)
         return None
-    return f"The worker was killed by signal {-code}." if code < 0 else f"The worker exited with {code} before its run ended."
+    return (
+        f"The worker was killed by signal {-code}."
+        if code < 0
+        else f"The worker exited with {code} before its run ended."
+    )
 
 
 def _queue_again(run: Run, launcher: str) -> dict[str, Any] | None:
@@ -100,7 +104,11 @@ def _died_twice(run: Run, died: str) -> dict[str, Any]:
 
 def no_worker(message: str) -> dict[str, Any]:
     """Return the content of error.json for a run that no worker has begun."""
-    return {"kind": "NoWorker", "message": message, "remedy": "The reason is at the end of the log. Fix it, then resume the run."}
+    return {
+        "kind": "NoWorker",
+        "message": message,
+        "remedy": "The reason is at the end of the log. Fix it, then resume the run.",
+    }
 
 
 def _watch(worker: "subprocess.Popen[bytes]", run: Run, meanwhile: Callable[[], None]) -> bool:
