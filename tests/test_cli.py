@@ -236,7 +236,7 @@ def test_every_augmentation_is_shown_beside_the_others(here, pmsi):
     cut = next(line for line in said.splitlines() if "CutMix" in line)
     assert (status, f"{100 * pasted:.1f} % its partner's" in cut) == (0, True)
     assert [line.split(":")[0].strip() for line in said.splitlines()[1:]] == [
-        *("RMG (ours)", "Jigsaw", "CutMix", "Mixup", "SnapMix")
+        *("RMG", "Jigsaw", "CutMix", "Mixup", "SnapMix")
     ]
 
 

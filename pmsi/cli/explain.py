@@ -152,11 +152,11 @@ class _Explainer:
         seen = self.seen(word)
         about = self.explained(seen)
 
-        def look(pixels: "Image", _severity: float) -> "Sight":
+        def explain(pixels: "Image", _severity: float) -> "Sight":
             found = self.predictor.explain(pixels, head=about.head, label=about.label, method=about.method)
             return _sight(pixels, found)
 
-        return View(seen, self.viewer.pictures.key(word), look)
+        return View(seen, self.viewer.pictures.key(word), explain)
 
     def region(self, word: Path, seen: "Image") -> "np.ndarray | None":
         """Return the typed region, if any; raises UnknownName if the image has no such region."""

@@ -87,7 +87,7 @@ COMMANDS: dict[str, ModuleType] = {
         runner,
     )
 }
-"""The subcommands: modules with ``HELP``, ``add_arguments(parser)``, and ``run(typed)``, which returns the exit status."""
+"""The subcommands: modules with ``HELP``, ``add_arguments(parser)`` and ``run(typed)``, which returns the status."""
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:

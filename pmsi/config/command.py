@@ -21,11 +21,11 @@ def command(config: Config, runs: Path | None = None) -> str:
     A training run's main fields are always given, others only where they differ from the defaults.
     """
     always = ("dataset", "method", "backbone", "weights", "epochs", "image_size")
-    shown = {name: getattr(config, name) for name in always} if isinstance(config, TrainConfig) else {}
-    shown |= differences(config)
-    of = shown.pop(POSITIONAL, ())
+    given = {name: getattr(config, name) for name in always} if isinstance(config, TrainConfig) else {}
+    given |= differences(config)
+    of = given.pop(POSITIONAL, ())
     words = ["python", "-m", "pmsi", config.task, *([of] if isinstance(of, str) else of)]
-    for name, value in shown.items():
+    for name, value in given.items():
         words += _typed(name, value)
     return shlex.join([*words, *(["--runs", str(runs)] if runs else [])])
 

@@ -138,8 +138,8 @@ class Meter(TorchDispatchMode):
     """Counts, while it is entered, the multiply-adds of this thread's operations and the memory that tensors hold.
 
     ``macs`` are torch's flops, two to a multiply-add, halved. ``peak`` is the most that was held at once, in bytes,
-    from the tensors that are ``held`` at the start on. Unlike torch's FlopCounterMode it hooks no module: hooks are
-    the whole process's, and the app has threads.
+    from the tensors that are ``held`` at the start on. Unlike torch's FlopCounterMode it hooks no module, since hooks are
+    global and the app has threads.
     """
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
@@ -166,7 +166,7 @@ class Meter(TorchDispatchMode):
         return result
 
     def _hold(self, tensors: Iterable[Tensor]) -> None:
-        """Count the storages that are new; a view has that of what it looks at."""
+        """Count the storages that are new; a view shares that of its base."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if id(storage) not in self._storages:

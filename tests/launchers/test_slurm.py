@@ -214,7 +214,7 @@ def test_a_run_that_was_withdrawn_meanwhile_is_not_submitted(run, cluster):
         ({"state": "RUNNING", "nodes": "n7"}, "Slurm job 12: running on n7", False),
         ({"state": "CANCELLED"}, "Slurm job 12 ended before a worker began (cancelled)", True),
         ({"state": "NODE_FAIL", "nodes": "n7"}, "ended before a worker began (node fail)", True),
-        ({"state": "PENDING", "number": "120"}, "Being handed to Slurm", False),
+        ({"state": "PENDING", "number": "120"}, "Being submitted to Slurm", False),
     ],
 )
 def test_looking_at_a_queued_run_changes_nothing(submitted, cluster, about, text, is_lost):
@@ -230,14 +230,14 @@ def test_looking_at_a_queued_run_changes_nothing(submitted, cluster, about, text
 def test_a_job_that_slurm_has_forgotten_is_lost_after_a_while(submitted, cluster, monkeypatch):
     cluster.says("squeue", "")
     assert not jobs.launcher_status(submitted).is_lost, "the answer may be older than the job"
-    monkeypatch.setattr(slurm, "HANDING_S", 0)
-    assert jobs.launcher_status(submitted) == slurm.LauncherStatus("Slurm does not know job 12.", is_lost=True)
+    monkeypatch.setattr(slurm, "SUBMITTING_S", 0)
+    assert jobs.launcher_status(submitted) == slurm.LauncherStatus("Slurm has no job 12.", is_lost=True)
 
 
 def test_a_run_that_nobody_came_to_hand_over_is_lost_after_a_while(run, monkeypatch):
     lifecycle.enqueue(run.folder, (State.CREATED,), "slurm")
     assert not jobs.launcher_status(run).is_lost
-    monkeypatch.setattr(slurm, "HANDING_S", 0)
+    monkeypatch.setattr(slurm, "SUBMITTING_S", 0)
     assert jobs.launcher_status(run).is_lost
 
 

@@ -34,7 +34,7 @@ SUBMIT_S = 120.0
 """Seconds that sbatch may take."""
 
 
-HANDING_S = SUBMIT_S + 60
+SUBMITTING_S = SUBMIT_S + 60
 """A run that is queued for longer than this many seconds and has no job was never submitted to Slurm."""
 
 
@@ -48,7 +48,7 @@ def submit(run: Run) -> None:
         return  # the run was stopped just now
     try:
         if not _has_waiting_job(run):
-            _hand_over(run, request["cwd"])
+            _sbatch(run, request["cwd"])
     except (ConfigError, RunError, OSError) as error:
         if mark_interrupted(run.folder, request):
             settle(run.folder, State.FAILED, no_worker(str(error)) | {"remedy": "Put that right, then resume the run."})
@@ -62,7 +62,7 @@ def _has_waiting_job(run: Run) -> bool:
     return job is not None and job.waits
 
 
-def _hand_over(run: Run, cwd: str | None) -> None:
+def _sbatch(run: Run, cwd: str | None) -> None:
     (run.folder / RECORD).unlink(missing_ok=True)
     write_atomically(run.folder / SCRIPT, script(run, cwd))
     number = call("sbatch", "--parsable", str(run.folder.resolve() / SCRIPT), patience_s=SUBMIT_S).partition(";")[0]
@@ -164,10 +164,10 @@ def _status_of_queued(request: dict[str, Any], record: dict[str, Any] | None) ->
     if record and job and record["at"] >= request["at"]:
         return LauncherStatus(f"Slurm job {record['job']} ended before a worker began ({job}).", is_lost=True)
     # It may be just being submitted: sbatch has not answered yet, or the cached answer of squeue is older than the job.
-    if time.time() < max(request["at"], record["at"] if record else 0.0) + HANDING_S:
-        return LauncherStatus("Being handed to Slurm")
+    if time.time() < max(request["at"], record["at"] if record else 0.0) + SUBMITTING_S:
+        return LauncherStatus("Being submitted to Slurm")
     return LauncherStatus(
-        f"Slurm does not know job {record['job']}." if record else "It was never handed to Slurm.", is_lost=True
+        f"Slurm has no job {record['job']}." if record else "It was never submitted to Slurm.", is_lost=True
     )
 
 
