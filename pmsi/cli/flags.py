@@ -74,9 +74,9 @@ def _add_flag(group: argparse._ArgumentGroup, config: type[Config], about: Field
     else:
         read = place if about.name in PLACES else kind
         options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "+"} if many else {})
-    group.add_argument(flag(about.name), **options)
     if former := about.metadata["formerly"]:
         group.add_argument(flag(former), dest=about.name, **(options | {"help": argparse.SUPPRESS}))
+    group.add_argument(flag(about.name), **options)
 
 
 def _metavar(about: Field, kind: type) -> str:

@@ -57,7 +57,7 @@ def run(typed: argparse.Namespace) -> int:
     if typed.beside is not None:
         return _augmentations(typed)
     if typed.run is not None:
-        raise ConfigError("--run needs --beside: only SnapMix uses the maps of a run.")
+        raise ConfigError("--run is for --beside: only SnapMix uses the maps of a run.")
     image = square(Pictures.of(typed).open(typed.image)[0], typed.size)
     drawn = _drawn(typed)
     if animated:
@@ -94,7 +94,7 @@ def _augmentations(typed: argparse.Namespace) -> int:
     from pmsi.augment.preview import side_by_side, square
 
     if typed.strip or typed.layout:
-        raise ConfigError("--strip and --layout do not go with --beside: leave one or the other out.")
+        raise ConfigError("--strip and --layout do not go with --beside: leave them out, or leave out --beside.")
     pair = [*map(Pictures.of(typed).open, (typed.image, typed.beside))]
     own, partner = (square(picture, typed.size) for picture, _ in pair)
     attention = None if typed.run is None else _attention(Run.open(typed.runs, typed.run), pair)

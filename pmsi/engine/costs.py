@@ -138,8 +138,8 @@ class Meter(TorchDispatchMode):
     """Counts, while it is entered, the multiply-adds of this thread's operations and the memory that tensors hold.
 
     ``macs`` are torch's flops, two to a multiply-add, halved. ``peak`` is the most that was held at once, in bytes,
-    from the tensors that are ``held`` at the start on. Unlike torch's FlopCounterMode it hooks no module, since hooks are
-    global and the app has threads.
+    from the tensors that are ``held`` at the start on. Unlike torch's FlopCounterMode it hooks no module, since hooks
+    are global and the app has threads.
     """
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:

@@ -1,7 +1,7 @@
 """Antialiased shapes: functions that return the coverage, in [0, 1], of outlines, and paint it onto the sheet.
 
-A shape is drawn several times too large on a canvas of its own size, then averaged down. Points are float arrays (n, 2):
-x to the right, y down. Colour is the first axis of a picture, which makes mixing several times faster.
+A shape is drawn several times too large on a canvas of its own size, then averaged down. Points are float arrays (n,
+2): x to the right, y down. Colour is the first axis of a picture, which makes mixing several times faster.
 """
 
 import math
