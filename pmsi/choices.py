@@ -18,7 +18,7 @@ TABLES: dict[str, str] = {
     "augmentation": "pmsi.augment:AUGMENTATIONS",
     "tracker": "pmsi.training.trackers:TRACKERS",
     "perturbation": "pmsi.perturbations:PERTURBATIONS",
-    "CAM method": "pmsi.explain.weighing:CAM_METHODS",
+    "CAM method": "pmsi.explain.methods:CAM_METHODS",
 }
 """The table behind each name that ``options`` of `pmsi.config.declare.setting` can have, as ``module:NAME``."""
 

@@ -1,10 +1,11 @@
 """The task "maps": class activation maps of a trained model on its test images, measured.
 
-The numbers are those of `pmsi.explain.report`. The numbers of each image are kept beside the result, in ``looks.json``.
+The numbers are those of `pmsi.explain.measures.report`. The numbers of each image are kept beside the result, in
+``looks.json``.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,12 @@ from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
-from pmsi.evaluation import checking_progress
-from pmsi.explain.averages import means
-from pmsi.explain.cam import STAGE_INDEX
-from pmsi.explain.disagreement import Disagreement, apart, farthest
-from pmsi.explain.question import Question
-from pmsi.explain.report import Examination, Look, report
-from pmsi.explain.weighing import CAM_METHODS
+from pmsi.evaluation import check_same_data, checking_progress
+from pmsi.explain.cam import STAGE_INDEX, cam_seconds
+from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
+from pmsi.explain.measures.report import Examination, Look, Question, means, removal_seconds, report
+from pmsi.explain.methods import CAM_METHODS
+from pmsi.folding import folded
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
@@ -47,6 +47,30 @@ def check(config: MapsConfig, root: Path) -> None:
         severities_of(entry)
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """How many images a report explains, on how many of them it measures faithfulness, and the seconds of both."""
+
+    images: int
+    faithfulness: int
+    seconds_an_image: float
+    seconds: float
+
+
+def estimate(config: MapsConfig, root: Path) -> Estimate:
+    """Return how long a report takes, by a trial of one image; raises a PMSIError if the run could not start."""
+    model, trained, _ = load_model(Run.open(root, config.of), prepare_device(config))
+    if config.test_per_class is not None:
+        trained = trained.with_(test_per_class=config.test_per_class)
+    dataset, model = open_dataset(trained), folded(model)
+    measured = len(limit(dataset.test, config.faithfulness_per_class, (config.seed, "trials")))
+    each = cam_seconds(model, trained.image_size, head=config.head, stages=config.stages, method=config.method)
+    drifts = sum(len(severities_of(entry)) for entry in config.drift)
+    removal = removal_seconds(model, trained.image_size, config.stages) if measured else 0.0
+    explained = len(dataset.test) * (1 if config.beside is None else 3) + measured * drifts
+    return Estimate(len(dataset.test), measured, each, explained * each + measured * removal)
+
+
 def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
     """Return the measurements of a training run's maps on its test images, at its last checkpoint; the task "maps"."""
     check(config, run.folder.parent)
@@ -54,14 +78,10 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
     if config.test_per_class is not None:
         trained = trained.with_(test_per_class=config.test_per_class)
     dataset = open_dataset(trained, checking_progress(run))
-    if dataset.classes != classes:
-        raise DataError(
-            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {config.of} was "
-            "trained on. Bring the data back as it was."
-        )
+    differs = check_same_data(run.sibling(config.of), dataset, classes, config.insist)
     other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
-    if other is not None:
-        require_classes(dataset, other)
+    if config.beside is not None and other is not None:
+        check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist)
     after_batch = _follow(run, "explaining the test images")
     question = Question(
         method=config.method,
@@ -74,7 +94,7 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
     )
     examination = Examination(model, dataset, trained, question, config.batch_size, after_batch)
     looks = examination.looks()
-    found = {"of": config.of, "skipped": len(dataset.problems), **report(examination, looks)}
+    found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(examination, looks)}
     if other is None:
         _write_looks(run, looks)
         return found

@@ -16,9 +16,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
-import scipy.io
 
 from pmsi.config.command import command
 
@@ -87,11 +85,11 @@ def python(box: Path, *words: str) -> subprocess.CompletedProcess:
 
 
 def test_other_packages_are_hidden_and_the_copy_is_what_runs(bare: Path) -> None:
-    present = ["pytest", "streamlit", "plotly", "pytorch_grad_cam", "scipy", "sklearn", "timm", "jaxtyping", "beartype"]
+    present = ["pytest", "streamlit", "plotly", "pytorch_grad_cam", "sklearn", "timm", "jaxtyping", "beartype"]
     look = "import importlib.util as u, sys, pmsi; print(pmsi.__file__, [u.find_spec(name) for name in sys.argv[1:]])"
     nothing = [None] * len(present)
     assert python(bare, "-c", look, *present).stdout.strip() == f"{bare / 'pmsi' / '__init__.py'} {nothing}"
-    assert {"torch", "torchvision", "numpy", "pillow", "safetensors"} <= needed()
+    assert {"torch", "torchvision", "numpy", "scipy", "pillow", "safetensors"} <= needed()
 
 
 def test_a_copied_folder_trains_evaluates_lists_and_fills_tables(bare: Path, tiny_config) -> None:
@@ -112,11 +110,3 @@ def test_a_copied_folder_trains_evaluates_lists_and_fills_tables(bare: Path, tin
     planned = python(bare, "-m", "pmsi", "tables", "3", *flags, "--dry-run").stdout
     assert "1 finished" in planned
     assert "5 to be made" in planned
-
-
-def test_lists_of_matlab_need_nothing_more(bare: Path) -> None:
-    scipy.io.savemat(bare / "a.mat", {"class_names": np.array(["one", "two"], dtype=object)})
-    read = (
-        "from pathlib import Path; from pmsi.data.readers.matlab import read_matlab; print(read_matlab(Path('a.mat')))"
-    )
-    assert python(bare, "-c", read).stdout.strip() == "{'class_names': ['one', 'two']}"

@@ -20,7 +20,6 @@ import torch
 from PIL import Image, ImageSequence
 
 from pmsi.augment.mosaic import Layout, apply, plan
-from pmsi.augment.preview import square
 from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import derive
 from pmsi.base.text import short
@@ -34,11 +33,12 @@ from pmsi.config.presets import PRESETS
 from pmsi.data.images import open_rgb
 from pmsi.data.plumage import plumage
 from pmsi.engine.costs import costs_of
-from pmsi.explain.metrics import widened
-from pmsi.explain.regions import cropped_mask
+from pmsi.explain.measures.pointing import widened
+from pmsi.explain.measures.regions import cropped_mask
 from pmsi.methods import METHODS
 from pmsi.model import SMOOTH_CONVS
 from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.pictures.mosaics import square
 from pmsi.predictor import Predictor
 from pmsi.runs import Run, State, list_runs
 from pmsi.runs.disk import in_words

@@ -20,9 +20,10 @@ from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
-from pmsi.robustness import Cell, cells_of, sweep
-from pmsi.robustness.entrants import Entrant
+from pmsi.robustness import Cell, cells_of
+from pmsi.robustness.models import SweptModel
 from pmsi.robustness.report import report
+from pmsi.robustness.task import sweep
 from pmsi.runs import Run, State, Stopped
 
 CLASSES = ("ant", "bee", "cat")
@@ -201,16 +202,16 @@ def test_the_copy_that_works_answers_alike(tmp_path, backbone):
     """In double precision, where nothing but a wrong copy makes a difference that can be seen."""
     of = trained(tmp_path, replace(TRAINED, backbone=backbone))
     model, *rest = load_model(of, torch.device("cpu"))
-    entrant = Entrant(of.id, model.double(), *rest)
+    model = SweptModel(of.id, model.double(), *rest)
     images = normalize(
         torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.manual_seed(0))
     ).double()
     with torch.inference_mode():
-        expected, found = entrant.model(images), entrant.faster(images)
-    for head in entrant.model.heads:
+        expected, found = model.network(images), model.faster(images)
+    for head in model.network.heads:
         assert torch.allclose(found[head], expected[head], rtol=0, atol=1e-7 * float(expected[head].abs().max()))
-    assert any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.model.modules())
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.faster.modules())
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.network.modules())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.faster.modules())
 
 
 def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):

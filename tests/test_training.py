@@ -418,7 +418,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_spares_the_check
     trainer.fit()
     good = final_weights(trainer.run)
     diverged = start(SMALL, trainer.run)
-    diverged.config = SMALL.with_(epochs=3)
+    diverged.config = diverged.learner.config = SMALL.with_(epochs=3)
     with torch.no_grad():
         diverged.model.concat.layers[-1].weight.fill_(float("inf"))
     with pytest.raises(TrainingError, match=r"phase concat is (nan|inf) in epoch 3.*Lower lr_new \(now 0.05\)"):

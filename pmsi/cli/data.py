@@ -12,7 +12,6 @@ from pmsi.cli.arguments import TRAINED, add_like, add_runs
 from pmsi.cli.console import image_counter
 from pmsi.cli.flags import folder, path, place, whole
 from pmsi.cli.output import picture_format, save_picture, text_of
-from pmsi.cli.task import training_config
 from pmsi.config import TrainConfig
 from pmsi.runs import Run
 from pmsi.runs.disk import in_words
@@ -47,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
             )
+            help = "Page, from 1, where there are more classes than one sheet holds [1]."
+            action.add_argument("--page", type=whole(1, 10**6), default=1, metavar="N", help=help)
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
     help = "Copy class folders, or a zip of them, into a new data set; every picture is checked."
     action = actions.add_parser("import", help=help, description=help)
@@ -92,10 +93,13 @@ def _read(typed: argparse.Namespace) -> int:
     with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
     if typed.action == "preview":
-        from pmsi.data.preview import contact_sheet
+        from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 
-        save_picture(contact_sheet(dataset, typed.columns), typed.out)
+        sheet = contact_sheet(dataset, typed.columns, typed.page)
+        save_picture(sheet.picture, typed.out)
         print(typed.out)
+        if len(dataset.classes) > CLASSES_PER_PAGE:
+            print(sheet.words, file=sys.stderr)
         return 0
     about = summary(dataset, DATASETS[typed.dataset].official)
     print(to_json(about, indent=1) if typed.json else _readable(about))
@@ -108,6 +112,13 @@ def _readable(about: Mapping[str, Any]) -> str:
     lines = [f"{about['name']}: {len(classes)} classes, {about['train']} training and {about['test']} test images"]
     lines += [about["completeness"]] if about["completeness"] else []
     lines += [f"  {count['train']:5} {count['test']:5}  {name}" for name, count in classes.items()]
+    lines += [f"Read as: {about['read_as']}.", *about["notes"]]
+    if untested := [name for name, count in classes.items() if not count["test"]]:
+        lines += [
+            f"Classes without a test image: {len(untested)} ({', '.join(untested[:5])}{', …' * (len(untested) > 5)})."
+        ]
+    lines += ["Passed over:"] * bool(about["passed_over"])
+    lines += [f"  {count:5}  {reason}" for reason, count in sorted(about["passed_over"].items())]
     return "\n".join([*lines, *_left_out(about["problems"])])
 
 
@@ -163,17 +174,13 @@ def _cache(typed: argparse.Namespace) -> int:
 
 
 def _mistakes(typed: argparse.Namespace) -> int:
-    """Print the hardest images of a run and the classes that it confuses."""
-    from pmsi.data import open_dataset
+    """Print the hardest images of a run and the classes that it confuses, named by the run's own classes."""
     from pmsi.runs.mistakes import RANKINGS, confusions, read_predictions
 
-    run = Run.open(typed.runs, typed.run)
-    predictions, config = read_predictions(run), training_config(run)
-    head = typed.head or predictions.primary
+    predictions = read_predictions(Run.open(typed.runs, typed.run))
+    head, names = typed.head or predictions.primary, predictions.classes
     title, ranked = RANKINGS[typed.order]
     images, pairs = ranked(predictions, head)[: typed.count], confusions(predictions, head)[: typed.count]
-    with image_counter(sys.stderr, "images checked") as progress:
-        names = open_dataset(config, progress).classes
     if typed.json:
         about = {"head": head, "classes": names, typed.order: [*map(asdict, images)], "confused": [*map(asdict, pairs)]}
         print(to_json(about, indent=1))

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from pmsi.explain.figure import Figure, Sight
-    from pmsi.explain.removal import Curve
-    from pmsi.explain.rising import View
+    from pmsi.explain.measures.deletion import Curve
+    from pmsi.pictures.figure import Figure, Sight
+    from pmsi.pictures.severity import View
     from pmsi.predictor import Explanation
 
 
 HELP = "Show where the last three stages look (Grad-CAM and other CAM methods)."
+
+METHOD = (
+    "How maps are made: gradcam, layercam and others of one pass, or a class of pytorch-grad-cam (scorecam, "
+    "ablationcam, …), whose seconds per image are printed first [gradcam]."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="More runs, for --figure.")
     parser.add_argument("--head", metavar="NAME", help="Output to explain: S3, S4, concat, mix … [the primary one].")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
-    parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
+    parser.add_argument("--method", default="gradcam", metavar="NAME", help=METHOD)
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
-    help = "All images and runs as one figure for print (.png or .svg), or with --over-severity as an animation (.gif)."
+    help = (
+        "All images and runs in one figure for print (.png, .svg, .pdf), or with --over-severity an animation (.gif)."
+    )
     parser.add_argument("--figure", type=path, metavar="FILE", help=help)
     help = "With --figure: animate the maps over the severities of this perturbation, from the clean image on."
     parser.add_argument("--over-severity", metavar="NAME", help=help)
@@ -47,15 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", type=region_name, metavar="NAME", help=help)
     _measured(parser)
     add_perturbed(parser)
-    parser.add_argument("--scale", default="map", metavar="NAME", help="Maps of one scale: map, image or all [map].")
+    parser.add_argument(
+        "--scale", default="map", metavar="NAME", help="Maps of one scale of colours: map, image or all [map]."
+    )
     add_like(parser, "device", "Where to compute", metavar="NAME")
     add_runs(parser)
 
 
 def _measured(parser: argparse.ArgumentParser) -> None:
-    help = (
-        "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its baselines."
-    )
+    help = "Print each map's peak and, with --dataset, how well it points to --region [the object], with its baselines."
     parser.add_argument("--numbers", action="store_true", help=help)
     tolerance = round(MapsConfig().tolerance)
     help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."
@@ -77,7 +85,7 @@ Curves = dict[str, dict[str, "Curve"]]
 """Deletion and insertion curves by source: those of a map, and of a random one."""
 
 
-Draw = Callable[[list["_Explainer"], argparse.Namespace], bytes | str]
+Draw = Callable[[list["_Explainer"], argparse.Namespace], bytes]
 
 
 def run(typed: argparse.Namespace) -> int:
@@ -88,11 +96,26 @@ def run(typed: argparse.Namespace) -> int:
     if typed.figure is not None:
         draw = lookup(*_drawings(typed), typed.figure.suffix.lower())
         explainers = [_Explainer(Run.open(typed.runs, id), viewer, typed) for id in (typed.run, *typed.beside)]
+        for each in explainers:
+            _say_cost(each)
         write_output(typed.figure, draw(explainers, typed))
         print(typed.figure)
     if single:
-        _print_maps(_Explainer(Run.open(typed.runs, typed.run), viewer, typed))
+        one = _Explainer(Run.open(typed.runs, typed.run), viewer, typed)
+        _say_cost(one)
+        _print_maps(one)
     return 0
+
+
+def _say_cost(explainer: "_Explainer") -> None:
+    """Print on stderr how long an image takes, for CAM methods that need more than one pass."""
+    from pmsi.explain import CAM_METHODS
+
+    row = lookup("CAM method", CAM_METHODS, explainer.typed.method)
+    if row.package is not None:
+        seconds = explainer.predictor.explain_seconds(head=explainer.typed.head, method=explainer.typed.method)
+        text = f"{row.title} takes about {seconds:.1f} s an image by {explainer.run.id} on this machine."
+        print(text, file=sys.stderr)
 
 
 def _check(typed: argparse.Namespace, single: bool) -> None:
@@ -126,11 +149,9 @@ class _Explainer:
         """The run's name in a figure."""
         from pmsi.methods import METHODS
 
-        return (
-            self.run.id
-            if self.run.is_shipped
-            else f"{METHODS[self.predictor.config.method].title} · {self.run.id[-4:]}"
-        )
+        if self.run.is_shipped:
+            return self.run.id
+        return f"{METHODS[self.predictor.config.method].title} · {self.run.id[-4:]}"
 
     def seen(self, word: Path) -> "Image":
         """Return the network's input for a picture."""
@@ -147,7 +168,7 @@ class _Explainer:
 
     def view(self, word: Path) -> "View":
         """Return a picture and a function that explains perturbed copies of it, for the clean picture's class."""
-        from pmsi.explain.rising import View
+        from pmsi.pictures.severity import View
 
         seen = self.seen(word)
         about = self.explained(seen)
@@ -171,7 +192,7 @@ class _Explainer:
         """Return the regions of an image, (side, side) bool; none for a file or a perturbed image."""
         import numpy as np
 
-        from pmsi.explain.single import known_regions
+        from pmsi.explain.measures.regions import known_regions
 
         dataset = self.viewer.pictures.dataset
         if dataset is None or self.viewer.steps:
@@ -185,7 +206,7 @@ class _Explainer:
 
 
 def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "Sight":
-    from pmsi.explain.figure import Sight
+    from pmsi.pictures.figure import Sight
 
     best = found.prediction.best
     return Sight(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
@@ -203,8 +224,11 @@ def _print_maps(explainer: _Explainer) -> None:
     if typed.removal:
         about["areas"] = {stage: _each(kinds, lambda curve: curve.area) for stage, kinds in curves.items()}
     if typed.out is not None:
-        _write_pictures(typed.out, seen, found, region)
-        details: dict[str, Any] = {"maps": {stage: values.tolist() for stage, values in found.maps.items()}}
+        _write_pictures(typed, seen, found, region)
+        details: dict[str, Any] = {
+            "scale": typed.scale,
+            "maps": {stage: values.tolist() for stage, values in found.maps.items()},
+        }
         if typed.removal:
             details["curves"] = {stage: _each(kinds, dataclasses.asdict) for stage, kinds in curves.items()}
         write_output(typed.out / "maps.json", to_json(about | details))
@@ -222,21 +246,23 @@ def _about(explainer: _Explainer, word: Path, found: "Explanation") -> dict[str,
     } | how_perturbed(explainer.typed)
 
 
-def _write_pictures(folder: Path, seen: "Image", found: "Explanation", region: "np.ndarray | None") -> None:
+def _write_pictures(
+    typed: argparse.Namespace, seen: "Image", found: "Explanation", region: "np.ndarray | None"
+) -> None:
     """Write the network's input, and an overlay for each stage with the region outlined."""
-    from pmsi.explain.outlines import outlined
-    from pmsi.explain.overlay import overlay, scaled
+    from pmsi.pictures.overlays import outlined, overlay, tops_of
 
-    save_picture(seen, folder / "image.png")
-    for stage, values in scaled(found.maps)[0].items():
-        save_picture(outlined(overlay(seen, values), region), folder / f"{stage}.png")
+    save_picture(seen, typed.out / "image.png")
+    tops = tops_of(found.maps, typed.scale)
+    for stage, values in found.maps.items():
+        save_picture(outlined(overlay(seen, values, tops[stage]), region), typed.out / f"{stage}.png")
 
 
 def _numbers(explainer: _Explainer, word: Path, seen: "Image", found: "Explanation") -> dict[str, Any]:
     """Return each stage's peak and, if the image has regions, how well its map points there, beside baselines."""
     import numpy as np
 
-    from pmsi.explain.single import measured, summary
+    from pmsi.explain.measures.pointing import measured, summary
 
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
     known = explainer.regions(word, seen)
@@ -254,7 +280,7 @@ def _curves(explainer: _Explainer, word: Path, seen: "Image", found: "Explanatio
     """Return by stage the deletion and insertion curves of its map, and of a random one."""
     import numpy as np
 
-    from pmsi.explain.single import removal_curves
+    from pmsi.explain.measures.deletion import removal_curves
 
     model, pixels, key = explainer.predictor.model, np.asarray(seen), explainer.viewer.pictures.key(word)
     return {
@@ -270,19 +296,17 @@ def _each(kinds: Curves, value: "Callable[[Curve], Any]") -> dict[str, dict[str,
 
 def _drawings(typed: argparse.Namespace) -> tuple[str, dict[str, Draw]]:
     """Return the kind of file for messages, and the function that draws it by the file's ending."""
-    from pmsi.explain.printing import FORMATS
+    from pmsi.pictures.figure import FORMATS
 
     if typed.over_severity:
         return "ending of an animation", {".gif": _animation}
     return "ending of a figure", {ending: partial(_figure, write) for ending, write in FORMATS.items()}
 
 
-def _figure(
-    write: "Callable[[Figure], bytes | str]", explainers: list[_Explainer], typed: argparse.Namespace
-) -> bytes | str:
+def _figure(write: "Callable[[Figure], bytes]", explainers: list[_Explainer], typed: argparse.Namespace) -> bytes:
     """Return one figure: a row for each picture, columns for the stages of each run."""
-    from pmsi.explain.figure import Figure, Row, note_of
-    from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.explain.methods import CAM_METHODS
+    from pmsi.pictures.figure import Figure, Row, note_of
 
     name = explainers[0].viewer.pictures.name
     rows = tuple(Row(name(word), tuple(each.sight(word) for each in explainers)) for word in typed.images)
@@ -292,7 +316,7 @@ def _figure(
 
 def _animation(explainers: list[_Explainer], typed: argparse.Namespace) -> bytes:
     """Return a GIF over severities, with a line for each picture and run."""
-    from pmsi.explain.rising import animation, frames
+    from pmsi.pictures.severity import animation, frames
 
     views = [each.view(word) for word in typed.images for each in explainers]
     made = frames(views, typed.over_severity, seed=typed.seed)

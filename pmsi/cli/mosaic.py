@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write the mosaic, animation or augmentations that the flags describe."""
-    from pmsi.augment.preview import layouts, square
+    from pmsi.pictures.mosaics import layouts, square
 
     animated = typed.out.suffix.lower() == ".gif" and typed.beside is None
     if not animated:
@@ -57,7 +57,7 @@ def run(typed: argparse.Namespace) -> int:
     if typed.beside is not None:
         return _augmentations(typed)
     if typed.run is not None:
-        raise ConfigError("--run is for --beside: only SnapMix uses the maps of a run.")
+        raise ConfigError("--run needs --beside: only SnapMix uses the maps of a run.")
     image = square(Pictures.of(typed).open(typed.image)[0], typed.size)
     drawn = _drawn(typed)
     if animated:
@@ -75,14 +75,15 @@ def _drawn(typed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _save_mosaic(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    from pmsi.augment.preview import preview, side_by_side
+    from pmsi.pictures.mosaics import mosaics
+    from pmsi.pictures.sheets import side_by_side
 
-    pictures = preview(image, typed.r, **drawn, borders=typed.strip and typed.borders)
+    pictures = mosaics(image, typed.r, **drawn, borders=typed.strip and typed.borders)
     save_picture(side_by_side(pictures) if typed.strip else pictures[-1], typed.out)
 
 
 def _save_animation(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    from pmsi.augment.animation import frames, gif
+    from pmsi.pictures.mosaics import frames, gif
 
     write_output(typed.out, gif(frames(image, typed.r, **drawn, borders=typed.borders)))
 
@@ -90,11 +91,12 @@ def _save_animation(image: "Image", typed: argparse.Namespace, drawn: dict[str, 
 def _augmentations(typed: argparse.Namespace) -> int:
     """Write a picture, its partner, and each augmentation of them; print the weights of the two labels."""
     from pmsi.augment import AUGMENTATIONS
-    from pmsi.augment.beside import ORDER, augmented
-    from pmsi.augment.preview import side_by_side, square
+    from pmsi.pictures.augmentations import ORDER, augmented
+    from pmsi.pictures.mosaics import square
+    from pmsi.pictures.sheets import side_by_side
 
     if typed.strip or typed.layout:
-        raise ConfigError("--strip and --layout do not go with --beside: leave them out, or leave out --beside.")
+        raise ConfigError("--strip and --layout do not go with --beside: leave one or the other out.")
     pair = [*map(Pictures.of(typed).open, (typed.image, typed.beside))]
     own, partner = (square(picture, typed.size) for picture, _ in pair)
     attention = None if typed.run is None else _attention(Run.open(typed.runs, typed.run), pair)

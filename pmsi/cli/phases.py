@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(typed: argparse.Namespace) -> int:
     """Write a batch as each phase's input; print the labels of its images."""
     from pmsi.data import open_dataset
-    from pmsi.shown import in_words, sheet, shown_phases
+    from pmsi.pictures.phases import in_words, sheet, shown_phases
 
     picture_format(typed.out)
     config = _settings(typed)
@@ -68,7 +68,7 @@ def _settings(typed: argparse.Namespace) -> TrainConfig:
 
 def _which(typed: argparse.Namespace, config: TrainConfig, dataset: "Dataset") -> tuple[int, int, int]:
     """Return the typed batch, its first image to show (both from 0), and how many images at most."""
-    from pmsi.shown import batch_keys, place_of
+    from pmsi.pictures.phases import batch_keys, place_of
 
     if typed.image is None:
         return typed.batch - 1, 0, typed.most

@@ -11,7 +11,7 @@ from pmsi.config.command import command
 from pmsi.runs import Run
 
 if TYPE_CHECKING:
-    from pmsi.robustness.reading import Told
+    from pmsi.robustness.results import SweepResults
 
 
 HELP = "Write the report of a robustness sweep."
@@ -28,26 +28,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write the report of the cells that a sweep has finished."""
-    from pmsi.robustness.reading import tell
+    from pmsi.robustness.results import read_results
 
     write = lookup("ending of a report", ENDINGS, typed.out.suffix.lower())
     if typed.per_image and typed.out.suffix.lower() != ".csv":
         raise ConfigError(f"--per-image is for .csv, not for {typed.out.name}: leave it out, or write a .csv.")
-    write_output(typed.out, write(tell(Run.open(typed.runs, typed.run)), typed))
+    write_output(typed.out, write(read_results(Run.open(typed.runs, typed.run)), typed))
     print(typed.out)
     return 0
 
 
-def _html(told: "Told", typed: argparse.Namespace) -> str:
+def _html(results: "SweepResults", typed: argparse.Namespace) -> str:
     from pmsi.robustness.page import as_html
 
-    return as_html(told, command=command(told.config), pictures=typed.pictures)
+    return as_html(results, command=command(results.config), pictures=typed.pictures)
 
 
-def _csv(told: "Told", typed: argparse.Namespace) -> str:
+def _csv(results: "SweepResults", typed: argparse.Namespace) -> str:
     from pmsi.robustness.export import as_csv, images_as_csv
 
-    return images_as_csv(told) if typed.per_image else as_csv(told)
+    return images_as_csv(results) if typed.per_image else as_csv(results)
 
 
 ENDINGS = {".html": _html, ".csv": _csv}

@@ -26,10 +26,10 @@ def run(typed: argparse.Namespace) -> int:
 def _dry_run(typed: argparse.Namespace, config: RobustnessConfig) -> int:
     """Print the number of passes of a sweep and about how long they take."""
     from pmsi.robustness import cells_of
-    from pmsi.robustness.pacing import estimate
+    from pmsi.tables.estimate import Estimator
 
     tasks.check(config, typed.runs)
-    cells, runs, seconds = len(cells_of(config)), len(config.of), estimate(config, typed.runs)
+    cells, runs, seconds = len(cells_of(config)), len(config.of), Estimator(typed.runs).seconds(config)
     if typed.json:
         print(to_json({"cells": cells, "runs": runs, "seconds": seconds}))
         return 0

@@ -120,11 +120,13 @@ def _estimate(needed: NeededRuns, root: Path) -> tuple[float, int]:
         left: list[tuple[TrainConfig, float]] = []
         for each in needed.trainings:
             if _left(each):
-                left.append((each.config, estimator.training(each.config) * _left(each)))
+                left.append((each.config, estimator.seconds(each.config) * _left(each)))
         for sweep in needed.sweeps:
             if _left(sweep):
-                seconds = sum(2 * estimator.testing(config) * _left(sweep) for config in sweep.trained)
-                left.append((sweep.trained[0], seconds))
+                seconds = estimator.known(sweep.config) if sweep.config is not None else None
+                if seconds is None:
+                    seconds = estimator.future_sweep(sweep.trained, cells=2)  # the clean images, and one perturbation
+                left.append((sweep.trained[0], seconds * _left(sweep)))
     return shared_out(left)
 
 

@@ -30,7 +30,7 @@ def run(typed: argparse.Namespace) -> int:
     tasks.check(config, typed.runs)
     if typed.first_batch:
         from pmsi.data import open_dataset
-        from pmsi.shown import sheet, shown_phases
+        from pmsi.pictures.phases import sheet, shown_phases
 
         save_picture(sheet(shown_phases(config, open_dataset(config))), typed.first_batch)
         print(typed.first_batch)

@@ -34,11 +34,13 @@ CONFIGS: dict[str, type[Config]] = {config.task: config for config in _ALL}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Return the config that `Config.to_dict` wrote. A field's former name is accepted too.
+    """Return the config that `Config.to_dict` wrote, also in an older version, with former names of fields.
 
     Raises UnknownName for an unknown task, ConfigError for an unknown field or a value out of range.
     """
     rest = dict(values)
+    if rest.get("task") == TrainConfig.task and rest.get("dataset") == "folder":
+        rest.setdefault("split", "stratified")  # the only split of older versions
     config = lookup("task", CONFIGS, str(rest.pop("task", "")))
     names = {name: about.name for about in fields(config) for name in (about.name, about.metadata["formerly"]) if name}
     for name in rest:

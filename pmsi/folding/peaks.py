@@ -93,13 +93,13 @@ class _Peak(torch.autograd.Function):
         return peak
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
         places, weight = ctx.saved_tensors
         b, c, i, j = places.unbind(dim=1)
         ties = torch.zeros_like(slope).index_put_((b, c), slope.new_ones(()), accumulate=True)
         share = (slope / ties.clamp(min=1))[b, c]
-        back = _dense if len(places) > SPARSE * slope.numel() else _sparse
+        again = torch.is_grad_enabled()  # where the gradient is differentiated once more
+        back = _dense if again or len(places) > SPARSE * slope.numel() else _sparse
         return back(share, (b, c, i, j), weight, ctx.shape), None, None
 
 

@@ -18,7 +18,7 @@ from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State, known_runs
 from pmsi.tables.definitions import Cell
 
-SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers")
+SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "insist")
 """Fields that change at most the last bits of a result."""
 
 CACHED_FILES = 4096

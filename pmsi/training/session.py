@@ -15,7 +15,8 @@ from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import EvaluationLoader, TrainLoader
-from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from pmsi.data.record import FILE, DataRecord
+from pmsi.engine.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 from pmsi.engine.device import gradient_scaler, prepare_device
 from pmsi.evaluation import checking_progress, score, write_predictions
 from pmsi.methods import build, resolve
@@ -65,6 +66,7 @@ class Training:
 
     def __init__(self, config: TrainConfig, dataset: Dataset, run: Run, members: Team | None = None) -> None:
         self.config, self.dataset, self.run = config, dataset, run
+        self.record = DataRecord.of(dataset, checking_progress(run))
         self.team = members or Team()
         self.device = prepare_device(config)
         system = resolve(config)
@@ -130,7 +132,7 @@ class Training:
         if resumed:
             model = build(self.config, len(classes), pretrained=False)
         else:
-            model = initial_model(self.config, self.run, classes)
+            model = initial_model(self.config, self.run, self.record)
         if self.config.sync_bn and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(self.device)
@@ -217,6 +219,7 @@ class Training:
                 "config": self.config.to_dict(),
                 "classes": list(self.dataset.classes),
                 "train_images": len(self.dataset.train),
+                "data": self.record.digest,
                 "step": self._step,
                 "made_with": made_with(self.team.size),
             }
@@ -227,20 +230,14 @@ class Training:
     def _begin(self) -> Progress:
         """Return the progress of a new run; removes the records of a worker that died before its first checkpoint."""
         self.run.truncate_metrics(lambda record: False)
+        if self.team.leads:
+            self.record.to_file(self.run.folder / FILE)
         return Progress()
 
     def _restore(self) -> Progress:
         """Load the run's checkpoint, remove the records after it, and return its progress."""
         checkpoint = load_checkpoint(self.run.checkpoints / CHECKPOINT)
-        if tuple(checkpoint.about["classes"]) != self.dataset.classes:
-            raise TrainingError("The data set's classes have changed since this run began; start a new run.")
-        # Another number of images means other batches: the place in the epoch and the schedule would be wrong.
-        then, now = checkpoint.about.get("train_images"), len(self.dataset.train)
-        if then is not None and then != now:
-            raise TrainingError(
-                f"This run began with {then} training images, and now there are {now}: {self.dataset.name} has "
-                "changed. Bring it back as it was, or start a new run."
-            )
+        self._check_data(checkpoint)
         checkpoint.check_config(self.config)
         checkpoint.restore(self.model, self.optimizer)
         match_memory_format(self.optimizer)
@@ -255,6 +252,24 @@ class Training:
         own = sums[self.team.rank] if len(sums) == self.team.size else sums[0]
         return Progress.from_json(checkpoint.about, own, self.device)
 
+    def _check_data(self, checkpoint: Checkpoint) -> None:
+        """Raise TrainingError where the data set is not what the run began with: it would be another run."""
+        then = DataRecord.from_file(self.run.folder / FILE)
+        if then is not None:
+            changes = then.changes(self.record)
+        else:  # a run older than records: its checkpoint knows the classes, and the number of images
+            about = checkpoint.about
+            known = {"classes": about["classes"], "training images": about.get("train_images")}
+            now = {"classes": list(self.dataset.classes), "training images": len(self.dataset.train)}
+            changes = [
+                f"{what} were {known[what]} and are {now[what]}" for what in now if known[what] not in (None, now[what])
+            ]
+        if changes:
+            raise TrainingError(
+                f"{self.dataset.name} has changed since this run began: {'; '.join(changes)}. Bring it back as it was, "
+                "or start a new run."
+            )
+
     def _result(self) -> dict[str, Any]:
         """Return the run's result: the last epoch and the primary head's best epoch, with all heads' accuracies."""
         epochs = [record for record in self.run.metrics() if record["kind"] == "epoch"]
@@ -266,6 +281,7 @@ class Training:
             "train_images": len(self.dataset.train),
             "test_images": len(self.dataset.test),
             "skipped_images": len(self.dataset.problems),
+            "passed_over": dict(self.dataset.passed_over),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "seconds": self.progress.seconds,
         }

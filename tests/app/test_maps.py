@@ -12,8 +12,8 @@ from app.shared.wording import name_of_run
 from app.views.maps.explained import MORE, ranked_mistakes
 from app.views.maps.zoom import numbers_table, removal_chart
 from pmsi.base.errors import DataError
-from pmsi.explain.removal import Curve
-from pmsi.explain.single import Measured
+from pmsi.explain.measures.deletion import Curve
+from pmsi.explain.measures.pointing import Measured
 from pmsi.maps import disagreement, sampled
 from pmsi.runs import Run, State
 from pmsi.runs.lifecycle import enqueue
@@ -266,7 +266,11 @@ def test_the_grid_can_be_had_as_a_figure(open_page, make_run):
     test = open_page("maps", tool="figure")
     assert not test.exception
     assert not test.error
-    assert {button.label for button in test.get("download_button")} == {"Download PNG, 300 dpi", "Download SVG"}
+    assert {button.label for button in test.get("download_button")} == {
+        "Download PNG, 300 dpi",
+        "Download SVG",
+        "Download PDF",
+    }
 
 
 # In numbers

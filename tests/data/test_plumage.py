@@ -267,7 +267,7 @@ def test_drawing_needs_numpy_and_pillow_alone():
     lines = [line for file in files for line in file.read_text().splitlines() if IMPORT(line)]
     imports = {line.split()[1].split(".")[0] for line in lines}
     assert len(files) > 8
-    assert imports <= {"numpy", "PIL", "pmsi", "collections", "dataclasses", "math"}
+    assert imports <= {"numpy", "PIL", "pmsi", "collections", "dataclasses", "hashlib", "math"}
 
 
 def test_a_picture_is_clipped_and_rounded():
