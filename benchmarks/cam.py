@@ -26,8 +26,8 @@ import pmsi.base.vision  # noqa: F401  (before pytorch_grad_cam, which imports t
 from benchmarks.step import seconds
 from pmsi.config import TrainConfig
 from pmsi.engine.device import find_device
+from pmsi.engine.folding import folded
 from pmsi.explain import cam, normalize, resize
-from pmsi.folding import folded
 from pmsi.methods import build
 from pmsi.model import Recognizer
 

@@ -28,8 +28,7 @@ from pmsi.runs.record import check_data
 
 @dataclass(frozen=True)
 class Scores:
-    """A model's predictions: the true ``labels`` (n,), and by head the predicted labels (n,) and the mean
-    cross-entropy.
+    """A model's predictions: the true ``labels`` (n,), and by head predicted labels and mean cross-entropy.
 
     ``truth`` and ``confidence`` are, by head, the probabilities (n,), 0–1, of the true and of the predicted class.
     """

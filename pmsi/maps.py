@@ -17,12 +17,12 @@ from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
+from pmsi.engine.folding import folded
 from pmsi.evaluation import check_same_data, checking_progress
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
 from pmsi.explain.measures.report import Examination, Look, Question, means, removal_seconds, report
 from pmsi.explain.methods import CAM_METHODS
-from pmsi.folding import folded
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run

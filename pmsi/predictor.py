@@ -14,8 +14,8 @@ from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import find_device
+from pmsi.engine.folding import folded
 from pmsi.explain.cam import cam, cam_seconds
-from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
@@ -61,7 +61,7 @@ class Explanation:
 class Predictor:
     """A trained model with its class names and its preprocessing.
 
-    ``model`` is a copy with folded BatchNorm (`pmsi.folding`), which is faster and equal up to rounding.
+    What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
     """
 
     def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:
@@ -95,8 +95,9 @@ class Predictor:
         method: str = "gradcam",
         top: int = 5,
     ) -> Explanation:
-        """Return maps of ``stages`` (default: the last three) for one output (the primary one) and class (the predicted
-        one).
+        """Return the class activation maps of some stages for one output and class.
+
+        Defaults: the last three stages, the primary output, the predicted class.
 
         Raises UnknownName for a head, stage or method that does not exist, ConfigError for a label out of range.
         """

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (help, many) in {
         "list": ("All runs, newest first, and those that ship with the program.", None),
         "show": ("One run: its state, settings, results and the command that repeats it.", ""),
-        "check": ("What a run was trained on, and whether the data on disk are still that.", ""),
+        "check": ("Print what a run was trained on, and whether the data on disk have changed.", ""),
         "stop": ("Ask a run to stop; it writes a checkpoint first.", ""),
         "resume": ("Continue a run that was stopped, interrupted or has failed.", ""),
         "compare": ("Compare training runs: accuracies, time, and settings that differ.", "+"),
@@ -156,7 +156,7 @@ def _show_run(typed: argparse.Namespace) -> int:
 
 
 def _check_run(typed: argparse.Namespace) -> int:
-    """Print what a run was trained on and how the data on disk differ from it; the exit status says whether they do."""
+    """Print what a run was trained on and how the data on disk differ; the exit status is 1 if they differ."""
     from pmsi.data import open_dataset
     from pmsi.data.record import DataRecord
 
@@ -166,7 +166,7 @@ def _check_run(typed: argparse.Namespace) -> int:
     try:
         with image_counter(sys.stderr, "images checked") as progress:
             now = DataRecord.of(open_dataset(training_config(trained), progress))
-        changes = ["unknown: the run is older than records"] if record is None else record.changes(now)
+        changes = ["unknown: the run has no record of its data"] if record is None else record.changes(now)
     except DataError as error:
         changes = [f"they cannot be read: {error}"]
     same = None if record is None else not changes
@@ -175,14 +175,16 @@ def _check_run(typed: argparse.Namespace) -> int:
                        "changes": changes}, indent=1))  # fmt: skip
         return 0 if same else 1
     if record is None:
-        print(f"Run {trained.id} is older than records: what it was trained on is unknown, apart from its settings.")
+        print(
+            f"Run {trained.id} has no record of its data: what it was trained on is unknown, apart from its settings."
+        )
     else:
         about = _recorded(record)
         images = f"{about['train']} training and {about['test']} test images"
         print(
             f"Run {trained.id} was trained on {record.name}: {len(record.classes)} classes, {images}, {record.digest}."
         )
-    print("The data on disk are still that." if same else f"The data on disk: {'; '.join(changes)}.")
+    print("The data on disk are the same." if same else f"The data on disk: {'; '.join(changes)}.")
     return 0 if same else 1
 
 

@@ -22,6 +22,7 @@ from pmsi.base.files import write_atomically
 from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.methods import build
 from pmsi.model import Recognizer
+from pmsi.model.timm import renamed
 from pmsi.runs import Run
 
 FORMAT = "pmsi-checkpoint-1"
@@ -73,7 +74,8 @@ class Checkpoint:
         Raises CheckpointError, and loads nothing, unless every tensor fits in name, shape and dtype. torch's own check
         ignores a missing or misshapen momentum buffer, and another dtype.
         """
-        mismatches = list(_mismatches(model.state_dict(), self.model))
+        tensors = renamed(self.model, model)
+        mismatches = list(_mismatches(model.state_dict(), tensors))
         if optimizer is not None:
             state = optimizer.state_dict()
             mismatches += _mismatches(_slots(state), _slots(self.optimizer))
@@ -85,7 +87,7 @@ class Checkpoint:
                 f"The checkpoint {self.path} does not fit its own config: {', '.join(mismatches[:NAMED])}{more}. "
                 "It was changed, or made by another version of the program: start a new run."
             )
-        model.load_state_dict(self.model)
+        model.load_state_dict(tensors)
         if optimizer is not None:
             optimizer.load_state_dict(self.optimizer)
 

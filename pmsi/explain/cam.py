@@ -64,8 +64,8 @@ def cam(
     pytorch-grad-cam take one image and one stage at a time, of the last three; `cam_seconds` says how long that is.
 
     A stage that the output does not depend on has a map of zeros (S4 and S5 for the output S3 of a model without
-    interaction, say), but where the method asks for no class. `pmsi.folding` makes a copy of a model that gives the
-    same maps sooner. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
+    interaction, say), but where the method asks for no class. `pmsi.engine.folding` copies a model for the
+    same maps in less time. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
     out of range or a method that cannot work here, and `PMSIError` where the model is in training mode.
     """
     head = model.check_head(head if head is not None else model.primary)

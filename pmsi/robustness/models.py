@@ -12,14 +12,14 @@ from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
+from pmsi.engine.folding import folded
 from pmsi.evaluation import check_same_data, checking_progress
-from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
-FORMAT = "predictions-3"
+FORMAT = "predictions-4"
 """Of the files of predictions: a sweep that is resumed makes those of another format again, a finished one is read as
-it is. 2 has the drawn factors; since 3, models are folded otherwise, which can turn an answer that is nearly a tie."""
+it is. 2 has the drawn factors; 3 and 4 fold models otherwise, which can turn an answer that is nearly a tie."""
 
 
 @dataclass(frozen=True)

@@ -154,21 +154,21 @@ def _alike(one: Config, other: Config, names: Sequence[str]) -> bool:
 
 
 def known_sweep(config: RobustnessConfig, root: Path) -> float | None:
-    """Return how long a sweep takes at the pace of the newest finished one that did such work; None without any.
+    """Return the seconds of a sweep at the pace of the newest comparable finished sweep; None if there is none.
 
-    It has to be of the same runs, with each of the perturbations, on a device asked for in the same way.
+    Comparable is a sweep of the same runs, with all of the perturbations and the same device settings.
     """
     for run in list_runs(root):
         with contextlib.suppress(RunError):  # a damaged one
             earlier = run.config if run.state is State.FINISHED else None
-            if isinstance(earlier, RobustnessConfig) and _tells(earlier, config):
+            if isinstance(earlier, RobustnessConfig) and _is_comparable(earlier, config):
                 pace, images = _sweep_pace(run, earlier), _images(run, earlier, config.test_per_class)
                 if pace is not None and images is not None:
                     return pace * images * len(cells_of(config))
     return None
 
 
-def _tells(earlier: RobustnessConfig, config: RobustnessConfig) -> bool:
+def _is_comparable(earlier: RobustnessConfig, config: RobustnessConfig) -> bool:
     alike = _alike(earlier, config, SWEEP_SPEED)
     return alike and {*earlier.of} == {*config.of} and _names(config) <= _names(earlier)
 
@@ -178,9 +178,9 @@ def _names(config: RobustnessConfig) -> set[str | None]:
 
 
 def _sweep_pace(run: Run, config: RobustnessConfig) -> float | None:
-    """Return the seconds of a finished sweep for each image and cell, by its last heartbeat.
+    """Return the seconds per image and cell of a finished sweep, from its last heartbeat.
 
-    Not by its beginning and end: a sweep that was stopped and resumed lay idle in between.
+    Its start and end do not serve: it may have been stopped and resumed.
     """
     beat = read_json(run.folder / "progress.json") or {}
     labels = _labels(run)
@@ -190,7 +190,7 @@ def _sweep_pace(run: Run, config: RobustnessConfig) -> float | None:
 
 
 def _images(run: Run, earlier: RobustnessConfig, limit: int | None) -> int | None:
-    """Return how many test images a sweep has under a limit for each class; None where an earlier one saw too few."""
+    """Return the number of test images under a limit per class; None if the earlier sweep used fewer."""
     if earlier.test_per_class is not None and (limit is None or limit > earlier.test_per_class):
         return None
     return sum(count if limit is None else min(count, limit) for count in Counter(_labels(run)).values())
@@ -289,7 +289,7 @@ def _grey(sample: Sample) -> Image.Image:
 
 
 def try_sweep(config: RobustnessConfig, root: Path) -> float:
-    """Return about how many seconds a sweep over the runs in ``root`` takes: its start, its reading, and its cells."""
+    """Return the seconds of a sweep over runs in ``root``, by a trial: its start, its reading, and its cells."""
     began = time.perf_counter()
     models = load_models(config, [Run.open(root, id) for id in config.of])
     with tempfile.TemporaryDirectory() as folder:
@@ -300,7 +300,7 @@ def try_sweep(config: RobustnessConfig, root: Path) -> float:
 
 
 class SweepTrial(Sweep):
-    """A sweep over few images. Its times are seconds for each image of the whole one."""
+    """A timed sweep over a few images. Its times are seconds per image of the whole sweep."""
 
     def __init__(
         self, config: RobustnessConfig, folder: Path, dataset: Dataset, models: tuple[SweptModel, ...]
@@ -316,16 +316,16 @@ class SweepTrial(Sweep):
         super().__init__(short, Run.create(folder, short), few, models)
 
     def reading(self) -> float:
-        """Return the seconds of reading an image for all runs: none but a look where the shared cache has it."""
+        """Return the seconds of reading an image for all runs, from the shared cache if it is there."""
         sides = {model.view[0] for model in self.models}
         stores = [Pixels(self.whole, self.whole.test, side) for side in sides]
         return sum(_timed(list, map(store.__getitem__, self.chosen)) for store in stores) / len(self.chosen)
 
     def working(self) -> float:
-        """Return the seconds that an image takes in all cells of the whole sweep, after a first pass to warm up."""
+        """Return the seconds per image of all cells of the whole sweep, after a warm-up pass."""
         numbers = [0, *range(len(self.cells))]
-        with inference_threads(self.models[0].device) as pool, closing(self._batches(numbers)) as shown:
-            times = [_timed(self._predict, number, shown, pool) for number in numbers]
+        with inference_threads(self.models[0].device) as pool, closing(self._batches(numbers)) as batches:
+            times = [_timed(self._predict, number, batches, pool) for number in numbers]
         counts = Counter(cell.perturbation for cell in self.wanted)
         cells = zip(self.cells, times[1:], strict=True)
         return sum(counts[cell.perturbation] * seconds for cell, seconds in cells) / len(self.chosen)
@@ -341,5 +341,5 @@ def _usual(cells: tuple[Cell, ...]) -> list[Cell]:
 
 
 def _opened_by(dataset: Dataset) -> Callable[[Sample], Image.Image]:
-    """Return what opens an image as the data set does, and is not known as reading files: a few need no cache."""
+    """Return a function that opens an image as the data set does, but without the cache of files."""
     return lambda sample: dataset.open_image(sample)

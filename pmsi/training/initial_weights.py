@@ -14,7 +14,7 @@ from pmsi.data.record import DataRecord, compare
 from pmsi.engine.checkpoint import find_checkpoint, load_checkpoint
 from pmsi.methods import build, outline
 from pmsi.model import Recognizer
-from pmsi.model.backbone import check_weights, find_backbone
+from pmsi.model.backbones import check_weights, find_backbone
 from pmsi.runs import Run
 from pmsi.runs.record import record_of
 
@@ -87,7 +87,7 @@ def _other(id: str, root: Path) -> Run:
 
 
 def _check_leakage(config: TrainConfig, other: Run, data: DataRecord) -> None:
-    """Raise ConfigError where the starting model was trained on test images of ``data``, unless the config insists."""
+    """Raise ConfigError if the starting model was trained on test images of ``data``, unless the config insists."""
     about = compare(record_of(other), data, (f"run {other.id}", data.name))
     if about.leaked and not config.insist:
         raise ConfigError(

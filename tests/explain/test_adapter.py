@@ -10,8 +10,8 @@ from explain.test_cam import STAGES, OneHead, baseline_model, images_of, pmsi_mo
 
 import pmsi.base.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
 from pmsi.base.errors import ConfigError
+from pmsi.engine.folding import folded
 from pmsi.explain import CAM_METHODS, adapter, cam, cam_seconds
-from pmsi.folding import folded
 
 NAMES = {
     "gradcam_elementwise": "GradCAMElementWise",

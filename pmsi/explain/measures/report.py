@@ -22,6 +22,7 @@ from pmsi.data import limit
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.engine.folding import folded
 from pmsi.explain.cam import DEFAULT_STAGES, cam
 from pmsi.explain.measures.baselines import CENTRE, EDGES, edge_map, noise, random_of, with_baselines
 from pmsi.explain.measures.deletion import Probability, deletion, insertion, probability_of, ranking, road
@@ -36,7 +37,6 @@ from pmsi.explain.measures.regions import (
     regions_of,
     rivals,
 )
-from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.perturbations import perturb
 from pmsi.perturbations.entries import severities_of
