@@ -14,8 +14,9 @@ import torch.nn.functional as F
 
 from pmsi.base.errors import DataError
 from pmsi.base.files import to_json, write_atomically
-from pmsi.config import EvaluateConfig
+from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.data import open_dataset
+from pmsi.data.checking import Progress
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
@@ -130,12 +131,27 @@ def check(config: EvaluateConfig, root: Path) -> None:
     find_checkpoint(Run.open(root, config.of))
 
 
+def dataset_of(
+    run: Run,
+    config: TrainConfig,
+    classes: Sequence[str],
+    progress: Progress | None = None,
+    insist: bool = False,
+) -> tuple[Dataset, list[str]]:
+    """Return the data set of a trained model's ``config``, and its differences from the data of ``run``, in words.
+
+    Raises DataError as `check_same_data` does.
+    """
+    dataset = open_dataset(config, progress)
+    return dataset, check_same_data(run, dataset, classes, insist)
+
+
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Return the accuracy of a training run's last checkpoint on its test (or training) images; the task "evaluate"."""
     device = prepare_device(config)
-    model, trained, classes = load_model(run.sibling(config.of), device)
-    dataset = open_dataset(trained, checking_progress(run))
-    differs = check_same_data(run.sibling(config.of), dataset, classes, config.insist)
+    of = run.sibling(config.of)
+    model, trained, classes = load_model(of, device)
+    dataset, differs = dataset_of(of, trained, classes, checking_progress(run), config.insist)
     samples = dataset.split(config.split)
     loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
     done = 0

@@ -18,7 +18,7 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
-from pmsi.evaluation import check_same_data, checking_progress
+from pmsi.evaluation import check_same_data, checking_progress, dataset_of
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
 from pmsi.explain.measures.report import Examination, Look, Question, means, removal_seconds, report
@@ -77,8 +77,7 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
     model, trained, classes = load_model(run.sibling(config.of), prepare_device(config))
     if config.test_per_class is not None:
         trained = trained.with_(test_per_class=config.test_per_class)
-    dataset = open_dataset(trained, checking_progress(run))
-    differs = check_same_data(run.sibling(config.of), dataset, classes, config.insist)
+    dataset, differs = dataset_of(run.sibling(config.of), trained, classes, checking_progress(run), config.insist)
     other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
     if config.beside is not None and other is not None:
         check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist)

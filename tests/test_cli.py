@@ -645,13 +645,14 @@ def test_data_sets_are_listed_checked_and_shown(here, pmsi):
     words = ["--dataset", "folder", "--data", "my birds"]
     status, out, err = pmsi("data", "check", *words)
     assert (status, err) == (0, "")
-    assert out.splitlines() == [
+    lines = out.splitlines()
+    assert lines[:3] == [
         "my birds: 2 classes, 4 training and 2 test images",
         "      2     1  jay",
         "      2     1  wren",
-        "Images left out: 1:",
-        "  wren/bad.png: the file is empty",
     ]
+    assert ["30% drawn" in lines[3], "1 file passed over" in lines[3]] == [True, True]
+    assert lines[4:] == ["Images left out: 1:", "  wren/bad.png: the file is empty"]
     assert json.loads(pmsi("data", "check", "--json", *words)[1])["classes"]["jay"] == {"train": 2, "test": 1}
     assert pmsi("data", "preview", *words, "--columns", 2, "--out", "sheet.png") == (0, "sheet.png\n", "")
     assert picture("sheet.png").shape[2] == 3
@@ -927,8 +928,14 @@ def test_the_app_s_server_replaces_the_process(pmsi, here, monkeypatch):
     pmsi("app", "--port", "8765", "--runs", "my runs")
     ((program, argv, environment),) = started
     assert program == argv[0] == sys.executable
-    assert "8765" in argv
+    assert Path(argv[1]).samefile(ROOT / "app" / "server.py")
+    assert argv[2:] == ["--port", "8765", "--runs", str(here / "my runs")]
     assert environment["PMSI_RUNS"] == "my runs"
+
+
+def test_without_streamlit_the_app_says_how_to_get_it(pmsi, here, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert pmsi("app")[0] == 2
 
 
 # What is written about it

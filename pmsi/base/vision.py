@@ -46,7 +46,7 @@ def _declare_missing_operators() -> None:
 _declare_missing_operators()
 
 import torchvision  # only after the operators exist
-from torchvision import models
-from torchvision.transforms import functional
+from torchvision import models, tv_tensors
+from torchvision.transforms import functional, v2
 
-__all__ = ["functional", "models", "torchvision"]
+__all__ = ["functional", "models", "torchvision", "tv_tensors", "v2"]

@@ -36,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=help, description=help)
         add_like(action, "dataset", "Data set", metavar="NAME")
         action.add_argument(
-            "--data", type=place, metavar="DIR", help="Its folder (or a zip, for folder), where it is not built in."
+            "--data", type=place, metavar="DIR", help="Its folder, or a zip or tar of it, where it is not built in."
+        )
+        add_like(action, "test_on", "Split of a folder that is tested on", metavar="NAME")
+        add_like(action, "split", "How test images are drawn where a folder has no split", metavar="NAME")
+        action.add_argument(
+            "--name-encoding", metavar="NAME", help="Encoding of a zip's names, where it does not say it."
         )
         if name != "preview":
             action.add_argument("--json", action="store_true", help="Print JSON.")
@@ -51,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
     help = "Copy class folders, or a zip of them, into a new data set; every picture is checked."
     action = actions.add_parser("import", help=help, description=help)
-    action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip of it.")
+    action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip or tar of it.")
+    action.add_argument("--name-encoding", metavar="NAME", help="Encoding of a zip's names, where it does not say it.")
     action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
     action.add_argument("--into", type=folder, metavar="DIR", help="Folder of data sets [$PMSI_DATASETS, else data].")
     help = "Show the cache: unpacked zips, decoded images, which images were checked."
@@ -84,6 +90,11 @@ def _list(typed: argparse.Namespace) -> int:
     return 0
 
 
+def _config(typed: argparse.Namespace) -> TrainConfig:
+    names = ("dataset", "data", "test_on", "split", "name_encoding")
+    return TrainConfig(**{name: getattr(typed, name) for name in names})
+
+
 def _read(typed: argparse.Namespace) -> int:
     """Check a data set, or write its contact sheet."""
     from pmsi.data import DATASETS, open_dataset, summary
@@ -91,7 +102,7 @@ def _read(typed: argparse.Namespace) -> int:
     if typed.action == "preview":
         picture_format(typed.out)
     with image_counter(sys.stderr, "images checked") as progress:
-        dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
+        dataset = open_dataset(_config(typed), progress)
     if typed.action == "preview":
         from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 
@@ -133,7 +144,7 @@ def _images(typed: argparse.Namespace) -> int:
     from pmsi.data import open_dataset
 
     with image_counter(sys.stderr, "images checked") as progress:
-        dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
+        dataset = open_dataset(_config(typed), progress)
     if typed.class_name is not None:
         lookup("class", {name: name for name in dataset.classes}, typed.class_name)
     found = [
@@ -151,7 +162,9 @@ def _import(typed: argparse.Namespace) -> int:
     from pmsi.data.importing import import_dataset
 
     with image_counter(sys.stderr, "images") as progress:
-        done = import_dataset(typed.source, typed.name, root=typed.into, progress=progress)
+        done = import_dataset(
+            typed.source, typed.name, root=typed.into, progress=progress, encoding=typed.name_encoding
+        )
     print(f"{text_of(done.folder)}: {done.classes} classes, {done.images} images")
     print("\n".join(_left_out([{"key": problem.key, "reason": problem.reason} for problem in done.problems])))
     return 0

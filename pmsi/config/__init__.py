@@ -12,10 +12,12 @@ from typing import Any
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.config.declare import Config, field_type
 from pmsi.config.tasks import EvaluateConfig, MapsConfig, RobustnessConfig
-from pmsi.config.train import WEIGHT_WORDS, TrainConfig, resize_for
+from pmsi.config.train import DATA_FIELDS, SPLIT_FIELDS, WEIGHT_WORDS, TrainConfig, resize_for
 
 __all__ = [
     "CONFIGS",
+    "DATA_FIELDS",
+    "SPLIT_FIELDS",
     "WEIGHT_WORDS",
     "Config",
     "EvaluateConfig",

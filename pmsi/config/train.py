@@ -11,6 +11,12 @@ from typing import ClassVar, Self
 from pmsi.base.errors import ConfigError
 from pmsi.config.declare import Config, setting
 
+SPLIT_FIELDS = ("dataset", "data", "name_encoding", "test_fraction", "split", "test_on", "split_seed")
+"""Fields that decide which images a data set has, and on which side of its split each is."""
+
+DATA_FIELDS = (*SPLIT_FIELDS, "train_per_class", "test_per_class")
+"""Fields that decide which images a run has."""
+
 WEIGHT_WORDS = ("imagenet", "none")
 """What ``weights`` can be other than a file."""
 
@@ -29,7 +35,10 @@ class TrainConfig(Config):
     # What to learn from
     dataset: str = setting("plumage", "Data set.", group="data", options="data set", paper="cub")
     data: str | None = setting(
-        None, "Folder of the data set, where it is not built in; for folder, a zip does too.", group="data"
+        None, "Folder of the data set, where it is not built in, or a zip or tar of it.", group="data"
+    )
+    name_encoding: str | None = setting(
+        None, "Encoding of the names in a zip that does not say it, such as gbk or cp437.", group="data"
     )
     image_size: int = setting(
         448, "Side of the square that the network sees, in pixels.", group="data", minimum=32, maximum=1024

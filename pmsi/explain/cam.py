@@ -6,12 +6,13 @@ making a map of them.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, PMSIError, lookup
 from pmsi.explain.adapter import Asked, package_map, package_seconds, questions
@@ -65,8 +66,8 @@ def cam(
 
     A stage that the output does not depend on has a map of zeros (S4 and S5 for the output S3 of a model without
     interaction, say), but where the method asks for no class. `pmsi.engine.folding` copies a model for the
-    same maps in less time. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
-    out of range or a method that cannot work here, and `PMSIError` where the model is in training mode.
+    same maps in less time. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for
+    classes out of range or a method that cannot work here, and `PMSIError` where the model is in training mode.
     """
     head = model.check_head(head if head is not None else model.primary)
     row = lookup("CAM method", CAM_METHODS, method)
@@ -129,7 +130,7 @@ def cam_seconds(
         return taken + sum(package_seconds(row.package, stage[0]) for stage in asked)
 
 
-def _check_mode(model: Recognizer) -> None:
+def _check_mode(model: nn.Module) -> None:
     if any(module.training for module in model.modules()):
         raise PMSIError("A model in training mode cannot be explained: its images influence each other. Call eval().")
 
@@ -176,6 +177,53 @@ def _gradients(score: Tensor, maps: list[Tensor]) -> list[Tensor]:
     if not score.requires_grad:  # frozen parameters, and an output that ends before the first map asked for
         return [torch.zeros_like(stage_map) for stage_map in maps]
     return list(torch.autograd.grad(score, maps, allow_unused=True, materialize_grads=True))
+
+
+def module_cam(
+    model: nn.Module,
+    images: Images,
+    modules: Sequence[str],
+    *,
+    head: str | None = None,
+    classes: Tensor | None = None,
+    method: str = "gradcam",
+) -> Maps:
+    """Return the class activation maps of some modules of any network, after one forward and one backward pass.
+
+    ``images`` are what the network takes, (b, c, h, w). ``modules`` are names as in ``model.named_modules()``, such as
+    "layer4" of a torchvision ResNet; the output of each (of its last call) must be a map (b, c_n, h_n, w_n). The
+    network returns logits (b, classes), or a dict of them in which ``head`` names one. The rest is as in `cam`; the
+    modules are hooked while this runs, so threads must not share the network.
+    """
+    weigh = lookup("CAM method", CAM_METHODS, method).weigh
+    if weigh is None:
+        able = ", ".join(name for name, row in CAM_METHODS.items() if row.weigh is not None)
+        raise ConfigError(f"method = {method!r} needs a model of this package. For any network choose {able}.")
+    _check_mode(model)
+    known = dict(model.named_modules())
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _module, _inputs, output: kept.__setitem__(name, output)
+
+    hooks = [lookup("module", known, name).register_forward_hook(keep(name)) for name in modules]
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            answer = model(images.detach().requires_grad_())  # a graph also where all parameters are frozen
+        finally:
+            for hook in hooks:
+                hook.remove()
+        outputs: Outputs = answer if isinstance(answer, dict) else {"logits": answer}
+        head = head if head is not None else next(iter(outputs))
+        logits = lookup("output", outputs, head)
+        classes = _check_classes(classes, logits)
+        for name in modules:
+            if not isinstance(kept.get(name), Tensor) or kept[name].dim() != 4:
+                found = tuple(kept[name].shape) if isinstance(kept.get(name), Tensor) else type(kept.get(name)).__name__
+                raise ConfigError(f"Module {name!r} gave {found}: expected a map (b, channels, height, width).")
+        gradients = _gradients(logits.gather(1, classes[:, None]).sum(), [kept[name] for name in modules])
+    raw = {name: weigh(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
+    return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from pmsi.base.errors import ConfigError
 from pmsi.base.seeding import derive
 from pmsi.base.text import percent
-from pmsi.config import TrainConfig
+from pmsi.config import DATA_FIELDS, TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import TrainLoader
 from pmsi.data.preprocessing import to_picture
@@ -28,17 +28,8 @@ GAP = 8
 """Pixels between the pictures of a sheet."""
 
 FIELDS = (
-    *(
-        "seed",
-        "dataset",
-        "data",
-        "test_fraction",
-        "split",
-        "test_on",
-        "split_seed",
-        "train_per_class",
-        "test_per_class",
-    ),
+    "seed",
+    *DATA_FIELDS,
     *("image_size", "resize", "flip", "batch_size"),
     *("method", "stage_num", "augmentation", "permutation", "per_image", "nested"),
 )

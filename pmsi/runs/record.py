@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmsi.base.errors import DataError, RunError
-from pmsi.config import TrainConfig
+from pmsi.config import SPLIT_FIELDS, TrainConfig
 from pmsi.runs.run import Run
 
 if TYPE_CHECKING:
@@ -61,10 +61,6 @@ def compare_runs(a: Run, b: Run) -> "Comparison":
     return compare(record_of(a), record_of(b), (f"run {a.id}", f"run {b.id}"))
 
 
-SAME = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "test_per_class")
-"""Settings that decide which test images a run has; they are compared for runs without a record."""
-
-
 def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
     """Return the reasons why the accuracies of two training runs cannot be compared; empty if they can.
 
@@ -72,11 +68,9 @@ def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
     """
     about = compare_runs(a, b)
     if about.unknown:
-        return [
-            f"{name} = {ours!r} in run {a.id} and {theirs!r} in run {b.id}."
-            for name in SAME
-            if (ours := _setting(a, name)) != (theirs := _setting(b, name)) and not (limited and name == SAME[-1])
-        ]
+        names = SPLIT_FIELDS if limited else (*SPLIT_FIELDS, "test_per_class")
+        settings = [(name, _setting(a, name), _setting(b, name)) for name in names]
+        return [f"{name} = {x!r} in run {a.id} and {y!r} in run {b.id}." for name, x, y in settings if x != y]
     fair = about.same_labels and not (about.leaked or about.leaked_back) if limited else about.comparable
     return [] if fair else about.reasons
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.base.files import read_json
-from pmsi.config import Config, RobustnessConfig, TrainConfig
+from pmsi.config import DATA_FIELDS, Config, RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.checking import Progress
@@ -38,9 +38,6 @@ from pmsi.tables.matching import SAME_RESULT, Runs, identity
 from pmsi.training.loop import train_batch
 from pmsi.training.optimizer import frozen
 from pmsi.training.session import Training
-
-DATA = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "train_per_class", "test_per_class")
-"""Fields that decide which images a data set has."""
 
 SWEEP_SPEED = ("device", "threads", "workers")
 """Fields that decide how fast a sweep computes the same."""
@@ -120,7 +117,7 @@ class Estimator:
     def reading(self, config: TrainConfig) -> Reading:
         """Return the size and reading time of a config's data set; raises DataError if it cannot be opened."""
         method = resolve(config).method
-        names = (*DATA, "image_size", "resize", "batch_size")
+        names = (*DATA_FIELDS, "image_size", "resize", "batch_size")
         key = (*(getattr(config, name) for name in names), method.images_per_class)
         if key not in self._readings:
             dataset = open_dataset(config, self._progress)

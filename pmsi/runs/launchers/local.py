@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pmsi.base.assets import CHECKOUT
 from pmsi.base.locks import Lock, is_held
 from pmsi.runs.launchers.devices import CPU, VISIBLE
 from pmsi.runs.launchers.queue import Claim, claim, runner_lock, unclaimed, waits_for
-from pmsi.runs.launchers.worker import CHECKOUT, work
+from pmsi.runs.launchers.worker import work
 from pmsi.runs.lifecycle import ONLY_QUEUED, PARENT, queued_request
 from pmsi.runs.run import Run
 
@@ -134,7 +135,8 @@ def _start_worker(run: Run, cwd: str | None, places: tuple[str, ...]) -> subproc
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which ``pmsi`` can be imported, also from a checkout that is not installed."""
-    checkout = str(CHECKOUT)
-    path = os.environ.get("PYTHONPATH")
-    return dict(os.environ) | {"PYTHONPATH": f"{checkout}{os.pathsep}{path}" if path else checkout}
+    """Return an environment in which this ``pmsi`` can be imported, also from a checkout that is not installed."""
+    if CHECKOUT is None:
+        return dict(os.environ)
+    paths = [str(CHECKOUT), os.environ.get("PYTHONPATH", "")]
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}

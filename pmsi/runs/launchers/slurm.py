@@ -12,12 +12,13 @@ import sys
 import time
 from typing import Any
 
+from pmsi.base.assets import CHECKOUT
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.base.files import read_json, to_json, write_atomically
 from pmsi.runs import ranks
 from pmsi.runs.launchers.row import LauncherStatus
 from pmsi.runs.launchers.slurm_client import ENDED, call, jobs
-from pmsi.runs.launchers.worker import CHECKOUT, no_worker
+from pmsi.runs.launchers.worker import no_worker
 from pmsi.runs.lifecycle import State, mark_interrupted, queued_request, settle
 from pmsi.runs.run import Run
 
@@ -89,7 +90,7 @@ def script(run: Run, cwd: str | None) -> str:
             "#!/bin/bash",
             *(f"#SBATCH {line}" for line in lines),
             "",
-            f'export PYTHONPATH={shlex.quote(str(CHECKOUT))}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+            *([f'export PYTHONPATH={shlex.quote(str(CHECKOUT))}"${{PYTHONPATH:+:$PYTHONPATH}}"'] if CHECKOUT else []),
             f"exec {shlex.join(job)} \\\n  {shlex.join(worker_command(run))}",
             "",
         ]

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import RunError
@@ -23,9 +22,6 @@ EXIT_S = 30.0
 
 LOG_LINES = 5
 """Lines of the log in the error of a run whose workers died."""
-
-CHECKOUT = Path(__file__).parents[3]
-"""The folder from which ``pmsi`` can be imported if it is not installed."""
 
 
 def work(
