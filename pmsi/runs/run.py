@@ -39,8 +39,13 @@ __all__ = [
 SHIPPED = ASSETS / "demo"
 """Finished runs that ship with the program. They are never written to."""
 
-SALIENT = ("method", "dataset", "split", "perturbations")
-"""Config fields whose values are part of the run's id."""
+SALIENT = {
+    "train": ("method", "dataset"),
+    "evaluate": ("split",),
+    "robustness": ("perturbations",),
+    "maps": ("method",),
+}
+"""Config fields whose values are part of the run's id, by task."""
 
 TAIL_BYTES = 1 << 16
 
@@ -250,7 +255,7 @@ class SecondaryRun(Run):
 def _slug(config: Config, name: str | None) -> str:
     """Return the middle of an id, in letters, digits and hyphens: the task and ``name`` or the `SALIENT` fields."""
     if name is None:
-        values = [getattr(config, field, "") for field in SALIENT]
+        values = [getattr(config, field) for field in SALIENT.get(config.task, ())]
         name = "-".join("-".join(value) if isinstance(value, tuple) else str(value) for value in values if value)
     words = re.sub(r"[^a-z0-9]+", "-", f"{config.task}-{name}".lower())
     return words[:48].strip("-")
