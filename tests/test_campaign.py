@@ -17,7 +17,7 @@ from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.row import Launcher
 from pmsi.tables import expand, fill
 from pmsi.tables.estimate import Estimator, Pace
-from pmsi.tables.plan import make_plan
+from pmsi.tables.needed import needed_runs
 from pmsi.tasks import Task, execute
 
 TINY = TrainConfig(
@@ -76,8 +76,8 @@ def methods(root):
     return [(config.method, config.seed) for config in configs if isinstance(config, TrainConfig)]
 
 
-def states(plan):
-    return [needed.state for needed in plan.needed]
+def states(needed):
+    return [needed.state for needed in needed.all]
 
 
 # Making and going on
@@ -85,8 +85,8 @@ def states(plan):
 
 def test_a_campaign_fills_its_table_seed_by_seed(fakes, tmp_path):
     table = expand("3", TINY)
-    plan = follow(table, tmp_path, (0, 1), "local", io.StringIO())
-    assert plan.is_complete
+    needed = follow(table, tmp_path, (0, 1), "local", io.StringIO())
+    assert needed.is_complete
     lines = [line.key for line in table.lines]
     assert methods(tmp_path) == [(method, seed) for seed in (0, 1) for method in lines]
     cell = fill(table, tmp_path, (0, 1)).cells["pm", "mix"]
@@ -106,7 +106,7 @@ def test_after_an_interruption_it_goes_on_and_repeats_nothing(fakes, tmp_path, p
     interrupting.append(after)
     status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
     assert (status, out, len(executed)) == (130, "", after)
-    assert "Not watching any more" in err
+    assert "No longer waiting" in err
     status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
     assert status == 0
     assert f"6 runs: {after} finished, {6 - after} to be made" in err
@@ -186,8 +186,8 @@ def test_a_sweep_that_somebody_made_is_not_made_again(fakes, tmp_path, pmsi):
     table = expand("7", TINY.with_(backbone="mobilenet_v2"))
     own = Run.create(tmp_path, RobustnessConfig(of=tuple(ids), perturbations=("gaussian_noise",), severities=(5.0,)))
     jobs.submit(own)
-    plan = make_plan(table, tmp_path, (0,))
-    assert states(plan) == [State.FINISHED, State.FINISHED, None, State.FINISHED]
+    needed = needed_runs(table, tmp_path, (0,))
+    assert states(needed) == [State.FINISHED, State.FINISHED, None, State.FINISHED]
 
 
 def _is_mobile(root, id, method):
@@ -201,7 +201,7 @@ def _is_mobile(root, id, method):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["3", "--method", "pm"], "Table III decides method itself. Leave --method out."),
+        (["3", "--method", "pm"], "Table III sets method itself. Leave --method out."),
         (["2", "--stage-num", "4"], "--stage-num"),
         (["3", "--sets", "plumage"], "not with --sets"),
         (["6", "--sets", "plumage", "--dataset", "cub"], "--dataset"),
@@ -318,7 +318,7 @@ def test_a_real_campaign_interrupted_after_its_first_run_goes_on_without_repeati
     with monkeypatch.context() as patch:
         patch.setattr(watching, "say", say)
         status, out, _ = pmsi("tables", "7", *FLAGS, "--runs", queue)
-    assert "Not watching any more" in said.pop()
+    assert "No longer waiting" in said.pop()
     assert (status, out) == (130, "")
     (first,) = (run for run in list_runs(queue) if run.id in said[-1])
     assert first.state is State.FINISHED

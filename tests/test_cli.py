@@ -24,7 +24,7 @@ from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import derive
 from pmsi.base.text import short
 from pmsi.choices import options_of
-from pmsi.cli.console import counting, record_line
+from pmsi.cli.console import image_counter, record_line
 from pmsi.cli.flags import to_config
 from pmsi.cli.main import COMMANDS, main, make_parser
 from pmsi.config import CONFIGS, EvaluateConfig, RobustnessConfig, TrainConfig
@@ -236,7 +236,7 @@ def test_every_augmentation_is_shown_beside_the_others(here, pmsi):
     cut = next(line for line in said.splitlines() if "CutMix" in line)
     assert (status, f"{100 * pasted:.1f} % its partner's" in cut) == (0, True)
     assert [line.split(":")[0].strip() for line in said.splitlines()[1:]] == [
-        *("RMG (ours)", "Jigsaw", "CutMix", "Mixup", "SnapMix")
+        *("RMG", "Jigsaw", "CutMix", "Mixup", "SnapMix")
     ]
 
 
@@ -694,7 +694,7 @@ def test_a_terminal_is_shown_how_far_the_check_is(here, pmsi, monkeypatch):
     shown = sys.stderr.getvalue()
     assert "\r\033[K7 of 7 images checked" in shown
     assert shown.endswith("\r\033[K")
-    with counting(io.StringIO(), "images") as progress:
+    with image_counter(io.StringIO(), "images") as progress:
         assert progress is None
 
 
@@ -842,7 +842,7 @@ REFUSED = {
     "robustness RUN --severities -3": "expected a number from 0 to 1",
     "robustness RUN nope": "There is no run 'nope'",
     "explain RUN 'a bird.png'": "required: --out",
-    "explain RUN 'a bird.png' --out x --rising rotation": "--rising needs --figure FILE.gif",
+    "explain RUN 'a bird.png' --out x --rising rotation": "--over-severity needs --figure FILE.gif",
     "explain RUN 'a bird.png' --figure x.gif --rising rotation --perturb jpeg=50": "does not go with --perturb",
     "explain RUN 'a bird.png' --figure x.gif --rising fogg": "Did you mean 'c_fog'?",
     "explain RUN 'a bird.png' --figure x.png --rising rotation": "Unknown ending of an animation '.png'",

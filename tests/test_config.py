@@ -11,7 +11,7 @@ import pytest
 from pmsi.base.errors import ConfigError, UnknownName, lookup
 from pmsi.choices import options_of
 from pmsi.cli.flags import add_flags, to_config
-from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, differences, from_dict, from_json
+from pmsi.config import CONFIGS, MapsConfig, RobustnessConfig, TrainConfig, differences, from_dict, from_json
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
 
@@ -86,6 +86,14 @@ def test_damaged_and_foreign_json_is_refused():
         from_dict({"task": "trian"})
     with pytest.raises(ConfigError, match=r"Unknown setting 'epoch'.*epochs"):
         from_json(json.dumps({"task": "train", "epoch": 3}))
+
+
+def test_the_former_name_of_a_setting_is_still_read_and_still_a_flag():
+    assert from_dict({"task": "maps", "trials_per_class": 5}) == MapsConfig(faithfulness_per_class=5)
+    parser = argparse.ArgumentParser()
+    add_flags(parser, MapsConfig)
+    for name in ("--trials-per-class", "--faithfulness-per-class"):
+        assert to_config(MapsConfig(), parser.parse_args([name, "5"])) == MapsConfig(faithfulness_per_class=5)
 
 
 def test_differences_name_what_was_changed():

@@ -6,7 +6,7 @@ import pytest
 
 from pmsi import runs, tasks
 from pmsi.cli import demo
-from pmsi.config import ExplainConfig, RobustnessConfig
+from pmsi.config import MapsConfig, RobustnessConfig
 from pmsi.runs import Run, State, known_runs
 
 
@@ -26,9 +26,9 @@ def made(tmp_path_factory, tiny_config):
         patch.setattr(demo, "TRAINED", tiny)
         looked_at = {
             "demo-robustness": RobustnessConfig(of=tuple(tiny), severities=(1.0,)),
-            "demo-maps-pmr": ExplainConfig(of="demo-pmr"),
+            "demo-maps-pmr": MapsConfig(of="demo-pmr"),
         }
-        patch.setattr(demo, "LOOKED_AT", looked_at)
+        patch.setattr(demo, "MEASUREMENTS", looked_at)
         for _ in range(2):
             worked.append([])
             demo.make(root / "runs", root / "shipped", "none", work)
@@ -104,6 +104,6 @@ def test_what_is_in_the_assets_is_what_the_recipe_makes():
     models = [path.stat().st_size for path in shipped.rglob("*.safetensors")]
     assert len(models) == 2
     assert sum(models) <= 16e6
-    for id, config in demo.LOOKED_AT.items():
+    for id, config in demo.MEASUREMENTS.items():
         assert Run(shipped / id).config == config
         assert Run(shipped / id).state is State.FINISHED

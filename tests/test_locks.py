@@ -19,7 +19,7 @@ def kind(request, monkeypatch):
     if request.param and not locks.OFD:
         pytest.skip("this system has no OFD locks")
     monkeypatch.setattr(locks, "OFD", request.param)
-    monkeypatch.setattr(locks, "LOOK_S", 0.05)
+    monkeypatch.setattr(locks, "RETRY_S", 0.05)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_forked_child_does_not_hold_it(path):
 
 
 def test_looking_does_not_get_in_the_way_of_taking(path, monkeypatch):
-    monkeypatch.setattr(locks, "LOOK_S", 10.0)
+    monkeypatch.setattr(locks, "RETRY_S", 10.0)
     path.touch()
     done = threading.Event()
 

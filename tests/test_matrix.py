@@ -103,7 +103,7 @@ def test_every_method_with_every_augmentation(method, augmentation, dataset, tmp
     result = trainer.fit()
     require_a_step(trainer.model, before)
     (record,) = [record for record in run.metrics() if record["kind"] == "loss"]
-    assert list(record["losses"]) == [phase.head for phase in trainer.plan.phases]
+    assert list(record["losses"]) == [phase.head for phase in trainer.system.phases]
     assert set(result["last"]["accuracy"]) == set(trainer.model.heads)
     model, _, classes = load_model(run, CPU)
     assert classes == dataset.classes

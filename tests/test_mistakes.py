@@ -6,7 +6,7 @@ import pytest
 
 from pmsi.base.errors import RunError, UnknownName
 from pmsi.runs import Run
-from pmsi.runs.mistakes import confusions, hardest, has_answers, read_answers, surely_wrong
+from pmsi.runs.mistakes import confidently_wrong, confusions, hardest, has_predictions, read_predictions
 
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2]
 MIX = [0, 1, 1, 1, 0, 1, 2, 2, 0]
@@ -38,14 +38,14 @@ def numbers(found):
 
 
 def test_the_hardest_come_first_by_the_probability_of_the_truth(answered):
-    answers = read_answers(answered(truth=probabilities(TRUTH), confidence=probabilities(CONFIDENCE)))
+    answers = read_predictions(answered(truth=probabilities(TRUTH), confidence=probabilities(CONFIDENCE)))
     found = hardest(answers, "mix")
     assert numbers(found) == sorted(range(9), key=TRUTH.__getitem__)
     assert [answer.truth for answer in found] == sorted(TRUTH)
 
 
 def test_without_probabilities_the_heads_are_counted(answered):
-    found = hardest(read_answers(answered()), "mix")
+    found = hardest(read_predictions(answered()), "mix")
     right = [(MIX[i] == LABELS[i]) + (S5[i] == LABELS[i]) for i in range(9)]
     assert [answer.heads_right for answer in found] == sorted(right)
     assert sorted(numbers(found)) == list(range(9))
@@ -53,15 +53,15 @@ def test_without_probabilities_the_heads_are_counted(answered):
 
 
 def test_sure_and_wrong_are_the_wrong_ones_by_confidence(answered):
-    answers = read_answers(answered(truth=probabilities(TRUTH), confidence=probabilities(CONFIDENCE)))
+    answers = read_predictions(answered(truth=probabilities(TRUTH), confidence=probabilities(CONFIDENCE)))
     wrong = [i for i in range(9) if MIX[i] != LABELS[i]]
-    assert numbers(surely_wrong(answers, "mix")) == sorted(wrong, key=lambda i: -CONFIDENCE[i])
-    agreed = surely_wrong(read_answers(answered()), "mix")
+    assert numbers(confidently_wrong(answers, "mix")) == sorted(wrong, key=lambda i: -CONFIDENCE[i])
+    agreed = confidently_wrong(read_predictions(answered()), "mix")
     assert numbers(agreed) == [1, 4, 8, 2]  # two heads say the same of the first three
 
 
 def test_confused_classes_are_counted_both_ways(answered):
-    found = confusions(read_answers(answered()), "mix")
+    found = confusions(read_predictions(answered()), "mix")
     expected = {}
     for key, truth, given in zip(KEYS, LABELS, MIX, strict=True):
         if truth != given:
@@ -74,9 +74,9 @@ def test_confused_classes_are_counted_both_ways(answered):
 
 def test_the_primary_head_is_the_one_that_the_run_names(answered):
     run = answered()
-    assert read_answers(run).primary == "mix"
+    assert read_predictions(run).primary == "mix"
     (run.folder / "result.json").write_text(json.dumps({"result": {"primary": "S5"}}))
-    assert read_answers(run).primary == "S5"
+    assert read_predictions(run).primary == "S5"
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,17 @@ def test_the_primary_head_is_the_one_that_the_run_names(answered):
 )
 def test_damaged_answers_are_refused_by_name(answered, damage):
     with pytest.raises(RunError, match=r"predictions\.json cannot be read"):
-        read_answers(answered(**damage))
+        read_predictions(answered(**damage))
 
 
 def test_a_run_without_answers_says_when_they_come(tmp_path, tiny_config, answered):
     run = Run.create(tmp_path / "runs", tiny_config)
-    assert not has_answers(run)
-    assert has_answers(answered())
+    assert not has_predictions(run)
+    assert has_predictions(answered())
     with pytest.raises(RunError, match="is written when a run finishes"):
-        read_answers(run)
+        read_predictions(run)
     with pytest.raises(UnknownName, match="'S9'"):
-        hardest(read_answers(answered()), "S9")
+        hardest(read_predictions(answered()), "S9")
 
 
 def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):

@@ -200,9 +200,9 @@ def test_what_a_rank_has_told_counts_where_rank_0_is_killed_and_is_not_tried_aga
 )
 def test_an_error_that_only_says_that_another_rank_is_gone_is_known(monkeypatch, error, expected):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert ranks.is_alone(error) is expected
+    assert ranks.is_peer_failure(error) is expected
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert not ranks.is_alone(error)
+    assert not ranks.is_peer_failure(error)
 
 
 def test_a_stop_of_several_processes_leaves_the_log_quiet(tmp_path, config):
@@ -235,7 +235,7 @@ def test_what_a_rank_tells_survives_that_rank_0_clears_the_folder_meanwhile(tmp_
     monkeypatch.setattr(files.Path, "replace", clearing)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    ranks.tell(tmp_path, {"kind": "TrainingError", "message": "It failed.", "remedy": "Try again."})
+    ranks.write_error(tmp_path, {"kind": "TrainingError", "message": "It failed.", "remedy": "Try again."})
     assert cleared
-    assert ranks.told(tmp_path)["message"] == "Process 2 of 2: It failed."
+    assert ranks.read_error(tmp_path)["message"] == "Process 2 of 2: It failed."
     assert [path.name for path in tmp_path.iterdir()] == ["error-rank-1.json"]

@@ -10,7 +10,7 @@ from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, Stopped
 from pmsi.training import session
-from pmsi.training.initial_weights import check_start, first_model
+from pmsi.training.initial_weights import check_initial_weights, initial_model
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def same(one, other):
 
 def test_the_model_is_the_other_run_s_to_the_bit(trained, tmp_path):
     config = trained.config.with_(start_from=trained.id, lr_new=0.5, epochs=9, seed=4)
-    model = first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
+    model = initial_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
     assert same(model.state_dict(), state_of(trained))
     assert model.training
 
@@ -75,9 +75,9 @@ def _late(run):
 def test_a_model_that_does_not_fit_is_refused_by_what_differs(trained, tmp_path, changes, named):
     config = trained.config.with_(start_from=trained.id, **changes)
     with pytest.raises(ConfigError, match=f"does not fit a run with {named} = "):
-        check_start(config, tmp_path)
+        check_initial_weights(config, tmp_path)
     with pytest.raises(ConfigError, match="does not fit"):
-        first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
+        initial_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
 
 
 @pytest.mark.parametrize("changes", [{"method": "pr"}, {"method": "pmr", "augmentation": "cutmix"}, {"dropout": 0.1}])
@@ -86,9 +86,9 @@ def test_only_what_changes_tensors_counts(trained, tmp_path, changes):
     config = trained.config.with_(start_from=trained.id, **changes)
     if changes.get("method") == "pr":
         with pytest.raises(ConfigError):
-            check_start(config, tmp_path)
+            check_initial_weights(config, tmp_path)
     else:
-        check_start(config, tmp_path)
+        check_initial_weights(config, tmp_path)
 
 
 def test_other_classes_are_refused(trained, tmp_path):
@@ -96,18 +96,18 @@ def test_other_classes_are_refused(trained, tmp_path):
     classes = open_dataset(config).classes
     run = Run.create(tmp_path, config)
     with pytest.raises(ConfigError, match=f"knows 12 classes, and the data set has 12, among them '{'Dodo'}'"):
-        first_model(config, run, ("Dodo", *classes[1:]))
+        initial_model(config, run, ("Dodo", *classes[1:]))
     with pytest.raises(ConfigError, match="in another order"):
-        first_model(config, run, classes[::-1])
+        initial_model(config, run, classes[::-1])
 
 
 def test_a_run_that_is_not_there_or_has_no_model_is_refused(trained, tmp_path, tiny_config):
     with pytest.raises(RunError, match="start_from = 'nowhere'"):
-        check_start(tiny_config.with_(start_from="nowhere"), tmp_path)
+        check_initial_weights(tiny_config.with_(start_from="nowhere"), tmp_path)
     empty = Run.create(tmp_path, tiny_config)
     with pytest.raises(RunError, match="no checkpoint"):
-        check_start(tiny_config.with_(start_from=empty.id), tmp_path)
-    check_start(tiny_config, tmp_path)
+        check_initial_weights(tiny_config.with_(start_from=empty.id), tmp_path)
+    check_initial_weights(tiny_config, tmp_path)
 
 
 def test_the_command_line_completes_the_id_and_checks_the_start(trained, tmp_path, pmsi):

@@ -15,7 +15,7 @@ from pmsi.data import open_dataset
 from pmsi.methods import build
 from pmsi.model import Objective
 from pmsi.model.batch import Phase, Target
-from pmsi.runs import Onlooker, Run, Stopped
+from pmsi.runs import Run, SecondaryRun, Stopped
 from pmsi.training.distributed import team
 from pmsi.training.session import Training
 
@@ -49,7 +49,7 @@ def gradients(members, frozen):
 
 def train(folder, members, *, stopped):
     """Train the run in ``folder`` to its end; where it is ``stopped``, begin anew from its checkpoint each time."""
-    run = (Run if members.leads else Onlooker)(folder)
+    run = (Run if members.leads else SecondaryRun)(folder)
     dataset = open_dataset(run.config)
     while True:
         trainer = Training(run.config, dataset, run, members)

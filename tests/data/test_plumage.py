@@ -19,15 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from pmsi.base.errors import ConfigError, PMSIError, UnknownName
 from pmsi.data import plumage as package
 from pmsi.data.dataset import count_by_class
-from pmsi.data.plumage import PARTS, SPECIES, box_of, distinguishing_parts, draw, plumage, siblings, telling_parts
+from pmsi.data.plumage import PARTS, SPECIES, box_of, distinctive_parts, distinguishing_parts, draw, plumage, siblings
 from pmsi.data.plumage.drawing import SIZES, box_around, draw_image, painted, visible_parts
+from pmsi.data.plumage.individual import IN_FRONT, SLOPES
 from pmsi.data.plumage.ink import picture
 from pmsi.data.plumage.marks import FORMS
 from pmsi.data.plumage.occlusion import OCCLUDERS
-from pmsi.data.plumage.plan import IN_FRONT, SLOPES
+from pmsi.data.plumage.perches import PERCHES
 from pmsi.data.plumage.scenery import SETTINGS
 from pmsi.data.plumage.species import Marks, find_species
-from pmsi.data.plumage.stage import PERCHES
 
 PAIRS = [(a, b) for a, b in combinations(range(len(SPECIES)), 2) if SPECIES[a].genus is SPECIES[b].genus]
 """The labels of every two siblings."""
@@ -72,7 +72,7 @@ def test_siblings_differ_in_one_or_two_parts(a, b):
     parts = distinguishing_parts(SPECIES[a], SPECIES[b])
     assert 1 <= len(parts) <= 2
     assert parts == distinguishing_parts(SPECIES[b], SPECIES[a])
-    assert set(parts) <= set(telling_parts(SPECIES[a])) & set(PARTS)
+    assert set(parts) <= set(distinctive_parts(SPECIES[a])) & set(PARTS)
 
 
 def test_siblings_are_the_rest_of_the_genus():
@@ -145,7 +145,7 @@ def test_what_tells_a_species_is_nearly_always_visible(drawings):
         drawing.parts[part].sum() >= 4
         for species, row in zip(SPECIES, drawings, strict=True)
         for drawing in row
-        for part in telling_parts(species)
+        for part in distinctive_parts(species)
     ]
     assert np.mean(seen) >= 0.95
 

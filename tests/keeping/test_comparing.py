@@ -8,7 +8,7 @@ from pmsi.base.errors import RunError
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.runs import Run, State
-from pmsi.runs.comparison import apart, baseline_for, outcome, scores_of, training_runs
+from pmsi.runs.comparison import baseline_for, differing_settings, outcome, scores_of, training_runs
 from pmsi.runs.labels import label
 
 
@@ -57,9 +57,9 @@ def test_metrics_that_grow_are_read_again(tmp_path):
 
 def test_only_settings_that_differ_are_told():
     configs = [TrainConfig(), TrainConfig(seed=1), TrainConfig(seed=1, method="pm")]
-    assert apart(configs) == {"seed": [0, 1, 1], "method": ["pmr", "pmr", "pm"]}
-    assert apart(configs[:1]) == {}
-    assert apart([]) == {}
+    assert differing_settings(configs) == {"seed": [0, 1, 1], "method": ["pmr", "pmr", "pm"]}
+    assert differing_settings(configs[:1]) == {}
+    assert differing_settings([]) == {}
 
 
 def test_the_baseline_is_of_the_same_data_and_the_most_alike(tmp_path):

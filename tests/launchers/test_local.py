@@ -159,7 +159,7 @@ def test_a_crashed_worker_gets_one_successor_that_goes_on_from_its_work(tmp_path
     wait_for(in_state(after, State.FINISHED))
     assert crashed.state is State.FINISHED
     assert [record["step"] for record in crashed.metrics()] == [0, 1]
-    assert "exited with 3 in mid-work. Trying once more" in crashed.log_tail()
+    assert "exited with 3 before its run ended. Trying once more" in crashed.log_tail()
 
 
 def test_a_worker_that_dies_twice_fails_its_run_with_the_end_of_its_log(tmp_path):

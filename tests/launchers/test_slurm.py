@@ -214,13 +214,13 @@ def test_a_run_that_was_withdrawn_meanwhile_is_not_submitted(run, cluster):
         ({"state": "RUNNING", "nodes": "n7"}, "Slurm job 12: running on n7", False),
         ({"state": "CANCELLED"}, "Slurm job 12 ended before a worker began (cancelled)", True),
         ({"state": "NODE_FAIL", "nodes": "n7"}, "ended before a worker began (node fail)", True),
-        ({"state": "PENDING", "number": "120"}, "Being handed to Slurm", False),
+        ({"state": "PENDING", "number": "120"}, "Being submitted to Slurm", False),
     ],
 )
 def test_looking_at_a_queued_run_changes_nothing(submitted, cluster, about, text, is_lost):
     cluster.knows(**about)
     before = sorted((path.name, path.stat().st_mtime_ns) for path in submitted.folder.iterdir())
-    seen = jobs.look(submitted)
+    seen = jobs.launcher_status(submitted)
     assert text in seen.text
     assert seen.is_lost is is_lost
     assert submitted.state is State.QUEUED
@@ -229,16 +229,16 @@ def test_looking_at_a_queued_run_changes_nothing(submitted, cluster, about, text
 
 def test_a_job_that_slurm_has_forgotten_is_lost_after_a_while(submitted, cluster, monkeypatch):
     cluster.says("squeue", "")
-    assert not jobs.look(submitted).is_lost, "the answer may be older than the job"
-    monkeypatch.setattr(slurm, "HANDING_S", 0)
-    assert jobs.look(submitted) == slurm.Look("Slurm does not know job 12.", is_lost=True)
+    assert not jobs.launcher_status(submitted).is_lost, "the answer may be older than the job"
+    monkeypatch.setattr(slurm, "SUBMITTING_S", 0)
+    assert jobs.launcher_status(submitted) == slurm.LauncherStatus("Slurm has no job 12.", is_lost=True)
 
 
 def test_a_run_that_nobody_came_to_hand_over_is_lost_after_a_while(run, monkeypatch):
     lifecycle.enqueue(run.folder, (State.CREATED,), "slurm")
-    assert not jobs.look(run).is_lost
-    monkeypatch.setattr(slurm, "HANDING_S", 0)
-    assert jobs.look(run).is_lost
+    assert not jobs.launcher_status(run).is_lost
+    monkeypatch.setattr(slurm, "SUBMITTING_S", 0)
+    assert jobs.launcher_status(run).is_lost
 
 
 def test_the_job_of_an_earlier_attempt_does_not_make_a_run_lost(submitted, cluster):
@@ -246,14 +246,14 @@ def test_the_job_of_an_earlier_attempt_does_not_make_a_run_lost(submitted, clust
     cluster.knows("COMPLETED")
     jobs.stop(submitted)
     lifecycle.enqueue(submitted.folder, (State.STOPPED,), "slurm")
-    assert not jobs.look(submitted).is_lost
+    assert not jobs.launcher_status(submitted).is_lost
 
 
 def test_another_users_job_is_theirs_to_judge(submitted, cluster):
     cluster.says("squeue", "")
     record = submitted.folder / "slurm.json"
     record.write_text(to_json(read_json(record) | {"uid": os.getuid() + 1, "at": 0}))
-    seen = jobs.look(submitted)
+    seen = jobs.launcher_status(submitted)
     assert f"of user {os.getuid() + 1}" in seen.text
     assert not seen.is_lost
 
@@ -263,7 +263,7 @@ def test_runs_of_other_launchers_and_ended_ones_are_not_asked_about(run, make, c
     ended = make()
     jobs.submit(ended, "slurm")
     lifecycle.settle(ended.folder, State.FINISHED, {"result": {}}, lifecycle.begin(ended.folder))
-    assert [jobs.look(each) for each in (run, make(), ended)] == [None, None, None]
+    assert [jobs.launcher_status(each) for each in (run, make(), ended)] == [None, None, None]
     assert cluster.told("squeue") == []
 
 
@@ -271,7 +271,7 @@ def test_runs_of_other_launchers_and_ended_ones_are_not_asked_about(run, make, c
 def test_looking_at_a_run_that_works(submitted, cluster, state):
     lock = lifecycle.begin(submitted.folder)
     cluster.knows(state, nodes="n7")
-    seen = jobs.look(submitted)
+    seen = jobs.launcher_status(submitted)
     lock.release()
     assert (seen and seen.text) == ("Slurm job 12: running on n7" if state == "RUNNING" else None)
 
@@ -281,7 +281,7 @@ def test_many_looks_ask_slurm_once_also_where_it_fails(submitted, make, cluster,
     other = make()
     jobs.submit(other, "slurm")
     cluster.complains("squeue", "squeue: error: Unable to contact slurm controller\n")
-    seen = [jobs.look(each) for each in (submitted, other)]
+    seen = [jobs.launcher_status(each) for each in (submitted, other)]
     assert [look.is_lost for look in seen] == [False, False]
     assert "Unable to contact slurm controller" in seen[0].text
     assert len(cluster.told("squeue")) == 1
@@ -290,7 +290,7 @@ def test_many_looks_ask_slurm_once_also_where_it_fails(submitted, make, cluster,
 def test_what_a_person_likes_to_see_hides_no_job(submitted, cluster, monkeypatch):
     monkeypatch.setenv("SQUEUE_PARTITION", "elsewhere")
     (cluster.folder / "squeue").write_text('#!/bin/sh\n[ -z "$SQUEUE_PARTITION" ] && echo "12|PENDING|None||0|"\n')
-    assert jobs.look(submitted).text == "Slurm job 12: pending (None)"
+    assert jobs.launcher_status(submitted).text == "Slurm job 12: pending (None)"
 
 
 def test_a_lost_run_fails_when_somebody_follows_it_and_is_resumed(submitted, cluster):
@@ -299,7 +299,7 @@ def test_a_lost_run_fails_when_somebody_follows_it_and_is_resumed(submitted, clu
     assert submitted.state is State.QUEUED
     assert len(cluster.told("sbatch")) == 2
     cluster.knows("CANCELLED")
-    assert jobs.follow(submitted).is_lost
+    assert jobs.fail_if_lost(submitted).is_lost
     assert submitted.state is State.FAILED
     assert "before a worker began (cancelled)" in submitted.status().error.message
 
@@ -333,7 +333,7 @@ def test_a_slurm_that_is_down_does_not_keep_a_run_from_stopping(submitted, clust
 def test_local_runs_need_no_slurm(run, tmp_path, monkeypatch):
     lifecycle.enqueue(run.folder, (State.CREATED,), "local")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert jobs.look(run) is None
+    assert jobs.launcher_status(run) is None
     jobs.stop(run)
     assert run.state is State.STOPPED
 
@@ -541,8 +541,8 @@ def test_a_worker_that_dies_gets_one_successor_in_the_same_job(make, job):
 
 def test_the_row_names_functions_that_exist():
     row = LAUNCHERS["slurm"]
-    assert [tasks.resolve(name) for name in (row.function, row.look, row.withdraw)] == [
+    assert [tasks.import_function(name) for name in (row.function, row.status, row.withdraw)] == [
         slurm.submit,
-        slurm.look,
+        slurm.status,
         slurm.withdraw,
     ]

@@ -197,7 +197,7 @@ def test_the_command_finds_an_image_in_the_batches_of_a_run(pmsi, tiny_config, t
     [
         (["--epoch", 3], "This run has 2 epochs of 12 batches each"),
         (["--batch", 13], "This run has 2 epochs of 12 batches each"),
-        (["--image", "train/nobody/0000"], "comes in no batch of epoch 1"),
+        (["--image", "train/nobody/0000"], "is in no batch of epoch 1"),
     ],
 )
 def test_the_command_refuses_what_there_is_not(words, said, pmsi, tmp_path, cache_folder):

@@ -1,7 +1,7 @@
-"""What one drawing will be: pose, colours, light and scene of an individual, drawn at random but not yet painted.
+"""Individual: the pose, colours, light and scene of one drawing, drawn at random before anything is painted.
 
-A plan depends on the genus and the seed, never on the species, so that siblings drawn with one seed differ in their
-marks alone. This module knows nothing of pixels.
+An individual depends on the genus and the seed, never on the species, so that siblings drawn with one seed differ only
+in their marks.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pmsi.data.plumage.scenery import SETTINGS, Setting
 from pmsi.data.plumage.species import Genus
 
 IN_FRONT: tuple[str, ...] = ("none", "none", "leaf", "blade", "sprig")
-"""What stands in front of the bird; one is drawn evenly, so two drawings in five are free."""
+"""Occluders, one of which is drawn uniformly: two drawings in five have none."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Look:
+class Palette:
     """Colours of one individual, each float32 (3,) in [0, 1]."""
 
     head: np.ndarray
@@ -72,29 +72,29 @@ class Light:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that is decided before painting."""
+class Individual:
+    """All random choices of one drawing."""
 
     genus: Genus
     pose: Pose
-    look: Look
+    palette: Palette
     light: Light
     setting: Setting
     perch: str
     occluder: str
     seed: int
-    """Seeds the small things: blobs, twigs, feathers."""
+    """Seed of small details: blobs, twigs, feathers."""
 
 
-def plan(genus: Genus, seed: int) -> Plan:
-    """Decide one drawing of a genus."""
+def draw_individual(genus: Genus, seed: int) -> Individual:
+    """Return the individual of a genus for a seed."""
     rng = numpy_generator(seed, "plumage", genus.name, "scene")
     setting = SETTINGS[rng.integers(len(SETTINGS))]
     perch = setting.perches[rng.integers(len(setting.perches))]
-    return Plan(
+    return Individual(
         genus=genus,
         pose=_pose(genus, perch, numpy_generator(seed, "plumage", genus.name, "pose")),
-        look=_look(genus, numpy_generator(seed, "plumage", genus.name, "look")),
+        palette=_palette(genus, numpy_generator(seed, "plumage", genus.name, "look")),
         light=_light(numpy_generator(seed, "plumage", genus.name, "light")),
         setting=setting,
         perch=perch,
@@ -125,7 +125,7 @@ def _pose(genus: Genus, perch: str, rng: np.random.Generator) -> Pose:
     )
 
 
-def _look(genus: Genus, rng: np.random.Generator) -> Look:
+def _palette(genus: Genus, rng: np.random.Generator) -> Palette:
     """Mix two of the genus's palettes, then shift the whole towards warm or cool and light or dark."""
     first, second = (genus.palettes[i] for i in rng.choice(len(genus.palettes), 2, replace=False))
     t = rng.uniform(0, 1)
@@ -133,7 +133,7 @@ def _look(genus: Genus, rng: np.random.Generator) -> Look:
     head, back, breast, belly, wing = (
         np.clip(mix(rgb(a), rgb(b), t) * tint, 0, 1) for a, b in zip(first, second, strict=True)
     )
-    return Look(
+    return Palette(
         head=head,
         back=back,
         breast=breast,

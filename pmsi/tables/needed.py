@@ -1,6 +1,6 @@
-"""What a table needs and what of it is there: training runs, and the sweeps that perturb their test images.
+"""The runs that a table needs, those that exist, and `start`, which queues the others.
 
-Making a plan changes nothing and needs no torch.
+A table needs training runs, and robustness sweeps of them for its perturbed cells. Does not import torch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,74 +19,74 @@ KINDS = {
     "to be resumed": (State.STOPPED, State.FAILED, State.INTERRUPTED),
     "to be made": (None, State.CREATED),
 }
-"""How a plan counts its runs."""
+"""States by the words in which needed runs are counted."""
 
 
 @dataclass(frozen=True)
 class Needed:
-    """A run that the table needs, and the one that is there, if any. ``config`` is None until it can be known."""
+    """A run that the table needs, and the existing one, if any. ``config`` is None until its models are trained."""
 
     config: Config | None
     found: Found | None
 
     @property
     def state(self) -> State | None:
-        """The state of the run, None where nobody made it."""
+        """The state of the run; None if it does not exist."""
         return None if self.found is None else self.found.state
 
 
 @dataclass(frozen=True)
-class Training(Needed):
-    """A training run."""
+class NeededTraining(Needed):
+    """A training run that the table needs."""
 
     config: TrainConfig
 
 
 @dataclass(frozen=True)
-class Sweep(Needed):
-    """One perturbation of the test images, shown to the models of one seed and data set, trained by ``trained``."""
+class NeededSweep(Needed):
+    """A robustness sweep that the table needs: one perturbation, for the training runs of one seed and data set."""
 
     trained: tuple[TrainConfig, ...] = ()
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a table needs, seed by seed, so that one seed is whole before the next begins."""
+class NeededRuns:
+    """The runs that a table needs, seed by seed, so that one seed is complete before the next begins."""
 
-    trainings: tuple[Training, ...]
-    sweeps: tuple[Sweep, ...]
+    trainings: tuple[NeededTraining, ...]
+    sweeps: tuple[NeededSweep, ...]
 
     @property
-    def needed(self) -> tuple[Training | Sweep, ...]:
-        """Trainings, then the sweeps that wait for them."""
+    def all(self) -> tuple[NeededTraining | NeededSweep, ...]:
+        """Training runs, then the sweeps of them."""
         return (*self.trainings, *self.sweeps)
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return all(each.state is State.FINISHED for each in self.needed)
+        """Whether all runs have finished."""
+        return all(each.state is State.FINISHED for each in self.all)
 
     @property
     def found(self) -> list[Found]:
-        """The runs that are there."""
-        return [each.found for each in self.needed if each.found is not None]
+        """The runs that exist."""
+        return [each.found for each in self.all if each.found is not None]
 
     @property
     def live(self) -> list[Run]:
-        """Those that somebody works on, or will."""
+        """The runs that are queued or running."""
         return [found.run for found in self.found if found.state.is_live]
 
 
-def make_plan(table: Table, root: Path, seeds: Sequence[int]) -> Plan:
-    """Return what ``table`` needs for these seeds, and what of it is in the runs folder ``root`` now."""
+def needed_runs(table: Table, root: Path, seeds: Sequence[int]) -> NeededRuns:
+    """Return the runs that ``table`` needs for these seeds, with those that the runs folder ``root`` has."""
     runs = Runs(root)
     trainings = {config.with_(seed=seed): runs.training(config, seed) for seed in seeds for config in table.configs}
     sweeps = [_sweep(runs, cells, seed, trainings) for seed in seeds for cells in _perturbed(table)]
-    return Plan(tuple(Training(config, found) for config, found in trainings.items()), tuple(sweeps))
+    return NeededRuns(tuple(NeededTraining(config, found) for config, found in trainings.items()), tuple(sweeps))
 
 
 def _perturbed(table: Table) -> Iterable[list[Cell]]:
-    """Return the perturbed cells in groups that share their pixels: one perturbation of one data set."""
+    """Return the perturbed cells, grouped by data set and perturbation."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in table.cells.values():
         if cell.perturbation:
@@ -94,16 +94,16 @@ def _perturbed(table: Table) -> Iterable[list[Cell]]:
     return groups.values()
 
 
-def _sweep(runs: Runs, cells: Sequence[Cell], seed: int, trainings: Mapping[TrainConfig, Found | None]) -> Sweep:
-    """Return the sweep of some cells for one seed; where several runs share them, the one that is furthest behind."""
+def _sweep(runs: Runs, cells: Sequence[Cell], seed: int, trainings: Mapping[TrainConfig, Found | None]) -> NeededSweep:
+    """Return the sweep of some cells for one seed; if several runs have the cells, one that has not finished."""
     trained = tuple(cell.config.with_(seed=seed) for cell in cells)
     ready = [found for config in trained if (found := trainings[config]) and found.state is State.FINISHED]
     if len(ready) < len(cells):
-        return Sweep(None, None, trained)
+        return NeededSweep(None, None, trained)
     sweeps = [runs.sweep(found, cell) for found, cell in zip(ready, cells, strict=True)]
     behind = [found for found in sweeps if found is None or found.state is not State.FINISHED]
     first, ids = cells[0], tuple(found.run.id for found in ready)
-    return Sweep(_sweep_config(first, ids), (behind or sweeps)[0], trained)
+    return NeededSweep(_sweep_config(first, ids), (behind or sweeps)[0], trained)
 
 
 def _sweep_config(cell: Cell, of: tuple[str, ...]) -> RobustnessConfig:
@@ -112,18 +112,18 @@ def _sweep_config(cell: Cell, of: tuple[str, ...]) -> RobustnessConfig:
     return RobustnessConfig(of=of, perturbations=(cell.perturbation,), severities=(cell.severity,), **compute)
 
 
-def start(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, started: set[str]) -> Plan:
-    """Queue what can be worked on now and is not in ``started``, which grows by it; return how things stand after that.
+def start(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, started: set[str]) -> NeededRuns:
+    """Queue the runs that can start now and are not in ``started``, add their ids to it, and return the needed runs.
 
-    Campaigns of one folder take turns, so that two of them never make the same run twice.
+    A lock on the runs folder ensures that two processes never create the same run twice.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root / ".campaign.lock"):
-        plan = make_plan(table, root, seeds)
+    with locked(root / ".submit.lock"):
+        runs = needed_runs(table, root, seeds)
         known = len(started)
-        for needed in plan.needed:
+        for needed in runs.all:
             _start(needed, root, launcher, started)
-        return plan if len(started) == known else make_plan(table, root, seeds)
+        return runs if len(started) == known else needed_runs(table, root, seeds)
 
 
 def _start(needed: Needed, root: Path, launcher: str, started: set[str]) -> None:
@@ -133,7 +133,11 @@ def _start(needed: Needed, root: Path, launcher: str, started: set[str]) -> None
     if run.id in started:
         return
     started.add(run.id)
-    if needed.state in (None, State.CREATED, State.QUEUED):  # the launcher looks after a queued one again
+    if needed.state in (
+        None,
+        State.CREATED,
+        State.QUEUED,
+    ):  # a queued run is submitted again in case its runner has ended
         jobs.submit(run, launcher)
     elif needed.state is not None and needed.state.can_resume:
         jobs.resume(run, launcher)

@@ -1,7 +1,4 @@
-"""What the bird sits on: perches, each a row in a table, and the leaves and stems they are made of.
-
-Lengths are in pixels. This module knows where the bird's feet are and nothing else of it.
-"""
+"""PERCHES: what the bird sits on, and the leaves and stems that perches are made of. Lengths are in pixels."""
 
 from collections.abc import Callable
 
