@@ -4,68 +4,55 @@ import shutil
 
 import pytest
 import torch
+from learning import StoppedAfter, assert_equal_bits, go_on, train
 
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, Stopped
-from pmsi.training import loop as training
 from pmsi.training.initial_weights import check_start, first_model
 
 
 @pytest.fixture
-def trained(tiny_config, tmp_path, cache_folder):
-    """A run of one epoch, in ``tmp_path``."""
-    config = tiny_config.with_(epochs=1, trackers=())
-    run = Run.create(tmp_path, config)
-    training.train(config, run)
-    return run
+def trained(copied):
+    """A trained run in ``tmp_path``."""
+    return copied
 
 
 def state_of(run):
     return load_checkpoint(run.checkpoints / CHECKPOINT).model
 
 
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_the_model_is_the_other_run_s_to_the_bit(trained, tmp_path):
     config = trained.config.with_(start_from=trained.id, lr_new=0.5, epochs=9, seed=4)
     model = first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
-    assert same(model.state_dict(), state_of(trained))
+    ours, theirs = model.state_dict(), state_of(trained)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert model.training
 
 
 def test_training_goes_on_from_it_with_its_own_recipe(trained, tmp_path):
     """With learning rates of 0 nothing moves but BatchNorm's buffers: the weights are those of the other run."""
-    config = trained.config.with_(start_from=trained.id, lr_new=0.0, lr_pretrained=0.0)
+    config = trained.config.with_(start_from=trained.id, lr_new=0.0, lr_pretrained=0.0, epochs=1)
     run = Run.create(tmp_path, config)
-    result = training.train(config, run)
+    result = train(config, run)
     before, after = state_of(trained), state_of(run)
     weights = [name for name in before if name.endswith(("weight", "bias"))]
     assert all(torch.equal(before[name], after[name]) for name in weights)
     assert result["last"]["epoch"] == 1
 
 
-def test_a_resumed_run_does_not_need_the_other_one(trained, tmp_path, monkeypatch):
+def test_a_resumed_run_does_not_need_the_other_one(trained, tmp_path):
     """Stopped after its first batch, it ends as the uninterrupted one does, to the bit, with the other run gone."""
-    config = trained.config.with_(start_from=trained.id, epochs=2)
-    whole, broken = Run.create(tmp_path, config), Run.create(tmp_path, config)
-    training.train(config, whole)
-    monkeypatch.setattr(Run, "stop_requested", property(lambda run: run.folder == broken.folder and _late(run)))
+    config = trained.config.with_(start_from=trained.id, epochs=1)
+    whole, broken = Run.create(tmp_path, config), StoppedAfter(Run.create(tmp_path, config).folder, 1)
+    train(config, whole)
     with pytest.raises(Stopped):
-        training.train(config, broken)
-    monkeypatch.undo()
+        train(config, broken)
     shutil.rmtree(trained.folder)
-    training.train(config, broken)
-    assert same(state_of(broken), state_of(whole))
-
-
-def _late(run):
-    """Whether a run is asked for the sixth time whether it shall stop."""
-    run.asked = getattr(run, "asked", 0) + 1
-    return run.asked > 5
+    train(config, go_on(broken))
+    assert_equal_bits(broken, whole)
 
 
 @pytest.mark.parametrize(
@@ -74,38 +61,31 @@ def _late(run):
 )
 def test_a_model_that_does_not_fit_is_refused_by_what_differs(trained, tmp_path, changes, named):
     config = trained.config.with_(start_from=trained.id, **changes)
-    with pytest.raises(ConfigError, match=f"does not fit a run with {named} = "):
+    with pytest.raises(ConfigError, match=f"{named} = "):
         check_start(config, tmp_path)
-    with pytest.raises(ConfigError, match="does not fit"):
+    with pytest.raises(ConfigError, match=trained.id):
         first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
 
 
-@pytest.mark.parametrize("changes", [{"method": "pr"}, {"method": "pmr", "augmentation": "cutmix"}, {"dropout": 0.1}])
-def test_only_what_changes_tensors_counts(trained, tmp_path, changes):
-    """P & R has other layers than P & M & R; another augmentation or dropout changes none."""
-    config = trained.config.with_(start_from=trained.id, **changes)
-    if changes.get("method") == "pr":
-        with pytest.raises(ConfigError):
-            check_start(config, tmp_path)
-    else:
-        check_start(config, tmp_path)
+def test_only_what_changes_tensors_counts(trained, tmp_path):
+    check_start(trained.config.with_(start_from=trained.id, augmentation="cutmix", dropout=0.1), tmp_path)
 
 
 def test_other_classes_are_refused(trained, tmp_path):
     config = trained.config.with_(start_from=trained.id)
     classes = open_dataset(config).classes
     run = Run.create(tmp_path, config)
-    with pytest.raises(ConfigError, match=f"knows 12 classes, and the data set has 12, among them '{'Dodo'}'"):
+    with pytest.raises(ConfigError, match="Dodo"):
         first_model(config, run, ("Dodo", *classes[1:]))
-    with pytest.raises(ConfigError, match="in another order"):
+    with pytest.raises(ConfigError, match="order"):
         first_model(config, run, classes[::-1])
 
 
 def test_a_run_that_is_not_there_or_has_no_model_is_refused(trained, tmp_path, tiny_config):
-    with pytest.raises(RunError, match="start_from = 'nowhere'"):
+    with pytest.raises(RunError, match="nowhere"):
         check_start(tiny_config.with_(start_from="nowhere"), tmp_path)
     empty = Run.create(tmp_path, tiny_config)
-    with pytest.raises(RunError, match="no checkpoint"):
+    with pytest.raises(RunError, match="checkpoint"):
         check_start(tiny_config.with_(start_from=empty.id), tmp_path)
     check_start(tiny_config, tmp_path)
 

@@ -35,34 +35,30 @@ def assert_same(ours, truth):
         assert ours[name] == pytest.approx(values, rel=1e-6)
 
 
-def test_tensorboard_reads_what_the_metrics_say(tmp_path, tiny_config):
-    run = Run.create(tmp_path, tiny_config)
+def test_tensorboard_reads_what_the_metrics_say_and_a_resumed_run_replaces_what_it_repeats(
+    tmp_path, tiny_config, monkeypatch
+):
+    run = Run.create(tmp_path, tiny_config.with_(trackers=("tensorboard",)))
+    logged = Run.log
+
+    def die_in_the_second_epoch(self, record):
+        logged(self, record)
+        if record["kind"] == "loss" and record["epoch"] > 1:
+            raise MemoryError("died between two checkpoints")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log", die_in_the_second_epoch)
+        assert execute(run) is State.FAILED
     assert execute(run) is State.FINISHED
     truth = expected(run)
     assert {"train/losses/S3", "train/lr_new", "test/accuracy/mix", "test/loss/concat"} <= truth.keys()
     assert_same(events(run), truth)
 
 
-def test_a_resumed_run_replaces_what_it_repeats(tmp_path, tiny_config, monkeypatch):
-    run = Run.create(tmp_path, tiny_config.with_(epochs=3))
-    logged = Run.log
-
-    def stop_in_the_second_epoch(self, record):
-        logged(self, record)
-        if record["kind"] == "loss" and record["epoch"] > 1:
-            raise MemoryError("died between two checkpoints")
-
-    monkeypatch.setattr(Run, "log", stop_in_the_second_epoch)
-    assert execute(run) is State.FAILED
-    monkeypatch.setattr(Run, "log", logged)
-    assert execute(run) is State.FINISHED
-    assert_same(events(run), expected(run))
-
-
 def test_a_tracker_that_was_asked_for_and_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
     check_trackers(("tensorboard",))
-    with pytest.raises(ConfigError, match="pip install mlflow"):
+    with pytest.raises(ConfigError, match="mlflow"):
         check_trackers(("mlflow",))
     with pytest.raises(UnknownName, match="tensorboard"):
         check_trackers(("tensorbord",))

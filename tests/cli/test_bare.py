@@ -22,7 +22,7 @@ import scipy.io
 
 from pmsi.config.command import command
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 HIDING = """
 import sys

@@ -56,35 +56,11 @@ def test_pmg_has_our_phases_and_heads_with_its_own_jigsaw_and_no_interaction():
     assert model.heads == build(SMALL, 5).heads
 
 
-@pytest.mark.parametrize("name", ["baseline", "bcnn", "hbp", "pc", "api"])
-def test_systems_without_phases_take_one_step_on_the_raw_image(name):
-    plan = resolve(SMALL.with_(method=name))
-    assert plan.phases == (Phase("classifier", 0),)
-    assert plan.augmentation is AUGMENTATIONS["none"]
-
-
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("backbone", ["tiny", "mobilenet_v2", "resnet18"])
-def test_every_method_on_every_backbone_takes_a_step_and_answers(name, backbone):
-    config = SMALL.with_(method=name, backbone=backbone)
-    plan, model = resolve(config), build(config, 5)
-    # Two images of each class, and each half of the batch another class: there are pairs for whoever needs them.
-    images, target = torch.rand(4, 3, 64, 64), Target.plain(torch.tensor([0, 0, 3, 3]))
-    for phase in plan.phases:
-        loss = model.loss(images, target, phase)
-        assert torch.isfinite(loss)
-        loss.backward()
-    outputs = model.eval()(images[:1])
-    assert tuple(outputs) == model.heads
-    assert model.primary in outputs
-    assert all(logits.shape == (1, 5) for logits in outputs.values())
-
-
-def test_r_must_work_with_p():
-    for method in ("baseline", "m"):
-        with pytest.raises(ConfigError, match="R must work with P"):
-            resolve(SMALL.with_(method=method, augmentation="rmg"))
-    assert resolve(SMALL.with_(method="pm", augmentation="rmg")).augmentation is AUGMENTATIONS["rmg"]
+def test_systems_without_phases_take_one_step_on_the_raw_image():
+    for name in ("baseline", "bcnn", "hbp", "pc", "api"):
+        plan = resolve(SMALL.with_(method=name))
+        assert plan.phases == (Phase("classifier", 0),)
+        assert plan.augmentation is AUGMENTATIONS["none"]
 
 
 def test_sizes_that_the_mosaic_cannot_cut_are_refused_before_training():
@@ -94,18 +70,11 @@ def test_sizes_that_the_mosaic_cannot_cut_are_refused_before_training():
 
 
 @pytest.mark.parametrize(
-    ("name", "batch_size", "devices", "message"),
-    [
-        ("pc", 7, 1, r"batch_size = 7 .*'pc'.*pairs.*multiple of 2"),
-        ("pc", 6, 2, r"batch_size = 6 .*'pc'.*multiple of 2"),
-        ("api", 30, 1, r"batch_size = 30 .*'api'.*multiple of 4, at least 8"),
-        ("api", 4, 1, r"batch_size = 4 .*'api'.*multiple of 4, at least 8"),
-        ("api", 8, 2, r"batch_size = 8 .*'api'.*multiple of 4, at least 8"),
-    ],
+    ("name", "batch_size", "devices"), [("pc", 7, 1), ("pc", 6, 2), ("api", 30, 1), ("api", 4, 1), ("api", 8, 2)]
 )
-def test_batches_that_a_method_cannot_pair_are_refused_before_training(name, batch_size, devices, message):
+def test_batches_that_a_method_cannot_pair_are_refused_before_training(name, batch_size, devices):
     config = SMALL.with_(batch_size=batch_size, devices=devices)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=f"batch_size = {batch_size} .*'{name}'.*multiple of"):
         resolve(config.with_(method=name))
     resolve(config)
     resolve(config.with_(method=name, batch_size=8 * devices))
@@ -128,14 +97,6 @@ def test_new_layers_depend_on_the_seed_alone_and_the_global_generator_is_left_al
     weights = [model.concat.layers[1].weight for model in (first, second, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-
-
-def test_building_a_model_seeds_no_gpu(monkeypatch):
-    """Only the CPU's generator is put back afterwards, so only that one may be seeded."""
-    seeded = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
-    build(SMALL, 5)
-    assert not seeded
 
 
 def test_cross_entropy_of_mixed_targets_by_its_definition(generator):

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from waiting import PATIENCE_S
 
 from pmsi import tasks
-from pmsi.runs import jobs
+from pmsi.runs import Run
 from pmsi.runs.launchers import local
-
-PATIENCE_S = 20.0
-"""Nothing here waits longer, so that a failed test leaves no process behind."""
 
 
 def command(*words):
@@ -73,15 +73,13 @@ def where(_run):
 
 
 def place(run):
-    """Say which GPUs it was given, and stay there for a moment."""
+    """Say which GPUs it was given."""
     print("on", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-    time.sleep(0.05)
 
 
 def one_fails(_run):
     """Run out of memory as rank 1, and as another see no more of it than torch does."""
     if os.environ["RANK"] == "1":
-        time.sleep(0.2)
         raise MemoryError("too much")
     raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1")
 
@@ -131,7 +129,7 @@ def main():
         local.serve(Path(sys.argv[3]), sys.argv[5])
     else:
         os.environ.setdefault("RANK", "0")  # a run on several devices is one process here
-        tasks.execute(jobs.Run(Path(sys.argv[2])))
+        tasks.execute(Run(Path(sys.argv[2])))
 
 
 if __name__ == "__main__":

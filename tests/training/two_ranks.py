@@ -1,13 +1,15 @@
-"""A process of a team of two, for tests/test_parallel.py.
+"""A process of a team of two, for tests/training/test_distributed.py: ``two_ranks.py FOLDER WHOLE STOPPED``.
 
-two_ranks.py gradients FOLDER FREEZING     one phase's gradients on its half of a batch, written into FOLDER
-two_ranks.py train FOLDER STOPPED          two runs to their end: one undisturbed, and one stopped after every phase
+It writes the gradients of one phase on its half of a batch into FOLDER, with a frozen backbone and with a free one, and
+trains two runs to their end: WHOLE undisturbed, and STOPPED with a stop after each of its first phases.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
 import torch
+from learning import Training
 from torch import nn
 
 from pmsi.config import TrainConfig
@@ -17,7 +19,6 @@ from pmsi.model import Objective
 from pmsi.model.batch import Phase, Target
 from pmsi.runs import Onlooker, Run, Stopped
 from pmsi.training.distributed import team
-from pmsi.training.loop import Training
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=32, channels=8, hidden=6, dropout=0.0, batch_size=8)
 PHASE = Phase("S4", 2)
@@ -47,42 +48,35 @@ def gradients(members, frozen):
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-def train(folder, members, *, stopped):
-    """Train the run in ``folder`` to its end; where it is ``stopped``, begin anew from its checkpoint each time."""
-    run = (Run if members.leads else Onlooker)(folder)
-    dataset = open_dataset(run.config)
-    while True:
-        trainer = Training(run.config, dataset, run, members)
-        if stopped:
-            trainer._train_phase = stopping(trainer, members)
-        try:
-            trainer.fit()
-            return
-        except Stopped:
-            members.gather("the checkpoint is written")
-            (folder / "stop").unlink(missing_ok=True)
-            members.gather("the request is gone")
+class Impatient(Run):
+    """A run that is asked to stop before its second phase: at the second look for such a request."""
+
+    looks = 0
+
+    @property
+    def stop_requested(self):
+        self.looks += 1
+        return self.looks == 2
 
 
-def stopping(trainer, members):
-    train_phase = trainer._train_phase
+def train(folder, members, stops=0):
+    """Train the run in ``folder`` to its end, after it was stopped so many times."""
+    for number in range(stops + 1):
+        kind = Onlooker if not members.leads else Impatient if number < stops else Run
+        run = kind(folder)
+        with contextlib.suppress(Stopped):
+            Training(run.config, open_dataset(run.config), run, members).fit()
+            assert number == stops, "a run that was to be stopped came to its end"
+        members.gather("the checkpoint is written")
 
-    def phase(*args):
-        train_phase(*args)
-        if members.leads:
-            (trainer.run.folder / "stop").touch()
 
-    return phase
-
-
-def main(what, folder, word):
+def main(folder, whole, stopped):
     torch.set_num_threads(1)
     with team(DEVICE) as members:
-        if what == "gradients":
-            torch.save(gradients(members, frozen=word == "frozen"), f"{folder}/{members.rank}.pt")
-        else:
-            train(Path(folder), members, stopped=False)
-            train(Path(word), members, stopped=True)
+        for frozen in (True, False):
+            torch.save(gradients(members, frozen), f"{folder}/{members.rank}-{frozen}.pt")
+        train(Path(whole), members)
+        train(Path(stopped), members, stops=7)  # two batches of four phases, and a last phase to end with
 
 
 if __name__ == "__main__":

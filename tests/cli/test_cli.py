@@ -43,7 +43,7 @@ from pmsi.predictor import Predictor
 from pmsi.runs import Run, State, list_runs
 from pmsi.runs.disk import in_words
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TINY = [
     "--dataset",
     "plumage",

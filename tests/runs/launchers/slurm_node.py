@@ -9,8 +9,9 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
+
+from waiting import until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 PLACES = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"  # daemons may not be on a user's path
@@ -111,9 +112,8 @@ def _ask(config, *words):
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
 
 
-def _wait_for(folder, condition, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        logs = "".join(f"\n== {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in folder.glob("*.log"))
-        assert time.monotonic() < end, f"Slurm does not do what it should; its logs end with:{logs}"
-        time.sleep(0.1)
+def _wait_for(folder, condition):
+    def logs():
+        return "".join(f"\n== {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in folder.glob("*.log"))
+
+    until(condition, logs)
