@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_tables import finished
+from table_runs import finished
 
 from pmsi.config import TrainConfig
 from pmsi.methods import METHODS, resolve

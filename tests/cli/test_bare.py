@@ -87,31 +87,26 @@ def python(box: Path, *words: str) -> subprocess.CompletedProcess:
 
 
 def test_other_packages_are_hidden_and_the_copy_is_what_runs(bare: Path) -> None:
-    present = ["pytest", "streamlit", "plotly", "pytorch_grad_cam", "scipy", "sklearn", "timm", "jaxtyping", "beartype"]
+    present = ["pytest", "streamlit", "plotly", "pytorch_grad_cam", "sklearn", "timm", "jaxtyping", "beartype"]
     look = "import importlib.util as u, sys, pmsi; print(pmsi.__file__, [u.find_spec(name) for name in sys.argv[1:]])"
     nothing = [None] * len(present)
     assert python(bare, "-c", look, *present).stdout.strip() == f"{bare / 'pmsi' / '__init__.py'} {nothing}"
     assert {"torch", "torchvision", "numpy", "pillow", "safetensors"} <= needed()
 
 
-def test_a_copied_folder_trains_evaluates_lists_and_fills_tables(bare: Path, tiny_config) -> None:
+def test_a_copied_folder_trains_lists_and_fills_tables(bare: Path, tiny_config) -> None:
     flags = shlex.split(command(tiny_config.with_(epochs=1), bare / "runs"))[4:]
     method = flags.index("--method")  # the table chooses the methods; without one, training takes the paper's
     del flags[method : method + 2]
     trained = json.loads(python(bare, "-m", "pmsi", "train", *flags).stdout)
     assert trained["state"] == "finished"
-    evaluated = json.loads(python(bare, "-m", "pmsi", "evaluate", trained["run"]).stdout)
-    assert evaluated["result"]["accuracy"] == trained["result"]["last"]["accuracy"]
     listed = python(bare, "-m", "pmsi", "runs", "list").stdout.splitlines()
     own = [line for line in listed if not line.endswith("comes with the program")]
-    assert [line.startswith("finished") for line in own] == [True, True]
+    assert [line.startswith("finished") for line in own] == [True]
 
     laid_out = python(bare, "-m", "pmsi", "tables", "3", *flags, "--show", "--format", "csv").stdout
     (ours,) = [row for row in csv.DictReader(laid_out.splitlines()) if (row["line"], row["column"]) == ("pmr", "mix")]
     assert float(ours["mean"]) == pytest.approx(100 * trained["result"]["last"]["accuracy"]["mix"], abs=1e-4)
-    planned = python(bare, "-m", "pmsi", "tables", "3", *flags, "--dry-run").stdout
-    assert "1 finished" in planned
-    assert "5 to be made" in planned
 
 
 def test_lists_of_matlab_need_nothing_more(bare: Path) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from pmsi import runs, tasks
+from pmsi.base.errors import RunError
 from pmsi.cli import demo
 from pmsi.config import ExplainConfig, RobustnessConfig
+from pmsi.data import open_dataset
+from pmsi.predictor import Predictor
 from pmsi.runs import Run, State, known_runs
 
 
@@ -26,7 +29,7 @@ def made(tmp_path_factory, tiny_config):
         patch.setattr(demo, "TRAINED", tiny)
         looked_at = {
             "demo-robustness": RobustnessConfig(of=tuple(tiny), severities=(1.0,)),
-            "demo-maps-pmr": ExplainConfig(of="demo-pmr"),
+            "demo-maps-pmr": ExplainConfig(of="demo-pmr", trials_per_class=0, drift=()),
         }
         patch.setattr(demo, "LOOKED_AT", looked_at)
         for _ in range(2):
@@ -58,10 +61,6 @@ def test_nothing_of_the_machine_ships(made):
 
 def test_the_sweep_saw_the_models_as_they_ship(made):
     """Their clean accuracy is that of the model in half precision, asked again here."""
-
-    from pmsi.data import open_dataset
-    from pmsi.predictor import Predictor
-
     folder, _ = made
     run = Run(folder / "demo-pmr")
     predictor, dataset = Predictor.load(run), open_dataset(run.config)
@@ -76,14 +75,14 @@ def test_the_sweep_saw_the_models_as_they_ship(made):
 
 def test_a_run_with_other_settings_is_not_taken_for_a_demo_run(made, tmp_path, tiny_config, monkeypatch):
     Run.create(tmp_path, tiny_config.with_(seed=1)).folder.rename(tmp_path / "demo-baseline")
-    with pytest.raises(runs.RunError, match=r"demo-baseline.*other settings"):
+    with pytest.raises(RunError, match=r"demo-baseline.*other settings"):
         demo.make(tmp_path, tmp_path / "out", "none", lambda run: 0)
     assert not (tmp_path / "out").exists()
 
 
-def test_shipped_runs_are_found_from_any_folder_and_come_last(made, tmp_path, tiny_config, monkeypatch):
+def test_shipped_runs_are_found_from_any_folder_and_come_last(made, tmp_path, tiny_config, shipped):
     folder, _ = made
-    monkeypatch.setattr(runs, "SHIPPED", folder)
+    shipped(folder)
     own = Run.create(tmp_path, tiny_config)
     ids = [run.id for run in known_runs(tmp_path)]
     assert ids[0] == own.id
@@ -98,7 +97,7 @@ def test_shipped_runs_are_found_from_any_folder_and_come_last(made, tmp_path, ti
 
 def test_what_is_in_the_assets_is_what_the_recipe_makes():
     """The shipped runs are those of the command, and together no larger than sixteen megabytes."""
-    shipped = Path(runs.__file__).parents[1] / "assets" / "demo"
+    shipped = Path(runs.__file__).parents[2] / "assets" / "demo"
     for id, config in demo.TRAINED.items():
         assert Run(shipped / id).config.with_(weights=config.weights) == config
     models = [path.stat().st_size for path in shipped.rglob("*.safetensors")]

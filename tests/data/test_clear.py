@@ -19,9 +19,8 @@ ROOT = Path(__file__).parents[2]
 SIDE = 32
 FILL = """
 import sys
-from pathlib import Path
-from tests.keeping.test_cache import fill
-fill(Path(sys.argv[1]))
+from tests.data.test_clear import fill
+fill(sys.argv[1])
 """
 
 

@@ -5,7 +5,6 @@ import threading
 
 import pytest
 
-from pmsi import runs
 from pmsi.base.errors import RunError
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
@@ -54,14 +53,14 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(run, given):
     assert labels_of(run) == Labels("kept")
 
 
-@pytest.mark.parametrize("written", ["{", "[1]", '{"name": 3}', '{"tags": "ab"}', '{"tags": null}', '{"note": []}'])
+@pytest.mark.parametrize("written", ["{", '{"name": 3}', '{"tags": "ab"}', '{"note": []}'])
 def test_a_damaged_file_says_nothing(run, written):
     (run.folder / FILE).write_text(written)
     assert labels_of(run) == Labels()
 
 
-def test_a_run_that_came_with_the_program_keeps_its_name(run, monkeypatch):
-    monkeypatch.setattr(runs, "SHIPPED", run.folder.parent)
+def test_a_run_that_came_with_the_program_keeps_its_name(run, shipped):
+    shipped(run.folder.parent)
     with pytest.raises(RunError, match="came with the program"):
         label(run, name="mine")
 
@@ -76,7 +75,7 @@ def test_a_run_that_is_gone_is_refused_and_not_made_again(run):
 
 def test_of_two_who_change_different_labels_neither_loses_theirs(run):
     def change(field):
-        for number in range(30):
+        for number in range(10):
             label(run, **{field: f"{field} {number}"})
 
     threads = [threading.Thread(target=change, args=(field,)) for field in ("name", "note")]
@@ -84,7 +83,7 @@ def test_of_two_who_change_different_labels_neither_loses_theirs(run):
         thread.start()
     for thread in threads:
         thread.join()
-    assert labels_of(run) == Labels("name 29", (), "note 29")
+    assert labels_of(run) == Labels("name 9", (), "note 9")
 
 
 # The list

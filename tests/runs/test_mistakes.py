@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pmsi.base.errors import RunError, UnknownName
+from pmsi.data import open_dataset
 from pmsi.runs import Run
 from pmsi.runs.mistakes import confusions, hardest, has_answers, read_answers, surely_wrong
 
@@ -106,8 +107,6 @@ def test_a_run_without_answers_says_when_they_come(tmp_path, tiny_config, answer
 
 
 def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
-    from pmsi.data import open_dataset
-
     run = Run.create(tmp_path / "runs", tiny_config)
     dataset = open_dataset(tiny_config)
     labels = [sample.label for sample in dataset.test]

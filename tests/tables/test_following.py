@@ -3,15 +3,18 @@
 import argparse
 import io
 import json
-import time
+import shlex
+import shutil
 
 import pytest
+from waiting import until
 
 from pmsi import tasks
 from pmsi.cli import follow as watching
 from pmsi.cli.follow import follow
 from pmsi.cli.tables import read_set, roughly, shared_out
 from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.config.command import command
 from pmsi.runs import Run, State, jobs, lifecycle, list_runs
 from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.row import Launcher
@@ -22,11 +25,11 @@ from pmsi.tasks import Task, execute
 
 TINY = TrainConfig(
     dataset="plumage", backbone="tiny", weights="none", image_size=64, train_per_class=2, test_per_class=1, epochs=1,
-    batch_size=6, channels=16, hidden=8,
+    batch_size=6, channels=16, hidden=8, trackers=(),
 )  # fmt: skip
 FLAGS = [
     "--dataset", "plumage", "--backbone", "tiny", "--weights", "none", "--image-size", "64", "--train-per-class", "2",
-    "--test-per-class", "1", "--epochs", "1", "--batch-size", "6", "--channels", "16", "--hidden", "8",
+    "--test-per-class", "1", "--epochs", "1", "--batch-size", "6", "--channels", "16", "--hidden", "8", "--trackers",
 ]  # fmt: skip
 
 executed = []
@@ -63,7 +66,7 @@ def fakes(monkeypatch):
     for name, function in (("train", "trained"), ("robustness", "swept")):
         check = tasks.TASKS["train"].check if name == "train" else None
         monkeypatch.setitem(tasks.TASKS, name, Task("Fake", f"{__name__}:{function}", "", check))
-    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", f"{__name__}:launch", ""))
+    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", launch, ""))
     monkeypatch.setattr(watching, "POLL_S", 0.001)
     monkeypatch.setattr(Estimator, "pace", lambda self, config: Pace(0.1, 0.1, 0.1))
     for state in (executed, failing, interrupting):
@@ -101,15 +104,14 @@ def test_a_second_table_shares_the_runs_of_the_first(fakes, tmp_path, pmsi):
     assert len(executed) == 6 + 4 + 6
 
 
-@pytest.mark.parametrize("after", [1, 3, 5])
-def test_after_an_interruption_it_goes_on_and_repeats_nothing(fakes, tmp_path, pmsi, after):
+def test_after_an_interruption_it_goes_on_and_repeats_nothing(fakes, tmp_path, pmsi):
+    after = 3
     interrupting.append(after)
     status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
     assert (status, out, len(executed)) == (130, "", after)
-    assert "Not watching any more" in err
     status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
     assert status == 0
-    assert f"6 runs: {after} finished, {6 - after} to be made" in err
+    assert f"{after} finished, {6 - after} to be made" in err
     assert len(executed) == len(set(executed)) == 6
     assert "failed" not in out
 
@@ -199,27 +201,26 @@ def _is_mobile(root, id, method):
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("words", "named"),
     [
-        (["3", "--method", "pm"], "Table III decides method itself. Leave --method out."),
+        (["3", "--method", "pm"], "--method"),
         (["2", "--stage-num", "4"], "--stage-num"),
-        (["3", "--sets", "plumage"], "not with --sets"),
+        (["3", "--sets", "plumage"], "--sets"),
         (["6", "--sets", "plumage", "--dataset", "cub"], "--dataset"),
         (["6", "--sets", "cub=/nowhere"], "/nowhere"),
         (["5", "--batch-size", "7"], "multiple of 2"),
-        (["3", "--image-size", "100"], "100"),
-        (["7", "--epoch", "best"], "last epoch"),
-        (["9"], "invalid choice"),
-        (["6", "--sets", "cub="], "expected NAME=DIR"),
+        (["7", "--epoch", "best"], "last"),
+        (["9"], "choice"),
+        (["6", "--sets", "cub="], "NAME=DIR"),
         (["3", "--preset", "quikc"], "quick"),
     ],
 )
-def test_what_is_wrong_is_said_before_the_first_run(fakes, tmp_path, pmsi, words, expected):
+def test_what_is_wrong_is_said_before_the_first_run(fakes, tmp_path, pmsi, words, named):
     number, *rest = words
     flags = [] if "--sets" in words else FLAGS
     status, out, err = pmsi("tables", number, *flags, *rest, "--runs", tmp_path / "runs")
     assert (status, out, executed) == (2, "", [])
-    assert expected in err
+    assert named in err
     assert not (tmp_path / "runs").exists()
 
 
@@ -228,9 +229,8 @@ def test_a_dry_run_says_what_and_how_long_and_starts_nothing(fakes, tmp_path, pm
     executed.clear()
     status, out, err = pmsi("tables", "3", *FLAGS, "--seeds", 3, "--runs", tmp_path, "--dry-run", "--format", "latex")
     assert (status, err, executed) == (0, "", [])
-    assert "Table III: 18 runs: 2 finished, 16 to be made." in out
-    assert "  method = pm: 1 finished, 2 to be made\n" in out
-    assert "What is left takes about" in out
+    assert "2 finished, 16 to be made" in out
+    assert "method = pm: 1 finished, 2 to be made\n" in out
 
 
 def test_showing_starts_nothing_and_needs_no_data(fakes, tmp_path, pmsi):
@@ -285,9 +285,8 @@ def test_devices_share_what_is_left(monkeypatch, devices, asks, expected):
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0.2, "0 s"), (45, "45 s"), (119, "119 s"), (130, "2 min"), (2100, "35 min"), (7190, "120 min"), (9000, "2.5 h"),
-     (100_000, "28 h"), (268_000, "3.1 days")],
-)  # fmt: skip
+    [(0.2, "0 s"), (119, "119 s"), (130, "2 min"), (9000, "2.5 h"), (268_000, "3.1 days")],
+)
 def test_an_estimate_is_said_in_one_unit(seconds, expected):
     assert roughly(seconds) == expected
 
@@ -296,45 +295,35 @@ def test_an_estimate_is_said_in_one_unit(seconds, expected):
 
 
 @pytest.fixture
-def queue(tmp_path, cache_folder):
+def queue(tmp_path):
     """A runs folder whose queue is stopped in the end, whatever happens."""
     root = tmp_path / "runs"
     yield root
-    while live := [run for run in list_runs(root) if run.state.is_live]:
-        for run in live:
-            if run.state in (State.QUEUED, State.RUNNING):
-                jobs.stop(run, grace_s=0)
-        time.sleep(0.1)
+    for run in list_runs(root):
+        if run.state in (State.QUEUED, State.RUNNING):
+            jobs.stop(run, grace_s=0)
+    until(lambda: not any(run.state.is_live for run in list_runs(root)))
 
 
-def test_a_real_campaign_interrupted_after_its_first_run_goes_on_without_repeating_it(queue, pmsi, monkeypatch):
-    said = []
-
-    def say(out, text, end="\n"):
-        said.append(text)
-        if text.startswith("finished"):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(watching, "say", say)
-        status, out, _ = pmsi("tables", "7", *FLAGS, "--runs", queue)
-    assert "Not watching any more" in said.pop()
-    assert (status, out) == (130, "")
-    (first,) = (run for run in list_runs(queue) if run.id in said[-1])
-    assert first.state is State.FINISHED
-    result = (first.folder / "result.json").stat().st_mtime_ns
-    status, out, err = pmsi("tables", "7", *FLAGS, "--runs", queue)
+def test_a_real_campaign_goes_on_with_a_run_that_is_there(queue, pmsi, tiny_run):
+    """Of a table of two trained systems and two sweeps, one system is trained already."""
+    base = tiny_run.config
+    Run(shutil.copytree(tiny_run.folder, queue / tiny_run.id))
+    flags = shlex.split(command(base))[4:]
+    method = flags.index("--method") if "--method" in flags else None
+    assert method is None, "pmr is the default"
+    status, out, err = pmsi("tables", "7", *flags, "--runs", queue)
     assert status == 0, err
-    assert (first.folder / "result.json").stat().st_mtime_ns == result
     runs = list_runs(queue)
     assert sorted(run.config.task for run in runs) == ["robustness"] * 2 + ["train"] * 2
     assert {run.state for run in runs} == {State.FINISHED}
-    filled = fill(expand("7", TINY), queue)
+    filled = fill(expand("7", base), queue)
     sweep = next(run for run in runs if run.config.task == "robustness" and "color_jitter" in run.config.perturbations)
-    for method, trained_run in zip(("baseline", "pmr"), sweep.config.of, strict=True):
+    assert sweep.config.of[1] == tiny_run.id
+    for name, trained_run in zip(("baseline", "pmr"), sweep.config.of, strict=True):
         heads = sweep.result()["cells"][1]["runs"][trained_run]["heads"]
-        primary = {"baseline": "classifier", "pmr": "mix"}[method]
-        assert filled.cells["color_jitter", f"plumage/{method}"].mean == heads[primary]["accuracy"]
+        primary = {"baseline": "classifier", "pmr": "mix"}[name]
+        assert filled.cells["color_jitter", f"plumage/{name}"].mean == heads[primary]["accuracy"]
         own = Run.open(queue, trained_run).result()["last"]["accuracy"][primary]
-        assert filled.cells["clean", f"plumage/{method}"].mean == own
+        assert filled.cells["clean", f"plumage/{name}"].mean == own
     assert "not run" not in out

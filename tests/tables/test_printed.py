@@ -1,17 +1,15 @@
 """The paper's printed numbers: tables agree with each other, and differences with accuracies, but for two."""
 
-import json
 import math
 
 import pytest
 
 from pmsi.augment import AUGMENTATIONS
-from pmsi.base.errors import ConfigError, UnknownName
+from pmsi.base.errors import UnknownName
 from pmsi.data import DATASETS
 from pmsi.methods import METHODS
 from pmsi.model import BACKBONES
 from pmsi.perturbations import PERTURBATIONS
-from pmsi.tables import printed as paper
 from pmsi.tables.printed import paper_table, paper_tables
 
 NUMBERS = ("1", "2", "3", "4", "5", "6", "7", "fig1")
@@ -93,15 +91,3 @@ def test_keys_are_rows_of_the_package_s_tables():
     assert lines["4"] <= AUGMENTATIONS.keys()
     assert {line.partition("/")[0] for line in lines["6"]} <= BACKBONES.keys()
     assert lines["7"] - {"clean"} <= PERTURBATIONS.keys()
-
-
-def test_a_checkout_without_the_file_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(paper, "PATH", tmp_path / "paper_tables.json")
-    paper_tables.cache_clear()
-    try:
-        with pytest.raises(ConfigError, match=r"paper_tables\.json in the folder assets"):
-            paper_tables()
-        paper.PATH.write_text(json.dumps({"tables": {}}))
-        assert paper_tables() == {}
-    finally:
-        paper_tables.cache_clear()

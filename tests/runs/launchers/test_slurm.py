@@ -330,7 +330,8 @@ def job(monkeypatch):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        with process:
+            pass
 
 
 def working(make, job, behaviour="wait", **more):
