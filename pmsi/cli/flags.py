@@ -68,7 +68,7 @@ def _add_flag(group: argparse._ArgumentGroup, config: type[Config], about: Field
         options["action"] = argparse.BooleanOptionalAction
     else:
         read = place if about.name in PLACES else kind
-        options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "+"} if many else {})
+        options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "*"} if many else {})
     group.add_argument(flag(about.name), **options)
 
 

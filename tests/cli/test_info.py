@@ -50,13 +50,6 @@ def test_what_stages_see_is_told_beside_the_patches_of_the_phases(pmsi):
     assert all(words in large for words in ("896 px", "S3 112, S4 224, S5 448", "784 px"))
 
 
-def test_a_system_that_cannot_be_is_named_beside_those_that_can(pmsi):
-    status, out, _ = pmsi("info", "--method", "pmr", "pm", "--backbone", "tiny", "--image-size", 100)
-    assert status == 0
-    assert "pmr on tiny" in out
-    assert [line.split()[2] for line in out.splitlines() if line.startswith("tiny")] == ["pm", "pm"]
-
-
 @pytest.mark.parametrize(
     ("number", "text"),
     [(0, "0 "), (999, "999 "), (999.6, "1.00 k"), (9996, "10.0 k"), (999_600, "1.00 M"), (1.07e11, "107 G")],

@@ -52,11 +52,6 @@ def test_a_mosaic_is_exactly_g_of_the_picture_and_can_be_replayed(r, here, pmsi)
     assert Path("again.png").read_bytes() == Path("to here/m.png").read_bytes()
 
 
-def test_a_strip_shows_every_r(here, pmsi):
-    assert pmsi("mosaic", "a bird.png", "--strip", "--r", 2, "--size", 64, "--out", "s.jpg")[0] == 0
-    assert picture("s.jpg").shape == (64, 3 * 64 + 2 * 12, 3)
-
-
 def test_every_augmentation_is_shown_beside_the_others(here, pmsi):
     words = ["mosaic", KEYS[0], "--dataset", "plumage", "--beside", KEYS[1], "--r", 2, "--size", 64, "--seed", 5]
     status, said, _ = pmsi(*words, "--out", "all.png")
@@ -181,13 +176,6 @@ def test_the_numbers_of_maps_are_told(trained, here, pmsi):
     assert json.loads(pmsi(*words, "--numbers")[1])["numbers"]["region"] == "object"
 
 
-def test_of_a_file_no_region_is_known(trained, here, pmsi):
-    status, out, _ = pmsi("explain", trained.id, "a bird.png", "--numbers", "--runs", trained.folder.parent)
-    told = json.loads(out)["numbers"]
-    assert (status, list(told)) == (0, ["stages"])
-    assert all("sources" not in stage for stage in told["stages"].values())
-
-
 def test_removal_curves_start_at_the_prediction(trained, here, pmsi):
     words = ["explain", trained.id, "a bird.png", "--removal", "--out", "maps", "--runs", trained.folder.parent]
     status, out, _ = pmsi(*words)
@@ -251,10 +239,3 @@ def test_a_perturbation_needs_one_severity_in_its_range(trained, here, pmsi):
     for entry in ("rotation", "rotation=1,2", "rotation=x", "rotation=999", "nothing=1"):
         status, _, err = pmsi("predict", trained.id, "a bird.png", "--perturb", entry, "--runs", trained.folder.parent)
         assert (status, err.count("\n")) == (2, 1)
-
-
-def test_names_that_are_no_text_do_not_matter(trained, here, pmsi):
-    name = os.fsdecode(b"b\xff.png")
-    Path("a bird.png").rename(name)
-    status, out, _ = pmsi("explain", trained.id, name, "--out", "maps", "--runs", trained.folder.parent)
-    assert (status, json.loads(out)["image"]) == (0, "b\ufffd.png")

@@ -158,27 +158,12 @@ def test_a_damaged_run_hides_no_other(file, content, trained, tmp_path, pmsi):
     assert status == 0 or (status == 2 and err.startswith("pmsi: Run ") and err.count("\n") == 1)
 
 
-def test_a_prefix_is_enough_while_it_fits_one_run(trained, tmp_path, pmsi):
-    for name in ("day-one", "day-two"):
-        shutil.copytree(trained.folder, tmp_path / name)
-    assert pmsi("runs", "show", "day-o", "--runs", tmp_path)[0] == 0
-    status, _, err = pmsi("runs", "show", "day", "--runs", tmp_path)
-    assert (status, "day-two" in err, "day-one" in err) == (2, True, True)
-
-
 def test_only_what_ended_early_is_resumed_or_stopped(trained, pmsi):
     where = [trained.id, "--runs", trained.folder.parent]
     for words in (["resume"], ["resume", "--queue"], ["stop"]):
         status, out, err = pmsi("runs", *words, *where)
         assert (status, out) == (2, "")
         assert "is finished" in err
-
-
-def test_a_run_that_was_never_started_can_be_resumed(here, pmsi):
-    run = Run.create(Path("runs"), EvaluateConfig(of="gone"))
-    status, out, err = pmsi("runs", "resume", run.id)
-    assert (status, json.loads(out)["state"]) == (1, "failed")
-    assert "'gone'" in err
 
 
 def test_a_training_stops_on_request_and_on_ctrl_c_and_goes_on(here, pmsi):

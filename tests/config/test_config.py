@@ -22,11 +22,6 @@ def test_defaults_are_those_of_the_paper_s_section_iv_a():
     assert (config.concat_weight, config.mix, config.per_image, config.permutation) == (1.0, "logits", True, "uniform")
 
 
-def test_the_resized_side_keeps_the_paper_s_ratio_unless_given():
-    assert TrainConfig(image_size=224).resize_to == 256
-    assert TrainConfig(image_size=224, resize=224).resize_to == 224
-
-
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
@@ -74,11 +69,6 @@ def test_damaged_and_foreign_json_is_refused():
         from_dict({"task": "trian"})
     with pytest.raises(ConfigError, match=r"Unknown setting 'epoch'.*epochs"):
         from_json(json.dumps({"task": "train", "epoch": 3}))
-
-
-def test_differences_name_what_was_changed():
-    assert differences(TrainConfig(epochs=3, method="pm")) == {"epochs": 3, "method": "pm"}
-    assert differences(TrainConfig(), TrainConfig(epochs=3)) == {"epochs": 150}
 
 
 @pytest.mark.parametrize("config", [*CONFIGS.values()])

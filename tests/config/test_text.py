@@ -47,8 +47,3 @@ def test_texts_that_people_write(name, text, value):
 def test_what_is_no_value_is_refused_with_the_name(name, text):
     with pytest.raises(ConfigError, match=f"{name} = '{text}'"):
         from_text(TrainConfig, name, text)
-
-
-def test_a_field_that_does_not_exist_is_refused():
-    with pytest.raises(UnknownName, match="Did you mean 'epochs'"):
-        from_text(TrainConfig, "epoch", "1")

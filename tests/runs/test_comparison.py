@@ -36,16 +36,6 @@ def test_another_output_is_told_at_the_same_epochs(tmp_path):
     assert outcome(trained(tmp_path, [0.5]), "S9").last is None
 
 
-def test_a_result_says_parameters_and_time(tmp_path):
-    about = outcome(trained(tmp_path, [0.5], result={"parameters": 1234, "seconds": 99.0}))
-    assert (about.state, about.parameters, about.seconds) == (State.FINISHED, 1234, 99.0)
-
-
-def test_what_was_not_measured_is_not_known(tmp_path):
-    about = outcome(trained(tmp_path, []))
-    assert (about.by, about.last, about.best, about.seconds) == (None, None, None, None)
-
-
 def test_metrics_that_grow_are_read_again(tmp_path):
     run = trained(tmp_path, [0.5])
     assert scores_of(run)["last"]["epoch"] == 1
@@ -92,11 +82,3 @@ def test_the_command_prints_both_tables(tmp_path, capsys):
     assert ["seed", "0", "7"] in lines
     assert ["method", "pmr", "pm"] in lines
     assert not any(line[:1] == ["epochs"] for line in lines)
-
-
-def test_the_command_prints_json(tmp_path, capsys):
-    one, two = trained(tmp_path, [0.5]), trained(tmp_path, [0.125])
-    assert main(["runs", "compare", one.id, two.id, "--json", "--head", "concat", "--runs", str(tmp_path)]) == 0
-    about = json.loads(capsys.readouterr().out)
-    assert [run["last"] for run in about["runs"]] == [0.1, 0.1]
-    assert about["differences"] == {}

@@ -170,16 +170,6 @@ def test_resume_keeps_checkpoints_and_metrics(run, task):
     assert [record["step"] for record in run.metrics()] == [0, 1, 2]
 
 
-def test_execute_resumes_in_the_foreground(run, task):
-    task(raising(ValueError("x")))
-    assert execute(run) is State.FAILED
-    (run.folder / "stop").touch()
-    (run.folder / ".config.json.0123.tmp").touch()
-    task(steps)
-    assert execute(run) is State.FINISHED
-    assert not list(run.folder.glob(".*.tmp"))
-
-
 # What is refused
 
 
@@ -213,12 +203,6 @@ def test_a_run_has_one_worker(run, task, action):
     assert run.state is State.RUNNING
     stop(run)
     worker.join()
-
-
-def test_unknown_launcher_leaves_the_run_alone(run):
-    with pytest.raises(UnknownName, match="local"):
-        submit(run, "locl")
-    assert run.state is State.CREATED
 
 
 # Failures

@@ -65,14 +65,6 @@ def test_a_run_that_came_with_the_program_keeps_its_name(run, shipped):
         label(run, name="mine")
 
 
-def test_a_run_that_is_gone_is_refused_and_not_made_again(run):
-    gone = run.folder.rename(run.folder.parent / "elsewhere")
-    with pytest.raises(RunError, match="gone"):
-        label(run, name="mine")
-    assert gone.exists()
-    assert not run.folder.exists()
-
-
 def test_of_two_who_change_different_labels_neither_loses_theirs(run):
     def change(field):
         for number in range(10):
@@ -134,13 +126,6 @@ def test_runs_are_found_by_what_they_are(several, choice, found):
 def test_runs_are_sorted(several, order, found):
     assert letters(several, order=order).startswith(found)
     assert sorted(letters(several, order=order)) == list("abcd")
-
-
-def test_what_can_be_chosen_is_what_there_is(several):
-    found = entries(several.values())
-    assert values(found, "tag") == ["big", "paper"]
-    assert values(found, "method") == ["baseline", "pmr"]
-    assert values(found, "state") == [State.CREATED]
 
 
 def test_a_changed_label_and_a_damaged_config_are_seen_at_once(several):

@@ -73,13 +73,6 @@ def test_confused_classes_are_counted_both_ways(answered):
     assert found[1].b_as_a == ("test/8",)
 
 
-def test_the_primary_head_is_the_one_that_the_run_names(answered):
-    run = answered()
-    assert read_answers(run).primary == "mix"
-    (run.folder / "result.json").write_text(json.dumps({"result": {"primary": "S5"}}))
-    assert read_answers(run).primary == "S5"
-
-
 @pytest.mark.parametrize(
     "damage",
     [

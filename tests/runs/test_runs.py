@@ -177,13 +177,6 @@ def test_log_tail(run):
     assert run.log_tail(0) == ""
 
 
-def test_check_stop(run):
-    run.check_stop()
-    (run.folder / "stop").touch()
-    with pytest.raises(Stopped, match=run.id):
-        run.check_stop()
-
-
 # States, as files make them
 
 
@@ -195,12 +188,6 @@ def test_a_copied_run_keeps_its_ending(run, ending):
     assert run.state is expected
     assert run.status().ended_at == 5.0
     assert run.result() == ({"a": 1} if ending == "result.json" else None)
-
-
-def test_a_damaged_ending_still_counts(run):
-    (run.folder / "error.json").write_text("{")
-    assert run.state is State.FAILED
-    assert run.status().error.message
 
 
 def test_reading_changes_no_file(tmp_path, run):
@@ -253,17 +240,6 @@ def test_how_long_a_worker_may_be_silent_goes_by_its_own_beats(run, pause, limit
 def test_where_no_beat_can_be_foreseen_nobody_is_called_stuck_for_a_quarter_of_an_hour(run, beat):
     assert silent(run, ago=14 * 60, beat=beat) is None
     assert silent(run, ago=16 * 60, beat=beat) == 16 * 60
-
-
-def test_beats_of_an_earlier_attempt_say_nothing(run):
-    assert silent(run, ago=600, beat=beating(1.0), started=NOW - 500) is None
-
-
-def test_a_network_that_is_compiled_may_take_longer(run):
-    (run.folder / "config.json").write_text(TrainConfig(compile=True).to_json())
-    assert silent(run, ago=800, beat=beating(1.0)) is None
-    (run.folder / "config.json").write_text(TrainConfig().to_json())
-    assert silent(run, ago=800, beat=beating(1.0)) == 800
 
 
 @pytest.mark.parametrize("name", ["log.txt", "metrics.jsonl", "progress.json", "checkpoints"])

@@ -57,12 +57,6 @@ def test_a_run_that_is_worked_on_is_refused(run, tmp_path):
     assert ids(tmp_path) == []
 
 
-def test_a_queued_run_is_refused(run):
-    (run.folder / "queued").write_text('{"at": 1}')
-    with pytest.raises(RunError, match="queued"):
-        trash.delete(run)
-
-
 def test_a_run_that_came_with_the_program_is_refused(run, shipped):
     shipped(run.folder.parent)
     with pytest.raises(RunError, match="came with the program"):
@@ -104,13 +98,6 @@ def test_of_many_who_delete_and_restore_at_once_one_is_right_and_nothing_is_lost
     places = [*list_runs(tmp_path), *(each.run for each in trash.deleted_runs(tmp_path))]
     assert [place.id for place in places] == [run.id]
     assert places[0].metrics()
-
-
-def test_a_pages_look_at_a_run_that_goes_raises_nothing(run):
-    seen = Run(run.folder)
-    trash.delete(run)
-    assert seen.status().state is State.CREATED or seen.status().error is not None
-    assert seen.metrics() == []
 
 
 def test_purging_removes_for_good_and_only_what_is_deleted(run, tmp_path):
@@ -172,13 +159,6 @@ def test_only_a_deleted_run_can_be_restored_or_purged(run, tmp_path, id):
     with pytest.raises(RunError, match="No deleted run"):
         trash.purge(tmp_path, ids=[id])
     assert len(trash.deleted_runs(tmp_path)) == 1
-
-
-def test_a_run_is_not_restored_over_another(run, tmp_path):
-    trash.delete(run)
-    run.folder.mkdir()
-    with pytest.raises(RunError, match="cannot be restored"):
-        trash.restore(tmp_path, run.id)
 
 
 def test_the_commands(run, tmp_path, capsys):

@@ -77,11 +77,6 @@ def test_tables_vi_and_vii_start_from_table_iii():
             assert value("6", f"mobilenet_v2/{method}", name) == value("7", "clean", f"{name}/{method}")
 
 
-def test_fig_1_draws_the_cells_of_table_vi():
-    assert paper_table("fig1").cells == paper_table("6").cells
-    assert paper_table("fig1").caption != paper_table("6").caption
-
-
 def test_keys_are_rows_of_the_package_s_tables():
     lines = {number: {line for line, _ in paper_table(number).cells} for number in NUMBERS}
     columns = {number: {column for _, column in paper_table(number).cells} for number in NUMBERS}

@@ -130,24 +130,6 @@ def test_tables_vi_and_vii_compare_data_sets():
     assert shown == {(None, 0.0), ("color_jitter", 1.0), ("gaussian_noise", 5.0)}
 
 
-def test_a_backbone_of_one_s_own_is_added_to_the_paper_s():
-    lines = [line.key for line in expand("6", BASE.with_(backbone="tiny")).lines]
-    assert lines[:6] == [line.key for line in expand("6", BASE).lines]
-    assert lines[6:] == ["tiny/baseline", "tiny/pmr"]
-
-
-def test_each_backbone_can_have_a_weights_file_of_its_own():
-    table = expand("6", BASE.with_(weights="/weights/{backbone}.safetensors"))
-    assert table.cells["resnet18/pmr", "cub"].config.weights == "/weights/resnet18.safetensors"
-
-
-def test_names_that_do_not_exist_are_refused():
-    with pytest.raises(UnknownName, match=r"'8'.*fig1"):
-        expand("8", BASE)
-    with pytest.raises(UnknownName, match=r"'birds'.*cub"):
-        expand("6", BASE, {"birds": "/photos"})
-
-
 def test_looking_at_tables_needs_no_torch(tmp_path):
     look = "from pmsi.tables import *; from pmsi.config import TrainConfig; b = TrainConfig(); r = sys.argv[1]\n"
     look += "for n in ('2', '6', '7', 'fig1'): as_text(fill(expand(n, b), r)); protocols(r, n)\n"
@@ -232,17 +214,6 @@ def test_damaged_runs_are_passed_over(tmp_path):
     assert fill(expand("3", BASE), tmp_path).cells["pmr", "mix"].runs == (sound.id,)
 
 
-def test_what_changes_is_seen_although_files_are_kept(tmp_path):
-    run = Run.create(tmp_path, BASE)
-    table = expand("3", BASE)
-    assert fill(table, tmp_path).cells["pmr", "mix"].states == (State.CREATED,)
-    lock = lifecycle.begin(run.folder)
-    assert fill(table, tmp_path).cells["pmr", "mix"].states == (State.RUNNING,)
-    result = {"last": {"accuracy": {"mix": 0.3}}, "best": {"accuracy": {"mix": 0.3}, "by": "mix"}}
-    lifecycle.settle(run.folder, State.FINISHED, {"result": result}, lock)
-    assert fill(table, tmp_path).cells["pmr", "mix"].mean == 0.3
-
-
 def test_one_output_stands_in_the_concat_column_and_tables_of_primaries_read_the_primary_head(tmp_path):
     finished(tmp_path, BASE.with_(method="baseline"), {"classifier": 0.8})
     finished(tmp_path, BASE.with_(method="m"), {"concat": 0.7})
@@ -311,11 +282,6 @@ def test_a_sweep_with_other_images_or_severities_does_not_count(tmp_path, pair):
     swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), test_per_class=2)
     swept(tmp_path, pair, "gaussian_noise", 1.0, (0.3, 0.7))
     assert [cell.n for cell in jittered(tmp_path)] == [0, 0]
-
-
-def test_a_sweep_of_all_levels_counts_too(tmp_path, pair):
-    swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), severities=None)
-    assert [cell.mean for cell in jittered(tmp_path)] == [0.3, 0.7]
 
 
 def test_a_sweep_of_a_run_that_trained_on_afterwards_does_not_count(tmp_path, pair):
@@ -458,14 +424,6 @@ def test_csv_has_one_record_for_each_cell(tmp_path, odd):
     assert (record["seeds"], record["states"], record["n"]) == ("0 1", "finished finished", "2")
     assert records["pmr", "mix"]["mean"] == records["pmr", "mix"]["sd"] == ""
     assert records["baseline", "concat"]["unit"] == "per cent"
-
-
-def test_json_has_fractions(tmp_path):
-    about = json.loads(as_json(numbers(tmp_path)))
-    (cell,) = (cell for cell in about["cells"] if (cell["line"], cell["column"]) == ("pm", "mix"))
-    assert cell["values"] == [0.5, 0.51]
-    assert (cell["paper"], about["is_the_papers"]) == (0.859, False)
-    assert about["base"]["image_size"] == 224
 
 
 @pytest.mark.parametrize("number", TABLES)

@@ -85,9 +85,9 @@ def test_two_processes_stopped_after_every_phase_come_to_the_same_bits(made):
 def test_a_run_of_two_processes_that_is_stopped_and_killed_resumes_to_the_same_bits(tmp_path, config, made):
     flags = shlex.split(command(config.with_(checkpoint_every_s=0.0), tmp_path))[3:]
     with start(*flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        until(lambda: list_runs(tmp_path))
+        until(lambda: process.poll() is not None or list_runs(tmp_path))
         (run,) = list_runs(tmp_path)
-        until(lambda: (run.checkpoints / "last.safetensors").exists())
+        until(lambda: process.poll() is not None or (run.checkpoints / "last.safetensors").exists())
         run.request_stop()
         said, errors = process.communicate()
     assert (json.loads(said)["state"], run.state) == ("stopped", State.STOPPED)
@@ -95,6 +95,7 @@ def test_a_run_of_two_processes_that_is_stopped_and_killed_resumes_to_the_same_b
     written = (run.checkpoints / "last.safetensors").stat().st_mtime_ns
     with start("execute", run.folder) as process:
         until(lambda: (run.checkpoints / "last.safetensors").stat().st_mtime_ns != written)
+        assert process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)
     until(lambda: run.state is State.INTERRUPTED)
     with start("execute", run.folder) as process:

@@ -62,14 +62,6 @@ def runner(root, device="cpu"):
         process.wait()
 
 
-def test_the_commands_are_the_command_line(tmp_path, monkeypatch):
-    monkeypatch.undo()
-    run = make(tmp_path)
-    assert local.worker_command(run) == [sys.executable, "-m", "pmsi", "execute", str(run.folder)]
-    words = ["-m", "pmsi", "runner", "--runs", str(tmp_path), "--device", "cpu"]
-    assert local.runner_command(tmp_path, "cpu") == [sys.executable, *words]
-
-
 def test_one_at_a_time_oldest_first_and_the_runner_goes_when_it_is_done(tmp_path):
     first, *others = runs = [make(tmp_path, "wait"), make(tmp_path), make(tmp_path), make(tmp_path)]
     for run in runs:
@@ -271,25 +263,6 @@ def test_a_worker_that_hangs_after_the_end_is_killed(tmp_path, monkeypatch):
     assert run.state is State.FINISHED
 
 
-def test_a_submit_that_races_with_the_runners_exit_is_never_lost(tmp_path, monkeypatch):
-    """Each run is submitted while the runner of the one before is on its way out; nothing else would pick it up."""
-    ends_at_once(monkeypatch)
-    runners = []
-
-    def spawn(root, device):
-        runners.append(threading.Thread(target=local.serve, args=(root, device)))
-        runners[-1].start()
-
-    monkeypatch.setattr(local, "_spawn_runner", spawn)
-    for _ in range(20):
-        run = make(tmp_path)
-        submit(run)
-        until(in_state(run, State.FINISHED), lambda: f"after {len(runners)} runners")
-    for thread in runners:
-        thread.join()
-    assert len(runners) > 1, "runners did go in between"
-
-
 def test_the_runners_last_look_comes_after_its_lock(tmp_path, monkeypatch):
     """A run queued between the runner's last look and the release of its lock, where a submit relies on it."""
     monkeypatch.setattr(local, "_spawn_runner", lambda root, device: pytest.fail("the runner's lock was still held"))
@@ -404,38 +377,6 @@ def test_two_runs_on_both_gpus_do_not_wait_for_each_other(tmp_path):
         submit(run)
     until(all_in([*runs, single], State.FINISHED))
     assert runs[0].status().ended_at <= runs[1].status().started_at
-
-
-@pytest.mark.usefixtures("two_gpus")
-def test_a_run_that_waits_for_both_gpus_can_be_withdrawn(tmp_path):
-    first, both, last = make(tmp_path, "wait"), make(tmp_path, devices=2, batch_size=4), make(tmp_path)
-    for run in (first, both, last):
-        submit(run)
-    until(in_state(first, State.RUNNING))
-    until(lambda: is_held(tmp_path / ".runner-several.lock"))
-    stop(both)
-    until(in_state(last, State.FINISHED))
-    assert first.state is State.RUNNING
-    go(first)
-    until(in_state(first, State.FINISHED))
-
-
-@pytest.mark.usefixtures("two_gpus")
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl")
-def test_the_death_of_a_gpu_s_runner_ends_its_own_run_alone(tmp_path, monkeypatch):
-    here, there = make(tmp_path, "wait"), make(tmp_path, "wait")
-    with monkeypatch.context() as patch:
-        patch.setattr(local, "_spawn_runner", lambda root, device: None)
-        submit(here)
-    with runner(tmp_path, "3") as process:
-        until(in_state(here, State.RUNNING))
-        submit(there)
-        until(in_state(there, State.RUNNING))
-        process.kill()
-        until(in_state(here, State.INTERRUPTED))
-    assert there.state is State.RUNNING
-    go(there)
-    until(in_state(there, State.FINISHED))
 
 
 @pytest.mark.parametrize(

@@ -170,13 +170,6 @@ def test_without_slurm_the_missing_command_is_named(run, tmp_path, monkeypatch):
     assert run.state is State.FAILED
 
 
-def test_a_slurm_that_hangs_is_not_waited_for(run, cluster, monkeypatch):
-    monkeypatch.setattr(slurm, "SUBMIT_S", 0.1)
-    (cluster.folder / "sbatch").write_text("#!/bin/sh\nexec sleep 100000\n")
-    with pytest.raises(RunError, match=r"sbatch.*scontrol ping"):
-        jobs.submit(run, "slurm")
-
-
 def test_a_run_whose_job_waits_gets_no_second_one(submitted, cluster):
     jobs.submit(submitted, "slurm")
     assert len(cluster.told("sbatch")) == 1
@@ -217,13 +210,6 @@ def test_a_job_that_slurm_has_forgotten_is_lost_after_a_while(submitted, cluster
     assert "12" in seen.text
 
 
-def test_a_run_that_nobody_came_to_hand_over_is_lost_after_a_while(run, monkeypatch):
-    lifecycle.enqueue(run.folder, (State.CREATED,), "slurm")
-    assert not jobs.look(run).is_lost
-    monkeypatch.setattr(slurm, "HANDING_S", 0)
-    assert jobs.look(run).is_lost
-
-
 def test_the_job_of_an_earlier_attempt_does_not_make_a_run_lost(submitted, cluster):
     """Somebody resumes the run, and another process looks before sbatch has answered."""
     cluster.knows("COMPLETED")
@@ -248,15 +234,6 @@ def test_runs_of_other_launchers_and_ended_ones_are_not_asked_about(run, make, c
     lifecycle.settle(ended.folder, State.FINISHED, {"result": {}}, lifecycle.begin(ended.folder))
     assert [jobs.look(each) for each in (run, make(), ended)] == [None, None, None]
     assert cluster.told("squeue") == []
-
-
-@pytest.mark.parametrize("state", ["RUNNING", "COMPLETED"])
-def test_looking_at_a_run_that_works(submitted, cluster, state):
-    lock = lifecycle.begin(submitted.folder)
-    cluster.knows(state, nodes="n7")
-    seen = jobs.look(submitted)
-    lock.release()
-    assert (seen is not None and "on n7" in seen.text) == (state == "RUNNING")
 
 
 def test_many_looks_ask_slurm_once_also_where_it_fails(submitted, make, cluster, monkeypatch):
@@ -294,20 +271,6 @@ def test_stopping_cancels_a_job_that_waits_and_only_then(submitted, make, cluste
     jobs.stop(working)
     lock.release()
     assert len(cluster.told("scancel")) == 1
-
-
-def test_a_slurm_that_is_down_does_not_keep_a_run_from_stopping(submitted, cluster):
-    cluster.complains("scancel", "scancel: error: Unable to contact slurm controller\n")
-    jobs.stop(submitted)
-    assert submitted.state is State.STOPPED
-
-
-def test_local_runs_need_no_slurm(run, tmp_path, monkeypatch):
-    lifecycle.enqueue(run.folder, (State.CREATED,), "local")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert jobs.look(run) is None
-    jobs.stop(run)
-    assert run.state is State.STOPPED
 
 
 # Inside the job
@@ -388,15 +351,6 @@ def test_a_warning_in_time_becomes_a_checkpoint_and_a_requeue(make, cluster, job
     assert [record["step"] for record in run.metrics()] == [0, 1]
 
 
-def test_where_slurm_requeues_the_job_itself_it_is_not_asked_to(make, cluster, job):
-    cluster.knows("COMPLETING", restarts=1)
-    run, process = working(make, job)
-    process.send_signal(signal.SIGTERM)
-    assert end(process) == (0, "")
-    assert run.state is State.QUEUED
-    assert cluster.told("scontrol") == []
-
-
 def test_a_job_that_was_cancelled_stops_its_run(make, cluster, job):
     cluster.knows("CANCELLED", restarts=1)
     run, process = working(make, job, restarts=1)
@@ -436,15 +390,6 @@ def test_a_stop_for_good_wins_over_a_requeue(make, cluster, job):
     assert run.state is State.STOPPED
 
 
-def test_a_deaf_task_is_killed_after_the_grace_period(make, job):
-    run, process = working(make, job, behaviour="deaf")
-    until((run.folder / "child").exists)
-    jobs.stop(run, grace_s=0.1)
-    assert end(process)[0] == 0
-    assert run.state is State.STOPPED
-    assert '"hard": true' in (run.folder / "stopped.json").read_text()
-
-
 def test_a_job_started_again_goes_on_with_a_run_left_in_the_middle(make, job):
     """The node failed: nobody could put the run back into the queue."""
     run = make()
@@ -466,19 +411,4 @@ def test_a_dead_nodes_lock_is_waited_for(make, job):
     assert process.poll() is None
     lock.release()
     assert end(process) == (0, "")
-    assert run.state is State.FINISHED
-
-
-def test_a_worker_that_cannot_begin_fails_its_run_and_the_job(run, job):
-    jobs.submit(run, "slurm")
-    code, _ = end(job(run, worker=[sys.executable, "-c", "import sys; sys.exit(3)"]))
-    assert code == 1
-    assert run.state is State.FAILED
-    assert "exited with 3" in run.status().error.message
-
-
-def test_a_worker_that_dies_gets_one_successor_in_the_same_job(make, job):
-    run = make("crash once")
-    jobs.submit(run, "slurm")
-    assert end(job(run)) == (0, "")
     assert run.state is State.FINISHED
