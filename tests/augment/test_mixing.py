@@ -232,7 +232,7 @@ def test_snapmix_with_all_the_mass_in_one_place():
     assert weights([bottom_right, top_left], [bottom_right, top_left]) == [[1, 1], [1, 1]]
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, -7 / 3, 1e-20])
+@pytest.mark.parametrize("value", [0.0, -7 / 3, 1e-20])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5)])
 def test_maps_that_say_nothing_weigh_by_area(value, shape):
     paste = plan_snap(6, (HEIGHT, WIDTH), generator=seeded(7))

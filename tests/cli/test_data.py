@@ -43,7 +43,8 @@ def test_data_sets_are_listed_checked_and_shown(here, pmsi):
     ]
     assert json.loads(pmsi("data", "check", "--json", *words)[1])["classes"]["jay"] == {"train": 2, "test": 1}
     assert pmsi("data", "preview", *words, "--columns", 2, "--out", "sheet.png") == (0, "sheet.png\n", "")
-    assert picture("sheet.png").shape[2] == 3
+    with Image.open("sheet.png") as sheet:
+        assert sheet.mode == "RGB"
 
 
 def test_the_images_of_a_data_set_are_named_by_their_keys(here, pmsi):

@@ -1,7 +1,6 @@
 """Mosaics, predictions and maps by the command line, against the package asked directly."""
 
 import json
-import os
 import re
 from pathlib import Path
 

@@ -8,7 +8,7 @@ import pytest
 
 from pmsi.base.errors import ConfigError, UnknownName, lookup
 from pmsi.choices import options_of
-from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, differences, from_dict, from_json
+from pmsi.config import CONFIGS, RobustnessConfig, TrainConfig, from_dict, from_json
 from pmsi.config.presets import PRESETS
 
 

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from pmsi.base.errors import ConfigError, UnknownName
+from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig, differences
 from pmsi.config.presets import PRESETS
 from pmsi.config.text import from_text, to_text

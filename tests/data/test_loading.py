@@ -79,12 +79,6 @@ def test_an_epoch_shows_each_image_once_in_a_new_order(colour_dataset):
     assert torch.equal(collected(loader.epoch(0))[0], first)
 
 
-def test_the_last_incomplete_batch_is_left_out(colour_dataset):
-    loader = TrainLoader(colour_dataset, CONFIG)
-    assert loader.batches == 5
-    assert [len(images) for images, _ in loader.epoch(0)] == [6] * 5
-
-
 def test_an_epoch_can_begin_at_any_batch(colour_dataset):
     loader = TrainLoader(colour_dataset, CONFIG)
     whole = list(loader.epoch(2))

@@ -49,12 +49,12 @@ def test_four_genera_of_three():
     assert len({species.name for species in SPECIES}) == 12
 
 
-@pytest.mark.parametrize(("a", "b"), PAIRS)
-def test_siblings_differ_in_one_or_two_parts(a, b):
-    parts = distinguishing_parts(SPECIES[a], SPECIES[b])
-    assert 1 <= len(parts) <= 2
-    assert parts == distinguishing_parts(SPECIES[b], SPECIES[a])
-    assert set(parts) <= set(telling_parts(SPECIES[a])) & set(PARTS)
+def test_siblings_differ_in_one_or_two_parts():
+    for a, b in PAIRS:
+        parts = distinguishing_parts(SPECIES[a], SPECIES[b])
+        assert 1 <= len(parts) <= 2
+        assert parts == distinguishing_parts(SPECIES[b], SPECIES[a])
+        assert set(parts) <= set(telling_parts(SPECIES[a])) & set(PARTS)
 
 
 def test_one_seed_gives_one_image():

@@ -8,9 +8,9 @@ import pytest
 from pmsi.base.errors import RunError
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, list_runs
 from pmsi.runs.labels import FILE, LONGEST_NAME, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS, Labels, label, labels_of
-from pmsi.runs.listing import Choice, chosen, entries, values
+from pmsi.runs.listing import Choice, chosen, entries
 
 
 @pytest.fixture

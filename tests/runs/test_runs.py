@@ -11,7 +11,7 @@ from pmsi.base.errors import RunError
 from pmsi.base.locks import Lock
 from pmsi.cli.console import one_line
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.runs import Run, State, Stopped, lifecycle, list_runs, status
+from pmsi.runs import Run, State, lifecycle, list_runs, status
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -248,21 +248,6 @@ def test_any_file_that_the_worker_changes_is_a_sign_of_life(run, name):
         _ = run.checkpoints
     assert silent(run, ago=500, beat=beating(1.0), **{name: NOW - 30}) is None
     assert silent(run, ago=500, beat=beating(1.0), **{name: NOW - 90}) == 90
-
-
-def test_the_heartbeat_knows_its_longest_pause_in_each_kind_of_work(run, monkeypatch):
-    def beat(at, done, total):
-        monkeypatch.setattr(status.time, "time", lambda: at)
-        run.progress(done, total, "")
-        run.flush_progress()
-        return json.loads((run.folder / "progress.json").read_text())["pause"]
-
-    assert beat(100.0, 1, 50) is None
-    assert beat(101.0, 2, 50) == 1.0
-    assert beat(108.0, 3, 50) == 7.0
-    assert beat(109.0, 4, 50) == 7.0
-    assert beat(500.0, 1, 90) is None  # another kind of work
-    assert beat(502.0, 2, 90) == 2.0
 
 
 def test_only_a_worker_that_is_alive_can_be_stuck(run):

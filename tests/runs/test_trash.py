@@ -10,7 +10,7 @@ from pmsi.base.errors import RunError
 from pmsi.base.locks import Lock
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.runs import Run, State, list_runs, trash
+from pmsi.runs import Run, list_runs, trash
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import label, labels_of
 
@@ -138,17 +138,6 @@ def test_links_are_never_followed(run, tmp_path):
     assert (outside / "precious").exists()
     assert (place / "config.json").exists()
     assert ids(tmp_path) == []
-
-
-def test_a_trash_that_is_a_link_is_refused(run, tmp_path):
-    outside = tmp_path.parent / f"{tmp_path.name}-elsewhere"
-    outside.mkdir()
-    (tmp_path / trash.TRASH).symlink_to(outside)
-    for action in (lambda: trash.delete(run), lambda: trash.purge(tmp_path)):
-        with pytest.raises(RunError, match="is a link"):
-            action()
-    assert trash.deleted_runs(tmp_path) == []
-    assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize("id", ["", "../x", "nothing"])

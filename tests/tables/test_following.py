@@ -1,6 +1,5 @@
 """A campaign makes, resumes and follows exactly what a table lacks: with fake tasks, and once with real ones."""
 
-import argparse
 import io
 import json
 import shlex
@@ -12,7 +11,7 @@ from waiting import until
 from pmsi import tasks
 from pmsi.cli import follow as watching
 from pmsi.cli.follow import follow
-from pmsi.cli.tables import read_set, roughly, shared_out
+from pmsi.cli.tables import shared_out
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.config.command import command
 from pmsi.runs import Run, State, jobs, lifecycle, list_runs

@@ -13,18 +13,16 @@ from pathlib import Path
 import pytest
 from table_runs import ended, finished, swept
 
-from pmsi.augment import AUGMENTATIONS
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import TrainConfig, differences
 from pmsi.data import DATASETS, DatasetRow
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.methods import METHODS, resolve
+from pmsi.methods import METHODS
 from pmsi.runs import Run, State, lifecycle
 from pmsi.tables import (
     FORMATS,
     TABLES,
     as_csv,
-    as_json,
     as_latex,
     as_markdown,
     as_text,
@@ -88,19 +86,6 @@ def test_a_method_of_one_s_own_appears_without_a_printed_number(monkeypatch):
     assert table.lines[-1].title == "Mine"
     assert table.cells["mine", "mix"].config.method == "mine"
     assert table.cells["mine", "mix"].printed is None
-
-
-def test_table_iv_varies_the_augmentation_the_paper_s_first(monkeypatch):
-    monkeypatch.setitem(AUGMENTATIONS, "mine", AUGMENTATIONS["none"])
-    table = expand("4", BASE)
-    known = [name for name in ("none", "cutmix", "mixup", "snapmix", "jigsaw", "rmg") if name in AUGMENTATIONS]
-    others = [name for name in AUGMENTATIONS if name not in known]
-    assert [line.key for line in table.lines] == known + others
-    for line in table.lines:
-        config = table.cells[line.key, "mix"].config
-        assert resolve(config).augmentation is AUGMENTATIONS[line.key]
-        assert resolve(config).method.build is METHODS["pmr"].build
-        assert len(resolve(config).phases) == 4
 
 
 def test_equal_computations_are_one_config_in_all_tables():
@@ -170,19 +155,6 @@ def test_a_run_that_computes_the_same_in_another_way_counts(tmp_path, monkeypatc
     base = BASE.with_(data="photos", resize=256)
     finished(tmp_path, base.with_(device="cpu", threads=2, workers=3, resize=None), {"mix": 0.5})
     assert fill(expand("3", base), tmp_path).cells["pmr", "mix"].n == 1
-
-
-def test_a_weights_file_that_a_run_names_shortly_is_the_same_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run = finished(tmp_path / "runs", BASE.with_(weights=str(tmp_path / "imagenet.safetensors")), {"mix": 0.5})
-    path = run.folder / "config.json"
-    path.write_text(path.read_text().replace(str(tmp_path / "imagenet.safetensors"), "imagenet.safetensors"))
-    assert Run(run.folder).config.weights == "imagenet.safetensors"  # as in the runs that come with the program
-    (base,) = protocols(tmp_path / "runs", "3")
-    filled = fill(expand("3", base), tmp_path / "runs")
-    assert filled.cells["pmr", "mix"].mean == 0.5
-    assert "weights = imagenet.safetensors," in as_text(filled)
-    assert str(tmp_path) not in as_text(filled)
 
 
 def test_of_several_runs_the_newest_finished_one_counts_then_a_live_one_then_one_to_resume(tmp_path):
@@ -346,14 +318,6 @@ def test_text_is_aligned_labelled_and_fits_a_terminal(tmp_path):
     assert re.fullmatch(r"\+ P & M +50\.5 ± 0\.7 +50\.5 ± 0\.7", lines["+ P & M"])
     assert re.fullmatch(r"\+ P & M & R +not run +not run", lines["+ P & M & R"])
     assert len({len(line) for line in text.splitlines() if "±" in line and "Ours" not in line}) == 1
-
-
-def test_a_wide_table_is_broken_into_blocks(tmp_path):
-    filled = fill(expand("7", BASE, SETS), tmp_path)
-    for width in (60, 100):
-        text = as_text(filled, width)
-        assert max(map(len, text.splitlines())) <= width
-        assert all(text.count(column.title) == 1 for column in filled.columns)
 
 
 def test_a_difference_is_called_one_between_two_experiments_unless_data_and_recipe_are_the_paper_s(tmp_path):
