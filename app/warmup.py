@@ -7,7 +7,7 @@ import importlib
 
 MODULES = (
     "plotly.graph_objects",
-    "pmsi.augment.preview",
+    "pmsi.pictures.mosaics",
     "pmsi.data",
     "pmsi.runs.jobs",
     "pmsi.model",
@@ -23,7 +23,7 @@ MODULES = (
     "app.views.compare.page",
     "app.views.data.page",
     "pmsi.robustness.page",
-    "pmsi.explain.overlay",
+    "pmsi.pictures.overlays",
 )
 
 
@@ -39,12 +39,12 @@ def warm_up() -> None:
 
     torch.set_num_threads(1)
     from app.shared.cached_data import open_builtin
-    from app.shared.images import jpeg
     from app.views.mosaic.strip import DEPTH, PERMUTATIONS, SEEDS, SIDE, layouts_once
-    from pmsi.augment.preview import preview, square
+    from pmsi.pictures.encoding import jpeg
+    from pmsi.pictures.mosaics import mosaics, square
 
     for permutation in PERMUTATIONS:
         layouts_once(SEEDS, DEPTH, permutation)
     data = open_builtin()
-    for picture in preview(square(data.open_image(data.test[0]), SIDE)):
+    for picture in mosaics(square(data.open_image(data.test[0]), SIDE)):
         jpeg(picture)

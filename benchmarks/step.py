@@ -40,7 +40,7 @@ from pmsi.engine.device import find_device
 from pmsi.methods import build, resolve
 from pmsi.model import Recognizer
 from pmsi.runs import Run
-from pmsi.training.loop import Training
+from pmsi.training.session import Training
 
 TARGETS = {"cpu": 1.5, "cuda": 3.0}
 CLASSES = 200

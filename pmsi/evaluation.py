@@ -16,13 +16,14 @@ from pmsi.base.errors import DataError
 from pmsi.base.files import to_json, write_atomically
 from pmsi.config import EvaluateConfig
 from pmsi.data import open_dataset
-from pmsi.data.dataset import Sample
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
 from pmsi.model import Recognizer
 from pmsi.runs import Run
+from pmsi.runs.record import check_data
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,20 @@ def while_checking(run: Run) -> Callable[[int, int], None]:
     return after_image
 
 
+def check_same_data(of: Run, dataset: Dataset, classes: Sequence[str], insist: bool) -> list[str]:
+    """Return in words how a data set differs from what the run ``of`` was trained on.
+
+    ``classes`` are those of its model. Raises DataError where the data set has other classes, and, unless ``insist``,
+    where test images are among the training images of the run.
+    """
+    if tuple(classes) != dataset.classes:
+        raise DataError(
+            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {of.id} was "
+            "trained on. Bring the data back as it was."
+        )
+    return check_data(of, dataset, insist)
+
+
 def check(config: EvaluateConfig, root: Path) -> None:
     """Raise what would keep an evaluation from starting: a run that is not there or has no checkpoint."""
     find_checkpoint(Run.open(root, config.of))
@@ -117,11 +132,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     device = prepare_device(config)
     model, trained, classes = load_model(run.sibling(config.of), device)
     dataset = open_dataset(trained, while_checking(run))
-    if dataset.classes != classes:
-        raise DataError(
-            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {config.of} was "
-            "trained on. Bring the data back as it was."
-        )
+    differs = check_same_data(run.sibling(config.of), dataset, classes, config.insist)
     samples = dataset.split(config.split)
     loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
     done = 0
@@ -139,6 +150,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         "split": config.split,
         "images": len(samples),
         "skipped": len(dataset.problems),
+        "data": differs,
         "primary": model.primary,
         "accuracy": scores.accuracy,
         "loss": scores.loss,

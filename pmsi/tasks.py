@@ -47,9 +47,9 @@ class Task:
 TASKS: dict[str, Task] = {
     "train": Task(
         "Train",
-        "pmsi.training.loop:train",
+        "pmsi.training.session:train",
         "Train a model; an interrupted run goes on where it was.",
-        "pmsi.training.loop:check",
+        "pmsi.training.session:check",
     ),
     "evaluate": Task(
         "Evaluate", "pmsi.evaluation:evaluate", "Accuracy of every head of a trained model.", "pmsi.evaluation:check"

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from scene import distance, scene
+from scipy import ndimage
 
 from pmsi.perturbations import PERTURBATIONS, draw, perturb
-
-ndimage = pytest.importorskip("scipy.ndimage")
 
 H, W = 48, 64
 

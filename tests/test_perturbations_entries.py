@@ -12,6 +12,7 @@ def test_an_entry_is_a_name_with_or_without_severities():
     assert severities_of("jpeg") == [("jpeg", level) for level in PERTURBATIONS["jpeg"].levels]
     assert severities_of("jpeg", usual=(30,)) == [("jpeg", 30.0)]
     assert severities_of("jpeg=40", usual=(30,)) == [("jpeg", 40.0)]
+    assert str(severities_of("rotation=-0.0")) == "[('rotation', 0.0)]"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pmsi.evaluation import class_accuracy, score
 from pmsi.explain.cam import cam
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
-from pmsi.training.loop import Training
+from pmsi.training.session import Training
 
 CPU = torch.device("cpu")
 SMALL = TrainConfig(

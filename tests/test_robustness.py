@@ -1,9 +1,7 @@
 """Sweeps against a naive loop over images, runs and cells; what stopping, batch size and workers must not change."""
 
 import json
-from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -22,9 +20,8 @@ from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
-from pmsi.perturbations.batched import BATCHED
-from pmsi.robustness import Cell, cells_of, showing, sweep
-from pmsi.robustness.entrants import Entrant
+from pmsi.robustness import Cell, cells_of, sweep
+from pmsi.robustness.entrants import SweptModel
 from pmsi.robustness.report import report
 from pmsi.runs import Run, State, Stopped
 
@@ -204,16 +201,16 @@ def test_the_copy_that_works_answers_alike(tmp_path, backbone):
     """In double precision, where nothing but a wrong copy makes a difference that can be seen."""
     of = trained(tmp_path, replace(TRAINED, backbone=backbone))
     model, *rest = load_model(of, torch.device("cpu"))
-    entrant = Entrant(of.id, model.double(), *rest)
+    model = SweptModel(of.id, model.double(), *rest)
     images = normalize(
         torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.manual_seed(0))
     ).double()
     with torch.inference_mode():
-        expected, found = entrant.model(images), entrant.faster(images)
-    for head in entrant.model.heads:
+        expected, found = model.network(images), model.faster(images)
+    for head in model.network.heads:
         assert torch.allclose(found[head], expected[head], rtol=0, atol=1e-7 * float(expected[head].abs().max()))
-    assert any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.model.modules())
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in entrant.faster.modules())
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.network.modules())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.faster.modules())
 
 
 def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):
@@ -251,82 +248,6 @@ def test_runs_of_two_image_sizes_each_see_their_own(tmp_path, toy, runs):
     for of in (runs[0], large):
         model, config, _ = load_model(of, torch.device("cpu"))
         assert predictions(run, CELLS[3])["runs"][of.id] == naive(toy, CELLS[3], model, config, seed=3)
-
-
-# Whole batches, as on a GPU
-
-ALL = ("color_jitter=0.5,1", "gaussian_noise=20", "gaussian_noise_legacy=5", "occlusion=0.3", "rotation=10", "c_fog=2")
-
-
-class Counted:
-    """The batch forms, and how often each was applied."""
-
-    def __init__(self):
-        self.applied = Counter()
-        self.forms = {name: replace(form, applied=partial(self.apply, form)) for name, form in BATCHED.items()}
-
-    def apply(self, form, *arguments):
-        self.applied[form.name] += 1
-        return form.applied(*arguments)
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """Have whole batches perturbed, on whatever device."""
-    counted = Counted()
-    monkeypatch.setattr(showing, "batch_forms", lambda device: counted.forms)
-    return counted
-
-
-def swept(run):
-    """Return all that a sweep leaves: its result, its metrics, and its other files as bytes."""
-    result = sweep(run.config, run)
-    files = {
-        path.name: path.read_bytes() for path in (*run.folder.glob("predictions/*"), run.folder / result["report"])
-    }
-    return result, run.metrics(), files
-
-
-def test_batches_are_perturbed_whole_on_a_gpu_and_image_by_image_on_a_cpu():
-    assert showing.batch_forms(torch.device("cuda")) is BATCHED
-    assert showing.batch_forms(torch.device("cpu")) == {}
-
-
-@pytest.mark.parametrize("changes", [{}, {"batch_size": 1}, {"batch_size": 3, "workers": 1}])
-def test_whole_batches_leave_the_same_files(tmp_path, runs, request, changes):
-    usual, other = (sweeping(tmp_path, *runs, perturbations=ALL, **each) for each in ({}, changes))
-    expected = swept(usual)
-    counted = request.getfixturevalue("counted")
-    assert swept(other) == expected
-    batches = -(-11 // other.config.batch_size)
-    assert counted.applied == {
-        "color_jitter": 2 * batches,
-        "gaussian_noise": batches,
-        "gaussian_noise_legacy": batches,
-        "occlusion": batches,
-    }
-
-
-def test_whole_batches_are_made_once_for_each_size_of_images(tmp_path, toy, runs, counted):
-    large = trained(tmp_path, replace(TRAINED, image_size=64, resize=72, method="m"))
-    run = sweeping(tmp_path, *runs, large, perturbations=("color_jitter",), severities=(1.0,))
-    sweep(run.config, run)
-    assert counted.applied == {"color_jitter": 6}
-    for of in (*runs, large):
-        model, config, _ = load_model(of, torch.device("cpu"))
-        assert predictions(run, CELLS[2])["runs"][of.id] == naive(toy, CELLS[2], model, config, seed=3)
-
-
-@pytest.mark.parametrize("patience", [4, 8])
-def test_a_sweep_goes_on_by_whole_batches_where_it_was_stopped_without(tmp_path, runs, request, patience):
-    whole, run = sweeping(tmp_path, *runs), sweeping(tmp_path, *runs)
-    expected = swept(whole)
-    with pytest.raises(Stopped):
-        sweep(run.config, Impatient(run.folder, patience))
-    request.getfixturevalue("counted")
-    with pytest.raises(Stopped):
-        sweep(run.config, Impatient(run.folder, 2))
-    assert swept(run) == expected
 
 
 # Stopping and going on

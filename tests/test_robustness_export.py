@@ -1,24 +1,28 @@
 """Sweeps written out: CSV, a page, confusions, and the images that flip, against loops over invented answers."""
 
+import base64
 import csv
 import io
 import json
-import re
-import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from html import escape
+from html.parser import HTMLParser
 
 import numpy as np
+import plotly.graph_objects as plotly
 import pytest
+from PIL import Image
 
 from pmsi import tasks
-from pmsi.base.errors import RunError, UnknownName
+from pmsi.base.errors import PMSIError, RunError, UnknownName
 from pmsi.config import RobustnessConfig
 from pmsi.perturbations import pixel_hash
 from pmsi.robustness import CLEAN, Cell
 from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_to_flip, most_confused
-from pmsi.robustness.drawing import curves
+from pmsi.robustness.drawing import class_drops, confusion_figure, curves, drop_bars
 from pmsi.robustness.export import CELLS, as_csv
-from pmsi.robustness.page import as_html, p_text
-from pmsi.robustness.reading import tell
+from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
+from pmsi.robustness.reading import read_results
 from pmsi.robustness.report import FILE
 from pmsi.runs import Run
 
@@ -71,7 +75,7 @@ def test_the_csv_has_a_line_for_each_run_cell_and_output(swept, pmsi, tmp_path):
 def test_each_output_is_tested_against_the_same_one_of_the_first_run(swept, pmsi, tmp_path):
     out = tmp_path / "sweep.csv"
     pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)
-    first, second = tell(swept).runs
+    first, second = read_results(swept).runs
     lines = [line for line in lines_of(out.read_text()) if line["p"]]
     assert {(line["run"], line["against"]) for line in lines} == {(second, first)}
     heads = [*stored(swept, CLEAN)["runs"][second]["predicted"]]
@@ -112,7 +116,7 @@ def of_two_kinds(tmp_path):
 
 
 def test_runs_without_a_common_output_are_tested_by_what_they_predict(of_two_kinds):
-    lines = {(line["run"], line["output"]): line for line in lines_of(as_csv(tell(of_two_kinds)))}
+    lines = {(line["run"], line["output"]): line for line in lines_of(as_csv(read_results(of_two_kinds)))}
     assert [key for key, line in lines.items() if line["p"]] == [("b", "mix")]
     line = lines["b", "mix"]
     assert (line["against"], line["against_output"]) == ("a", "classifier")
@@ -120,72 +124,147 @@ def test_runs_without_a_common_output_are_tested_by_what_they_predict(of_two_kin
 
 
 def test_a_stored_report_of_another_time_changes_nothing(of_two_kinds):
-    expected = tell(of_two_kinds).report
+    expected = read_results(of_two_kinds).report
     for text in ('{"comparisons": [], "primary": {"a": "classifier"}}', "{"):
         (of_two_kinds.folder / FILE).write_text(text)
-        assert tell(of_two_kinds).report == expected
+        assert read_results(of_two_kinds).report == expected
     (of_two_kinds.folder / FILE).write_text('{"classes": ["ant", "bee"]}')
-    assert tell(of_two_kinds).report == expected | {"classes": ["ant", "bee"]}, "names that nobody else may know"
+    assert read_results(of_two_kinds).report == expected | {"classes": ["ant", "bee"]}, (
+        "names that nobody else may know"
+    )
 
 
 def test_a_cell_whose_answers_are_lost_is_told_with_what_to_do(of_two_kinds):
     (of_two_kinds.folder / JITTER.file).unlink()
-    told = tell(of_two_kinds)
-    assert told.answers(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
+    results = read_results(of_two_kinds)
+    assert results.answers(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
     with pytest.raises(RunError, match="Resume the sweep"):
-        told.answers(JITTER, "b", "mix")
+        results.answers(JITTER, "b", "mix")
     with pytest.raises(UnknownName, match="mix, S5"):
-        told.answers(CLEAN, "b", "S3")
+        results.answers(CLEAN, "b", "S3")
 
 
 def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
     out = tmp_path / "images.csv"
     assert pmsi("report", swept.id, "--out", out, "--per-image", "--runs", swept.folder.parent)[0] == 0
     lines = lines_of(out.read_text())
-    told = tell(swept)
-    assert len(lines) == len(told.runs) * told.images
+    results = read_results(swept)
+    assert len(lines) == len(results.runs) * results.images
     for line in lines:
-        i = told.report["keys"].index(line["image"])
-        before, after = (told.answers(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
-        assert line["clean_answer"] == told.report["classes"][before]
+        i = results.report["keys"].index(line["image"])
+        before, after = (results.answers(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
+        assert line["clean_answer"] == results.report["classes"][before]
         assert line["flips_at color_jitter"] == ("1.0" if before != after else "")
+
+
+class Read(HTMLParser):
+    """What a browser finds in a page: its text, its tables, what it would fetch, and its scripts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.fetched, self.rows, self.scripts, self._open = "", [], [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self._open = tag
+        self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_data(self, data):
+        if self._open == "script":
+            self.scripts.append(data)
+        elif self._open != "style":
+            self.text += data
+        if self._open in ("td", "th"):
+            self.rows[-1].append(data.strip())
+            self._open = ""
+
+    @property
+    def figures(self):
+        """The figures of Plotly."""
+        (script,) = [script for script in self.scripts if "const figures = " in script]
+        return json.JSONDecoder().raw_decode(script.split("const figures = ")[1])[0]
 
 
 def test_the_page_stands_alone_and_says_what_the_csv_says(swept, pmsi, tmp_path):
     out = tmp_path / "sweep.html"
     assert pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)[0] == 0
-    html = out.read_text()
-    assert not re.search(r"<script|<link|@import|url\(|https?://", html)
-    assert f"pmsi robustness {' '.join(tell(swept).runs)} --perturbations color_jitter=1" in html
-    assert "prefers-color-scheme:dark" in html
-    for svg in re.findall(r"<svg.*?</svg>", html, re.S):
-        ElementTree.fromstring(svg)
-    told = tell(swept)
-    for id in told.runs:
-        assert f"{100 * told.score(JITTER, id, 'mix')['accuracy']:.1f} %" in html
-    first, second = told.runs
-    tables = re.findall(r"<tbody>.*?</tbody>", html, re.S)
-    for head in told.heads(second):
-        test = told.test(JITTER, (first, head), (second, head))
-        line = f"<td>{head}</td>(?:(?!</tr>).)*<td>{p_text(test['p'])}</td><td>{p_text(test['holm'])}</td></tr>"
-        assert any(re.search(line, table) for table in tables), head
-    assert "over the 2 cells of these two runs and this output alone" in html
+    page, results = Read(out.read_text()), read_results(swept)
+    assert all(each.startswith("data:image/") for each in page.fetched)
+    assert f"pmsi robustness {' '.join(results.runs)} --perturbations color_jitter=1" in page.text
+    first, second = results.runs
+    for id in results.runs:
+        for head in results.heads(id):
+            score = results.score(JITTER, id, head)
+            test = results.test(JITTER, (first, head), (second, head)) if id == second else None
+            p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
+            row = ["1", results.title(id), head, accuracy_text(score), drop_text(score), *p_values]
+            assert row in page.rows
+
+
+def test_the_page_s_figures_hold_the_sweep_s_numbers(swept):
+    results = read_results(swept)
+    titles = {id: f"run {number}" for number, id in enumerate(results.runs)}
+    figures = Read(as_html(results, titles=titles, pictures=False)).figures
+    for id, name in titles.items():
+        lines = [trace for trace in figures[0]["data"] if trace["name"] == name and trace["mode"] == "lines+markers"]
+        for head in results.heads(id):
+            (line,) = [trace for trace in lines if head in trace["meta"]]
+            scores = [results.score(cell, id, head) for cell in (CLEAN, JITTER)]
+            assert line["y"] == pytest.approx([100 * score["accuracy"] for score in scores])
+    factors = {each["factor"] for each in results.report["factors"]}
+    (against,) = [each for each in figures if each["layout"]["xaxis"]["title"]["text"] == "As drawn for each image"]
+    assert {trace["meta"][0].partition(",")[0].replace(" ", "_") for trace in against["data"]} == factors
+    matrices = [figure for figure in figures if "squares" in figure]
+    for id, figure in zip(results.runs, matrices, strict=True):
+        pairs = zip(results.report["labels"], results.answers(JITTER, id, "mix").tolist(), strict=True)
+        counts = Counter(f"{row}-{column}" for row, column in pairs)
+        squares = {name: len(square["images"]) + square["more"] for name, square in figure["squares"].items()}
+        assert squares == counts
+
+
+def test_a_square_s_pictures_are_those_that_the_run_was_shown(swept):
+    results = read_results(swept)
+    squares = Read(as_html(results)).figures[-1]["squares"].values()
+    shown = {image["words"]: image["src"] for square in squares for image in square["images"] if image["src"]}
+    assert shown
+    for words, uri in shown.items():
+        index = results.report["keys"].index(words.partition(" · ")[0])
+        made = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).resize((8, 8)), float)
+        expected = np.asarray(results.picture(results.dataset(), index, JITTER).resize((8, 8)), float)
+        assert np.abs(made - expected).mean() < 6
 
 
 def test_titles_are_text_and_never_markup(swept):
-    told = tell(swept)
-    html = as_html(told, titles={told.runs[0]: "<b>&"}, command="a < b", pictures=False)
-    assert "<b>&amp;" not in html
-    assert "&lt;b&gt;&amp;" in html
-    assert "a &lt; b" in html
+    results = read_results(swept)
+    evil = "</script><b>&\"'"
+    html = as_html(results, titles={results.runs[0]: evil}, command=evil, pictures=False)
+    page = Read(html)
+    assert evil in page.text
+    assert html.count("</script>") == 2
+    names = {trace["name"] for trace in page.figures[0]["data"]}
+    assert escape(evil) in names, "Plotly reads tags in text"
+
+
+def test_without_plotly_the_page_says_what_to_install(swept, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PMSIError, match="pip install plotly"):
+        as_html(read_results(swept), pictures=False)
+
+
+def test_a_loss_of_nothing_has_no_sign():
+    assert drop_text({"drop": -0.0, "drop_low": -0.0004, "drop_high": 0.0004}) == "0.0 (0.0 to 0.0)"
+    assert drop_text({"drop": -0.1, "drop_low": -0.2, "drop_high": 0.1}) == "−10.0 (−20.0 to 10.0)"
+    assert str(drop_bars("a", [-0.0], ["b"], "#000000")["x"]) == "[0.0]"
 
 
 def test_a_picture_is_made_again_pixel_by_pixel(swept):
-    told = tell(swept)
-    dataset = told.dataset()
+    results = read_results(swept)
+    dataset = results.dataset()
     for cell in (CLEAN, JITTER):
-        hashes = stored(swept, cell)["runs"][told.runs[0]]["pixels"]
-        made = [pixel_hash(np.asarray(told.shown(dataset, i, cell))) for i in range(3)]
+        hashes = stored(swept, cell)["runs"][results.runs[0]]["pixels"]
+        made = [pixel_hash(np.asarray(results.picture(dataset, i, cell))) for i in range(3)]
         assert made == hashes[:3]
 
 
@@ -207,7 +286,7 @@ def test_an_unfinished_sweep_is_told_as_far_as_it_is(swept, tmp_path, pmsi):
 )
 def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
-    ids = {"SWEEP": swept.id, "TRAINED": tell(swept).runs[0]}
+    ids = {"SWEEP": swept.id, "TRAINED": read_results(swept).runs[0]}
     status, out, err = pmsi("report", *(ids.get(word, word) for word in words), "--runs", swept.folder.parent)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert said in err
@@ -246,14 +325,43 @@ def test_only_clean_hits_flip_and_the_least_severity_comes_first():
     assert [(flip.index, flip.severity) for flip in flips] == [(2, 50.0), (4, 50.0), (0, 90.0)]
 
 
-# Curves
+# Figures
 
 
-def test_a_curve_s_points_are_where_their_numbers_say():
-    line = [{"x": x, "y": y, "low": y - 0.1, "high": y + 0.1} for x, y in ((0, 1.0), (5, 0.5), (10, 0.0))]
-    svg = ElementTree.fromstring(curves({"a & b": line}, {"a & b": "#000000"}, "k", "Accuracy"))
-    places = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in svg.iter("circle")]
-    (x0, y0), (x1, y1), (x2, y2) = places
-    assert x1 == pytest.approx((x0 + x2) / 2)
-    assert y1 == pytest.approx((y0 + y2) / 2)
-    assert y0 < y2  # down is less
+def test_a_place_of_the_matrix_knows_its_row_and_column():
+    matrix = np.array([[5, 0, 2], [0, 4, 0], [0, 1, 3]])
+    heat, places = confusion_figure(matrix, [0, 2], ["a", "b", "c"], ("True", "Answer"), "#0f7fc2")["data"]
+    assert [place[:2] for place in places["customdata"]] == [[0, 0], [0, 2], [2, 2]]
+    assert places["text"] == ["5", "2", "3"]
+    assert heat["z"] == [[0, 2], [0, 0]]
+
+
+def test_a_matrix_of_many_classes_stays_small_and_says_where_each_image_is():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 200, 6000)
+    answers = np.where(generator.random(6000) < 0.7, truth, generator.integers(0, 200, 6000))
+    matrix = sklearn.confusion_matrix(truth, answers, labels=range(200))
+    names = [f"{number:03d}.A bird of the kind & size {number}" for number in range(200)]
+    figure = confusion_figure(matrix, range(200), names, ("True", "Answer"), "#0f7fc2")
+    (places,), layout = figure["data"], figure["layout"]
+    found = [(i, j) for i, j, *_ in places["customdata"]]
+    assert {place: int(text) for place, text in zip(found, places["text"], strict=True)} == {
+        (i, j): matrix[i, j] for i in range(200) for j in range(200) if matrix[i, j]
+    }
+    shades = zip(found, places["marker"]["color"], strict=True)
+    assert all(shade == (0 if i == j else matrix[i, j]) for (i, j), shade in shades)
+    assert len(layout["xaxis"]["ticktext"]) <= 10
+    assert len(layout["yaxis"]["ticktext"]) <= 20
+    assert all("&amp;" in name or name.endswith("…") for name in layout["yaxis"]["ticktext"])
+    assert len(json.dumps(figure)) < 400_000
+
+
+def test_figures_are_plotly_s():
+    line = [{"x": 0.0, "y": 0.5, "low": 0.4, "high": 0.6}]
+    matrix = np.array([[5, 2], [0, 4]])
+    for figure in (
+        curves({"a": line}, {"a": "#000000"}, "k", "Accuracy (%)"),
+        class_drops({"a": [0.5, 0.1]}, ["x", "y"], {}),
+        confusion_figure(matrix, [0, 1], ["x", "y"], ("True", "Answer"), "#0f7fc2"),
+    ):
+        assert json.loads(plotly.Figure(figure).to_json())["data"]  # raises where a name or a value is none of Plotly's

@@ -45,9 +45,8 @@ export default function ({ data, parentElement: root }) {
       tile.className = tile.style.transform && tile.style.transform !== way ? "moving" : "";
       tile.style.transform = way;
     });
-    const borders = shown.borders ? recursions.map((one, k) => cross(one, data.colors[k], k < done + cutting ? 1 : 0)) : [];
-    const framed = cutting ? frame(recursions[done], data.colors[done]) : "";
-    find("svg").innerHTML = borders.join("") + framed;
+    const cuts = shown.borders ? done + cutting : 0;
+    find("svg").innerHTML = marks(recursions, data.colors, cuts, cutting ? done : null);
     const text = words(state.step, recursions.length);
     find(".words").textContent = text;
     find(".stage").setAttribute("aria-label", `${data.title}. ${text}`);

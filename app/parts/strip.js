@@ -42,12 +42,6 @@ export default function ({ data, parentElement: root, setStateValue }) {
     });
   }
 
-  function marks(recursions, r) {
-    if (!state.borders) return "";
-    const framed = 0 < r && r < recursions.length ? frame(recursions[r], data.colors[r]) : "";
-    return recursions.slice(0, r).map((one, k) => cross(one, data.colors[k])).join("") + framed;
-  }
-
   function show() {
     number.value = range.value = state.seed;
     borders.checked = state.borders;
@@ -62,7 +56,8 @@ export default function ({ data, parentElement: root, setStateValue }) {
       const canvas = figure.querySelector("canvas");
       paint(canvas, sources[r]);
       canvas.setAttribute("aria-label", `${data.title}, mosaic with r = ${r}`);
-      figure.querySelector("svg").innerHTML = marks(recursions, r);
+      const next = 0 < r && r < recursions.length ? r : null;
+      figure.querySelector("svg").innerHTML = state.borders ? marks(recursions, data.colors, r, next) : "";
     });
     // For the other parts of the page, such as the steps.
     window.pmsiMosaic = { seed: state.seed, image: data.image, borders: state.borders, recursions, sources };

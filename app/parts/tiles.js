@@ -28,14 +28,20 @@ function sourcesOf(recursions) {
   return sources;
 }
 
-function cross({ block: [x, y, side] }, color, opacity = 1) {
+function cross({ block: [x, y, side] }, color) {
   const h = side / 2, path = `M${x + h} ${y}V${y + side}M${x} ${y + h}H${x + side}`;
-  return `<path d="${path}" stroke="#10141a" stroke-width="4.5" opacity="${opacity}"/>` +
-    `<path d="${path}" stroke="${color}" stroke-width="2.5" opacity="${opacity}"/>`;
+  return `<path d="${path}" stroke="#10141a" stroke-width="4.5"/>` +
+    `<path d="${path}" stroke="${color}" stroke-width="2.5"/>`;
 }
 
 function frame({ block: [x, y, side] }, color) {
   const inner = `M${x} ${y}v${side}h${side}v${-side}z`;
   return `<path class="shade" fill-rule="evenodd" d="M0 0H1V1H0z${inner}"/>` +
     `<path d="${inner}" stroke="${color}" stroke-width="5"/>`;
+}
+
+// The borders of the first `done` recursions, and a frame around the block that recursion `framed` cuts, if any.
+function marks(recursions, colors, done, framed = null) {
+  const crosses = recursions.slice(0, done).map((one, k) => cross(one, colors[k]));
+  return crosses.join("") + (framed === null ? "" : frame(recursions[framed], colors[framed]));
 }

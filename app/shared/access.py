@@ -78,6 +78,15 @@ def check_place(path: str | Path) -> Path:
     )
 
 
+def may_read(path: str | Path) -> bool:
+    """Return whether visitors may use what a path really leads to."""
+    try:
+        check_place(path)
+    except PlaceError:
+        return False
+    return True
+
+
 def check_places(config: Config) -> None:
     """Raise PlaceError where a config names a data folder or a weights file that visitors may not use."""
     data, weights = getattr(config, "data", None), getattr(config, "weights", None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from PIL import Image
 
-from app.shared.access import check_place
+from app.shared.access import check_place, may_read
 
 if TYPE_CHECKING:
     from pmsi.config import TrainConfig
@@ -41,8 +41,9 @@ def kind_of_folder(folder: str) -> str:
 def _open_folder(folder: str) -> "Dataset":
     from pmsi.config import TrainConfig
     from pmsi.data import open_dataset
+    from pmsi.data.checking import confined
 
-    return open_dataset(TrainConfig(dataset=kind_of_folder(folder), data=folder))
+    return confined(open_dataset(TrainConfig(dataset=kind_of_folder(folder), data=folder)), may_read)
 
 
 def open_folder(folder: str) -> "Dataset":
@@ -54,21 +55,22 @@ def open_folder(folder: str) -> "Dataset":
 def _open_set(fields: dict[str, Any]) -> "Dataset":
     from pmsi.config import TrainConfig
     from pmsi.data import open_dataset
+    from pmsi.data.checking import confined
 
-    return open_dataset(TrainConfig(**fields))
+    return confined(open_dataset(TrainConfig(**fields)), may_read)
 
 
 def open_set(config: "TrainConfig") -> "Dataset":
     """Return the data set of a config, opened once for all configs that agree about it."""
-    names = ("dataset", "data", "train_per_class", "test_per_class", "test_fraction", "split_seed")
+    names = ("dataset", "data", "train_per_class", "test_per_class", "test_fraction", "split", "test_on", "split_seed")
     return _open_set({name: getattr(config, name) for name in names})
 
 
 @st.cache_data(show_spinner=False, max_entries=4096)
 def thumbnail_once(_dataset: "Dataset", place: str, key: str, side: int) -> bytes:
     """Return the middle square of an image as JPEG; ``place`` tells data sets apart."""
-    from app.shared.images import jpeg
-    from pmsi.data.preview import thumbnail
+    from pmsi.pictures.encoding import jpeg
+    from pmsi.pictures.sheets import thumbnail
 
     return jpeg(thumbnail(_dataset.open_image(_dataset.find(key)), side), quality=82)
 

@@ -4,12 +4,12 @@ Small figures that are redrawn at every movement of a slider are HTML with the p
 plotly's, which is imported only when one is drawn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
-from app.shared.palette import CATEGORICAL, NEUTRAL, color_of, faded, head_color, styled
+from app.shared.palette import CATEGORICAL, NEUTRAL, faded, head_color, styled
+from pmsi.pictures.encoding import data_uri
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -71,7 +71,7 @@ def _patches(image_size: int, patch: int, field: int | None, color: str, side: i
         )
         label = f"{image_size} px image in patches of {patch} px with a receptive field of {field} px"
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}">{box}{grid}{seen}</svg>'
-    return f'<img src="data:image/svg+xml,{quote(svg)}" width="{side}" height="{side}" alt="{label}">'
+    return f'<img src="{data_uri(svg.encode(), "image/svg+xml")}" width="{side}" height="{side}" alt="{label}">'
 
 
 # Predictions
@@ -114,43 +114,6 @@ def _bar_row(was: "Guess", now: "Guess | None", color: str, truth: str | None) -
 
 def _bar(probability: float, color: str) -> str:
     return f'<div class="bar"><i style="width:{probability:.2%};background:{color}"></i></div>'
-
-
-# A robustness sweep
-
-
-def sweep_curves(
-    points: "Mapping[str, Sequence[Mapping[str, Any]]]", unit: str, colors: Mapping[str, str] | None = None
-) -> "go.Figure":
-    """Return accuracy against severity with its interval, one curve for each name.
-
-    A point has ``severity``, ``accuracy``, ``low`` and ``high``; the last three are fractions.
-    """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for name, curve in points.items():
-        color = (colors or {}).get(name) or color_of(name, list(points))
-        x = [point["severity"] for point in curve]
-        low, high = ([100 * point[end] for point in curve] for end in ("low", "high"))
-        band = {"x": [*x, *x[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "fillcolor": faded(color, 0.15)}
-        figure.add_scatter(
-            **band, line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False, legendgroup=name
-        )
-        figure.add_scatter(
-            x=x,
-            y=[100 * point["accuracy"] for point in curve],
-            name=escape(name),
-            legendgroup=name,
-            mode="lines+markers",
-            line={"color": color, "width": 2.5},
-            marker={"size": 7},
-            hovertemplate="%{y:.1f} %<extra>" + escape(name) + "</extra>",
-        )
-    styled(figure, height=330)
-    figure.update_xaxes(title=unit)
-    figure.update_yaxes(title="Accuracy (%)", rangemode="tozero")
-    return figure
 
 
 # Fig. 1

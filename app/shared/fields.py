@@ -22,6 +22,8 @@ LABELS = {
     "train_per_class": "Training images per class",
     "test_per_class": "Test images per class",
     "test_fraction": "Share of test images",
+    "split": "Test images drawn by",
+    "test_on": "Tested on",
     "split_seed": "Seed of the split",
     "stage_num": "StageNum",
     "smooth_conv": "Smooth conv",
@@ -47,10 +49,11 @@ AUTOMATIC = {
 }
 """What an optional field means while it is empty."""
 
-NOT_THE_PAPERS = ("data", "split_seed", "start_from")
+NOT_THE_PAPERS = ("data", "split", "test_on", "split_seed", "start_from")
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
 TITLES = {
+    "split": {"content": "each image's pixels", "stratified": "the share of each class"},
     "weights": {"imagenet": "ImageNet", "none": "None", "file": "A file"},
     "smooth_conv": {"paper": "full 3×3", "separable": "separable 3×3"},
 }

@@ -1,36 +1,71 @@
-"""Trials that a visitor has asked for: how long the work of a config takes here, remembered for this session."""
+"""How long work takes, by a trial in a process of its own: torch's settings in this one belong to all visitors.
 
+A trial is the command line's ``--dry-run``. One at a time: two at once would each find the machine twice as slow.
+"""
+
+import json
 import shlex
+import subprocess
+import sys
+import threading
 
 import streamlit as st
 
 from app.shared.errors import error_panel
 from app.shared.session import tried
-from app.shared.trials import tried_once
-from pmsi.base.errors import PMSIError
+from pmsi.base.errors import PMSIError, RunError
 from pmsi.config.command import command
 from pmsi.config.declare import Config
 from pmsi.runs import default_root
 
+PATIENCE_S = 300
+"""How long a trial may take."""
 MOST = 32
 """Trials that a session remembers."""
 
-
-def measured(config: Config) -> float | None:
-    """Return the seconds that a trial of this session has told for a config, if there was one."""
-    return tried().get(command(config))
+_TURN = threading.Lock()
 
 
-def measure(config: Config, doing: str) -> bool:
-    """Try a config in a process of its own; return whether that told how long it takes. ``doing`` is said meanwhile."""
+def dry_run(words: list[str]) -> str:
+    """Return what a command (``train …``, ``tables …``) prints with ``--dry-run``; raises RunError."""
+    line = [sys.executable, "-m", "pmsi", *words, "--dry-run"]
+    with _TURN:
+        try:
+            done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise RunError(f"No estimate after {PATIENCE_S} s. The machine may be busy: try again later.") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise RunError(said[-1] if said else f"The trial ended with status {done.returncode}. See the server's log.")
+    return done.stdout.strip()
+
+
+@st.cache_data(show_spinner=False, max_entries=256, ttl=3600)
+def _seconds(words: list[str]) -> float:
+    """Return about how many seconds the runs of a command take, tried once in an hour for all visitors."""
+    return float(json.loads(dry_run([*words, "--json"]))["seconds"])
+
+
+def words_of(config: Config) -> list[str]:
+    """Return the words of the command that makes a run, without ``python -m pmsi``."""
+    return shlex.split(command(config, default_root().absolute()))[3:]
+
+
+def measured(words: list[str]) -> float | None:
+    """Return the seconds that a trial of this session has told for a command, if there was one."""
+    return tried().get(shlex.join(words))
+
+
+def measure(words: list[str], doing: str) -> bool:
+    """Try a command; return whether that told how long its runs take. ``doing`` is said meanwhile."""
     try:
         with st.spinner(doing, show_time=True):
-            seconds = tried_once(shlex.split(command(config, default_root().absolute()))[3:])
+            seconds = _seconds(words)
     except PMSIError as error:
         error_panel(error)
         return False
     known = tried()
     while len(known) >= MOST:
         known.pop(next(iter(known)))
-    known[command(config)] = seconds
+    known[shlex.join(words)] = seconds
     return True

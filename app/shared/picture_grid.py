@@ -1,9 +1,10 @@
 """Encoded pictures in a grid of HTML that finds its own number of columns: text and bytes in, HTML out."""
 
-import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
+
+from pmsi.pictures.encoding import data_uri
 
 STYLE = """<style>
 .figures{display:grid;gap:.9rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--least)),1fr))}
@@ -26,11 +27,6 @@ class Figure:
     title: str
     words: str = ""
     color: str = ""
-
-
-def data_uri(jpeg: bytes) -> str:
-    """Return a JPEG as the address of an image."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def figure_grid(figures: Iterable[Figure], least: str = "150px") -> str:

@@ -3,7 +3,6 @@
 Kept apart from `app.shared.session` because none of it is shared with other pages.
 """
 
-import importlib
 from typing import Any
 
 import streamlit as st
@@ -41,9 +40,12 @@ def reset(key: str) -> None:
 
 
 def page_of(name: str) -> StreamlitPage:
-    """Return the page of a view, for links; Streamlit knows a page by its URL path alone."""
-    view = importlib.import_module(f"app.views.{name}")
-    return st.Page(view.page, title=name.capitalize(), url_path=name)
+    """Return the page at a URL path, for links: Streamlit finds it by that path among those that `app.main` runs."""
+    return st.Page(_run_by_main, title=name.capitalize(), url_path=name)
+
+
+def _run_by_main() -> None:
+    """Stand for a page in a link; it is never called."""
 
 
 def shown_runs() -> int:

@@ -1,13 +1,14 @@
-"""Intervals and paired tests for accuracies on one set of images, in numpy and the standard library.
+"""Intervals and paired tests for accuracies on one set of images.
 
-Two models, or a model with and without a perturbation, see the same images, so they are compared image by image: that
-says much more than two intervals side by side. This module knows rights and wrongs, not models or images.
+Two models, or one model with and without a perturbation, see the same images, so they are compared image by image: that
+says much more than two intervals side by side. scipy.stats takes about a second to import, which tables and lists of
+runs do without: it is imported where it computes.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,17 +18,18 @@ RESAMPLES = 10_000
 """Bootstrap samples: the ends of a 95 % interval then vary by a few hundredths of its width from seed to seed."""
 
 
+@lru_cache(16384)  # a report of a sweep asks for some thousand, many of them alike
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion (Wilson, 1927), as fractions in [0, 1]; (0, 1) for n = 0."""
+    from scipy.stats import binomtest
+
     if not 0 <= successes <= n:
         raise PMSIError(f"{successes} successes of {n}: expected a number from 0 to {max(n, 0)}.")
-    z = NormalDist().inv_cdf((1 + _check_confidence(confidence)) / 2)
+    _check_confidence(confidence)
     if n == 0:
         return 0.0, 1.0
-    p, spread = successes / n, z * z / n
-    middle = (p + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * (p * (1 - p) + spread / 4)) / (1 + spread)
-    return (0.0 if successes == 0 else middle - half), (1.0 if successes == n else middle + half)
+    ends = binomtest(successes, n, successes / n).proportion_ci(confidence, method="wilson")
+    return float(ends.low), float(ends.high)
 
 
 def mcnemar(a_correct: Sequence[bool] | np.ndarray, b_correct: Sequence[bool] | np.ndarray) -> float:
@@ -36,14 +38,11 @@ def mcnemar(a_correct: Sequence[bool] | np.ndarray, b_correct: Sequence[bool] | 
     Both are (n,) and true where that model is right about image i. Only images about which they differ count: under
     the hypothesis either is the right one with probability 1/2. 1 where they differ about none.
     """
+    from scipy.stats import binomtest
+
     a, b = _paired(a_correct, b_correct)
     only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
-    differing = only_a + only_b
-    term = tail = 1  # C(differing, 0), and the sum of the terms so far: whole numbers, so nothing is rounded
-    for k in range(min(only_a, only_b)):
-        term = term * (differing - k) // (k + 1)
-        tail += term
-    return min(1.0, 2 * tail / 2**differing)
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> list[float]:
@@ -112,7 +111,11 @@ class Proportion:
 def proportion(hits: Sequence[bool] | np.ndarray) -> Proportion:
     """Return the share of hits, (n,)."""
     hits = np.asarray(hits, dtype=bool)
-    return Proportion(int(hits.sum()), hits.size, *wilson(int(hits.sum()), hits.size))
+    return _proportion(int(hits.sum()), hits.size)
+
+
+def _proportion(count: int, n: int) -> Proportion:
+    return Proportion(count, n, *wilson(count, n))
 
 
 def survival(fell: Sequence[float] | np.ndarray, levels: Sequence[float]) -> list[Proportion]:
@@ -135,9 +138,8 @@ def by_bin(
     numbers, hits = np.asarray(values, dtype=np.float64), np.asarray(hits, dtype=bool)
     if numbers.ndim != 1 or numbers.shape != hits.shape:
         raise PMSIError(f"Values of shape {numbers.shape} and hits of {hits.shape} are not about the same images.")
-    bins = np.searchsorted(edges, numbers, side="right") - 1
-    bins[numbers == edges[-1]] = len(edges) - 2
-    return [proportion(hits[bins == number]) for number in range(len(edges) - 1)]
+    counts = zip(np.histogram(numbers[hits], edges)[0], np.histogram(numbers, edges)[0], strict=True)
+    return [_proportion(int(count), int(n)) for count, n in counts]
 
 
 def mean_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

@@ -1,10 +1,11 @@
-"""The runs that come with the program: how they are made, by one command that anyone can repeat.
+"""`pmsi demo`: how the runs that come with the program are made.
 
 A baseline and the paper's method learn the built-in birds by the same recipe; their models are kept in half precision.
 What is said about them, a robustness sweep and where they look, is measured on the models as they ship. Runs are named,
 not dated, so that links to them stay. Training goes on where it was stopped; what ships is made anew each time.
 """
 
+import argparse
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +13,27 @@ from pathlib import Path
 
 from pmsi.base.errors import RunError
 from pmsi.base.files import write_atomically
+from pmsi.cli.arguments import add_like, add_runs
+from pmsi.cli.flags import folder
+from pmsi.cli.task import work
 from pmsi.config import Config, ExplainConfig, RobustnessConfig, TrainConfig, from_json
-from pmsi.engine.checkpoint import CHECKPOINT
-from pmsi.export.formats import export, portable
 from pmsi.runs import Run, State
+
+HELP = "Make the runs that come with the program."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=folder, required=True, metavar="DIR", help="Folder that is made or replaced.")
+    add_like(parser, "weights", "Weights to start from: imagenet, none, or a file", metavar="FILE")
+    add_runs(parser)
+
+
+def run(typed: argparse.Namespace) -> int:
+    """Train and examine the runs that come with the program."""
+    make(typed.runs, typed.out, typed.weights, work)
+    print(typed.out)
+    return 0
+
 
 RECIPE = TrainConfig(
     dataset="plumage",
@@ -88,6 +106,9 @@ def _remove(path: Path) -> None:
 
 def _ship(run: Run, folder: Path) -> None:
     """Put what ships of a training run into ``folder``."""
+    from pmsi.engine.checkpoint import CHECKPOINT  # torch, which pmsi --help does without
+    from pmsi.export.formats import export, portable
+
     (folder / "checkpoints").mkdir(parents=True)
     for name in SHIPPED:
         shutil.copyfile(run.folder / name, folder / name)

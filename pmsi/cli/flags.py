@@ -5,11 +5,13 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pmsi.choices import options_of
 from pmsi.config import Config, field_type
 from pmsi.config.command import POSITIONAL, flag
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 PLACES = {"data": "DIR", "weights": "FILE"}
 """Fields that hold a path (``weights`` can also be a word), and what the help calls their values."""
@@ -101,7 +103,7 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def to_config(start: Config, typed: argparse.Namespace) -> Config:
+def to_config(start: AnyConfig, typed: argparse.Namespace) -> AnyConfig:
     """Return ``start`` with the parsed flags applied; the config's own checks apply."""
     known = {about.name for about in fields(start)}
     return start.with_(**{name: value for name, value in vars(typed).items() if name in known})

@@ -1,7 +1,4 @@
-"""What `pmsi info` prints: the costs of systems side by side and what their stages see, as a table or as JSON.
-
-How a cost is found is in `pmsi.engine.costs`; this module knows which systems are meant, columns and units.
-"""
+"""`pmsi info`: the costs of systems side by side and what their stages see, as a table or as JSON."""
 
 import argparse
 import dataclasses
@@ -13,13 +10,40 @@ from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.base.files import to_json
+from pmsi.base.text import short
+from pmsi.cli.arguments import add_like
+from pmsi.cli.flags import whole
 from pmsi.config import TrainConfig
+from pmsi.config.command import flag
 
 if TYPE_CHECKING:
     from pmsi.engine.costs import Costs
 
+
+HELP = "What each method costs, and what the stages see."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    start = TrainConfig()
+    for name, kind, default, help in (
+        ("method", str, None, "Methods [all]."),
+        ("backbone", str, [start.backbone], f"Networks that make the stage maps, timm:NAME too [{start.backbone}]."),
+        ("image_size", int, [start.image_size], f"Sides of the image, in pixels [{start.image_size}]."),
+        ("smooth_conv", str, None, "Smooth conv blocks of the methods that have them [all]."),
+    ):
+        metavar = "N" if kind is int else "NAME"
+        parser.add_argument(flag(name), nargs="+", type=kind, default=default, metavar=metavar, help=help)
+    add_like(parser, "stage_num", "StageNum: how many of the last stages take part", type=int, metavar="N")
+    for name, help in {"channels": "c [half of the last stage's channels].", "hidden": "h [c/2]."}.items():
+        parser.add_argument(flag(name), type=int, metavar="N", help=help)
+    parser.add_argument("--classes", type=whole(2, 10**6), default=200, metavar="N", help="Classes [200, as in CUB].")
+    add_like(parser, "batch_size", "Images in a batch, which the memory of training goes by", type=int, metavar="N")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+
+
 SHARED = ("stage_num", "channels", "hidden", "batch_size")
 """Fields that all systems of one table have in common."""
+
 
 WIDTH = 100
 """Characters in a line of the text below the table."""
@@ -39,7 +63,7 @@ class System:
         return about | {"smooth_conv": self.smooth_conv} | dataclasses.asdict(self.costs) | derived
 
 
-def info(typed: argparse.Namespace) -> int:
+def run(typed: argparse.Namespace) -> int:
     """Print what each of the systems that the flags describe costs, and which of them cannot be."""
     from pmsi.model.backbone import receptive_fields_of
 
@@ -98,20 +122,9 @@ def _has_smooth_conv(config: TrainConfig, classes: int) -> bool:
     return any(isinstance(part, SmoothConv) for part in outline(config, classes).modules())
 
 
-def short(number: float) -> str:
-    """Return a large number in three digits, 10.5 M or 640 k, so that a unit can follow at once."""
-    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= 0.9995 * size:
-            return f"{_three_digits(number / size)} {prefix}"
-    return f"{number:.0f} "
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
-
-
 Column = tuple[str, str, Callable[[System], str]]
 """The two lines of a column's header, and what makes its cells."""
+
 
 NAMES: tuple[Column, ...] = (
     ("", "backbone", lambda system: system.config.backbone),
@@ -119,6 +132,8 @@ NAMES: tuple[Column, ...] = (
     ("", "method", lambda system: system.config.method),
     ("", "smooth conv", lambda system: system.smooth_conv or "–"),
 )
+
+
 QUANTITIES: tuple[Column, ...] = (
     ("parameters", "all", lambda system: short(system.costs.parameters)),
     ("parameters", "in heads", lambda system: short(system.costs.head_parameters)),

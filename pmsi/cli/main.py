@@ -1,35 +1,40 @@
-"""The command line: one subcommand for each task, and each only a thin shell around a plain function.
-
-What a subcommand takes is in `pmsi.arguments`, what it does in `pmsi.commands`; this module has the table of them,
-parses, and turns errors into one line.
-"""
+"""The command line: the table of its subcommands, the parser, and errors in one line on stderr."""
 
 import argparse
 import difflib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
-from pmsi import __version__, arguments
+from pmsi import __version__
 from pmsi.base.errors import PMSIError
-from pmsi.cli import info as reports
-from pmsi.commands import data, explaining, grid, images, programs, runs, shipping, sweeps
+from pmsi.cli import (
+    app,
+    data,
+    demo,
+    evaluate,
+    execute,
+    explain,
+    export,
+    grid,
+    info,
+    maps,
+    mosaic,
+    phases,
+    predict,
+    report,
+    robustness,
+    runner,
+    runs,
+    tables,
+    train,
+)
 
-Arguments = argparse.Namespace
 FAILED, INTERRUPTED = 2, 130
 STATUSES = "Exit status: 0 done; 1 the run was stopped or failed; 2 an error, in one line on stderr; 130 interrupted."
-
-
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: its one-line help, its arguments, and what it calls; ``run`` returns the exit status."""
-
-    help: str
-    add: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Arguments], int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,29 +62,31 @@ def _one_line(text: object) -> str:
     return " ".join(line.strip() for line in str(text).splitlines())
 
 
-COMMANDS: dict[str, Command] = {
-    "mosaic": Command("Cut a picture into a recursive mosaic G(p, r).", arguments.mosaic, images.mosaic),
-    "phases": Command("Show a batch as training shows it in each phase.", arguments.phases, grid.phases),
-    "train": Command("Train a model.", arguments.task("train"), runs.task),
-    "evaluate": Command("Accuracy of every head of a trained model.", arguments.task("evaluate", "1"), runs.task),
-    "predict": Command("Recognise pictures; prints JSON.", arguments.predict, images.predict),
-    "robustness": Command("Accuracy on perturbed images.", arguments.task("robustness", "+"), runs.task),
-    "explain": Command("Show where the last three stages look (Grad-CAM).", arguments.explain, explaining.explain),
-    "maps": Command("Where a trained model looks, in numbers.", arguments.task("maps", "1"), runs.task),
-    "grid": Command("Train for each value of one or two settings, as a queue.", arguments.grid, grid.grid),
-    "runs": Command("List, show, compare, label, delete, stop and resume runs.", arguments.runs, runs.runs),
-    "data": Command(
-        "List, check, preview and import data sets; what a run got wrong; the cache.", arguments.data, data.data
-    ),
-    "info": Command("What each method costs, and what the stages see.", arguments.info, reports.info),
-    "tables": Command("Run a table of the paper, beside its printed numbers.", arguments.tables, programs.tables),
-    "report": Command("Write the report of a sweep.", arguments.report, sweeps.report),
-    "export": Command("Write a trained model as one file.", arguments.export, shipping.export),
-    "demo": Command("Make the runs that come with the program.", arguments.demo, shipping.demo),
-    "app": Command("Open the lab in the browser.", arguments.app, programs.app),
-    "execute": Command("Work on a run folder here (what a launcher calls).", arguments.execute, runs.execute),
-    "runner": Command("Serve a queue of a runs folder (what the local launcher calls).", arguments.runner, runs.runner),
+COMMANDS: dict[str, ModuleType] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        mosaic,
+        phases,
+        train,
+        evaluate,
+        predict,
+        robustness,
+        explain,
+        maps,
+        grid,
+        runs,
+        data,
+        info,
+        tables,
+        report,
+        export,
+        demo,
+        app,
+        execute,
+        runner,
+    )
 }
+"""The subcommands. Each has ``HELP``, ``add_arguments(parser)``, and ``run(typed)``, which returns the exit status."""
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -92,9 +99,9 @@ def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pmsi {__version__}")
     subparsers = parser.add_subparsers(dest="task", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=command.help, description=command.help)
+        subparser = subparsers.add_parser(name, help=command.HELP, description=command.HELP)
         if chosen in (None, name):
-            command.add(subparser)
+            command.add_arguments(subparser)
     return parser
 
 
@@ -124,7 +131,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     chosen = next((word for word in words if word in COMMANDS), "")
     typed = make_parser(chosen).parse_args(words)
-    return COMMANDS[typed.task].run(typed)
+    status: int = COMMANDS[typed.task].run(typed)
+    return status
 
 
 def _failed(message: object) -> int:

@@ -34,8 +34,13 @@ CONFIGS: dict[str, type[Config]] = {config.task: config for config in _ALL}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Return the config that `Config.to_dict` wrote; unknown tasks and fields are refused by name."""
+    """Return the config that `Config.to_dict` wrote; unknown tasks and fields are refused by name.
+
+    What an older version wrote means what it meant then.
+    """
     rest = dict(values)
+    if rest.get("task") == TrainConfig.task and rest.get("dataset") == "folder":
+        rest.setdefault("split", "stratified")  # the only way there was
     config = lookup("task", CONFIGS, str(rest.pop("task", "")))
     known = {about.name for about in fields(config)}
     for name in rest:

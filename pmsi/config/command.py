@@ -26,11 +26,12 @@ def command(config: Config, runs: Path | None = None) -> str:
     of = shown.pop(POSITIONAL, ())
     words = ["python", "-m", "pmsi", config.task, *([of] if isinstance(of, str) else of)]
     for name, value in shown.items():
-        words += _typed(name, value)
+        words += typed_words(name, value)
     return shlex.join([*words, *(["--runs", str(runs)] if runs else [])])
 
 
-def _typed(name: str, value: Any) -> list[str]:
+def typed_words(name: str, value: Any) -> list[str]:
+    """Return how a field's value is typed: nothing for None, ``--flip`` or ``--no-flip``, ``--epochs 20``."""
     if value is None:
         return []
     if isinstance(value, bool):

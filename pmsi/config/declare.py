@@ -83,6 +83,12 @@ class Config:
         maximum=64,
     )
 
+    insist: bool = setting(
+        False,
+        "Go on where test images are among those that a model was trained on; the result says how many.",
+        group="run",
+    )
+
     def __post_init__(self) -> None:
         for about in fields(self):
             object.__setattr__(self, about.name, _checked(type(self), about, getattr(self, about.name)))

@@ -52,6 +52,19 @@ class TrainConfig(Config):
     test_fraction: float = setting(
         0.3, "Share of test images where a folder has no split of its own.", group="data", minimum=0.01, maximum=0.99
     )
+    split: str = setting(
+        "content",
+        "How that share is drawn: content puts each image by its own pixels, so that images added later move no other "
+        "one; stratified takes the exact share of each class, anew for every collection.",
+        group="data",
+        options=("content", "stratified"),
+    )
+    test_on: str = setting(
+        "test",
+        "Split of a folder that is tested on: test (val where there is no other), or val; the other is left out.",
+        group="data",
+        options=("test", "val"),
+    )
     split_seed: int = setting(0, "Seed of that split and of the two limits per class.", group="data", minimum=0)
 
     # What learns

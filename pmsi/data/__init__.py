@@ -72,7 +72,14 @@ def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.readers.folder import folder
 
     place = _place(config)
-    read = partial(folder, test_fraction=config.test_fraction, split_seed=config.split_seed, progress=progress)
+    read = partial(
+        folder,
+        test_fraction=config.test_fraction,
+        split=config.split,
+        split_seed=config.split_seed,
+        test_on=config.test_on,
+        progress=progress,
+    )
     if place.is_dir():
         return read(place)
     home = unpacked(place, progress)
@@ -185,8 +192,20 @@ def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any
         "test": len(dataset.test),
         "classes": {name: {"train": train[name], "test": test[name]} for name in dataset.classes},
         "completeness": completeness(dataset, official) if official else None,
+        "read_as": read_as(dataset),
+        "notes": list(dataset.notes),
+        "passed_over": dict(dataset.passed_over),
         "problems": [{"key": problem.key, "reason": problem.reason} for problem in dataset.problems],
     }
+
+
+def read_as(dataset: Dataset) -> str:
+    """Return in one line how a data set was read, and how many files were not used."""
+    parts = [f"{len(dataset.classes)} classes", *([dataset.layout] if dataset.layout else [])]
+    parts += [f"{len(dataset.train):,} + {len(dataset.test):,} images"]
+    if unused := len(dataset.problems) + sum(dataset.passed_over.values()):
+        parts += [f"{unused:,} files passed over"]
+    return ", ".join(parts)
 
 
 def _place(config: TrainConfig) -> Path:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import PIL
@@ -21,7 +21,7 @@ from PIL import Image
 from pmsi.base.errors import DataError
 from pmsi.base.files import read_json, write_atomically
 from pmsi.data.dataset import Box, Dataset, Problem, Sample
-from pmsi.data.images import MAX_PIXELS, fault, open_rgb
+from pmsi.data.images import MAX_JPEG_PIXELS, MAX_PIXELS, Examined, examine, open_rgb
 
 Progress = Callable[[int, int], None]
 """Called with the number of images checked so far and the number to check; not at all where all are remembered."""
@@ -36,7 +36,7 @@ SETTLED_S = 2.0
 """A file that changed less than this before its check is not remembered: the coarsest clock of a file system ticks
 every two seconds, so the file could change again and still look the same."""
 
-RULES = f"1, Pillow {PIL.__version__}, {MAX_PIXELS} pixels"
+RULES = f"2, Pillow {PIL.__version__}, {MAX_PIXELS} or {MAX_JPEG_PIXELS} pixels"
 """What remembered answers depend on besides the file."""
 
 
@@ -124,22 +124,23 @@ def check(
 ) -> tuple[list[Sample], list[Problem]]:
     """Decode every image once; return those that can be used, in their order, and what is wrong with the others.
 
-    Every sample needs a path. One whose real place is outside ``root`` is a problem, and so is a key seen before.
-    Answers are remembered under `cache_folder`; where that cannot be written, everything is checked again next time.
+    Every sample needs a path; what is returned has its digest, and its box in pixels of the upright image. One whose
+    path leaves ``root`` by ".." is a problem, and so is a key seen before; links are followed. Answers are remembered
+    under `cache_folder`; where that cannot be written, everything is checked again next time.
     """
     first: dict[str, Sample] = {}
     problems = []
     for sample in samples:
         if first.setdefault(sample.key, sample) is not sample:
             problems.append(Problem(sample.key, "it is listed twice; only the first counts"))
-    faults = _faults(list(first.values()), root, progress)
-    problems += [Problem(key, reason) for key, reason in faults.items() if reason]
-    return [sample for key, sample in first.items() if not faults[key]], problems
+    examined = _examined(list(first.values()), root, progress)
+    problems += [Problem(key, about.fault) for key, about in examined.items() if about.fault]
+    return [_known(sample, examined[key]) for key, sample in first.items() if not examined[key].fault], problems
 
 
-def real_folder(folder: Path) -> str:
-    """Return where a folder really is, with a separator at the end: what lies in it begins like this."""
-    return os.path.realpath(folder).rstrip(os.sep) + os.sep
+def _known(sample: Sample, about: Examined) -> Sample:
+    box = about.upright_box(sample.box) if sample.box is not None else None
+    return replace(sample, box=box, digest=about.digest)
 
 
 def cache_folder() -> Path:
@@ -149,34 +150,34 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "pmsi"  # noqa: PTH111
 
 
-def _faults(samples: Sequence[Sample], root: Path, progress: Progress | None) -> dict[str, str]:
-    """Return {key: what is wrong, or ""}, remembered or found now."""
-    borders, memory = _Borders(root), _Memory(root)
-    faults: dict[str, str] = dict.fromkeys((sample.key for sample in samples), "")
+def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) -> dict[str, Examined]:
+    """Return {key: what decoding its file tells}, remembered or found now."""
+    memory, inside = _Memory(root), os.path.abspath(root).rstrip(os.sep) + os.sep  # noqa: PTH100
+    examined: dict[str, Examined] = {}
     unknown: list[tuple[str, Path, Mark | None]] = []
     for sample in samples:
         path = Path(sample.path or "")
-        if not borders.hold(path):
-            faults[sample.key] = "it is a path or a link that leaves the data set's folder"
+        if not os.path.abspath(path).startswith(inside):  # noqa: PTH100
+            examined[sample.key] = Examined("its path leads out of the data set's folder")
             continue
         mark = mark_of(path)
         known = memory.recall(path, mark)
         if known is None:
             unknown.append((sample.key, path, mark))
         else:
-            faults[sample.key] = known
+            examined[sample.key] = known
     pool = ThreadPoolExecutor(THREADS)
     try:
-        answers = pool.map(fault, [path for _, path, _ in unknown])
-        for done, ((key, path, mark), answer) in enumerate(zip(unknown, answers, strict=True), 1):
-            faults[key] = answer or ""
-            memory.remember(path, mark, faults[key])
+        answers = pool.map(examine, [path for _, path, _ in unknown])
+        for done, ((key, path, mark), about) in enumerate(zip(unknown, answers, strict=True), 1):
+            examined[key] = about
+            memory.remember(path, mark, about)
             if progress is not None:
                 progress(done, len(unknown))
     finally:
         pool.shutdown(cancel_futures=True)
         memory.save()
-    return faults
+    return {sample.key: examined[sample.key] for sample in samples}
 
 
 def mark_of(path: Path) -> Mark | None:
@@ -188,19 +189,27 @@ def mark_of(path: Path) -> Mark | None:
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
-class _Borders:
-    """Whether a path really lies inside a folder, wherever links lead."""
+def confined(dataset: Dataset, allows: Callable[[Path], bool]) -> Dataset:
+    """Return the data set without images that really lie where ``allows`` says no; these become problems.
 
-    def __init__(self, root: Path) -> None:
-        self._root = real_folder(root)
-        self._real: dict[Path, str] = {}
+    For an app that serves others: at a person's own machine, links are followed wherever they lead.
+    """
+    known: dict[Path, bool] = {}
 
-    def hold(self, path: Path) -> bool:
-        if path.is_symlink():
-            return os.path.realpath(path).startswith(self._root)
-        if path.parent not in self._real:
-            self._real[path.parent] = real_folder(path.parent)
-        return self._real[path.parent].startswith(self._root)
+    def stays(path: Path | None) -> bool:
+        if path is None:
+            return True
+        place = path if path.is_symlink() else path.parent
+        if place not in known:
+            known[place] = allows(place)
+        return known[place]
+
+    outside = {sample.key for sample in (*dataset.train, *dataset.test) if not stays(sample.path)}
+    train, test = (
+        tuple(sample for sample in side if sample.key not in outside) for side in (dataset.train, dataset.test)
+    )
+    refused = (Problem(key, "it is a link to a folder that this app may not read") for key in sorted(outside))
+    return replace(dataset, train=train, test=test, problems=(*dataset.problems, *refused)) if outside else dataset
 
 
 class _Memory:
@@ -215,17 +224,21 @@ class _Memory:
         self._old: dict[str, list] = old if isinstance(old, dict) else {}
         self._new: dict[str, list] = {}
 
-    def recall(self, path: Path, mark: Mark | None) -> str | None:
-        """Return what was wrong with the file ("": nothing), or None where that is not known of the file as it is."""
+    def recall(self, path: Path, mark: Mark | None) -> Examined | None:
+        """Return what decoding the file told, or None where that is not known of the file as it is."""
         entry = self._old.get(self._name(path))
-        if mark is None or not isinstance(entry, list) or entry[:-1] != list(mark) or not isinstance(entry[-1], str):
+        if mark is None or not isinstance(entry, list) or entry[:3] != list(mark):
+            return None
+        try:
+            about = Examined(*entry[3:])
+        except TypeError:  # somebody else wrote this
             return None
         self._new[self._name(path)] = entry
-        return entry[-1]
+        return about
 
-    def remember(self, path: Path, mark: Mark | None, reason: str) -> None:
+    def remember(self, path: Path, mark: Mark | None, about: Examined) -> None:
         if mark is not None and time.time() - mark[2] / 1e9 >= SETTLED_S:
-            self._new[self._name(path)] = [*mark, reason]
+            self._new[self._name(path)] = [*mark, *astuple(about)]
 
     def save(self) -> None:
         if self._new == self._old:

@@ -4,7 +4,7 @@ It does not know where images come from (the readers beside it do), nor how they
 (`pmsi.data.loading`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from PIL import Image
 from pmsi.base.errors import DataError
 
 Box = tuple[float, float, float, float]
-"""x, y, width and height in pixels of the image as stored; x to the right, y down, from the top left corner."""
+"""x, y, width and height in pixels of the upright image, as it is opened; x to the right, y down, from the top left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,15 @@ class Sample:
     """One labelled image.
 
     ``key`` is the image's identity within its data set, the same on every machine: it seeds augmentation and
-    perturbation. ``path`` is None where the image is drawn rather than read.
+    perturbation. ``path`` is None where the image is drawn rather than read. ``digest`` stands for its pixels, wherever
+    they lie (`pmsi.data.images.pixels_digest`); "" where it is not known.
     """
 
     key: str
     label: int
     path: Path | None = None
     box: Box | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,9 @@ class Dataset:
     """A labelled image collection with its official or seeded split.
 
     ``open_image`` returns the RGB image of a sample at its stored size; ``open_parts`` returns boolean masks
-    (height, width) by part name, and nothing where a data set has no part masks.
+    (height, width) by part name, and nothing where a data set has no part masks. ``problems`` names the images that
+    were left out; ``passed_over`` counts the other files that are not used, by reason and suffix: "not an image
+    (.txt)".
     """
 
     name: str
@@ -54,6 +58,11 @@ class Dataset:
     open_image: Callable[[Sample], Image.Image]
     open_parts: Callable[[Sample], dict[str, np.ndarray]] = field(default=lambda sample: {})
     problems: tuple[Problem, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    layout: str = ""
+    """How the split was found, in words, where a reader had to guess it: "split train/ and test/"."""
+    notes: tuple[str, ...] = ()
+    """What else a reader decided by itself, in sentences."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of ``"train"`` or ``"test"``."""

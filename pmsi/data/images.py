@@ -1,35 +1,53 @@
-"""The one door for image files: every picture of a data set, a command line or an upload comes in through here.
+"""Reading of image files: every picture of a data set, a command line or an upload is decoded here.
 
 What comes out is always a plain 8-bit RGB image, upright, with transparency laid over white. What is foreign, damaged
-or too large is refused before it costs memory. This module does not know what the pictures are for.
+or costs too much memory is refused from its header.
 """
 
+import contextlib
+import hashlib
 import io
-import struct
+import os
+import threading
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from pmsi.base.errors import ImageError
+from pmsi.data.dataset import Box
 
 MAX_PIXELS = 50_000_000
-"""Enough for the photos of phones and cameras, and 150 MB once decoded. A PNG of 500 kB can decode to 700 MB, so the
-size is read off the header before a pixel is decoded."""
+"""Most pixels that are decoded: 150 MB. A PNG of 500 kB can decode to 700 MB, so the size is read off the header before
+a pixel is decoded."""
+
+MAX_JPEG_PIXELS = 200_000_000
+MAX_PROGRESSIVE_PIXELS = 100_000_000
+"""A JPEG of more than `MAX_PIXELS`, as cameras and phones make them, is decoded at half its size. The decoder holds the
+whole of a progressive one, in 3 to 6 bytes a pixel."""
+
+LARGE_PIXELS = 12_000_000
+"""Images of more pixels are decoded one at a time, whatever the number of threads."""
 
 MAX_FILE_BYTES = 25 * 2**20
 """Largest file of a picture that somebody sends. A JPEG of `MAX_PIXELS` at high quality is smaller."""
 
-EXPECTED = f"Expected a whole JPEG, PNG, WebP, BMP, GIF or TIFF image of at most {MAX_PIXELS // 10**6} megapixels."
+EXPECTED = (
+    f"Expected a whole JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image of at most {MAX_PIXELS // 10**6} megapixels "
+    f"(a JPEG: {MAX_JPEG_PIXELS // 10**6})."
+)
 
 COLOR_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"))
 DEEP_MODES = frozenset(("I", "I;16", "I;16B", "I;16L", "F"))
@@ -37,16 +55,9 @@ MODES = COLOR_MODES | DEEP_MODES
 """Pillow's colour modes that have a meaning in RGB here."""
 
 
-class _Jpeg(JpegImageFile):
-    """A JPEG whose EXIF block is left alone: Pillow looks for a resolution in it, and warns where it is damaged."""
-
-    def _read_dpi_from_exif(self) -> None:
-        return
-
-
 Reader = Callable[[BinaryIO], ImageFile]
 READERS: tuple[tuple[bytes, Reader], ...] = (
-    (b"\xff\xd8\xff", _Jpeg),
+    (b"\xff\xd8\xff", JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
     (b"GIF87a", GifImageFile),
     (b"GIF89a", GifImageFile),
@@ -56,6 +67,7 @@ READERS: tuple[tuple[bytes, Reader], ...] = (
     (b"MM\0*", TiffImageFile),
     (b"II+\0", TiffImageFile),
     (b"MM\0+", TiffImageFile),
+    *((b"P%d%c" % (kind, space), PpmImageFile) for kind in range(1, 7) for space in b" \n\r\t"),
 )
 """How each format begins ("." stands for any byte), and who reads it. `Image.open` is not used: it would try thirty
 more formats, and its warning about large images comes later than `MAX_PIXELS`."""
@@ -64,6 +76,7 @@ FOREIGN = (
     (b"....ftyphe", "a HEIC photo; export it as JPEG"),
     (b"....ftypmif1", "a HEIF photo; export it as JPEG"),
     (b"....ftypavif", "an AVIF image; export it as JPEG"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image; export it as JPEG"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a zip archive"),
     (b"<!DOCTYPE", "a web page (a download that went wrong?)"),
@@ -73,20 +86,28 @@ FOREIGN = (
 )
 """What is often found under an image's name, by how it begins."""
 
-TRANSPOSES = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes an image upright, by its EXIF orientation."""
+TILE_WIDTH, TILE_LENGTH = 322, 323
+"""Tags of a TIFF; one tile may be larger than the whole image."""
 
-ORIENTATION = 0x0112
-INTEGERS = {3: "H", 4: "I"}
+START = 32
+"""Bytes from which a format is known."""
 
+STRIP_PIXELS = 2**20
+"""Deep grays are converted in strips, which need 20 times the memory of the result."""
+
+# Of damaged EXIF blocks, which leave the pixels whole.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+
+_LARGE = threading.Lock()
+"""Held while an image of more than `LARGE_PIXELS` is decoded."""
+
+
+def _renew_lock() -> None:
+    global _LARGE
+    _LARGE = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # another thread of the parent may hold it
 
 Result = TypeVar("Result")
 
@@ -123,13 +144,61 @@ def check_file_size(size: int, name: str) -> None:
         )
 
 
-def fault(path: str | Path) -> str | None:
-    """Return what `open_rgb` would find wrong with an image file, or None; a JPEG costs less than opening it does."""
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What decoding a file once tells: what is wrong with it ("": nothing), else its pixels' digest and geometry."""
+
+    fault: str
+    digest: str = ""
+    width: int = 0
+    height: int = 0
+    """Of the upright image."""
+    orientation: int = 1
+    """The EXIF orientation, 1 to 8."""
+    reduction: float = 1.0
+    """Stored pixels for each decoded pixel along a side; 2 for a JPEG that is decoded at half its size."""
+
+    def upright_box(self, box: Box) -> Box:
+        """Return a box given in pixels of the image as stored in those of the upright one."""
+        x, y, w, h = (value / self.reduction for value in box)
+        width, height = (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+        left, top, right, bottom = x, y, width - x - w, height - y - h  # distances to the four sides, as stored
+        return {
+            2: (right, top, w, h),
+            3: (right, bottom, w, h),
+            4: (left, bottom, w, h),
+            5: (top, left, h, w),
+            6: (bottom, left, h, w),
+            7: (bottom, right, h, w),
+            8: (top, right, h, w),
+        }.get(self.orientation, (x, y, w, h))
+
+
+def examine(path: str | Path) -> Examined:
+    """Return what decoding an image file tells: what `open_rgb` would refuse, the pixels' digest, their geometry."""
     try:
-        _with_file(path, _decode_cheaply)
+        return _with_file(path, _examine)
     except _Refused as error:
-        return str(error)
-    return None
+        return Examined(str(error))
+
+
+def pixels_digest(image: Image.Image) -> str:
+    """Return 32 hexadecimal digits that stand for what a picture shows: BLAKE2b of its size and its RGB pixels."""
+    rgb = image.convert("RGB")
+    digest = hashlib.blake2b(repr(rgb.size).encode(), digest_size=16)
+    digest.update(rgb.tobytes())
+    return digest.hexdigest()
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a file begins as one of the formats that are read, or as an image of another format."""
+    try:
+        with _existing(path).open("rb") as file:
+            start = file.read(START)
+    except (OSError, _Refused):
+        return False
+    patterns = (*(pattern for pattern, _ in READERS), *(pattern for pattern, what in FOREIGN if "export it" in what))
+    return any(_begins(start, pattern) for pattern in patterns)
 
 
 def _with_file(source: str | Path | BinaryIO, use: Callable[[BinaryIO], Result]) -> Result:
@@ -164,33 +233,60 @@ def _reason(error: Exception) -> str:
 
 
 def _read_rgb(file: BinaryIO) -> Image.Image:
-    image = _header(file)
-    image.load()
-    upright = TRANSPOSES.get(_orientation(image))
-    rgb = _to_rgb(image)
-    return rgb if upright is None else rgb.transpose(upright)
+    return _decode(file)[0]
 
 
-def _decode_cheaply(file: BinaryIO) -> None:
+def _examine(file: BinaryIO) -> Examined:
+    rgb, orientation, reduction = _decode(file)
+    return Examined("", pixels_digest(rgb), *rgb.size, orientation, reduction)
+
+
+def _decode(file: BinaryIO) -> tuple[Image.Image, int, float]:
+    """Return the upright RGB image, its EXIF orientation, and how many stored pixels make one of its own."""
     image = _header(file)
-    image.draft(None, (1, 1))  # every bit of a JPEG is still read, but pixels are made for an eighth of it only
-    image.load()
+    width, height = image.size
+    with _LARGE if width * height > LARGE_PIXELS else contextlib.nullcontext():
+        if width * height > MAX_PIXELS:
+            image.draft(None, (width // 2, height // 2))
+        reduction = width / image.size[0]
+        orientation = _orientation(image)
+        image.load()
+        with contextlib.suppress(Exception):  # a damaged EXIF block; the pixels are whole
+            ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image), orientation, reduction
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where none can be read."""
+    with contextlib.suppress(Exception):  # as damaged as the block may be
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return orientation if orientation in range(1, 9) else 1
+    return 1
 
 
 def _header(file: BinaryIO) -> ImageFile:
     """Return the image with its header read and found acceptable, no pixel decoded yet."""
     file.seek(0)
-    start = file.read(32)
+    start = file.read(START)
     file.seek(0)
     if not start:
         raise _Refused("the file is empty")
     image = _reader(start)(file)
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > _most_pixels(image):
         raise _Refused(f"it has {width} × {height} pixels, too many to open safely")
+    tile = getattr(image, "tag_v2", {})
+    if tile.get(TILE_WIDTH, 1) * tile.get(TILE_LENGTH, 1) > MAX_PIXELS:
+        raise _Refused(f"it has tiles of {tile[TILE_WIDTH]} × {tile[TILE_LENGTH]} pixels, too many to open safely")
     if image.mode not in MODES:
         raise _Refused(f"its colour mode {image.mode} is not supported")
     return image
+
+
+def _most_pixels(image: ImageFile) -> int:
+    if not isinstance(image, JpegImageFile):
+        return MAX_PIXELS
+    return MAX_PROGRESSIVE_PIXELS if image.info.get("progressive") else MAX_JPEG_PIXELS
 
 
 def _reader(start: bytes) -> Reader:
@@ -209,24 +305,6 @@ def _begins(start: bytes, pattern: bytes) -> bool:
     )
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none to be found. (Pillow turns a TIFF by itself.)"""
-    block = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
-    try:
-        (first,) = struct.unpack_from(f"{order}I", block, 4)
-        (count,) = struct.unpack_from(f"{order}H", block, first)
-        for entry in range(first + 2, first + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", block, entry)
-            if tag == ORIENTATION:
-                return int(struct.unpack_from(order + INTEGERS.get(kind, "H"), block, entry + 8)[0])
-    except struct.error:
-        return 1
-    return 1
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Return a decoded image of any of `MODES` as RGB, with whatever is transparent laid over white."""
     if image.mode in DEEP_MODES:
@@ -243,10 +321,16 @@ def _to_8_bits(values: np.ndarray) -> Image.Image:
     16-bit integers are scaled by the range of their type, floats in [0, 1] by 255; for what has no agreed range, the
     smallest value becomes black and the largest white.
     """
-    grays = np.nan_to_num(values.astype(np.float64))
-    low, high = float(grays.min()), float(grays.max())
+    strips = [*np.array_split(values, -(-values.size // STRIP_PIXELS))] if values.size else [values]
+    low = min(float(_finite(strip).min()) for strip in strips)
+    high = max(float(_finite(strip).max()) for strip in strips)
     if low >= 0 and values.dtype.kind == "f" and high <= 1:
         low, high = 0.0, 1.0
     elif low >= 0 and high <= 65535 and values.dtype.kind in "iu":
         low, high = 0.0, 65535.0
-    return Image.fromarray(np.round((grays - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8))
+    scale = 255.0 / ((high - low) or 1.0)
+    return Image.fromarray(np.concatenate([np.round((_finite(s) - low) * scale).astype(np.uint8) for s in strips]))
+
+
+def _finite(strip: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(strip.astype(np.float64))

@@ -15,7 +15,7 @@ import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pmsi.base.errors import DataError
@@ -24,15 +24,14 @@ from pmsi.data.checking import Progress
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.images import MAX_FILE_BYTES
 from pmsi.data.readers.archive import LIMITS, Limits, require_space, unpack_into
-from pmsi.data.readers.folder import SUFFIXES, TEST_FOLDERS, folder, split_folders
+from pmsi.data.readers.folder import entered, find_splits, folder, is_split_name
+from pmsi.data.readers.tree import SUFFIXES, look
 
 ROOT = "PMSI_DATASETS"
 """Environment: the folder of imported data sets."""
 
 NAME_BYTES = 200
 """Longest name, of the 255 that file systems take: a number may be added to it."""
-
-SPLITS = ("train", *TEST_FOLDERS)
 
 Bring = Callable[[Path], Path]
 """Given a place for new files, returns the folder to read: that place, filled, or one that was there before."""
@@ -137,12 +136,12 @@ def _import(
     try:
         with _alone_in(root), tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as scratch:
             source = bring(Path(scratch) / "source")
-            found = folder(source, name=target.name, progress=progress)
+            found = folder(source, name=target.name, split="stratified", progress=progress)
             _require_classes(found, source)
             if put is not os.rename:
                 require_space(source, root, _bytes_of(found))
             built = Path(scratch) / "built"
-            count = _lay_out(found, built, split_folders(source) != (None, None), put, progress)
+            count = _lay_out(found.classes, _by_split(found, source), built, put, progress)
             _rename(built, target)
     except OSError as error:
         what = f"{target} cannot be written ({error.strerror or error})"
@@ -202,17 +201,35 @@ def _bytes_of(found: Dataset) -> int:
     return sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
 
 
+def _by_split(found: Dataset, source: Path) -> list[tuple[str, Sample]]:
+    """Return all images, each with the folder of its split, or "" where there is no split."""
+    roles = find_splits(entered(look(source)))
+    if roles is None:
+        return [("", sample) for sample in (*found.train, *found.test)]
+    tested = "test" if "test" in roles else "val"
+    split = [("train", sample) for sample in found.train] + [(tested, sample) for sample in found.test]
+    if {"test", "val"} <= roles.keys():
+        labels = {name: label for label, name in enumerate(found.classes)}
+        other = folder(source, test_on="val")
+        known = [sample for sample in other.test if other.classes[sample.label] in labels]
+        split += [("val", replace(sample, label=labels[other.classes[sample.label]])) for sample in known]
+    return split
+
+
 def _lay_out(
-    found: Dataset, built: Path, has_split: bool, put: Callable[[Path, Path], object], progress: Progress | None
+    classes: Iterable[str],
+    samples: list[tuple[str, Sample]],
+    built: Path,
+    put: Callable[[Path, Path], object],
+    progress: Progress | None,
 ) -> int:
-    """Put every image into the folder of its class, and return how many there are."""
-    homes = _class_folders(found.classes)
+    """Put every image into the folder of its class, below that of its split, and return how many there are."""
+    homes = _class_folders(classes)
     taken: set[tuple[str, str]] = set()
-    samples = [(split, sample) for split in ("train", "test") for sample in found.split(split)]
     for done, (split, sample) in enumerate(samples, 1):
-        home = built / (split if has_split else "") / homes[sample.label]
+        home = built / split / homes[sample.label]
         home.mkdir(parents=True, exist_ok=True)
-        put(Path(sample.path or ""), home / _free_name(str(home), _inside(sample, has_split), taken))
+        put(Path(sample.path or ""), home / _free_name(str(home), _inside(sample, bool(split)), taken))
         if progress is not None:
             progress(done, len(samples))
     return len(samples)
@@ -233,7 +250,7 @@ def _class_folder(name: str) -> str:
     safe = safe_name(name)
     if not safe:
         raise DataError(f"The class {name!r} has no letter or digit in its name. Give it another one.")
-    return f"{safe} class" if safe.lower() in SPLITS else safe  # or it would be taken for a split
+    return f"{safe} class" if is_split_name(safe) else safe  # or it would be taken for a split
 
 
 def _inside(sample: Sample, has_split: bool) -> str:

@@ -45,6 +45,11 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
 
 
+def to_picture(image: Tensor) -> Image.Image:
+    """Return a (3, h, w) uint8 tensor as an RGB picture; the inverse of `to_tensor`."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+
+
 def normalize(images: Tensor) -> Tensor:
     """Return (b, 3, h, w) uint8 as float32 with ImageNet's mean and standard deviation taken out, channels last."""
     scale, shift = _constants(images.device)

@@ -9,9 +9,7 @@ know what made a map or a region.
 import numpy as np
 
 from pmsi.base.errors import PMSIError
-
-GREY = np.array([0.299, 0.587, 0.114])
-"""Shares of red, green and blue in an image's brightness (ITU-R BT.601)."""
+from pmsi.perturbations.imagenet_c import GREY
 
 
 def pointing(values: np.ndarray, region: np.ndarray) -> float:

@@ -6,7 +6,6 @@ exists: the "+ M" model, which is not trained in phases.
 
 import math
 from collections.abc import Callable, Collection
-from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +24,11 @@ def stage_names(stage_num: int) -> tuple[str, ...]:
 
 
 def mix_logits(outputs: list[Tensor]) -> Tensor:
-    """Return the sum of logits: Eq. 8 as its precedents compute it."""
-    return reduce(torch.add, outputs)
+    """Return the mean of the logits: Eq. 8, divided by the number of outputs.
+
+    The winner is that of the sum. The softmax of the sum is too sharp: four outputs at 13, 16, 10 and 20 % become 69 %.
+    """
+    return torch.stack(outputs).mean(dim=0)
 
 
 def mix_probabilities(outputs: list[Tensor]) -> Tensor:

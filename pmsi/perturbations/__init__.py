@@ -3,14 +3,13 @@
 A perturbation acts on the 8-bit RGB image after resize and crop, before normalisation. It has two halves: ``draw``
 makes a few numbers from a generator (storable, replayable), ``apply`` changes pixels by them and by nothing else. The
 draw depends on the perturbation, its severity, a base seed and the image's key alone, so neither batch size nor order,
-workers or device can change a pixel. This package does not know data sets or models, and importing it imports no torch.
+workers or device can change a pixel. Importing this package imports no torch.
 
     row         what a row is
     paper       Table VII: colour jitter, Gaussian noise
     capture     what cameras and the web do: JPEG, resolution, rotation, occlusion
-    imagenet_c  the 15 + 4 corruptions of ImageNet-C, from the parts noises, blurs, weather and digital
-    filters     the arithmetic that these share
-    batched     some rows once more, for whole batches on a GPU: the same pixels; the only module that needs torch
+    imagenet_c  the 15 + 4 corruptions of ImageNet-C
+    entries     rows as they are typed: rotation=10,20
 """
 
 import hashlib

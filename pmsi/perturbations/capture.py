@@ -1,15 +1,15 @@
-"""What cameras and the web do to an image before anybody recognises it: JPEG, fewer pixels, a tilt, something in front.
+"""What cameras and the web do to an image: JPEG, fewer pixels, a tilt, something in front.
 
-Severities grow with the damage, so quality and resolution count what is lost. Nothing here knows who looks at it.
+Severities grow with the damage, so quality and resolution count what is lost.
 """
 
+import io
 import math
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pmsi.perturbations import digital
 from pmsi.perturbations.row import CAPTURE, Factors, Perturbation, nothing_drawn
 
 GRID = 8
@@ -19,8 +19,16 @@ FILL = np.array([124, 116, 104], np.uint8)
 """ImageNet's mean colour: what the network sees there is about 0."""
 
 
-def _jpeg(image: np.ndarray, lost: float, factors: Factors) -> np.ndarray:
-    return digital.jpeg(image, 100 - lost, factors)
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return an image encoded as JPEG of a quality from 1 to 100, 4:2:0 as Pillow does by default, and decoded."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    with Image.open(file) as encoded:
+        return np.array(encoded)
+
+
+def _jpeg(image: np.ndarray, lost: float, _factors: Factors) -> np.ndarray:
+    return jpeg(image, 100 - int(lost))
 
 
 def _downsampled(image: np.ndarray, lost: float, _factors: Factors) -> np.ndarray:
@@ -47,20 +55,10 @@ def _draw_cells(generator: np.random.Generator, share: float, _size: tuple[int, 
     return {"cells": sorted(cells.tolist())}
 
 
-def covered(factors: Factors) -> np.ndarray:
-    """Return which cells of the grid were drawn, (GRID, GRID) bool."""
-    cells = np.zeros(GRID * GRID, bool)
-    cells[factors["cells"]] = True
-    return cells.reshape(GRID, GRID)
-
-
-def lines_of(*shape: int) -> list[np.ndarray]:
-    """Return for each side of an image, in pixels, the grid's line that each of its pixels is on."""
-    return [np.arange(side) * GRID // side for side in shape]
-
-
 def _occluded(image: np.ndarray, _share: float, factors: Factors) -> np.ndarray:
-    where = covered(factors)[np.ix_(*lines_of(*image.shape[:2]))]
+    h, w = image.shape[:2]
+    covered = np.isin(np.arange(GRID * GRID), factors["cells"]).reshape(GRID, GRID)
+    where = covered[np.ix_(np.arange(h) * GRID // h, np.arange(w) * GRID // w)]
     return np.where(where[..., None], FILL, image)
 
 

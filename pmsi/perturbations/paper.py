@@ -1,7 +1,4 @@
-"""What Table VII does to a test image: colour jitter, and Gaussian noise in three readings of the paper's sentence.
-
-Nothing here knows where the images come from or who looks at them.
-"""
+"""What Table VII does to a test image: colour jitter, and Gaussian noise in three readings of the paper's sentence."""
 
 from typing import Any
 
@@ -32,14 +29,10 @@ def _apply_jitter(image: np.ndarray, _k: float, factors: Factors) -> np.ndarray:
 # Gaussian noise
 
 
-def unit_noise(factors: Factors, shape: tuple[int, int], channels: int = 3) -> np.ndarray:
-    """Return N(0, 1) as float32 (h, w, channels): one value for each of ``channels`` channels of (height, width)."""
-    return noise_of(factors).standard_normal((*shape, channels), dtype=np.float32)
-
-
 def noisy(image: np.ndarray, sigma: float, factors: Factors, channels: int = 3) -> np.ndarray:
     """Return x + N(0, σ²) as float32, not yet in pixel range; one noise value for each of ``channels`` channels."""
-    return image + np.float32(sigma) * unit_noise(factors, image.shape[:2], channels)
+    noise = noise_of(factors).standard_normal((*image.shape[:2], channels), dtype=np.float32)
+    return image + np.float32(sigma) * noise
 
 
 def _apply_noise(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray:

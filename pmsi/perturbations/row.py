@@ -1,7 +1,6 @@
 """What a row of PERTURBATIONS is: how its severity is named and checked, how it draws, how it changes pixels.
 
-Severity 0 is no change for every row; in ImageNet-C's own code it would index the strongest. This module does not know
-which rows there are.
+Severity 0 is no change for every row; in ImageNet-C's own code it would index the strongest.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +35,6 @@ class Perturbation:
     number where ``whole`` says so; ``levels`` are the severities of a sweep by default, ``paper`` is that of Table VII,
     or 0 where that has none. ``help`` says what is done to which image. ``drawn`` is (generator, severity, (width,
     height)) → factors; ``applied`` is (uint8 array (height, width, 3), severity > 0, factors) → a new array like it.
-    ``constants`` are what the severities 1, 2, … of ImageNet-C stand for; other rows have none.
     """
 
     title: str
@@ -50,13 +48,12 @@ class Perturbation:
     applied: Apply
     paper: float = 0.0
     whole: bool = False
-    constants: tuple[Any, ...] = ()
 
     def check(self, severity: float) -> float:
         """Return the severity as a float, or raise ConfigError that names the range."""
         number = isinstance(severity, Real) and not isinstance(severity, bool)
         if number and 0 <= severity <= self.maximum and not (self.whole and severity % 1):  # NaN compares false
-            return float(severity)
+            return float(severity) + 0.0  # −0.0 becomes 0.0, which is printed and seeded like any other 0
         kind = "whole number" if self.whole else "number"
         papers = f"; the paper's is {self.paper:g}" if self.paper else ""
         raise ConfigError(

@@ -2,18 +2,16 @@
 
 A sweep is a list of cells, each one perturbation at one severity; the first is the clean images. Each image is decoded,
 resized and cropped once (as far as memory allows), perturbed once for each cell, and shown to every run that sees
-images of that size. This package does not know how a perturbation draws, nor how a run was trained. Importing it
-imports no torch: what works on models does so when it is called.
+images of that size. Importing this package imports no torch.
 
     cells     which there are
-    entrants  the runs, and the test images that they share
+    models  the runs, and the test images that they share
     showing   the perturbed images
-    answering what the runs answer, several at a time
+    answering inference, several batches at a time
     sweeping  from the first unfinished cell on, what every head answers
     report    what all cells say together
-    pacing    how long a sweep takes: as an earlier one went, or by a trial
     reading   a sweep read back; confusion: the images behind a number
-    export    rows and CSV; page, drawing, styling: the report as one HTML file
+    export    rows and CSV; page, drawing: the report as one HTML file
 """
 
 from pathlib import Path

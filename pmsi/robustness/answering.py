@@ -1,11 +1,11 @@
-"""What the runs of a sweep answer to what they are shown, while the next batch is being made.
+"""Inference of the models of a sweep, batch after batch, while the next batch is being made.
 
-On a CPU several threads answer, each a few images on its own: so no layer waits for the other threads, and none of
-them idles while pixels are made. This module does not know cells or files, nor where images come from.
+On a CPU several threads compute, each a few images on its own: so no layer waits for the other threads, and none of
+them idles while pixels are made.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pmsi.data.preprocessing import normalize
 from pmsi.model import Recognizer
-from pmsi.robustness.entrants import Entrant
-from pmsi.robustness.showing import Shown, columns
+from pmsi.robustness.entrants import SweptModel
+from pmsi.robustness.showing import ImageBatch, columns
 
 Item = TypeVar("Item")
 Labels = dict[str, list[int]]
@@ -28,14 +28,14 @@ images of 448 px took a sixth longer each than two); batches of a run that may w
 
 
 @contextmanager
-def answering(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Give the threads that answer: on a CPU as many as torch has, of one thread of torch each; else one.
+def inference_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Give the threads of inference: on a CPU as many as torch has, of one thread of torch each; else one.
 
-    The thread that asks for them keeps torch's threads, and torch its number of them afterwards.
+    Torch has its own number of threads again afterwards.
     """
     count = torch.get_num_threads()
     on_cpu = device.type == "cpu"
-    pool = ThreadPoolExecutor(count, "answering", torch.set_num_threads, (1,)) if on_cpu else ThreadPoolExecutor(1)
+    pool = ThreadPoolExecutor(count, "inference", torch.set_num_threads, (1,)) if on_cpu else ThreadPoolExecutor(1)
     try:
         yield pool
     finally:
@@ -43,7 +43,7 @@ def answering(device: torch.device) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(count)
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
     """Yield the same items, each made in a thread while the one before it is used."""
     with ThreadPoolExecutor(1, "making") as maker:
         coming: Future[Item | None] = maker.submit(next, items, None)
@@ -52,22 +52,22 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-class Answers:
+class Predictions:
     """What one run answers in one cell, batch after batch."""
 
-    def __init__(self, entrant: Entrant, pool: ThreadPoolExecutor) -> None:
-        self.model, self.device, self.pool = entrant.faster, entrant.device, pool
+    def __init__(self, model: SweptModel, pool: ThreadPoolExecutor) -> None:
+        self.model, self.device, self.pool = model.faster, model.device, pool
         self.predicted: Labels = {head: [] for head in self.model.heads}
         self.pixels: list[str] = []
         self.factors: list[dict[str, Any]] = []
-        self._coming: deque[tuple[Callable[[], Sequence[str]], Sequence[Future[Labels]]]] = deque()
+        self._coming: deque[Sequence[Future[Labels]]] = deque()
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: ImageBatch) -> None:
         """Have a batch answered; waits where too many are on the way."""
         images = shown.images
         share = max(1, AT_ONCE // images[0, 0].numel()) if self.device.type == "cpu" else len(images)
-        parts = [self.pool.submit(_labels, self.model, part) for part in images.split(share)]
-        self._coming.append((shown.hashes, parts))
+        self._coming.append([self.pool.submit(_labels, self.model, part) for part in images.split(share)])
+        self.pixels += shown.hashes
         self.factors += shown.factors
         self._collect(IN_FLIGHT)
 
@@ -78,9 +78,7 @@ class Answers:
 
     def _collect(self, left: int) -> None:
         while len(self._coming) > left:
-            hashes, parts = self._coming.popleft()
-            self.pixels += hashes()
-            for coming in parts:
+            for coming in self._coming.popleft():
                 for head, labels in coming.result().items():
                     self.predicted[head] += labels
 

@@ -37,7 +37,7 @@ class Cell:
         name = "clean" if self.perturbation is None else f"{self.perturbation}-{self.severity}"
         return f"predictions/{name}.json"
 
-    def shown(self, crop: np.ndarray, seed: int, key: str) -> tuple[np.ndarray, Factors]:
+    def apply(self, crop: np.ndarray, seed: int, key: str) -> tuple[np.ndarray, Factors]:
         """Return what the runs are shown of an image, (h, w, 3) uint8, and what was drawn for it."""
         if self.perturbation is None:
             return crop, {}

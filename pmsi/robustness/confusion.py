@@ -1,6 +1,6 @@
 """Which images are behind a number of a sweep: confusions of two columns of labels, and the images that flip first.
 
-The columns are a truth and answers, or the answers of two runs. Nothing here reads a file.
+The columns are a truth and answers, or the answers of two runs.
 """
 
 from collections.abc import Mapping, Sequence

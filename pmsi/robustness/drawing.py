@@ -1,74 +1,169 @@
-"""A curve with its band as inline SVG, in the text colour of the page around it. Numbers in, text out.
+"""Figures of a sweep as plain Plotly JSON: dicts with ``data`` and ``layout``, for the report and for the app.
 
-It knows no sweep: a curve is points with ``x``, ``y``, ``low`` and ``high``, the last three as fractions.
+Shares are fractions in [0, 1] and are drawn in per cent. A trace's ``meta`` names the choices of its figure under which
+it is shown. Names are escaped, because Plotly reads tags in text.
 """
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
+import numpy as np
+
+Figure = dict[str, Any]
+Trace = dict[str, Any]
 Point = Mapping[str, float]
+"""``x``, and ``y``, ``low`` and ``high`` as fractions."""
 
-WIDTH, HEIGHT = 460, 270
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 42
-"""Space around the plot for ticks and titles, in the units of the view box."""
+GREY, TRANSPARENT = "#7d8590", "rgba(0, 0, 0, 0)"
 
-TICKS = (0, 25, 50, 75, 100)
-"""Per cent."""
+MOST_NUMBERED, MOST_NAMES = 24, 20
+"""Classes of a matrix at most that are all named beside it, with their numbers in it; names beside a larger one (below
+it, half as many)."""
 
-
-def curves(lines: Mapping[str, Sequence[Point]], colors: Mapping[str, str], x_title: str, y_title: str) -> str:
-    """Return accuracy (or another share) against severity for each named line, with a band from low to high."""
-    xs = sorted({point["x"] for line in lines.values() for point in line})
-    body = "".join(_grid()) + "".join(_x_ticks(xs))
-    for name, line in lines.items():
-        body += _line(line, xs, colors.get(name, "#7d8590"), name)
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    body += f'<text x="{middle:.0f}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_title)}</text>'
-    body += f'<text transform="translate(11 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-    body += f"{escape(y_title)}</text>"
-    label = escape(f"{y_title} against {x_title}: {', '.join(lines)}")
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{body}</svg>'
+MATRIX_SIDE = 480
+"""About how many pixels wide a matrix is drawn."""
 
 
-def _across(x: float, xs: Sequence[float]) -> float:
-    width = (xs[-1] - xs[0]) or 1.0
-    return LEFT + (WIDTH - LEFT - RIGHT) * (x - xs[0]) / width
+def curves(lines: Mapping[str, Sequence[Point]], colors: Mapping[str, str], x_title: str, y_title: str) -> Figure:
+    """Return shares against a quantity: a line with a band from low to high for each name."""
+    data = [trace for name, line in lines.items() for trace in curve(name, line, colors.get(name, GREY))]
+    return {"data": data, "layout": curve_layout(x_title, y_title)}
 
 
-def _down(share: float) -> float:
-    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
+def curve_layout(x_title: str, y_title: str) -> dict[str, Any]:
+    """Return the layout of curves of shares: per cent upwards."""
+    return _layout(330, xaxis={"title": {"text": x_title}}, yaxis={"title": {"text": y_title}, "range": [0, 103]})
 
 
-def _grid() -> list[str]:
+def curve(name: str, line: Sequence[Point], color: str, choices: Sequence[str] = ()) -> list[Trace]:
+    """Return the band and the line of one curve, shown where one of ``choices`` is chosen."""
+    x = [point["x"] for point in line]
+    y, low, high = ([100 * point[key] for point in line] for key in ("y", "low", "high"))
+    both = {"type": "scatter", "name": escape(name), "legendgroup": name, "meta": [*choices]}
+    band = {"x": [*x, *x[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "fillcolor": faded(color, 0.15)}
+    words = [f"{middle:.1f} % ({below:.1f}–{above:.1f})" for middle, below, above in zip(y, low, high, strict=True)]
     return [
-        f'<path class="grid" d="M{LEFT} {_down(tick / 100):.1f}H{WIDTH - RIGHT}"/>'
-        f'<text x="{LEFT - 6}" y="{_down(tick / 100) + 4:.1f}" text-anchor="end">{tick}</text>'
-        for tick in TICKS
+        both | band | {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False},
+        both
+        | {"x": x, "y": y, "mode": "lines+markers", "line": {"color": color, "width": 2.5}, "marker": {"size": 7}}
+        | {"text": words, "hovertemplate": f"%{{text}}<extra>{escape(name)}</extra>"},
     ]
 
 
-def _x_ticks(xs: Sequence[float]) -> list[str]:
-    """Return the severities that were measured, without those that would stand on one another."""
-    found, last = [], -WIDTH
-    for x in xs:
-        if (at := _across(x, xs)) - last >= 26:
-            found.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{x:g}</text>')
-            last = round(at)
-    return found
+def class_drops(drops: Mapping[str, Sequence[float]], classes: Sequence[str], colors: Mapping[str, str]) -> Figure:
+    """Return bars of the accuracy that each class lost, fractions drawn in points, by name; classes from the top."""
+    data = [drop_bars(name, values, classes, colors.get(name, GREY)) for name, values in drops.items()]
+    return {"data": data, "layout": drop_layout(len(classes) * len(drops))}
 
 
-def _line(line: Sequence[Point], xs: Sequence[float], color: str, name: str) -> str:
-    places = [(_across(point["x"], xs), _down(point["y"])) for point in line]
-    high = [(_across(point["x"], xs), _down(point["high"])) for point in line]
-    low = [(_across(point["x"], xs), _down(point["low"])) for point in line]
-    dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"><title>{escape(name)}, {point["x"]:g}: '
-        f"{100 * point['y']:.1f} % ({100 * point['low']:.1f} to {100 * point['high']:.1f})</title></circle>"
-        for (x, y), point in zip(places, line, strict=True)
-    )
-    band = f'<polygon points="{_points([*high, *low[::-1]])}" fill="{color}" opacity=".14"/>'
-    return f'{band}<polyline points="{_points(places)}" fill="none" stroke="{color}" stroke-width="2.2"/>{dots}'
+def drop_layout(bars: int) -> dict[str, Any]:
+    """Return the layout of so many bars."""
+    axes = {"xaxis": {"title": {"text": "Accuracy lost (points)"}}, "yaxis": {"autorange": "reversed"}}
+    return _layout(110 + 18 * bars, hovermode="closest", **axes)
 
 
-def _points(places: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+def drop_bars(
+    name: str, values: Sequence[float], classes: Sequence[str], color: str, choices: Sequence[str] = ()
+) -> Trace:
+    """Return the bars of one name, shown where one of ``choices`` is chosen."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "y": [escape(each) for each in classes],
+        "x": [round(100 * value, 6) + 0.0 for value in values],  # + 0.0: no negative zero
+        "name": escape(name),
+        "marker": {"color": color},
+        "hovertemplate": f"%{{x:.1f}} points<extra>{escape(name)}</extra>",
+        "meta": [*choices],
+    }
+
+
+def confusion_figure(
+    matrix: np.ndarray, numbers: Sequence[int], classes: Sequence[str], titles: tuple[str, str], color: str
+) -> Figure:
+    """Return a matrix of images (classes, classes), rows down and columns across, as squares that can be clicked.
+
+    ``numbers`` are the classes shown; what is on the diagonal has no colour of its own. A square's custom data begins
+    with (row, column). Of few classes, the numbers stand in a heatmap; it answers no click, so the squares are points
+    over it. Of many, a heatmap's places would be too small to be seen: the points themselves are coloured.
+    """
+    part = matrix[np.ix_(numbers, numbers)]
+    off = part * (1 - np.eye(len(numbers), dtype=part.dtype))
+    named, titles = [classes[number] for number in numbers], (escape(titles[0]), escape(titles[1]))
+    few, most = len(numbers) <= MOST_NUMBERED, max(1, int(off.max(initial=0)))
+    shades = [[0, TRANSPARENT], [0.5 / most, faded(color, 0.15)], [1, faded(color, 0.5)]]
+    heat = {"type": "heatmap", "z": off.tolist(), "colorscale": shades, "zmin": 0, "zmax": most}
+    marker = {"size": 24, "color": TRANSPARENT} if few else _shaded(off[np.nonzero(part)], most, len(numbers), color)
+    squares = {
+        "type": "scatter",
+        "mode": "markers+text" if few else "markers",
+        "marker": marker | {"symbol": "square", "line": {"width": 0}},
+        "showlegend": False,
+    }
+    data = [heat | {"showscale": False, "hoverinfo": "skip"}] * few + [squares | _places(part, numbers, named, titles)]
+    height = max(340, min(760, 150 + 26 * len(numbers)))
+    click = {"hovermode": "closest", "dragmode": False, "clickmode": "event", "showlegend": False}
+    return {"data": data, "layout": _layout(height, **click, **_named_axes(named, titles))}
+
+
+def _shaded(counts: np.ndarray, most: int, classes: int, color: str) -> dict[str, Any]:
+    """Return points coloured by their number of images, those of the diagonal (0) grey, and large enough to be seen."""
+    shades = [[0, faded(GREY, 0.3)], [0.5 / most, faded(color, 0.55)], [1, color]]
+    size = max(5, MATRIX_SIDE // classes)
+    return {"size": size, "color": counts.tolist(), "colorscale": shades, "cmin": 0, "cmax": most}
+
+
+def _places(part: np.ndarray, numbers: Sequence[int], named: Sequence[str], titles: tuple[str, str]) -> dict[str, Any]:
+    """Return where the squares are that hold an image, and what they say."""
+    rows, columns = (places.tolist() for places in np.nonzero(part))
+    cells = [*zip(rows, columns, strict=True)]
+    return {
+        "x": columns,
+        "y": rows,
+        "text": [str(part[place]) for place in cells],
+        "customdata": [[int(numbers[i]), int(numbers[j]), escape(named[i]), escape(named[j])] for i, j in cells],
+        "hovertemplate": f"Images: %{{text}}<br>{titles[0]}: %{{customdata[2]}}<br>{titles[1]}: %{{customdata[3]}}"
+        "<extra></extra>",
+    }
+
+
+def _named_axes(named: Sequence[str], titles: tuple[str, str]) -> dict[str, Any]:
+    """Return axes with the classes beside the matrix; of many, as many as can be read."""
+    start, end = -0.5, len(named) - 0.5
+    frame = {"showgrid": False, "showline": True, "mirror": True}
+    across = frame | _ticks(named, MOST_NAMES // 2) | {"tickangle": -50, "range": [start, end]}
+    down = frame | _ticks(named, MOST_NAMES) | {"range": [end, start]}
+    return {"xaxis": across | {"title": {"text": titles[1]}}, "yaxis": down | {"title": {"text": titles[0]}}}
+
+
+def _ticks(named: Sequence[str], most: int) -> dict[str, Any]:
+    every = 1 if len(named) <= MOST_NUMBERED else -(-len(named) // most)
+    places = list(range(0, len(named), every))
+    return {"tickvals": places, "ticktext": [escape(_short(named[place])) for place in places]}
+
+
+def _short(name: str, length: int = 20) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def faded(color: str, opacity: float) -> str:
+    """Return a hexadecimal colour as rgba with this opacity, for bands and fills."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity:g})"
+
+
+def _layout(height: int, **more: Any) -> dict[str, Any]:
+    """Return the layout that all figures share: transparent, the legend above, a fixed height in pixels."""
+    grid = {"gridcolor": faded(GREY, 0.22), "linecolor": faded(GREY, 0.22), "zeroline": False, "automargin": True}
+    axes = {axis: grid | more.pop(axis, {}) for axis in ("xaxis", "yaxis")}
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+    shared = {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
+        "paper_bgcolor": TRANSPARENT,
+        "plot_bgcolor": TRANSPARENT,
+        "hovermode": "x unified",
+        "legend": legend,
+    }
+    return shared | axes | more

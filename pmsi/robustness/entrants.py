@@ -1,4 +1,4 @@
-"""The training runs that take part in a sweep, and the test images that they have in common."""
+"""The trained models of a sweep, and the test images that they have in common."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from pmsi.folding import folded
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
-SAME = ("dataset", "data", "test_fraction", "split_seed", "test_per_class")
+SAME = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "test_per_class")
 """Settings that decide which test images a run is judged by; those of the runs of a sweep agree."""
 
 FORMAT = "predictions-3"
@@ -28,11 +28,11 @@ it is. 2 has the drawn factors; since 3, models are folded otherwise, which can 
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A training run that takes part: its id, its model in eval mode, and what it was trained on."""
+class SweptModel:
+    """A model of a sweep: its run's id, its network in eval mode, its config, and the names of its classes."""
 
     id: str
-    model: Recognizer
+    network: Recognizer
     config: TrainConfig
     classes: tuple[str, ...]
 
@@ -44,40 +44,40 @@ class Entrant:
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return next(self.model.parameters()).device
+        return next(self.network.parameters()).device
 
     @cached_property
     def faster(self) -> Recognizer:
         """A copy of the model that answers alike, up to rounding, in less time."""
-        return folded(self.model)
+        return folded(self.network)
 
 
-def entrants_of(config: RobustnessConfig, run: Run) -> tuple[Entrant, ...]:
+def models_of(config: RobustnessConfig, run: Run) -> tuple[SweptModel, ...]:
     """Return the runs that a sweep names, each once, with their models on the sweep's device."""
-    return entrants_among(config, [run.sibling(id) for id in config.of])
+    return load_models(config, [run.sibling(id) for id in config.of])
 
 
-def entrants_among(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[Entrant, ...]:
+def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptModel, ...]:
     """Return these runs, each once, with their models on the sweep's device."""
     device = prepare_device(config)
-    return tuple(Entrant(of.id, *load_model(of, device)) for of in dict.fromkeys(runs))
+    return tuple(SweptModel(of.id, *load_model(of, device)) for of in dict.fromkeys(runs))
 
 
-def open_shared(config: RobustnessConfig, entrants: Sequence[Entrant], run: Run) -> Dataset:
-    """Return the data set that all entrants were trained on, or raise ConfigError that says where they differ."""
-    first, *others = [_judged(entrant.config, config) for entrant in entrants]
-    for entrant, other in zip(entrants[1:], others, strict=True):
+def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run) -> Dataset:
+    """Return the data set that all models were trained on, or raise ConfigError that says where they differ."""
+    first, *others = [_judged(model.config, config) for model in models]
+    for model, other in zip(models[1:], others, strict=True):
         for name in SAME:
             if getattr(first, name) != getattr(other, name):
                 raise ConfigError(
-                    f"Runs {entrants[0].id} and {entrant.id} have other test images: {name} = {getattr(first, name)!r} "
+                    f"Runs {models[0].id} and {model.id} have other test images: {name} = {getattr(first, name)!r} "
                     f"in the one, {getattr(other, name)!r} in the other. Name runs that agree in it."
                 )
     dataset = open_dataset(first, while_checking(run))
-    for entrant in entrants:
-        if entrant.classes != dataset.classes:
+    for model in models:
+        if model.classes != dataset.classes:
             raise ConfigError(
-                f"The {len(entrant.classes)} classes of run {entrant.id} are not the {len(dataset.classes)} of "
+                f"The {len(model.classes)} classes of run {model.id} are not the {len(dataset.classes)} of "
                 f"{dataset.name} now. Name runs with the same classes, or bring the data back as it was."
             )
     return dataset
@@ -89,10 +89,10 @@ def _judged(trained: TrainConfig, config: RobustnessConfig) -> TrainConfig:
     return replace(trained, data=folder, test_per_class=config.test_per_class or trained.test_per_class)
 
 
-def identity(entrants: Sequence[Entrant], keys: Sequence[str]) -> str:
+def identity(models: Sequence[SweptModel], keys: Sequence[str]) -> str:
     """Return what a cell depends on beside itself: which images, and every number of every model."""
-    digest = hashlib.blake2b(repr((FORMAT, keys, [(e.id, e.view) for e in entrants])).encode(), digest_size=8)
-    for entrant in entrants:
-        for value in entrant.model.state_dict().values():
+    digest = hashlib.blake2b(repr((FORMAT, keys, [(e.id, e.view) for e in models])).encode(), digest_size=8)
+    for model in models:
+        for value in model.network.state_dict().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """A sweep as rows of numbers, and as CSV: a row for each run, cell and output, or for each image and run.
 
-CSV and rows hold fractions. Where files are written is not known here.
+Shares are fractions.
 """
 
 import csv
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.reading import Told
+from pmsi.robustness.reading import SweepResults
 
 CELLS = (
     "run", "perturbation", "severity", "output", "is_primary", "n", "correct", "accuracy", "low", "high", "drop",
@@ -20,34 +20,39 @@ CELLS = (
 Row = dict[str, Any]
 
 
-def cell_rows(told: Told) -> list[Row]:
+def cell_rows(results: SweepResults) -> list[Row]:
     """Return a row (`CELLS`) for each run, cell and output; what does not apply is None.
 
     The test of a primary output is against the first run's; of any other against the first run's of the same name.
     """
-    return [cell_row(told, cell, run, head) for run in told.runs for cell in told.cells for head in told.heads(run)]
+    return [
+        cell_row(results, cell, run, head)
+        for run in results.runs
+        for cell in results.cells
+        for head in results.heads(run)
+    ]
 
 
-def cell_row(told: Told, cell: Cell, run: str, head: str) -> Row:
+def cell_row(results: SweepResults, cell: Cell, run: str, head: str) -> Row:
     """Return the row (`CELLS`) of an output of a run in a cell."""
-    primary = told.report["primary"][run] == head
+    primary = results.report["primary"][run] == head
     about = {"run": run, "perturbation": cell.perturbation, "severity": cell.severity, "output": head}
-    row = dict.fromkeys(CELLS) | about | {"is_primary": primary} | told.score(cell, run, head)
-    row |= comparison(told, cell, run, head) or {}
+    row = dict.fromkeys(CELLS) | about | {"is_primary": primary} | results.score(cell, run, head)
+    row |= comparison(results, cell, run, head) or {}
     if primary:
-        relative = told.report["relative_error"]["perturbations"]
+        relative = results.report["relative_error"]["perturbations"]
         row["errors_over_first"] = relative.get(cell.perturbation, {}).get(run)
     return row
 
 
-def comparison(told: Told, cell: Cell, run: str, output: str) -> Row | None:
+def comparison(results: SweepResults, cell: Cell, run: str, output: str) -> Row | None:
     """Return McNemar's test of a run's output in a cell against the first run; None where the sweep has no such test.
 
     A primary output is compared with the first run's primary one, any other with the first run's of the same name.
     """
-    first, primary = told.runs[0], told.report["primary"]
+    first, primary = results.runs[0], results.report["primary"]
     other = primary[first] if output == primary[run] else output
-    test = None if run == first else told.test(cell, (first, other), (run, output))
+    test = None if run == first else results.test(cell, (first, other), (run, output))
     if test is None:
         return None
     there, here = test["only"]
@@ -55,31 +60,31 @@ def comparison(told: Told, cell: Cell, run: str, output: str) -> Row | None:
     return about | {"p": test["p"], "holm": test["holm"]}
 
 
-def image_rows(told: Told) -> list[Row]:
+def image_rows(results: SweepResults) -> list[Row]:
     """Return a row for each image and run: its class, the clean answer, and by perturbation what flips it first.
 
     ``flips_at NAME`` is None where no severity of the sweep changes the answer.
     """
-    classes, labels = told.report["classes"], told.report["labels"]
+    classes, labels = results.report["classes"], results.report["labels"]
     rows = []
-    for run in told.runs:
-        clean = told.answers(CLEAN, run, told.report["primary"][run]).tolist()
-        flips = told.report["flips"][run]
-        for i, key in enumerate(told.report["keys"]):
+    for run in results.runs:
+        clean = results.answers(CLEAN, run, results.report["primary"][run]).tolist()
+        flips = results.report["flips"][run]
+        for i, key in enumerate(results.report["keys"]):
             about = {"image": key, "class": classes[labels[i]], "run": run, "clean_answer": classes[clean[i]]}
             about |= {"clean_is_right": clean[i] == labels[i]}
             rows.append(about | {f"flips_at {name}": severities[i] for name, severities in flips.items()})
     return rows
 
 
-def as_csv(told: Told) -> str:
+def as_csv(results: SweepResults) -> str:
     """Return a line for each run, cell and output under a header."""
-    return _csv(cell_rows(told), CELLS)
+    return _csv(cell_rows(results), CELLS)
 
 
-def images_as_csv(told: Told) -> str:
+def images_as_csv(results: SweepResults) -> str:
     """Return a line for each image and run under a header."""
-    rows = image_rows(told)
+    rows = image_rows(results)
     return _csv(rows, [*rows[0]] if rows else [])
 
 

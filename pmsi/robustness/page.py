@@ -1,98 +1,362 @@
-"""The report of a sweep as one HTML file: curves, tables, pictures; nothing in it comes from elsewhere.
+"""The report of a sweep as one HTML file that works offline: figures, tables and pictures.
 
-It has no script and no font of its own, follows the reader's light or dark, and prints. What a number means is
-`pmsi.robustness.report`'s affair.
+Figures are Plotly's, drawn in the browser by the plotly.js that comes with the plotly package; pmsi itself imports no
+plotly. The file follows the reader's light or dark. `templates/sweep.html.j2` lays it out.
 """
 
 import base64
+import importlib.util
 import io
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import jinja2
+import numpy as np
 from PIL import Image
 
 from pmsi import __version__
+from pmsi.base.errors import PMSIError
 from pmsi.base.text import percent
+from pmsi.data.dataset import Dataset
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.confusion import confused_pairs, confusion, first_to_flip
-from pmsi.robustness.drawing import curves
+from pmsi.robustness.confusion import Pair, behind, confused_pairs, confusion, first_to_flip, most_confused
+from pmsi.robustness.drawing import (
+    Figure,
+    confusion_figure,
+    curve,
+    curve_layout,
+    curves,
+    drop_bars,
+    drop_layout,
+)
 from pmsi.robustness.export import comparison
-from pmsi.robustness.reading import Told
-from pmsi.robustness.styling import STYLE
+from pmsi.robustness.reading import SweepResults
 
 COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
 """Of runs, where the caller has none."""
 
 FLIPS, PAIRS, SIDE = 6, 10, 128
-"""Images that flip first, for each run and perturbation; confused pairs; pixels of a picture's side."""
+"""Images that flip first, for each run and perturbation; confused pairs in a list; pixels of a picture's side."""
 
-Titles = Mapping[str, str]
-"""What a run is called, by its id."""
+MATRIX, PICTURED, PICTURES, NAMED = 20, 12, 3, 12
+"""Classes in a confusion matrix; its squares, the fullest first, that show pictures; how many each shows; images that
+any other square names."""
+
+DROPS = 20
+"""Classes whose drops are drawn, those that lose most."""
+
+PREDICTED = "as predicted"
+"""The choice of an output that is, for each run, the one with which it predicts."""
 
 
 def as_html(
-    told: Told,
+    results: SweepResults,
     *,
     command: str = "",
-    titles: Titles | None = None,
+    titles: Mapping[str, str] | None = None,
     colors: Mapping[str, str] | None = None,
     pictures: bool = True,
 ) -> str:
-    """Return the whole report of a sweep that ``command`` makes.
+    """Return the whole report of a sweep that ``command`` makes; ``titles`` and ``colors`` are those of runs by id.
 
-    With ``pictures`` the data set is opened; raises DataError where it is not here.
+    With ``pictures`` the data set is opened; raises DataError where it is not here, and PMSIError without plotly.
     """
-    titles = {id: (titles or {}).get(id) or told.title(id) for id in told.runs}
-    colors = colors or {id: COLORS[i % len(COLORS)] for i, id in enumerate(told.runs)}
-    parts = [
-        _head(told, titles, colors, command),
-        *(_perturbation(told, name, titles, colors) for name in told.perturbations),
-    ]
-    parts += [_relative(told, titles), _confusions(told, titles)]
-    if pictures and told.perturbations:
-        parts.append(_flips(told, titles))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Robustness sweep {escape(told.run.id)}</title><style>{STYLE}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    titles = {id: (titles or {}).get(id) or results.title(id) for id in results.runs}
+    colors = colors or {id: COLORS[i % len(COLORS)] for i, id in enumerate(results.runs)}
+    page = _Page(results, titles, colors, results.dataset() if pictures and results.perturbations else None)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("sweep.html.j2").render(
+        results=results,
+        plotly=plotly_js(),
+        runs=page.runs(),
+        facts=page.facts(),
+        command=command,
+        tests=tests_text(results),
+        perturbations=[page.perturbation(name) for name in results.perturbations],
+        relative=page.relative_error(),
+        confusions=[page.confusions(id) for id in results.runs],
+        flips=page.flips(),
+        figures=page.figures,
     )
 
 
-def _head(told: Told, titles: Titles, colors: Mapping[str, str], command: str) -> str:
-    heads = told.report["primary"]
-    legend = "".join(
-        f'<li><i style="background:{colors[id]}"></i><b>{escape(title)}</b> <small>{escape(id)}, predicts with '
-        f"{escape(heads[id])}; clean {_accuracy(told, CLEAN, id, heads[id])}</small></li>"
-        for id, title in titles.items()
-    )
-    began = told.run.status().started_at or (told.run.folder / "config.json").stat().st_mtime
-    trained = told.trained
-    place = f" in {trained.data}" if trained.data else ""
-    facts = {
-        "Sweep": told.run.id,
-        "Made": time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(began)),
-        "Data": f"{trained.dataset}{place}: {told.images} test images, {len(told.report['classes'])} classes",
-        "Seed": told.config.seed,
-        "Version": f"pmsi {__version__}",
-    }
-    rows = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
-    return (
-        f"<h1>Robustness sweep</h1><ul class=legend>{legend}</ul><table class=facts>{rows}</table>"
-        f"{f'<pre>{escape(command)}</pre>' if command else ''}<p>All runs were shown the same pixels. Intervals of "
-        "accuracies are Wilson's, those of drops come from a paired bootstrap over images, both at 95 %. "
-        f"{tests_text(told)}</p>"
-    )
+def plotly_js() -> str:
+    """Return the source of plotly.js, which the installed plotly package holds."""
+    spec = importlib.util.find_spec("plotly")  # finds the package without importing it
+    if spec is None or not spec.submodule_search_locations:
+        raise PMSIError(
+            "A report in HTML draws its figures with plotly.js, which comes with plotly, and that is not installed. "
+            "Run: pip install plotly, or write a .csv."
+        )
+    return (Path(spec.submodule_search_locations[0]) / "package_data/plotly.min.js").read_text(encoding="utf-8")
 
 
-def tests_text(told: Told) -> str:
+@dataclass
+class _Page:
+    """What the template is given, part by part. ``figures`` are all figures so far: the template draws them by number.
+
+    ``dataset`` is None where no pictures are wanted.
+    """
+
+    results: SweepResults
+    titles: Mapping[str, str]
+    colors: Mapping[str, str]
+    dataset: Dataset | None
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    _encoded: dict[tuple[int, Cell], str] = field(default_factory=dict)
+
+    @cached_property
+    def named(self) -> dict[str, str]:
+        """Colours by title."""
+        return {self.titles[id]: self.colors[id] for id in self.results.runs}
+
+    @cached_property
+    def primary(self) -> Mapping[str, str]:
+        """The output with which each run predicts."""
+        return self.results.report["primary"]
+
+    def figure(self, figure: Figure, label: str, choices: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+        """Keep a figure and return what the template says about it; of several ``choices`` the reader takes one."""
+        self.figures.append(figure | more)
+        return {"number": len(self.figures) - 1, "label": label, "choices": [*choices], "height": _height(figure)}
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the legend: each run with its colour and its accuracy on the clean images."""
+        return [
+            {
+                "id": id,
+                "title": self.titles[id],
+                "color": self.colors[id],
+                "output": self.primary[id],
+                "clean": accuracy_text(self.results.score(CLEAN, id, self.primary[id])),
+            }
+            for id in self.results.runs
+        ]
+
+    def facts(self) -> dict[str, str]:
+        """Return what the sweep is, in words."""
+        results, trained = self.results, self.results.trained
+        began = results.run.status().started_at or (results.run.folder / "config.json").stat().st_mtime
+        place = f" in {trained.data}" if trained.data else ""
+        return {
+            "Sweep": results.run.id,
+            "Made": time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(began)),
+            "Data": f"{trained.dataset}{place}: {results.images} test images, {len(results.report['classes'])} classes",
+            "Seed": str(results.config.seed),
+            "Version": f"pmsi {__version__}",
+        }
+
+    def perturbation(self, name: str) -> dict[str, Any]:
+        """Return the section about one perturbation."""
+        row, results = PERTURBATIONS[name], self.results
+        unit = f"{row.symbol} ({row.unit})"
+        survival = {self.titles[id]: line for id in results.runs if (line := standing(results, name, id))}
+        cells = (CLEAN, *results.of(name))
+        predicting = [self._line(cell, id, self.primary[id]) for cell in cells for id in results.runs]
+        others = [self._line(cell, id, head) for cell in cells for id in results.runs for head in results.heads(id)]
+        return {
+            "title": row.title,
+            "help": row.help,
+            "symbol": row.symbol,
+            "accuracy": self._accuracy(name, unit),
+            "survival": self.figure(curves(survival, self.named, unit, "Answers unchanged (%)"), "Survival"),
+            "factors": self._factors(name),
+            "drops": self._drops(name),
+            "rows": predicting,
+            "others": others if len(others) > len(predicting) else [],
+        }
+
+    def _accuracy(self, name: str, unit: str) -> dict[str, Any]:
+        """Return the curves of every output; a run without the chosen one shows the one with which it predicts."""
+        results = self.results
+        outputs = list(dict.fromkeys(head for id in results.runs for head in results.heads(id)))
+        data = []
+        for id in results.runs:
+            others = [output for output in outputs if output not in results.heads(id)]
+            for head in results.heads(id):
+                shown = [head, *([PREDICTED, *others] if head == self.primary[id] else [])]
+                data += curve(self.titles[id], points(results, name, id, head), self.colors[id], shown)
+        layout = curve_layout(unit, "Accuracy (%)")
+        return self.figure({"data": data, "layout": layout}, "Accuracy", [PREDICTED, *outputs])
+
+    def _factors(self, name: str) -> dict[str, Any] | None:
+        """Return the accuracy against what was drawn for each image; None where nothing is drawn that has a size."""
+        data, choices = [], []
+        for each in self.results.report["factors"]:
+            if each["perturbation"] == name:
+                choices.append(f"{each['factor'].replace('_', ' ')}, {_at(Cell.of(each))}")
+                for id in self.results.runs:
+                    data += curve(self.titles[id], drawn_points(each, id), self.colors[id], choices[-1:])
+        layout = curve_layout("As drawn for each image", "Accuracy (%)")
+        return self.figure({"data": data, "layout": layout}, "Accuracy against the draw", choices) if data else None
+
+    def _drops(self, name: str) -> dict[str, Any] | None:
+        """Return what each class lost at each severity, the strongest first."""
+        data, choices = [], []
+        cells = [each for each in self.results.report["class_drops"] if each["perturbation"] == name]
+        most = 0
+        for each in sorted(cells, key=lambda each: -each["severity"]):
+            choices.append(_at(Cell.of(each)))
+            order, classes = most_dropped(each["runs"], DROPS), self.results.report["classes"]
+            most = max(most, len(order))
+            for id, drops in each["runs"].items():
+                values, names = [drops[i] for i in order], [classes[i] for i in order]
+                data.append(drop_bars(self.titles[id], values, names, self.colors[id], choices[-1:]))
+        layout = drop_layout(most * len(self.results.runs))
+        return self.figure({"data": data, "layout": layout}, "Drops by class", choices) if data else None
+
+    def _line(self, cell: Cell, run: str, head: str) -> list[str]:
+        """Return a row of a table: an output of a run in a cell, in words."""
+        score, test = self.results.score(cell, run, head), comparison(self.results, cell, run, head)
+        severity, drop = ("clean", "–") if cell == CLEAN else (f"{cell.severity:g}", drop_text(score))
+        p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
+        return [severity, self.titles[run], head, accuracy_text(score), drop, *p_values]
+
+    def relative_error(self) -> dict[str, Any] | None:
+        """Return the table of errors over those of the first run; None where there is no second one."""
+        found = self.results.report["relative_error"]
+        if len(self.titles) < 2 or not found["perturbations"]:
+            return None
+        rows = [
+            [PERTURBATIONS[name].title, *(ratio_text(values[id]) for id in self.titles)]
+            for name, values in found["perturbations"].items()
+        ]
+        return {"over": self.titles[found["over"]], "runs": [*self.titles.values()], "rows": rows}
+
+    def confusions(self, run: str) -> dict[str, Any]:
+        """Return a run's confusion matrix over all perturbed cells, what its squares open, and its fullest pairs."""
+        results, classes = self.results, self.results.report["classes"]
+        cells = results.cells[1:] or results.cells
+        labels = np.array(results.report["labels"])
+        answers = {cell: results.answers(cell, run, self.primary[run]) for cell in cells}
+        matrix = np.sum([confusion(labels, each, len(classes)) for each in answers.values()], axis=0)
+        shown, pairs = most_confused(matrix, MATRIX), confused_pairs(matrix)
+        pictured = [(pair.row, pair.column) for pair in pairs if {pair.row, pair.column} <= {*shown}][:PICTURED]
+        squares = {}
+        for row, column in itertools.product(shown, shown):
+            if matrix[row, column]:
+                images: dict[int, Cell] = {}
+                for cell, each in answers.items():
+                    images |= {i: cell for i in behind(labels, each, row, column) if i not in images}
+                pair = Pair(row, column, int(matrix[row, column]))
+                squares[f"{row}-{column}"] = self._square(pair, images, (row, column) in pictured)
+        figure = confusion_figure(matrix, shown, classes, ("True class", "Answer"), self.colors[run])
+        label = f"Number of images by true class (rows) and answer (columns), {self.titles[run]}"
+        return {
+            "title": self.titles[run],
+            "figure": self.figure(figure, label, squares=squares) if pairs else None,
+            "pairs": [[classes[pair.row], classes[pair.column], str(pair.count)] for pair in pairs[:PAIRS]],
+            "shown": len(shown),
+            "classes": len(classes),
+        }
+
+    def _square(self, pair: Pair, found: Mapping[int, Cell], pictured: bool) -> dict[str, Any]:
+        """Return what a click on a square of a matrix opens: a title, some of its images, and how many more there are.
+
+        ``found`` are its images, each with the cell of which the picture is.
+        """
+        classes, keys = self.results.report["classes"], self.results.report["keys"]
+        pictured = pictured and self.dataset is not None
+        images = [
+            {"words": f"{keys[i]} · {cell.title}", "src": self._picture(i, cell) if pictured else None}
+            for i, cell in itertools.islice(found.items(), PICTURES if pictured else NAMED)
+        ]
+        title = f"{classes[pair.row]} → {classes[pair.column]} · {pair.count}"
+        return {"title": title, "images": images, "more": len(found) - len(images)}
+
+    def flips(self) -> list[dict[str, Any]]:
+        """Return for each perturbation and run the images that flip first, before and at the flip."""
+        found = [self._flipped(name, id) for name in self.results.perturbations for id in self.results.runs]
+        return [each for each in found if each["images"]] if self.dataset is not None else []
+
+    def _flipped(self, name: str, run: str) -> dict[str, Any]:
+        results, classes = self.results, self.results.report["classes"]
+        head, labels = self.primary[run], np.array(results.report["labels"])
+        clean = (results.answers(CLEAN, run, head) == labels).tolist()
+        images = []
+        for flip in first_to_flip(results.report, run, name, clean)[:FLIPS] if self.dataset is not None else ():
+            cell = Cell(name, flip.severity)
+            images.append(
+                {
+                    "before": self._picture(flip.index, CLEAN),
+                    "after": self._picture(flip.index, cell),
+                    "truth": classes[labels[flip.index]],
+                    "answer": classes[results.answers(cell, run, head)[flip.index]],
+                    "at": _at(cell),
+                }
+            )
+        return {"title": f"{PERTURBATIONS[name].title} · {self.titles[run]}", "images": images}
+
+    def _picture(self, index: int, cell: Cell) -> str:
+        """Return what the first run was shown of an image, as a small JPEG in a data URI."""
+        assert self.dataset is not None
+        if (index, cell) not in self._encoded:
+            picture = self.results.picture(self.dataset, index, cell)
+            self._encoded[index, cell] = _data_uri(picture)
+        return self._encoded[index, cell]
+
+
+def _data_uri(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0).save(file, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _height(figure: Figure) -> int:
+    return int(figure["layout"]["height"])
+
+
+def _at(cell: Cell) -> str:
+    assert cell.perturbation is not None
+    return f"{PERTURBATIONS[cell.perturbation].symbol} = {cell.severity:g}"
+
+
+# Numbers and words that the app shows too
+
+
+def points(results: SweepResults, name: str, run: str, head: str) -> list[dict[str, float]]:
+    """Return the points of an output's curve against the severity of a perturbation, the clean images at 0."""
+    scores = {cell.severity: results.score(cell, run, head) for cell in (CLEAN, *results.of(name))}
+    return [{"x": x, "y": score["accuracy"], "low": score["low"], "high": score["high"]} for x, score in scores.items()]
+
+
+def standing(results: SweepResults, name: str, run: str) -> list[dict[str, float]]:
+    """Return the points of a run's survival curve, which begins with all of its clean hits at severity 0."""
+    found = [step for step in results.report["survival"][run][name] if step["share"] is not None]
+    start = [{"x": 0.0, "y": 1.0, "low": 1.0, "high": 1.0}] if found else []
+    return start + [{"x": s["severity"], "y": s["share"], "low": s["low"], "high": s["high"]} for s in found]
+
+
+def drawn_points(found: Mapping[str, Any], run: str) -> list[dict[str, float]]:
+    """Return the points of a run's accuracy against a factor, the middles of its bins; ``found`` is of the report."""
+    middles = [(a + b) / 2 for a, b in zip(found["edges"], found["edges"][1:], strict=False)]
+    bins = zip(middles, found["runs"][run], strict=True)
+    return [{"x": x, "y": bin["accuracy"], "low": bin["low"], "high": bin["high"]} for x, bin in bins if bin["n"]]
+
+
+def most_dropped(drops: Mapping[str, Sequence[float | None]], most: int) -> list[int]:
+    """Return at most ``most`` classes, those of which some run loses most first; ``drops`` are by run and class."""
+    losses = {i: max(each) for i, each in enumerate(zip(*drops.values(), strict=True)) if None not in each}
+    return sorted(losses, key=lambda i: -losses[i])[:most]
+
+
+def tests_text(results: SweepResults) -> str:
     """Return in words what p and Holm's p are; nothing where there is no second run to test."""
-    if len(told.runs) < 2:
+    if len(results.runs) < 2:
         return ""
-    cells = len(told.cells)
+    cells = len(results.cells)
     return (
         "p is McNemar's exact test against the first run on the same images: the outputs with which the two predict, "
         f"or those of the same name. Holm adjusts it over the {cells} cells of these two runs and this output alone, "
@@ -100,59 +364,14 @@ def tests_text(told: Told) -> str:
     )
 
 
-def _accuracy(told: Told, cell: Cell, run: str, head: str) -> str:
-    score = told.score(cell, run, head)
+def accuracy_text(score: Mapping[str, Any]) -> str:
+    """Return an accuracy in per cent with its interval."""
     return f"{percent(score['accuracy'])} ({100 * score['low']:.1f}–{100 * score['high']:.1f})"
-
-
-def points(told: Told, name: str, run: str, head: str) -> list[dict[str, float]]:
-    """Return the points of an output's curve against the severity of a perturbation, the clean images at 0."""
-    scores = {cell.severity: told.score(cell, run, head) for cell in (CLEAN, *told.of(name))}
-    return [{"x": x, "y": score["accuracy"], "low": score["low"], "high": score["high"]} for x, score in scores.items()]
-
-
-def standing(told: Told, name: str, run: str) -> list[dict[str, float]]:
-    """Return the points of a run's survival curve, which begins with all of its clean hits at severity 0."""
-    found = [step for step in told.report["survival"][run][name] if step["share"] is not None]
-    start = [{"x": 0.0, "y": 1.0, "low": 1.0, "high": 1.0}] if found else []
-    return start + [{"x": s["severity"], "y": s["share"], "low": s["low"], "high": s["high"]} for s in found]
-
-
-def _perturbation(told: Told, name: str, titles: Titles, colors: Mapping[str, str]) -> str:
-    row, primary = PERTURBATIONS[name], told.report["primary"]
-    named = {titles[id]: colors[id] for id in told.runs}
-    unit = f"{row.symbol} ({row.unit})"
-    accuracy = {titles[id]: points(told, name, id, primary[id]) for id in told.runs}
-    survival = {titles[id]: line for id in told.runs if (line := standing(told, name, id))}
-    figures = curves(accuracy, named, unit, "Accuracy (%)") + curves(survival, named, unit, "Answers unchanged (%)")
-    predicting = [(cell, id, primary[id]) for cell in (CLEAN, *told.of(name)) for id in told.runs]
-    others = [(cell, id, head) for cell in (CLEAN, *told.of(name)) for id in told.runs for head in told.heads(id)]
-    every = f"<details><summary>Every output</summary>{_scores(told, row.symbol, others, titles)}</details>"
-    return (
-        f"<section><h2>{escape(row.title)}</h2><p>{escape(row.help)}</p><div class=pair>{figures}</div>"
-        f"<p class=note>Left: accuracy. Right: clean hits whose answer no severity up to there has changed.</p>"
-        f"{_scores(told, row.symbol, predicting, titles)}{every if len(others) > len(predicting) else ''}</section>"
-    )
-
-
-def _scores(told: Told, symbol: str, places: Sequence[tuple[Cell, str, str]], titles: Titles) -> str:
-    """Return a table with a line for each (cell, run, output)."""
-    body = "".join(_line(told, *place, titles) for place in places)
-    head = _cells("th", (symbol, "Run", "Output", "Accuracy", "Drop (points)", "p", "Holm"))
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _line(told: Told, cell: Cell, run: str, head: str, titles: Titles) -> str:
-    test = comparison(told, cell, run, head)
-    severity = "clean" if cell == CLEAN else f"{cell.severity:g}"
-    drop = "–" if cell == CLEAN else drop_text(told.score(cell, run, head))
-    p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
-    return f"<tr>{_cells('td', (severity, titles[run], head, _accuracy(told, cell, run, head), drop, *p_values))}</tr>"
 
 
 def drop_text(score: Mapping[str, Any]) -> str:
     """Return what was lost in points, positive for a loss, with its interval."""
-    text = f"{100 * score['drop']:.1f} ({100 * score['drop_low']:.1f} to {100 * score['drop_high']:.1f})"
+    text = f"{100 * score['drop']:z.1f} ({100 * score['drop_low']:z.1f} to {100 * score['drop_high']:z.1f})"
     return text.replace("-", "−")
 
 
@@ -161,82 +380,6 @@ def p_text(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
-def _cells(tag: str, texts: Sequence[str]) -> str:
-    return "".join(f"<{tag}>{escape(str(text))}</{tag}>" for text in texts)
-
-
-def _relative(told: Told, titles: Titles) -> str:
-    found = told.report["relative_error"]
-    if len(titles) < 2 or not found["perturbations"]:
-        return ""
-    head = _cells("th", ("Perturbation", *titles.values()))
-    body = "".join(
-        f"<tr>{_cells('td', (PERTURBATIONS[name].title, *(ratio_text(values[id]) for id in titles)))}</tr>"
-        for name, values in found["perturbations"].items()
-    )
-    return (
-        f"<section><h2>Errors over those of {escape(titles[found['over']])}</h2><p>All severities together; below 1 "
-        f"are fewer errors.</p><div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        "</section>"
-    )
-
-
 def ratio_text(value: float | None) -> str:
     """Return a ratio, or a dash where there is none."""
     return "–" if value is None else f"{value:.2f}"
-
-
-def _confusions(told: Told, titles: Titles) -> str:
-    """Return the pairs of classes that each run confuses most, over all perturbed cells."""
-    classes = told.report["classes"]
-    parts = [f"<div><h3>{escape(titles[id])}</h3>{_pairs(_confused(told, id), classes)}</div>" for id in told.runs]
-    intro = "<p>Counted over all perturbed cells.</p>"
-    return f"<section><h2>Most confused</h2>{intro}<div class=pair>{''.join(parts)}</div></section>"
-
-
-def _confused(told: Told, run: str) -> Any:
-    labels, classes, head = told.report["labels"], len(told.report["classes"]), told.report["primary"][run]
-    cells = told.cells[1:] or told.cells
-    return sum(confusion(labels, told.answers(cell, run, head), classes) for cell in cells)
-
-
-def _pairs(matrix: Any, classes: Sequence[str]) -> str:
-    rows = "".join(
-        f"<tr>{_cells('td', (classes[pair.row], classes[pair.column], str(pair.count)))}</tr>"
-        for pair in confused_pairs(matrix)[:PAIRS]
-    )
-    head = _cells("th", ("True class", "Answer", "Images"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else "<p>No error at all.</p>"
-
-
-def _flips(told: Told, titles: Titles) -> str:
-    dataset = told.dataset()
-
-    def shown(index: int, cell: Cell) -> Image.Image:
-        return told.shown(dataset, index, cell)
-
-    blocks = "".join(_flipped(told, name, id, titles, shown) for name in told.perturbations for id in told.runs)
-    intro = "<p>Clean hits that the least severity turns, before and at the flip.</p>"
-    return f"<section><h2>The images that flip first</h2>{intro}{blocks}</section>" if blocks else ""
-
-
-def _flipped(told: Told, name: str, run: str, titles: Titles, shown: Callable[[int, Cell], Image.Image]) -> str:
-    head, labels, classes = told.report["primary"][run], told.report["labels"], told.report["classes"]
-    clean = [answer == label for answer, label in zip(told.answers(CLEAN, run, head), labels, strict=True)]
-    flips = first_to_flip(told.report, run, name, clean)[:FLIPS]
-    figures = ""
-    for flip in flips:
-        cell = Cell(name, flip.severity)
-        answer, truth = classes[told.answers(cell, run, head)[flip.index]], classes[labels[flip.index]]
-        pictures = "".join(_picture(picture) for picture in (shown(flip.index, CLEAN), shown(flip.index, cell)))
-        words = f"{escape(truth)}<br>→ {escape(answer)}<br>{PERTURBATIONS[name].symbol} = {flip.severity:g}"
-        figures += f"<figure>{pictures}<figcaption>{words}</figcaption></figure>"
-    title = f"{escape(PERTURBATIONS[name].title)} · {escape(titles[run])}"
-    return f"<h3>{title}</h3><div class=flips>{figures}</div>" if figures else ""
-
-
-def _picture(picture: Image.Image) -> str:
-    file = io.BytesIO()
-    picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0).save(file, "JPEG", quality=82)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" width="{SIDE}" height="{SIDE}" alt="">'

@@ -1,7 +1,7 @@
-"""A sweep read back from its folder: its records, its report, the answers behind a cell, and the pictures shown.
+"""The results of a sweep, read from its folder: its records, its report, the answers behind a cell, and the pictures.
 
-The report is made of the predictions, so a sweep of any age, in progress too, is told as far as it is. Opening one
-imports no torch; making a picture again does. What is said about a sweep, and how, is not known here.
+The report is made of the predictions, so that a sweep of any age can be read, one in progress too. Reading one imports
+no torch; making a picture again does.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from pmsi.runs import Run
 
 
 @dataclass(frozen=True)
-class Told:
+class SweepResults:
     """A sweep as far as it is finished.
 
     ``records`` are those of its cells by cell, the clean images first; ``report`` is that of `pmsi.robustness.report`,
@@ -110,13 +110,13 @@ class Told:
             raise RunError(f"Run {self.runs[0]} is no training run, so its test images are not known.")
         return replace(config, test_per_class=self.config.test_per_class or config.test_per_class)
 
-    def shown(self, dataset: Dataset, index: int, cell: Cell = CLEAN) -> Image.Image:
+    def picture(self, dataset: Dataset, index: int, cell: Cell = CLEAN) -> Image.Image:
         """Return what the first run was shown of an image in a cell, made again, pixel by pixel the same."""
         from pmsi.data.preprocessing import centre_crop, resize
 
         key = self.report["keys"][index]
         pixels = resize(dataset.open_image(dataset.find(key)).convert("RGB"), self.trained.resize_to)
-        seen, _ = cell.shown(centre_crop(pixels, self.trained.image_size), self.config.seed, key)
+        seen, _ = cell.apply(centre_crop(pixels, self.trained.image_size), self.config.seed, key)
         return Image.fromarray(seen)
 
     def dataset(self) -> Dataset:
@@ -124,7 +124,7 @@ class Told:
         return open_dataset(self.trained)
 
 
-def tell(run: Run) -> Told:
+def read_results(run: Run) -> SweepResults:
     """Return a sweep as far as it is finished; raises RunError where the run is none, or has no cell yet."""
     config = run.config
     if not isinstance(config, RobustnessConfig):
@@ -134,7 +134,7 @@ def tell(run: Run) -> Told:
         raise RunError(f"Sweep {run.id} has no finished cell yet. Wait, or resume it: pmsi runs resume {run.id}")
     primary = {id: found["primary"] for id, found in records[CLEAN]["runs"].items()}
     finished = read(run.folder, [*records], primary)
-    return Told(run, config, records, summarise(finished, _classes(run, finished)), finished.answers)
+    return SweepResults(run, config, records, summarise(finished, _classes(run, finished)), finished.answers)
 
 
 def _classes(run: Run, finished: Finished) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a sweep says once several cells are seen together: all of it made of the predictions that the sweep has kept.
+"""The report of a sweep: what several cells say together, all of it made of the predictions that the sweep has kept.
 
 Tests between each pair of runs, drops by class, the severity at which each image is lost, accuracy against what was
 drawn. Tests are of every output, all else is about the one with which a run predicts. No torch here, and no model: a

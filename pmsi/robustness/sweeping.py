@@ -1,4 +1,4 @@
-"""A sweep at work: from the first unfinished cell on, what every head of every run answers, kept and summed up.
+"""The sweep itself: from the first unfinished cell on, what every head of every run answers, stored and summed up.
 
 A cell that is finished is one file of predictions and one record of the run's metrics, and is not repeated when the
 sweep is resumed. What needs all cells is made of these files at the end: see `pmsi.robustness.report`.
@@ -19,20 +19,20 @@ from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
-from pmsi.robustness.answering import Answers, ahead, answering
+from pmsi.robustness.answering import Predictions, inference_threads, prefetched
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
-from pmsi.robustness.entrants import Entrant, entrants_of, identity, open_shared
+from pmsi.robustness.entrants import SweptModel, identity, models_of, open_shared
 from pmsi.robustness.report import FILE, report
-from pmsi.robustness.showing import HASHERS, Shown, View
+from pmsi.robustness.showing import ImageBatch, View
 from pmsi.runs import Run
 
 
 def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     """Do the task "robustness" and return its result."""
-    entrants = entrants_of(config, run)
-    dataset = open_shared(config, entrants, run)
-    records = Sweep(config, run, dataset, entrants).records()
-    primary = {entrant.id: entrant.model.primary for entrant in entrants}
+    models = models_of(config, run)
+    dataset = open_shared(config, models, run)
+    records = Sweep(config, run, dataset, models).records()
+    primary = {model.id: model.network.primary for model in models}
     found = report(run.folder, cells_of(config), primary, dataset.classes)
     write_atomically(run.folder / FILE, to_json(found))
     return {
@@ -50,15 +50,15 @@ def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
 class Sweep:
     """A sweep in progress. ``records`` does the work."""
 
-    def __init__(self, config: RobustnessConfig, run: Run, dataset: Dataset, entrants: Sequence[Entrant]) -> None:
-        self.config, self.run, self.samples, self.entrants = config, run, dataset.test, entrants
+    def __init__(self, config: RobustnessConfig, run: Run, dataset: Dataset, models: Sequence[SweptModel]) -> None:
+        self.config, self.run, self.samples, self.models = config, run, dataset.test, models
         self.cells = cells_of(config)
         self.labels = np.array([sample.label for sample in self.samples])
-        self.identity = identity(entrants, [sample.key for sample in self.samples])
-        pixels = {side: Pixels(dataset, self.samples, side) for side in {entrant.view[0] for entrant in entrants}}
+        self.identity = identity(models, [sample.key for sample in self.samples])
+        pixels = {side: Pixels(dataset, self.samples, side) for side in {model.view[0] for model in models}}
         self.views = [
-            View([entrant for entrant in entrants if entrant.view == view], pixels[view[0]], self.cells, config)
-            for view in dict.fromkeys(entrant.view for entrant in entrants)
+            View([model for model in models if model.view == view], pixels[view[0]], self.cells, config)
+            for view in dict.fromkeys(model.view for model in models)
         ]
         self.batches = sum(view.batches for view in self.views)  # of a cell
         self.done, self.total = 0, len(self.cells) * self.batches
@@ -72,7 +72,7 @@ class Sweep:
         self.run.truncate_metrics(lambda record: record in finished.values())
         unfinished = [number for number, cell in enumerate(self.cells) if cell not in finished]
         self.done = len(finished) * self.batches
-        with answering(self.entrants[0].device) as pool, closing(self._shown(unfinished)) as shown:
+        with inference_threads(self.models[0].device) as pool, closing(self._batches(unfinished)) as shown:
             for number in unfinished:
                 cell, found = self.cells[number], self._predict(number, shown, pool)
                 write_atomically(self.run.folder / cell.file, to_json(found))
@@ -80,12 +80,11 @@ class Sweep:
                 self.run.log(finished[cell])
         return [finished[cell] for cell in self.cells]
 
-    def _shown(self, numbers: Sequence[int]) -> Generator[tuple[View, Shown], None, None]:
+    def _batches(self, numbers: Sequence[int]) -> Generator[tuple[View, ImageBatch], None, None]:
         """Yield what the runs of each view are shown in some cells, one cell after the other."""
-        with ThreadPoolExecutor(HASHERS, "hashing") as pool:
-            steps = ((number, view) for number in numbers for view in self.views)
-            batches = ((view, shown) for number, view in steps for shown in view.batches_of(number, pool))
-            yield from batches if self.config.workers else ahead(batches)  # workers are ahead by themselves
+        steps = ((number, view) for number in numbers for view in self.views)
+        batches = ((view, shown) for number, view in steps for shown in view.batches_of(number))
+        yield from batches if self.config.workers else prefetched(batches)  # workers are ahead by themselves
 
     def _finished(self) -> dict[Cell, dict[str, Any]]:
         """Return the records of an earlier attempt that still hold: the same models, images and predictions file."""
@@ -95,15 +94,17 @@ class Sweep:
             stored = read_json(self.run.folder / cell.file) or {}
             if record["identity"] == stored.get("identity") == self.identity:
                 found[cell] = record
-        return found if CLEAN in found else {}  # without it, no drop can be told
+        return found if CLEAN in found else {}  # without it, no drop is known
 
-    def _predict(self, number: int, shown: Iterator[tuple[View, Shown]], pool: ThreadPoolExecutor) -> dict[str, Any]:
+    def _predict(
+        self, number: int, shown: Iterator[tuple[View, ImageBatch]], pool: ThreadPoolExecutor
+    ) -> dict[str, Any]:
         """Return what every head of every run answers for each image of a cell, as it is stored."""
-        answers = {entrant.id: Answers(entrant, pool) for entrant in self.entrants}
+        answers = {model.id: Predictions(model, pool) for model in self.models}
         for view, batch in islice(shown, self.batches):
             self.run.check_stop()
-            for entrant in view.entrants:
-                answers[entrant.id].add(batch)
+            for model in view.models:
+                answers[model.id].add(batch)
             self.done += 1
             self.run.progress(self.done, self.total, self.cells[number].title)
         return {
@@ -117,7 +118,7 @@ class Sweep:
         """Return what is logged of a cell: accuracies with intervals, what was lost, and the test between runs."""
         seed = derive("bootstrap", self.config.seed, cell.perturbation, cell.severity)
         right, clean = self._right(cell), self._right(CLEAN)
-        primary = {entrant.id: entrant.model.primary for entrant in self.entrants}
+        primary = {model.id: model.network.primary for model in self.models}
         first, *others = primary
         runs: dict[str, dict[str, Any]] = {
             id: {

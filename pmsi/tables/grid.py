@@ -142,4 +142,4 @@ def estimate(configs: Sequence[TrainConfig], root: Path) -> float:
     from pmsi.tables.estimate import Estimator  # imports torch
 
     estimator = Estimator(root)
-    return sum(estimator.training(config) for config in configs)
+    return sum(estimator.seconds(config) for config in configs)

@@ -19,7 +19,7 @@ from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State, known_runs
 from pmsi.tables.definitions import Cell
 
-SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers")
+SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "insist")
 """Fields that say how to compute and not what: at most the last bits of a result depend on them."""
 
 KEPT = 4096

@@ -13,6 +13,14 @@ from pmsi.runs import Run, State, jobs
 from pmsi.tables import Cell, Table
 from pmsi.tables.matching import Found, Runs
 
+KINDS = {
+    "finished": (State.FINISHED,),
+    "queued or running": (State.QUEUED, State.RUNNING, State.STOPPING),
+    "to be resumed": (State.STOPPED, State.FAILED, State.INTERRUPTED),
+    "to be made": (None, State.CREATED),
+}
+"""How a plan counts its runs."""
+
 
 @dataclass(frozen=True)
 class Needed:

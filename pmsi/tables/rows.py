@@ -73,7 +73,7 @@ def _paper(cell: FilledCell) -> str:
 
 def _difference(cell: FilledCell) -> str:
     if cell.cell.count and cell.difference is not None:
-        return f"{cell.difference:+.0f}".replace("-", "−")
+        return f"{cell.difference:+z.0f}".replace("-", "−")
     return _points(cell.difference)
 
 
@@ -82,7 +82,7 @@ def _points(fraction: float | None) -> str:
 
 
 def _signed(points: float) -> str:
-    text = f"{points:+.1f}".replace("-", "−")
+    text = f"{points:+z.1f}".replace("-", "−")
     return "0.0" if text[1:] == "0.0" else text
 
 

@@ -1,7 +1,7 @@
 """Several processes that train one model together, each on its share of every batch: torch's DistributedDataParallel.
 
-A team of one is a process that trains alone; then everything here does nothing. The module does not know what is
-trained, and who the processes are stands in `pmsi.runs.ranks`.
+A team of one is a process that trains alone; then everything here does nothing. `pmsi.runs.ranks` says who the
+processes are.
 """
 
 import contextlib
@@ -34,6 +34,11 @@ class Team:
     def leads(self) -> bool:
         """Whether this process is the one that writes."""
         return self.rank == ranks.FIRST
+
+    @property
+    def seed(self) -> tuple[int, ...]:
+        """What sets this process's draws apart: rank 0 draws as a process alone does."""
+        return (self.rank,) if self.rank else ()
 
     def share(self, batch_size: int) -> slice:
         """Return which images of a batch are this process's: equal shares, as a rank without work would hang."""

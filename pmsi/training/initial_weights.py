@@ -10,11 +10,13 @@ import torch
 
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.config import TrainConfig, differences
+from pmsi.data.record import DataRecord, compare
 from pmsi.engine.checkpoint import find_checkpoint, load_checkpoint
 from pmsi.methods import build, outline
 from pmsi.model import Recognizer
 from pmsi.model.backbone import check_weights, find_backbone
 from pmsi.runs import Run
+from pmsi.runs.record import record_of
 
 SHAPING = ("method", "backbone", "stage_num", "smooth_conv", "channels", "hidden", "projection", "augmentation")
 """Settings that a model's tensors can depend on."""
@@ -26,18 +28,20 @@ NAMED = 3
 """Classes that an error names."""
 
 
-def first_model(config: TrainConfig, run: Run, classes: Sequence[str]) -> Recognizer:
+def first_model(config: TrainConfig, run: Run, data: DataRecord) -> Recognizer:
     """Return the model with which ``run`` begins, on the CPU, in training mode.
 
-    Raises RunError where the run that it starts from is not there or has no model, ConfigError where that model has
-    other tensors or other classes.
+    ``data`` is what it will be trained on. Raises RunError where the run that it starts from is not there or has no
+    model, ConfigError where that model has other tensors or other classes, or has learned some of the test images.
     """
+    classes = data.classes
     if config.start_from is None:
         return build(config, len(classes))
     other = _other(config.start_from, run.folder.parent)
     check_fit(config, other)
     checkpoint = load_checkpoint(find_checkpoint(other))
     _check_classes(config.start_from, checkpoint.about["classes"], classes)
+    _check_leakage(config, other, data)
     model = build(config, len(classes), pretrained=False)
     checkpoint.restore(model)
     return model
@@ -80,6 +84,16 @@ def _other(id: str, root: Path) -> Run:
     if not isinstance(run.config, TrainConfig):
         raise RunError(f"start_from = {id!r}: that is a {run.config.task!r} run and has no model. Name a training run.")
     return run
+
+
+def _check_leakage(config: TrainConfig, other: Run, data: DataRecord) -> None:
+    """Raise ConfigError where the starting model was trained on test images of ``data``, unless the config insists."""
+    about = compare(record_of(other), data, (f"run {other.id}", data.name))
+    if about.leaked and not config.insist:
+        raise ConfigError(
+            f"start_from = {config.start_from!r}: {' '.join(about.reasons)} The accuracy of this run would be too high. "
+            "Train on the split of that run, or insist (--insist)."
+        )
 
 
 def _check_classes(id: str, then: Sequence[str], now: Sequence[str]) -> None:

@@ -42,6 +42,10 @@ class Progress:
         losses = {head: torch.tensor(value, device=device) for head, value in sums.items()}
         return cls(**{key: ({"phase": 0} | dict(stored))[key] for key in _PLACE}, losses=losses)
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, without losses."""
+        self.epoch, self.batch, self.phase, self.summed, self.losses = epoch, 0, 0, 0, {}
+
     def step(self, batches: int) -> int:
         """Batches done since training began."""
         return self.epoch * batches + self.batch

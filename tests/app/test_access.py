@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app import server
@@ -106,6 +107,21 @@ def test_links_to_other_folders_are_refused(open_page, places, page, place):
     test = open_page(page, data=place.format(places), **query)
     assert not test.exception
     assert any("outside the folders" in error.value for error in test.error)
+
+
+def test_pictures_behind_links_to_other_folders_are_not_shown(places):
+    """Such links are followed for the person at the machine; what others may see is bounded by the folders allowed."""
+    from app.resources import open_folder
+
+    for name, colour in (("jay", 10), ("tit", 60)):
+        (places / "allowed" / "set" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (9, 9), (colour, i, 0)).save(places / "allowed" / "set" / name / f"{i}.png")
+    Image.new("RGB", (9, 9)).save(places / "secret" / "x.png")
+    (places / "allowed" / "set" / "jay" / "link.png").symlink_to(places / "secret" / "x.png")
+    dataset = open_folder(str(places / "allowed" / "set"))
+    assert [problem.key for problem in dataset.problems] == ["jay/link.png"]
+    assert len(dataset.train) + len(dataset.test) == 6
 
 
 @pytest.mark.parametrize("run", ["../../etc", "..", "/etc", ".", "a\0b"])

@@ -13,7 +13,7 @@ from app.views.compare.protocols import command_of, offered, titles, unbroken
 from app.views.compare.table_html import table_html
 from pmsi.base.errors import RunError
 from pmsi.cli.main import make_parser
-from pmsi.cli.tables import table_of
+from pmsi.cli.table_runs import table_of
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.config.presets import PRESETS
 from pmsi.methods import METHODS
@@ -400,7 +400,7 @@ def test_all_runs_of_a_table_can_be_stopped(open_page, runs_folder, base, submit
 def test_an_estimate_is_shown_until_something_changes(open_page, runs_folder, base, monkeypatch):
     finished(runs_folder, base, {"mix": 0.5})
     asked = []
-    monkeypatch.setattr(queueing, "dry_run", lambda words: asked.append(words) or "It takes a while.")
+    monkeypatch.setattr(queueing, "dry_run", lambda words: asked.append(words) or "6 runs.\nIt takes a while.")
     test = open_page("compare", table="3")
     assert "It takes a while." not in words(test)
     test = button(test, "Estimate").click().run()

@@ -266,7 +266,11 @@ def test_the_grid_can_be_had_as_a_figure(open_page, make_run):
     test = open_page("maps", tool="figure")
     assert not test.exception
     assert not test.error
-    assert {button.label for button in test.get("download_button")} == {"Download PNG, 300 dpi", "Download SVG"}
+    assert {button.label for button in test.get("download_button")} == {
+        "Download PNG, 300 dpi",
+        "Download SVG",
+        "Download PDF",
+    }
 
 
 # In numbers

@@ -47,7 +47,7 @@ def test_the_first_page_leads_on_to_training(open_page):
 
 @pytest.mark.parametrize("permutation", ["uniform", "cycle"])
 def test_the_numbers_of_the_browser_are_the_layouts_of_the_package(open_page, permutation):
-    from pmsi.augment.preview import layouts
+    from pmsi.pictures.mosaics import layouts
 
     (strip,) = strips(open_page("mosaic"))
     assert len(strip["layouts"][permutation]) == 1000
@@ -184,7 +184,7 @@ def test_the_command_below_a_batch_names_the_run_or_the_method(open_page, make_r
 def test_a_training_image_is_found_in_its_batch(open_page, make_run):
     from app.shared.cached_data import open_builtin
     from pmsi.data import open_dataset
-    from pmsi.shown import batch_keys
+    from pmsi.pictures.phases import batch_keys
 
     run = make_run(method="baseline", train_per_class=None)
     key = open_builtin().train[5].key
@@ -239,7 +239,7 @@ def test_the_code_and_the_command_make_the_picture_of_the_page(
     source, permutation, borders, size, tmp_path, monkeypatch, pmsi
 ):
     from app.shared.cached_data import open_builtin
-    from pmsi.augment.preview import mosaic_strip
+    from pmsi.pictures.mosaics import mosaic_strip
 
     monkeypatch.chdir(tmp_path)
     picked, place = made(source, open_builtin, tmp_path)

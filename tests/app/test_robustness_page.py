@@ -3,13 +3,10 @@
 import collections
 import json
 
-import numpy as np
 import pytest
 
-from app.shared.charts import confidence_bars, sweep_curves
+from app.shared.charts import confidence_bars
 from app.shared.errors import plain
-from app.shared.palette import TRANSPARENT
-from app.views.robustness.charts import confusion_figure
 from app.views.robustness.form import _of, config_of, families
 from app.views.robustness.report_images import LISTED
 from pmsi import tasks
@@ -20,7 +17,7 @@ from pmsi.perturbations import PERTURBATIONS, draw
 from pmsi.predictor import Guess
 from pmsi.robustness import cells_of
 from pmsi.robustness.page import p_text
-from pmsi.robustness.reading import tell
+from pmsi.robustness.reading import read_results
 from pmsi.runs import Run, jobs, list_runs
 
 
@@ -202,7 +199,7 @@ def test_a_preset_is_a_part_of_the_table():
 def test_the_time_is_that_of_an_earlier_sweep_or_of_a_trial(open_page, swept, monkeypatch):
     first, second = swept.config.of
     asked = []
-    monkeypatch.setattr("app.shared.trials.seconds_of", lambda words: asked.append(words) or 42.0)
+    monkeypatch.setattr("app.shared.measuring._seconds", lambda words: asked.append(words) or 42.0)
     beat = json.loads((swept.folder / "progress.json").read_text())
     (swept.folder / "progress.json").write_text(json.dumps(beat | {"rate": beat["total"] / 90.0}))
     test = open_page("robustness", **{"sweep-of": f"{first},{second}"})
@@ -262,25 +259,18 @@ def test_curves_show_the_output_that_is_chosen(open_page, swept):
     assert len(test.get("plotly_chart")) == 2
 
 
-def test_a_curve_is_in_per_cent_with_its_band():
-    point = {"severity": 1.0, "accuracy": 0.5, "low": 0.4, "high": 0.6}
-    band, curve = sweep_curves({"a": [point]}, "k").data
-    assert list(curve.y) == [50.0]
-    assert sorted(band.y) == [40.0, 60.0]
-
-
 def test_the_table_tests_the_output_that_is_chosen(open_page, swept):
-    told = tell(swept)
-    first, second = told.runs
+    results = read_results(swept)
+    first, second = results.runs
     for output in ("S3", "mix"):
         test = open_page("robustness", sweep=swept.id, part="table", output=output)
         assert not test.exception
         (table,) = test.dataframe
         rows = table.value.to_dict("records")
         assert {row["Output"] for row in rows} == {output}
-        assert len(rows) == len(told.cells) * 2
-        for cell, row in zip(told.cells, rows[1::2], strict=True):  # the second run's
-            found = told.test(cell, (first, output), (second, output))
+        assert len(rows) == len(results.cells) * 2
+        for cell, row in zip(results.cells, rows[1::2], strict=True):  # the second run's
+            found = results.test(cell, (first, output), (second, output))
             assert (row["p"], row["Holm"]) == (p_text(found["p"]), p_text(found["holm"]))
 
 
@@ -289,59 +279,30 @@ def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
     test = open_page("robustness", sweep=swept.id, part="confusion", answers=second, than=first)
     assert not test.exception
     assert not test.error
-    told = tell(swept)
-    cell = told.cells[-1]
-    a, b = (told.answers(cell, run, told.report["primary"][run]) for run in (first, second))
+    results = read_results(swept)
+    cell = results.cells[-1]
+    a, b = (results.answers(cell, run, results.report["primary"][run]) for run in (first, second))
     places = collections.Counter(zip(a.tolist(), b.tolist(), strict=True))
     listed = test.radio(key="kept-place").options
-    classes = told.report["classes"]
+    classes = results.report["classes"]
     for (row, column), count in places.items():
         line = plain(f"{classes[row]} → {classes[column]}") + f" · {count}"
         assert (line in listed) == (row != column) or len(listed) == LISTED
-    only = [int(((x == told.report["labels"]) & (y != told.report["labels"])).sum()) for x, y in ((a, b), (b, a))]
+    only = [int(((x == results.report["labels"]) & (y != results.report["labels"])).sum()) for x, y in ((a, b), (b, a))]
     words = " ".join(element.value for element in test.caption)
-    assert f"alone recognises {only[0]} of the {told.images} images" in words
+    assert f"alone recognises {only[0]} of the {results.images} images" in words
     assert f"alone {only[1]}:" in words
 
 
 def test_a_link_opens_any_place_of_the_matrix_and_what_is_none_is_passed_over(open_page, swept):
-    told = tell(swept)
-    answers, labels = told.answers(told.cells[-1], told.runs[-1], "mix").tolist(), told.report["labels"]
+    results = read_results(swept)
+    answers, labels = results.answers(results.cells[-1], results.runs[-1], "mix").tolist(), results.report["labels"]
     places = {f"{row}-{column}" for row, column in zip(labels, answers, strict=True)}
     for place in (*places, "0-99", "1", "a-b", "-", "1-2-3"):
         test = open_page("robustness", sweep=swept.id, part="confusion", place=place)
         assert not test.exception
         assert not test.error
         assert (test.radio(key="kept-place").value == place) == (place in places)
-
-
-def test_a_place_of_the_matrix_knows_its_row_and_column():
-    matrix = np.array([[5, 0, 2], [0, 4, 0], [0, 1, 3]])
-    heat, places = confusion_figure(matrix, [0, 2], ["a", "b", "c"], ("True", "Answer"), "#0f7fc2").data
-    assert [list(place[:2]) for place in places.customdata] == [[0, 0], [0, 2], [2, 2]]
-    assert list(places.text) == ["5", "2", "3"]
-    assert heat.z.tolist() == [[0, 2], [0, 0]]
-    assert heat.colorscale[0] == (0, TRANSPARENT)
-
-
-def test_a_matrix_of_many_classes_stays_small_and_says_where_each_image_is():
-    generator = np.random.default_rng(0)
-    truth = generator.integers(0, 200, 6000)
-    answers = np.where(generator.random(6000) < 0.7, truth, generator.integers(0, 200, 6000))
-    matrix = np.zeros((200, 200), dtype=np.int64)
-    np.add.at(matrix, (truth, answers), 1)
-    names = [f"{number:03d}.A bird of the kind & size {number}" for number in range(200)]
-    figure = confusion_figure(matrix, range(200), names, ("True", "Answer"), "#0f7fc2")
-    (places,) = figure.data
-    assert {(i, j): int(count) for (i, j, *_), count in zip(places.customdata, places.text, strict=True)} == {
-        (i, j): matrix[i, j] for i in range(200) for j in range(200) if matrix[i, j]
-    }
-    shades = {(i, j): shade for (i, j, *_), shade in zip(places.customdata, places.marker.color, strict=True)}
-    assert all(shade == (0 if i == j else matrix[i, j]) for (i, j), shade in shades.items())
-    assert len(figure.layout.xaxis.ticktext) <= 10
-    assert len(figure.layout.yaxis.ticktext) <= 20
-    assert all("&amp;" in name or name.endswith("…") for name in figure.layout.yaxis.ticktext)
-    assert len(figure.to_json()) < 400_000
 
 
 def test_the_bars_hold_the_best_of_both_and_escape_names():

@@ -1,14 +1,16 @@
 """The Train page: presets, the form, the command, and the start."""
 
+import itertools
 import json
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import pmsi.engine.costs
 from app.views.train.address import address_of
 from pmsi.base.errors import RunError
-from pmsi.cli.info import short
+from pmsi.base.text import short
 from pmsi.config import TrainConfig
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
@@ -140,6 +142,19 @@ def test_costs_are_counted_for_the_classes_of_the_data_set(page, dataset, classe
     assert figure(page, "Parameters")[1] == f"{short(heads)} outside the backbone"
 
 
+def test_the_classes_of_a_folder_are_counted(page, tmp_path):
+    for label, number in itertools.product(range(35), range(2)):
+        file = tmp_path / "birds" / f"kind {label}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (label, number, 0)).save(file)
+    widget(page, "selectbox", "dataset").set_value("folder").run()
+    checked(widget(page, "text_input", "data").set_value(str(tmp_path / "birds")).run())
+    shown = next(metric for metric in page.metric if metric.label == "Parameters")
+    assert "For 35 classes" in shown.help
+    heads = pmsi.engine.costs.costs_of(next(iter(PRESETS.values())).config, 35).head_parameters
+    assert figure(page, "Parameters")[1] == f"{short(heads)} outside the backbone"
+
+
 # Time
 
 
@@ -160,17 +175,9 @@ def test_a_time_is_what_equal_runs_took(page):
     assert figure(checked(page.run()), "Time") == ("2 min 30 s", "as equal runs took")
 
 
-def test_a_time_follows_from_the_speed_of_other_runs(page):
-    """A run of the same system in half of the epochs took 80 s: this one will take twice as long."""
-    config = next(iter(PRESETS.values())).config
-    finish(config.with_(epochs=14, lr_new=0.5), 80.0, 720)
-    finish(config.with_(precision="bfloat16"), 1.0, 720)  # in another precision, it says nothing
-    assert figure(checked(page.run()), "Time") == ("≈ 2 min 40 s", "by finished runs' speed")
-
-
 def test_a_time_is_measured_on_demand(page, monkeypatch):
     asked = []
-    monkeypatch.setattr("app.shared.trials.seconds_of", lambda words: asked.append(words) or 61.0)
+    monkeypatch.setattr("app.shared.measuring._seconds", lambda words: asked.append(words) or 61.0)
     widget(page, "number_input", "epochs").set_value(4).run()
     measure = next(button for button in page.button if button.label == "Measure")
     checked(measure.click().run())
@@ -183,7 +190,7 @@ def test_a_trial_that_fails_is_said_in_a_panel(page, monkeypatch):
     def refuse(words):
         raise RunError("The machine is busy.")
 
-    monkeypatch.setattr("app.shared.trials.seconds_of", refuse)
+    monkeypatch.setattr("app.shared.measuring._seconds", refuse)
     widget(page, "number_input", "epochs").set_value(6).run()
     checked(next(button for button in page.button if button.label == "Measure").click().run())
     assert "The machine is busy" in page.error[0].value

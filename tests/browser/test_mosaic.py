@@ -77,9 +77,9 @@ def test_a_new_layout_moves_the_tiles_of_the_step_that_is_shown(page):
 
 
 def test_layouts_are_drawn_without_the_server_as_the_package_draws_them(page):
-    from pmsi.augment.preview import preview, square
     from pmsi.config.presets import PRESETS
     from pmsi.data import open_dataset
+    from pmsi.pictures.mosaics import mosaics, square
 
     data = open_dataset(PRESETS["quick"].config)
     page.goto(f"/mosaic?seed=11&image={data.test[-1].key}&borders=0")
@@ -89,7 +89,7 @@ def test_layouts_are_drawn_without_the_server_as_the_package_draws_them(page):
     image = square(data.open_image(data.test[-1]), 448)
 
     def compare(seed, permutation):
-        expected = preview(image, 3, seed=seed, permutation=permutation, borders=False)
+        expected = mosaics(image, 3, seed=seed, permutation=permutation, borders=False)
         for r, picture in enumerate(expected):
             encoded = drawn(mosaic(page, r)).partition(",")[2]
             found = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"), dtype=float)

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from pmsi import tasks
 from pmsi.config import RobustnessConfig
 from pmsi.robustness.page import as_html
-from pmsi.robustness.reading import tell
+from pmsi.robustness.reading import read_results
 from pmsi.runs import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -92,7 +92,9 @@ def test_a_narrow_window_shows_all_without_scrolling_sideways(page, sweep, query
 
 def test_the_report_as_a_file_can_be_read_on_a_phone(page, sweep, tmp_path):
     file = tmp_path / "sweep.html"
-    file.write_text(as_html(tell(sweep), command="pmsi robustness " + "a-long-name-of-a-run " * 3), encoding="utf-8")
+    file.write_text(
+        as_html(read_results(sweep), command="pmsi robustness " + "a-long-name-of-a-run " * 3), encoding="utf-8"
+    )
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(file.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -16,9 +16,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
-import scipy.io
 
 from pmsi.config.command import command
 
@@ -91,7 +89,7 @@ def test_other_packages_are_hidden_and_the_copy_is_what_runs(bare: Path) -> None
     look = "import importlib.util as u, sys, pmsi; print(pmsi.__file__, [u.find_spec(name) for name in sys.argv[1:]])"
     nothing = [None] * len(present)
     assert python(bare, "-c", look, *present).stdout.strip() == f"{bare / 'pmsi' / '__init__.py'} {nothing}"
-    assert {"torch", "torchvision", "numpy", "pillow", "safetensors"} <= needed()
+    assert {"torch", "torchvision", "numpy", "pillow", "safetensors", "scipy"} <= needed()
 
 
 def test_a_copied_folder_trains_lists_and_fills_tables(bare: Path, tiny_config) -> None:
@@ -107,11 +105,3 @@ def test_a_copied_folder_trains_lists_and_fills_tables(bare: Path, tiny_config) 
     laid_out = python(bare, "-m", "pmsi", "tables", "3", *flags, "--show", "--format", "csv").stdout
     (ours,) = [row for row in csv.DictReader(laid_out.splitlines()) if (row["line"], row["column"]) == ("pmr", "mix")]
     assert float(ours["mean"]) == pytest.approx(100 * trained["result"]["last"]["accuracy"]["mix"], abs=1e-4)
-
-
-def test_lists_of_matlab_need_nothing_more(bare: Path) -> None:
-    scipy.io.savemat(bare / "a.mat", {"class_names": np.array(["one", "two"], dtype=object)})
-    read = (
-        "from pathlib import Path; from pmsi.data.readers.matlab import read_matlab; print(read_matlab(Path('a.mat')))"
-    )
-    assert python(bare, "-c", read).stdout.strip() == "{'class_names': ['one', 'two']}"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pmsi.cli.info import short
+from pmsi.base.text import short
 from pmsi.config import TrainConfig
 from pmsi.engine.costs import costs_of
 from pmsi.methods import METHODS

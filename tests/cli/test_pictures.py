@@ -10,13 +10,13 @@ import torch
 from PIL import Image, ImageSequence
 
 from pmsi.augment.mosaic import Layout, apply, plan
-from pmsi.augment.preview import square
 from pmsi.base.seeding import derive
 from pmsi.data.images import open_rgb
 from pmsi.data.plumage import plumage
 from pmsi.explain.metrics import widened
 from pmsi.explain.regions import cropped_mask
 from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.pictures.mosaics import square
 from pmsi.predictor import Predictor
 
 HEADS = ["S3", "S4", "S5", "concat", "mix"]

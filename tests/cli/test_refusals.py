@@ -94,7 +94,7 @@ def test_errors_of_the_system_and_of_many_lines_are_one_line_too(pmsi, monkeypat
         def known_runs(root):
             raise error
 
-        monkeypatch.setattr("pmsi.commands.runs.known_runs", known_runs)
+        monkeypatch.setattr("pmsi.cli.runs.known_runs", known_runs)
         return pmsi("runs", "list")
 
     assert fail(PermissionError(13, "Permission denied", "x")) == (2, "", "pmsi: x: Permission denied.\n")

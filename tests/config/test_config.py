@@ -94,3 +94,11 @@ def test_lookup_suggests_the_nearest_name():
         lookup("colour", {"red": 1, "green": 2}, "gren")
     with pytest.raises(UnknownName, match="red"):
         lookup("colour", {"red": 1}, "xyz")
+
+
+def test_an_older_config_of_a_folder_means_its_old_split() -> None:
+    """Written before there was a choice, when the share of each class was drawn."""
+    old = TrainConfig(dataset="folder", data="/a").to_dict()
+    del old["split"]
+    assert from_dict(old) == TrainConfig(dataset="folder", data="/a", split="stratified")
+    assert from_dict(old | {"dataset": "cub"}).split == from_dict({"task": "train"}).split == "content"

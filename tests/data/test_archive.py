@@ -174,7 +174,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path, cache: Path) -> N
     child.communicate(timeout=20)
     assert child.returncode == 9
     assert [name.endswith(".tmp") for name in left_in(cache)] == [True]
-    assert len(opened(zipped).train) == 8
+    assert len(opened(zipped).train) + len(opened(zipped).test) == 12
     assert [name.endswith(".tmp") for name in left_in(cache)] == [False]
 
 

@@ -16,7 +16,18 @@ import pytest
 from PIL import Image, ImageCms
 
 from pmsi.base.errors import DataError, ImageError
-from pmsi.data.images import MAX_FILE_BYTES, MAX_PIXELS, check_file_size, fault, open_rgb, open_rgb_bytes
+from pmsi.data import images
+from pmsi.data.checking import check
+from pmsi.data.dataset import Sample
+from pmsi.data.images import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    check_file_size,
+    examine,
+    open_rgb,
+    open_rgb_bytes,
+    pixels_digest,
+)
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
@@ -54,7 +65,7 @@ def colours(image: Image.Image) -> tuple:
     return image.getpixel((1, 1)), image.getpixel((6, 1))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
 def test_every_format_that_is_named_opens(tmp_path: Path, format: str) -> None:
     path = tmp_path / "any.name"
     path.write_bytes(encoded(halves("RGB", RED, GREEN), format))
@@ -62,7 +73,7 @@ def test_every_format_that_is_named_opens(tmp_path: Path, format: str) -> None:
     assert (image.mode, image.size) == ("RGB", (8, 4))
     assert np.abs(np.subtract(colours(image), (RED, GREEN))).max() < 60  # JPEG and WebP lose colour
     assert open_rgb(str(path)).tobytes() == image.tobytes()
-    assert fault(path) is None
+    assert not examine(path).fault
 
 
 @pytest.mark.parametrize(
@@ -135,26 +146,94 @@ def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
     """The stored image is the upright one under the inverse of what the orientation asks for."""
     upright = np.zeros((16, 32, 3), np.uint8)
     upright[:8, :16] = 255  # bright top left quarter, in an image that is wider than high
-    back = {2: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 5, 8: 6}
-    undo = [
-        Image.Transpose.FLIP_LEFT_RIGHT,
-        Image.Transpose.ROTATE_180,
-        Image.Transpose.FLIP_TOP_BOTTOM,
-        Image.Transpose.TRANSPOSE,
-        Image.Transpose.ROTATE_90,
-        Image.Transpose.TRANSVERSE,
-        Image.Transpose.ROTATE_270,
-    ]
-    stored = Image.fromarray(upright)
-    if orientation in back:
-        stored = stored.transpose(undo[back[orientation]])
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image = open_rgb_bytes(encoded(stored, format, exif=exif))
+    stored = turned(Image.fromarray(upright), orientation)
+    image = open_rgb_bytes(encoded(stored, format, exif=exif_of(orientation)))
     assert image.size == (32, 16)
     assert np.abs(np.asarray(image).astype(int) - upright).mean() < 8
 
 
+UNDO = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """The image as a camera stores it that was held so."""
+    return image.transpose(UNDO[orientation]) if orientation in UNDO else image
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_given_in_stored_pixels_meet_the_upright_ones(tmp_path: Path, format: str, orientation: int) -> None:
+    """A list's box around a bright patch is around it still when the photo has been turned upright."""
+    stored = Image.new("L", (48, 32), 0)
+    stored.paste(255, (5, 2, 5 + 16, 2 + 7))
+    path = tmp_path / "a"
+    stored.save(path, format, exif=exif_of(orientation), **({"quality": 100} if format == "JPEG" else {}))
+    good, problems = check([Sample("a", 0, path, box=(5, 2, 16, 7))], tmp_path)
+    assert problems == []
+    rows, columns = np.nonzero(np.asarray(open_rgb(path))[..., 0] > 127)
+    left, top = columns.min(), rows.min()
+    assert good[0].box == (left, top, columns.max() - left + 1, rows.max() - top + 1)
+
+
+def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    stored = Image.new("L", (640, 320), 0)
+    stored.paste(255, (64, 32, 128, 96))
+    stored.save(path, quality=95, exif=exif_of(6))
+    monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
+    monkeypatch.setattr(images, "LARGE_PIXELS", 1000)
+    image = open_rgb(path)
+    (sample,), _ = check([Sample("a", 0, path, box=(64, 32, 64, 64))], tmp_path)
+    assert image.size == (160, 320)
+    assert sample.digest == pixels_digest(image)
+    x, y, width, height = map(int, sample.box or ())
+    assert (width, height) == (32, 32)
+    assert np.asarray(image)[y : y + height, x : x + width].mean() > 245
+    stored.save(path, quality=95, progressive=True)
+    monkeypatch.setattr(images, "MAX_PROGRESSIVE_PIXELS", 640 * 320 - 1)
+    with pytest.raises(ImageError, match="640 × 320 pixels"):
+        open_rgb(path)
+
+
+def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused() -> None:
+    """8 × 8 pixels in one tile of 46336 × 46336, which would be unpacked as a whole."""
+    tags = [(256, 8), (257, 8), (258, 8), (259, 8), (262, 1), (277, 1), (322, 46336), (323, 46336), (324, 8), (325, 8)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    with pytest.raises(ImageError, match="tiles of 46336 × 46336"):
+        open_rgb_bytes(data)
+
+
+def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path: Path) -> None:
+    image = photo()
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "b.png", compress_level=0, exif=exif_of(1))
+    image.save(tmp_path / "c.bmp")
+    same = {examine(path).digest for path in tmp_path.iterdir()}
+    assert same == {pixels_digest(image)}
+    other = image.copy()
+    other.putpixel((3, 4), (1, 2, 3))
+    reshaped = Image.frombytes("RGB", image.size[::-1], image.tobytes())
+    assert len({pixels_digest(other), pixels_digest(reshaped), *same}) == 3
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
 @pytest.mark.parametrize(
     "block", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\0\x09"]
 )
@@ -169,7 +248,7 @@ def test_animation_gives_its_first_frame() -> None:
         assert np.abs(np.subtract(open_rgb_bytes(data).getpixel((2, 2)), RED)).max() < 10
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
 def test_truncated_image_is_refused(tmp_path: Path, format: str, part: float) -> None:
     whole = encoded(photo(), format)
@@ -177,7 +256,7 @@ def test_truncated_image_is_refused(tmp_path: Path, format: str, part: float) ->
     path.write_bytes(whole[: int(len(whole) * part)])
     with pytest.raises(ImageError, match=r"half\.\w+: it is (truncated|damaged).*Expected a whole JPEG"):
         open_rgb(path)
-    assert fault(path)
+    assert examine(path).fault
 
 
 def test_truncated_progressive_jpeg_is_found_by_the_cheap_check_too(tmp_path: Path) -> None:
@@ -185,7 +264,7 @@ def test_truncated_progressive_jpeg_is_found_by_the_cheap_check_too(tmp_path: Pa
     whole = encoded(photo(), "JPEG", progressive=True)
     for part in (0.3, 0.6, 0.9, 0.98):
         path.write_bytes(whole[: int(len(whole) * part)])
-        assert "truncated" in (fault(path) or "")
+        assert "truncated" in examine(path).fault
 
 
 @pytest.mark.parametrize(
@@ -199,7 +278,7 @@ def test_truncated_progressive_jpeg_is_found_by_the_cheap_check_too(tmp_path: Pa
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\xff\xd8\xff", "it is (truncated|damaged)"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is (truncated|damaged)"),
-        (b"P6 2 2 255 " + b"\0" * 12, "not an image, or of a format"),
+        (b"P9 2 2 255 " + b"\0" * 12, "not an image, or of a format"),
     ],
 )
 def test_what_is_no_image_is_refused_by_name(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -256,7 +335,7 @@ def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None
 
 
 def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
-    code = "import sys, pmsi.data, pmsi.data.readers.cars; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    code = "import sys, pmsi.data, pmsi.data.readers.folder; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -343,7 +422,7 @@ DISGUISED = {
 def test_what_is_disguised_as_a_picture_is_refused(tmp_path: Path, name: str, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(DISGUISED[name])
-    assert fault(path)
+    assert examine(path).fault
     with pytest.raises(ImageError):
         open_rgb_bytes(DISGUISED[name])
 
@@ -352,3 +431,8 @@ def test_large_files_are_refused_by_their_size() -> None:
     check_file_size(MAX_FILE_BYTES, "a.jpg")
     with pytest.raises(ImageError, match=r"a\.jpg has 30 MB\. Expected a picture of at most 25 MB"):
         check_file_size(30 * 2**20, "a.jpg")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -86,14 +86,14 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     assert any("web page" in problem.reason for problem in done.problems)
 
 
-def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
+def test_links_that_leave_the_folder_are_copied(tmp_path: Path) -> None:
     write(tmp_path, {"secret.png": picture(99), "secrets/jay/0.png": picture(98)})
     home = write(tmp_path / "birds", BIRDS)
     (home / "jay" / "link.png").symlink_to(tmp_path / "secret.png")
     (home / "wren").symlink_to(tmp_path / "secrets" / "jay")
     done = import_dataset(home, "birds")
-    assert files_in(done.folder) == BIRDS
-    assert len(done.problems) == 2
+    assert files_in(done.folder) == BIRDS | {"jay/link.png": picture(99), "wren/0.png": picture(98)}
+    assert not any(path.is_symlink() for path in done.folder.rglob("*"))
 
 
 HOSTILE = ["../../evil.png", "/etc/evil.png", "a/../../evil.png", "..", ".hidden.png", "C:\\evil.png", "nul\0l.png"]

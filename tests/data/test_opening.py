@@ -28,12 +28,12 @@ def root(tmp_path: Path) -> Path:
     for name in ("daisy", "rose"):
         (tmp_path / "set" / name).mkdir(parents=True)
         for i in range(20):
-            Image.new("RGB", (6, 5), (i, 0, 0)).save(tmp_path / "set" / name / f"{i:02}.png")
+            Image.new("RGB", (6, 5), (i, len(name), 0)).save(tmp_path / "set" / name / f"{i:02}.png")
     return tmp_path / "set"
 
 
 def config(root: Path, **settings) -> TrainConfig:
-    return TrainConfig(dataset="folder", data=str(root), **settings)
+    return TrainConfig(**{"dataset": "folder", "data": str(root), "split": "stratified"} | settings)
 
 
 def paths(root: Path) -> list[Sample]:
@@ -44,8 +44,8 @@ def paths(root: Path) -> list[Sample]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were really looked at."""
     seen: list[Path] = []
-    fault = checking.fault
-    monkeypatch.setattr(checking, "fault", lambda path: seen.append(path) or fault(path))
+    examine = checking.examine
+    monkeypatch.setattr(checking, "examine", lambda path: seen.append(path) or examine(path))
     monkeypatch.setattr(checking, "SETTLED_S", -1.0)
     return seen
 
@@ -179,7 +179,7 @@ def test_files_settle_with_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     now = time.time()
     monkeypatch.setattr(checking.time, "time", lambda: now + 10)
     check(paths(root), root)
-    monkeypatch.setattr(checking, "fault", lambda path: pytest.fail(f"{path} was looked at again"))
+    monkeypatch.setattr(checking, "examine", lambda path: pytest.fail(f"{path} was looked at again"))
     check(paths(root), root)
 
 

@@ -1,9 +1,8 @@
-"""Three distances between maps: against scipy's rank correlation, its linear programme and its 1-D Wasserstein."""
+"""Three distances between maps: against ranks counted by a loop, and against a linear programme."""
 
 import numpy as np
 import pytest
 import scipy.optimize
-import scipy.stats
 
 from pmsi.base.errors import PMSIError
 from pmsi.explain.drift import GRID, drift, earth_movers_distance, peak_distance, spearman
@@ -13,13 +12,17 @@ def maps(shape, seed, power=3):
     return np.random.default_rng(seed).random(shape) ** power
 
 
+def ranks(values):
+    """By a loop: how many are smaller, and half of those that are equal."""
+    return [sum(other < value for other in values) + sum(other == value for other in values) / 2 for value in values]
+
+
 @pytest.mark.parametrize("levels", [None, 4])
-def test_rank_correlation_is_scipy_s_with_ties_and_without(levels):
-    for seed in range(5):
-        a, b = maps((6, 5), seed), maps((6, 5), seed + 50)
-        if levels:
-            a, b = np.floor(a * levels), np.floor(b * levels)
-        assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a.ravel(), b.ravel()).statistic)
+def test_rank_correlation_is_that_of_the_ranks_with_ties_and_without(levels):
+    a, b = maps((6, 5), 1), maps((6, 5), 51)
+    if levels:
+        a, b = np.floor(a * levels), np.floor(b * levels)
+    assert spearman(a, b) == pytest.approx(np.corrcoef(ranks(a.ravel()), ranks(b.ravel()))[0, 1])
 
 
 def test_rank_correlation_of_even_maps_is_unknown_and_of_equal_ones_1():
@@ -47,27 +50,18 @@ def programme(a, b):
     return scipy.optimize.linprog(cost.ravel(), A_eq=np.vstack([leaves, arrives]), b_eq=sums).fun
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 5), (5, 4), (7, 7)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (3, 5), (7, 7)])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_the_earth_mover_s_distance_is_that_of_the_linear_programme(shape, sparse):
-    for seed in range(3):
-        a, b = maps(shape, seed) + 1e-3, maps(shape, seed + 9) + 1e-3
-        if sparse and a.size > 1:
-            a, b = a * (a >= np.median(a)), b * (b >= np.median(b))
-        assert earth_movers_distance(a, b) == pytest.approx(programme(a, b), abs=1e-6)
+    a, b = maps(shape, 0) + 1e-3, maps(shape, 9) + 1e-3
+    if sparse and a.size > 1:
+        a, b = a * (a >= np.median(a)), b * (b >= np.median(b))
+    assert earth_movers_distance(a, b) == pytest.approx(programme(a, b), abs=1e-6)
 
 
 def test_whole_numbers_with_many_equal_ways_end_too():
-    for seed in range(10):
-        a, b = (np.random.default_rng(seed + k).integers(0, 3, (6, 6)).astype(float) for k in (0, 100))
-        assert earth_movers_distance(a, b) == pytest.approx(programme(a, b), abs=1e-6)
-
-
-def test_on_a_line_it_is_scipy_s_wasserstein_distance():
-    a, b = maps((1, 7), 1), maps((1, 7), 2)
-    places = (np.arange(7) + 0.5) / 7
-    expected = scipy.stats.wasserstein_distance(places, places, a[0], b[0])
-    assert earth_movers_distance(a, b) == pytest.approx(expected)
+    a, b = (np.random.default_rng(seed).integers(0, 3, (6, 6)).astype(float) for seed in (0, 100))
+    assert earth_movers_distance(a, b) == pytest.approx(programme(a, b), abs=1e-6)
 
 
 def test_fine_maps_are_gathered_into_cells():

@@ -10,9 +10,9 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
-from pmsi.explain.phases import phase_mosaic, recursions_of_stages
 from pmsi.explain.regions import cropped_mask
 from pmsi.explain.single import enlarged, known_regions, measured, removal_curves, summary
+from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 
 
 class Texture(torch.nn.Module):
@@ -144,7 +144,7 @@ def test_a_figure_of_runs_and_pictures_is_written(pmsi, runs, tmp_path, monkeypa
     ("words", "reason"),
     [
         ([], "--figure FILE"),
-        (["--figure", "x.pdf"], ".png, .svg"),
+        (["--figure", "x.doc"], ".png, .svg, .pdf"),
         (["--figure", "x.png", "--scale", "batch"], "map, image, all"),
         (["--figure", "x.png", "--method", "cam"], "gradcam"),
         (["--out", "maps", "--beside", "RUN"], "--out takes one picture"),

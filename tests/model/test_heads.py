@@ -106,7 +106,7 @@ def test_outputs_are_those_of_the_last_stages_concat_and_mix(stage_num, generato
     stages = [f"S{n}" for n in range(6 - stage_num, 6)]
     assert list(outputs) == list(model.heads) == [*stages, "concat", "mix"]
     assert model.primary == "mix"
-    expected = sum(outputs[name] for name in (*stages, "concat"))  # Eq. 8
+    expected = sum(outputs[name] for name in (*stages, "concat")) / (stage_num + 1)  # Eq. 8, on the scale of one
     torch.testing.assert_close(outputs["mix"], expected)
     assert all(logits.shape == (2, 7) for logits in outputs.values())
 
@@ -153,7 +153,7 @@ def test_mix_of_probabilities_is_the_mean_of_the_softmax_outputs(generator):
     logits = [torch.randn(4, 5, generator=generator) * 3 for _ in range(3)]
     mean = sum(values.softmax(dim=1) for values in logits) / 3
     torch.testing.assert_close(mix_probabilities(logits).softmax(dim=1), mean)
-    torch.testing.assert_close(mix_logits(logits), logits[0] + logits[1] + logits[2])
+    torch.testing.assert_close(mix_logits(logits), (logits[0] + logits[1] + logits[2]) / 3)
 
 
 def test_default_widths_are_half_of_the_last_stage_and_half_of_that():

@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from table_runs import finished
+from finished_runs import finished
 
 from pmsi.base.errors import ConfigError, PMSIError
 from pmsi.config import TrainConfig
@@ -98,7 +98,7 @@ def test_the_command_queues_the_same_runs(tmp_path, submitted, pmsi):
 
 
 def test_a_dry_run_says_how_many_and_how_long_and_starts_nothing(tmp_path, submitted, pmsi, monkeypatch):
-    monkeypatch.setattr(estimates.Estimator, "training", lambda self, config: 30.0 * config.epochs)
+    monkeypatch.setattr(estimates.Estimator, "seconds", lambda self, config: 30.0 * config.epochs)
     words = ["grid", "--preset", "quick", "--vary", "epochs=2,4", "--runs", tmp_path, "--dry-run"]
     status, said, _ = pmsi(*words)
     assert status == 0
@@ -109,7 +109,7 @@ def test_a_dry_run_says_how_many_and_how_long_and_starts_nothing(tmp_path, submi
 
 
 def test_a_training_run_s_time_is_told_before_it(tmp_path, pmsi, monkeypatch):
-    monkeypatch.setattr(estimates.Estimator, "training", lambda self, config: 30.0 * config.epochs)
+    monkeypatch.setattr(estimates.Estimator, "seconds", lambda self, config: 30.0 * config.epochs)
     status, said, _ = pmsi("train", "--preset", "quick", "--epochs", 4, "--dry-run", "--runs", tmp_path)
     assert (status, said) == (0, "1 run: about 2 min 00 s on this machine.\n")
     assert not list_runs(tmp_path)

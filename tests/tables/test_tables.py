@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from table_runs import ended, finished, swept
+from finished_runs import ended, finished, swept
 
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import TrainConfig, differences

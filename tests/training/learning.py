@@ -5,7 +5,7 @@ import torch
 
 from pmsi.engine.checkpoint import CHECKPOINT
 from pmsi.runs import Run
-from pmsi.training.loop import Training, train
+from pmsi.training.session import Training, train
 
 __all__ = ["StoppedAfter", "Training", "assert_equal_bits", "go_on", "records", "state", "train"]
 

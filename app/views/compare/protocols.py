@@ -16,16 +16,15 @@ import streamlit as st
 
 from app.shared.fields import entries
 from pmsi.base.errors import UnknownName
-from pmsi.cli.tables import KINDS
 from pmsi.config import WEIGHT_WORDS, TrainConfig, differences
-from pmsi.config.command import flag
+from pmsi.config.command import flag, typed_words
 from pmsi.config.presets import PRESETS
 from pmsi.data import DATASETS
 from pmsi.runs import State, default_root, known_runs
 from pmsi.tables import TABLES, Filled, Sets, Table, data_sets, expand, fill, found_seeds, protocols, set_title
 from pmsi.tables.definitions import BACKBONE, BACKBONES, PAPER_SETS, TableRow
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
-from pmsi.tables.plan import Plan
+from pmsi.tables.plan import KINDS, Plan
 
 FREE = ("seed", *SAME_RESULT)
 """Fields that are no part of a protocol."""
@@ -199,18 +198,12 @@ def command_of(table: Table, seeds: Sequence[int], root: Path, epoch: str = "las
     changes = {name: value for name, value in differences(table.base).items() if name != "seed"}
     words = ["tables", table.number]
     for name, value in changes.items():
-        words += _typed(name, value)
+        words += typed_words(name, value)
     if TABLES[table.number].compares_sets:
         words += ["--sets", *(name if data is None else f"{name}={data}" for name, data in table.sets.items())]
     asked: list[tuple[str, object, object]] = [("seed", seeds[0], 0), ("seeds", len(seeds), 1)]
     asked += [("epoch", epoch, "last"), ("runs", root, Path("runs"))]
     return words + [word for name, value, usual in asked if value != usual for word in (flag(name), str(value))]
-
-
-def _typed(name: str, value: object) -> list[str]:
-    if isinstance(value, bool):
-        return [flag(name if value else f"no_{name}")]
-    return [] if value is None else [flag(name), *map(str, value if isinstance(value, tuple) else (value,))]
 
 
 def as_typed(words: Sequence[str]) -> str:

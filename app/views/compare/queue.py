@@ -1,17 +1,15 @@
 """What a table still needs, on the screen: how many runs, how long, and the buttons that queue and stop them.
 
-An estimate tries a few steps in a process of its own, as the command line
-does, because torch's settings in this one belong to all visitors.
+Estimates are those of `app.shared.measuring`.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 import streamlit as st
 
 from app.shared.access import check_places, read_only, require_writable
 from app.shared.errors import error_panel, plain
+from app.shared.measuring import dry_run
 from app.shared.run_session import launcher_choice
 from app.shared.session import choice, choose, keep_estimate, kept_estimate, remember
 from app.shared.wording import name_of_run
@@ -36,8 +34,6 @@ from pmsi.tables.plan import Plan, make_plan
 from pmsi.tables.plan import start as start_campaign
 
 MOST_SEEDS = 20
-PATIENCE_S = 300
-"""How long an estimate may take."""
 
 
 def runs_of(table: Table) -> list[Run]:
@@ -165,19 +161,6 @@ def _estimate(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
     words = command_of(table, seeds, default_root().absolute())
     try:
         with st.spinner("Trying a few steps of each run …", show_time=True):
-            keep_estimate(_left(table, plan), dry_run(words))
+            keep_estimate(_left(table, plan), dry_run(words).splitlines()[-1])
     except PMSIError as error:
         error_panel(error)
-
-
-def dry_run(words: list[str]) -> str:
-    """Return the last line of what a command says that it would do: the time."""
-    line = [sys.executable, "-m", "pmsi", *words, "--dry-run"]
-    try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise RunError(f"No estimate after {PATIENCE_S} s. The machine may be busy: try again later.") from error
-    said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
-    if done.returncode:
-        raise RunError(said[-1] if said else f"The estimate ended with status {done.returncode}. See the server's log.")
-    return said[-1]

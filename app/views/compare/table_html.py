@@ -97,8 +97,8 @@ def _wide(filled: Filled, shares: Mapping[str, float]) -> str:
     for line, (ours, more) in zip(filled.lines, blocks, strict=True):
         body += f'<tr class="line"><th scope="row">{escape(ours.label)}</th>'
         for place, column in enumerate(filled.columns):
-            cell = _cell(filled.cells.get((line.key, column.key)), ours.texts[place], shares)
-            body += cell.replace("<td", "<td data-first", 1)
+            cell = _cell(filled.cells.get((line.key, column.key)), ours.texts[place], shares, " data-first")
+            body += cell
             body += "".join(f'<td class="aside">{escape(_text(more.get(kind), place))}</td>' for kind in kinds)
         body += "</tr>"
     return (
@@ -147,20 +147,20 @@ def _row(kind: str, row: Row, cells: list[str]) -> str:
     return f'<tr class="{kind}"><th scope="row">{escape(row.label.strip())}</th>{"".join(cells)}</tr>'
 
 
-def _cell(cell: FilledCell | None, text: str, shares: Mapping[str, float]) -> str:
-    """Return what stands in a cell of ours: its number or its state, and the way to each of its runs."""
+def _cell(cell: FilledCell | None, text: str, shares: Mapping[str, float], mark: str = "") -> str:
+    """Return a cell of ours: its number or its state, and the way to each of its runs; ``mark`` is an attribute."""
     if cell is None:
-        return "<td></td>"
+        return f"<td{mark}></td>"
     known = [entry for entry in cell.entries if run_behind(entry)]
     if not known or text == NO_OUTPUT:
-        return f'<td class="{"none" if cell.mean is None else ""}">{escape(text)}</td>'
+        return f'<td{mark} class="{"none" if cell.mean is None else ""}">{escape(text)}</td>'
     text += _progress(known, shares)
     if len(cell.entries) == 1:
-        return f'<td class="{_look(cell)}">{_link(known[0], text, "")}</td>'
+        return f'<td{mark} class="{_look(cell)}">{_link(known[0], text, "")}</td>'
     seeds = " ".join(_link(entry, str(entry.seed), f"Seed {entry.seed}: ") for entry in known)
     count = f"n = {cell.n}, " if cell.n else ""
     word = f"seed{'s' * (len(known) != 1)}"
-    return f'<td class="{_look(cell)}">{escape(text)}<span class="seeds">{count}{word} {seeds}</span></td>'
+    return f'<td{mark} class="{_look(cell)}">{escape(text)}<span class="seeds">{count}{word} {seeds}</span></td>'
 
 
 def run_behind(entry: Entry) -> str | None:

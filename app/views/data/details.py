@@ -9,13 +9,14 @@ from app.shared.cached_data import sample_image
 from app.shared.cached_models import predict_once, predictor_of
 from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
-from app.shared.images import jpeg, picture
+from app.shared.images import picture
 from app.shared.palette import CATEGORICAL, head_color
 from app.shared.panels import Picked
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.data.grid import OPEN, close_image
 from pmsi.base.errors import DataError
+from pmsi.pictures.encoding import jpeg
 from pmsi.runs.mistakes import read_answers
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ Outlines = dict[str, tuple[tuple[float, float, float, float], ...]]
 
 def _outlines(dataset: "Dataset", sample: "Sample", image: "Image") -> Outlines:
     """Return the outlines of the box and of the parts that are known."""
-    from pmsi.explain.outlines import borders
+    from pmsi.pictures.overlays import borders
 
     found: Outlines = {part: tuple(borders(mask)) for part, mask in dataset.open_parts(sample).items() if mask.any()}
     if sample.box is not None:
@@ -99,17 +100,14 @@ def _outlines(dataset: "Dataset", sample: "Sample", image: "Image") -> Outlines:
 
 def outlines_over(image: "Image", outlines: Outlines) -> "Image":
     """Return a copy of a picture, large enough to see thin lines, with outlines in the colours of `_legend`."""
-    from pmsi.explain.outlines import SHADOW, draw_lines
+    from pmsi.pictures.overlays import draw_lines
 
     scale = max(1.0, 600 / max(image.size))
     drawn = image.resize((round(image.width * scale), round(image.height * scale)))
-    place = (0.0, 0.0, float(drawn.width), float(drawn.height))
-    thin = float(max(2, round(max(drawn.size) / 300)))
-    for color, lines in reversed(
-        list(zip(_colors(outlines), outlines.values(), strict=True))
-    ):  # the largest comes last
-        draw_lines(drawn, list(lines), place, SHADOW, thin + 2.0)
-        draw_lines(drawn, list(lines), place, color, thin)
+    thin = max(2, round(max(drawn.size) / 300))
+    colored = list(zip(_colors(outlines), outlines.values(), strict=True))
+    for color, lines in reversed(colored):  # the largest comes last in `outlines`, and is drawn below the others
+        draw_lines(drawn, lines, color, thin)
     return drawn
 
 

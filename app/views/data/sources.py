@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FIRST, TYPED = "plumage", "folder"
 MARK = "imported-"
 
-SEEDED = {"plumage": ("split_seed",), "folder": ("split_seed", "test_fraction")}
+SEEDED = {"plumage": ("split_seed",), "folder": ("split_seed", "test_fraction", "split", "test_on")}
 """Settings that change which pictures a data set has, or on which side of the split they are, besides limits."""
 
 LIMITS = ("train_per_class", "test_per_class")

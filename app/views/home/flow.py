@@ -7,10 +7,9 @@ part is a link; in a narrow window the parts stand below each other.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from urllib.parse import quote
 
 from app.shared.palette import NEUTRAL, faded, head_color
-from app.shared.picture_grid import data_uri
+from pmsi.pictures.encoding import data_uri
 
 HEADS = ("S3", "S4", "S5", "concat")
 """The heads of phases 1 to 4, at r = 3, 2, 1, 0."""
@@ -76,8 +75,11 @@ def flow(
     part also bears its number, as data-go, for who follows the link within the page.
     """
     parts = (
-        _part(links["image"], "Your image", _photo(title, photo), "One class of many that look alike.", "Perturb it"),
         _part(
+            0, links["image"], "Your image", _photo(title, photo), "One class of many that look alike.", "Perturb it"
+        ),
+        _part(
+            1,
             links["mosaics"],
             "Mosaics by phase",
             _phases(title, mosaics),
@@ -86,6 +88,7 @@ def flow(
             wide=True,
         ),
         _part(
+            2,
             links["stages"],
             "Stages",
             _stages(),
@@ -93,23 +96,23 @@ def flow(
             "See where they look",
         ),
         _part(
+            3,
             links["interaction"],
             "Interaction",
             _interaction(),
             "The last three stages are joined, and each is shown what the others found.",
             "Train one",
         ),
-        _part(links["heads"], "Heads", _heads(answers), note, "Read the numbers", wide=True),
+        _part(4, links["heads"], "Heads", _heads(answers), note, "Read the numbers", wide=True),
     )
-    numbered = [part.replace("<a ", f'<a data-go="{number}" ', 1) for number, part in enumerate(parts)]
     arrow = _drawing(ARROW, "0 0 20 20", "", "arrow")
-    return f'{STYLE}<div class="flow">{arrow.join(numbered)}</div>'
+    return f'{STYLE}<div class="flow">{arrow.join(parts)}</div>'
 
 
-def _part(link: str, title: str, middle: str, words: str, more: str, wide: bool = False) -> str:
+def _part(number: int, link: str, title: str, middle: str, words: str, more: str, wide: bool = False) -> str:
     kind = ' class="wide"' if wide else ""
     return (
-        f'<a href="{escape(link)}"{kind}><h3>{escape(title)}</h3><div class="middle">{middle}</div>'
+        f'<a data-go="{number}" href="{escape(link)}"{kind}><h3>{escape(title)}</h3><div class="middle">{middle}</div>'
         f'<p>{escape(words)}</p><span class="more">{escape(more)} ›</span></a>'
     )
 
@@ -117,7 +120,7 @@ def _part(link: str, title: str, middle: str, words: str, more: str, wide: bool 
 def _drawing(body: str, box: str, label: str, kind: str = "drawing") -> str:
     """Return SVG as an image, because Streamlit takes SVG out of HTML; its greys are readable in both themes."""
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}">{TEXT}{body}</svg>'
-    return f'<img class="{kind}" src="data:image/svg+xml,{quote(svg)}" alt="{escape(label)}">'
+    return f'<img class="{kind}" src="{data_uri(svg.encode(), "image/svg+xml")}" alt="{escape(label)}">'
 
 
 def _photo(title: str, photo: bytes) -> str:

@@ -10,12 +10,12 @@ from app.shared.cached_models import predict_once, predictor_of
 from app.shared.components import part
 from app.shared.errors import guarded
 from app.shared.image_links import image_actions, query_of
-from app.shared.images import jpeg
 from app.shared.panels import Picked, image_picker, trained_runs
 from app.shared.run_session import page_of
 from app.shared.wording import name_of_run
 from app.views.home.flow import Answer, flow
 from app.views.mosaic.strip import DEPTH, Chosen
+from pmsi.pictures.encoding import jpeg
 from pmsi.tables.matching import result_of
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def _picture() -> None:
 
 def _flow(picked: Picked) -> None:
     """Draw the picture at once; what a model says of the image is added when it is known."""
-    from pmsi.augment.preview import preview, square
+    from pmsi.pictures.mosaics import mosaics, square
 
     place = st.empty()
     seed = session.parsed(session.choice("seed"), Chosen.seed)
-    mosaics = preview(square(picked.image, MOSAIC), DEPTH, seed=seed, borders=False)[::-1]
-    photo, encoded = jpeg(square(picked.image, PHOTO)), [jpeg(mosaic, 82) for mosaic in mosaics]
+    cut = mosaics(square(picked.image, MOSAIC), DEPTH, seed=seed, borders=False)[::-1]
+    photo, encoded = jpeg(square(picked.image, PHOTO)), [jpeg(mosaic, 82) for mosaic in cut]
     run = answering_run(picked.label)
     name = picked.title if picked.label else "Your image"
     if run is None:

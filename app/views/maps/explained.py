@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pmsi.data.dataset import Dataset, Sample
-    from pmsi.explain.figure import Figure
+    from pmsi.pictures.figure import Figure
     from pmsi.predictor import Explanation, Predictor
     from pmsi.runs import Run
 
@@ -227,8 +227,8 @@ MORE = {
 
 def figure_of(rows: "Sequence[tuple[Picked, Sequence[Seen]]]", wanted: Wanted) -> "Figure":
     """Return the grid as a figure for print."""
-    from pmsi.explain.figure import Figure, Row, Sight, note_of
     from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.pictures.figure import Figure, Row, Sight, note_of
 
     printed = tuple(
         Row(picked.label or picked.title, tuple(

@@ -4,17 +4,17 @@ A component of its own, because pictures in Streamlit cannot be clicked and colu
 shows what it is given and knows no model.
 """
 
-import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.shared.cached_models import explain_once
 from app.shared.components import part
-from app.shared.images import enlarged, jpeg
 from app.shared.palette import head_color
 from app.shared.panels import Picked, run_colors
 from app.shared.wording import name_of_run
 from app.views.maps.explained import SIDE, Seen, Wanted, verdict
+from pmsi.pictures.encoding import data_uri, jpeg
+from pmsi.pictures.sheets import enlarged
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +28,7 @@ def show_grid(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> 
 
 def grid_data(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> dict[str, Any]:
     """Return what the component draws: texts and encoded pictures."""
-    from pmsi.explain.figure import ceilings
+    from pmsi.pictures.overlays import ceilings
 
     runs = [one.run for one in rows[0][1]]
     colors = run_colors(runs)
@@ -55,8 +55,10 @@ def grid_data(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> 
 
 
 def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: float, wanted: Wanted) -> dict[str, Any]:
+    from pmsi.pictures.overlays import peak_words
+
     values = one.explanation.maps[stage]
-    note = f"peak {values.max():.3g}" if values.any() else "no positive evidence"
+    note = peak_words(values)
     alt = f"{picked.title}, {name_of_run(one.run)}, {stage}: evidence for {one.explained}, {note}"
     cell = {
         "id": f"{place[0]}.{place[1]}.{stage}",
@@ -68,24 +70,23 @@ def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: fl
 
 def overlaid(one: Seen, stage: str, top: float, wanted: Wanted, side: int = SIDE) -> "Image":
     """Return a map, whose colours end at ``top``, over its image, with the outline that is wanted."""
-    from pmsi.explain.outlines import outlined
-    from pmsi.explain.overlay import overlay
+    from pmsi.pictures.overlays import outlined, overlay
 
-    shown = overlay(enlarged(one.picture, side), one.explanation.maps[stage] / top, wanted.strength)
+    shown = overlay(enlarged(one.picture, side), one.explanation.maps[stage], top, wanted.strength)
     return outlined(shown, one.region(wanted.outline))
 
 
 def outlined_picture(one: Seen, wanted: Wanted) -> "Image":
     """Return what the run sees, with the outline that is wanted."""
-    from pmsi.explain.outlines import outlined
+    from pmsi.pictures.overlays import outlined
 
     return outlined(enlarged(one.picture, SIDE), one.region(wanted.outline))
 
 
 def _mosaic(one: Seen, picked: Picked, stage: str, wanted: Wanted) -> dict[str, Any]:
     """Return the image as the stage's phase was shown it, or why there is none."""
-    from pmsi.explain.overlay import overlay
-    from pmsi.explain.phases import phase_mosaic, recursions_of_stages
+    from pmsi.pictures.overlays import overlay
+    from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 
     config = one.predictor.config
     cut = phase_mosaic(one.picture, config, stage, seed=wanted.layout, key=picked.key)
@@ -97,14 +98,9 @@ def _mosaic(one: Seen, picked: Picked, stage: str, wanted: Wanted) -> dict[str, 
         about = one.explanation
         key = repr((picked.key, "mosaic", wanted.layout, r))
         values = explain_once(one.run, cut, key, about.head, about.label, about.method).maps[stage]
-        shown, note = overlay(shown, values / (values.max() or 1.0), wanted.strength), f"r = {r}, own scale"
+        shown, note = overlay(shown, values, strength=wanted.strength), f"r = {r}, own scale"
     return {"mosaic": _encoded(shown, f"{picked.title}, mosaic of the phase of {stage}") | {"note": note}}
 
 
 def _encoded(picture: "Image", alt: str) -> dict[str, str]:
-    return {"src": data_uri(picture), "alt": alt}
-
-
-def data_uri(picture: "Image", quality: int = 84) -> str:
-    """Return a picture as the address of its own JPEG."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(picture, quality)).decode()}"
+    return {"src": data_uri(jpeg(picture, 84)), "alt": alt}

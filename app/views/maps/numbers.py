@@ -142,7 +142,7 @@ def _sentence(name: str, numbers: Numbers, measure: str) -> str:
         return plain(name)
     mean, low, high = (100 * found[end] for end in ("mean", "low", "high"))
     verdict = "S3 is ahead" if low > 0 else "S5 is ahead" if high < 0 else "the two do not differ"
-    return f"**{plain(name)}**: S3 − S5 is {mean:+.1f} points ({low:+.1f} to {high:+.1f}); {verdict}."
+    return f"**{plain(name)}**: S3 − S5 is {mean:+z.1f} points ({low:+z.1f} to {high:+z.1f}); {verdict}."
 
 
 def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measure: str) -> "go.Figure":

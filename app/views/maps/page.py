@@ -7,7 +7,6 @@ import streamlit as st
 from app.shared.cached_models import disagreement_once, predictor_of
 from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
-from app.shared.images import jpeg
 from app.shared.panels import Picked, image_picker, no_runs_yet, run_picker, start_of_picker, trained_runs
 from app.shared.session import choice, keep, remember
 from app.shared.wording import name_of_run
@@ -17,7 +16,8 @@ from app.views.maps.grid import show_grid
 from app.views.maps.numbers import numbers
 from app.views.maps.severity import motion
 from app.views.maps.zoom import ZOOM, enlarge
-from pmsi.explain.overlay import color_bar
+from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.overlays import COLOR_SCALES, color_bar
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
@@ -73,7 +73,7 @@ def _bench(runs: "list[Run]") -> None:
     others += more_images(chosen[0], picked, place, kind, count)
     rows = _explained(chosen, picked, others, place, wanted)
     opened = show_grid(rows, wanted)
-    _bar()
+    _bar(wanted)
     if opened:
         keep(ZOOM, opened)
     if choice(ZOOM):
@@ -99,13 +99,16 @@ def _explained(
         return [(image, [seen(run, image, place, wanted) for run in runs]) for image in images]
 
 
-def _bar() -> None:
+def _bar(wanted: Wanted) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("no evidence", width="content")
         st.image(
-            jpeg(color_bar()), width=220, output_format="JPEG", alt="Colour scale from black (0) to pale yellow (peak)"
+            jpeg(color_bar(strength=wanted.strength)),
+            width=220,
+            output_format="JPEG",
+            alt="Colour scale from black (0) to pale yellow (peak)",
         )
-        st.caption("peak · click a map for its numbers", width="content")
+        st.caption(f"peak · {COLOR_SCALES[wanted.scale].words} · click a map for its numbers", width="content")
 
 
 # Below the grid
@@ -189,14 +192,18 @@ def _open(key: str) -> None:
 
 def _figure(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
     """Show the grid as a figure laid out like the paper's Fig. 4, and offer it for download."""
-    from pmsi.explain.printing import to_png, to_svg
+    from pmsi.pictures.figure import to_pdf, to_png, to_svg
 
     figure = figure_of(rows, wanted)
     shown = to_png(figure, dpi=150)
     st.image(shown, width=min(900, 225 * (1 + len(figure.models) * len(figure.stages))), output_format="PNG",
              alt="The figure: a row for each image, columns for the stages of each run")  # fmt: skip
     with st.container(horizontal=True):
-        for name, mime, write in (("PNG, 300 dpi", "image/png", to_png), ("SVG", "image/svg+xml", to_svg)):
+        for name, mime, write in (
+            ("PNG, 300 dpi", "image/png", to_png),
+            ("SVG", "image/svg+xml", to_svg),
+            ("PDF", "application/pdf", to_pdf),
+        ):
             st.download_button(
                 f"Download {name}",
                 lambda write=write: write(figure),

@@ -1,6 +1,6 @@
 """Maps under rising severity: frames that are computed once and played in the browser, without asking the server.
 
-What the frames are and how they are drawn is in `pmsi.explain.rising`.
+What the frames are and how they are drawn is in `pmsi.pictures.severity`.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,19 +15,19 @@ from app.shared.panels import Picked, run_colors
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import Seen, Wanted
-from app.views.maps.grid import data_uri
+from pmsi.pictures.encoding import data_uri, jpeg
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pmsi.explain.figure import Sight
-    from pmsi.explain.rising import Frame
+    from pmsi.pictures.figure import Sight
+    from pmsi.pictures.severity import Frame
 
 
 def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
     """Show the choice of a perturbation, the player, and the download."""
-    from pmsi.explain.rising import animation
     from pmsi.perturbations import PERTURBATIONS
+    from pmsi.pictures.severity import animation
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = remember(
@@ -60,15 +60,15 @@ def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
 
 def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> "list[Frame]":
     """Return what each run makes of an image at each severity, for the class that it explains on the clean one."""
-    from pmsi.explain import rising
+    from pmsi.pictures import severity
 
-    views = [rising.View(one.picture, picked.key, _look(one, (picked.key, name, seed))) for one in sights]
-    return rising.frames(views, name, seed=seed)
+    views = [severity.View(one.picture, picked.key, _look(one, (picked.key, name, seed))) for one in sights]
+    return severity.frames(views, name, seed=seed)
 
 
 def _look(one: Seen, drawn: tuple[str, str, int]) -> "Callable[[Image, float], Sight]":
     """Return what explains a perturbed picture, once for all visitors; ``drawn`` names its pixels but for severity."""
-    from pmsi.explain.figure import Sight
+    from pmsi.pictures.figure import Sight
 
     def look(pixels: "Image", severity: float) -> "Sight":
         clean = one.explanation
@@ -81,7 +81,7 @@ def _look(one: Seen, drawn: tuple[str, str, int]) -> "Callable[[Image, float], S
 
 def player_data(made: "Sequence[Frame]", sights: Sequence[Seen], name: str, wanted: Wanted) -> dict[str, Any]:
     """Return what the component draws."""
-    from pmsi.explain.rising import drawn, label_of
+    from pmsi.pictures.severity import drawn, label_of
 
     colors = run_colors([one.run for one in sights])
     stages = list(sights[0].explanation.maps)
@@ -93,7 +93,7 @@ def player_data(made: "Sequence[Frame]", sights: Sequence[Seen], name: str, want
             {
                 "label": label_of(name, frame.severity),
                 "runs": [
-                    {"verdict": sight.verdict, "images": [data_uri(picture, 80) for picture in row]}
+                    {"verdict": sight.verdict, "images": [data_uri(jpeg(picture, 80)) for picture in row]}
                     for sight, row in zip(frame.sights, rows, strict=True)
                 ],
             }

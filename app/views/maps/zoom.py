@@ -8,13 +8,14 @@ import streamlit as st
 
 from app.shared.cached_models import removal_once
 from app.shared.errors import guarded, plain
-from app.shared.images import jpeg, picture
+from app.shared.images import picture
 from app.shared.palette import CHART, NEUTRAL, faded, head_color, styled
 from app.shared.panels import Picked
 from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import OUTLINES, Seen, Wanted
 from app.views.maps.grid import overlaid
+from pmsi.pictures.encoding import jpeg
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

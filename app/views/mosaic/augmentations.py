@@ -8,12 +8,12 @@ from app.shared.cached_data import open_builtin, open_folder, sample_image
 from app.shared.cached_models import explain_once, predictor_of
 from app.shared.errors import plain
 from app.shared.image_links import BUILT_IN
-from app.shared.images import jpeg
 from app.shared.panels import run_picker, trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import remember
 from app.views.mosaic.code import Scene, beside_command
 from pmsi.base.text import percent
+from pmsi.pictures.encoding import jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from app.shared.panels import Picked
-    from pmsi.augment.beside import Augmented
     from pmsi.data.dataset import Dataset, Sample
+    from pmsi.pictures.augmentations import Augmented
     from pmsi.runs import Run
 
 
 def beside(scene: Scene) -> None:
     """Draw every augmentation of the image, its partner, and what each shows of the labels."""
     from pmsi.augment import AUGMENTATIONS
-    from pmsi.augment.beside import ORDER, augmented
+    from pmsi.pictures.augmentations import ORDER, augmented
 
     picked, square, shown = scene.picked, scene.square, scene.drawn
     kind = scene.place or BUILT_IN
@@ -69,7 +69,7 @@ def _settings(dataset: "Dataset", picked: "Picked") -> "tuple[int, Sample, Run |
 
 
 def _squared(dataset: "Dataset", place: str, sample: "Sample", side: int) -> "Image":
-    from pmsi.augment.preview import square
+    from pmsi.pictures.mosaics import square
 
     return square(sample_image(dataset, place, sample.key), side)
 

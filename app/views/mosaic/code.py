@@ -52,7 +52,7 @@ def python_of(shown: Drawn, out: str = "mosaic.png") -> str:
     """Return the lines of Python that write the strip r = 0, …, 3."""
     options = f"seed={shown.seed}, size={shown.size}, permutation={shown.permutation!r}, borders={shown.borders}"
     last = f"mosaic_strip(image, 3, {options}).save({out!r})"
-    return "\n".join(("from pmsi.augment.preview import mosaic_strip", *_opening(shown), "", last))
+    return "\n".join(("from pmsi.pictures.mosaics import mosaic_strip", *_opening(shown), "", last))
 
 
 def _opening(shown: Drawn) -> tuple[str, ...]:

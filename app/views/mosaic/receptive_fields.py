@@ -7,11 +7,10 @@ import streamlit as st
 from app.shared.charts import rule_cards
 from app.shared.components import part
 from app.shared.fields import title_of
-from app.shared.images import jpeg
 from app.shared.palette import head_color
-from app.shared.picture_grid import data_uri
 from app.shared.session import choice, remember
 from app.views.mosaic.code import Scene
+from pmsi.pictures.encoding import data_uri, jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

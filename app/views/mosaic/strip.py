@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.shared.components import part
-from app.shared.images import jpeg
-from app.shared.picture_grid import data_uri
 from app.shared.session import choice, keep, key_of, moved, parsed, written
+from pmsi.pictures.encoding import data_uri, jpeg
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,7 +59,7 @@ class Strip:
 
 def squared(image: "Image") -> "tuple[Image, str]":
     """Return the square of an image that is cut, and its address as JPEG."""
-    from pmsi.augment.preview import square
+    from pmsi.pictures.mosaics import square
 
     cut = square(image, SIDE)
     return cut, data_uri(jpeg(cut))
@@ -98,7 +97,7 @@ def strip(shown: Strip) -> Chosen:
 def data_of(shown: Strip) -> dict[str, Any]:
     """Return what the part in the browser needs; the same for every choice, so that it is sent once."""
     from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
-    from pmsi.augment.preview import COLORS
+    from pmsi.pictures.mosaics import COLORS
 
     return {
         "image": shown.picture,
@@ -116,9 +115,9 @@ def data_of(shown: Strip) -> dict[str, Any]:
 
 
 def numbers(r: int, seed: int, permutation: str) -> list[int]:
-    """Return a layout of `pmsi.augment.preview` as one number for each recursion: 4 × its order's place + its pick."""
+    """Return a layout of `pmsi.pictures.mosaics` as one number for each recursion: 4 × its order's place + its pick."""
     from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
-    from pmsi.augment.preview import layouts
+    from pmsi.pictures.mosaics import layouts
 
     deepest = layouts(r, seed=seed, permutation=permutation)[-1]
     places = map(partial(tuple.index, ORDERS[permutation]), map(tuple, deepest.orders[0].tolist()))

@@ -1,22 +1,20 @@
 """The mosaic page's look into training: one image of a batch in every phase, exactly as the network sees it."""
 
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.shared.batch_pictures import SeenPhase, batch_once
 from app.shared.cached_data import open_set
 from app.shared.errors import plain
 from app.shared.fields import title_of
-from app.shared.images import jpeg
 from app.shared.palette import head_color
 from app.shared.panels import trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
 from app.views.mosaic.code import Scene, kind_of
-from pmsi.base.text import percent
 
 if TYPE_CHECKING:
     from pmsi.config import TrainConfig
@@ -26,42 +24,12 @@ SEEN = 256
 """Side of the pictures of a batch, in pixels, at most."""
 
 
-@dataclass(frozen=True)
-class SeenPhase:
-    """One phase of a batch: its head, r, its images as JPEG, each one's classes with their weights in the loss.
-
-    ``weighed`` is false where the weights depend on a model in training, which is not there.
-    """
-
-    head: str
-    r: int
-    images: tuple[bytes, ...]
-    classes: tuple[tuple[tuple[str, float], ...], ...]
-    weighed: bool
-
-
-def seen(fields: dict[str, Any], dataset: "Dataset", epoch: int, batch: int) -> list[SeenPhase]:
-    """Return a batch of a run of the config ``fields`` in each of its phases."""
-    from pmsi.config import from_dict
-    from pmsi.shown import named, pictures, shown_phases
-
-    found = []
-    for shown in shown_phases(from_dict(fields), dataset, epoch, batch):
-        images = pictures(shown, len(shown.images))
-        for image in images:
-            image.thumbnail((SEEN, SEEN))
-        classes = tuple(tuple(named(shown, dataset.classes, number)) for number in range(len(images)))
-        encoded = tuple(jpeg(image) for image in images)
-        found.append(SeenPhase(shown.phase.head, shown.phase.r, encoded, classes, not shown.weighs_by_model))
-    return found
-
-
 def training(scene: Scene) -> None:
     """Draw the phases of one image of one batch, for a method or for a run."""
     config, settings = _config(scene.place, scene.drawn.seed)
     dataset = open_set(config)
     epoch, batch, number = _which(config, dataset, scene.picked.key)
-    phases = batch_once(config.to_dict(), dataset, epoch, batch)
+    phases = batch_once(config, epoch, batch, most=config.batch_size, side=SEEN)
     figures = (_figure(i, phase, number) for i, phase in enumerate(phases, start=1))
     st.html(figure_grid(figures, "max(150px, 22%)"))
     _words(config, phases, epoch, batch)
@@ -97,7 +65,7 @@ def _config(place: str, seed: int) -> "tuple[TrainConfig, list[str]]":
 
 def _which(config: "TrainConfig", dataset: "Dataset", key: str) -> tuple[int, int, int]:
     """Return epoch, batch and place in the batch, which count from 0 (those on the page from 1)."""
-    from pmsi.shown import batch_keys, place_of
+    from pmsi.pictures.phases import batch_keys, place_of
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         epoch = int(remember(st.number_input, "epoch", 1, "Epoch", 1, config.epochs, width=130)) - 1
@@ -123,10 +91,8 @@ def _go_to(batch: int, number: int) -> None:
 
 
 def _figure(phase_number: int, phase: SeenPhase, number: int) -> Figure:
-    classes = phase.classes[number]
-    shares = [f"{percent(weight)} {name}" if len(classes) > 1 and phase.weighed else name for name, weight in classes]
     seen_as = "the whole image" if phase.r == 0 else f"r = {phase.r}"
-    words = f"{seen_as} · {' + '.join(shares)}"
+    words = f"{seen_as} · {phase.words[number]}"
     alt = f"What phase {phase_number} shows to train {phase.head}, {words}"
     return Figure(phase.images[number], alt, f"Phase {phase_number} · {phase.head}", words, head_color(phase.head))
 
@@ -141,9 +107,3 @@ def _words(config: "TrainConfig", phases: list[SeenPhase], epoch: int, batch: in
     if any(not phase.weighed for phase in phases):
         text += " Pixels are exact; how much each label counts depends on where the network looks by then."
     st.caption(plain(text))
-
-
-@st.cache_data(show_spinner="Making the batch…", max_entries=12)
-def batch_once(fields: dict[str, Any], _dataset: "Dataset", epoch: int, batch: int) -> "list[SeenPhase]":
-    """Return a batch of a run of the config ``fields``, phase by phase, made once for all visitors."""
-    return seen(fields, _dataset, epoch, batch)

@@ -11,7 +11,7 @@ import streamlit as st
 
 from app.shared.access import read_only, require_writable
 from app.shared.errors import error_panel, guarded
-from app.shared.measuring import measure, measured
+from app.shared.measuring import measure, measured, words_of
 from app.shared.session import choice, choose, follow, keep, key_of, moved, remember
 from app.shared.wording import name_of_run
 from pmsi.base.errors import PMSIError
@@ -78,7 +78,7 @@ def form(runs: "list[Run]") -> None:
             "Runs",
             list(by_id),
             format_func=lambda id: name_of_run(by_id[id]),
-            help="Runs on the same test images can be compared. Tests and errors are told against the first.",
+            help="Runs on the same test images can be compared. Tests and errors are against the first.",
             key=key_of(OF),
         )
         _keep(OF, chosen, default)
@@ -184,7 +184,7 @@ def _submit(config: "RobustnessConfig | None") -> None:
         return
     size.markdown(_size(config))
     st.code(command(config), language="bash", wrap_lines=True)
-    if asked and measure(config, "Trying a few images …"):
+    if asked and measure(words_of(config), "Trying a few images …"):
         size.markdown(_size(config))
     if wanted:
         _start(config)
@@ -200,12 +200,12 @@ def _size(config: "RobustnessConfig") -> str:
 
 def _foreseen(config: "RobustnessConfig") -> str:
     """Say about how long a sweep takes, where that is known."""
-    from pmsi.robustness.pacing import known
     from pmsi.runs import default_root
+    from pmsi.tables.estimate import known_sweep
 
-    if (seconds := measured(config)) is not None:
+    if (seconds := measured(words_of(config))) is not None:
         return f"About {duration(seconds)} on this machine, by a trial."
-    if (seconds := known(config, default_root())) is not None:
+    if (seconds := known_sweep(config, default_root())) is not None:
         return f"About {duration(seconds)} on this machine, as an earlier sweep of these runs went."
     return ""
 

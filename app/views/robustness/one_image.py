@@ -13,12 +13,14 @@ from app.shared.cached_models import explain_once, predict_once, predictor_of
 from app.shared.charts import confidence_bars
 from app.shared.errors import guarded, plain
 from app.shared.image_links import PAIR, image_actions, place_of
-from app.shared.images import enlarged, jpeg, picture
+from app.shared.images import picture
 from app.shared.palette import head_color
 from app.shared.panels import Picked, image_picker, run_colors, run_picker, start_of_picker
 from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
 from app.views.robustness.form import families
+from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.sheets import enlarged
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -220,24 +222,22 @@ def _sentence(before: "Prediction", after: "Prediction", truth: str | None) -> N
 
 def _maps(run: "Run", picked: Picked, change: Change) -> None:
     """Show the maps of the last three stages for the class predicted before, before and after."""
-    from pmsi.explain.overlay import overlay, scaled
+    from pmsi.pictures.overlays import overlay
 
     prepared, perturbed, name = _seen(run, picked, change)
     first = explain_once(run, prepared, picked.key, predictor_of(run).primary, None)
     second = explain_once(run, perturbed, name, first.head, first.label)
     explained = predictor_of(run).classes[first.label]
-    st.markdown(f"**{plain(name_of_run(run))}**: evidence for {plain(explained)} at output {first.head}")
-    before, after = scaled(first.maps)[0], scaled(second.maps)[0]
-    for column, stage in zip(st.columns(len(before), gap="medium"), before, strict=True):
-        for place, words, image, unit in zip(
-            column.columns(2, gap="small", wrap=False),
-            ("before", "after"),
-            (prepared, perturbed),
-            (before[stage], after[stage]),
-            strict=True,
-        ):
+    st.markdown(
+        f"**{plain(name_of_run(run))}**: evidence for {plain(explained)} at output {first.head}; "
+        "both maps of a stage up to the larger of their peaks"
+    )
+    for column, (stage, clean) in zip(st.columns(len(first.maps), gap="medium"), first.maps.items(), strict=True):
+        pair = (("before", prepared, clean), ("after", perturbed, second.maps[stage]))
+        top = max(float(values.max()) for _, _, values in pair) or 1.0
+        for place, (words, image, values) in zip(column.columns(2, gap="small", wrap=False), pair, strict=True):
             with place:
-                shown = jpeg(overlay(enlarged(image, SIDE), unit))
+                shown = jpeg(overlay(enlarged(image, SIDE), values, top))
                 picture(shown, alt=f"{stage} {words}: evidence for {explained}", caption=f"**{stage}** {words}")
 
 

@@ -6,29 +6,27 @@ The parts about single images are in `app.views.robustness.report_images`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.shared.charts import sweep_curves
+from app.resources import results_once
 from app.shared.errors import guarded, plain
-from app.shared.palette import CHART
+from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors
 from app.shared.session import remember
 from app.shared.wording import name_of_run
-from app.views.robustness.cached import told_once
-from app.views.robustness.charts import class_drops, shares
 from app.views.robustness.report_images import confusion_part, flips_part
 from pmsi.base.errors import PMSIError
-from pmsi.base.text import percent
 
 if TYPE_CHECKING:
     from pmsi.robustness import Cell
-    from pmsi.robustness.reading import Told
+    from pmsi.robustness.drawing import Figure
+    from pmsi.robustness.reading import SweepResults
     from pmsi.runs import Run
 
 OWN = "as predicted"
-"""The choice of an output that is, for each run, the one it predicts with."""
+"""The choice of an output that is, for each run, the one it predicts with; see `pmsi.robustness.page.PREDICTED`."""
 MOST = 20
 """Classes whose drops are shown, the largest first."""
 
@@ -37,31 +35,31 @@ MOST = 20
 class Seen:
     """A sweep, and how its runs are called and coloured here: by id."""
 
-    told: "Told"
+    results: "SweepResults"
     titles: dict[str, str]
     colors: dict[str, str]
 
     @property
     def named(self) -> dict[str, str]:
         """The colours by title."""
-        return {self.titles[id]: self.colors[id] for id in self.told.runs}
+        return {self.titles[id]: self.colors[id] for id in self.results.runs}
 
 
 def seen(run: "Run") -> Seen:
     """Return a sweep as it is shown; raises RunError while no cell is finished."""
     from pmsi.runs import Run
 
-    told = told_once(run)
+    results = results_once(run)
     runs = []
     titles = {}
-    for id in told.runs:
+    for id in results.runs:
         try:
             other = run.sibling(id)
             titles[id] = name_of_run(other)
         except PMSIError:
             other, titles[id] = Run(run.folder.parent / id), id
         runs.append(other)
-    return Seen(told, titles, run_colors(runs))
+    return Seen(results, titles, run_colors(runs))
 
 
 @st.fragment
@@ -83,63 +81,63 @@ def report(run: "Run") -> None:
     _downloads(shown)
 
 
-def chosen_perturbation(told: "Told") -> str:
+def chosen_perturbation(results: "SweepResults") -> str:
     """Let the visitor choose one of the sweep's perturbations."""
     from app.shared.wording import perturbation_title
 
-    names = told.perturbations
+    names = results.perturbations
     return str(remember(st.selectbox, "by", names[0], "Perturbation", names, format_func=perturbation_title))
 
 
-def chosen_output(told: "Told") -> str:
+def chosen_output(results: "SweepResults") -> str:
     """Let the visitor choose an output; `OWN` is, for each run, the one with which it predicts."""
-    heads = [OWN, *dict.fromkeys(head for id in told.runs for head in told.heads(id))]
+    heads = [OWN, *dict.fromkeys(head for id in results.runs for head in results.heads(id))]
     return str(remember(st.segmented_control, "output", OWN, "Output", heads, required=True))
 
 
-def output_of(told: "Told", run: str, head: str) -> str:
+def output_of(results: "SweepResults", run: str, head: str) -> str:
     """Return the chosen output where a run has it, else the one with which it predicts."""
-    return head if head in told.heads(run) else str(told.report["primary"][run])
+    return head if head in results.heads(run) else str(results.report["primary"][run])
+
+
+def _draw(figure: "Figure", key: str, alt: str) -> None:
+    import plotly.graph_objects as go
+
+    layout = figure["layout"]
+    chart = styled(go.Figure(figure), height=layout["height"]).update_layout(hovermode=layout["hovermode"])
+    st.plotly_chart(chart, key=key, alt=alt, **CHART)
 
 
 def _curves(shown: Seen) -> None:
     from pmsi.perturbations import PERTURBATIONS
+    from pmsi.robustness.drawing import curves
+    from pmsi.robustness.page import points
 
-    told, head = shown.told, chosen_output(shown.told)
-    places = [column for _ in range(0, len(told.perturbations), 2) for column in st.columns(2, gap="medium")]
-    for column, name in zip(places, told.perturbations, strict=False):
+    results, head = shown.results, chosen_output(shown.results)
+    places = [column for _ in range(0, len(results.perturbations), 2) for column in st.columns(2, gap="medium")]
+    for column, name in zip(places, results.perturbations, strict=False):
         row = PERTURBATIONS[name]
         with column:
             st.markdown(f"**{row.title}**")
-            figure = sweep_curves(curve_points(shown, name, head), f"{row.symbol} ({row.unit})", shown.named)
+            lines = {shown.titles[id]: points(results, name, id, output_of(results, id, head)) for id in results.runs}
+            figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Accuracy (%)")
             alt = f"Accuracy of each run against the severity of: {row.title}"
-            st.plotly_chart(figure, key=f"sweep-{told.run.id}-{name}", alt=alt, **CHART)
+            _draw(figure, f"sweep-{results.run.id}-{name}", alt)
     st.caption(
-        f"Measured on {told.images} test images; a run without the chosen output shows the one it predicts with. The "
-        "band is where the accuracy on many more images would probably be (95 % Wilson interval)."
+        f"Measured on {results.images} test images; a run without the chosen output shows the one it predicts with. "
+        "The band is where the accuracy on many more images would probably be (95 % Wilson interval)."
     )
-
-
-def curve_points(shown: Seen, name: str, head: str) -> dict[str, list[dict[str, Any]]]:
-    """Return by run title the points of a perturbation's curve, clean images as severity 0."""
-    from pmsi.robustness import CLEAN
-
-    told = shown.told
-    found = {}
-    for id in told.runs:
-        output = output_of(told, id, head)
-        cells = (CLEAN, *told.of(name))
-        found[shown.titles[id]] = [{"severity": c.severity, **told.score(c, id, output)} for c in cells]
-    return found
 
 
 def _table(shown: Seen) -> None:
     from pmsi.robustness.page import tests_text
 
-    told, head = shown.told, chosen_output(shown.told)
-    rows = [_row(shown, cell, run, head) for cell in told.cells for run in told.runs]
+    results, head = shown.results, chosen_output(shown.results)
+    rows = [_row(shown, cell, run, head) for cell in results.cells for run in results.runs]
     st.dataframe(rows, hide_index=True, height=min(38 + 35 * len(rows), 640), column_config=WIDTHS)
-    words = [f"The first run is {plain(shown.titles[told.runs[0]])}. {tests_text(told)}"] * (len(told.runs) > 1)
+    words = [f"The first run is {plain(shown.titles[results.runs[0]])}. {tests_text(results)}"] * (
+        len(results.runs) > 1
+    )
     words += ["Errors: of all severities of a perturbation together, over those of the first run."] * (head == OWN)
     st.caption(" ".join([*words, "Intervals are of 95 %: Wilson's, and for drops a paired bootstrap's over images."]))
 
@@ -151,15 +149,15 @@ def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
     """Return a line of the table: an output of a run in a cell, in words."""
     from app.shared.wording import perturbation_title
     from pmsi.robustness.export import cell_row
-    from pmsi.robustness.page import drop_text, p_text, ratio_text
+    from pmsi.robustness.page import accuracy_text, drop_text, p_text, ratio_text
 
-    row = cell_row(shown.told, cell, run, output_of(shown.told, run, head))
+    row = cell_row(shown.results, cell, run, output_of(shown.results, run, head))
     clean = cell.perturbation is None
     line = {
         "Images": "Clean" if clean else f"{perturbation_title(cell.perturbation)} {cell.severity:g}",
         "Run": shown.titles[run],
         "Output": row["output"],
-        "Accuracy (95 %)": f"{percent(row['accuracy'])} ({100 * row['low']:.1f}–{100 * row['high']:.1f})",
+        "Accuracy (95 %)": accuracy_text(row),
         "Drop in points (95 %)": "–" if clean else drop_text(row),
         "p": "–" if row["p"] is None else p_text(row["p"]),
         "Holm": "–" if row["holm"] is None else p_text(row["holm"]),
@@ -169,56 +167,48 @@ def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
 
 def _survival(shown: Seen) -> None:
     from pmsi.perturbations import PERTURBATIONS
+    from pmsi.robustness.drawing import curves
     from pmsi.robustness.page import standing
 
-    name = chosen_perturbation(shown.told)
+    name = chosen_perturbation(shown.results)
     row = PERTURBATIONS[name]
-    lines = {
-        shown.titles[id]: [
-            {"severity": p["x"], "accuracy": p["y"], "low": p["low"], "high": p["high"]}
-            for p in standing(shown.told, name, id)
-        ]
-        for id in shown.told.runs
-    }
-    figure = shares(lines, f"{row.symbol} ({row.unit})", "Answers unchanged (%)", shown.named)
-    st.plotly_chart(figure, key="survival", alt=f"Share of clean hits that still stand, {row.title}", **CHART)
+    lines = {shown.titles[id]: standing(shown.results, name, id) for id in shown.results.runs}
+    figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Answers unchanged (%)")
+    _draw(figure, "survival", f"Share of clean hits that still stand, {row.title}")
     st.caption("Of the images that a run recognises clean: the share whose answer no severity up to there has changed.")
 
 
 def _factors(shown: Seen) -> None:
     from pmsi.robustness import Cell
+    from pmsi.robustness.drawing import curves
+    from pmsi.robustness.page import drawn_points
 
-    found = {(Cell.of(each), each["factor"]): each for each in shown.told.report["factors"]}
+    found = {(Cell.of(each), each["factor"]): each for each in shown.results.report["factors"]}
     if not found:
         st.caption("None of these perturbations draws a quantity for each image.")
         return
     names = {f"{cell.title} · {factor.replace('_', ' ')}": each for (cell, factor), each in found.items()}
     chosen = remember(st.selectbox, "factor", next(iter(names)), "What was drawn", list(names))
     each = names[chosen]
-    middles = [(a + b) / 2 for a, b in zip(each["edges"], each["edges"][1:], strict=False)]
-    lines = {
-        shown.titles[id]: [{"severity": x, **bin} for x, bin in zip(middles, each["runs"][id], strict=True) if bin["n"]]
-        for id in shown.told.runs
-    }
+    lines = {shown.titles[id]: drawn_points(each, id) for id in shown.results.runs}
     title = f"{each['factor'].replace('_', ' ')}, as drawn for each image"
-    st.plotly_chart(
-        shares(lines, title, "Accuracy (%)", shown.named), key="factors", alt=f"Accuracy against {chosen}", **CHART
-    )
+    _draw(curves(lines, shown.named, title, "Accuracy (%)"), "factors", f"Accuracy against {chosen}")
     st.caption("Images in bins of what was drawn for them; with few images in a bin the band is wide.")
 
 
 def _classes(shown: Seen) -> None:
     from pmsi.robustness import Cell
+    from pmsi.robustness.drawing import class_drops
+    from pmsi.robustness.page import most_dropped
 
-    cells = {Cell.of(each).title: each for each in shown.told.report["class_drops"]}
+    cells = {Cell.of(each).title: each for each in shown.results.report["class_drops"]}
     chosen = remember(st.selectbox, "cell", list(cells)[-1], "Images", list(cells))
-    drops, classes = cells[chosen]["runs"], shown.told.report["classes"]
-    known = [i for i in range(len(classes)) if all(drops[id][i] is not None for id in drops)]
-    order = sorted(known, key=lambda i: -max(drops[id][i] for id in drops))[:MOST]
+    drops, classes = cells[chosen]["runs"], shown.results.report["classes"]
+    order = most_dropped(drops, MOST)
     bars = {shown.titles[id]: [drops[id][i] for i in order] for id in drops}
     figure = class_drops(bars, [classes[i] for i in order], shown.named)
-    st.plotly_chart(figure, key="class-drops", alt=f"Accuracy lost by class, {chosen}", **CHART)
-    each = shown.told.images / len(classes)
+    _draw(figure, "class-drops", f"Accuracy lost by class, {chosen}")
+    each = shown.results.images / len(classes)
     st.caption(
         f"The {len(order)} classes that lose most of {len(classes)}. A class has {each:.0f} test images on average, of "
         f"which one is {100 / each:.1f} points."
@@ -226,18 +216,18 @@ def _classes(shown: Seen) -> None:
 
 
 def _confusions(shown: Seen) -> None:
-    confusion_part(shown.told, shown.titles, shown.colors)
+    confusion_part(shown.results, shown.titles, shown.colors)
 
 
 def _flips(shown: Seen) -> None:
     left, right = st.columns(2, gap="small")
     with left:
-        name = chosen_perturbation(shown.told)
+        name = chosen_perturbation(shown.results)
     with right:
         run = remember(
-            st.selectbox, "answers", shown.told.runs[-1], "Run", shown.told.runs, format_func=shown.titles.get
+            st.selectbox, "answers", shown.results.runs[-1], "Run", shown.results.runs, format_func=shown.titles.get
         )
-    flips_part(shown.told, name, run)
+    flips_part(shown.results, name, run)
 
 
 def _downloads(shown: Seen) -> None:
@@ -245,12 +235,12 @@ def _downloads(shown: Seen) -> None:
     from pmsi.robustness.export import as_csv, images_as_csv
     from pmsi.robustness.page import as_html
 
-    told = shown.told
+    results = shown.results
     with st.container(horizontal=True):
         st.download_button(
             "Report (HTML)",
-            lambda: as_html(told, command=command(told.config), titles=shown.titles, colors=shown.colors),
-            f"{told.run.id}.html",
+            lambda: as_html(results, command=command(results.config), titles=shown.titles, colors=shown.colors),
+            f"{results.run.id}.html",
             "text/html",
             icon=":material/description:",
             on_click="ignore",
@@ -259,9 +249,9 @@ def _downloads(shown: Seen) -> None:
             ("Cells (CSV)", "cells", as_csv),
             ("Images (CSV)", "images", images_as_csv),
         ):
-            data = partial(write, told)
-            st.download_button(label, data, f"{told.run.id}-{name}.csv", "text/csv", on_click="ignore")
-    st.caption(f"The same as a command: `pmsi report {told.run.id} --out sweep.html`")
+            data = partial(write, results)
+            st.download_button(label, data, f"{results.run.id}-{name}.csv", "text/csv", on_click="ignore")
+    st.caption(f"The same as a command: `pmsi report {results.run.id} --out sweep.html`")
 
 
 PARTS: dict[str, tuple[str, Callable[[Seen], None]]] = {

@@ -7,17 +7,16 @@ import streamlit as st
 
 from app.shared.errors import plain
 from app.shared.images import picture
-from app.shared.palette import CHART
+from app.shared.palette import CHART, styled
 from app.shared.session import choice, choose, keep, remember
 from app.views.robustness.cached import sweep_picture_once
-from app.views.robustness.charts import confusion_figure
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pmsi.robustness import Cell
     from pmsi.robustness.confusion import Pair
-    from pmsi.robustness.reading import Told
+    from pmsi.robustness.reading import SweepResults
 
 TRUTH = "the true class"
 BEHIND, FIRST = 12, 12
@@ -30,21 +29,21 @@ PLACE = "place"
 """In the URL: row and column of the place whose images are open."""
 
 
-def confusion_part(told: "Told", titles: dict[str, str], colors: dict[str, str]) -> None:
+def confusion_part(results: "SweepResults", titles: dict[str, str], colors: dict[str, str]) -> None:
     """Show what one run answers against the truth, or against another run, and the images behind a place."""
     from pmsi.robustness.confusion import confused_pairs, confusion
 
     first, second, third = st.columns(3, gap="small")
     with first:
-        run = remember(st.selectbox, "answers", told.runs[-1], "Answers of", told.runs, format_func=titles.get)
-    others = [TRUTH, *(id for id in told.runs if id != run)]
+        run = remember(st.selectbox, "answers", results.runs[-1], "Answers of", results.runs, format_func=titles.get)
+    others = [TRUTH, *(id for id in results.runs if id != run)]
     with second:
         other = remember(st.selectbox, "than", TRUTH, "Against", others, format_func=lambda id: titles.get(id, id))
-    cells = {cell.title: cell for cell in told.cells}
+    cells = {cell.title: cell for cell in results.cells}
     with third:
-        cell = cells[remember(st.selectbox, "cell", told.cells[-1].title, "Images", list(cells))]
-    rows, columns = _labels(told, cell, other), _labels(told, cell, run)
-    classes = told.report["classes"]
+        cell = cells[remember(st.selectbox, "cell", results.cells[-1].title, "Images", list(cells))]
+    rows, columns = _labels(results, cell, other), _labels(results, cell, run)
+    classes = results.report["classes"]
     matrix = confusion(rows, columns, len(classes))
     pairs = confused_pairs(matrix)
     if not pairs:
@@ -61,9 +60,9 @@ def confusion_part(told: "Told", titles: dict[str, str], colors: dict[str, str])
         if len(pairs) > LISTED:
             st.caption(f"The first {LISTED} of {len(pairs)} pairs; a click into the matrix opens any other.")
         if other != TRUTH:
-            st.caption(_apart(told, cell, (other, run), titles))
+            st.caption(_apart(results, cell, (other, run), titles))
     row, column = (int(word) for word in place.split("-"))
-    _behind(told, cell, rows, columns, row, column)
+    _behind(results, cell, rows, columns, row, column)
 
 
 def _places(matrix: "np.ndarray", pairs: "Sequence[Pair]", classes: Sequence[str]) -> dict[str, str]:
@@ -86,18 +85,18 @@ def _told(pair: "Pair", classes: Sequence[str]) -> str:
     return f"{row}, agreed · {pair.count}" if pair.row == pair.column else f"{row} → {column} · {pair.count}"
 
 
-def _apart(told: "Told", cell: "Cell", runs: tuple[str, str], titles: dict[str, str]) -> str:
+def _apart(results: "SweepResults", cell: "Cell", runs: tuple[str, str], titles: dict[str, str]) -> str:
     """Say how many images either run alone recognises, and what McNemar's test says of that."""
     from pmsi.robustness.page import p_text
 
-    first, second = ((run, told.report["primary"][run]) for run in runs)
-    test = told.test(cell, first, second)
+    first, second = ((run, results.report["primary"][run]) for run in runs)
+    test = results.test(cell, first, second)
     assert test is not None
     one, other = (plain(titles[run]) for run in runs)
     return (
-        f"{one} alone recognises {test['only'][0]} of the {told.images} images, {other} alone {test['only'][1]}: "
-        f"p = {p_text(test['p'])}, {p_text(test['holm'])} by Holm over the {len(told.cells)} cells of these two runs "
-        "(McNemar's exact test)."
+        f"{one} alone recognises {test['only'][0]} of the {results.images} images, {other} alone {test['only'][1]}: "
+        f"p = {p_text(test['p'])}, {p_text(test['holm'])} by Holm over the {len(results.cells)} cells of these two "
+        "runs (McNemar's exact test)."
     )
 
 
@@ -105,21 +104,28 @@ def _axis(of: str, titles: dict[str, str]) -> str:
     return "True class" if of == TRUTH else titles[of]
 
 
-def _labels(told: "Told", cell: "Cell", of: str) -> "np.ndarray":
+def _labels(results: "SweepResults", cell: "Cell", of: str) -> "np.ndarray":
     import numpy as np
 
-    return np.array(told.report["labels"]) if of == TRUTH else told.answers(cell, of, told.report["primary"][of])
+    return (
+        np.array(results.report["labels"]) if of == TRUTH else results.answers(cell, of, results.report["primary"][of])
+    )
 
 
 def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], color: str) -> None:
     """Draw the matrix of the most confused classes; a click on a place chooses it."""
+    import plotly.graph_objects as go
+
     from pmsi.robustness.confusion import most_confused
+    from pmsi.robustness.drawing import confusion_figure
 
     most = len(classes)
     if len(classes) > SHOWN:
         label = "Classes shown, the most confused first"
         most = int(remember(st.slider, "classes", SHOWN, label, 4, len(classes)))
-    figure = confusion_figure(matrix, most_confused(matrix, most), classes, names, color)
+    drawn = confusion_figure(matrix, most_confused(matrix, most), classes, names, color)
+    figure = styled(go.Figure(drawn), height=drawn["layout"]["height"], legend=False)
+    figure.update_layout(hovermode="closest", dragmode="zoom", clickmode="event+select")
     alt = f"Number of images by {names[0]} (rows) and {names[1]} (columns)"
     event: Any = st.plotly_chart(figure, key="confusion", alt=alt, on_select="rerun", selection_mode="points", **CHART)
     points = event.selection.points if event else []
@@ -130,30 +136,32 @@ def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], co
             choose(PLACE, clicked)
 
 
-def _behind(told: "Told", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray", row: int, column: int) -> None:
+def _behind(
+    results: "SweepResults", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray", row: int, column: int
+) -> None:
     from pmsi.robustness.confusion import behind
 
     found = behind(rows, columns, row, column)
-    classes, labels, keys = told.report["classes"], told.report["labels"], told.report["keys"]
+    classes, labels, keys = results.report["classes"], results.report["labels"], results.report["keys"]
     places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
     for place, index in zip(places, found, strict=False):
         truth = classes[labels[index]]
         with place:
-            shown = sweep_picture_once(told, index, cell.perturbation, cell.severity)
+            shown = sweep_picture_once(results, index, cell.perturbation, cell.severity)
             picture(shown, alt=f"{truth}, {cell.title}", caption=f"{plain(truth)} · {plain(keys[index])}")
     if len(found) > BEHIND:
         st.caption(f"{BEHIND} of {len(found)} images.")
 
 
-def flips_part(told: "Told", name: str, run: str) -> None:
+def flips_part(results: "SweepResults", name: str, run: str) -> None:
     """Show the clean hits of a run that the least severity of a perturbation turns, before and at the flip."""
     from pmsi.perturbations import PERTURBATIONS
     from pmsi.robustness import CLEAN, Cell
     from pmsi.robustness.confusion import first_to_flip
 
-    head, labels, classes = told.report["primary"][run], told.report["labels"], told.report["classes"]
-    clean = (told.answers(CLEAN, run, head) == labels).tolist()
-    flips = first_to_flip(told.report, run, name, clean)
+    head, labels, classes = results.report["primary"][run], results.report["labels"], results.report["classes"]
+    clean = (results.answers(CLEAN, run, head) == labels).tolist()
+    flips = first_to_flip(results.report, run, name, clean)
     if not flips:
         st.caption("No severity of this sweep turns an image that was recognised clean.")
         return
@@ -161,11 +169,11 @@ def flips_part(told: "Told", name: str, run: str) -> None:
     places = [place for _ in range(0, min(len(flips), FIRST), 3) for place in st.columns(3, gap="medium")]
     for place, flip in zip(places, flips, strict=False):
         cell = Cell(name, flip.severity)
-        answer, truth = classes[told.answers(cell, run, head)[flip.index]], classes[labels[flip.index]]
+        answer, truth = classes[results.answers(cell, run, head)[flip.index]], classes[labels[flip.index]]
         with place:
             before, after = st.columns(2, gap="small", wrap=False)
             with before:
-                picture(sweep_picture_once(told, flip.index), alt=f"{truth}, clean")
+                picture(sweep_picture_once(results, flip.index), alt=f"{truth}, clean")
             with after:
-                picture(sweep_picture_once(told, flip.index, name, flip.severity), alt=f"{truth}, {cell.title}")
+                picture(sweep_picture_once(results, flip.index, name, flip.severity), alt=f"{truth}, {cell.title}")
             st.caption(f"{plain(truth)} → **{plain(answer)}** at {PERTURBATIONS[name].symbol} = {flip.severity:g}")

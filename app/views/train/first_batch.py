@@ -1,17 +1,15 @@
 """The first batch of a training run as the network sees it: a row of pictures for each phase, on demand."""
 
-import base64
-from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import streamlit as st
 
+from app.shared.batch_pictures import SeenPhase, batch_once
 from app.shared.errors import guarded
-from app.shared.images import enlarged, jpeg
 from app.shared.palette import head_color
 from app.shared.session import remember
 from pmsi.config import TrainConfig
+from pmsi.pictures.encoding import data_uri
 
 MOST, SIDE = 8, 160
 """Images shown of each phase, and their side in pixels."""
@@ -26,34 +24,6 @@ STYLE = """<style>
 .phase img{width:100%;aspect-ratio:1;border-radius:.3rem;display:block}
 .phase figcaption{font-size:.75rem;line-height:1.3;opacity:.85;margin-top:.2rem;overflow-wrap:anywhere}
 </style>"""
-
-
-@dataclass(frozen=True)
-class PhaseShown:
-    """What a phase shows: its head, its recursions, its loss weight, and for each image a JPEG and a word below it."""
-
-    head: str
-    r: int
-    weight: float
-    images: tuple[bytes, ...]
-    words: tuple[str, ...]
-
-
-def encoded(config: TrainConfig, most: int, side: int) -> list[PhaseShown]:
-    """Return what the first batch of a run shows in each phase; reads the data set."""
-    from pmsi.data import open_dataset
-    from pmsi.shown import in_words, pictures, shown_phases
-
-    dataset = open_dataset(config)
-    found = []
-    for shown in shown_phases(config, dataset):
-        small = [enlarged(picture, side) for picture in pictures(shown, most)]
-        for picture in small:
-            picture.thumbnail((side, side))
-        words = tuple(in_words(shown, dataset.classes, number) for number in range(len(small)))
-        images = tuple(jpeg(picture) for picture in small)
-        found.append(PhaseShown(shown.phase.head, shown.phase.r, shown.phase.weight, images, words))
-    return found
 
 
 @st.fragment
@@ -73,14 +43,14 @@ def first_batch_panel(config: TrainConfig, ready: bool) -> None:
     if not ready:
         st.caption("The first batch is shown once the settings above are complete.")
         return
-    phases = first_batch_once(config, MOST, SIDE)
+    phases = batch_once(config, most=MOST, side=SIDE)
     st.html(STYLE + "".join(map(_row, phases)))
     if len(phases[0].images) < config.batch_size:
         st.caption(f"{len(phases[0].images)} of the {config.batch_size} images of the batch.")
     st.caption("As a picture: the command below with `--first-batch FILE.png`.")
 
 
-def _row(phase: PhaseShown) -> str:
+def _row(phase: SeenPhase) -> str:
     what = f"mosaics with r = {phase.r}" if phase.r else "the whole images"
     weight = f", loss × {phase.weight:g}" if phase.weight != 1 else ""
     figures = "".join(_figure(phase, image, word) for image, word in zip(phase.images, phase.words, strict=True))
@@ -92,19 +62,6 @@ def _row(phase: PhaseShown) -> str:
     )
 
 
-def _figure(phase: PhaseShown, image: bytes, word: str) -> str:
-    source = f"data:image/jpeg;base64,{base64.b64encode(image).decode()}"
+def _figure(phase: SeenPhase, image: bytes, word: str) -> str:
     alt = escape(f"{word}, as the phase of {phase.head} shows it", quote=True)
-    return f'<figure><img src="{source}" alt="{alt}"><figcaption>{escape(word)}</figcaption></figure>'
-
-
-@st.cache_data(show_spinner="Reading the first batch…", max_entries=16, ttl=600)
-def _first_batch(fields: dict[str, Any], most: int, side: int) -> "list[PhaseShown]":
-    return encoded(TrainConfig(**fields), most, side)
-
-
-def first_batch_once(config: "TrainConfig", most: int, side: int) -> "list[PhaseShown]":
-    """Return what the first batch shows in each phase, read once for all configs that show the same."""
-    from pmsi.shown import FIELDS
-
-    return _first_batch({name: getattr(config, name) for name in FIELDS}, most, side)
+    return f'<figure><img src="{data_uri(image)}" alt="{alt}"><figcaption>{escape(word)}</figcaption></figure>'

@@ -8,10 +8,9 @@ import streamlit as st
 from app.shared.access import check_places, read_only, require_writable
 from app.shared.errors import error_panel, guarded, plain
 from app.shared.fields import Entry, entries
+from app.shared.measuring import measure, measured
 from app.shared.run_session import page_of
-from app.shared.trials import tried_once
 from app.views.train.address import VARIED
-from app.views.train.outlook import Foresight
 from pmsi.base.errors import PMSIError, RunError
 from pmsi.base.text import duration
 from pmsi.config import TrainConfig
@@ -90,7 +89,9 @@ def _start(grid: grids.Grid, launcher: str) -> None:
     root = default_root()
     todo, count = grids.missing(grid, root), len(grid.configs)
     there = f", of which {count - len(todo)} are there already" if len(todo) < count else ""
-    st.markdown(f"**{count} run{'s' * (count != 1)}**{there}. {_foreseen(todo)}")
+    size = f"**{count} run{'s' * (count != 1)}**{there}."
+    said = st.empty()
+    said.markdown(f"{size} {_foreseen(grid, todo)}")
     notes = ["" if config in todo else " · there already" for config in grid.configs]
     lines = [plain(grids.changes(grid, config)) + note for config, note in zip(grid.configs, notes, strict=True)]
     more = [f"… and {count - SHOWN} more"] * (count > SHOWN)
@@ -100,18 +101,28 @@ def _start(grid: grids.Grid, launcher: str) -> None:
         blocked = not todo or read_only()
         if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
             _queue(grid, launcher)
-        if st.button("Measure the time", icon=":material/timer:", disabled=not todo):
-            _estimate(grid)
+        asked = st.button("Measure the time", icon=":material/timer:", disabled=not todo)
+    if asked and measure(_words(grid), "Trying a few steps of each …"):
+        said.markdown(f"{size} {_foreseen(grid, todo)}")
     st.code(grids.command_of(grid), language="bash", wrap_lines=True)
 
 
-def _foreseen(todo: list[TrainConfig]) -> str:
-    """Say about how long the runs take one after another, where finished runs tell."""
-    foresight = Foresight()
-    seconds = [found for config in todo if (found := foresight.known(config) or foresight.guessed(config))]
-    if not todo or len(seconds) < len(todo):
+def _words(grid: grids.Grid) -> list[str]:
+    """Return the words of the command that makes the runs, without ``python -m pmsi``."""
+    return [*shlex.split(grids.command_of(grid))[3:], "--runs", str(default_root().absolute())]
+
+
+def _foreseen(grid: grids.Grid, todo: list[TrainConfig]) -> str:
+    """Say about how long the runs take one after another, where equal runs or a trial have told."""
+    from pmsi.tables.estimate import Estimator
+
+    if not todo:
         return ""
-    return f"About {duration(sum(seconds))} on this machine, by what finished runs took."
+    if (seconds := measured(_words(grid))) is not None:
+        return f"About {duration(seconds)} on this machine, one after another, by a trial."
+    estimator = Estimator(default_root())
+    known = [seconds for config in todo if (seconds := estimator.known(config)) is not None]
+    return f"About {duration(sum(known))} on this machine, as equal runs took." if len(known) == len(todo) else ""
 
 
 def _queue(grid: grids.Grid, launcher: str) -> None:
@@ -122,13 +133,3 @@ def _queue(grid: grids.Grid, launcher: str) -> None:
         error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
         return
     st.switch_page(page_of("runs"), query_params={"tag": grids.tag_of(runs)} if runs else {})
-
-
-def _estimate(grid: grids.Grid) -> None:
-    try:
-        with st.spinner("Trying a few steps of each …", show_time=True):
-            seconds = tried_once([*shlex.split(grids.command_of(grid))[3:], "--runs", str(default_root().absolute())])
-    except PMSIError as error:
-        error_panel(error)
-        return
-    st.caption(f"About {duration(seconds)} on this machine, one after another.")

@@ -1,21 +1,21 @@
 """What a training run costs, in four figures: parameters, multiply-adds, memory, time.
 
-The first three are counted without computing. The time is what equal runs took, or else what finished runs did in a
-second, or else unknown until the visitor asks for a trial of a few steps.
+The first three are counted without computing, for the classes that the data set has. The time is what equal runs took,
+else unknown until the visitor asks for a trial of a few steps.
 """
 
+import contextlib
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.shared.cached_data import open_builtin
+from app.shared.cached_data import open_set
 from app.shared.errors import guarded
 from app.shared.images import four_columns
-from app.shared.measuring import measure, measured
+from app.shared.measuring import measure, measured, words_of
 from pmsi.base.errors import PMSIError
-from pmsi.base.text import duration
-from pmsi.cli.info import short
+from pmsi.base.text import duration, short
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.engine.costs import FIELDS, HOW_COUNTED, Costs, costs_of
@@ -30,7 +30,7 @@ SOME_CLASSES = 200
 def outlook(config: TrainConfig, ready: bool) -> None:
     """Draw the figures; where there is no such system, the launch has said so. ``ready`` allows a trial."""
 
-    classes = classes_of(config)
+    classes = classes_of(config, ready)
     try:
         costs = costs_once(config, classes)
     except PMSIError:
@@ -72,72 +72,24 @@ def _below(text: str) -> dict[str, str]:
     return {"delta": text, "delta_color": "off", "delta_arrow": "off"}
 
 
-def classes_of(config: TrainConfig) -> int:
-    """Return how many classes the data set has, as far as that is known without reading a folder."""
+def classes_of(config: TrainConfig, ready: bool) -> int:
+    """Return how many classes the data set has: as its folder says where that may be read, else as it is published."""
     row = DATASETS[config.dataset]
-    if not row.needs_folder:
-        return len(open_builtin().classes)
+    if ready or not row.needs_folder:
+        with contextlib.suppress(PMSIError):
+            return len(open_set(config).classes)
     return row.official.classes if row.official else SOME_CLASSES
-
-
-def images_of(config: TrainConfig) -> int | None:
-    """Return how many images a run trains on, as far as that is known without reading a folder."""
-    from pmsi.data import open_dataset
-
-    row = DATASETS[config.dataset]
-    if not row.needs_folder:
-        return len(open_dataset(config).train)
-    if row.official is None:
-        return None
-    return min(row.official.train, (config.train_per_class or row.official.train) * row.official.classes)
-
-
-class Foresight:
-    """What can be said about how long runs take without trying anything: by equal runs, or by the speed of others."""
-
-    def __init__(self) -> None:
-        from pmsi.tables.estimate import Estimator
-
-        self._estimator = Estimator(default_root())
-        self._speeds: dict[tuple[object, ...], float | None] = {}
-
-    def known(self, config: TrainConfig) -> float | None:
-        """Return the seconds that equal runs took."""
-        return self._estimator.known(config)
-
-    def guessed(self, config: TrainConfig) -> float | None:
-        """Return the seconds that a run takes at the speed of finished ones; None where there is none."""
-        images = images_of(config)
-        speed = None if images is None else self._speed(config)
-        if images is None or speed is None:
-            return None
-        images -= images % config.batch_size
-        return images * config.epochs * _adds(config, classes_of(config)) / speed
-
-    def _speed(self, config: TrainConfig) -> float | None:
-        from pmsi.tables.estimate import SPEED
-
-        key = tuple(getattr(config, name) for name in SPEED)
-        if key not in self._speeds:
-            self._speeds[key] = self._estimator.speed(config, _adds)
-        return self._speeds[key]
-
-
-def _adds(config: TrainConfig, classes: int) -> int:
-    return costs_once(config, classes).macs_train
 
 
 def _time(config: TrainConfig) -> tuple[str, str, str]:
     """Return about how long training takes, where that is from in a few words, and in a sentence."""
-    foresight = Foresight()
-    if (seconds := foresight.known(config)) is not None:
+    from pmsi.tables.estimate import Estimator
+
+    if (seconds := Estimator(default_root()).known(config)) is not None:
         return duration(seconds), "as equal runs took", "The mean of finished runs with these settings and any seed."
-    if (seconds := measured(config)) is not None:
+    if (seconds := measured(words_of(config))) is not None:
         return f"≈ {duration(seconds)}", "by a trial", "A few steps were timed on this machine, and multiplied."
-    if (seconds := foresight.guessed(config)) is not None:
-        help = "The multiply-adds that finished runs on this machine did in a second, for those of this one."
-        return f"≈ {duration(seconds)}", "by finished runs' speed", help
-    return "–", "not known yet", "No run has finished here from which it could be told. A trial of a few steps tells."
+    return "–", "not known yet", "No equal run has finished here. A trial of a few steps tells."
 
 
 def _trial(config: TrainConfig, ready: bool) -> bool:
@@ -152,7 +104,7 @@ def _trial(config: TrainConfig, ready: bool) -> bool:
     )
     if not tried:
         return False
-    return measure(config, "Trying a few steps …")
+    return measure(words_of(config), "Trying a few steps …")
 
 
 def amount(number: float, unit: str = "") -> str:

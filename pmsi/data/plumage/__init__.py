@@ -5,6 +5,7 @@ known exactly. A data set is only a list of names: a drawing is made when it is 
 module does not know how a bird is drawn (`pmsi.data.plumage.drawing`) nor what a drawing is used for.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,10 @@ __all__ = [
 ]
 
 
+DRAWING = 1
+"""Version of the drawings. Raise it with every change that shows in the pixels: it is part of an image's digest."""
+
+
 @dataclass(frozen=True)
 class _Opener:
     """Draws the samples of one data set; a class, so that a loader's worker processes can be sent it."""
@@ -40,6 +45,11 @@ class _Opener:
 
     def _seed(self, sample: Sample) -> int:
         return derive(self.seed, "plumage", sample.key)
+
+    def digest(self, key: str, label: int) -> str:
+        """Return what stands for the pixels of a drawing without making it: all that they follow from."""
+        follows_from = (DRAWING, label, derive(self.seed, "plumage", key), self.size)
+        return hashlib.blake2b(repr(("plumage", *follows_from)).encode(), digest_size=16).hexdigest()
 
     def image(self, sample: Sample) -> Image.Image:
         return draw_image(sample.label, self._seed(sample), self.size)
@@ -61,20 +71,21 @@ def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 
     return Dataset(
         name="plumage",
         classes=tuple(species.name for species in SPECIES),
-        train=_samples("train", train_per_class),
-        test=_samples("test", test_per_class),
+        train=_samples("train", train_per_class, opener),
+        test=_samples("test", test_per_class, opener),
         open_image=opener.image,
         open_parts=opener.parts,
     )
 
 
-def _samples(split: str, count: int) -> tuple[Sample, ...]:
+def _samples(split: str, count: int, opener: _Opener) -> tuple[Sample, ...]:
     """Return ``count`` samples of every species, those of one species together."""
-    return tuple(
-        Sample(key=f"{split}/{species.slug}/{number:04d}", label=label)
+    named = (
+        (f"{split}/{species.slug}/{number:04d}", label)
         for label, species in enumerate(SPECIES)
         for number in range(count)
     )
+    return tuple(Sample(key, label, digest=opener.digest(key, label)) for key, label in named)
 
 
 def box_of(dataset: Dataset, sample: Sample) -> Box:

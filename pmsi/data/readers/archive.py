@@ -25,7 +25,7 @@ from pmsi.base.errors import DataError
 from pmsi.base.locks import locked
 from pmsi.data.cache.zips import SPARE_BYTES, make_room_for, using
 from pmsi.data.checking import Progress, cache_folder
-from pmsi.data.readers.folder import SUFFIXES, TEST_FOLDERS
+from pmsi.data.readers.tree import SUFFIXES, is_system
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ REMEDY = "Nothing was unpacked. Make the zip again from the folder of classes, o
 def unpacked(archive: Path, progress: Progress | None = None, limits: Limits = LIMITS) -> Path:
     """Return the folder with the images of a zip, unpacked below `cache_folder` now or before.
 
-    Where all lies in one folder, that one is returned. An archive that has changed is unpacked anew, and so is one
+    An archive that has changed is unpacked anew, and so is one
     whose unpacked files are no longer all there. What is returned stays for as long as this process lives; others may
     be removed (`pmsi.data.cache.zips`). ``progress`` counts the images written. Raises what `contents` does, and
     DataError where the cache has no room or cannot be written.
@@ -101,17 +101,17 @@ def unpacked(archive: Path, progress: Progress | None = None, limits: Limits = L
             f"{archive} cannot be unpacked into {home.parent} ({error.strerror or error}). Set PMSI_CACHE to a folder "
             "that can be written, or unpack it yourself and give the folder."
         ) from error
-    return _entered(home)
+    return home
 
 
 def unpack_into(archive: Path, home: Path, progress: Progress | None = None, limits: Limits = LIMITS) -> Path:
-    """Unpack the images of a zip into the new folder ``home``; return that, or the one folder in it that holds all.
+    """Unpack the images of a zip into the new folder ``home``; return that.
 
     ``progress`` counts the images written. Raises what `contents` does, and DataError where there is no room.
     """
     inside = contents(archive, limits)
     _unpack(archive, inside, home, progress)
-    return _entered(home)
+    return home
 
 
 def contents(archive: Path, limits: Limits = LIMITS) -> dict[str, zipfile.ZipInfo]:
@@ -168,7 +168,7 @@ def _parts(entry: zipfile.ZipInfo) -> list[str]:
 
 def _is_image(entry: zipfile.ZipInfo) -> bool:
     parts = _parts(entry)
-    if entry.is_dir() or any(part.startswith(".") or part == "__MACOSX" for part in parts):
+    if entry.is_dir() or any(map(is_system, parts)):
         return False
     return bool(parts) and Path(parts[-1]).suffix.lower() in SUFFIXES
 
@@ -261,15 +261,3 @@ def _copy(source: IO[bytes], file: IO[bytes], entry: zipfile.ZipInfo) -> None:
         file.write(data)
     if left:
         raise zipfile.BadZipFile(f"{entry.filename!r} is not of the {entry.file_size:,} bytes that it declares")
-
-
-def _entered(home: Path) -> Path:
-    """Return ``home``, or the one folder in it that holds all the rest, as in a zip of birds/train and birds/test."""
-    splits = ("train", *TEST_FOLDERS)
-    while True:
-        found = list(home.iterdir())
-        if len(found) != 1 or not found[0].is_dir() or found[0].name.lower() in splits:
-            return home
-        if any(path.is_file() for path in found[0].iterdir()):
-            return home  # it is a class
-        home = found[0]

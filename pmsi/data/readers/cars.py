@@ -14,13 +14,16 @@ Both hold the same images and the same split, in another order and under other n
 """
 
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
 
 from pmsi.base.errors import DataError
 from pmsi.data.checking import Progress, assemble, box_of_corners, check, locate
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.readers.matlab import NotMatlab, read_matlab
 
 FOLDER = "stanford_cars"
 FILES = ("cars_meta.mat", "cars_train_annos.mat", "cars_test_annos_withlabels.mat", "cars_train", "cars_test")
@@ -102,17 +105,18 @@ def _field(annotations: Path, entry: Mapping[str, Any], field: str) -> Any:
 
 def _number(annotations: Path, entry: Mapping[str, Any], field: str) -> float:
     value = _field(annotations, entry, field)
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, Real):
         raise DataError(f"{annotations}: {field} is {value!r}. Expected a number. {SOURCE}")
-    return value
+    return float(value)
 
 
 def _variable(path: Path, name: str) -> list[Any]:
-    """Return one variable of a MATLAB file, a list of entries or of names."""
+    """Return one variable of a MATLAB file, an array of structures (as dicts) or a cell array of names (str)."""
     try:
-        found = read_matlab(path).get(name)
-    except (NotMatlab, OSError) as error:
+        found = loadmat(path, variable_names=[name], simplify_cells=True).get(name)
+    except Exception as error:  # damaged bytes make SciPy raise nearly anything
         raise DataError(f"{path} cannot be read as a MATLAB file: {error}. {SOURCE}") from error
-    if not isinstance(found, list) or not found:
+    entries = [] if found is None else [found] if isinstance(found, (dict, str)) else list(np.atleast_1d(found))
+    if not entries:
         raise DataError(f"{path} has no list {name!r}. {SOURCE}")
-    return found
+    return entries

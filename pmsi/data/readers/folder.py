@@ -1,63 +1,294 @@
-"""Any pictures sorted into one folder per class, with a split of their own or with one made from a seed.
+"""Any pictures sorted into one folder per class, with a split of their own or with one drawn by a seed.
 
-    flowers/train/daisy/1.jpg        flowers/daisy/1.jpg
-    flowers/train/rose/2.jpg   or    flowers/daisy/2.jpg
-    flowers/test/daisy/3.jpg         flowers/rose/3.jpg
+    flowers/train/daisy/1.jpg        flowers/daisy/train/1.jpg        flowers/daisy/1.jpg
+    flowers/train/rose/2.jpg   or    flowers/rose/train/2.jpg   or    flowers/daisy/2.jpg
+    flowers/test/daisy/3.jpg         flowers/daisy/test/3.jpg         flowers/rose/3.jpg
 
-In place of ``test``, a folder may have ``val``, ``valid`` or ``validation``; the data set's name then says so.
+Splits are known by many names (`SPLITS`). Folders around all this are entered. How the layout was read is said in
+`Dataset.layout` and `Dataset.notes`.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pmsi.base.errors import DataError
-from pmsi.base.seeding import derive
-from pmsi.data.checking import Progress, assemble, check, real_folder
+from pmsi.base.seeding import SEED_BITS, derive
+from pmsi.data.checking import Progress, assemble, check
 from pmsi.data.dataset import Dataset, Problem, Sample
+from pmsi.data.readers.tree import File, Tree, counted, look
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
-)
-"""What counts as an image, in small letters. The last three cannot be read, and are listed to be reported."""
-
-TEST_FOLDERS = ("test", "val", "valid", "validation")
-"""Where test images are looked for; the first that exists is taken, the others are left alone."""
+SPLITS: dict[str, frozenset[str]] = {
+    "train": frozenset(("train", "training", "trn", "trainval")),
+    "test": frozenset(("test", "testing", "tst")),
+    "val": frozenset(("val", "valid", "validation", "dev", "eval")),
+}
+"""Names of folders for each split, in small letters; one of them may begin or end a name: train_crop, val2017."""
 
 LAYOUT = "Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg."
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The images of one split, or of all: class folder and file."""
+
+    images: list[tuple[str, File]]
+    problems: list[Problem]
+
+    def classes(self) -> set[str]:
+        return {visible(name) for name, _ in self.images}
 
 
 def folder(
     root: str | Path,
     *,
     test_fraction: float = 0.3,
+    split: str = "content",
     split_seed: int = 0,
+    test_on: str = "test",
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Return the pictures below ``root`` as a data set called ``name``, or as the folder; keys are paths from there.
+    """Return the pictures below ``root`` as a data set called ``name``, or as the folder.
 
-    Without train and test folders, ``test_fraction`` of each class is drawn for testing by ``split_seed``
-    (`stratified`). Classes are in the order of their names. Hidden files and other files than images are passed over;
-    pictures outside a class folder, and links that leave ``root``, are problems. Raises DataError where the layout is
-    not one of these.
+    Keys are paths from the folder that holds the classes or splits. ``test_on`` says which split is tested on, "test"
+    (or "val" where there is no other) or "val"; the images of another one are passed over. Without splits,
+    ``test_fraction`` is drawn for testing by ``split_seed`` (`DRAWS[split]`). Classes are in the order of their names.
+    Raises DataError where the layout is not one of these.
     """
     home = Path(root)
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
+    tree = entered(look(home))
+    roles = find_splits(tree)
     name = name or home.name
-    train_folder, test_folder = split_folders(home)
-    problems: list[Problem] = []
-    if train_folder is None or test_folder is None:
-        samples, classes = _samples(home, [home], problems)
-        good, bad = check(samples, home, progress)
-        tested = stratified(good, test_fraction, split_seed)
+    if roles is None:
+        every = _labelled(tree.images)
+        samples, classes, notes = _samples({"": every})
+        good, bad = check(samples, tree.root, progress)
+        tested = DRAWS[split](good, test_fraction, split_seed)
+        layout = f"no split of its own, {test_fraction:.0%} drawn for testing ({split}, seed {split_seed})"
+        problems, passed_over = every.problems, tree.passed_over
     else:
-        samples, classes = _samples(home, [train_folder, test_folder], problems)
-        good, bad = check(samples, home, progress)
-        tested = {sample.key for sample in good if sample.key.startswith(f"{test_folder.name}/")}
-        name += "" if test_folder.name.lower() == "test" else f", tested on {test_folder.name}/"
-    return assemble(name, classes, good, tested, [*problems, *bad])
+        role = _tested_role(tree, roles, test_on)
+        sides = {side: _labelled_in(roles, side) for side in ("train", role)}
+        if not sides[role].images:
+            raise DataError(_unlabelled(tree, roles, role))
+        samples, classes, notes = _samples(sides)
+        good, bad = check(samples, tree.root, progress)
+        test_keys = {file.key for _, file in sides[role].images}
+        tested = {sample.key for sample in good if sample.key in test_keys}
+        layout = f"split {roles['train'].title} and {roles[role].title}"
+        name += "" if role == "test" else f", tested on {roles[role].title}"
+        problems = [problem for side in sides.values() for problem in side.problems]
+        passed_over = tree.passed_over + _unused(tree, [roles["train"], roles[role]])
+    dataset = assemble(name, classes, good, tested, [*tree.problems, *problems, *bad])
+    lost = [f"The class {name!r} has no image that can be used." for name in _lost(classes, good)]
+    return replace(dataset, passed_over=dict(passed_over), layout=layout, notes=(*dataset.notes, *notes, *lost))
+
+
+# --- Splits by folder ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Role:
+    """The images of one split by their folders: ``title`` is what it is called, ``depth`` where the class stands."""
+
+    title: str
+    files: list[File]
+    depth: int
+    """Place of the class in a file's parts: 1 for train/CLASS, 0 for CLASS/train."""
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a folder's name says, "train", "test" or "val", or None."""
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).casefold())
+    said = {split for split, known in SPLITS.items() if words and (words[0] in known or words[-1] in known)}
+    return said.pop() if len(said) == 1 else None
+
+
+def is_split_name(name: str) -> bool:
+    """Return whether a name is one of `SPLITS` as it stands."""
+    return any(name.casefold() in known for known in SPLITS.values())
+
+
+def entered(tree: Tree) -> Tree:
+    """Return the tree of the folder that holds the classes or splits: wrappers around it are entered."""
+    while len(tops := tree.tops()) == 1:
+        ((name, files),) = tops.items()
+        deep = sum(len(file.parts) > 2 for file in files)
+        if is_split_name(name) or 2 * deep <= len(files):
+            break  # half a split, or a class
+        tree = tree.below(name)
+    return tree
+
+
+def find_splits(tree: Tree) -> dict[str, Role] | None:
+    """Return the splits that a tree's folders make, or None where its folders are classes.
+
+    Raises DataError where some look like splits, and which is which cannot be told.
+    """
+    tops = tree.tops()
+    exact = [name for name in tops if is_split_name(name)]
+    alike = [name for name in tops if split_of(name) and (name in exact or any(len(f.parts) > 2 for f in tops[name]))]
+    for names in (exact, alike if len(alike) == len(tops) else []):
+        by_role: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            by_role[split_of(name) or ""].append(name)
+        if "train" in by_role and len(by_role) > 1 and all(len(found) == 1 for found in by_role.values()):
+            return {role: Role(f"{name}/", tops[name], 1) for role, (name,) in by_role.items()}
+    if exact and (len(alike) * 2 >= len(tops) or any(split_of(name) == "train" for name in exact)):
+        raise DataError(_untold(tree, tops, exact))
+    if len(alike) == len(tops) > 1 and len({split_of(name) for name in alike}) > 1:
+        raise DataError(_untold(tree, tops, alike))
+    return _splits_in_classes(tops)
+
+
+def _splits_in_classes(tops: Mapping[str, list[File]]) -> dict[str, Role] | None:
+    """Return the splits where each class has folders of its own for them, else None."""
+    roles: dict[str, Role] = {}
+    for files in tops.values():
+        for file in files:
+            if len(file.parts) > 2:
+                role = split_of(file.parts[1])
+                if role is None:
+                    return None
+                roles.setdefault(role, Role(f"CLASS/{file.parts[1]}/", [], 0)).files.append(file)
+    return roles if "train" in roles and len(roles) > 1 else None
+
+
+def _tested_role(tree: Tree, roles: Mapping[str, Role], test_on: str) -> str:
+    if test_on in roles:
+        return test_on
+    if test_on == "test":
+        return "val"
+    seen = ", ".join(role.title for role in roles.values())
+    raise DataError(f"{tree.root} has no split for validation, only {seen}. Leave test_on at 'test'.")
+
+
+def _untold(tree: Tree, tops: Mapping[str, list[File]], names: Iterable[str]) -> str:
+    seen = ", ".join(f"{name}/ ({len(tops[name]):,} images)" for name in sorted(names))
+    only = f"has {seen} but no folder for testing" if {split_of(name) for name in names} == {"train"} else f"has {seen}"
+    return (
+        f"{tree.root} {only}: which images are for training and which for testing cannot be told. Expected one folder "
+        "named train and one named test or val, each with class folders. Rename them, or give one of them itself, "
+        f"such as {tree.root / min(names)}, to have it split."
+    )
+
+
+def _unlabelled(tree: Tree, roles: Mapping[str, Role], role: str) -> str:
+    others = [f", or test_on = {other!r}" for other in ("val", "test") if other in roles and other != role]
+    count, title = len(roles[role].files), roles[role].title
+    return (
+        f"{tree.root}: the {count:,} images in {title} lie in no class folder, so their classes are unknown. "
+        f"Give the folder of training images itself to have it split{''.join(others)}."
+    )
+
+
+def _labelled_in(roles: Mapping[str, Role], role: str) -> Labelled:
+    return _labelled(roles[role].files, roles[role].depth)
+
+
+def _labelled(files: Iterable[File], depth: int = 0) -> Labelled:
+    found = Labelled([], [])
+    for file in files:
+        if len(file.parts) > depth + 1:
+            found.images.append((file.parts[depth], file))
+        else:
+            found.problems.append(Problem(file.key, "it lies in no class folder"))
+    return found
+
+
+def _unused(tree: Tree, used: Iterable[Role]) -> Counter[str]:
+    """Return the counts of images outside the splits that are used."""
+    taken = {file.key for role in used for file in role.files}
+    return Counter(
+        counted(
+            f"in {file.parts[0]}/, which is not used" if len(file.parts) > 1 else "beside the splits", file.parts[-1]
+        )
+        for file in tree.images
+        if file.key not in taken
+    )
+
+
+# --- Classes ---------------------------------------------------------------------------------------------------------
+
+
+def visible(name: str) -> str:
+    """Return a class's name as it is seen: composed letters (Unicode NFC), no blanks at its ends."""
+    return unicodedata.normalize("NFC", name).strip() or name
+
+
+def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], list[str]]:
+    """Return the samples of all sides in the order of their keys, the classes, and what was decided about names."""
+    spellings, notes = _spellings(sides.values())
+    found = [(file, spellings[visible(name)]) for side in sides.values() for name, file in side.images]
+    classes = sorted({name for _, name in found})
+    labels = {name: label for label, name in enumerate(classes)}
+    samples = [Sample(file.key, labels[name], file.path) for file, name in sorted(found, key=lambda pair: pair[0].key)]
+    raw = defaultdict(set)
+    for side in sides.values():
+        for name, _ in side.images:
+            raw[visible(name)].add(name)
+    notes += [
+        f"The folders {_all(names)} are read as one class {name!r}." for name, names in raw.items() if len(names) > 1
+    ]
+    return samples, classes, notes
+
+
+def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
+    """Return {visible name: class}: names that differ in capitals alone are one class, unless a side has both."""
+    known = [side.classes() for side in sides]
+    groups: dict[str, list[str]] = defaultdict(list)
+    for names in known:
+        for name in sorted(names):
+            if name not in groups[name.casefold()]:
+                groups[name.casefold()].append(name)
+    spellings, notes = {name: name for names in groups.values() for name in names}, []
+    for names in groups.values():
+        if len(names) > 1 and any(len(names_here & {*names}) > 1 for names_here in known):
+            notes.append(f"The classes {_all(names)} differ in capital letters alone and are kept apart.")
+        elif len(names) > 1:
+            spellings |= dict.fromkeys(names, names[0])
+            notes.append(
+                f"The classes {_all(names)} differ in capital letters alone and are read as one, {names[0]!r}."
+            )
+    return spellings, notes
+
+
+def _lost(classes: list[str], good: Iterable[Sample]) -> Iterator[str]:
+    left = {sample.label for sample in good}
+    return (name for label, name in enumerate(classes) if label not in left)
+
+
+def _all(names: Iterable[str]) -> str:
+    return " and ".join(map(repr, sorted(names)))
+
+
+# --- Splits by a seed ------------------------------------------------------------------------------------------------
+
+
+def by_content(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:
+    """Return the keys of the test images: each image is drawn with the chance ``test_fraction``, by its own pixels.
+
+    So its side depends on nothing else, whatever images come and go, and equal images are on one side. A small class
+    may have no test image; one whose images are all drawn keeps the last of them for training. Only where a collection
+    is so small that no image is drawn at all, each class of two images or more gives its first.
+    """
+    by_class: dict[int, list[tuple[float, str]]] = defaultdict(list)
+    for sample in samples:
+        chance = derive(seed, "test", sample.digest or sample.key) / 2**SEED_BITS
+        by_class[sample.label].append((chance, sample.key))
+    chosen = {
+        key
+        for drawn in by_class.values()
+        for chance, key in drawn
+        if chance < min(test_fraction, max(chance for chance, _ in drawn))
+    }
+    return chosen or {min(drawn)[1] for drawn in by_class.values() if len(drawn) > 1}
 
 
 def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:
@@ -75,66 +306,8 @@ def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
     return chosen
 
 
-def split_folders(home: Path) -> tuple[Path | None, Path | None]:
-    """Return the train and the test folder, or (None, None) where there is neither."""
-    by_name = {path.name.lower(): path for path in sorted(home.iterdir()) if path.is_dir()}
-    train = by_name.get("train")
-    test = next((by_name[name] for name in TEST_FOLDERS if name in by_name), None)
-    if train is not None and test is None:
-        raise DataError(
-            f"{home} has {train.name}/ but no test/ (nor val/, valid/). Add one, or give {train} itself to have "
-            "it split."
-        )
-    if train is None and test is not None:
-        raise DataError(f"{home} has {test.name}/ but no train/. {LAYOUT}")
-    return train, test
-
-
-def _samples(home: Path, tops: list[Path], problems: list[Problem]) -> tuple[list[Sample], list[str]]:
-    """Return the labelled images below ``tops``, in the order of their keys, and the names of their classes."""
-    found: list[tuple[str, str, Path]] = []
-    for top in tops:
-        for path in _files(home, top, frozenset([real_folder(top)]), problems):
-            key, inner = path.relative_to(home).as_posix(), path.relative_to(top).parts
-            if not _is_text(key):
-                problems.append(Problem(repr(key), "its name is not valid UTF-8; rename it"))
-            elif len(inner) == 1:
-                problems.append(Problem(key, "it lies in no class folder"))
-            else:
-                found.append((key, inner[0], path))
-    classes = sorted({name for _, name, _ in found})
-    labels = {name: label for label, name in enumerate(classes)}
-    return [Sample(key, labels[name], path) for key, name, path in sorted(found)], classes
-
-
-def _is_text(name: str) -> bool:
-    """Return whether a name read off the disk can be written down elsewhere."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _files(home: Path, place: Path, trail: frozenset[str], problems: list[Problem]) -> Iterator[Path]:
-    """Yield the image files below ``place``.
-
-    ``trail`` holds where the folders above really are: a link back to one of them would be followed for ever.
-    """
-    try:
-        entries = sorted(place.iterdir())
-    except OSError as error:
-        problems.append(Problem(place.relative_to(home).as_posix(), f"it cannot be read ({error.strerror})"))
-        return
-    for path in entries:
-        if path.name.startswith(".") or path.name == "__MACOSX":
-            continue
-        if path.is_dir():
-            real = real_folder(path)
-            if real in trail or not real.startswith(real_folder(home)):
-                key = path.relative_to(home).as_posix()
-                problems.append(Problem(key, "it is a link to a folder above it, or outside the data set's folder"))
-            else:
-                yield from _files(home, path, trail | {real}, problems)
-        elif path.suffix.lower() in SUFFIXES:
-            yield path
+DRAWS: dict[str, Callable[[Iterable[Sample], float, int], set[str]]] = {
+    "content": by_content,
+    "stratified": stratified,
+}
+"""How the test images of a collection without a split are drawn: (samples, share, seed) → their keys."""

@@ -1,0 +1,52 @@
+"""A batch of a training run in each of its phases, as the Train and Mosaic pages show it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app.shared.cached_data import open_set
+from pmsi.config import TrainConfig
+from pmsi.data.dataset import Dataset
+from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.phases import FIELDS, in_words, pictures, shown_phases
+
+
+@dataclass(frozen=True)
+class SeenPhase:
+    """One phase of a batch: its head, r, its weight in the loss; for each image a JPEG, and what it counts as.
+
+    ``weighed`` is false where the labels' weights depend on a model in training, which is not there.
+    """
+
+    head: str
+    r: int
+    weight: float
+    images: tuple[bytes, ...]
+    words: tuple[str, ...]
+    weighed: bool
+
+
+def seen_phases(config: TrainConfig, dataset: Dataset, epoch: int, batch: int, most: int, side: int) -> list[SeenPhase]:
+    """Return the first ``most`` images of a batch in each phase, at most ``side`` pixels wide."""
+    found = []
+    for shown in shown_phases(config, dataset, epoch, batch):
+        images = pictures(shown, most)
+        for image in images:
+            image.thumbnail((side, side))
+        words = tuple(in_words(shown, dataset.classes, number) for number in range(len(images)))
+        phase, encoded = shown.phase, tuple(jpeg(image) for image in images)
+        found.append(SeenPhase(phase.head, phase.r, phase.weight, encoded, words, not shown.weighs_by_model))
+    return found
+
+
+@st.cache_data(show_spinner="Making the batch…", max_entries=24, ttl=600)
+def _batch(fields: dict[str, Any], epoch: int, batch: int, most: int, side: int) -> list[SeenPhase]:
+    config = TrainConfig(**fields)
+    config = config.with_(epochs=max(config.epochs, epoch + 1))  # how many there are changes nothing in one of them
+    return seen_phases(config, open_set(config), epoch, batch, most, side)
+
+
+def batch_once(config: TrainConfig, epoch: int = 0, batch: int = 0, *, most: int, side: int) -> list[SeenPhase]:
+    """Return a batch of a run, phase by phase, made once for all configs that show the same."""
+    return _batch({name: getattr(config, name) for name in FIELDS}, epoch, batch, most, side)

@@ -1,0 +1,218 @@
+"""`pmsi data`: list, check, preview and import data sets; what a run got wrong; what the cache holds."""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pmsi.base.errors import lookup
+from pmsi.base.files import to_json
+from pmsi.cli.arguments import TRAINED, add_like, add_runs
+from pmsi.cli.console import counting
+from pmsi.cli.flags import folder, path, place, whole
+from pmsi.cli.output import picture_format, save_picture, text_of
+from pmsi.cli.task import training_config
+from pmsi.config import TrainConfig
+from pmsi.runs import Run
+from pmsi.runs.disk import in_words
+
+if TYPE_CHECKING:
+    from pmsi.runs.mistakes import Answer
+
+
+HELP = "List, check, preview and import data sets; what a run got wrong; the cache."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from pmsi.runs.mistakes import RANKINGS
+
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="The data sets that can be read.", description="The data sets that can be read.")
+    for name, help in {
+        "check": "Read a data set, look at every image, and say what is in it and what is wrong with it.",
+        "preview": "Write a contact sheet: some images of each class.",
+        "images": "List the images of a data set: split, class, and the key that names an image.",
+    }.items():
+        action = actions.add_parser(name, help=help, description=help)
+        add_like(action, "dataset", "Data set", metavar="NAME")
+        action.add_argument(
+            "--data", type=place, metavar="DIR", help="Its folder (or a zip, for folder), where it is not built in."
+        )
+        if name != "preview":
+            action.add_argument("--json", action="store_true", help="Print JSON.")
+        if name == "images":
+            action.add_argument("--class", dest="class_name", metavar="NAME", help="Only those of this class.")
+        if name == "preview":
+            action.add_argument(
+                "--columns", type=whole(1, 50), default=6, metavar="N", help="Images of each class [6]."
+            )
+            help = "Page, from 1, where there are more classes than one sheet holds [1]."
+            action.add_argument("--page", type=whole(1, 10**6), default=1, metavar="N", help=help)
+            action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
+    help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
+    action = actions.add_parser("import", help=help, description=help)
+    action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip of it.")
+    action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
+    action.add_argument("--into", type=folder, metavar="DIR", help="Where data sets are [$PMSI_DATASETS, else data].")
+    help = "What is kept between runs to be sooner: unpacked zips, decoded images, which images were checked."
+    action = actions.add_parser("cache", help=help, description=f"{help} $PMSI_CACHE is its folder [~/.cache/pmsi].")
+    action.add_argument("--clear", action="store_true", help="Remove all of it that no process uses.")
+    help = "What a training run got wrong: the hardest test images, and the classes that it confuses most."
+    action = actions.add_parser("mistakes", help=help, description=help)
+    action.add_argument("run", metavar="RUN", help=TRAINED)
+    action.add_argument("--head", metavar="NAME", help="Output: S3, concat, mix … [the primary one].")
+    help = f"Which images come first ({' | '.join(RANKINGS)}) [hardest]."
+    action.add_argument("--order", choices=tuple(RANKINGS), default="hardest", metavar="NAME", help=help)
+    action.add_argument("--count", type=whole(1, 10**6), default=10, metavar="N", help="Lines of each list [10].")
+    action.add_argument("--json", action="store_true", help="Print JSON.")
+    add_runs(action)
+
+
+def run(typed: argparse.Namespace) -> int:
+    """Do what was asked for with data sets."""
+    return ACTIONS[typed.action](typed)
+
+
+def _list(typed: argparse.Namespace) -> int:
+    from pmsi.data import DATASETS
+    from pmsi.data.importing import imported_sets
+
+    for name, row in DATASETS.items():
+        print(f"{name:10} {row.title}: {row.help}")
+    for name, where in imported_sets().items():
+        print(f"folder     {name} (imported): --data {text_of(where)}")
+    return 0
+
+
+def _read(typed: argparse.Namespace) -> int:
+    """Check a data set, or write its contact sheet."""
+    from pmsi.data import DATASETS, open_dataset, summary
+
+    if typed.action == "preview":
+        picture_format(typed.out)
+    with counting(sys.stderr, "images checked") as progress:
+        dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
+    if typed.action == "preview":
+        from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
+
+        sheet = contact_sheet(dataset, typed.columns, typed.page)
+        save_picture(sheet.picture, typed.out)
+        print(typed.out)
+        if len(dataset.classes) > CLASSES_PER_PAGE:
+            print(sheet.words, file=sys.stderr)
+        return 0
+    about = summary(dataset, DATASETS[typed.dataset].official)
+    print(to_json(about, indent=1) if typed.json else _readable(about))
+    return 0
+
+
+def _readable(about: Mapping[str, Any]) -> str:
+    """Return the summary of a data set as lines of text."""
+    classes = about["classes"]
+    lines = [f"{about['name']}: {len(classes)} classes, {about['train']} training and {about['test']} test images"]
+    lines += [about["completeness"]] if about["completeness"] else []
+    lines += [f"  {count['train']:5} {count['test']:5}  {name}" for name, count in classes.items()]
+    lines += [f"Read as: {about['read_as']}.", *about["notes"]]
+    if untested := [name for name, count in classes.items() if not count["test"]]:
+        lines += [
+            f"Classes without a test image: {len(untested)} ({', '.join(untested[:5])}{', …' * (len(untested) > 5)})."
+        ]
+    lines += ["Passed over:"] * bool(about["passed_over"])
+    lines += [f"  {count:5}  {reason}" for reason, count in sorted(about["passed_over"].items())]
+    return "\n".join([*lines, *_left_out(about["problems"])])
+
+
+def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what was left out as lines of text."""
+    first = f"Images left out: {len(problems)}" + (":" if problems else ".")
+    return [first, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)]
+
+
+def _images(typed: argparse.Namespace) -> int:
+    """List the images of a data set, all or those of one class."""
+    from pmsi.data import open_dataset
+
+    with counting(sys.stderr, "images checked") as progress:
+        dataset = open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data), progress)
+    if typed.class_name is not None:
+        lookup("class", {name: name for name in dataset.classes}, typed.class_name)
+    found = [
+        {"split": split, "class": dataset.classes[sample.label], "key": sample.key, "box": sample.box}
+        for split in ("train", "test")
+        for sample in dataset.split(split)
+        if typed.class_name in (None, dataset.classes[sample.label])
+    ]
+    lines = (f"{about['split']:5}  {about['class']}  {about['key']}" for about in found)
+    print(to_json(found, indent=1) if typed.json else "\n".join(lines))
+    return 0
+
+
+def _import(typed: argparse.Namespace) -> int:
+    from pmsi.data.importing import import_dataset
+
+    with counting(sys.stderr, "images") as progress:
+        done = import_dataset(typed.source, typed.name, root=typed.into, progress=progress)
+    print(f"{text_of(done.folder)}: {done.classes} classes, {done.images} images")
+    print("\n".join(_left_out([{"key": problem.key, "reason": problem.reason} for problem in done.problems])))
+    return 0
+
+
+def _cache(typed: argparse.Namespace) -> int:
+    """Print what is kept between runs, or clear it of what no process uses."""
+    from pmsi.data.cache import clear as cache
+    from pmsi.data.checking import cache_folder
+
+    found = cache.clear() if typed.clear else cache.taken()
+    total = in_words(sum(taken.size for taken in found.values()))
+    used = sum(taken.size for taken in cache.taken().values()) if typed.clear else 0
+    left = f" removed; {in_words(used)} are in use" if used else " removed" if typed.clear else ""
+    print(f"{text_of(cache_folder())}: {total}{left}")
+    for name, taken in found.items():
+        print(f"  {in_words(taken.size):>7}  {taken.things:4}  {cache.SHELVES[name].title}")
+    return 0
+
+
+def _mistakes(typed: argparse.Namespace) -> int:
+    """Print the hardest images of a run and the classes that it confuses."""
+
+    from pmsi.data import open_dataset
+    from pmsi.runs.mistakes import RANKINGS, confusions, read_answers
+
+    run = Run.open(typed.runs, typed.run)
+    answers, config = read_answers(run), training_config(run)
+    head = typed.head or answers.primary
+    title, ranked = RANKINGS[typed.order]
+    images, pairs = ranked(answers, head)[: typed.count], confusions(answers, head)[: typed.count]
+    with counting(sys.stderr, "images checked") as progress:
+        names = open_dataset(config, progress).classes
+    if typed.json:
+        about = {"head": head, "classes": names, typed.order: [*map(asdict, images)], "confused": [*map(asdict, pairs)]}
+        print(to_json(about, indent=1))
+        return 0
+    print(f"{title} images at output {head}:")
+    for image in images:
+        print(f"  {image.key}: {names[image.label]}, taken for {names[image.predicted]}, {_how_sure(image)}")
+    print("Most confused classes:")
+    for pair in pairs:
+        print(f"  {pair.count} of {pair.images}  {names[pair.a]} and {names[pair.b]}")
+    return 0
+
+
+def _how_sure(image: "Answer") -> str:
+    """Return how probable the answer and the truth were, or how many heads knew it where that is not kept."""
+    if image.truth is None or image.confidence is None:
+        return f"{image.heads_right} of {image.heads} heads right"
+    return f"p = {image.confidence:.3f}, of the truth {image.truth:.3f}"
+
+
+ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list,
+    "check": _read,
+    "preview": _read,
+    "images": _images,
+    "import": _import,
+    "cache": _cache,
+    "mistakes": _mistakes,
+}
+"""What each action does."""

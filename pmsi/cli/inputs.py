@@ -1,0 +1,100 @@
+"""What the words of commands about single images lead to: a file or an image of a data set, and what a network sees.
+
+What is made of a picture is not known here.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pmsi.base.errors import ConfigError
+from pmsi.cli.output import text_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from pmsi.data.dataset import Dataset, Sample
+    from pmsi.predictor import Predictor
+
+Arguments = argparse.Namespace
+Pictured = tuple["Image", str | None]
+"""A picture, and its class where that is known."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where words lead: to files, or with ``--dataset`` to the images of a data set by their keys."""
+
+    dataset: "Dataset | None"
+
+    @classmethod
+    def of(cls, typed: Arguments) -> "Pictures":
+        """Return the place that ``--dataset`` and ``--data`` name."""
+        from pmsi.config import TrainConfig
+        from pmsi.data import open_dataset
+
+        if typed.dataset is None:
+            return cls(None)
+        return cls(open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data)))
+
+    def open(self, word: Path) -> Pictured:
+        """Return the picture that a word names."""
+        from pmsi.data.images import open_rgb
+
+        if self.dataset is None:
+            return open_rgb(word), None
+        sample = self.sample(word)
+        return self.dataset.open_image(sample), self.dataset.classes[sample.label]
+
+    def sample(self, word: Path) -> "Sample":
+        """Return the data set's image of a key; raises where there is no data set, or no such image in it."""
+        if self.dataset is None:
+            raise ConfigError(f"{text_of(word)} is a file, of which no class is known: give --dataset and a key.")
+        return self.dataset.find(word.as_posix())
+
+    def name(self, word: Path) -> str:
+        """Return what a picture is called in a figure: its class, or where none is known its file's name."""
+        return text_of(Path(word.stem)) if self.dataset is None else self.dataset.classes[self.sample(word).label]
+
+    def key(self, word: Path) -> str:
+        """Return what a picture is called in draws: a data set's key, or a file's name, for a file may be moved."""
+        return text_of(word if self.dataset else Path(word.name))
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What a network is shown of pictures: resized, cropped, and perturbed by one step after the other."""
+
+    pictures: Pictures
+    steps: tuple[tuple[str, float], ...]
+    seed: int
+
+    @classmethod
+    def of(cls, typed: Arguments) -> "Viewer":
+        """Return what ``--perturb`` and ``--seed`` make of the pictures that are typed."""
+        return cls(Pictures.of(typed), tuple(_step(entry) for entry in typed.perturb), typed.seed)
+
+    def seen(self, predictor: "Predictor", word: Path) -> "Image":
+        """Return the picture that a word names as a network sees it."""
+        from pmsi.perturbations import perturb
+
+        image = predictor.prepare(self.pictures.open(word)[0])
+        for name, severity in self.steps:
+            image, _ = perturb(image, name, severity, seed=self.seed, key=self.pictures.key(word))
+        return image
+
+
+def _step(entry: str) -> tuple[str, float]:
+    """Return the perturbation and the severity that were typed as NAME=SEVERITY."""
+    from pmsi.perturbations.entries import severities_of
+
+    found = severities_of(entry)
+    if len(found) != 1 or "=" not in entry:
+        raise ConfigError(f"Perturbation {entry!r}: expected a name and one severity, such as rotation=10.")
+    return found[0]
+
+
+def how_perturbed(typed: Arguments) -> dict[str, Any]:
+    """Return what is told of the perturbations, which is nothing where there are none."""
+    return {"perturbed": typed.perturb, "seed": typed.seed} if typed.perturb else {}

@@ -1,0 +1,54 @@
+"""`pmsi report`: the report of a sweep, as a page or as lines of numbers."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pmsi.base.errors import ConfigError, lookup
+from pmsi.cli.arguments import add_runs
+from pmsi.cli.flags import path
+from pmsi.cli.output import write_output
+from pmsi.config.command import command
+from pmsi.runs import Run
+
+if TYPE_CHECKING:
+    from pmsi.robustness.reading import SweepResults
+
+
+HELP = "Write the report of a sweep."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="Sweep (its id, or how it begins).")
+    help = "File to write: .html, or .csv with a line for each run, cell and output."
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
+    parser.add_argument("--per-image", action="store_true", help="With .csv: a line for each image and run.")
+    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="With .html: open no data set.")
+    add_runs(parser)
+
+
+def run(typed: argparse.Namespace) -> int:
+    """Write the report of a sweep, as far as it is finished."""
+    from pmsi.robustness.reading import read_results
+
+    write = lookup("ending of a report", ENDINGS, typed.out.suffix.lower())
+    if typed.per_image and typed.out.suffix.lower() != ".csv":
+        raise ConfigError(f"--per-image is for .csv, not for {typed.out.name}: leave it out, or write a .csv.")
+    write_output(typed.out, write(read_results(Run.open(typed.runs, typed.run)), typed))
+    print(typed.out)
+    return 0
+
+
+def _html(results: "SweepResults", typed: argparse.Namespace) -> str:
+    from pmsi.robustness.page import as_html
+
+    return as_html(results, command=command(results.config), pictures=typed.pictures)
+
+
+def _csv(results: "SweepResults", typed: argparse.Namespace) -> str:
+    from pmsi.robustness.export import as_csv, images_as_csv
+
+    return images_as_csv(results) if typed.per_image else as_csv(results)
+
+
+ENDINGS = {".html": _html, ".csv": _csv}
+"""How a report is written, by the ending of its file."""

@@ -1,0 +1,21 @@
+"""`pmsi runner`: work off the queue of a runs folder; what the local launcher calls."""
+
+import argparse
+
+from pmsi.cli.arguments import add_runs
+
+HELP = "Serve a queue of a runs folder (what the local launcher calls)."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "Device whose queue is served: cpu, or a GPU as CUDA_VISIBLE_DEVICES names it [cpu]."
+    parser.add_argument("--device", default="cpu", metavar="NAME", help=text)
+    add_runs(parser)
+
+
+def run(typed: argparse.Namespace) -> int:
+    """Work off the queue of a runs folder: what the local launcher calls."""
+    from pmsi.runs.launchers.local import serve
+
+    serve(typed.runs, typed.device)
+    return 0

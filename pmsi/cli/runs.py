@@ -1,0 +1,223 @@
+"""`pmsi runs`: list, show, compare, label, delete, restore, purge, stop and resume runs."""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from pmsi.base.errors import RunError
+from pmsi.base.files import to_json
+from pmsi.cli.arguments import add_queue, add_runs
+from pmsi.cli.console import describe, one_line, understanding, what_if_stuck
+from pmsi.cli.flags import whole
+from pmsi.cli.task import work
+from pmsi.config import differences
+from pmsi.config.command import command, flag
+from pmsi.runs import Run, State, comparison, jobs, known_runs, trash
+from pmsi.runs.disk import in_words, size_of
+from pmsi.runs.labels import label, labels_of
+from pmsi.runs.listing import Choice, chosen, entries
+
+HELP = "List, show, compare, label, delete, stop and resume runs."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, (help, many) in {
+        "list": ("All runs, newest first, and those that come with the program.", None),
+        "show": ("One run: its state, settings, results and the command that repeats it.", ""),
+        "stop": ("Ask a run to stop; it writes a checkpoint first.", ""),
+        "resume": ("Go on with a run that was stopped, interrupted or failed.", ""),
+        "compare": ("Training runs beside each other: accuracies, time, and settings that differ.", "+"),
+        "label": ("Name, tag or annotate a run; prints its labels.", ""),
+        "delete": ("Delete runs; they can be restored until they are purged.", "+"),
+        "restore": ("Bring deleted runs back; without a name, list them.", "*"),
+        "purge": ("Remove deleted runs for good, by default all of them.", "*"),
+    }.items():
+        action = actions.add_parser(name, help=help, description=help)
+        if many is not None:
+            action.add_argument("run", nargs=many or None, metavar="RUN", help="Run (its id, or how it begins).")
+        if name in ("list", "show", "compare"):
+            action.add_argument("--json", action="store_true", help="Print JSON.")
+        _OF_ACTION.get(name, lambda parser: None)(action)
+        add_runs(action)
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    from pmsi.runs.listing import ORDERS
+
+    for name, help in {
+        "text": "Only runs in whose id, name, tags, note or settings these words occur.",
+        "state": "Only runs in this state.",
+        "method": "Only training runs of this method.",
+        "dataset": "Only training runs on this data set.",
+        "tag": "Only runs with this tag.",
+    }.items():
+        parser.add_argument(flag(name), default="", metavar=name.upper(), help=help)
+    help = f"Order [newest] ({' | '.join(ORDERS)})."
+    parser.add_argument("--sort", choices=tuple(ORDERS), default="newest", metavar="NAME", help=help)
+
+
+def _label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", metavar="TEXT", help="Name that is shown for the run; empty takes it away.")
+    parser.add_argument("--tag", dest="tags", nargs="*", metavar="TAG", help="Its tags, in place of those that it has.")
+    parser.add_argument("--note", metavar="TEXT", help="Note; empty takes it away.")
+
+
+def _head(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--head", metavar="NAME", help="Output whose accuracy is told [each run's primary one].")
+
+
+def _days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=whole(0, 36500), default=0, metavar="N", help="Keep the last N days' [0].")
+
+
+_OF_ACTION = {"list": _list, "resume": add_queue, "compare": _head, "label": _label, "purge": _days}
+"""What an action of ``pmsi runs`` takes besides runs."""
+
+
+def run(typed: argparse.Namespace) -> int:
+    """Do what the action says with the runs that it names."""
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "list": _list_runs,
+        "show": _show_run,
+        "stop": _stop_run,
+        "resume": _resume_run,
+        "compare": _compare,
+        "label": _change_labels,
+        "delete": _delete,
+        "restore": _restore,
+        "purge": _purge,
+    }
+    return actions[typed.action](typed)
+
+
+def _list_runs(typed: argparse.Namespace) -> int:
+    """Print one's own runs that are wanted, and after them those that come with the program."""
+    known = known_runs(typed.runs)
+    choice = Choice(typed.text, typed.state, typed.method, typed.dataset, typed.tag)
+    wanted = [entry.run for entry in chosen(entries(known), choice, typed.sort)]
+    found = sorted(wanted, key=lambda run: run.is_shipped)  # each part stays in its order
+    if typed.json:
+        print(to_json([_described(run) for run in found], indent=1))
+        return 0
+    own = sum(not run.is_shipped for run in known)
+    if not own:
+        print(f"No runs in {typed.runs} yet. Start one: pmsi train --runs {typed.runs}")
+    elif all(run.is_shipped for run in found):
+        print(f"None of the {own} runs in {typed.runs} is like that.")
+    for run in found:
+        print(_noted(run))
+    return 0
+
+
+def _noted(run: Run) -> str:
+    """Return a run's line, its size on disk, what people call it, and what its launcher knows of it besides."""
+    seen, labels = jobs.look(run), labels_of(run)
+    words = [one_line(run), in_words(size_of(run.folder)), labels.name, *(f"#{tag}" for tag in labels.tags)]
+    words += [seen.text if seen else "", "comes with the program" if run.is_shipped else ""]
+    return "  ".join(filter(None, words))
+
+
+def _described(run: Run) -> dict[str, Any]:
+    seen = jobs.look(run)
+    about = {"labels": asdict(labels_of(run)), "bytes": size_of(run.folder), "shipped": run.is_shipped}
+    return describe(run) | about | {"launcher": seen.text if seen else None}
+
+
+def _show_run(typed: argparse.Namespace) -> int:
+    run = Run.open(typed.runs, typed.run)
+    if typed.json:
+        print(to_json(_described(run), indent=1))
+        return 0
+    with understanding(run):
+        lines = [_noted(run), f"  {command(run.config, typed.runs)}"]
+        if note := labels_of(run).note:
+            lines += [f"  | {line}" for line in note.splitlines()]
+        lines += [f"  {name} = {value}" for name, value in differences(run.config).items()]
+        status = run.status()
+        if status.silent_s is not None:
+            lines.append(f"  {what_if_stuck(run)}")
+        if error := status.error:
+            lines.append(f"  {error.kind}: {error.message}\n  {error.remedy}".rstrip())
+        if result := run.result():
+            lines.append(to_json(result, indent=1))
+    print("\n".join(lines))
+    return 0
+
+
+def _stop_run(typed: argparse.Namespace) -> int:
+    run = Run.open(typed.runs, typed.run)
+    jobs.stop(run)
+    while run.state in (State.STOPPING, State.RUNNING):
+        time.sleep(0.1)
+    print(one_line(run))
+    return 0
+
+
+def _resume_run(typed: argparse.Namespace) -> int:
+    run = Run.open(typed.runs, typed.run)
+    jobs.follow(run)
+    if not (run.state.can_resume or run.state is State.CREATED):
+        raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
+    if not (typed.queue or typed.launcher):
+        return work(run)
+    if run.state is State.CREATED:
+        jobs.submit(run, typed.launcher or "local")
+    else:
+        jobs.resume(run, typed.launcher)
+    print(run.id)
+    return 0
+
+
+def _compare(typed: argparse.Namespace) -> int:
+    """Print training runs beside each other."""
+    runs = comparison.training_runs(Run.open(typed.runs, id) for id in typed.run)
+    shown = to_json(comparison.as_json(runs, typed.head), indent=1) if typed.json else comparison.text(runs, typed.head)
+    print(shown)
+    return 0
+
+
+def _change_labels(typed: argparse.Namespace) -> int:
+    """Change a run's labels where something is given, and print them."""
+    run = Run.open(typed.runs, typed.run)
+    given = {key: value for key in ("name", "tags", "note") if (value := getattr(typed, key)) is not None}
+    labels = label(run, **given) if given else labels_of(run)
+    print(to_json({"run": run.id, "name": labels.name, "tags": labels.tags, "note": labels.note}, indent=1))
+    return 0
+
+
+def _delete(typed: argparse.Namespace) -> int:
+    """Move runs into the trash; all are looked at before the first is moved."""
+    runs = [Run.open(typed.runs, id) for id in dict.fromkeys(typed.run)]
+    users = trash.check(runs)
+    for run in runs:
+        trash.delete(run)
+        print(f"{run.id} is deleted. Back again: pmsi runs restore {run.id}")
+    if users:
+        some = ", ".join(run.id for run in users[:3]) + (", …" if len(users) > 3 else "")
+        print(f"Made from what was deleted: {some}. They keep their results, but cannot be worked on any further.")
+    return 0
+
+
+def _restore(typed: argparse.Namespace) -> int:
+    """Bring deleted runs back, or list them where none is named."""
+    for id in typed.run:
+        print(trash.restore(typed.runs, id).id)
+    if not typed.run:
+        found = trash.deleted_runs(typed.runs)
+        for each in found:
+            print(each.run.id)
+        if not found:
+            print(f"No deleted runs in {typed.runs}.")
+    return 0
+
+
+def _purge(typed: argparse.Namespace) -> int:
+    """Remove deleted runs for good."""
+    before = trash.size_of_trash(typed.runs)
+    gone = trash.purge(typed.runs, ids=typed.run or None, older_than_s=typed.days * trash.DAY_S)
+    freed = in_words(max(0, before - trash.size_of_trash(typed.runs)))
+    print(f"{len(gone)} deleted run{'s' * (len(gone) != 1)} removed for good, {freed} freed.")
+    return 0

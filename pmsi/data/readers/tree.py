@@ -1,0 +1,128 @@
+"""The tree of files that a data set of class folders is read from: its images, and how many files are something else.
+
+A folder and an unpacked archive are looked at alike. Links are followed. Files of the system and of network drives, and
+whatever is no image by its content, are counted and left alone.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pmsi.data.dataset import Problem
+from pmsi.data.images import is_image
+
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
+     ".ppm", ".pgm", ".pbm", ".pnm", ".jp2")
+)  # fmt: skip
+"""What names an image, in small letters: such a file is one, or is reported. Others are images by their content."""
+
+SYSTEM = frozenset(
+    ("@eadir", "#recycle", "#snapshot", "@recycle", "$recycle.bin", "lost+found", "system volume information",
+     "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+)  # fmt: skip
+"""Names, in small letters, of files and folders that systems and network drives put beside a person's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image file: its path, and the names that lead to it from the root of its tree."""
+
+    parts: tuple[str, ...]
+    path: Path
+
+    @property
+    def key(self) -> str:
+        return "/".join(self.parts)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What lies below a folder: images in the order of their keys, what cannot be read, and counts of the rest."""
+
+    root: Path
+    images: tuple[File, ...]
+    problems: tuple[Problem, ...] = ()
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def tops(self) -> dict[str, list[File]]:
+        """Return the images below each folder of the root."""
+        found: dict[str, list[File]] = {}
+        for file in self.images:
+            if len(file.parts) > 1:
+                found.setdefault(file.parts[0], []).append(file)
+        return found
+
+    def below(self, name: str) -> "Tree":
+        """Return the tree of one folder of the root; images beside it become problems."""
+        inner = [File(file.parts[1:], file.path) for file in self.images if len(file.parts) > 1]
+        reason = f"it lies beside {name}/, which holds the classes"
+        beside = [Problem(file.key, reason) for file in self.images if len(file.parts) == 1]
+        return Tree(self.root / name, tuple(inner), (*self.problems, *beside), self.passed_over)
+
+
+def is_system(name: str) -> bool:
+    """Return whether a file or folder of this name belongs to the system: hidden, or one of `SYSTEM`."""
+    return name.startswith(".") or name.casefold() in SYSTEM
+
+
+def look(root: Path) -> Tree:
+    """Return the tree below ``root``; a file or a folder that cannot be looked at is a problem."""
+    images: list[File] = []
+    problems: list[Problem] = []
+    passed_over: Counter[str] = Counter()
+    for file in _files(root, (), frozenset([os.path.realpath(root)]), problems, passed_over):
+        suffix = file.path.suffix.lower()
+        if not _is_text(file.key):
+            problems.append(Problem(repr(file.key), "its name is not valid UTF-8; rename it"))
+        elif suffix in SUFFIXES or is_image(file.path):
+            images.append(file)
+        else:
+            passed_over[counted("not an image", file.parts[-1])] += 1
+    return Tree(root, tuple(sorted(images, key=lambda file: file.key)), tuple(problems), passed_over)
+
+
+def counted(reason: str, name: str) -> str:
+    """Return the words under which a file that is not used is counted: the reason, and its suffix."""
+    return f"{reason} ({Path(name).suffix.lower() or 'no suffix'})"
+
+
+def _files(
+    place: Path, parts: tuple[str, ...], trail: frozenset[str], problems: list[Problem], passed_over: Counter[str]
+) -> Iterator[File]:
+    """Yield the files below ``place``; ``trail`` holds where the folders above it really are."""
+    try:
+        with os.scandir(place) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        problems.append(Problem("/".join(parts) or str(place), f"it cannot be read ({error.strerror})"))
+        return
+    for entry in entries:
+        inner = (*parts, entry.name)
+        if is_system(entry.name):
+            known = entry.name.casefold() in SYSTEM
+            passed_over[f"of the system ({entry.name})" if known else counted("hidden", entry.name)] += _count(entry)
+        elif not entry.is_dir():
+            yield File(inner, Path(entry.path))
+        elif (real := os.path.realpath(entry.path)) in trail:
+            problems.append(Problem("/".join(inner), "it is a link to a folder above it"))
+        else:
+            yield from _files(Path(entry.path), inner, trail | {real}, problems, passed_over)
+
+
+def _count(entry: os.DirEntry) -> int:
+    """Return the number of files that an entry stands for; links are not followed."""
+    if not entry.is_dir(follow_symlinks=False):
+        return 1
+    return sum(len(names) for _, _, names in os.walk(entry.path))
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name read off the disk can be written down elsewhere."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

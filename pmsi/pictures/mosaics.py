@@ -1,0 +1,190 @@
+"""Mosaics of one image as pictures: r = 0, 1, 2, … beside each other, and the recursion as an animation.
+
+The layouts are nested by default: each picture re-mosaics one patch of the picture before it, as in Fig. 3, so that the
+recursion can be seen.
+"""
+
+from collections.abc import Sequence
+from math import log2
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from pmsi.augment.mosaic import Layout, Recursion, apply, check_divisible, plan
+from pmsi.base.seeding import derive
+from pmsi.config import resize_for
+from pmsi.data.preprocessing import centre_crop, resize, to_picture
+from pmsi.pictures import encoding
+from pmsi.pictures.encoding import Frame
+from pmsi.pictures.overlays import SHADOW
+from pmsi.pictures.sheets import side_by_side
+
+COLORS: tuple[str, ...] = ("#ff8e00", "#0ab0ff", "#d24be0")
+"""The colour of the borders that recursion 1, 2, 3 draws; deeper ones start over."""
+
+MOVING = 7
+"""Pictures between two places of a patch."""
+MOVING_MS, HELD_MS, LAST_MS = 45, 900, 2200
+"""How long a picture of patches on the move, of a step, and of the last step is shown."""
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """Return the image as a test image is prepared: resized to a square, then centre-cropped to ``size``."""
+    return Image.fromarray(centre_crop(resize(image.convert("RGB"), resize_for(size)), size))
+
+
+def layouts(r: int, *, seed: int, permutation: str = "uniform", nested: bool = True) -> list[Layout]:
+    """Return the layouts of one image for 0, 1, …, r recursions; nested ones share their first recursions."""
+
+    def drawn(k: int, *name: object) -> Layout:
+        return plan(1, k, generator=torch.Generator().manual_seed(derive(*name)), permutation=permutation)
+
+    if nested:
+        deepest = drawn(r, "preview", seed)
+        return [deepest.first(k) for k in range(r + 1)]
+    return [drawn(k, "preview", seed, k) for k in range(r + 1)]
+
+
+def mosaics(
+    image: Image.Image,
+    r: int = 3,
+    *,
+    seed: int = 0,
+    permutation: str = "uniform",
+    nested: bool = True,
+    borders: bool = True,
+) -> list[Image.Image]:
+    """Return G(image, 0), …, G(image, r) as RGB pictures of the image's size.
+
+    ``borders`` outlines the patches in one colour for each recursion (`COLORS`), and frames the block that the next
+    picture cuts. Raises ConfigError where 2^r does not divide the image's sides.
+    """
+    drawn = layouts(r, seed=seed, permutation=permutation, nested=nested)
+    pictures = _applied(image, drawn)
+    if not borders:
+        return pictures
+    return [
+        marked(picture, layout.recursions(), drawn[-1].recursions()[k] if nested and 0 < k < r else None)
+        for k, (picture, layout) in enumerate(zip(pictures, drawn, strict=True))
+    ]
+
+
+def _applied(image: Image.Image, drawn: Sequence[Layout]) -> list[Image.Image]:
+    """Return the mosaic of an image for each of some layouts of one image."""
+    check_divisible((image.height, image.width), max(layout.r for layout in drawn))
+    # Channels last in memory, as Pillow has them: then nothing is rearranged on the way in or out.
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)
+    return [to_picture(apply(pixels, layout)[0]) for layout in drawn]
+
+
+def mosaic_strip(
+    image: Image.Image,
+    r: int = 3,
+    *,
+    seed: int = 0,
+    size: int = 448,
+    permutation: str = "uniform",
+    nested: bool = True,
+    borders: bool = True,
+) -> Image.Image:
+    """Return one picture with r = 0, …, ``r`` side by side, each ``size`` pixels wide and high."""
+    check_divisible((size, size), r)
+    shown = square(image, size)
+    return side_by_side(mosaics(shown, r, seed=seed, permutation=permutation, nested=nested, borders=borders))
+
+
+# The recursion as it happens
+
+
+def frames(
+    image: Image.Image, r: int = 3, *, seed: int = 0, permutation: str = "uniform", borders: bool = True
+) -> list[Frame]:
+    """Return the recursion of a square RGB image as frames of its size, from the image to G(image, r).
+
+    For each recursion the block is framed and cut, then its patches move. The layout is that of `mosaics`. Raises
+    ConfigError where 2^r does not divide the image's sides.
+    """
+    drawn = layouts(r, seed=seed, permutation=permutation)
+    pictures, recursions = _applied(image, drawn), drawn[-1].recursions()
+    found = [Frame(pictures[0], HELD_MS)]
+    for k, recursion in enumerate(recursions):
+        before, after = pictures[k], pictures[k + 1]
+        cut = marked(before, recursions[: k + 1 if borders else 0], recursion if k else None)
+        moving = [_moved(before, recursion, _eased(i / MOVING)) for i in range(1, MOVING)]
+        done = marked(after, recursions[: k + 1 if borders else 0])
+        found += [Frame(cut, HELD_MS), *(Frame(picture, MOVING_MS) for picture in moving)]
+        found.append(Frame(done, LAST_MS if k + 1 == r else HELD_MS))
+    return found
+
+
+def gif(pictures: Sequence[Frame]) -> bytes:
+    """Return the frames of a recursion as a GIF in which the borders have their exact colours."""
+    return encoding.gif(pictures, (*COLORS, SHADOW))
+
+
+def _moved(picture: Image.Image, recursion: Recursion, way: float) -> Image.Image:
+    """Return the picture with the patches of one block at the share ``way`` of their way; those that stay lie below."""
+    left, top, right, bottom = _box(picture, recursion.block)
+    half = (right - left) // 2
+    places = [(left + half * (place % 2), top + half * (place // 2)) for place in range(4)]
+    moved = picture.copy()
+    moved.paste(SHADOW, (left, top, right, bottom))
+    for to, at in sorted(enumerate(recursion.order), key=lambda pair: pair[0] != pair[1]):
+        (x, y), (to_x, to_y) = places[at], places[to]
+        patch = picture.crop((x, y, x + half, y + half))
+        moved.paste(patch, (round(x + (to_x - x) * way), round(y + (to_y - y) * way)))
+    return moved
+
+
+def _eased(t: float) -> float:
+    """Return the share of the way at the share ``t`` of the time: slow at both ends."""
+    return t * t * (3 - 2 * t)
+
+
+# Marks
+
+
+def marked(picture: Image.Image, recursions: Sequence[Recursion], framed: Recursion | None = None) -> Image.Image:
+    """Return a copy with the borders of each recursion's four patches, and a frame around the block of ``framed``.
+
+    Each recursion has its own colour of COLORS. What lies outside of the frame is shaded a little.
+    """
+    drawn = picture.copy()
+    for recursion in recursions:
+        _cross(drawn, recursion)
+    if framed is not None:
+        _frame(drawn, framed)
+    return drawn
+
+
+def _frame(picture: Image.Image, recursion: Recursion) -> None:
+    left, top, right, bottom = _box(picture, recursion.block)
+    shade = Image.new("L", picture.size, 45)
+    shade.paste(0, (left, top, right, bottom))
+    picture.paste(Image.new("RGB", picture.size, SHADOW), mask=shade)
+    color, width = COLORS[_number(recursion) % len(COLORS)], max(3, round(picture.width / 90))
+    ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=color, width=width)
+
+
+def _cross(picture: Image.Image, recursion: Recursion) -> None:
+    """Draw the two borders along which a recursion cuts its block, thinner from one recursion to the next."""
+    left, top, right, bottom = _box(picture, recursion.block)
+    x, y, number = (left + right) // 2, (top + bottom) // 2, _number(recursion)
+    width = max(2, round(picture.width / 160) - number)
+    draw = ImageDraw.Draw(picture)
+    for color, wide in ((SHADOW, width + 2), (COLORS[number % len(COLORS)], width)):
+        draw.line((x, top, x, bottom - 1), fill=color, width=wide)
+        draw.line((left, y, right - 1, y), fill=color, width=wide)
+
+
+def _number(recursion: Recursion) -> int:
+    """Return how many recursions came before: the side of a block is halved by each."""
+    return round(-log2(recursion.block[2]))
+
+
+def _box(picture: Image.Image, block: tuple[float, float, float]) -> tuple[int, int, int, int]:
+    """Return a block's left, top, right and bottom in pixels, the last two exclusive."""
+    x, y, side = block
+    left, top = round(x * picture.width), round(y * picture.height)
+    return left, top, left + round(side * picture.width), top + round(side * picture.height)

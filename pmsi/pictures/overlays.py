@@ -1,0 +1,153 @@
+"""Maps over images: a colour for each value, one scale for several maps, and outlines of regions.
+
+A map is (h_n, w_n) at a stage's own resolution, at least 0, not normalised. A region is (h, w) bool.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pmsi.base.errors import PMSIError, lookup
+
+STRENGTH = 0.55
+"""Opacity of a map, 0–1, where none is asked for."""
+
+DIMMED = 0.85
+"""Brightness of white paper below a map, 0–1. With colours of its own, or brighter, a photo would hide the map's."""
+
+
+@dataclass(frozen=True)
+class ColorScale:
+    """A row of COLOR_SCALES: maps with the same first ``shared`` parts of (image, model, stage) have one scale."""
+
+    shared: int
+    words: str
+
+
+COLOR_SCALES: dict[str, ColorScale] = {
+    "map": ColorScale(3, "each map up to its own peak"),
+    "image": ColorScale(2, "a model's maps of an image up to the largest of their peaks"),
+    "all": ColorScale(0, "all maps up to the largest of their peaks"),
+}
+"""Which maps have one scale of colours, and how a caption says so."""
+
+
+def ceilings(rows: Sequence[Sequence[Mapping[str, np.ndarray]]], scale: str) -> dict[tuple[int, int, str], float]:
+    """Return the value at which the colours of each map end, by (image, model, stage); 1 where all are blank.
+
+    ``rows`` are maps by stage of each model, of each image; ``scale`` is a key of COLOR_SCALES.
+    """
+    shared = lookup("scale", COLOR_SCALES, scale).shared
+    peaks = {
+        (i, j, stage): float(values.max(initial=0.0))
+        for i, row in enumerate(rows)
+        for j, maps in enumerate(row)
+        for stage, values in maps.items()
+    }
+    tops: dict[tuple, float] = {}
+    for key, peak in peaks.items():
+        tops[key[:shared]] = max(peak, tops.get(key[:shared], 0.0))
+    return {key: tops[key[:shared]] or 1.0 for key in peaks}
+
+
+def tops_of(maps: Mapping[str, np.ndarray], scale: str = "map") -> dict[str, float]:
+    """Return the value at which the colours of each stage's map of one image end; see `ceilings`."""
+    return {stage: top for (_, _, stage), top in ceilings([[maps]], scale).items()}
+
+
+def peak_words(values: np.ndarray) -> str:
+    """Return a map's peak as a caption says it."""
+    return f"peak {values.max():.3g}" if values.any() else "no positive evidence"
+
+
+# Colours
+
+
+@cache
+def table() -> np.ndarray:
+    """Return inferno, a perceptually uniform map from black to pale yellow, as (256, 3) float32 in 0–255."""
+    from matplotlib import colormaps  # 0.2 s, which only those who draw maps pay
+
+    return (colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.float32)
+
+
+def colored(values: np.ndarray) -> np.ndarray:
+    """Return (h, w) values in 0–1 as (h, w, 3) float32 colours in 0–255."""
+    return table()[np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)]
+
+
+def overlay(
+    image: Image.Image, values: np.ndarray, top: float | None = None, strength: float = STRENGTH
+) -> Image.Image:
+    """Return a map laid over its image, of the image's size.
+
+    Colours run from 0 to ``top``, by default the map's own peak. ``strength`` (0–1) is the opacity of the map. The
+    image below is dimmed and loses its colours, so that those of the map are read alike on dark and white pictures.
+    """
+    unit = np.clip(values / (top or values.max(initial=0.0) or 1.0), 0, 1).astype(np.float32)
+    heat = np.asarray(Image.fromarray(unit).resize(image.size, Image.Resampling.BICUBIC))
+    mixed = _dimmed(image, strength) * (1 - strength) + colored(heat) * strength
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def _dimmed(image: Image.Image, strength: float) -> np.ndarray:
+    """Return the image below a map, (h, w, 3) float32: itself at strength 0, dark grey from 0.5 on."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] * DIMMED  # mode L is BT.601's luma
+    return pixels + (grey - pixels) * min(1.0, 2 * strength)
+
+
+def color_bar(width: int = 256, height: int = 10, strength: float = 1.0) -> Image.Image:
+    """Return the colours from 0 (left) to the peak (right), as a map of ``strength`` shows them over middle grey."""
+    ramp = np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, axis=0)
+    return overlay(Image.new("RGB", (width, height), "#808080"), ramp, 1.0, strength)
+
+
+# Outlines
+
+Line = tuple[float, float, float, float]
+"""x and y of one end, then of the other, in fractions of the picture's sides; x to the right, y down."""
+
+WHITE, SHADOW = "#ffffff", "#10141a"
+"""A light line on a dark one: it can be seen on any picture."""
+
+
+def borders(region: np.ndarray) -> list[Line]:
+    """Return the horizontal, then the vertical lines that enclose exactly a region, each as long as it can be."""
+    if region.ndim != 2:
+        raise PMSIError(f"A region of shape {region.shape} has no outline: expected (h, w).")
+    height, width = region.shape
+    framed = np.pad(np.asarray(region, dtype=bool), 1)
+    across = framed[1:, 1:-1] != framed[:-1, 1:-1]  # (h + 1, w): a border above pixel (y, x)
+    down = framed[1:-1, 1:] != framed[1:-1, :-1]  # (h, w + 1): a border left of pixel (y, x)
+    lines = [(a / width, y / height, b / width, y / height) for y, a, b in _runs(across)]
+    return lines + [(x / width, a / height, x / width, b / height) for x, a, b in _runs(down.T)]
+
+
+def _runs(marks: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Yield (row, first, end) of each run of True in a row of ``marks``."""
+    steps = np.diff(np.pad(marks, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    for (row, first), (_, end) in zip(np.argwhere(steps == 1), np.argwhere(steps == -1), strict=True):
+        yield int(row), int(first), int(end)
+
+
+def outlined(picture: Image.Image, region: np.ndarray | None, width: int = 2) -> Image.Image:
+    """Return a copy of a picture with a region's outline, ``width`` pixels wide; without a region, a plain copy."""
+    drawn = picture.copy()
+    if region is not None:
+        draw_lines(drawn, borders(region), WHITE, width)
+    return drawn
+
+
+def draw_lines(onto: Image.Image, lines: Sequence[Line], color: str, width: int) -> None:
+    """Draw lines with square ends onto a picture, ``width`` pixels wide, with an edge of SHADOW around all of them."""
+    draw = ImageDraw.Draw(onto)
+    for stroke, wide in ((SHADOW, width + 2), (color, width)):
+        half = wide / 2
+        for x0, y0, x1, y1 in lines:
+            corner = x0 * onto.width - half, y0 * onto.height - half
+            opposite = x1 * onto.width + half - 1, y1 * onto.height + half - 1
+            draw.rectangle((*corner, *opposite), fill=stroke)

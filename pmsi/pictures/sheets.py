@@ -1,0 +1,103 @@
+"""Several pictures on one white sheet: rows, grids with a title, and the contact sheet of a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from pmsi.base.errors import ConfigError
+from pmsi.data.dataset import Dataset, Sample
+
+INK = "#111418"
+
+THUMBNAIL, GAP, LABEL, FOOT = 128, 6, 190, 30
+"""Sides and margins of a contact sheet in pixels: LABEL is the column of names, FOOT the line at the bottom."""
+
+CLASSES_PER_PAGE = 50
+"""Classes on one contact sheet: 6,700 pixels, which every format holds and every viewer opens."""
+
+
+def font(pixels: float, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which has Latin, Greek and Cyrillic letters and signs such as σ; matplotlib brings it."""
+    import matplotlib  # 0.2 s, which only pictures with text pay
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), pixels)
+
+
+def enlarged(image: Image.Image, side: int) -> Image.Image:
+    """Return a square picture that is at least ``side`` pixels wide."""
+    return image if image.width >= side else image.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def thumbnail(image: Image.Image, side: int = THUMBNAIL) -> Image.Image:
+    """Return the middle square of an image, ``side`` pixels wide and high."""
+    shortest = min(image.size)
+    left, top = (image.width - shortest) // 2, (image.height - shortest) // 2
+    middle = (left, top, left + shortest, top + shortest)
+    return image.resize((side, side), Image.Resampling.LANCZOS, box=middle, reducing_gap=3.0)
+
+
+def grid(rows: Sequence[Sequence[Image.Image]], gap: int, title: str = "", title_height: int = 22) -> Image.Image:
+    """Return rows of pictures of one size on white, ``gap`` pixels apart, below a title if there is one."""
+    width, height = rows[0][0].size
+    top = title_height if title else 0
+    columns = max(len(row) for row in rows)
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, top + len(rows) * (height + gap) - gap), "white")
+    if title:
+        place = (sheet.width / 2, title_height / 2)
+        ImageDraw.Draw(sheet).text(place, title, INK, font(13.0, bold=True), anchor="mm")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            sheet.paste(picture, (x * (width + gap), top + y * (height + gap)))
+    return sheet
+
+
+def side_by_side(pictures: Sequence[Image.Image], gap: int = 12) -> Image.Image:
+    """Return pictures of one size in a row, on white."""
+    return grid([pictures], gap)
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """A page of a contact sheet; ``words`` say which classes are on it, of how many, and which page it is."""
+
+    picture: Image.Image
+    words: str
+
+
+def contact_sheet(dataset: Dataset, columns: int = 6, page: int = 1) -> ContactSheet:
+    """Return one row for each class of a page: its name and its first ``columns`` training images.
+
+    Pages hold CLASSES_PER_PAGE classes and count from 1. Raises ConfigError for a page that does not exist.
+    """
+    total = len(dataset.classes)
+    pages = max(1, ceil(total / CLASSES_PER_PAGE))
+    if not 1 <= page <= pages:
+        raise ConfigError(f"Page {page} of a contact sheet of {total} classes: expected a page from 1 to {pages}.")
+    start = (page - 1) * CLASSES_PER_PAGE
+    rows: dict[int, list[Sample]] = {label: [] for label in range(start, min(total, start + CLASSES_PER_PAGE))}
+    for sample in dataset.train:
+        if sample.label in rows and len(rows[sample.label]) < columns:
+            rows[sample.label].append(sample)
+    words = f"Classes {start + 1} to {start + len(rows)} of {total:,} · page {page} of {pages}"
+    step = THUMBNAIL + GAP
+    sheet = Image.new("RGB", (LABEL + columns * step + GAP, len(rows) * step + GAP + FOOT), "white")
+    draw, letters = ImageDraw.Draw(sheet), font(14)
+    for row, (label, samples) in enumerate(rows.items()):
+        top = GAP + row * step
+        draw.text((GAP * 2, top + THUMBNAIL // 2), _wrapped(dataset.classes[label]), INK, letters, anchor="lm")
+        for column, sample in enumerate(samples):
+            sheet.paste(thumbnail(dataset.open_image(sample)), (LABEL + column * step, top))
+    draw.text((GAP * 2, sheet.height - FOOT / 2), words, INK, font(12), anchor="lm")
+    return ContactSheet(sheet, words)
+
+
+def _wrapped(name: str, width: int = 22) -> str:
+    """Break a class name into lines."""
+    lines = [""]
+    for word in name.split():
+        lines[-1:] = [f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < width else [lines[-1], word]
+    return "\n".join(line for line in lines if line)

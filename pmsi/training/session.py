@@ -1,0 +1,285 @@
+"""The task "train": what stands around Algorithm 1. It restores, records, tests, writes checkpoints, and stops."""
+
+import contextlib
+import math
+import time
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pmsi.base.errors import TrainingError
+from pmsi.config import TrainConfig
+from pmsi.data import check_folder, open_dataset
+from pmsi.data.dataset import Dataset
+from pmsi.data.loading import EvaluationLoader, TrainLoader
+from pmsi.data.record import FILE, DataRecord
+from pmsi.engine.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from pmsi.engine.device import gradient_scaler, prepare_device
+from pmsi.evaluation import score, while_checking, write_predictions
+from pmsi.methods import build, resolve
+from pmsi.model import Objective, Recognizer
+from pmsi.model.batch import Phase, Scalar
+from pmsi.runs import Run, Stopped
+from pmsi.training.distributed import Team, team
+from pmsi.training.initial_weights import check_start, first_model
+from pmsi.training.loop import Learner, progressive_training
+from pmsi.training.optimizer import make_optimizer, match_memory_format
+from pmsi.training.progress import Progress, changed_since, made_with
+from pmsi.training.trackers import Trackers, check_trackers
+
+
+class Order(IntEnum):
+    """What all processes of a run do between two phases."""
+
+    GO = 0
+    SAVE = 1
+    STOP = 2
+
+
+RECORDS_PER_EPOCH = 10
+"""Loss records in each epoch, at most; only when one is written does the loop wait for the device."""
+
+
+def check(config: TrainConfig, root: Path) -> None:
+    """Raise what would keep a training run from starting, as far as a look at the names and paths can tell."""
+    resolve(config)
+    check_folder(config)
+    check_trackers(config.trackers)
+    check_start(config, root)
+
+
+def train(config: TrainConfig, run: Run) -> dict[str, Any]:
+    """Train as ``config`` says, from the start or from the run's checkpoint, and return the run's result."""
+    dataset = open_dataset(config, while_checking(run))
+    with team(prepare_device(config)) as members:
+        return Training(config, dataset, run, members).fit()
+
+
+class Training:
+    """One training run in progress; where several processes share it, this process's part of it."""
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run, members: Team | None = None) -> None:
+        self.config, self.dataset, self.run = config, dataset, run
+        self.record = DataRecord.of(dataset, while_checking(run))
+        self.team = members or Team()
+        self.device = prepare_device(config)
+        plan = resolve(config)
+        share = self.team.share(config.batch_size)
+        self.loader = TrainLoader(dataset, config, plan.method.images_per_class, share, self.device)
+        self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
+        resumed = (run.checkpoints / CHECKPOINT).exists()
+        self.model = self._model(resumed)
+        self.optimizer = make_optimizer(self.model, config)
+        self.scaler = gradient_scaler(self.device, config.precision)
+        progress = self._restore() if resumed else self._begin()
+        self.saved_at = time.monotonic()
+        self.began_at = self.saved_at - progress.seconds
+        if config.compile:
+            self.model.backbone.compile()
+        objective = self.team.wrap(Objective(self.model), self.device)
+        self.learner = Learner(
+            config, plan, self.model, objective, self.optimizer, self.scaler, self.device, self.team, progress
+        )
+        self.trackers = Trackers(config.trackers if self.team.leads else (), run.folder, config, self._step)
+
+    @property
+    def progress(self) -> Progress:
+        """How far training has come."""
+        return self.learner.progress
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
+        unchanged = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+        with unchanged, contextlib.closing(self.trackers):
+            progressive_training(self.learner, self.loader, self)
+        return self._result() if self.team.leads else {}
+
+    # Between the steps of the loop
+
+    def before_phase(self) -> None:
+        """Save or stop where it is time to."""
+        due = time.monotonic() - self.saved_at >= self.config.checkpoint_every_s
+        self._obey(Order.SAVE if due else Order.GO)
+
+    def after_phase(self, phase: Phase, loss: Scalar) -> None:
+        """Add the loss to its output's sum, on the device."""
+        self.progress.losses[phase.head] = self.progress.losses.get(phase.head, torch.zeros_like(loss)) + loss
+
+    def after_batch(self) -> None:
+        """Show how far training is, and record the losses now and then."""
+        self.progress.summed += 1
+        every = math.ceil(self.loader.batches / RECORDS_PER_EPOCH)
+        if self.progress.batch % every == 0 or self.progress.batch == self.loader.batches:
+            self._record_losses()
+        self._show(f"epoch {self.progress.epoch + 1} of {self.config.epochs}")
+
+    def after_epoch(self) -> None:
+        """Test, go on to the next epoch, and save."""
+        self._evaluate()
+        self.progress.begin_epoch(self.progress.epoch + 1)
+        self._save()
+
+    # The model
+
+    def _model(self, resumed: bool) -> Recognizer:
+        classes = self.dataset.classes
+        if resumed:
+            model = build(self.config, len(classes), pretrained=False)
+        else:
+            model = first_model(self.config, self.run, self.record)
+        if self.config.sync_bn and self.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return model.to(self.device)
+
+    # Recording
+
+    @property
+    def _step(self) -> int:
+        return self.progress.step(self.loader.batches)
+
+    def _show(self, text: str) -> None:
+        self.run.progress(self._step, self.config.epochs * self.loader.batches, text)
+
+    def _log(self, record: dict[str, Any]) -> None:
+        self.run.log(record)
+        self.trackers.write(record)
+
+    def _record_losses(self) -> None:
+        losses = {head: value / self.progress.summed for head, value in self._summed_losses().items()}
+        epoch = self.progress.epoch + self.progress.batch / self.loader.batches
+        rates = {"lr_pretrained": self.optimizer.param_groups[0]["lr"], "lr_new": self.optimizer.param_groups[1]["lr"]}
+        self._log({"kind": "loss", "epoch": epoch, "step": self._step, "losses": losses} | rates)
+        self.progress.losses, self.progress.summed = {}, 0
+
+    def _summed_losses(self) -> dict[str, float]:
+        """Return the sums of the losses by phase since the last record, or raise TrainingError if one is not finite."""
+        losses = {head: self.team.mean(value).item() for head, value in self.progress.losses.items()}
+        for head, value in losses.items():
+            self._require_finite(f"loss of phase {head}", value)
+        return losses
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The {what} is {value} in epoch {self.progress.epoch + 1}, batch {self.progress.batch}: training has "
+                f"diverged. Lower lr_new (now {self.config.lr_new:g}) and lr_pretrained (now "
+                f"{self.config.lr_pretrained:g}), or raise batch_size (now {self.config.batch_size})."
+            )
+
+    # Testing
+
+    def _evaluate(self) -> None:
+        epoch, last = self.progress.epoch + 1, self.progress.epoch + 1 == self.config.epochs
+        if not last and epoch % self.config.evaluate_every:
+            return
+        if self.team.leads:  # the others wait for the order below
+            # After a stop the epoch's batches are done; its test starts again when the run is resumed.
+            with contextlib.suppress(Stopped):
+                self._test(epoch, last)
+        self._obey(Order.GO)
+
+    def _test(self, epoch: int, last: bool) -> None:
+        scores = score(self.model, self.test, self.device, self._after_test_batch)
+        for head, value in scores.loss.items():
+            self._require_finite(f"test loss of {head}", value)
+        record = {"kind": "epoch", "epoch": epoch, "step": self._step}
+        record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - self.began_at}
+        self._log(record)
+        if last:
+            write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores)
+
+    def _after_test_batch(self) -> None:
+        self._show(f"testing epoch {self.progress.epoch + 1} of {self.config.epochs}")
+        self.run.check_stop()
+
+    # Saving, stopping, going on
+
+    def _obey(self, order: Order) -> None:
+        """Do what rank 0 orders: nothing, save, or, where somebody asked for it, save and stop."""
+        order = Order(self.team.follow(Order.STOP if self.run.stop_requested else order))
+        if order >= Order.SAVE:
+            self._save()
+        if order is Order.STOP:
+            raise Stopped
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless the weights have diverged: the last good one stays."""
+        self._summed_losses()
+        self.progress.seconds = time.monotonic() - self.began_at
+        sums = self.team.gather(self.progress.sums())
+        if self.team.leads:
+            about = self.progress.to_json() | {
+                "losses": sums,
+                "scaler": self.scaler.state_dict(),
+                "config": self.config.to_dict(),
+                "classes": list(self.dataset.classes),
+                "train_images": len(self.dataset.train),
+                "data": self.record.digest,
+                "step": self._step,
+                "made_with": made_with(self.team.size),
+            }
+            self.run.flush_metrics()  # a checkpoint must not be ahead of them
+            save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about)
+        self.saved_at = time.monotonic()
+
+    def _begin(self) -> Progress:
+        """Start at the beginning; records of a worker that died before its first checkpoint are removed."""
+        self.run.truncate_metrics(lambda record: False)
+        if self.team.leads:
+            self.record.to_file(self.run.folder / FILE)
+        return Progress()
+
+    def _restore(self) -> Progress:
+        """Load the run's checkpoint, and remove what was recorded after it."""
+        checkpoint = load_checkpoint(self.run.checkpoints / CHECKPOINT)
+        self._check_data(checkpoint)
+        checkpoint.check_config(self.config)
+        checkpoint.restore(self.model, self.optimizer)
+        match_memory_format(self.optimizer)
+        reached = {"loss": checkpoint.about["step"], "epoch": checkpoint.about["epoch"]}
+        measure = {"loss": "step", "epoch": "epoch"}
+        self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])
+        self.scaler.load_state_dict(checkpoint.about["scaler"])
+        changes = changed_since(checkpoint.about["made_with"], self.team.size)
+        if changes and self.team.leads:
+            self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
+        sums = checkpoint.about["losses"]
+        own = sums[self.team.rank] if len(sums) == self.team.size else sums[0]
+        return Progress.from_json(checkpoint.about, own, self.device)
+
+    def _check_data(self, checkpoint: Checkpoint) -> None:
+        """Raise TrainingError where the data set is not what the run began with: it would be another run."""
+        then = DataRecord.from_file(self.run.folder / FILE)
+        if then is not None:
+            changes = then.changes(self.record)
+        else:  # a run older than records: its checkpoint knows the classes, and the number of images
+            about = checkpoint.about
+            known = {"classes": about["classes"], "training images": about.get("train_images")}
+            now = {"classes": list(self.dataset.classes), "training images": len(self.dataset.train)}
+            changes = [
+                f"{what} were {known[what]} and are {now[what]}" for what in now if known[what] not in (None, now[what])
+            ]
+        if changes:
+            raise TrainingError(
+                f"{self.dataset.name} has changed since this run began: {'; '.join(changes)}. Bring it back as it was, "
+                "or start a new run."
+            )
+
+    def _result(self) -> dict[str, Any]:
+        """Return the last epoch and the best one apart; the best is the primary head's, for all heads."""
+        epochs = [record for record in self.run.metrics() if record["kind"] == "epoch"]
+        best = max(epochs, key=lambda record: record["accuracy"][self.model.primary])
+        return {
+            "last": {key: epochs[-1][key] for key in ("epoch", "accuracy")},
+            "best": {key: best[key] for key in ("epoch", "accuracy")} | {"by": self.model.primary},
+            "classes": list(self.dataset.classes),
+            "train_images": len(self.dataset.train),
+            "test_images": len(self.dataset.test),
+            "skipped_images": len(self.dataset.problems),
+            "passed_over": dict(self.dataset.passed_over),
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "seconds": self.progress.seconds,
+        }
