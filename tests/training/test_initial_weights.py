@@ -1,6 +1,7 @@
 """Training that starts from another run's model: its tensors and nothing else of it, and only where they fit."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from learning import StoppedAfter, assert_equal_bits, go_on, train
 
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.data import open_dataset
+from pmsi.data.record import DataRecord
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, Stopped
 from pmsi.training.initial_weights import check_start, first_model
@@ -19,13 +21,17 @@ def trained(copied):
     return copied
 
 
+def data_of(config):
+    return DataRecord.of(open_dataset(config))
+
+
 def state_of(run):
     return load_checkpoint(run.checkpoints / CHECKPOINT).model
 
 
 def test_the_model_is_the_other_run_s_to_the_bit(trained, tmp_path):
     config = trained.config.with_(start_from=trained.id, lr_new=0.5, epochs=9, seed=4)
-    model = first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
+    model = first_model(config, Run.create(tmp_path, config), data_of(config))
     ours, theirs = model.state_dict(), state_of(trained)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -64,7 +70,7 @@ def test_a_model_that_does_not_fit_is_refused_by_what_differs(trained, tmp_path,
     with pytest.raises(ConfigError, match=f"{named} = "):
         check_start(config, tmp_path)
     with pytest.raises(ConfigError, match=trained.id):
-        first_model(config, Run.create(tmp_path, config), open_dataset(config).classes)
+        first_model(config, Run.create(tmp_path, config), data_of(config))
 
 
 def test_only_what_changes_tensors_counts(trained, tmp_path):
@@ -73,12 +79,12 @@ def test_only_what_changes_tensors_counts(trained, tmp_path):
 
 def test_other_classes_are_refused(trained, tmp_path):
     config = trained.config.with_(start_from=trained.id)
-    classes = open_dataset(config).classes
+    data = data_of(config)
     run = Run.create(tmp_path, config)
     with pytest.raises(ConfigError, match="Dodo"):
-        first_model(config, run, ("Dodo", *classes[1:]))
+        first_model(config, run, replace(data, classes=("Dodo", *data.classes[1:])))
     with pytest.raises(ConfigError, match="order"):
-        first_model(config, run, classes[::-1])
+        first_model(config, run, replace(data, classes=data.classes[::-1]))
 
 
 def test_a_run_that_is_not_there_or_has_no_model_is_refused(trained, tmp_path, tiny_config):
