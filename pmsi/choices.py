@@ -18,7 +18,7 @@ TABLES: dict[str, str] = {
     "augmentation": "pmsi.augment:AUGMENTATIONS",
     "tracker": "pmsi.training.trackers:TRACKERS",
     "perturbation": "pmsi.perturbations:PERTURBATIONS",
-    "CAM method": "pmsi.explain.weighing:CAM_METHODS",
+    "CAM method": "pmsi.explain.methods:CAM_METHODS",
 }
 """By what a field chooses (``options`` of `pmsi.config.declare.setting`): the table, as ``module:NAME``."""
 

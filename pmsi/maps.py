@@ -1,11 +1,11 @@
 """The task "maps": where a trained model looks on all test images, as a run of its own.
 
-The numbers are `pmsi.explain.report`'s. What each image adds to them is kept beside the result, for those who look for
-the images behind a number, or on which two models disagree.
+The numbers are made by `pmsi.explain.measures.report`. What each image adds to them is kept beside the result: the
+images behind a number, and those on which two models disagree, are found by it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
-from pmsi.evaluation import while_checking
-from pmsi.explain.averages import means
-from pmsi.explain.cam import STAGE_INDEX
-from pmsi.explain.disagreement import Disagreement, apart, farthest
-from pmsi.explain.question import Question
-from pmsi.explain.report import Examination, Look, report
-from pmsi.explain.weighing import CAM_METHODS
+from pmsi.engine.folding import folded
+from pmsi.evaluation import check_same_data, while_checking
+from pmsi.explain.cam import STAGE_INDEX, cam_seconds
+from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
+from pmsi.explain.measures.report import Examination, Look, Question, means, removal_seconds, report
+from pmsi.explain.methods import CAM_METHODS
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
@@ -48,6 +47,30 @@ def check(config: ExplainConfig, root: Path) -> None:
         severities_of(entry)
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """How many images a report explains and puts to trial, and about how many seconds that takes on this machine."""
+
+    images: int
+    tried: int
+    seconds_an_image: float
+    seconds: float
+
+
+def estimate(config: ExplainConfig, root: Path) -> Estimate:
+    """Return how long a report takes, by a trial of one image; raises what the report would at its start."""
+    model, trained, _ = load_model(Run.open(root, config.of), prepare_device(config))
+    if config.test_per_class is not None:
+        trained = trained.with_(test_per_class=config.test_per_class)
+    dataset, model = open_dataset(trained), folded(model)
+    tried = len(limit(dataset.test, config.trials_per_class, (config.seed, "trials")))
+    each = cam_seconds(model, trained.image_size, head=config.head, stages=config.stages, method=config.method)
+    drifts = sum(len(severities_of(entry)) for entry in config.drift)
+    removal = removal_seconds(model, trained.image_size, config.stages) if tried else 0.0
+    explained = len(dataset.test) * (1 if config.beside is None else 3) + tried * drifts
+    return Estimate(len(dataset.test), tried, each, explained * each + tried * removal)
+
+
 def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
     """The task itself: a report of the last checkpoint of a training run on its test images."""
     check(config, run.folder.parent)
@@ -55,14 +78,10 @@ def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
     if config.test_per_class is not None:
         trained = trained.with_(test_per_class=config.test_per_class)
     dataset = open_dataset(trained, while_checking(run))
-    if dataset.classes != classes:
-        raise DataError(
-            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {config.of} was "
-            "trained on. Bring the data back as it was."
-        )
+    differs = check_same_data(run.sibling(config.of), dataset, classes, config.insist)
     other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
-    if other is not None:
-        require_classes(dataset, other)
+    if config.beside is not None and other is not None:
+        check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist)
     after_batch = _follow(run, "explaining the test images")
     question = Question(
         method=config.method,
@@ -75,7 +94,7 @@ def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
     )
     examination = Examination(model, dataset, trained, question, config.batch_size, after_batch)
     looks = examination.looks()
-    found = {"of": config.of, "skipped": len(dataset.problems), **report(examination, looks)}
+    found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(examination, looks)}
     if other is None:
         _write_looks(run, looks)
         return found

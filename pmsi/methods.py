@@ -17,7 +17,8 @@ from pmsi.augment.rule import recursions_of
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
-from pmsi.model.backbone import Backbone, check_stages, find_backbone, pretrained_state
+from pmsi.model.backbone import Backbone
+from pmsi.model.backbones import check_late, check_stages, check_stem, find_backbone, pretrained_state
 from pmsi.model.baseline import CLASSIFIER, Baseline
 from pmsi.model.batch import STAGES, Images, Labels, Phase, Target
 from pmsi.model.bilinear import BCNN, HBP
@@ -34,7 +35,8 @@ class Method:
     ``build(backbone, classes, config)`` makes the model, ``phases(config)`` the steps of each batch, and
     ``augmentation`` names the row of AUGMENTATIONS that its phases use unless the config says otherwise. ``tables`` are
     the paper's tables in which it has a line. ``batch_size`` must be a multiple of ``batch_multiple``; where
-    ``images_per_class`` is given, a batch holds that many images of each of its classes.
+    ``images_per_class`` is given, a batch holds that many images of each of its classes. ``late_layers`` is how many
+    late layers the backbone has to state, at least (`BackboneRow.late`).
     """
 
     title: str
@@ -45,6 +47,7 @@ class Method:
     tables: tuple[str, ...] = ()
     batch_multiple: int = 1
     images_per_class: int | None = None
+    late_layers: int = 1
 
 
 def _pmsi(backbone: Backbone, classes: int, config: TrainConfig, **parts: Any) -> PMSI:
@@ -56,6 +59,7 @@ def _pmsi(backbone: Backbone, classes: int, config: TrainConfig, **parts: Any) -
         hidden=config.hidden,
         dropout=config.dropout,
         spatial=lookup("smooth conv", SMOOTH_CONVS, config.smooth_conv),
+        bn_momentum=config.bn_momentum,
         mix=MIXES[config.mix],
         **parts,
     )
@@ -131,7 +135,13 @@ METHODS: dict[str, Method] = {
         ("5",),
     ),
     "hbp": Method(
-        "HBP", _hbp, single(CLASSIFIER), "none", "Products of three late layers in pairs (Yu et al., 2018).", ("5",)
+        "HBP",
+        _hbp,
+        single(CLASSIFIER),
+        "none",
+        "Products of three late layers in pairs (Yu et al., 2018).",
+        ("5",),
+        late_layers=2,
     ),
     "pc": Method(
         "PC",
@@ -214,7 +224,10 @@ def _check_batch(config: TrainConfig, method: Method) -> None:
 def resolve(config: TrainConfig) -> Plan:
     """Look up the names of a config and check what only a whole config can tell; raise ConfigError."""
     method = lookup("method", METHODS, config.method)
-    check_stages(find_backbone(config.backbone), config.stage_num)
+    row = find_backbone(config.backbone)
+    check_stages(row, config.stage_num)
+    check_stem(row, config.stem_stride)
+    check_late(row, method.late_layers, config.method)
     lookup("smooth conv", SMOOTH_CONVS, config.smooth_conv)
     augmentation = lookup("augmentation", AUGMENTATIONS, config.augmentation or method.augmentation)
     phases = method.phases(config)
@@ -245,7 +258,7 @@ def build(config: TrainConfig, classes: int, *, pretrained: bool = True) -> Reco
     state = pretrained_state(row, config.weights) if pretrained else None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(config.seed, "weights"))  # the CPU's alone: a GPU's is not forked
-        model = _assemble(plan, row.make(state), classes, config)
+        model = _assemble(plan, row.make(state, config.stem_stride), classes, config)
     for parameter in model.parameters():
         if parameter.dim() == 4:  # convolutions run faster with channels last, on CPUs and on tensor cores alike
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -256,7 +269,7 @@ def outline(config: TrainConfig, classes: int) -> Recognizer:
     """Return the model of a config without its numbers: on torch's meta device, where tensors have shapes alone."""
     plan = resolve(config)
     with torch.device("meta"):
-        return _assemble(plan, find_backbone(config.backbone).make(None), classes, config)
+        return _assemble(plan, find_backbone(config.backbone).make(None, config.stem_stride), classes, config)
 
 
 def _assemble(plan: Plan, backbone: Backbone, classes: int, config: TrainConfig) -> Recognizer:

@@ -15,8 +15,8 @@ from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import find_device
-from pmsi.explain.cam import cam
-from pmsi.folding import folded
+from pmsi.engine.folding import folded
+from pmsi.explain.cam import cam, cam_seconds
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
@@ -61,7 +61,7 @@ class Explanation:
 class Predictor:
     """A loaded model with its class names and its preprocessing.
 
-    What it keeps is the model's folded copy (`pmsi.folding`): the same answers and maps up to rounding, sooner.
+    What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
     """
 
     def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:
@@ -104,6 +104,11 @@ class Predictor:
         found = cam(self.model, self._batch(prepared), head=head, classes=classes, stages=stages, method=method)
         maps = {stage: found.raw[stage][0].float().cpu().numpy() for stage in found.stages}
         return Explanation(self._prediction(found.logits, top), head, int(found.classes[0]), maps, method)
+
+    def explain_seconds(self, *, head: str | None = None, method: str = "gradcam") -> float:
+        """Return about how many seconds `explain` takes here for one image, by a short trial; see `cam_seconds`."""
+        size = self.config.image_size
+        return cam_seconds(self.model, size, head=head or self.primary, stages=self.stages, method=method)
 
     def class_number(self, name: str) -> int:
         """Return the number of a class, or raise UnknownName that lists those there are."""

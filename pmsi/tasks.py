@@ -56,9 +56,9 @@ TASKS: dict[str, Task] = {
     ),
     "robustness": Task(
         "Robustness",
-        "pmsi.robustness:sweep",
+        "pmsi.robustness.task:sweep",
         "Accuracy of trained models on perturbed images.",
-        "pmsi.robustness:check",
+        "pmsi.robustness.task:check",
     ),
     "maps": Task("Maps", "pmsi.maps:explain", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
 }

@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     "pmsi", "pmsi.base", "pmsi.config", "pmsi.data", "pmsi.runs", "pmsi.model", "pmsi.augment", "pmsi.methods",
-    "pmsi.engine", "pmsi.folding", "pmsi.perturbations", "pmsi.explain", "pmsi.evaluation", "pmsi.predictor",
-    "pmsi.pictures", "pmsi.training", "pmsi.robustness", "pmsi.export", "pmsi.maps", "pmsi.tasks",
-    "pmsi.tables", "pmsi.choices", "pmsi.cli", "pmsi.__main__", "app",
+    "pmsi.engine", "pmsi.engine.folding", "pmsi.perturbations", "pmsi.explain", "pmsi.evaluation", "pmsi.predictor",
+    "pmsi.explain.measures", "pmsi.pictures", "pmsi.training", "pmsi.robustness", "pmsi.export", "pmsi.maps",
+    "pmsi.tasks", "pmsi.tables", "pmsi.choices", "pmsi.cli", "pmsi.__main__", "app",
 )  # fmt: skip
 """A room imports from those before it."""
 

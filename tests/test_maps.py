@@ -12,9 +12,8 @@ from pmsi.base.files import read_json
 from pmsi.config import ExplainConfig
 from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import load_model
-from pmsi.explain.question import Question
-from pmsi.explain.report import Examination, report
-from pmsi.maps import LOOKS, check, sampled
+from pmsi.explain.measures.report import Examination, Question, report
+from pmsi.maps import LOOKS, check, estimate, sampled
 from pmsi.predictor import Predictor
 from pmsi.runs import Run, State
 
@@ -52,6 +51,9 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
     assert found["removal"]["images"] == 12
     assert found["removal"]["numbers"].keys() >= {"S4/deletion", "random S5/insertion", "edges/road"}
     assert list(found["drift"]) == ["rotation=10", "rotation=20"]
+    foreseen = estimate(config, tmp_path)
+    assert (foreseen.images, foreseen.tried) == (found["images"], 12)
+    assert 0 < foreseen.seconds_an_image < foreseen.seconds
     stored = read_json(run.folder / LOOKS)
     assert [look["key"] for look in stored["looks"]] == [look.key for look in looks]
 

@@ -12,7 +12,6 @@ from pmsi.cli.arguments import TRAINED, add_like, add_runs
 from pmsi.cli.console import counting
 from pmsi.cli.flags import folder, path, place, whole
 from pmsi.cli.output import picture_format, save_picture, text_of
-from pmsi.cli.task import training_config
 from pmsi.config import TrainConfig
 from pmsi.runs import Run
 from pmsi.runs.disk import in_words
@@ -174,18 +173,13 @@ def _cache(typed: argparse.Namespace) -> int:
 
 
 def _mistakes(typed: argparse.Namespace) -> int:
-    """Print the hardest images of a run and the classes that it confuses."""
-
-    from pmsi.data import open_dataset
+    """Print the hardest images of a run and the classes that it confuses, named by the run's own classes."""
     from pmsi.runs.mistakes import RANKINGS, confusions, read_answers
 
-    run = Run.open(typed.runs, typed.run)
-    answers, config = read_answers(run), training_config(run)
-    head = typed.head or answers.primary
+    answers = read_answers(Run.open(typed.runs, typed.run))
+    head, names = typed.head or answers.primary, answers.classes
     title, ranked = RANKINGS[typed.order]
     images, pairs = ranked(answers, head)[: typed.count], confusions(answers, head)[: typed.count]
-    with counting(sys.stderr, "images checked") as progress:
-        names = open_dataset(config, progress).classes
     if typed.json:
         about = {"head": head, "classes": names, typed.order: [*map(asdict, images)], "confused": [*map(asdict, pairs)]}
         print(to_json(about, indent=1))

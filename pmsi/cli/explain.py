@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from pmsi.explain.removal import Curve
+    from pmsi.explain.measures.deletion import Curve
     from pmsi.pictures.figure import Figure, Sight
     from pmsi.pictures.severity import View
     from pmsi.predictor import Explanation
 
 
 HELP = "Show where the last three stages look (Grad-CAM)."
+
+METHOD = (
+    "How maps are made: gradcam, layercam and others of one pass, or a class of pytorch-grad-cam (scorecam, "
+    "ablationcam, …), whose seconds an image are said at the start [gradcam]."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="More runs, for --figure.")
     parser.add_argument("--head", metavar="NAME", help="Output to explain: S3, S4, concat, mix … [the primary one].")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
-    parser.add_argument("--method", default="gradcam", metavar="NAME", help="How maps are made [gradcam].")
+    parser.add_argument("--method", default="gradcam", metavar="NAME", help=METHOD)
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
     help = "All images and runs as one figure for print (.png, .svg or .pdf), or with --rising as an animation (.gif)."
     parser.add_argument("--figure", type=path, metavar="FILE", help=help)
     help = "With --figure: animate what becomes of the maps as this perturbation grows, from the clean image on."
     parser.add_argument("--rising", metavar="NAME", help=help)
-    help = "With --dataset: outline the object, the telling parts, or one part by its name."
+    help = "With --dataset: outline the object, the distinctive parts, or one part by its name."
     parser.add_argument("--region", metavar="NAME", help=help)
     _measured(parser)
     add_perturbed(parser)
@@ -54,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _measured(parser: argparse.ArgumentParser) -> None:
-    help = "Print each map's peak and, with --dataset, how well it points to --region [the object], beside its floors."
+    help = "Print each map's peak and, with --dataset, how well it points to --region [the object], with its baselines."
     parser.add_argument("--numbers", action="store_true", help=help)
     tolerance = round(ExplainConfig().tolerance)
     help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."
@@ -78,11 +84,25 @@ def run(typed: argparse.Namespace) -> int:
     if typed.figure is not None:
         draw = lookup(*_drawings(typed), typed.figure.suffix.lower())
         eyes = [_Eyes(Run.open(typed.runs, id), viewer, typed) for id in (typed.run, *typed.beside)]
+        for each in eyes:
+            _say_cost(each)
         write_output(typed.figure, draw(eyes, typed))
         print(typed.figure)
     if alone:
-        _tell(_Eyes(Run.open(typed.runs, typed.run), viewer, typed))
+        one = _Eyes(Run.open(typed.runs, typed.run), viewer, typed)
+        _say_cost(one)
+        _tell(one)
     return 0
+
+
+def _say_cost(eyes: "_Eyes") -> None:
+    """Say on stderr how long an image takes, where that is more than one pass of the network."""
+    from pmsi.explain import CAM_METHODS
+
+    row = lookup("CAM method", CAM_METHODS, eyes.typed.method)
+    if row.package is not None:
+        seconds = eyes.predictor.explain_seconds(head=eyes.typed.head, method=eyes.typed.method)
+        print(f"{row.title} takes about {seconds:.1f} s an image by {eyes.run.id} on this machine.", file=sys.stderr)
 
 
 def _check(typed: argparse.Namespace, alone: bool) -> None:
@@ -155,7 +175,7 @@ class _Eyes:
         """Return the regions that are known of an image, (side, side) bool: none of a file, or of moved pixels."""
         import numpy as np
 
-        from pmsi.explain.single import known_regions
+        from pmsi.explain.measures.regions import known_regions
 
         dataset = self.viewer.pictures.dataset
         if dataset is None or self.viewer.steps:
@@ -225,7 +245,7 @@ def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> di
     """Return each stage's map in short and, where a region is known, how well it points there, beside its floors."""
     import numpy as np
 
-    from pmsi.explain.single import measured, summary
+    from pmsi.explain.measures.pointing import measured, summary
 
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
     known = eyes.regions(word, seen)
@@ -243,7 +263,7 @@ def _curves(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> dic
     """Return by stage the deletion and insertion curves of its map, and of a random one."""
     import numpy as np
 
-    from pmsi.explain.single import removal_curves
+    from pmsi.explain.measures.deletion import removal_curves
 
     model, pixels, key = eyes.predictor.model, np.asarray(seen), eyes.viewer.pictures.key(word)
     return {
@@ -268,7 +288,7 @@ def _drawings(typed: argparse.Namespace) -> tuple[str, dict[str, Draw]]:
 
 def _figure(write: "Callable[[Figure], bytes]", eyes: list[_Eyes], typed: argparse.Namespace) -> bytes:
     """Return one figure: a row for each picture, columns for the stages of each run."""
-    from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.explain.methods import CAM_METHODS
     from pmsi.pictures.figure import Figure, Row, note_of
 
     name = eyes[0].viewer.pictures.name

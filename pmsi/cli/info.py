@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         metavar = "N" if kind is int else "NAME"
         parser.add_argument(flag(name), nargs="+", type=kind, default=default, metavar=metavar, help=help)
+    add_like(parser, "stem_stride", "Stride of the backbones' first convolution", type=int, metavar="N")
     add_like(parser, "stage_num", "StageNum: how many of the last stages take part", type=int, metavar="N")
     for name, help in {"channels": "c [half of the last stage's channels].", "hidden": "h [c/2]."}.items():
         parser.add_argument(flag(name), type=int, metavar="N", help=help)
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
-SHARED = ("stage_num", "channels", "hidden", "batch_size")
+SHARED = ("stem_stride", "stage_num", "channels", "hidden", "batch_size")
 """Fields that all systems of one table have in common."""
 
 
@@ -65,7 +66,7 @@ class System:
 
 def run(typed: argparse.Namespace) -> int:
     """Print what each of the systems that the flags describe costs, and which of them cannot be."""
-    from pmsi.model.backbone import receptive_fields_of
+    from pmsi.model.backbones import receptive_fields_of
 
     systems, refused = _counted(typed)
     if not systems:
@@ -74,7 +75,7 @@ def run(typed: argparse.Namespace) -> int:
         about = {name: getattr(typed, name) for name in ("classes", *SHARED)}
         reasons = {name: str(error) for name, error in refused.items()}
         about |= {"systems": [system.to_json() for system in systems], "refused": reasons}
-        fields = {name: receptive_fields_of(name) for name in typed.backbone}
+        fields = {name: receptive_fields_of(name, typed.stem_stride) for name in typed.backbone}
         print(to_json(about | {"receptive_fields": fields}, indent=1))
     else:
         print(_readable(systems, refused, typed))
@@ -163,9 +164,9 @@ def _readable(systems: list[System], refused: dict[str, ConfigError], typed: arg
 def _seen(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
     """Yield what the stages of a backbone see, and for each size whether patches are smaller (section III-B)."""
     from pmsi.augment.rule import largest_size, patch_rule
-    from pmsi.model.backbone import receptive_fields_of
+    from pmsi.model.backbones import receptive_fields_of
 
-    fields = receptive_fields_of(backbone)
+    fields = receptive_fields_of(backbone, typed.stem_stride)
     known = ", ".join(f"S{n} {field or '–'}" for n, field in enumerate(fields, start=1))
     yield f"Receptive fields of {backbone}, in px: {known}."
     for size in typed.image_size if all(fields[-typed.stage_num :]) else ():

@@ -11,7 +11,7 @@ from pmsi.config.command import command
 from pmsi.runs import Run
 
 if TYPE_CHECKING:
-    from pmsi.robustness.reading import SweepResults
+    from pmsi.robustness.results import SweepResults
 
 
 HELP = "Write the report of a sweep."
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write the report of a sweep, as far as it is finished."""
-    from pmsi.robustness.reading import read_results
+    from pmsi.robustness.results import read_results
 
     write = lookup("ending of a report", ENDINGS, typed.out.suffix.lower())
     if typed.per_image and typed.out.suffix.lower() != ".csv":

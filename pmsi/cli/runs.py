@@ -1,23 +1,28 @@
 """`pmsi runs`: list, show, compare, label, delete, restore, purge, stop and resume runs."""
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pmsi.base.errors import RunError
+from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import to_json
 from pmsi.cli.arguments import add_queue, add_runs
-from pmsi.cli.console import describe, one_line, understanding, what_if_stuck
+from pmsi.cli.console import counting, describe, one_line, understanding, what_if_stuck
 from pmsi.cli.flags import whole
-from pmsi.cli.task import work
+from pmsi.cli.task import training_config, work
 from pmsi.config import differences
 from pmsi.config.command import command, flag
 from pmsi.runs import Run, State, comparison, jobs, known_runs, trash
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import label, labels_of
 from pmsi.runs.listing import Choice, chosen, entries
+from pmsi.runs.record import record_of, trained_by
+
+if TYPE_CHECKING:
+    from pmsi.data.record import DataRecord
 
 HELP = "List, show, compare, label, delete, stop and resume runs."
 
@@ -27,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (help, many) in {
         "list": ("All runs, newest first, and those that come with the program.", None),
         "show": ("One run: its state, settings, results and the command that repeats it.", ""),
+        "check": ("What a run was trained on, and whether the data on disk are still that.", ""),
         "stop": ("Ask a run to stop; it writes a checkpoint first.", ""),
         "resume": ("Go on with a run that was stopped, interrupted or failed.", ""),
         "compare": ("Training runs beside each other: accuracies, time, and settings that differ.", "+"),
@@ -38,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=help, description=help)
         if many is not None:
             action.add_argument("run", nargs=many or None, metavar="RUN", help="Run (its id, or how it begins).")
-        if name in ("list", "show", "compare"):
+        if name in ("list", "show", "check", "compare"):
             action.add_argument("--json", action="store_true", help="Print JSON.")
         _OF_ACTION.get(name, lambda parser: None)(action)
         add_runs(action)
@@ -82,6 +88,7 @@ def run(typed: argparse.Namespace) -> int:
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "list": _list_runs,
         "show": _show_run,
+        "check": _check_run,
         "stop": _stop_run,
         "resume": _resume_run,
         "compare": _compare,
@@ -145,6 +152,42 @@ def _show_run(typed: argparse.Namespace) -> int:
             lines.append(to_json(result, indent=1))
     print("\n".join(lines))
     return 0
+
+
+def _check_run(typed: argparse.Namespace) -> int:
+    """Print what a run was trained on and how the data on disk differ from it; the exit status says whether they do."""
+    from pmsi.data import open_dataset
+    from pmsi.data.record import DataRecord
+
+    run = Run.open(typed.runs, typed.run)
+    trained = trained_by(run)
+    record = record_of(trained)
+    try:
+        with counting(sys.stderr, "images checked") as progress:
+            now = DataRecord.of(open_dataset(training_config(trained), progress))
+        changes = ["unknown: the run is older than records"] if record is None else record.changes(now)
+    except DataError as error:
+        changes = [f"they cannot be read: {error}"]
+    same = None if record is None else not changes
+    if typed.json:
+        print(to_json({"run": trained.id, "record": None if record is None else _recorded(record), "same": same,
+                       "changes": changes}, indent=1))  # fmt: skip
+        return 0 if same else 1
+    if record is None:
+        print(f"Run {trained.id} is older than records: what it was trained on is unknown, apart from its settings.")
+    else:
+        about = _recorded(record)
+        images = f"{about['train']} training and {about['test']} test images"
+        print(
+            f"Run {trained.id} was trained on {record.name}: {len(record.classes)} classes, {images}, {record.digest}."
+        )
+    print("The data on disk are still that." if same else f"The data on disk: {'; '.join(changes)}.")
+    return 0 if same else 1
+
+
+def _recorded(record: "DataRecord") -> dict[str, Any]:
+    counts = {"train": len(record.train), "test": len(record.test), "passed_over": dict(record.passed_over)}
+    return {"name": record.name, "classes": record.classes, "digest": record.digest} | counts
 
 
 def _stop_run(typed: argparse.Namespace) -> int:

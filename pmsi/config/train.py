@@ -81,6 +81,13 @@ class TrainConfig(Config):
         "as new), or a file (safetensors or a torch state dict).",
         group="model",
     )
+    stem_stride: int = setting(
+        2,
+        "Stride of the backbone's first convolution; 1, as in the released code, makes every map twice as large.",
+        group="model",
+        minimum=1,
+        maximum=2,
+    )
     start_from: str | None = setting(
         None,
         "Training run whose model is the start: all its weights, with this run's own recipe. The starting weights then "
@@ -93,6 +100,13 @@ class TrainConfig(Config):
         "Smooth conv block: the paper's 3×3, or depthwise 3×3 + pointwise 1×1 (this project's mobile form).",
         group="model",
         options="smooth conv",
+    )
+    bn_momentum: float = setting(
+        0.1,
+        "Weight of each batch in the running statistics of the smooth convs' BatchNorm; 0.01 in the released code.",
+        group="model",
+        minimum=0.0,
+        maximum=1.0,
     )
     channels: int | None = setting(
         None,
@@ -147,6 +161,13 @@ class TrainConfig(Config):
     batch_size: int = setting(32, "Images in a batch.", group="recipe", minimum=2, maximum=4096)
     lr_pretrained: float = setting(1e-4, "Learning rate of pre-trained layers.", group="recipe", minimum=0.0)
     lr_new: float = setting(1e-3, "Learning rate of new layers.", group="recipe", minimum=0.0)
+    schedule: str = setting(
+        "cosine",
+        "Learning rates over training: a cosine from 1 to 0, or the released code's, whose period counts images while "
+        "its steps count batches, so that rates hardly fall (to 99.8 % with batches of 32).",
+        group="recipe",
+        options=("cosine", "released"),
+    )
     momentum: float = setting(0.9, "Momentum of SGD.", group="recipe", minimum=0.0, maximum=0.9999)
     weight_decay: float = setting(5e-4, "Weight decay.", group="recipe", minimum=0.0, maximum=1.0)
     frozen_epochs: int = setting(

@@ -91,18 +91,16 @@ class DataRecord:
         if self.classes != now.classes:
             found.append(f"the classes were {_first(self.classes)} and are {_first(now.classes)}")
         for split in SPLITS:
-            then, there = ({image.key: image for image in getattr(record, split)} for record in (self, now))
+            old, new = ({image.key: image for image in getattr(record, split)} for record in (self, now))
+            both = [(old[key], new[key]) for key in old if key in new]
             for count, what in (
-                (sum(key not in there for key in then), "gone"),
-                (sum(key not in then for key in there), "new"),
-                (sum(key in there and there[key].digest != image.digest for key, image in then.items()), "changed"),
-                (
-                    sum(key in there and there[key].label != image.label for key, image in then.items()),
-                    "of another class",
-                ),
+                (len(old) - len(both), "gone"),
+                (len(new) - len(both), "new"),
+                (sum(then.digest != there.digest for then, there in both), "changed"),
+                (sum(then.label != there.label for then, there in both), "of another class"),
             ):
                 if count:
-                    found.append(f"{count} of {len(then)} {split} images are {what}")
+                    found.append(f"{count} of {len(old)} {split} images are {what}")
         if not found and (self.train, self.test) != (now.train, now.test):
             found.append("the images come in another order")
         return found

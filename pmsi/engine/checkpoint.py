@@ -23,6 +23,7 @@ from pmsi.base.files import write_atomically
 from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.methods import build
 from pmsi.model import Recognizer
+from pmsi.model.timm import renamed
 from pmsi.runs import Run
 
 FORMAT = "pmsi-checkpoint-1"
@@ -66,7 +67,8 @@ class Checkpoint:
 
         torch's own check would pass over a missing or misshapen momentum buffer, and over another dtype.
         """
-        misfits = list(_misfits(model.state_dict(), self.model))
+        tensors = renamed(self.model, model)
+        misfits = list(_misfits(model.state_dict(), tensors))
         if optimizer is not None:
             state = optimizer.state_dict()
             misfits += _misfits(_slots(state), _slots(self.optimizer))
@@ -78,7 +80,7 @@ class Checkpoint:
                 f"The checkpoint {self.path} does not fit its own config: {', '.join(misfits[:NAMED])}{more}. "
                 "It was changed, or made by another version of the program: start a new run."
             )
-        model.load_state_dict(self.model)
+        model.load_state_dict(tensors)
         if optimizer is not None:
             optimizer.load_state_dict(self.optimizer)
 

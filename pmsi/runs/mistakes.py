@@ -11,6 +11,7 @@ from typing import Any
 
 from pmsi.base.errors import RunError, lookup
 from pmsi.base.files import read_json
+from pmsi.runs.record import classes_of, trained_by
 from pmsi.runs.run import Run
 
 FILE = "predictions.json"
@@ -20,11 +21,12 @@ FILE = "predictions.json"
 class Answers:
     """What each head answered for each image, the images in the order of ``keys``.
 
-    ``labels`` are the true classes. ``truth`` and ``confidence`` have by head the probabilities, 0–1, of the true class
-    and of the answer; both are empty for runs that did not keep them. ``primary`` is the head that the model predicts
-    with.
+    ``labels`` are the true classes, numbers of the names ``classes``: those that the run was trained on. ``truth`` and
+    ``confidence`` have by head the probabilities, 0–1, of the true class and of the answer; both are empty for runs
+    that did not keep them. ``primary`` is the head that the model predicts with.
     """
 
+    classes: tuple[str, ...]
     keys: tuple[str, ...]
     labels: tuple[int, ...]
     predicted: Mapping[str, tuple[int, ...]]
@@ -87,10 +89,14 @@ def read_answers(run: Run) -> Answers:
         columns = (labels, *predicted.values(), *truth.values(), *confidence.values())
         if not predicted or any(len(column) != len(keys) for column in columns):
             raise ValueError("its lists are not of one length")
+        classes = classes_of(trained_by(run))
+        if any(not 0 <= label < len(classes) for column in (labels, *predicted.values()) for label in column):
+            raise ValueError(f"a label is none of the {len(classes)} classes of the run")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"Run {run.id!r}: its {FILE} cannot be read ({error}). Evaluate it: pmsi evaluate.") from error
     primary = (run.result() or {}).get("primary")
-    return Answers(keys, labels, predicted, truth, confidence, primary if primary in predicted else list(predicted)[-1])
+    primary = primary if primary in predicted else list(predicted)[-1]
+    return Answers(classes, keys, labels, predicted, truth, confidence, primary)
 
 
 def _probabilities(stored: Any, predicted: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

@@ -65,6 +65,31 @@ def compare_runs(a: Run, b: Run) -> "Comparison":
     return compare(record_of(a), record_of(b), (f"run {a.id}", f"run {b.id}"))
 
 
+SAME = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "test_per_class")
+"""Settings that decide which test images a run is judged by: all that is known of runs without a record."""
+
+
+def apart(a: Run, b: Run, limited: bool = False) -> list[str]:
+    """Return in words why the accuracies of two training runs cannot be compared; empty where they can.
+
+    ``limited`` says that both are judged by test images drawn anew, so that those of the runs may differ.
+    """
+    about = compare_runs(a, b)
+    if about.unknown:
+        return [
+            f"{name} = {ours!r} in run {a.id} and {theirs!r} in run {b.id}."
+            for name in SAME
+            if (ours := _setting(a, name)) != (theirs := _setting(b, name)) and not (limited and name == SAME[-1])
+        ]
+    fair = about.same_labels and not (about.leaked or about.leaked_back) if limited else about.comparable
+    return [] if fair else about.reasons
+
+
+def _setting(run: Run, name: str) -> object:
+    value = getattr(run.config, name, None)
+    return str(Path(value).expanduser().absolute()) if name == "data" and value else value
+
+
 def compare_data(run: Run, dataset: "Dataset") -> "Comparison":
     """Return what a data set has in common with what a run was trained on."""
     from pmsi.data.record import DataRecord, compare

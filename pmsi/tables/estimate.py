@@ -29,10 +29,10 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import Batch, TrainLoader
 from pmsi.evaluation import score
 from pmsi.methods import resolve
-from pmsi.robustness.answering import inference_threads
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
-from pmsi.robustness.entrants import SweptModel, load_models, open_shared
-from pmsi.robustness.sweeping import Sweep
+from pmsi.robustness.inference import inference_threads
+from pmsi.robustness.models import SweptModel, load_models, open_shared
+from pmsi.robustness.sweep import Sweep
 from pmsi.runs import Run, State, list_runs
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
 from pmsi.training.loop import train_batch

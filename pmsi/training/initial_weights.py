@@ -14,7 +14,7 @@ from pmsi.data.record import DataRecord, compare
 from pmsi.engine.checkpoint import find_checkpoint, load_checkpoint
 from pmsi.methods import build, outline
 from pmsi.model import Recognizer
-from pmsi.model.backbone import check_weights, find_backbone
+from pmsi.model.backbones import check_weights, find_backbone
 from pmsi.runs import Run
 from pmsi.runs.record import record_of
 
@@ -91,8 +91,8 @@ def _check_leakage(config: TrainConfig, other: Run, data: DataRecord) -> None:
     about = compare(record_of(other), data, (f"run {other.id}", data.name))
     if about.leaked and not config.insist:
         raise ConfigError(
-            f"start_from = {config.start_from!r}: {' '.join(about.reasons)} The accuracy of this run would be too high. "
-            "Train on the split of that run, or insist (--insist)."
+            f"start_from = {config.start_from!r}: {' '.join(about.reasons)} The accuracy would be too high. Train on "
+            "the split of that run, or insist (--insist)."
         )
 
 

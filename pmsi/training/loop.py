@@ -67,7 +67,7 @@ def progressive_training(learner: Learner, loader: TrainLoader, session: Session
         learner.model.train()
         learner.model.backbone.requires_grad_(not frozen(config, at.epoch))
         for x, y in loader.epoch(at.epoch, at.batch):
-            set_learning_rates(learner.optimizer, at.step(loader.batches) / (config.epochs * loader.batches))
+            set_learning_rates(learner.optimizer, at.step(loader.batches) / (config.epochs * loader.batches), config)
             train_batch(learner, x, y, session)
             session.after_batch()
         session.after_epoch()

@@ -1,10 +1,11 @@
 """The paper's optimizer (section IV-A): SGD with one learning rate for pre-trained layers and one for new ones, both on
-a cosine schedule, and a backbone that is frozen in the first epochs.
+a cosine schedule or that of the released code, and a backbone that is frozen in the first epochs.
 
 Where training starts from scratch no layer is pre-trained: every layer is new, and nothing is frozen.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -46,10 +47,19 @@ def cosine(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, done: float) -> None:
-    """Put every group at its point of the schedule."""
+SCHEDULES: dict[str, Callable[[float, int], float]] = {
+    "cosine": lambda done, batch_size: cosine(done),
+    # The period counts images and the steps count batches: of 32 images, the rate ends at 99.8 % of its start.
+    "released": lambda done, batch_size: cosine(done / batch_size),
+}
+"""The factor of the learning rate, given the share of training that is over (0–1) and the images in a batch."""
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, done: float, config: TrainConfig) -> None:
+    """Put every group at its point of the config's schedule, when the share ``done`` (0–1) of training is over."""
+    factor = SCHEDULES[config.schedule](done, config.batch_size)
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * cosine(done)
+        group["lr"] = group["initial_lr"] * factor
 
 
 def match_memory_format(optimizer: torch.optim.Optimizer) -> None:

@@ -12,8 +12,8 @@ from app.shared.wording import name_of_run
 from app.views.maps.explained import MORE, ranked_mistakes
 from app.views.maps.zoom import numbers_table, removal_chart
 from pmsi.base.errors import DataError
-from pmsi.explain.removal import Curve
-from pmsi.explain.single import Measured
+from pmsi.explain.measures.deletion import Curve
+from pmsi.explain.measures.pointing import Measured
 from pmsi.maps import disagreement, sampled
 from pmsi.runs import Run, State
 from pmsi.runs.lifecycle import enqueue

@@ -89,7 +89,7 @@ def test_other_packages_are_hidden_and_the_copy_is_what_runs(bare: Path) -> None
     look = "import importlib.util as u, sys, pmsi; print(pmsi.__file__, [u.find_spec(name) for name in sys.argv[1:]])"
     nothing = [None] * len(present)
     assert python(bare, "-c", look, *present).stdout.strip() == f"{bare / 'pmsi' / '__init__.py'} {nothing}"
-    assert {"torch", "torchvision", "numpy", "pillow", "safetensors", "scipy"} <= needed()
+    assert {"torch", "torchvision", "numpy", "scipy", "pillow", "safetensors"} <= needed()
 
 
 def test_a_copied_folder_trains_lists_and_fills_tables(bare: Path, tiny_config) -> None:

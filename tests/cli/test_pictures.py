@@ -13,8 +13,8 @@ from pmsi.augment.mosaic import Layout, apply, plan
 from pmsi.base.seeding import derive
 from pmsi.data.images import open_rgb
 from pmsi.data.plumage import plumage
-from pmsi.explain.metrics import widened
-from pmsi.explain.regions import cropped_mask
+from pmsi.explain.measures.pointing import widened
+from pmsi.explain.measures.regions import cropped_mask
 from pmsi.perturbations import PERTURBATIONS, perturb
 from pmsi.pictures.mosaics import square
 from pmsi.predictor import Predictor

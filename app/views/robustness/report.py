@@ -22,7 +22,7 @@ from pmsi.base.errors import PMSIError
 if TYPE_CHECKING:
     from pmsi.robustness import Cell
     from pmsi.robustness.drawing import Figure
-    from pmsi.robustness.reading import SweepResults
+    from pmsi.robustness.results import SweepResults
     from pmsi.runs import Run
 
 OWN = "as predicted"

@@ -1,8 +1,7 @@
-"""Where a model ought to look: the object of an image, and the parts that tell its class from its nearest rival.
+"""Where a model ought to look: the object of an image, and its distinctive parts, which tell its class from its rival.
 
-Regions are (side, side) bool on the pixels that the network sees. Which class is a rival is the model's own affair: it
-is the one that it most confuses with the image's, among those that known parts tell from it. This module does not know
-what a map is.
+Regions are (side, side) bool on the pixels that the network sees. The rival of a class is the one that the model most
+confuses with it, among those that known parts tell from it.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +14,11 @@ from pmsi.config import TrainConfig
 from pmsi.data.dataset import Box, Dataset, Sample
 from pmsi.data.plumage.species import distinguishing_parts, find_species, siblings
 
-OBJECT, TELLING = "object", "telling"
-"""The whole object; the parts that tell an image's class from its rival."""
+OBJECT, DISTINCTIVE = "object", "telling"
+"""The whole object; the distinctive parts, which tell an image's class from its rival (the key that files keep)."""
+
+BODY = "bird"
+"""The drawn species' mask of all of them, which is the object once more."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,23 @@ class Rival:
     confusion: float
 
 
-def _tell_species(a: str, b: str) -> tuple[str, ...]:
+def _distinctive_of(a: str, b: str) -> tuple[str, ...]:
     """Return the parts that tell two species apart; none where they are no siblings, which differ all over."""
     one, other = find_species(a), find_species(b)
     return distinguishing_parts(one, other) if other in siblings(one) else ()
 
 
-TELLERS: dict[str, Callable[[str, str], tuple[str, ...]]] = {"plumage": _tell_species}
+DISTINCTIVE_PARTS: dict[str, Callable[[str, str], tuple[str, ...]]] = {"plumage": _distinctive_of}
 """By data set, (class name, class name) → the names of the parts in which the two differ, and in nothing else."""
 
 
 def rivals(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> dict[int, Rival]:
-    """Return the rival of each class that has one; none where nobody knows the data set's telling parts.
+    """Return the rival of each class that has one; none where the distinctive parts of the data set are not known.
 
     ``labels`` (n,) are the true classes of images, ``probabilities`` (n, classes) what the model gives each class.
     Probabilities rather than answers, so that a model without a mistake has confusions too.
     """
-    tell = TELLERS.get(dataset.name)
+    tell = DISTINCTIVE_PARTS.get(dataset.name)
     if tell is None:
         return {}
     count = len(dataset.classes)
@@ -83,7 +85,7 @@ def regions_of(dataset: Dataset, sample: Sample, config: TrainConfig, found: dic
         regions[OBJECT] = box_mask(sample.box, dataset.open_image(sample).size, resized, side)
     rival = found.get(sample.label)
     if rival is not None:
-        regions[TELLING] = _union([masks[part] for part in rival.parts])
+        regions[DISTINCTIVE] = _union([masks[part] for part in rival.parts])
     return {name: region for name, region in regions.items() if region.any()}
 
 
@@ -112,3 +114,20 @@ def box_mask(box: Box, size: tuple[int, int], resized: int, side: int) -> np.nda
     across, down = centres * size[0] / resized, centres * size[1] / resized
     columns, rows = (across >= x) & (across < x + width), (down >= y) & (down < y + height)
     return rows[:, None] & columns[None, :]
+
+
+def known_regions(
+    dataset: Dataset, sample: Sample, config: TrainConfig, chances: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the regions that a data set knows of an image, (side, side) bool on a run's pixels, by name.
+
+    First the object and its distinctive parts, in which the image's species differs from the sibling that the run finds
+    likeliest here: ``chances`` (classes,) says how likely. Then single parts, where there are masks of them.
+    """
+    given = np.zeros(len(dataset.classes)) if chances is None else chances
+    found = regions_of(dataset, sample, config, rivals(dataset, np.array([sample.label]), given[None]))
+    parts = {
+        name: cropped_mask(mask, config.resize_to, config.image_size)
+        for name, mask in dataset.open_parts(sample).items()
+    }
+    return found | {name: mask for name, mask in parts.items() if mask.any() and name not in found and name != BODY}

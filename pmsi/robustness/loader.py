@@ -15,7 +15,7 @@ from pmsi.data.loading import Plan, planned_loader
 from pmsi.data.preprocessing import centre_crop, to_tensor
 from pmsi.perturbations import Factors, pixel_hash
 from pmsi.robustness.cells import Cell
-from pmsi.robustness.entrants import SweptModel
+from pmsi.robustness.models import SweptModel
 
 Item = tuple[Tensor, str, str]
 """What is loaded of an image: its perturbed pixels (3, h, w) uint8, their hash, its factors as JSON."""

@@ -1,7 +1,6 @@
 """A smooth conv and the global max pool behind it: of what was convolved, only each channel's peak is asked for.
 
-Its gradient goes back along the few places that were the largest, rather than through a whole convolution; where no
-gradient is asked for, a CPU finds the peaks by fewer multiplications. This module knows no stages and no heads.
+Its gradient goes back along the few places that were the largest, rather than through a whole convolution.
 """
 
 from collections.abc import Callable
@@ -11,9 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pmsi.folding import winograd
-from pmsi.folding.convolutions import has_gradient
-from pmsi.folding.norms import replace
+from pmsi.engine.folding.norms import replace
 from pmsi.model.batch import StageMap, Vectors
 from pmsi.model.heads import SmoothConv
 
@@ -46,35 +43,21 @@ def _half(weight: Tensor) -> tuple[int, int]:
 class PeakConv(nn.Module):
     """A folded smooth conv: x_n = max over positions of relu(conv(…)) = relu(max over positions of conv(…)).
 
-    ``transformed`` are the weights for `winograd.peaks`, four times as many, where there are any.
+    Takes (b, C_n, h_n, w_n) and returns (b, c).
     """
 
     def __init__(self, smooth: SmoothConv) -> None:
         super().__init__()
-        self.before = smooth.block[:-3]
-        conv = smooth.block[-3]
+        *before, conv, _, _ = smooth.block
         assert isinstance(conv, nn.Conv2d)
-        assert conv.bias is not None
-        self.conv: nn.Module = conv  # may become a faster one
-        self.weight, self.bias = conv.weight, conv.bias
-        self.transformed: Tensor | None
-        self.register_buffer("transformed", None, persistent=False)
+        self.before, self.conv = nn.Sequential(*before), conv
 
     def forward(self, stage_map: StageMap) -> Vectors:
         x = self.before(stage_map)
-        if has_gradient(x):
+        if x.requires_grad and torch.is_grad_enabled():
             peak: Callable[..., Tensor] = _Peak.apply
-            return peak(x, self.weight, self.bias).relu()
-        if self.transformed is not None and winograd.fits(x):
-            return (winograd.peaks(x, self.transformed) + self.bias).relu()
+            return peak(x, self.conv.weight, self.conv.bias).relu()
         return self.conv(x).amax(dim=(2, 3)).relu()
-
-
-def transform_weights(model: nn.Module) -> None:
-    """Change a model of float32 on a CPU: its PeakConvs find their peaks sooner, where maps are large enough."""
-    for layer in model.modules():
-        if isinstance(layer, PeakConv) and layer.weight.shape[2:] == (3, 3):
-            layer.transformed = winograd.transformed(layer.weight)
 
 
 class _Peak(torch.autograd.Function):
@@ -93,13 +76,13 @@ class _Peak(torch.autograd.Function):
         return peak
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
         places, weight = ctx.saved_tensors
         b, c, i, j = places.unbind(dim=1)
         ties = torch.zeros_like(slope).index_put_((b, c), slope.new_ones(()), accumulate=True)
         share = (slope / ties.clamp(min=1))[b, c]
-        back = _dense if len(places) > SPARSE * slope.numel() else _sparse
+        again = torch.is_grad_enabled()  # where the gradient is differentiated once more
+        back = _dense if again or len(places) > SPARSE * slope.numel() else _sparse
         return back(share, (b, c, i, j), weight, ctx.shape), None, None
 
 

@@ -66,7 +66,7 @@ class SweepResults:
         return [*self.records[CLEAN]["runs"][run]["heads"]]
 
     def score(self, cell: Cell, run: str, head: str) -> dict[str, Any]:
-        """Return accuracy, drop and their intervals of an output in a cell: see `pmsi.robustness.sweeping.summary`."""
+        """Return accuracy, drop and their intervals of an output in a cell: see `pmsi.robustness.sweep.summary`."""
         found: dict[str, Any] = self.records[cell]["runs"][run]["heads"][head]
         return found
 

@@ -4,27 +4,22 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import torch
 
-from pmsi.base.errors import ConfigError
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
-from pmsi.evaluation import while_checking
-from pmsi.folding import folded
+from pmsi.engine.folding import folded
+from pmsi.evaluation import check_same_data, while_checking
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
-SAME = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "test_per_class")
-"""Settings that decide which test images a run is judged by; those of the runs of a sweep agree."""
-
-FORMAT = "predictions-3"
+FORMAT = "predictions-4"
 """Of the files of predictions: a sweep that is resumed makes those of another format again, a finished one is read as
-it is. 2 has the drawn factors; since 3, models are folded otherwise, which can turn an answer that is nearly a tie."""
+it is. 2 has the drawn factors; 3 and 4 fold models otherwise, which can turn an answer that is nearly a tie."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +59,18 @@ def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptMod
 
 
 def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run) -> Dataset:
-    """Return the data set that all models were trained on, or raise ConfigError that says where they differ."""
-    first, *others = [_judged(model.config, config) for model in models]
-    for model, other in zip(models[1:], others, strict=True):
-        for name in SAME:
-            if getattr(first, name) != getattr(other, name):
-                raise ConfigError(
-                    f"Runs {models[0].id} and {model.id} have other test images: {name} = {getattr(first, name)!r} "
-                    f"in the one, {getattr(other, name)!r} in the other. Name runs that agree in it."
-                )
-    dataset = open_dataset(first, while_checking(run))
+    """Return the data set of the first model, with the sweep's limit on test images.
+
+    Raises DataError where its labels mean other classes to a model, and, unless the config insists, where a model was
+    trained on some of its test images.
+    """
+    first = models[0].config
+    dataset = open_dataset(
+        replace(first, test_per_class=config.test_per_class or first.test_per_class), while_checking(run)
+    )
     for model in models:
-        if model.classes != dataset.classes:
-            raise ConfigError(
-                f"The {len(model.classes)} classes of run {model.id} are not the {len(dataset.classes)} of "
-                f"{dataset.name} now. Name runs with the same classes, or bring the data back as it was."
-            )
+        check_same_data(run.sibling(model.id), dataset, model.classes, config.insist)
     return dataset
-
-
-def _judged(trained: TrainConfig, config: RobustnessConfig) -> TrainConfig:
-    """Return a run's config with the sweep's limit on test images, and its folder as one that can be compared."""
-    folder = trained.data and str(Path(trained.data).expanduser().absolute())
-    return replace(trained, data=folder, test_per_class=config.test_per_class or trained.test_per_class)
 
 
 def identity(models: Sequence[SweptModel], keys: Sequence[str]) -> str:

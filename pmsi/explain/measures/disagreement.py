@@ -1,7 +1,6 @@
 """How far apart the maps of two models are, of one image and for one and the same class.
 
-The distances are those of drift (`pmsi.explain.drift`), where one model's map stands before and the other's after. What
-made the maps is not known here.
+The distances are those of `pmsi.explain.measures.drift`, where one model's map stands before and the other's after.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pmsi.explain.drift import drift
-from pmsi.explain.floors import enlarged
-from pmsi.explain.question import Numbers
-from pmsi.explain.trials import drift_numbers
+from pmsi.explain.measures.baselines import enlarged
+from pmsi.explain.measures.drift import drift
 
 EARTH = "earth"
 """The measure by which images are ordered: it knows how far evidence lies apart, and is the same at any resolution."""
@@ -25,7 +22,7 @@ class Disagreement:
     key: str
     name: str
     answers: tuple[str, str]
-    numbers: Numbers
+    numbers: dict[str, float]
 
     @property
     def earth(self) -> dict[str, float]:
@@ -34,14 +31,14 @@ class Disagreement:
         return {stage: value for (stage, _, measure), value in pairs if measure == EARTH}
 
 
-def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Numbers:
+def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Return by "STAGE/MEASURE" how far two models' maps of an image are apart, for the stages that both have.
 
     Maps of other resolutions are compared on the finer grid.
     """
-    found: Numbers = {}
+    found: dict[str, float] = {}
     for stage in (stage for stage in one if stage in other):
-        found |= drift_numbers(stage, drift(*_on_one_grid(one[stage], other[stage])))
+        found |= drift(*_on_one_grid(one[stage], other[stage])).numbers(stage)
     return found
 
 

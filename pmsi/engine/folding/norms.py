@@ -1,12 +1,9 @@
-"""BatchNorm folded into the convolution before it, wherever one pass shows that the one is handed to the other.
-
-This module does not know what the layers are for.
-"""
+"""BatchNorm folded into the convolution before it, wherever one pass shows that the one is handed to the other."""
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pmsi.model.recognizer import Recognizer
 
@@ -18,7 +15,7 @@ def fold_norms(model: Recognizer, images: Tensor) -> None:
     """
     replaced: dict[nn.Module, nn.Module] = {}
     for conv, norm in _followed(model, images):
-        _fold(conv, norm)
+        replaced[conv] = fuse_conv_bn_eval(conv, norm)
         replaced[norm] = getattr(norm, "act", nn.Identity())  # timm has layers that are norm and activation in one
     replace(model, replaced)
 
@@ -44,15 +41,6 @@ def _followed(model: Recognizer, images: Tensor) -> list[tuple[nn.Conv2d, nn.Bat
         handle.remove()
     shown = {made[id(stage_map)][0] for stage_map in maps if id(stage_map) in made}
     return [(conv, norm) for conv, norm in pairs if runs[conv] == runs[norm] == 1 and conv not in shown]
-
-
-def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Give the convolution the weights and bias with which it computes what both compute in eval mode."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    )
 
 
 def replace(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pmsi.data.preprocessing import normalize
 from pmsi.model import Recognizer
-from pmsi.robustness.entrants import SweptModel
-from pmsi.robustness.showing import ImageBatch, columns
+from pmsi.robustness.loader import ImageBatch, columns
+from pmsi.robustness.models import SweptModel
 
 Item = TypeVar("Item")
 Labels = dict[str, list[int]]

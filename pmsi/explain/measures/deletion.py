@@ -1,8 +1,7 @@
 """What becomes of a class's probability as pixels are taken away in the order in which a map ranks them.
 
 Deletion and insertion (Petsiuk et al., RISE, 2018) and ROAD (Rong et al., ICML 2022). A map that names what the network
-used makes the probability fall early in deletion and rise early in insertion. This module knows no network, only a
-function from images to the probability of one class, and no class.
+used makes the probability fall early in deletion and rise early in insertion.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,11 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import derive, numpy_generator
-from pmsi.explain.imputation import imputed
+from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.explain.measures.baselines import enlarged, random_map
+from pmsi.explain.measures.pointing import MAP, RANDOM
+from pmsi.explain.measures.road import imputed
 
 Probability = Callable[[Tensor], Tensor]
 """Normalised images (n, 3, h, w) → the probability of the class in question, (n,) in [0, 1]."""
@@ -124,3 +126,36 @@ def _chosen(order: np.ndarray, shares: tuple[float, ...], image: Tensor) -> Tens
 
 def _asked(probability: Probability, images: Tensor) -> tuple[float, ...]:
     return tuple(float(p) for batch in images.split(AT_ONCE) for p in probability(batch))
+
+
+# One map of one image
+
+
+def probability_of(model: nn.Module, head: str, label: int) -> Probability:
+    """Return what gives the probability of class ``label`` at an output, for images on the model's device."""
+
+    def probability(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return model(images)[head].float().softmax(dim=1)[:, label].cpu()
+
+    return probability
+
+
+def removal_curves(
+    model: nn.Module, pixels: np.ndarray, stage_map: np.ndarray, *, head: str, label: int, key: str, seed: int = 0
+) -> dict[str, dict[str, Curve]]:
+    """Return the "deletion" and "insertion" curves of a map (h_n, w_n), and of one random map of its shape, by source.
+
+    ``pixels`` (side, side, 3) uint8 is the image, ``label`` the class whose probability at ``head`` is followed. Some
+    eighty forward passes.
+    """
+    image = normalize(to_tensor(np.ascontiguousarray(pixels)).unsqueeze(0).to(next(model.parameters()).device))[0]
+    probability = probability_of(model, head, label)
+    noise = random_map(stage_map.shape, numpy_generator("random map", seed, key))
+    orders = {
+        name: ranking(enlarged(values, len(pixels)), seed, key) for name, values in ((MAP, stage_map), (RANDOM, noise))
+    }
+    return {
+        "deletion": {name: deletion(probability, image, order) for name, order in orders.items()},
+        "insertion": {name: insertion(probability, image, order) for name, order in orders.items()},
+    }

@@ -4,13 +4,14 @@ Maps are (h, w) in numpy, finite and at least 0, of one shape. To explain the cl
 would compare maps of two questions: explain the clean image's class both times.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.stats import spearmanr, wasserstein_distance_nd
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.metrics import mass
+from pmsi.explain.measures.pointing import mass
 
 GRID = 7
 """Rows and columns of cells between which earth is moved: the last stage's map at 224 px, which those before divide."""
@@ -30,6 +31,10 @@ class Drift:
     spearman: float
     peak: float
     earth: float
+
+    def numbers(self, source: str) -> dict[str, float]:
+        """Return the distances as "SOURCE/DISTANCE", without a correlation that an even map lacks."""
+        return {f"{source}/{name}": value for name, value in asdict(self).items() if not math.isnan(value)}
 
 
 def drift(before: np.ndarray, after: np.ndarray) -> Drift:

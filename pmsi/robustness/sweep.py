@@ -19,11 +19,11 @@ from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
-from pmsi.robustness.answering import Predictions, inference_threads, prefetched
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
-from pmsi.robustness.entrants import SweptModel, identity, models_of, open_shared
+from pmsi.robustness.inference import Predictions, inference_threads, prefetched
+from pmsi.robustness.loader import ImageBatch, View
+from pmsi.robustness.models import SweptModel, identity, models_of, open_shared
 from pmsi.robustness.report import FILE, report
-from pmsi.robustness.showing import ImageBatch, View
 from pmsi.runs import Run
 
 
