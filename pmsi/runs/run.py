@@ -29,8 +29,8 @@ __all__ = ["ErrorReport", "Onlooker", "Run", "State", "Status", "Stopped", "defa
 SHIPPED = ASSETS / "demo"
 """Finished runs that come with the program, to be looked at before one has runs of one's own. Never written to."""
 
-SALIENT = ("method", "dataset", "split", "perturbations")
-"""Fields of any config that are worth a place in the run's id."""
+SALIENT = {"train": ("method", "dataset"), "evaluate": ("split",), "robustness": ("perturbations",), "maps": ("method",)}
+"""By task: the fields of its config that are worth a place in the run's id."""
 
 TAIL_BYTES = 1 << 16
 
@@ -236,7 +236,7 @@ class Onlooker(Run):
 def _slug(config: Config, name: str | None) -> str:
     """Return the middle of an id: the task and what sets the config apart, in letters, digits and hyphens."""
     if name is None:
-        values = [getattr(config, field, "") for field in SALIENT]
+        values = [getattr(config, field) for field in SALIENT.get(config.task, ())]
         name = "-".join("-".join(value) if isinstance(value, tuple) else str(value) for value in values if value)
     words = re.sub(r"[^a-z0-9]+", "-", f"{config.task}-{name}".lower())
     return words[:48].strip("-")

@@ -59,7 +59,7 @@ REFUSED = {
     "explain RUN 'a bird.png' --figure x.gif": ".svg",
     "explain RUN 'a bird.png' --out x --region bill": "--region",
     "explain RUN test/ochre_finchling/0000 --dataset plumage --out x --region beak": "object",
-    "explain RUN test/ochre_finchling/0000 --dataset plumage --out x --region bill --perturb rotation=5": "rotation",
+    "explain RUN test/ochre_finchling/0000 --dataset plumage --out x --region bill --perturb rotation=5": "--perturb",
     "explain RUN 'a bird.png' 'a bird.png' --numbers": "--numbers",
     "explain RUN 'a bird.png' --out x --head S9": "S3, S4, S5, concat, mix",
     "explain RUN 'a bird.png' --out x --class Dodo": "Ochre Finchling",
