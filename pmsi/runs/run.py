@@ -29,7 +29,12 @@ __all__ = ["ErrorReport", "Onlooker", "Run", "State", "Status", "Stopped", "defa
 SHIPPED = ASSETS / "demo"
 """Finished runs that come with the program, to be looked at before one has runs of one's own. Never written to."""
 
-SALIENT = {"train": ("method", "dataset"), "evaluate": ("split",), "robustness": ("perturbations",), "maps": ("method",)}
+SALIENT: dict[str, tuple[str, ...]] = {
+    "train": ("method", "dataset"),
+    "evaluate": ("split",),
+    "robustness": ("perturbations",),
+    "maps": ("method",),
+}
 """By task: the fields of its config that are worth a place in the run's id."""
 
 TAIL_BYTES = 1 << 16
