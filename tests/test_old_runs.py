@@ -35,14 +35,16 @@ IDS = {
 WIDTHS = (4, 4, 4, 6, 8)
 
 
-def narrow(state=None):
+def narrow(state=None, stem_stride=2):
     """The network of these runs: five stages of two 3×3 convolutions."""
 
     def layer(c_in, c_out, stride):
         conv = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
         return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
 
-    stages = [nn.Sequential(layer(i, o, 2), layer(o, o, 1)) for i, o in zip((3, *WIDTHS), WIDTHS, strict=False)]
+    strides = (stem_stride, 2, 2, 2, 2)
+    widths = zip((3, *WIDTHS), WIDTHS, strides, strict=False)
+    stages = [nn.Sequential(layer(c_in, c_out, stride), layer(c_out, c_out, 1)) for c_in, c_out, stride in widths]
     return Backbone(stages, WIDTHS)
 
 
