@@ -79,12 +79,11 @@ def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
 def test_a_preset_is_a_start_that_flags_change_and_paths_become_absolute(pmsi, here, monkeypatch):
     """A run in a queue may be worked on from elsewhere."""
     monkeypatch.setattr("pmsi.runs.jobs.submit", lambda run, launcher: None)
-    Path("w.pt").touch()
-    words = ["--dataset", "folder", "--data", "folder", "--weights", "w.pt", "--backbone", "resnet18", "--no-flip"]
+    words = ["--dataset", "folder", "--data", "folder", "--no-flip"]
     status, out, err = pmsi("train", "--preset", "quick", *words, "--queue")
     assert (status, err) == (0, "")
-    changed = {"dataset": "folder", "data": str(here / "folder"), "weights": str(here / "w.pt")}
-    expected = PRESETS["quick"].config.with_(backbone="resnet18", flip=False, **changed)
+    changed = {"dataset": "folder", "data": str(here / "folder")}
+    expected = PRESETS["quick"].config.with_(flip=False, **changed)
     assert Run.open(Path("runs"), out.strip()).config == expected
 
 
