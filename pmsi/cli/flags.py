@@ -73,7 +73,7 @@ def _add_flag(group: argparse._ArgumentGroup, config: type[Config], about: Field
         options["action"] = argparse.BooleanOptionalAction
     else:
         read = place if about.name in PLACES else kind
-        options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "+"} if many else {})
+        options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "*"} if many else {})
     if former := about.metadata["formerly"]:
         group.add_argument(flag(former), dest=about.name, **(options | {"help": argparse.SUPPRESS}))
     group.add_argument(flag(about.name), **options)
