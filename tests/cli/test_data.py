@@ -8,6 +8,7 @@ from dataclasses import fields
 from PIL import Image
 
 from pmsi.choices import options_of
+from pmsi.cli.console import image_counter
 from pmsi.config import TrainConfig
 
 
