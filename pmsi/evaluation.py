@@ -84,15 +84,15 @@ def score(
     )
 
 
-def write_predictions(path: Path, samples: Sequence[Sample], scores: Scores) -> None:
-    """Write each head's predictions and their probabilities to a JSON file, in the order of ``samples``."""
-    predicted = {head: labels.tolist() for head, labels in scores.predicted.items()}
+def write_predictions(path: Path, samples: Sequence[Sample], scores: Scores, classes: Sequence[str]) -> None:
+    """Write what each head answered for each image and how sure it was, by the images' keys, and the labels' names."""
+    predicted = {head: answers.tolist() for head, answers in scores.predicted.items()}
     truth, confidence = (
         {head: [round(float(value), 4) for value in values] for head, values in column.items()}
         for column in (scores.truth, scores.confidence)
     )
-    about = {"keys": [sample.key for sample in samples], "labels": scores.labels.tolist(), "predicted": predicted}
-    write_atomically(path, to_json(about | {"truth": truth, "confidence": confidence}))
+    about = {"classes": [*classes], "keys": [sample.key for sample in samples], "labels": scores.labels.tolist()}
+    write_atomically(path, to_json(about | {"predicted": predicted, "truth": truth, "confidence": confidence}))
 
 
 def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[str, float | None]:
@@ -112,18 +112,20 @@ def checking_progress(run: Run) -> Callable[[int, int], None]:
     return after_image
 
 
-def check_same_data(of: Run, dataset: Dataset, classes: Sequence[str], insist: bool) -> list[str]:
+def check_same_data(
+    of: Run, dataset: Dataset, classes: Sequence[str], insist: bool, limited: bool = False
+) -> list[str]:
     """Return in words how a data set differs from what the run ``of`` was trained on.
 
-    ``classes`` are those of its model. Raises DataError where the data set has other classes, and, unless ``insist``,
-    where test images are among the training images of the run.
+    ``classes`` are those of its model; ``limited`` says that fewer test images were asked for. Raises DataError where
+    the data set has other classes, and, unless ``insist``, where test images are among the training images of the run.
     """
     if tuple(classes) != dataset.classes:
         raise DataError(
             f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {of.id} was "
             "trained on. Bring the data back as it was."
         )
-    return check_data(of, dataset, insist)
+    return check_data(of, dataset, insist, limited)
 
 
 def check(config: EvaluateConfig, root: Path) -> None:
@@ -137,13 +139,14 @@ def dataset_of(
     classes: Sequence[str],
     progress: Progress | None = None,
     insist: bool = False,
+    limited: bool = False,
 ) -> tuple[Dataset, list[str]]:
     """Return the data set of a trained model's ``config``, and its differences from the data of ``run``, in words.
 
     Raises DataError as `check_same_data` does.
     """
     dataset = open_dataset(config, progress)
-    return dataset, check_same_data(run, dataset, classes, insist)
+    return dataset, check_same_data(run, dataset, classes, insist, limited)
 
 
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         run.progress(done, loader.batches, f"scoring the {config.split} images")
 
     scores = score(model, loader, device, after_batch)
-    write_predictions(run.folder / "predictions.json", samples, scores)
+    write_predictions(run.folder / "predictions.json", samples, scores, classes)
     return {
         "of": config.of,
         "split": config.split,

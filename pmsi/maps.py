@@ -77,10 +77,12 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
     model, trained, classes = load_model(run.sibling(config.of), prepare_device(config))
     if config.test_per_class is not None:
         trained = trained.with_(test_per_class=config.test_per_class)
-    dataset, differs = dataset_of(run.sibling(config.of), trained, classes, checking_progress(run), config.insist)
+    limited = config.test_per_class is not None
+    of = run.sibling(config.of)
+    dataset, differs = dataset_of(of, trained, classes, checking_progress(run), config.insist, limited)
     other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
     if config.beside is not None and other is not None:
-        check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist)
+        differs += check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist, limited)
     after_batch = _follow(run, "explaining the test images")
     question = Question(
         method=config.method,
@@ -95,10 +97,10 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
     looks = examination.looks()
     found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(examination, looks)}
     if other is None:
-        _write_looks(run, looks)
+        _write_looks(run, classes, looks)
         return found
     distances = _distances((Predictor(model, trained, classes), other), dataset, config, run)
-    _write_looks(run, looks, distances)
+    _write_looks(run, classes, looks, distances)
     return found | {"disagreement": {"beside": config.beside, **summed_up(distances, config)}}
 
 
@@ -110,9 +112,12 @@ def _follow(run: Run, doing: str) -> Callable[[int, int], None]:
     return after_batch
 
 
-def _write_looks(run: Run, looks: Sequence[Look], distances: Sequence[Disagreement] = ()) -> None:
-    kept = {"looks": [asdict(look) for look in looks], "disagreement": [asdict(one) for one in distances]}
-    write_atomically(run.folder / LOOKS, to_json(kept))
+def _write_looks(
+    run: Run, classes: Sequence[str], looks: Sequence[Look], distances: Sequence[Disagreement] = ()
+) -> None:
+    """Write what was measured on each image; ``classes`` name the labels."""
+    measured = {"looks": [asdict(look) for look in looks], "disagreement": [asdict(one) for one in distances]}
+    write_atomically(run.folder / LOOKS, to_json({"classes": [*classes]} | measured))
 
 
 # Two runs

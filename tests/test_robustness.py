@@ -202,7 +202,7 @@ def test_the_copy_that_works_answers_alike(tmp_path, backbone):
     """In double precision, where nothing but a wrong copy makes a difference that can be seen."""
     of = trained(tmp_path, replace(TRAINED, backbone=backbone))
     model, *rest = load_model(of, torch.device("cpu"))
-    model = SweptModel(of.id, model.double(), *rest)
+    model = SweptModel(of, model.double(), *rest)
     images = normalize(
         torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.manual_seed(0))
     ).double()

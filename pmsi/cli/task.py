@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from pmsi import tasks
 from pmsi.base.errors import RunError, lookup
@@ -67,8 +69,17 @@ def work(run: Run) -> int:
     """Work on a run in the foreground with live output; print its result as JSON; return the exit status."""
     with live_output(run, sys.stderr):
         state = tasks.execute(run)
-    print(to_json({"run": run.id, "state": state.value, "result": run.result()}, indent=1))
+    result = run.result()
+    for line in _differences(result or {}):
+        print(line, file=sys.stderr)
+    print(to_json({"run": run.id, "state": state.value, "result": result}, indent=1))
     return 0 if state is State.FINISHED else ENDED_EARLY
+
+
+def _differences(result: Mapping[str, Any]) -> list[str]:
+    """Return in words how the data differed from what the runs that a run is about were trained on, each once."""
+    found = result.get("data") or []
+    return [*dict.fromkeys(line for each in found.values() for line in each)] if isinstance(found, dict) else found
 
 
 def training_config(run: Run) -> TrainConfig:

@@ -10,6 +10,7 @@ import torch
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
+from pmsi.data.record import ImageRecord
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
@@ -24,12 +25,17 @@ it is. 2 has the drawn factors; 3 and 4 fold models otherwise, which can turn an
 
 @dataclass(frozen=True)
 class SweptModel:
-    """A model of a sweep: its run's id, its network in eval mode, its config, and the names of its classes."""
+    """A model of a sweep: its run, its network in eval mode, its config, and the names of its classes."""
 
-    id: str
+    run: Run
     network: Recognizer
     config: TrainConfig
     classes: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """Its run's id."""
+        return self.run.id
 
     @property
     def view(self) -> tuple[int, int]:
@@ -55,11 +61,14 @@ def models_of(config: RobustnessConfig, run: Run) -> tuple[SweptModel, ...]:
 def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptModel, ...]:
     """Return these runs, each once, with their models on the sweep's device."""
     device = prepare_device(config)
-    return tuple(SweptModel(of.id, *load_model(of, device)) for of in dict.fromkeys(runs))
+    return tuple(SweptModel(of, *load_model(of, device)) for of in dict.fromkeys(runs))
 
 
-def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run) -> Dataset:
-    """Return the data set of the first model, with the sweep's limit on test images.
+def open_shared(
+    config: RobustnessConfig, models: Sequence[SweptModel], run: Run
+) -> tuple[Dataset, dict[str, list[str]]]:
+    """Return the data set of the first model, with the sweep's limit on test images, and by run how it differs from
+    what that run was trained on, in words.
 
     Raises DataError where its labels mean other classes to a model, and, unless the config insists, where a model was
     trained on some of its test images.
@@ -68,14 +77,16 @@ def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run
     dataset = open_dataset(
         replace(first, test_per_class=config.test_per_class or first.test_per_class), checking_progress(run)
     )
-    for model in models:
-        check_same_data(run.sibling(model.id), dataset, model.classes, config.insist)
-    return dataset
+    limited = config.test_per_class is not None
+    return dataset, {
+        model.id: check_same_data(model.run, dataset, model.classes, config.insist, limited) for model in models
+    }
 
 
-def identity(models: Sequence[SweptModel], keys: Sequence[str]) -> str:
-    """Return what a cell depends on beside itself: which images, and every number of every model."""
-    digest = hashlib.blake2b(repr((FORMAT, keys, [(e.id, e.view) for e in models])).encode(), digest_size=8)
+def identity(models: Sequence[SweptModel], images: Sequence[ImageRecord]) -> str:
+    """Return what a cell depends on beside itself: the images, by their pixels, and every number of every model."""
+    shown = [*map(tuple, images)]
+    digest = hashlib.blake2b(repr((FORMAT, shown, [(e.id, e.view) for e in models])).encode(), digest_size=8)
     for model in models:
         for value in model.network.state_dict().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())

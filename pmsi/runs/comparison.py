@@ -1,21 +1,24 @@
-"""Comparison of training runs: accuracies, time, size, and the settings in which they differ.
+"""Training runs beside each other: what came of each, in which settings they differ, and whether they can be compared.
 
 Accuracies at the last and the best epoch come from a run's result or, while it runs, from its metrics. Does not import
 torch.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pmsi.base.errors import RunError
+from pmsi.base.errors import DataError, RunError
 from pmsi.base.text import duration, percent
 from pmsi.config import Config, TrainConfig
+from pmsi.config.titles import method_title
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import labels_of
 from pmsi.runs.lifecycle import State
+from pmsi.runs.record import record_of, why_not_comparable
 from pmsi.runs.run import Run
 
 Record = Mapping[str, Any]
@@ -107,54 +110,77 @@ def training_runs(runs: Iterable[Run]) -> list[Run]:
 
 
 def differing_settings(configs: Sequence[Config]) -> dict[str, list[Any]]:
-    """Return the fields in which configs of one task differ, each with the values of all configs, in order."""
+    """Return the fields in which configs of one task differ, each with its values in their order."""
     first = configs[0] if configs else TrainConfig()
     values = {about.name: [getattr(config, about.name, None) for config in configs] for about in fields(first)}
     return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
 
 
 def baseline_for(run: Run, runs: Iterable[Run]) -> Run | None:
-    """Return the baseline run on the same data set with the fewest differing settings; None if there is none."""
+    """Return the baseline to see a run beside: judged by the same test images, and of those the most alike.
+
+    With the same backbone, and from the same weights; None where there is none.
+    """
     config = run.config
     if not isinstance(config, TrainConfig):
         return None
     found = []
     for other in runs:
-        try:
+        with contextlib.suppress(RunError, DataError):  # a damaged run is none to be seen beside
             known = other.config
-        except RunError:
-            continue
-        of_same = isinstance(known, TrainConfig) and known.method == "baseline" and known.dataset == config.dataset
-        if of_same and other.id != run.id and scores_of(other) is not None:
-            found.append(other)
+            fits = isinstance(known, TrainConfig) and known.method == "baseline" and _network(known) == _network(config)
+            if fits and other.id != run.id and scores_of(other) is not None and not why_not_comparable(run, other):
+                found.append(other)
     return min(found, key=lambda other: len(differing_settings([config, other.config])), default=None)
 
 
+def _network(config: TrainConfig) -> tuple[str, int, bool]:
+    """Return what a method's baseline has in common with it: the backbone, its image size, whether it is pretrained."""
+    return config.backbone, config.image_size, config.weights != "none"
+
+
+def incomparable(runs: Sequence[Run]) -> list[str]:
+    """Return in words why the accuracies of some of the runs cannot be compared with the first's, or may not be."""
+    found = [reason for other in runs[1:] for reason in why_not_comparable(runs[0], other)]
+    unknown = [run for run in runs if record_of(run) is None] if len(runs) > 1 else []
+    return found + [f"What run {run.id} was trained on is unknown: it has no record of its data." for run in unknown]
+
+
 def as_json(runs: Sequence[Run], head: str | None = None) -> dict[str, Any]:
-    """Return the comparison as JSON types: ``runs`` in order, and ``differences`` by field."""
+    """Return runs beside each other as JSON types.
+
+    ``runs`` are in their order, ``differences`` by field; ``incomparable`` says why accuracies cannot be compared.
+    """
     return {
         "runs": [asdict(outcome(run, head)) for run in runs],
         "differences": differing_settings([run.config for run in runs]),
+        "incomparable": incomparable(runs),
     }
 
 
 def text(runs: Sequence[Run], head: str | None = None) -> str:
-    """Return the comparison as text: a table of outcomes, then a table of the settings that differ."""
-    outcomes = [outcome(run, head) for run in runs]
-    rows = [list(COLUMNS), *(_row(each) for each in outcomes)]
+    """Return runs beside each other as lines: what came of each, then each setting that is not the same for all.
+
+    At the end stands why accuracies cannot be compared, where they cannot.
+    """
+    rows = [list(COLUMNS), *(_row(run, outcome(run, head)) for run in runs)]
     differing = differing_settings([run.config for run in runs])
-    if not differing:
-        return "\n".join([*_aligned(rows), "", "All settings are the same."])
+    if "method" in differing:
+        differing["method"] = [*map(method_title, differing["method"])]
     named = [["Run", *differing]]
     named += [[run.id, *(str(values[i]) for values in differing.values())] for i, run in enumerate(runs)]
     columns = [list(column) for column in zip(*named, strict=True)]  # one line for each setting
-    return "\n".join([*_aligned(rows), "", *_aligned(columns)])
+    settings = _aligned(columns) if differing else ["All settings are the same."]
+    reasons = incomparable(runs)
+    return "\n".join([*_aligned(rows), "", *settings, *([""] if reasons else []), *reasons])
 
 
-def _row(about: Outcome) -> list[str]:
+def _row(run: Run, about: Outcome) -> list[str]:
     best = "–" if about.best is None else f"{percent(about.best)} (epoch {about.best_epoch})"
+    config = run.config
+    title = method_title(config.method) if isinstance(config, TrainConfig) else ""
     return [
-        f"{about.id} {about.name}".rstrip(),
+        f"{about.id} {about.name or title}",
         about.state.value,
         about.by or "–",
         percent(about.last),

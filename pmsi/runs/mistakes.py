@@ -89,7 +89,7 @@ def read_predictions(run: Run) -> Predictions:
         columns = (labels, *predicted.values(), *truth.values(), *confidence.values())
         if not predicted or any(len(column) != len(keys) for column in columns):
             raise ValueError("its lists are not of one length")
-        classes = classes_of(trained_by(run))
+        classes = tuple(map(str, stored.get("classes") or classes_of(trained_by(run))))
         if any(not 0 <= label < len(classes) for column in (labels, *predicted.values()) for label in column):
             raise ValueError(f"a label is none of the {len(classes)} classes of the run")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -177,8 +177,12 @@ def _backbones(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
     return lines, _columns_of_sets(sets)
 
 
+LEGACY = "gaussian_noise_legacy"
+"""The noise of a widely copied snippet, beside the normal one: the paper does not say how it adds noise."""
+
+
 def _disturbances(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
-    names = ("color_jitter", "gaussian_noise")
+    names = ("color_jitter", "gaussian_noise", LEGACY)
     rows = {name: PERTURBATIONS[name] for name in names}
     lines = [Part("clean", "Origin")]
     lines += [

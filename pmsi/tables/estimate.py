@@ -290,7 +290,7 @@ def try_sweep(config: RobustnessConfig, root: Path) -> float:
     began = time.perf_counter()
     models = load_models(config, [Run.open(root, id) for id in config.of])
     with tempfile.TemporaryDirectory() as folder:
-        dataset = open_shared(config, models, Run.create(Path(folder), config))
+        dataset, _ = open_shared(config, models, Run.create(Path(folder), config))
         ready = time.perf_counter() - began
         trial = SweepTrial(config, Path(folder), dataset, models)
         return ready + len(dataset.test) * (trial.reading() + trial.working())

@@ -8,6 +8,7 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pmsi.base.files import to_json
@@ -193,6 +194,10 @@ def as_json(filled: Filled) -> str:
         "base": filled.table.base.to_dict(),
         "protocol": filled.protocol,
         "is_the_papers": filled.is_the_papers,
+        "data": [asdict(images) for images in filled.images],
+        "left_out": [
+            {"run": each.run.id, "dataset": each.dataset, "reasons": each.reasons} for each in filled.left_out
+        ],
         "cells": records(filled),
     }
     return to_json(about, indent=1) + "\n"

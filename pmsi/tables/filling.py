@@ -12,9 +12,10 @@ from typing import Any
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.statistics import mean_std
 from pmsi.config import TrainConfig, differences
-from pmsi.runs import State
+from pmsi.runs import Run, State
+from pmsi.runs.record import data_of, record_of
 from pmsi.tables.definitions import Cell, Part, Table
-from pmsi.tables.matching import SAME_RESULT, Found, Runs
+from pmsi.tables.matching import SAME_RESULT, Found, OnOtherData, Runs
 from pmsi.tables.printed import Place, paper_table
 
 EPOCHS = {
@@ -96,23 +97,30 @@ class FilledCell:
 
 @dataclass(frozen=True)
 class Images:
-    """Numbers of classes, training and test images of a data set; None until a run on it has finished."""
+    """What the runs of one data set were trained and tested on; numbers are None until one has finished.
+
+    Of ``unknown`` runs it is not known whether their images are those: they have no record of their data. ``run`` is
+    the one whose counts they are.
+    """
 
     dataset: str
     classes: int | None = None
     train: int | None = None
     test: int | None = None
+    unknown: int = 0
+    run: str | None = None
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A table with its filled cells."""
+    """A table with what there is of it. ``left_out`` are runs on other data than those of ``images``."""
 
     table: Table
     seeds: tuple[int, ...]
     epoch: str
     cells: Mapping[Place, FilledCell]
     images: tuple[Images, ...] = ()
+    left_out: tuple[OnOtherData, ...] = ()
 
     @property
     def lines(self) -> tuple[Part, ...]:
@@ -171,11 +179,12 @@ def fill(table: Table, root: Path, seeds: Iterable[int] | None = None, *, epoch:
     check_epoch(table, epoch)
     chosen = tuple(dict.fromkeys((table.base.seed,) if seeds is None else seeds))
     if table.number == "1":
-        return _statistics(table, chosen, epoch)
+        return _statistics(table, chosen, epoch, root)
     runs = Runs(root)
-    found = {(config, seed): runs.training(config, seed) for config in table.configs for seed in chosen}
+    trainings = runs.trainings(config.with_(seed=seed) for config in table.configs for seed in chosen)
+    found = trainings.found
     entries = {
-        place: tuple(_entry(cell, seed, found[cell.config, seed], runs, epoch) for seed in chosen)
+        place: tuple(_entry(cell, seed, found[cell.config.with_(seed=seed)], runs, epoch) for seed in chosen)
         for place, cell in table.cells.items()
     }
     against = {line.key: line.against for line in table.lines}
@@ -183,7 +192,7 @@ def fill(table: Table, root: Path, seeds: Iterable[int] | None = None, *, epoch:
         place: FilledCell(cell, entries[place], _change(entries, place, against[cell.line]))
         for place, cell in table.cells.items()
     }
-    return Filled(table, chosen, epoch, cells, _images(table, found))
+    return Filled(table, chosen, epoch, cells, _images(table, found), trainings.left_out)
 
 
 def _entry(cell: Cell, seed: int, trained: Found | None, runs: Runs, epoch: str) -> Entry:
@@ -232,26 +241,32 @@ def _change(entries: Mapping[Place, Sequence[Entry]], place: Place, against: str
     return math.fsum(changes) / len(changes) if changes else None
 
 
-def _images(table: Table, found: Mapping[tuple[TrainConfig, int], Found | None]) -> tuple[Images, ...]:
-    """Return the sizes of the data sets of finished runs, in the order of the table."""
-    known: dict[str, Images] = {name: Images(name) for name in table.sets}
-    for (config, _), each in found.items():
+def _images(table: Table, found: Mapping[TrainConfig, Found | None]) -> tuple[Images, ...]:
+    """Return what the finished runs say about their data sets, in the order of the table."""
+    finished: dict[str, list[Run]] = {name: [] for name in table.sets}
+    for config, each in found.items():
         if each is not None and each.state is State.FINISHED:
-            result = each.result
-            counts = (len(result.get("classes", ())), result.get("train_images"), result.get("test_images"))
-            known[config.dataset] = Images(config.dataset, *counts)
-    return tuple(known.values())
+            finished[config.dataset].append(each.run)
+    return tuple(_images_of(name, runs) for name, runs in finished.items())
 
 
-def _statistics(table: Table, seeds: tuple[int, ...], epoch: str) -> Filled:
-    """Fill Table I: open each data set and count. No run is needed."""
-    from pmsi.data import open_dataset
+def _images_of(dataset: str, runs: Sequence[Run]) -> Images:
+    recorded = [run for run in runs if record_of(run) is not None]
+    if not runs:
+        return Images(dataset)
+    of = (recorded or runs)[0]  # all that are recorded agree
+    about = data_of(of)
+    classes = None if about.classes is None else len(about.classes)
+    return Images(dataset, classes, about.train, about.test, len(runs) - len(recorded), of.id)
 
-    images = {}
+
+def _statistics(table: Table, seeds: tuple[int, ...], epoch: str, root: Path) -> Filled:
+    """Fill Table I with the counts of the newest finished run on each data set; where there is none, open the set."""
+    runs, images = Runs(root), {}
     for cell in table.cells.values():
         if cell.line not in images:
-            dataset = open_dataset(cell.config)
-            images[cell.line] = Images(cell.line, len(dataset.classes), len(dataset.train), len(dataset.test))
+            run = runs.newest_on(cell.config)
+            images[cell.line] = _opened(cell) if run is None else _images_of(cell.line, [run])
     counted = {
         place: FilledCell(
             cell, (Entry(seeds[0], state=State.FINISHED, value=getattr(images[cell.line], str(cell.count))),)
@@ -259,3 +274,10 @@ def _statistics(table: Table, seeds: tuple[int, ...], epoch: str) -> Filled:
         for place, cell in table.cells.items()
     }
     return Filled(table, seeds, epoch, counted, tuple(images.values()))
+
+
+def _opened(cell: Cell) -> Images:
+    from pmsi.data import open_dataset
+
+    dataset = open_dataset(cell.config)
+    return Images(cell.line, len(dataset.classes), len(dataset.train), len(dataset.test))

@@ -80,7 +80,7 @@ class NeededRuns:
 def needed_runs(table: Table, root: Path, seeds: Sequence[int]) -> NeededRuns:
     """Return the runs that ``table`` needs for these seeds, with those that the runs folder ``root`` has."""
     runs = Runs(root)
-    trainings = {config.with_(seed=seed): runs.training(config, seed) for seed in seeds for config in table.configs}
+    trainings = runs.trainings(config.with_(seed=seed) for seed in seeds for config in table.configs).found
     sweeps = [_sweep(runs, cells, seed, trainings) for seed in seeds for cells in _perturbed(table)]
     return NeededRuns(tuple(NeededTraining(config, found) for config, found in trainings.items()), tuple(sweeps))
 

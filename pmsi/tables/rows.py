@@ -3,13 +3,15 @@
 Fractions become per cent and points here. Below each line of ours stand the paper's number and the difference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import State
-from pmsi.tables.definitions import Part, set_title
+from pmsi.tables.definitions import LEGACY, Part, set_title
 from pmsi.tables.filling import EPOCHS, Filled, FilledCell, Images
+from pmsi.tables.matching import OnOtherData
 from pmsi.tables.printed import paper_table
 
 NOT_RUN, NO_OUTPUT = "not run", "–"
@@ -94,7 +96,11 @@ def notes(filled: Filled) -> list[str]:
     """Return the notes of a table: what the numbers are, the protocol, the data, and the paper's misprints."""
     counts = filled.table.number == "1"
     found = [] if counts else [_what(filled), _protocol(filled)]
-    found += [_data(images) for images in filled.images]
+    found += [_data(images, counts) for images in filled.images]
+    found += [_left_out(images, filled.left_out) for images in filled.images if _of(images, filled.left_out)]
+    if any(line.perturbation == LEGACY for line in filled.lines):
+        row = PERTURBATIONS[LEGACY]
+        found.append(f"{row.title}: {row.help} The paper does not say how it adds noise.")
     if any(cell.printed is not None for cell in filled.cells.values()):
         unit = "" if counts else ", in points"
         unlike = ""
@@ -123,7 +129,7 @@ def _protocol(filled: Filled) -> str:
     return f"Protocol: the paper's, but {listed}." if listed else "Protocol: the paper's."
 
 
-def _data(images: Images) -> str:
+def _data(images: Images, counts: bool) -> str:
     if images.classes is None:
         return f"Data: {set_title(images.dataset)}; no run has finished yet."
     paper = paper_table("1").cells
@@ -132,4 +138,20 @@ def _data(images: Images) -> str:
     text = (
         f"Data: {set_title(images.dataset)}, {images.classes} classes, {images.train} training and {images.test} test"
     )
-    return f"{text} images" + (f" (the paper: {beside})." if beside else ".")
+    text += " images" + (f" (the paper: {beside})" if beside else "")
+    if counts:
+        return f"{text}, as run {images.run} used it." if images.run else f"{text}."
+    unknown = f" Of {images.unknown} of its runs the data are unknown: they have no record." if images.unknown else ""
+    return f"{text}.{unknown}"
+
+
+def _of(images: Images, left_out: Sequence[OnOtherData]) -> list[OnOtherData]:
+    return [each for each in left_out if each.dataset == images.dataset]
+
+
+def _left_out(images: Images, left_out: Sequence[OnOtherData]) -> str:
+    """Return how many runs are left out, and why the first of them is."""
+    mine = _of(images, left_out)
+    count = "1 run is" if len(mine) == 1 else f"{len(mine)} runs are"
+    of = f"{set_title(images.dataset)}, not being on the data of the newest"
+    return f"{count} left out of {of}. {' '.join(mine[0].reasons)}"

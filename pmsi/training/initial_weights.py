@@ -10,13 +10,13 @@ import torch
 
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.config import TrainConfig, differences
-from pmsi.data.record import DataRecord, compare
+from pmsi.data.record import DataRecord
 from pmsi.engine.checkpoint import find_checkpoint, load_checkpoint
 from pmsi.methods import build, outline
 from pmsi.model import Recognizer
 from pmsi.model.backbones import check_weights, find_backbone
 from pmsi.runs import Run
-from pmsi.runs.record import record_of
+from pmsi.runs.record import compare_record
 
 SHAPING = ("method", "backbone", "stage_num", "smooth_conv", "channels", "hidden", "projection", "augmentation")
 """Settings that the shapes of a model's tensors depend on."""
@@ -28,20 +28,18 @@ NAMED = 3
 """How many classes an error names."""
 
 
-def initial_model(config: TrainConfig, run: Run, data: DataRecord) -> Recognizer:
-    """Return the model of ``run`` before its first step, on the CPU, in training mode.
+def initial_model(config: TrainConfig, run: Run, classes: Sequence[str]) -> Recognizer:
+    """Return the model with which ``run`` begins, on the CPU, in training mode.
 
-    ``data`` is the record of its data. Raises RunError if the run to start from is missing or has no model, ConfigError
-    if that model has other tensors or other classes, or was trained on some of the test images.
+    Raises RunError where the run that it starts from is not there or has no model, ConfigError where that model has
+    other tensors or other classes.
     """
-    classes = data.classes
     if config.start_from is None:
         return build(config, len(classes))
     other = _other(config.start_from, run.folder.parent)
     check_fit(config, other)
     checkpoint = load_checkpoint(find_checkpoint(other))
     _check_classes(config.start_from, checkpoint.about["classes"], classes)
-    _check_leakage(config, other, data)
     model = build(config, len(classes), pretrained=False)
     checkpoint.restore(model)
     return model
@@ -86,14 +84,20 @@ def _other(id: str, root: Path) -> Run:
     return run
 
 
-def _check_leakage(config: TrainConfig, other: Run, data: DataRecord) -> None:
-    """Raise ConfigError if the starting model was trained on test images of ``data``, unless the config insists."""
-    about = compare(record_of(other), data, (f"run {other.id}", data.name))
+def check_leakage(config: TrainConfig, run: Run, data: DataRecord) -> list[str]:
+    """Return in words how ``data`` differs from what the run that ``run`` starts from was trained on.
+
+    Raises ConfigError where that run was trained on test images of ``data``, unless the config insists.
+    """
+    if config.start_from is None:
+        return []
+    about = compare_record(_other(config.start_from, run.folder.parent), data)
     if about.leaked and not config.insist:
         raise ConfigError(
             f"start_from = {config.start_from!r}: {' '.join(about.reasons)} The accuracy would be too high. Train on "
             "the split of that run, or insist (--insist)."
         )
+    return about.reasons
 
 
 def _check_classes(id: str, then: Sequence[str], now: Sequence[str]) -> None:

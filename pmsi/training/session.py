@@ -24,7 +24,7 @@ from pmsi.model import Objective, Recognizer
 from pmsi.model.batch import Phase, Scalar
 from pmsi.runs import Run, Stopped
 from pmsi.training.distributed import Team, team
-from pmsi.training.initial_weights import check_initial_weights, initial_model
+from pmsi.training.initial_weights import check_initial_weights, check_leakage, initial_model
 from pmsi.training.loop import Learner, progressive_training
 from pmsi.training.optimizer import make_optimizer, match_memory_format
 from pmsi.training.progress import Progress, changed_since, made_with
@@ -73,6 +73,7 @@ class Training:
         share = self.team.share(config.batch_size)
         self.loader = TrainLoader(dataset, config, system.method.images_per_class, share, self.device)
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
+        self.start_differs: list[str] = []  # from the data of the run that this one starts from
         resumed = (run.checkpoints / CHECKPOINT).exists()
         self.model = self._model(resumed)
         self.optimizer = make_optimizer(self.model, config)
@@ -132,7 +133,8 @@ class Training:
         if resumed:
             model = build(self.config, len(classes), pretrained=False)
         else:
-            model = initial_model(self.config, self.run, self.record)
+            self.start_differs = check_leakage(self.config, self.run, self.record)
+            model = initial_model(self.config, self.run, classes)
         if self.config.sync_bn and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(self.device)
@@ -191,7 +193,7 @@ class Training:
         record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - self.began_at}
         self._log(record)
         if last:
-            write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores)
+            write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores, self.dataset.classes)
 
     def _after_test_batch(self) -> None:
         self._show(f"testing epoch {self.progress.epoch + 1} of {self.config.epochs}")
@@ -220,6 +222,7 @@ class Training:
                 "classes": list(self.dataset.classes),
                 "train_images": len(self.dataset.train),
                 "data": self.record.digest,
+                "start_differs": self.start_differs,
                 "step": self._step,
                 "made_with": made_with(self.team.size),
             }
@@ -245,6 +248,7 @@ class Training:
         measure = {"loss": "step", "epoch": "epoch"}
         self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])
         self.scaler.load_state_dict(checkpoint.about["scaler"])
+        self.start_differs = checkpoint.about.get("start_differs", [])
         changes = changed_since(checkpoint.about["made_with"], self.team.size)
         if changes and self.team.leads:
             self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
@@ -282,6 +286,7 @@ class Training:
             "test_images": len(self.dataset.test),
             "skipped_images": len(self.dataset.problems),
             "passed_over": dict(self.dataset.passed_over),
+            "data": self.start_differs,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "seconds": self.progress.seconds,
         }

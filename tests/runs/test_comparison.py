@@ -7,8 +7,17 @@ import pytest
 from pmsi.base.errors import RunError
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
+from pmsi.data.record import FILE, DataRecord, ImageRecord
 from pmsi.runs import Run, State
-from pmsi.runs.comparison import baseline_for, differing_settings, outcome, scores_of, training_runs
+from pmsi.runs.comparison import (
+    as_json,
+    baseline_for,
+    differing_settings,
+    incomparable,
+    outcome,
+    scores_of,
+    training_runs,
+)
 from pmsi.runs.labels import label
 
 
@@ -58,10 +67,43 @@ def test_the_baseline_is_of_the_same_data_and_the_most_alike(tmp_path):
     near = trained(tmp_path, [0.5], method="baseline", epochs=7, seed=5)
     other = trained(tmp_path, [0.5], method="baseline", epochs=7, seed=3, dataset="cub", data="/x")
     empty = trained(tmp_path, [], method="baseline", epochs=7, seed=3)
+    small = trained(tmp_path, [0.5], method="baseline", epochs=7, seed=3, backbone="tiny", weights="none")
     evaluation = Run.create(tmp_path, EvaluateConfig(of=run.id))
-    assert baseline_for(run, [far, near, other, empty, evaluation, run]) == near
-    assert baseline_for(run, [other, run]) is None
+    assert baseline_for(run, [far, near, other, empty, small, evaluation, run]) == near
+    assert baseline_for(run, [other, small, run]) is None
     assert baseline_for(evaluation, [near]) is None
+
+
+def recorded(run, train, test, classes=("ani", "crow")):
+    """Give a run the record of images whose digests these are."""
+    splits = [tuple(ImageRecord(f"{name}.png", 0, f"{name:>032}") for name in names) for names in (train, test)]
+    DataRecord("birds", classes, *splits).to_file(run.folder / FILE)
+    return run
+
+
+def test_a_baseline_of_other_images_is_not_offered_and_comparing_says_why(tmp_path, capsys):
+    """The settings are the same, and the folder too: what was in it was not."""
+    about = {"dataset": "folder", "data": "/photos"}
+    run = recorded(trained(tmp_path, [0.5], **about), "ab", "cd")
+    other = recorded(trained(tmp_path, [0.5], method="baseline", **about), "ac", "bd")
+    same = recorded(trained(tmp_path, [0.5], method="baseline", epochs=3, **about), "abx", "cd")
+    assert baseline_for(run, [other]) is None
+    assert baseline_for(run, [other, same]) == same
+    (reason, *more) = as_json([run, other])["incomparable"]
+    assert "2 images" in reason
+    assert "1 are the same" in reason
+    assert any("1 of 2 test images" in line and "training" in line for line in more)
+    assert main(["runs", "compare", run.id, other.id, "--runs", str(tmp_path)]) == 0
+    assert reason in capsys.readouterr().out
+    assert as_json([run, same])["incomparable"] == []
+
+
+def test_runs_without_records_are_compared_by_settings_and_counts_and_said_to_be_unknown(tmp_path):
+    old, new = ({"classes": ["ani"], "train_images": 12, "test_images": count} for count in (4, 12))
+    one, two, same = (trained(tmp_path, [0.5], result=about) for about in (old, new, old))
+    assert sum("test images" in line for line in incomparable([one, two])) == 1
+    assert [one.id in line or same.id in line for line in incomparable([one, same])] == [True, True]
+    assert incomparable([one]) == []
 
 
 def test_each_run_is_compared_once_and_only_training_runs(tmp_path):
@@ -77,8 +119,8 @@ def test_the_command_prints_both_tables(tmp_path, capsys):
     assert main(["runs", "compare", one.id, two.id, "--runs", str(tmp_path)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0][:5] == ["Run", "State", "Output", "Last", "Best"]
-    assert lines[1][:8] == [one.id, "created", "mix", "50.0", "%", "75.0", "%", "(epoch"]
+    assert lines[1][:9] == [one.id, "RMG-PMSI", "created", "mix", "50.0", "%", "75.0", "%", "(epoch"]
     assert lines[2][:3] == [two.id, "Mine", "created"]
     assert ["seed", "0", "7"] in lines
-    assert ["method", "pmr", "pm"] in lines
+    assert ["method", "RMG-PMSI", "+", "P", "&", "M"] in lines
     assert not any(line[:1] == ["epochs"] for line in lines)

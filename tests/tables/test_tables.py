@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import os
 import random
 import re
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,14 @@ from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import TrainConfig, differences
 from pmsi.data import DATASETS, DatasetRow
 from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.record import FILE, DataRecord, ImageRecord
 from pmsi.methods import METHODS
 from pmsi.runs import Run, State, lifecycle
 from pmsi.tables import (
     FORMATS,
     TABLES,
     as_csv,
+    as_json,
     as_latex,
     as_markdown,
     as_text,
@@ -32,6 +36,7 @@ from pmsi.tables import (
     found_seeds,
     protocols,
 )
+from pmsi.tables.needed import needed_runs
 from pmsi.tables.printed import paper_table
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +117,8 @@ def test_tables_vi_and_vii_compare_data_sets():
     seven = expand("7", BASE, SETS)
     assert len(seven.configs) == 2 * 3
     shown = {(cell.perturbation, cell.severity) for cell in seven.cells.values()}
-    assert shown == {(None, 0.0), ("color_jitter", 1.0), ("gaussian_noise", 5.0)}
+    noises = {("gaussian_noise", 5.0), ("gaussian_noise_legacy", 5.0)}
+    assert shown == {(None, 0.0), ("color_jitter", 1.0), *noises}
 
 
 def test_looking_at_tables_needs_no_torch(tmp_path):
@@ -198,6 +204,58 @@ def test_one_output_stands_in_the_concat_column_and_tables_of_primaries_read_the
     assert six["mobilenet_v2/pmr", "cub"].change == pytest.approx(0.1)
 
 
+# On which data
+
+
+def on(run, train, test):
+    """Give a run the record of images whose digests these are."""
+    splits = [tuple(ImageRecord(f"{name}.png", 0, f"{name:>032}") for name in names) for names in (train, test)]
+    DataRecord("birds", ("ani", "crow"), *splits).to_file(run.folder / FILE)
+    return run
+
+
+def test_runs_on_other_data_than_the_newest_are_left_out_of_cell_and_table(tmp_path):
+    """Seed 0 and the line "p" saw the folder as it was; "pm" only differs in its training images."""
+    by_age = {
+        "p": (BASE.with_(method="p"), "abc", "de"),
+        "old": (BASE, "abc", "de"),
+        "pm": (BASE.with_(method="pm"), "abcx", "def"),
+        "new": (BASE.with_(seed=1), "abc", "def"),
+    }
+    for day, (name, (config, train, test)) in enumerate(by_age.items()):
+        run = on(finished(tmp_path, config, {"mix": 0.1 + day / 10}), train, test)
+        run.folder.rename(tmp_path / f"2030010{day + 1}-000000-{name}")
+    filled = fill(expand("3", BASE), tmp_path, (0, 1))
+    cells = {line: filled.cells[line, "mix"].values for line in ("p", "pm", "pmr")}
+    assert cells == {"p": [], "pm": [], "pmr": [pytest.approx(0.4)]}
+    (images,) = filled.images
+    assert (images.classes, images.train, images.test, images.unknown) == (2, 3, 3, 0)
+    assert {each.run.id.rpartition("-")[2] for each in filled.left_out} == {"p", "pm", "old"}
+    text = " ".join(as_text(filled).split())
+    assert "3 runs are left out of CUB" in text
+    assert "tested on 2 images" in text or "4 images" in text
+    assert len(json.loads(as_json(filled))["left_out"]) == 3
+    plan = needed_runs(expand("3", BASE), tmp_path, (0, 1))
+    done = [each.config for each in plan.trainings if each.state is State.FINISHED]
+    assert done == [BASE.with_(seed=1)], "a campaign makes the others again"
+
+
+def test_runs_without_a_record_count_as_far_as_their_numbers_of_images_agree_and_are_said_to_be_unknown(tmp_path):
+    on(finished(tmp_path, BASE, {"mix": 0.4}), "abc", "def")
+    alike, other = {"counts": (2, 3, 3)}, {"counts": (2, 3, 2)}
+    for method, about in (("pm", alike), ("p", other)):
+        run = finished(tmp_path, BASE.with_(method=method), {"mix": 0.3}, **about)
+        path = run.folder / "result.json"
+        path.write_text(path.read_text().replace('"0"', '"ani"').replace('"1"', '"crow"'))
+    filled = fill(expand("3", BASE), tmp_path)
+    assert [filled.cells[line, "mix"].mean for line in ("p", "pm", "pmr")] == [None, 0.3, 0.4]
+    assert filled.images[0].unknown == 1
+    assert "Of 1 of its runs the data are unknown" in " ".join(as_text(filled).split())
+    (run,) = (each.run for each in filled.left_out)
+    (run.folder / FILE).write_bytes(b"torn")
+    assert [each.run for each in fill(expand("3", BASE), tmp_path).left_out] == [run], "a damaged record is left out"
+
+
 def test_the_best_epoch_is_shown_where_it_is_asked_for_and_labelled(tmp_path):
     finished(tmp_path, BASE, {"concat": 0.5, "mix": 0.6}, best={"concat": 0.7, "mix": 0.8})
     best = fill(expand("3", BASE), tmp_path, epoch="best")
@@ -253,7 +311,37 @@ def test_a_sweep_with_other_images_or_severities_does_not_count(tmp_path, pair):
     swept(tmp_path, pair, "color_jitter", 0.5, (0.3, 0.7))
     swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), test_per_class=2)
     swept(tmp_path, pair, "gaussian_noise", 1.0, (0.3, 0.7))
+    swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), perturbations=("color_jitter=0.5",))
     assert [cell.n for cell in jittered(tmp_path)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"severities": None},
+        {"severities": None, "perturbations": ("gaussian_noise", "color_jitter=0.5,1")},
+        {"severities": (0.5,), "perturbations": ("color_jitter=1",)},
+    ],
+)
+def test_a_sweep_counts_by_the_severities_that_it_means(tmp_path, pair, stated):
+    swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), **stated)
+    assert [cell.mean for cell in jittered(tmp_path)] == [0.3, 0.7]
+
+
+def test_a_sweep_of_images_that_have_changed_since_does_not_count(tmp_path, pair):
+    for run in pair:
+        on(run, "abc", "def")
+    sweep = swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7))
+    path = sweep.folder / "result.json"
+    stored = json.loads(path.read_text())
+    for about, counted in (
+        ({"images": 3, "data": {run.id: [] for run in pair}}, [1, 1]),
+        ({"images": 3, "data": {pair[0].id: ["1 of 3 test images has other pixels."], pair[1].id: []}}, [0, 1]),
+        ({"images": 4}, [0, 0]),
+    ):
+        path.write_text(json.dumps(stored | {"result": stored["result"] | about}))
+        os.utime(path, ns=(time.time_ns(),) * 2)
+        assert [cell.n for cell in jittered(tmp_path)] == counted
 
 
 def test_a_sweep_of_a_run_that_trained_on_afterwards_does_not_count(tmp_path, pair):
@@ -424,6 +512,10 @@ def test_table_i_counts_what_is_there_beside_what_is_printed(tmp_path, monkeypat
     assert filled.cells["cub", "train"].difference == 11 - 5994
     assert filled.cells["cars", "test"].difference == 0
     text = as_text(filled)
+    run = finished(tmp_path, BASE.with_(data=None, test_per_class=1, epochs=9), {"mix": 0.5}, counts=(3, 9, 3))
+    used = fill(expand("1", BASE, {"cub": None}), tmp_path)
+    assert [used.cells["cub", count].mean for count in ("classes", "train", "test")] == [3, 9, 3]
+    assert f"as run {run.id} used it" in " ".join(as_text(used).split())
     assert re.search(r"CUB-200-2011? +3 +11 +7|Counted +3 +11 +7", text)
     assert "−5983" in text
     assert "%" not in text
