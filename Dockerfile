@@ -7,15 +7,17 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home pmsi
-WORKDIR /home/pmsi/lab
-COPY requirements.txt .
+WORKDIR /home/pmsi
+COPY requirements.txt /tmp/lab/
 # For a much smaller image without CUDA, point pip at CPU builds of torch: --build-arg PIP_OPTIONS="…".
 ARG PIP_OPTIONS=""
-RUN pip install --no-cache-dir ${PIP_OPTIONS} -r requirements.txt
+RUN pip install --no-cache-dir ${PIP_OPTIONS} -r /tmp/lab/requirements.txt
 
-COPY pmsi pmsi
-COPY app app
-COPY assets assets
+COPY pyproject.toml setup.py README.md /tmp/lab/
+COPY pmsi /tmp/lab/pmsi
+COPY app /tmp/lab/app
+COPY assets /tmp/lab/assets
+RUN pip install --no-cache-dir --no-deps /tmp/lab
 
 ENV PMSI_RUNS=/home/pmsi/runs PMSI_DATASETS=/home/pmsi/data PYTHONUNBUFFERED=1 STREAMLIT_SERVER_ADDRESS=0.0.0.0
 RUN mkdir -p "$PMSI_RUNS" "$PMSI_DATASETS" && chown -R pmsi:pmsi /home/pmsi
@@ -25,4 +27,4 @@ EXPOSE 8501
 
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8501/_stcore/health', timeout=4)"]
-CMD ["python", "-m", "pmsi", "app", "--port", "8501"]
+CMD ["pmsi", "app", "--port", "8501"]

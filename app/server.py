@@ -1,8 +1,8 @@
 """The server of the app: started as a program, it warms up, then listens, and answers /_stcore/health from then on.
 
-``python app/server.py --port 8501`` serves; `command` is that line for a program that wants to start it. Options of
-Streamlit that are not set here come from ``.streamlit/config.toml`` beside this file, or from the environment
-(``STREAMLIT_SERVER_ADDRESS``, ``STREAMLIT_SERVER_BASE_URL_PATH``, …). What the pages show is not known here.
+``python app/server.py --port 8501`` serves, and so does `pmsi app`. Options of Streamlit that are not set here come
+from ``.streamlit/config.toml`` beside this file, or from the environment (``STREAMLIT_SERVER_ADDRESS``,
+``STREAMLIT_SERVER_BASE_URL_PATH``, …).
 """
 
 import argparse
@@ -25,15 +25,6 @@ ADDRESS = "STREAMLIT_SERVER_ADDRESS"
 """Environment: the address to listen at. By default this machine only, since pages read folders that are typed in."""
 TIDY_EVERY_S = 20
 LINE = "PMSI Lab: open {url}"
-
-
-def command(port: int = DEFAULT_PORT, runs: Path | None = None) -> list[str]:
-    """Return the arguments of a process that serves the app at ``port``, with its runs in ``runs``.
-
-    Without ``runs`` the environment's PMSI_RUNS decides, or else the folder ``runs`` where it is started.
-    """
-    arguments = [sys.executable, str(HERE / "server.py"), "--port", str(port)]
-    return arguments if runs is None else [*arguments, "--runs", str(Path(runs).resolve())]
 
 
 def warm_up() -> None:
@@ -83,8 +74,7 @@ PASSED_ON: dict[str, tuple[str, type]] = {
 
 def options() -> dict[str, str | int]:
     """Return what the environment says about the server; a read-only one takes no zips, so small uploads will do."""
-    from app.shared.access import read_only
-    from app.shared.panels import LARGEST_UPLOAD
+    from app.shared.access import LARGEST_UPLOAD, read_only
 
     found: dict[str, str | int] = {"server.maxUploadSize": LARGEST_UPLOAD} if read_only() else {}
     return found | {name: kind(os.environ[key]) for key, (name, kind) in PASSED_ON.items() if os.environ.get(key)}

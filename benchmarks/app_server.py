@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.server import command
+from pmsi.cli.app import server_command
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 120
@@ -38,7 +38,7 @@ def serving() -> Iterator[Server]:
         runs.mkdir()
         started = time.monotonic()
         environment = os.environ | {"PMSI_CACHE": str(Path(folder, "cache"))}
-        process = subprocess.Popen(command(port, runs), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(server_command(port, runs), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         address = f"http://127.0.0.1:{port}"
         try:
             wait(f"{address}/_stcore/health", process)

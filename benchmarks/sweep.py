@@ -37,7 +37,8 @@ from pmsi.data.preprocessing import MEAN, STD, normalize
 from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
-from pmsi.robustness import Cell, cells_of, sweep
+from pmsi.robustness import Cell, cells_of
+from pmsi.robustness.task import sweep
 from pmsi.runs import Run
 
 TARGET = 2.0

@@ -1,25 +1,95 @@
-"""PMSI Lab's core: progressive multi-stage interactive training with a recursive mosaic generator (arXiv 2112.04223).
+"""PMSI Lab: fine-grained recognition by progressive multi-stage interactive training with a recursive mosaic generator.
 
-Where to look, in the order in which an image travels:
+The public names, each loaded on first use (`import pmsi` itself loads neither torch nor numpy):
 
-    data         DATASETS: readers, the built-in plumage, batches
-    augment      AUGMENTATIONS: the recursive mosaic and its rivals
-    model        BACKBONES, heads, recognisers
-    methods      METHODS: one row per line of the paper's Tables III and V
-    training     Algorithm 1: fit(config, run)
-    evaluation   accuracy of every head
-    explain      Grad-CAM of several stages in one backward pass
-    runs, jobs   a run is a folder; what can be done with one
-    cli          the command line, one subcommand per task
+    mosaics       recursive_mosaic, RecursiveMosaic (a transform for torchvision's v2), ProgressiveMosaic (Algorithm 1)
+    training      TrainConfig, PRESETS, train, Run, evaluate
+    models        METHODS, BACKBONES, AUGMENTATIONS, build_model
+    data          DATASETS, open_dataset, normalize
+    one image     Predictor (predicts and explains), cam (class activation maps of any network), CAM_METHODS
+    robustness    PERTURBATIONS, perturb
+    errors        PMSIError, the base of all errors raised on purpose
 
-Importing this package imports nothing heavy; import the module you need.
+Names in capitals are tables: dicts from a name to a row. docs/python.md has examples. The packages, in the order in
+which an image travels:
+
+    data, augment, model, methods    images; mosaics; networks; one row per line of the paper's Tables III and V
+    training, evaluation, predictor  Algorithm 1; accuracy of every head; one image at a time
+    explain, robustness              class activation maps and their measures; perturbed test images
+    runs, tasks, tables              run folders; the worker; the paper's tables
+    cli                              the command line
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
-# Threads that wait for each other by spinning for long bring a busy machine to a halt: with other jobs on two cores, a
-# training step was seen to take 50 times as long. Threads that sleep at once take twice as long on a quiet one. A short
-# spin is near the best of both. OpenMP (GNU's) reads this once, when torch is loaded.
+if TYPE_CHECKING:
+    from pmsi.api import build_model as build_model
+    from pmsi.api import cam as cam
+    from pmsi.api import evaluate as evaluate
+    from pmsi.api import train as train
+    from pmsi.augment import AUGMENTATIONS as AUGMENTATIONS
+    from pmsi.augment.mosaic import recursive_mosaic as recursive_mosaic
+    from pmsi.augment.transforms import ProgressiveMosaic as ProgressiveMosaic
+    from pmsi.augment.transforms import RecursiveMosaic as RecursiveMosaic
+    from pmsi.base.errors import PMSIError as PMSIError
+    from pmsi.config import TrainConfig as TrainConfig
+    from pmsi.config.presets import PRESETS as PRESETS
+    from pmsi.data import DATASETS as DATASETS
+    from pmsi.data import open_dataset as open_dataset
+    from pmsi.data.preprocessing import normalize as normalize
+    from pmsi.explain.methods import CAM_METHODS as CAM_METHODS
+    from pmsi.methods import METHODS as METHODS
+    from pmsi.model.backbones import BACKBONES as BACKBONES
+    from pmsi.perturbations import PERTURBATIONS as PERTURBATIONS
+    from pmsi.perturbations import perturb as perturb
+    from pmsi.predictor import Predictor as Predictor
+    from pmsi.runs import Run as Run
+
+# OpenMP threads that wait for each other spin by default. On a busy machine that is slow: with other jobs on two cores,
+# a training step took 50 times as long. Without any spinning, a step takes twice as long on a quiet machine. A short
+# spin is near the best of both. GNU's OpenMP reads this variable once, when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AUGMENTATIONS": "pmsi.augment",
+    "BACKBONES": "pmsi.model.backbones",
+    "CAM_METHODS": "pmsi.explain.methods",
+    "DATASETS": "pmsi.data",
+    "METHODS": "pmsi.methods",
+    "PERTURBATIONS": "pmsi.perturbations",
+    "PMSIError": "pmsi.base.errors",
+    "PRESETS": "pmsi.config.presets",
+    "Predictor": "pmsi.predictor",
+    "ProgressiveMosaic": "pmsi.augment.transforms",
+    "RecursiveMosaic": "pmsi.augment.transforms",
+    "Run": "pmsi.runs",
+    "TrainConfig": "pmsi.config",
+    "build_model": "pmsi.api",
+    "cam": "pmsi.api",
+    "evaluate": "pmsi.api",
+    "normalize": "pmsi.data.preprocessing",
+    "open_dataset": "pmsi.data",
+    "perturb": "pmsi.perturbations",
+    "recursive_mosaic": "pmsi.augment.mosaic",
+    "train": "pmsi.api",
+}
+"""The module of each public name; a type checker reads the same above."""
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, loaded from its home at its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pmsi' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names beside those of the modules that are loaded."""
+    return sorted({*globals(), *__all__})

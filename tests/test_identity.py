@@ -16,14 +16,13 @@ from PIL import Image
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.base.files import read_json
-from pmsi.config import EvaluateConfig, ExplainConfig, RobustnessConfig
+from pmsi.config import EvaluateConfig, MapsConfig, RobustnessConfig
 from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import CHECKPOINT
 from pmsi.maps import LOOKS
-from pmsi.robustness.reading import read_results
+from pmsi.robustness.results import read_results
 from pmsi.runs import Run, State
-from pmsi.runs.mistakes import answers_for, read_answers
-from pmsi.runs.record import apart
+from pmsi.runs.mistakes import predictions_of, read_predictions
 from pmsi.tables import expand, fill
 
 NAMES = ("ani", "booby", "crow", "dove")
@@ -195,9 +194,9 @@ def test_names_or_a_refusal(changed, pmsi):
     same_tested = now.tested == then.tested and not any(pixels in now.trained for pixels in then.tested)
 
     # What the run answered keeps its names, whatever the folder is called now: a key begins with its class
-    answers = read_answers(run)
+    answers = read_predictions(run)
     assert answers.classes == then.names
-    assert {answer.key: answers.classes[answer.label] for answer in answers_for(answers, answers.primary)} == {
+    assert {answer.key: answers.classes[answer.label] for answer in predictions_of(answers, answers.primary)} == {
         key: name for key, (_, name) in then.test.items()
     }
     assert all(key.split("/")[0] == name for key, (_, name) in then.test.items())
@@ -210,7 +209,7 @@ def test_names_or_a_refusal(changed, pmsi):
     # Evaluation, maps and a sweep
     for config in (
         EvaluateConfig(of=run.id),
-        ExplainConfig(of=run.id, stages=("S5",), trials_per_class=0, drift=()),
+        MapsConfig(of=run.id, stages=("S5",), trials_per_class=0, drift=()),
         RobustnessConfig(of=(run.id,), perturbations=("gaussian_noise=5",)),
     ):
         made, state = worked(root, run, config)
@@ -236,10 +235,10 @@ def test_names_or_a_refusal(changed, pmsi):
 def named(made, now):
     """Check the names in what a run about the folder wrote against the folder itself."""
     if isinstance(made.config, EvaluateConfig):
-        answers = read_answers(made)
-        found = {answer.key: answers.classes[answer.label] for answer in answers_for(answers, answers.primary)}
+        answers = read_predictions(made)
+        found = {answer.key: answers.classes[answer.label] for answer in predictions_of(answers, answers.primary)}
         assert list(made.result()["class_accuracy"]) == list(now.names)
-    elif isinstance(made.config, ExplainConfig):
+    elif isinstance(made.config, MapsConfig):
         stored = read_json(made.folder / LOOKS)
         found = {look["key"]: stored["classes"][look["label"]] for look in stored["looks"]}
     else:
@@ -256,7 +255,7 @@ def test_only_what_can_be_compared_stands_together(changed):
     first = Run(root / run.id)
     assert state is State.FINISHED
     comparable = set(now.names) == set(then.names) and now.tested == then.tested
-    reasons = apart(first, again)
+    reasons = why_not_comparable(first, again)
     assert (reasons == []) == comparable
     config = RobustnessConfig(of=(first.id, again.id))
     if comparable:

@@ -20,9 +20,10 @@ from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
-from pmsi.robustness import Cell, cells_of, sweep
-from pmsi.robustness.entrants import SweptModel
+from pmsi.robustness import Cell, cells_of
+from pmsi.robustness.models import SweptModel
 from pmsi.robustness.report import report
+from pmsi.robustness.task import sweep
 from pmsi.runs import Run, State, Stopped
 
 CLASSES = ("ant", "bee", "cat")

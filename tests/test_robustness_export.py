@@ -22,8 +22,8 @@ from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_t
 from pmsi.robustness.drawing import class_drops, confusion_figure, curves, drop_bars
 from pmsi.robustness.export import CELLS, as_csv
 from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
-from pmsi.robustness.reading import read_results
 from pmsi.robustness.report import FILE
+from pmsi.robustness.results import read_results
 from pmsi.runs import Run
 
 sklearn = pytest.importorskip("sklearn.metrics")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from pmsi import tasks
 from pmsi.augment import AUGMENTATIONS, Augmentation
@@ -14,10 +15,12 @@ from pmsi.augment.mosaic import apply, plan
 from pmsi.base.errors import ConfigError, TrainingError
 from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
+from pmsi.config.presets import PRESETS
 from pmsi.data.loading import TrainLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.methods import METHODS, build
+from pmsi.model.backbone import stage_sizes
 from pmsi.model.batch import Phase, Target, cross_entropy
 from pmsi.runs import Run, State, Stopped
 from pmsi.training import loop
@@ -183,11 +186,30 @@ def test_the_learning_rates_follow_the_cosine_over_all_batches(start):
     assert cosine(1) == pytest.approx(0)
 
 
+def test_the_released_schedule_ends_at_99_8_percent_of_its_start():
+    """Its period counts images, its steps count batches: of 32 images each, it gets 1/32 of the way."""
+    optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": 1.0, "initial_lr": 1.0}])
+    images, batches = 640, 20
+    for step in range(0, batches + 1, 5):
+        set_learning_rates(optimizer, step / batches, TrainConfig(schedule="released", batch_size=32))
+        assert optimizer.param_groups[0]["lr"] == pytest.approx((1 + math.cos(math.pi * step / images)) / 2)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.998, abs=5e-4)
+
+
+def test_the_released_preset_trains_the_released_code_s_network():
+    config = PRESETS["released"].config
+    assert config.to_dict() | {"stem_stride": 2, "bn_momentum": 0.1, "schedule": "cosine"} != config.to_dict()
+    model = build(config.with_(backbone="tiny", weights="none", frozen_epochs=0), 3)
+    assert {norm.momentum for norm in model.smooth.modules() if isinstance(norm, nn.BatchNorm2d)} == {0.01}
+    assert {norm.momentum for norm in model.backbone.modules() if isinstance(norm, nn.BatchNorm2d)} == {0.1}
+    assert stage_sizes(model.backbone, 64) == (64, 32, 16, 8, 4)
+
+
 def test_pretrained_layers_get_their_own_rate_and_are_frozen_first():
     config = SMALL.with_(weights="some.pth", frozen_epochs=2, lr_pretrained=0.01, lr_new=0.1)
     model = build(SMALL, 4)
     optimizer = make_optimizer(model, config)
-    set_learning_rates(optimizer, 0)
+    set_learning_rates(optimizer, 0, config)
     backbone = {id(parameter) for parameter in model.backbone.parameters()}
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.1]
     assert {id(parameter) for parameter in optimizer.param_groups[0]["params"]} == backbone

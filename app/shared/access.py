@@ -27,6 +27,9 @@ READ_ONLY = "PMSI_READ_ONLY"
 DATA = "PMSI_DATA"
 """Environment: the folders whose data sets and weights visitors may use, parted as in PATH."""
 
+LARGEST_UPLOAD = 25
+"""Megabytes of a picture that is uploaded, as the browser tells; `pmsi.data.images.check_file_size` sees to it."""
+
 
 ADDRESS, BASE_PATH = "STREAMLIT_SERVER_ADDRESS", "STREAMLIT_SERVER_BASE_URL_PATH"
 

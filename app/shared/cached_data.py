@@ -7,6 +7,7 @@ import streamlit as st
 from PIL import Image
 
 from app.shared.access import check_place, may_read
+from pmsi.config import DATA_FIELDS
 
 if TYPE_CHECKING:
     from pmsi.config import TrainConfig
@@ -62,8 +63,7 @@ def _open_set(fields: dict[str, Any]) -> "Dataset":
 
 def open_set(config: "TrainConfig") -> "Dataset":
     """Return the data set of a config, opened once for all configs that agree about it."""
-    names = ("dataset", "data", "train_per_class", "test_per_class", "test_fraction", "split", "test_on", "split_seed")
-    return _open_set({name: getattr(config, name) for name in names})
+    return _open_set({name: getattr(config, name) for name in DATA_FIELDS})
 
 
 @st.cache_data(show_spinner=False, max_entries=4096)

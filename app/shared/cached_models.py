@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pmsi.data.dataset import Dataset, Sample
-    from pmsi.explain.disagreement import Disagreement
-    from pmsi.explain.removal import Curve
+    from pmsi.explain.measures.deletion import Curve
+    from pmsi.explain.measures.disagreement import Disagreement
     from pmsi.predictor import Explanation, Prediction, Predictor
     from pmsi.runs import Run
 
@@ -70,13 +70,23 @@ def explain_once(
     return _explain(predictor_of(run), prepared, model, picture, head, label, method)
 
 
+@st.cache_data(show_spinner="Trying how long this takes…", max_entries=512, ttl=3600)
+def _cam_seconds(_predictor: "Predictor", model: tuple[str, int], head: str, method: str) -> float:
+    return _predictor.explain_seconds(head=head, method=method)
+
+
+def cam_seconds_once(run: "Run", head: str, method: str) -> float:
+    """Return about how many seconds maps of one image take on this machine, tried once in an hour for all visitors."""
+    return _cam_seconds(predictor_of(run), (str(run.folder), stamp_of(run)), head, method)
+
+
 @st.cache_data(show_spinner="Taking pixels away…", max_entries=64)
 def _removal(
     _predictor: "Predictor", _seen: Image.Image, _values: "np.ndarray", key: str, head: str, label: int, *of: object
 ) -> "dict[str, dict[str, Curve]]":
     import numpy as np
 
-    from pmsi.explain.single import removal_curves
+    from pmsi.explain.measures.deletion import removal_curves
 
     return removal_curves(_predictor.model, np.asarray(_seen), _values, head=head, label=label, key=key)
 

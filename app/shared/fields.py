@@ -13,6 +13,7 @@ from pmsi.config.declare import Config, field_type
 LABELS = {
     "dataset": "Data set",
     "data": "Data folder",
+    "name_encoding": "Encoding of names",
     "weights": "Starting weights",
     "start_from": "Start from the model of",
     "lr_pretrained": "Learning rate, pre-trained",
@@ -25,8 +26,10 @@ LABELS = {
     "split": "Test images drawn by",
     "test_on": "Tested on",
     "split_seed": "Seed of the split",
+    "stem_stride": "Stem stride",
     "stage_num": "StageNum",
     "smooth_conv": "Smooth conv",
+    "bn_momentum": "BatchNorm momentum",
     "channels": "Channels c",
     "hidden": "Hidden channels h",
     "mix": "Mix adds",
@@ -46,10 +49,11 @@ AUTOMATIC = {
     "hidden": "c/2",
     "augmentation": "the method's own",
     "start_from": "no run",
+    "name_encoding": "as the archive says",
 }
 """What an optional field means while it is empty."""
 
-NOT_THE_PAPERS = ("data", "split", "test_on", "split_seed", "start_from")
+NOT_THE_PAPERS = ("data", "name_encoding", "split", "test_on", "split_seed", "start_from")
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
 TITLES = {

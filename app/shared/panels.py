@@ -13,6 +13,7 @@ import streamlit as st
 from PIL import Image
 
 from app.shared import session
+from app.shared.access import LARGEST_UPLOAD
 from app.shared.cached_data import open_builtin, open_folder, sample_image
 from app.shared.cached_models import stamp_of
 from app.shared.errors import error_panel, plain
@@ -41,8 +42,6 @@ class Picked:
 
 
 SOURCES = {"sample": "Sample", "data": "Data set", "upload": "Upload"}
-LARGEST_UPLOAD = 25
-"""Megabytes of a picture that is uploaded, as the browser tells; `pmsi.data.images.check_file_size` sees to it."""
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 
 

@@ -1,9 +1,12 @@
 """`pmsi app`: open the lab in the browser."""
 
 import argparse
+import importlib.util
 import os
 import sys
+from pathlib import Path
 
+from pmsi.base.assets import APP
 from pmsi.base.errors import ConfigError
 from pmsi.cli.arguments import add_runs
 from pmsi.cli.flags import whole
@@ -17,13 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Open the lab in the browser; the server replaces this process."""
-    try:
-        from app.server import command as server_command
-    except ImportError as error:
-        raise ConfigError(
-            f"The app's packages are not installed ({error}). Run: pip install -r requirements.txt"
-        ) from error
+    """Replace this process by the app's server."""
+    missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f'The app needs {" and ".join(missing)}. Run: pip install "pmsi-lab[app]"')
+    if not APP.is_dir():
+        raise ConfigError(f"There is no app at {APP}. Copy the folder app beside pmsi, or install the package.")
     argv = server_command(typed.port, typed.runs)
     sys.stdout.flush()
     os.execve(argv[0], argv, os.environ | {"PMSI_RUNS": str(typed.runs)})
+
+
+def server_command(port: int, runs: Path) -> list[str]:
+    """Return the command of a process that serves the app at ``port``, with its runs in ``runs``."""
+    return [sys.executable, str(APP / "server.py"), "--port", str(port), "--runs", str(runs.resolve())]

@@ -1,4 +1,4 @@
-"""`pmsi info`: the costs of systems side by side and what their stages see, as a table or as JSON."""
+"""`pmsi info`: costs of systems and receptive fields of their stages, as a table or JSON."""
 
 import argparse
 import dataclasses
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pmsi.engine.costs import Costs
 
 
-HELP = "What each method costs, and what the stages see."
+HELP = "Show what each method costs, and the receptive fields of the stages."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         metavar = "N" if kind is int else "NAME"
         parser.add_argument(flag(name), nargs="+", type=kind, default=default, metavar=metavar, help=help)
+    add_like(parser, "stem_stride", "Stride of the backbones' first convolution", type=int, metavar="N")
     add_like(parser, "stage_num", "StageNum: how many of the last stages take part", type=int, metavar="N")
     for name, help in {"channels": "c [half of the last stage's channels].", "hidden": "h [c/2]."}.items():
         parser.add_argument(flag(name), type=int, metavar="N", help=help)
@@ -41,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print JSON.")
 
 
-SHARED = ("stage_num", "channels", "hidden", "batch_size")
-"""Fields that all systems of one table have in common."""
+SHARED = ("stem_stride", "stage_num", "channels", "hidden", "batch_size")
+"""Fields that are the same for all systems of the table."""
 
 
 WIDTH = 100
@@ -50,8 +51,8 @@ WIDTH = 100
 
 
 @dataclass(frozen=True)
-class System:
-    """A line of the table; ``smooth_conv`` is None where the method has no such block."""
+class Line:
+    """A line of the table; ``smooth_conv`` is None if the method has no such block."""
 
     config: TrainConfig
     smooth_conv: str | None
@@ -64,8 +65,8 @@ class System:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Print what each of the systems that the flags describe costs, and which of them cannot be."""
-    from pmsi.model.backbone import receptive_fields_of
+    """Print the costs of the systems that the flags describe, and the invalid combinations."""
+    from pmsi.model.backbones import receptive_fields_of
 
     systems, refused = _counted(typed)
     if not systems:
@@ -74,15 +75,15 @@ def run(typed: argparse.Namespace) -> int:
         about = {name: getattr(typed, name) for name in ("classes", *SHARED)}
         reasons = {name: str(error) for name, error in refused.items()}
         about |= {"systems": [system.to_json() for system in systems], "refused": reasons}
-        fields = {name: receptive_fields_of(name) for name in typed.backbone}
+        fields = {name: receptive_fields_of(name, typed.stem_stride) for name in typed.backbone}
         print(to_json(about | {"receptive_fields": fields}, indent=1))
     else:
         print(_readable(systems, refused, typed))
     return 0
 
 
-def _counted(typed: argparse.Namespace) -> tuple[list[System], dict[str, ConfigError]]:
-    """Return the systems, and the error of each that there cannot be; a name that does not exist is raised."""
+def _counted(typed: argparse.Namespace) -> tuple[list[Line], dict[str, ConfigError]]:
+    """Return the systems, and the errors of invalid combinations; raises UnknownName for an unknown name."""
     from pmsi.engine.costs import costs_of
 
     systems, refused = [], {}
@@ -91,7 +92,7 @@ def _counted(typed: argparse.Namespace) -> tuple[list[System], dict[str, ConfigE
             has_choice = _has_smooth_conv(config, typed.classes)
             if has_choice or config.smooth_conv == _smooth_convs(typed)[0]:
                 costs = costs_of(config, typed.classes)
-                systems.append(System(config, config.smooth_conv if has_choice else None, costs))
+                systems.append(Line(config, config.smooth_conv if has_choice else None, costs))
         except UnknownName:
             raise
         except ConfigError as error:
@@ -122,8 +123,8 @@ def _has_smooth_conv(config: TrainConfig, classes: int) -> bool:
     return any(isinstance(part, SmoothConv) for part in outline(config, classes).modules())
 
 
-Column = tuple[str, str, Callable[[System], str]]
-"""The two lines of a column's header, and what makes its cells."""
+Column = tuple[str, str, Callable[[Line], str]]
+"""The two lines of a column's header, and the function that returns a cell's text."""
 
 
 NAMES: tuple[Column, ...] = (
@@ -143,10 +144,10 @@ QUANTITIES: tuple[Column, ...] = (
     ("training", "multiply-adds", lambda system: short(system.costs.macs_train)),
     ("training", "memory", lambda system: short(system.costs.memory_train) + "B"),
 )
-"""Columns of the table; those of names stand at the left of their places, quantities at the right."""
+"""Columns of the table; names are aligned left, quantities right."""
 
 
-def _readable(systems: list[System], refused: dict[str, ConfigError], typed: argparse.Namespace) -> str:
+def _readable(systems: list[Line], refused: dict[str, ConfigError], typed: argparse.Namespace) -> str:
     from pmsi.engine.costs import HOW_COUNTED
 
     columns = NAMES + QUANTITIES
@@ -156,16 +157,16 @@ def _readable(systems: list[System], refused: dict[str, ConfigError], typed: arg
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     lines += [f"{name}: {error}" for name, error in refused.items()]
     about = f"{typed.classes} classes, batches of {typed.batch_size} in training. {HOW_COUNTED}"
-    seen = [line for name in typed.backbone for line in _seen(name, typed)]
+    seen = [line for name in typed.backbone for line in _receptive_fields(name, typed)]
     return "\n".join([*lines, "", textwrap.fill(about, WIDTH), "", *seen])
 
 
-def _seen(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
-    """Yield what the stages of a backbone see, and for each size whether patches are smaller (section III-B)."""
+def _receptive_fields(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
+    """Yield lines with the receptive fields of a backbone and, for each size, whether patches are smaller (III-B)."""
     from pmsi.augment.rule import largest_size, patch_rule
-    from pmsi.model.backbone import receptive_fields_of
+    from pmsi.model.backbones import receptive_fields_of
 
-    fields = receptive_fields_of(backbone)
+    fields = receptive_fields_of(backbone, typed.stem_stride)
     known = ", ".join(f"S{n} {field or '–'}" for n, field in enumerate(fields, start=1))
     yield f"Receptive fields of {backbone}, in px: {known}."
     for size in typed.image_size if all(fields[-typed.stage_num :]) else ():

@@ -1,7 +1,7 @@
-"""The settings of training, once: each with its default, its range, its sentence of help and the paper's value.
+"""TrainConfig: the settings of training, each with its default, range, help text and the paper's value.
 
-Defaults are those of the paper's section IV-A. Names (of a method, a backbone, …) are looked up in their tables later,
-by whoever needs the row.
+Defaults are those of the paper's section IV-A. Names (of a method, a backbone, …) are looked up in their tables when
+the config is used.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,12 @@ from typing import ClassVar, Self
 
 from pmsi.base.errors import ConfigError
 from pmsi.config.declare import Config, setting
+
+SPLIT_FIELDS = ("dataset", "data", "name_encoding", "test_fraction", "split", "test_on", "split_seed")
+"""Fields that decide which images a data set has, and on which side of its split each is."""
+
+DATA_FIELDS = (*SPLIT_FIELDS, "train_per_class", "test_per_class")
+"""Fields that decide which images a run has."""
 
 WEIGHT_WORDS = ("imagenet", "none")
 """What ``weights`` can be other than a file."""
@@ -29,7 +35,10 @@ class TrainConfig(Config):
     # What to learn from
     dataset: str = setting("plumage", "Data set.", group="data", options="data set", paper="cub")
     data: str | None = setting(
-        None, "Folder of the data set, where it is not built in; for folder, a zip does too.", group="data"
+        None, "Folder of the data set, where it is not built in, or a zip or tar of it.", group="data"
+    )
+    name_encoding: str | None = setting(
+        None, "Encoding of the names in a zip that does not say it, such as gbk or cp437.", group="data"
     )
     image_size: int = setting(
         448, "Side of the square that the network sees, in pixels.", group="data", minimum=32, maximum=1024
@@ -81,6 +90,13 @@ class TrainConfig(Config):
         "as new), or a file (safetensors or a torch state dict).",
         group="model",
     )
+    stem_stride: int = setting(
+        2,
+        "Stride of the backbone's first convolution; 1, as in the released code, makes every map twice as large.",
+        group="model",
+        minimum=1,
+        maximum=2,
+    )
     start_from: str | None = setting(
         None,
         "Training run whose model is the start: all its weights, with this run's own recipe. The starting weights then "
@@ -93,6 +109,13 @@ class TrainConfig(Config):
         "Smooth conv block: the paper's 3×3, or depthwise 3×3 + pointwise 1×1 (this project's mobile form).",
         group="model",
         options="smooth conv",
+    )
+    bn_momentum: float = setting(
+        0.1,
+        "Weight of each batch in the running statistics of the smooth convs' BatchNorm; 0.01 in the released code.",
+        group="model",
+        minimum=0.0,
+        maximum=1.0,
     )
     channels: int | None = setting(
         None,
@@ -122,7 +145,7 @@ class TrainConfig(Config):
         10.0, "λ of PC: the weight of its pairwise confusion.", group="model", minimum=0.0, maximum=1000.0
     )
 
-    # What it is shown in each phase
+    # The augmentation of each phase
     augmentation: str | None = setting(
         None,
         "Augmentation of the progressive phases; by default the method's own.",
@@ -147,6 +170,13 @@ class TrainConfig(Config):
     batch_size: int = setting(32, "Images in a batch.", group="recipe", minimum=2, maximum=4096)
     lr_pretrained: float = setting(1e-4, "Learning rate of pre-trained layers.", group="recipe", minimum=0.0)
     lr_new: float = setting(1e-3, "Learning rate of new layers.", group="recipe", minimum=0.0)
+    schedule: str = setting(
+        "cosine",
+        "Learning rates over training: a cosine from 1 to 0, or the released code's, whose period counts images while "
+        "its steps count batches, so that rates hardly fall (to 99.8 % with batches of 32).",
+        group="recipe",
+        options=("cosine", "released"),
+    )
     momentum: float = setting(0.9, "Momentum of SGD.", group="recipe", minimum=0.0, maximum=0.9999)
     weight_decay: float = setting(5e-4, "Weight decay.", group="recipe", minimum=0.0, maximum=1.0)
     frozen_epochs: int = setting(
@@ -203,6 +233,7 @@ class TrainConfig(Config):
         return self.resize if self.resize is not None else resize_for(self.image_size)
 
     def located(self) -> Self:
+        """Return the config with ``data`` and ``weights`` as absolute paths."""
         places = {"data": self.data, "weights": None if self.weights in WEIGHT_WORDS else self.weights}
         return self.with_(**{name: str(Path(place).expanduser().absolute()) for name, place in places.items() if place})
 

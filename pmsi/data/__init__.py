@@ -4,8 +4,9 @@ What a data set is stands in `pmsi.data.dataset`; how its images become batches,
 package imports no torch.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,8 @@ class Opener(Protocol):
 class DatasetRow:
     """One data set that a config can name.
 
-    ``help`` says what it is and where it is had. ``archive`` says that a zip does as well as a folder. ``official`` is
-    the size of a published data set.
+    ``help`` says what it is and where it is had. ``archive`` says that a zip or a tar does as well as a folder.
+    ``official`` is the size of a published data set.
     """
 
     title: str
@@ -53,40 +54,52 @@ def _plumage(config: TrainConfig, progress: Progress | None = None) -> Dataset:
 def _cub(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.readers.cub import cub
 
-    return cub(_place(config), progress=progress)
+    return _unpacked(cub, config, progress)
 
 
 def _cars(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.readers.cars import cars
 
-    return cars(_place(config), progress=progress)
+    return _unpacked(cars, config, progress)
 
 
 def _aircraft(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.readers.aircraft import aircraft
 
-    return aircraft(_place(config), progress=progress)
+    return _unpacked(aircraft, config, progress)
 
 
 def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     from pmsi.data.readers.folder import folder
 
-    place = _place(config)
     read = partial(
         folder,
         test_fraction=config.test_fraction,
         split=config.split,
         split_seed=config.split_seed,
         test_on=config.test_on,
-        progress=progress,
+        name=_stem(_place(config)),
     )
+    return _unpacked(read, config, progress)
+
+
+def _unpacked(read: Callable[..., Dataset], config: TrainConfig, progress: Progress | None) -> Dataset:
+    """Return what ``read`` makes of the config's folder, or of its archive, unpacked."""
+    place = _place(config)
     if place.is_dir():
-        return read(place)
-    home = unpacked(place, progress)
+        return read(place, progress=progress)
+    home = unpacked(place, progress, encoding=config.name_encoding)
     try:
-        return read(home, name=place.stem)
+        dataset = read(home, progress=progress)
     except DataError as error:
         raise DataError(f"{place.name}, unpacked: {error}") from error
+    more = contents(place, encoding=config.name_encoding).passed_over
+    return replace(dataset, passed_over=dict(more + Counter(dataset.passed_over)))
+
+
+def _stem(place: Path) -> str:
+    """Return the name of a folder or an archive without suffixes."""
+    return place.name if place.is_dir() else re.sub(r"(\.tar)?\.[^.]+$", "", place.name)
 
 
 DATASETS: dict[str, DatasetRow] = {
@@ -101,6 +114,7 @@ DATASETS: dict[str, DatasetRow] = {
         _cub,
         True,
         "200 bird species; the folder CUB_200_2011, or some of its classes laid out alike.",
+        archive=True,
         official=Official(classes=200, train=5994, test=5794),
     ),
     "cars": DatasetRow(
@@ -108,6 +122,7 @@ DATASETS: dict[str, DatasetRow] = {
         _cars,
         True,
         "196 car models; the folder with devkit, cars_train and cars_test. Sorted into class folders, it is `folder`.",
+        archive=True,
         official=Official(classes=196, train=8144, test=8041),
     ),
     "aircraft": DatasetRow(
@@ -115,13 +130,14 @@ DATASETS: dict[str, DatasetRow] = {
         _aircraft,
         True,
         "100 aircraft variants; the folder fgvc-aircraft-2013b.",
+        archive=True,
         official=Official(classes=100, train=6667, test=3333),
     ),
     "folder": DatasetRow(
         "Class folders",
         _folder,
         True,
-        "Your own pictures, a folder or a zip: train/CLASS and test/CLASS, or CLASS alone, which is split by a seed.",
+        "Your pictures, a folder, zip or tar: train/CLASS and test/CLASS, or CLASS alone, which is split by a seed.",
         archive=True,
     ),
 }
@@ -153,7 +169,7 @@ def check_folder(config: TrainConfig) -> None:
     row = lookup("data set", DATASETS, config.dataset)
     if row.needs_folder:
         if (place := _place(config)).is_file():
-            contents(place)
+            contents(place, encoding=config.name_encoding)
     elif config.data is not None:
         reading = ", ".join(name for name, other in DATASETS.items() if other.needs_folder)
         raise ConfigError(
@@ -204,12 +220,12 @@ def read_as(dataset: Dataset) -> str:
     parts = [f"{len(dataset.classes)} classes", *([dataset.layout] if dataset.layout else [])]
     parts += [f"{len(dataset.train):,} + {len(dataset.test):,} images"]
     if unused := len(dataset.problems) + sum(dataset.passed_over.values()):
-        parts += [f"{unused:,} files passed over"]
+        parts += [f"{unused:,} {'file' if unused == 1 else 'files'} passed over"]
     return ", ".join(parts)
 
 
 def _place(config: TrainConfig) -> Path:
-    """Return the folder that the config gives, or the zip where its row takes one, absolute; or say what to give."""
+    """Return the folder or archive that the config gives, absolute; raise what says what to give."""
     row = DATASETS[config.dataset]
     if not config.data:
         raise ConfigError(f"The data set {config.dataset!r} is read from a folder; give it as data. {row.help}")
@@ -225,6 +241,9 @@ def _require_images(dataset: Dataset, config: TrainConfig) -> None:
     if dataset.problems:
         problem = dataset.problems[0]
         left_out = f" {len(dataset.problems)} were left out, such as {problem.key}: {problem.reason}."
+    if dataset.passed_over:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(dataset.passed_over).most_common(3))
+        left_out += f" Files passed over: {reasons}."
     where = f"{config.data or dataset.name}"
     if len(dataset.classes) < 2:
         names = ", ".join(dataset.classes) or "none"

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,10 +53,11 @@ def locate(title: str, places: Sequence[Path], names: Sequence[str], source: str
     return [path for path in found if path is not None]
 
 
-def read_rows(path: Path, columns: int) -> dict[str, str]:
+def read_rows(path: Path, columns: int, numbered: bool = False) -> dict[str, str]:
     """Return {first word: rest of its line} of a list file in its order, without blank lines.
 
-    ``columns`` is the least number of words on a line; raises DataError that names a line which has fewer.
+    ``columns`` is the least number of words on a line; raises DataError that names a line which has fewer. Where lines
+    are ``numbered``, what other tools make of such lists is read alike: commas for blanks, a header, 7.0 for 7.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -63,12 +65,24 @@ def read_rows(path: Path, columns: int) -> dict[str, str]:
         raise DataError(f"{path} cannot be read ({error}). Expected a text file; unpack the archive again.") from error
     rows: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
+        if numbered:
+            line = line.replace(",", " ")
         if line.strip():
             words = line.split(maxsplit=1)
             if len(line.split()) < columns:
                 raise DataError(f"{path}, line {number}: {line!r} has fewer than {columns} words. It may be cut off.")
             rows[words[0]] = words[1].strip() if len(words) > 1 else ""
-    return rows
+    if not numbered:
+        return rows
+    first = next(iter(rows.items()), ("", ""))
+    if len(rows) > 1 and not re.search(r"\d", " ".join(first)):
+        del rows[first[0]]  # a header
+    return {whole(key): rest for key, rest in rows.items()}
+
+
+def whole(word: str) -> str:
+    """Return 7 for 7.0, as a table of numbers writes it, and other words as they are."""
+    return re.sub(r"^(\d+)\.0*$", r"\1", word)
 
 
 def four_numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:
@@ -154,24 +168,25 @@ def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) 
     """Return {key: what decoding its file tells}, remembered or found now."""
     memory, inside = _Memory(root), os.path.abspath(root).rstrip(os.sep) + os.sep  # noqa: PTH100
     examined: dict[str, Examined] = {}
-    unknown: list[tuple[str, Path, Mark | None]] = []
+    unknown: list[tuple[str, Path, str, Mark | None]] = []
     for sample in samples:
         path = Path(sample.path or "")
-        if not os.path.abspath(path).startswith(inside):  # noqa: PTH100
+        place = os.path.abspath(path)  # noqa: PTH100
+        if not place.startswith(inside):
             examined[sample.key] = Examined("its path leads out of the data set's folder")
             continue
-        mark = mark_of(path)
-        known = memory.recall(path, mark)
+        name, mark = place[len(inside) :], mark_of(path)
+        known = memory.recall(name, mark)
         if known is None:
-            unknown.append((sample.key, path, mark))
+            unknown.append((sample.key, path, name, mark))
         else:
             examined[sample.key] = known
     pool = ThreadPoolExecutor(THREADS)
     try:
-        answers = pool.map(examine, [path for _, path, _ in unknown])
-        for done, ((key, path, mark), about) in enumerate(zip(unknown, answers, strict=True), 1):
+        answers = pool.map(examine, [path for _, path, _, _ in unknown])
+        for done, ((key, _, name, mark), about) in enumerate(zip(unknown, answers, strict=True), 1):
             examined[key] = about
-            memory.remember(path, mark, about)
+            memory.remember(name, mark, about)
             if progress is not None:
                 progress(done, len(unknown))
     finally:
@@ -216,7 +231,6 @@ class _Memory:
     """What earlier checks of the images below a folder found, by path and `Mark`, in one JSON file."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         digest = hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
         self._file = cache_folder() / f"images-{digest}.json"
         stored = read_json(self._file) or {}
@@ -224,21 +238,21 @@ class _Memory:
         self._old: dict[str, list] = old if isinstance(old, dict) else {}
         self._new: dict[str, list] = {}
 
-    def recall(self, path: Path, mark: Mark | None) -> Examined | None:
+    def recall(self, name: str, mark: Mark | None) -> Examined | None:
         """Return what decoding the file told, or None where that is not known of the file as it is."""
-        entry = self._old.get(self._name(path))
+        entry = self._old.get(name)
         if mark is None or not isinstance(entry, list) or entry[:3] != list(mark):
             return None
         try:
             about = Examined(*entry[3:])
         except TypeError:  # somebody else wrote this
             return None
-        self._new[self._name(path)] = entry
+        self._new[name] = entry
         return about
 
-    def remember(self, path: Path, mark: Mark | None, about: Examined) -> None:
+    def remember(self, name: str, mark: Mark | None, about: Examined) -> None:
         if mark is not None and time.time() - mark[2] / 1e9 >= SETTLED_S:
-            self._new[self._name(path)] = [*mark, *astuple(about)]
+            self._new[name] = [*mark, *astuple(about)]
 
     def save(self) -> None:
         if self._new == self._old:
@@ -246,6 +260,3 @@ class _Memory:
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file, json.dumps({"rules": RULES, "files": self._new}), durable=False)
-
-    def _name(self, path: Path) -> str:
-        return os.path.relpath(path, self._root)

@@ -197,6 +197,11 @@ def is_image(path: Path) -> bool:
             start = file.read(START)
     except (OSError, _Refused):
         return False
+    return begins_as_image(start)
+
+
+def begins_as_image(start: bytes) -> bool:
+    """Return whether the first `START` bytes of a file are those of an image, also of a format that is not read."""
     patterns = (*(pattern for pattern, _ in READERS), *(pattern for pattern, what in FOREIGN if "export it" in what))
     return any(_begins(start, pattern) for pattern in patterns)
 
@@ -259,7 +264,7 @@ def _decode(file: BinaryIO) -> tuple[Image.Image, int, float]:
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where none can be read."""
     with contextlib.suppress(Exception):  # as damaged as the block may be
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
         return orientation if orientation in range(1, 9) else 1
     return 1
 

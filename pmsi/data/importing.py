@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from pmsi.base.errors import DataError
 from pmsi.base.locks import Lock
-from pmsi.data.checking import Progress
+from pmsi.data.checking import Progress, confined
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.images import MAX_FILE_BYTES
 from pmsi.data.readers.archive import LIMITS, Limits, require_space, unpack_into
@@ -83,19 +83,26 @@ def import_dataset(
     root: Path | None = None,
     progress: Progress | None = None,
     limits: Limits = LIMITS,
+    encoding: str | None = None,
+    allows: Callable[[Path], bool] | None = None,
 ) -> Imported:
     """Copy the class folders in ``source``, a folder or a zip, into a new data set called ``name`` below ``root``.
 
-    A division into train and test is kept. ``progress`` follows, one after the other, the unpacking, the look at every
-    image, and the copying. Raises DataError where the name is taken or empty, ``source`` is no folder of classes nor a
-    zip of one (`pmsi.data.readers.archive.contents`), too few images are whole, or there is no room.
+    A division into splits is kept. ``encoding`` is that of a zip's names where it does not say it; pictures in a folder
+    that really lie where ``allows`` says no are left out. ``progress`` follows, one after the other, the unpacking, the
+    look at every image, and the copying. Raises DataError where the name is taken or empty, ``source`` is no folder of
+    classes nor an archive of one (`pmsi.data.readers.archive.contents`), too few images are whole, or there is no room.
     """
     source = Path(source)
     if not source.exists():
         raise DataError(f"{source} does not exist. Expected a folder of class folders, or a zip of them.")
     if source.is_dir():
-        return _import(name, lambda place: source, root, progress, shutil.copyfile)
-    return _import(name, lambda place: unpack_into(source, place, progress, limits), root, progress, os.rename)
+        return _import(name, lambda place: source, root, progress, shutil.copyfile, allows)
+
+    def bring(place: Path) -> Path:
+        return unpack_into(source, place, progress, limits, encoding)
+
+    return _import(name, bring, root, progress, os.rename)
 
 
 def import_pictures(
@@ -128,7 +135,12 @@ def _refusal(picture: Picture) -> str | None:
 
 
 def _import(
-    name: str, bring: Bring, root: Path | None, progress: Progress | None, put: Callable[[Path, Path], object]
+    name: str,
+    bring: Bring,
+    root: Path | None,
+    progress: Progress | None,
+    put: Callable[[Path, Path], object],
+    allows: Callable[[Path], bool] | None = None,
 ) -> Imported:
     """Build the data set in a folder beside its place, and rename it; whatever happens, nothing else stays."""
     root = Path(root or datasets_root())
@@ -137,11 +149,12 @@ def _import(
         with _alone_in(root), tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as scratch:
             source = bring(Path(scratch) / "source")
             found = folder(source, name=target.name, split="stratified", progress=progress)
+            found = confined(found, allows) if allows is not None else found
             _require_classes(found, source)
             if put is not os.rename:
                 require_space(source, root, _bytes_of(found))
             built = Path(scratch) / "built"
-            count = _lay_out(found.classes, _by_split(found, source), built, put, progress)
+            count = _lay_out(found.classes, _by_split(found, source, allows), built, put, progress)
             _rename(built, target)
     except OSError as error:
         what = f"{target} cannot be written ({error.strerror or error})"
@@ -201,7 +214,7 @@ def _bytes_of(found: Dataset) -> int:
     return sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
 
 
-def _by_split(found: Dataset, source: Path) -> list[tuple[str, Sample]]:
+def _by_split(found: Dataset, source: Path, allows: Callable[[Path], bool] | None) -> list[tuple[str, Sample]]:
     """Return all images, each with the folder of its split, or "" where there is no split."""
     roles = find_splits(entered(look(source)))
     if roles is None:
@@ -211,6 +224,7 @@ def _by_split(found: Dataset, source: Path) -> list[tuple[str, Sample]]:
     if {"test", "val"} <= roles.keys():
         labels = {name: label for label, name in enumerate(found.classes)}
         other = folder(source, test_on="val")
+        other = confined(other, allows) if allows is not None else other
         known = [sample for sample in other.test if other.classes[sample.label] in labels]
         split += [("val", replace(sample, label=labels[other.classes[sample.label]])) for sample in known]
     return split

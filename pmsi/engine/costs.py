@@ -1,8 +1,7 @@
-"""What a system costs: parameters, multiply-adds and memory, found before anything is trained or downloaded.
+"""Parameters, multiply-adds and memory of a system, counted before anything is trained or downloaded.
 
-The model is made on torch's meta device, where tensors have shapes and no values, and goes through one prediction and
-one training iteration there, whatever its size in a fraction of a second. `Meter` listens to the operations. It knows
-nothing of time: that depends on the machine.
+The model is built on torch's meta device, where tensors have shapes but no values, and runs one prediction and one
+training iteration there, in about a second. torch's FlopCounterMode counts the multiply-adds, `MemoryMeter` the memory.
 """
 
 import weakref
@@ -13,14 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from pmsi.config import TrainConfig
-from pmsi.methods import Plan, outline, resolve
+from pmsi.methods import System, outline, resolve
 from pmsi.model import Recognizer
 from pmsi.model.batch import Target
-
-aten = torch.ops.aten
 
 BYTES = 4
 """Of a number in float32, the reference precision, in which all memory is given."""
@@ -29,6 +26,7 @@ FIELDS = (
     "image_size",
     "method",
     "backbone",
+    "stem_stride",
     "stage_num",
     "smooth_conv",
     "channels",
@@ -53,7 +51,7 @@ HOW_COUNTED = (
 
 @dataclass(frozen=True)
 class Costs:
-    """What a system costs. Multiply-adds (macs) are those of one image, memory is in bytes of float32.
+    """The costs of a system. Multiply-adds (macs) are per image; memory is in bytes, in float32.
 
     ``macs_predict`` and ``memory_predict`` are those of the primary head for a single image. ``macs_train`` is an
     image's share of one iteration: every phase, forward and backward, while the backbone is not frozen.
@@ -79,94 +77,106 @@ class Costs:
 
 
 def costs_of(config: TrainConfig, classes: int) -> Costs:
-    """Return what a config's system costs with so many classes; raise ConfigError where there is no such system."""
+    """Return the costs of a config's system for a number of classes; raises ConfigError if the config is invalid."""
     return measure(outline(config, classes), config)
 
 
 def measure(model: Recognizer, config: TrainConfig) -> Costs:
-    """Return what a model costs that is trained as ``config`` says; it runs, on its device, and its gradients change.
+    """Return the costs of a model that is trained as ``config`` says. The model runs on its device; its gradients
+    change.
 
-    On the meta device the result is that of any other one, and nothing is computed.
+    On the meta device the result is the same, and nothing is computed.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     share = config.batch_size // config.devices
-    predicting, training = _predict(model, config.image_size), _train(model, resolve(config), config, share)
+    macs_predict, memory_predict = _counted(lambda: _predict(model, config.image_size), model)
+    macs_train, memory_train = _counted(lambda: _train(model, resolve(config), config, share), model)
     return Costs(
         parameters=parameters,
         backbone_parameters=sum(parameter.numel() for parameter in model.backbone.parameters()),
-        macs_predict=predicting.macs,
-        macs_train=training.macs // share,
-        memory_predict=predicting.peak,
-        memory_train=training.peak + (BYTES * parameters if config.momentum else 0),
+        macs_predict=macs_predict,
+        macs_train=macs_train // share,
+        memory_predict=memory_predict,
+        memory_train=memory_train + (BYTES * parameters if config.momentum else 0),
     )
 
 
-@torch.no_grad()
-def _predict(model: Recognizer, image_size: int) -> "Meter":
-    """Return the meter of one image's prediction by the primary head."""
-    model.eval()
-    with Meter(_held(model)) as meter:
-        model(_images(model, 1, image_size), (model.primary,))
-    return meter
+def _counted(run: Callable[[], None], model: Recognizer) -> tuple[int, int]:
+    """Return the multiply-adds of ``run()`` and its peak memory, in bytes.
 
-
-def _train(model: Recognizer, plan: Plan, config: TrainConfig, batch: int) -> "Meter":
-    """Return the meter of one iteration of Algorithm 1, before the optimizer's steps."""
-    model.train()
+    It runs twice, since the hooks of torch's counter keep tensors alive for longer.
+    """
     model.zero_grad(set_to_none=True)
-    with Meter(_held(model)) as meter:
-        images = _images(model, batch, config.image_size)
-        labels = torch.zeros(batch, dtype=torch.int64, device=images.device)
-        for phase in plan.phases:
-            if plan.augmentation.attends and phase.r:
-                model.attention(images, labels)
-            heads = None if config.heads == "all" else (phase.head,)
-            model.zero_grad(set_to_none=True)
-            model.loss(images, Target.plain(labels), phase, heads).backward()
-    return meter
+    with MemoryMeter([*model.parameters(), *model.buffers()]) as memory:
+        run()
+    with flop_counter() as counter, MemoryMeter():  # for its SHORTCUTS
+        run()
+    return counter.get_total_flops() // 2, memory.peak
 
 
-def _held(model: Recognizer) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+@torch.no_grad()
+def _predict(model: Recognizer, image_size: int) -> None:
+    """Predict one image by the primary head."""
+    model.eval()
+    model(_images(model, 1, image_size), (model.primary,))
+
+
+def _train(model: Recognizer, system: System, config: TrainConfig, batch: int) -> None:
+    """Run one iteration of Algorithm 1 on ``batch`` images, without the optimizer's steps."""
+    model.train()
+    images = _images(model, batch, config.image_size)
+    labels = torch.zeros(batch, dtype=torch.int64, device=images.device)
+    for phase in system.phases:
+        if system.augmentation.attends and phase.r:
+            model.attention(images, labels)
+        heads = None if config.heads == "all" else (phase.head,)
+        model.zero_grad(set_to_none=True)
+        model.loss(images, Target.plain(labels), phase, heads).backward()
 
 
 def _images(model: Recognizer, batch: int, image_size: int) -> Tensor:
     return torch.empty(batch, 3, image_size, image_size, device=next(model.parameters()).device)
 
 
-class Meter(TorchDispatchMode):
-    """Counts, while it is entered, the multiply-adds of this thread's operations and the memory that tensors hold.
+def flop_counter() -> FlopCounterMode:
+    """Return torch's counter, two flops to a multiply-add, with grouped convolutions' gradients counted by group."""
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward})
 
-    ``macs`` are torch's flops, two to a multiply-add, halved. ``peak`` is the most that was held at once, in bytes,
-    from the tensors that are ``held`` at the start on. Unlike torch's FlopCounterMode it hooks no module: hooks are
-    the whole process's, and the app has threads.
+
+def _convolution_backward(
+    grad: list[int], x: list[int], weight: list[int], bias: Any, *how: Any, out_shape: Any, **_: Any
+) -> int:
+    """Return the flops of a convolution's gradients, from shapes: each repeats the products of the forward pass.
+
+    torch 2.13 counts those of the weight as if there were no groups, for a depthwise convolution many times too many.
+    """
+    transposed, wanted = how[-4], how[-1]
+    return conv_flop_count(x, weight, grad, transposed=transposed) * sum(wanted[:2])
+
+
+class MemoryMeter(TorchDispatchMode):
+    """A context that measures ``peak``, the most memory that this thread's tensors hold at once, in bytes.
+
+    Tensors in ``held`` count from the start; ``live`` is the memory held now.
     """
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
         super().__init__()
-        self.flops, self.live, self.peak = 0, 0, 0
+        self.live, self.peak = 0, 0
         self._storages: set[int] = set()
         self._hold(held)
-
-    @property
-    def macs(self) -> int:
-        return self.flops // 2
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
         compute = SHORTCUTS.get(func, func) if args and isinstance(args[0], Tensor) and args[0].is_meta else func
-        result = compute(*args, **kwargs)
-        formula = FORMULAS.get(func._overloadpacket)
-        if formula is not None:
-            self.flops += formula(*args, **kwargs, out_val=result)
+        result = compute(*args, **(kwargs or {}))
         several = result if isinstance(result, (tuple, list)) else (result,)
         self._hold(value for value in several if isinstance(value, Tensor))
         return result
 
     def _hold(self, tensors: Iterable[Tensor]) -> None:
-        """Count the storages that are new; a view has that of what it looks at."""
+        """Count the storages that are new; a view shares that of its base."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if id(storage) not in self._storages:
@@ -178,22 +188,6 @@ class Meter(TorchDispatchMode):
     def _release(self, storage: int, size: int) -> None:
         self._storages.discard(storage)
         self.live -= size
-
-
-def _convolution_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Any, *how: Any, out_val: tuple[Tensor | None, ...]
-) -> int:
-    """Return the flops of a convolution's gradients: each product of the forward pass is in either of them once.
-
-    torch 2.13 still counts those of the weight as if there were no groups, for a depthwise one many times too many.
-    """
-    *settings, wanted = how
-    forward = flop_registry[aten.convolution](x, weight, None, *settings, out_val=grad)
-    return forward * sum(wanted[:2])
-
-
-FORMULAS: dict[Any, Callable[..., int]] = flop_registry | {aten.convolution_backward: _convolution_backward}
-"""Flops of an operation, given its arguments and its result as ``out_val``."""
 
 
 def _batch_norm(
@@ -209,9 +203,11 @@ def _batch_norm_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) ->
 
 
 SHORTCUTS: dict[Any, Callable[..., Any]] = {
-    aten.native_batch_norm.default: _batch_norm,
-    aten.native_batch_norm_backward.default: _batch_norm_backward,
-    aten.hardtanh_.default: lambda x, *limits: x,
-    aten.hardtanh_backward.default: lambda grad, *rest: torch.empty_like(grad),
+    torch.ops.aten.native_batch_norm.default: _batch_norm,
+    torch.ops.aten.native_batch_norm_backward.default: _batch_norm_backward,
+    torch.ops.aten.hardtanh_.default: lambda x, *limits: x,
+    torch.ops.aten.hardtanh_backward.default: lambda grad, *rest: torch.empty_like(grad),
 }
-"""Shapes of results on the meta device, where torch itself takes a millisecond for one of these: four fifths of all."""
+"""Shapes of results on the meta device, where torch itself takes a millisecond for one of these: four fifths of all.
+
+None of them has multiply-adds, so FlopCounterMode need not see them."""

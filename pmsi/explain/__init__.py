@@ -1,7 +1,7 @@
 """Explanations: where a recogniser looks. Importing this imports torch."""
 
-from pmsi.explain.cam import SCALES, Maps, Scale, cam, normalize, resize
-from pmsi.explain.weighing import CAM_METHODS, CamMethod
-from pmsi.folding import folded
+from pmsi.engine.folding import folded
+from pmsi.explain.cam import SCALES, Maps, Scale, cam, cam_seconds, normalize, resize
+from pmsi.explain.methods import CAM_METHODS, CamMethod
 
-__all__ = ["CAM_METHODS", "SCALES", "CamMethod", "Maps", "Scale", "cam", "folded", "normalize", "resize"]
+__all__ = ["CAM_METHODS", "SCALES", "CamMethod", "Maps", "Scale", "cam", "cam_seconds", "folded", "normalize", "resize"]

@@ -1,19 +1,22 @@
-"""Class activation maps of several stages from one forward and one backward pass, for any output of any recogniser.
+"""Class activation maps of several stages, for any output and any class of any recogniser: `cam`.
 
-The stage maps pass through `Recognizer` in the open, so nothing is hooked, and no state is shared or changed: the same
-model can explain in many threads at once. This module does not know how maps are drawn, or where images come from;
-what makes a map of activations and gradients stands in `pmsi.explain.weighing`.
+The stage maps pass through `Recognizer` in the open, so one forward and one backward pass give all maps without a hook,
+and no state is shared or changed: the same model can explain in many threads at once. CAM_METHODS lists the ways of
+making a map of them.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, PMSIError, lookup
-from pmsi.explain.weighing import CAM_METHODS
+from pmsi.explain.adapter import Asked, package_map, package_seconds, questions
+from pmsi.explain.methods import CAM_METHODS, CamMethod
 from pmsi.model.batch import STAGES, Images
 from pmsi.model.recognizer import Outputs, Recognizer
 
@@ -29,8 +32,9 @@ class Maps:
     """Class activation maps of a batch of b images.
 
     ``raw[stage]`` is (b, h_n, w_n) at the stage's own resolution, at least 0 and not normalised, in the order of
-    ``stages``. ``logits`` are those of every output, by head; ``classes`` (b,) int64 are the classes explained, and
-    ``head`` the output whose logits were differentiated. Nothing here carries a graph.
+    ``stages``; those of RefineCAM and SESS are in [0, 1], and SESS's are of the images' size. ``logits`` are those of
+    every output, by head; ``classes`` (b,) int64 are the classes explained, and ``head`` the output whose logits were
+    differentiated. Nothing here carries a graph.
     """
 
     stages: tuple[str, ...]
@@ -49,38 +53,96 @@ def cam(
     stages: tuple[str, ...] | None = None,
     method: str = "gradcam",
 ) -> Maps:
-    """Return the class activation maps of several stages, after one forward and one backward pass.
+    """Return the class activation maps of several stages of each image.
 
     ``images`` are normalised, (b, 3, height, width), on the model's device. ``head`` is the output to explain (by
     default ``model.primary``), ``classes`` (b,) the classes in [0, classes) (by default those that the head predicts),
-    ``stages`` names in S1…S5 (by default the last three). Works under ``torch.no_grad`` too; the model's parameters,
-    their ``.grad`` and its mode stay as they are. The images do not influence each other.
+    ``stages`` names in S1…S5 (by default the last three), ``method`` a key of CAM_METHODS. Works under
+    ``torch.no_grad`` too; the model's parameters, their ``.grad`` and its mode stay as they are. The images do not
+    influence each other.
 
-    A stage that the output does not depend on has a map of zeros: S4 and S5 for the output S3 of a model without
-    interaction, say; Eigen-CAM's alone asks for no output. `pmsi.folding` makes a copy of a model that gives the
-    same maps sooner. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for classes
-    out of range, and `PMSIError` where the model is in training mode.
+    Methods that have a formula take one forward and one backward pass for all images and stages. Those of
+    pytorch-grad-cam take one image and one stage at a time, of the last three; `cam_seconds` says how long that is.
+
+    A stage that the output does not depend on has a map of zeros (S4 and S5 for the output S3 of a model without
+    interaction, say), but where the method asks for no class. `pmsi.engine.folding` copies a model for the
+    same maps in less time. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for
+    classes out of range or a method that cannot work here, and `PMSIError` where the model is in training mode.
     """
     head = model.check_head(head if head is not None else model.primary)
-    stages = _check_stages(DEFAULT_STAGES if stages is None else stages)
     row = lookup("CAM method", CAM_METHODS, method)
-    if any(module.training for module in model.modules()):
-        raise PMSIError("A model in training mode cannot be explained: its images influence each other. Call eval().")
+    stages = _check_stages(DEFAULT_STAGES if stages is None else stages, row)
+    _check_mode(model)
     with torch.inference_mode(False), torch.enable_grad():
         places = [model.backbone.ends[STAGE_INDEX[stage]] for stage in stages]
         maps = _stage_maps(model, images, first=min(places))
         outputs = model.classify(maps)
         classes = _check_classes(classes, outputs[head])
-        score = outputs[head].gather(1, classes[:, None]).sum()  # of each image alone, as no layer mixes them
-        wanted = [maps[place] for place in places]
-        gradients = _gradients(score, wanted)
-    raw = {s: row.weigh(a.detach(), g).relu() for s, a, g in zip(stages, wanted, gradients, strict=True)}
+        if row.weigh is not None:
+            wanted = [maps[place] for place in places]
+            score = outputs[head].gather(1, classes[:, None]).sum()  # of each image alone, as no layer mixes them
+            gradients = _gradients(score, wanted)
+            found = [row.weigh(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)]
+        else:
+            asked = questions(model, head, images, maps, places, classes, outputs[head])
+            found = [torch.stack([_by_package(row, one) for one in stage]).to(images.device) for stage in asked]
+    raw = {stage: values.relu() for stage, values in zip(stages, found, strict=True)}
     return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
 
 
-def _check_stages(stages: tuple[str, ...]) -> tuple[str, ...]:
+def _by_package(row: CamMethod, asked: Asked) -> Tensor:
+    assert row.package is not None
+    if row.of_class and asked.place not in asked.reached:
+        return torch.zeros(asked.maps[asked.place].shape[2:])
+    return package_map(row.package, asked)
+
+
+def cam_seconds(
+    model: Recognizer,
+    size: int,
+    *,
+    head: str | None = None,
+    stages: tuple[str, ...] | None = None,
+    method: str = "gradcam",
+) -> float:
+    """Return about how many seconds `cam` takes for one image of size × size pixels, on this machine as busy as it is.
+
+    By a trial on noise. Where a method takes a pass for each channel or patch, a few of them are tried.
+    """
+    row = lookup("CAM method", CAM_METHODS, method)
+    head = model.check_head(head if head is not None else model.primary)
+    stages = _check_stages(DEFAULT_STAGES if stages is None else stages, row)
+    generator, like = torch.Generator().manual_seed(0), next(model.parameters())
+    images = torch.randn(1, 3, size, size, generator=generator).to(like)
+    cam(model, images, head=head, stages=stages)  # the first call of a size is slower
+    began = time.perf_counter()
+    cam(model, images, head=head, stages=stages, method=method if row.package is None else "gradcam")
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)
+    taken = time.perf_counter() - began
+    if row.package is None:
+        return taken
+    with torch.inference_mode(False), torch.enable_grad():
+        places = [model.backbone.ends[STAGE_INDEX[stage]] for stage in stages]
+        maps = _stage_maps(model, images, first=min(places))
+        logits = model.classify(maps)[head]
+        asked = questions(model, head, images, maps, places, logits.argmax(dim=1), logits)
+        return taken + sum(package_seconds(row.package, stage[0]) for stage in asked)
+
+
+def _check_mode(model: nn.Module) -> None:
+    if any(module.training for module in model.modules()):
+        raise PMSIError("A model in training mode cannot be explained: its images influence each other. Call eval().")
+
+
+def _check_stages(stages: Sequence[str], row: CamMethod) -> tuple[str, ...]:
     for stage in stages:
         lookup("stage", STAGE_INDEX, stage)
+        if row.package is not None and stage not in DEFAULT_STAGES:
+            raise ConfigError(
+                f"stage = {stage!r}: pytorch-grad-cam makes {row.title} of {', '.join(DEFAULT_STAGES)} alone here, as "
+                "finer maps take gigabytes. Choose among these, or a method of one pass, such as gradcam."
+            )
     if not stages:
         raise ConfigError(f"No stage to explain: name at least one of {', '.join(STAGE_INDEX)}.")
     return tuple(dict.fromkeys(stages))
@@ -115,6 +177,53 @@ def _gradients(score: Tensor, maps: list[Tensor]) -> list[Tensor]:
     if not score.requires_grad:  # frozen parameters, and an output that ends before the first map asked for
         return [torch.zeros_like(stage_map) for stage_map in maps]
     return list(torch.autograd.grad(score, maps, allow_unused=True, materialize_grads=True))
+
+
+def module_cam(
+    model: nn.Module,
+    images: Images,
+    modules: Sequence[str],
+    *,
+    head: str | None = None,
+    classes: Tensor | None = None,
+    method: str = "gradcam",
+) -> Maps:
+    """Return the class activation maps of some modules of any network, after one forward and one backward pass.
+
+    ``images`` are what the network takes, (b, c, h, w). ``modules`` are names as in ``model.named_modules()``, such as
+    "layer4" of a torchvision ResNet; the output of each (of its last call) must be a map (b, c_n, h_n, w_n). The
+    network returns logits (b, classes), or a dict of them in which ``head`` names one. The rest is as in `cam`; the
+    modules are hooked while this runs, so threads must not share the network.
+    """
+    weigh = lookup("CAM method", CAM_METHODS, method).weigh
+    if weigh is None:
+        able = ", ".join(name for name, row in CAM_METHODS.items() if row.weigh is not None)
+        raise ConfigError(f"method = {method!r} needs a model of this package. For any network choose {able}.")
+    _check_mode(model)
+    known = dict(model.named_modules())
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _module, _inputs, output: kept.__setitem__(name, output)
+
+    hooks = [lookup("module", known, name).register_forward_hook(keep(name)) for name in modules]
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            answer = model(images.detach().requires_grad_())  # a graph also where all parameters are frozen
+        finally:
+            for hook in hooks:
+                hook.remove()
+        outputs: Outputs = answer if isinstance(answer, dict) else {"logits": answer}
+        head = head if head is not None else next(iter(outputs))
+        logits = lookup("output", outputs, head)
+        classes = _check_classes(classes, logits)
+        for name in modules:
+            if not isinstance(kept.get(name), Tensor) or kept[name].dim() != 4:
+                found = tuple(kept[name].shape) if isinstance(kept.get(name), Tensor) else type(kept.get(name)).__name__
+                raise ConfigError(f"Module {name!r} gave {found}: expected a map (b, channels, height, width).")
+        gradients = _gradients(logits.gather(1, classes[:, None]).sum(), [kept[name] for name in modules])
+    raw = {name: weigh(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
+    return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
 
 
 @dataclass(frozen=True)

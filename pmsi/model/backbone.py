@@ -1,33 +1,29 @@
-"""Backbones: networks that turn images into five stage maps, S1…S5, each at half the size of the one before.
+"""Backbones: networks that turn images into five stage maps S1…S5. The rows of BACKBONES stand beside their builders.
 
-A stage ends where the stride doubles. A backbone knows nothing of classes, heads or training; weights are read from
-a download or from a file, and "none" is a choice that has to be stated.
+A stage ends where the stride doubles. Weights are read from a download or from a file, and "none" is a choice that has
+to be stated.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pmsi.base.errors import CheckpointError, ConfigError, UnknownName, lookup
-from pmsi.base.vision import models
+from pmsi.base.errors import CheckpointError
 from pmsi.model.batch import STAGES, Images
-from pmsi.model.fields import Fields
-from pmsi.model.weights import read_weights
+from pmsi.model.receptive_field import receptive_fields
 
 StateDict = dict[str, Tensor]
 
 
 class Backbone(nn.Module):
-    """Pieces in a row, each of which gives a map; those that ``ends`` numbers end the stages S1…S5.
+    """A network as pieces that run one after the other; those that ``ends`` numbers end the stages S1…S5.
 
     Two stages end together where one layer doubles the stride twice, as a stem of 4×4 patches does for S1 and S2.
-    Mostly a piece is a stage; `late` cuts the last stage finer. ``channels`` are those of each piece's map: C_n where
-    pieces are stages. ``dropout`` is that of the network's usual classifier, used by the plain baseline. ``expands``
-    says that the last block of S5 only widens the map for that classifier, as MobileNetV2's 320 → 1280 does.
+    ``channels`` are those of each piece's map: C_n where pieces are stages. ``dropout`` is that of the network's usual
+    classifier, used by the plain baseline. ``late`` states the late layers: the numbers of consecutive blocks of S5
+    whose maps bilinear methods pool, with their channels; without any, S5's map is the only late one.
     """
 
     def __init__(
@@ -37,7 +33,7 @@ class Backbone(nn.Module):
         dropout: float = 0.0,
         *,
         ends: tuple[int, ...] = tuple(range(STAGES)),
-        expands: bool = False,
+        late: Mapping[int, int] | None = None,
     ) -> None:
         super().__init__()
         assert len(pieces) == len(channels) == ends[-1] + 1
@@ -46,7 +42,7 @@ class Backbone(nn.Module):
         self.channels = channels
         self.dropout = dropout
         self.ends = ends
-        self.expands = expands
+        self.late = dict(late or {})
 
     def forward(self, images: Images) -> list[Tensor]:
         """Return the maps of all pieces: of S1…S5, (b, C_n, h / 2^n, w / 2^n) each, where pieces are stages."""
@@ -60,62 +56,52 @@ class Backbone(nn.Module):
             maps.append(x)
         return maps
 
-    def late(self, taps: int = 1) -> "Backbone":
-        """Return this network with S5 cut into pieces that end at its last ``taps`` blocks, or at all if it has fewer.
+    def cut_late(self, count: int = 1) -> "Backbone":
+        """Return this network with S5 cut after each of its last ``count`` late layers, or all if it has fewer.
 
-        A block that only widens the map for the usual classifier is left out: bilinear pooling squares the channels.
-        The modules are shared with this backbone. Raises ConfigError where S5 is not a row of blocks.
+        The last pieces' maps are then those of the late layers; blocks of S5 behind them are left out. The modules are
+        shared with this backbone.
         """
-        last = self.pieces[-1]
-        if not isinstance(last, nn.Sequential):
-            raise ConfigError(f"The last stage is one {type(last).__name__}, not a row of blocks that can be cut.")
-        blocks = list(last)[: len(last) - self.expands]
-        first = max(1, len(blocks) - taps + 1)
-        pieces = [*self.pieces[:-1], nn.Sequential(*blocks[:first]), *blocks[first:]]
-        return Backbone(pieces, widths(pieces), self.dropout, ends=(*self.ends[:-1], len(pieces) - 1))
+        if not self.late:
+            return self
+        first, *others = list(self.late)[-count:]
+        blocks = list(self.pieces[-1].children())
+        pieces = [*self.pieces[:-1], nn.Sequential(*blocks[: first + 1]), *(blocks[number] for number in others)]
+        channels = (*self.channels[:-1], *(self.late[number] for number in (first, *others)))
+        return Backbone(pieces, channels, self.dropout, ends=(*self.ends[:-1], len(pieces) - 1))
 
-    @torch.no_grad()
     def receptive_fields(self) -> tuple[int | None, ...]:
         """Return the theoretical receptive field of each stage's map, in pixels of the input; None where unknown.
 
-        See `pmsi.model.fields` for what counts. The network's mode stays as it is.
+        See `pmsi.model.receptive_field` for what counts. The network's mode stays as it is.
         """
-        images = next(self.parameters()).new_zeros(1, 3, 96, 96)
         was_training = self.training
         try:
-            with Fields(images) as fields:
+            with torch.inference_mode(False), torch.enable_grad():
+                images = next(self.parameters()).new_zeros(1, 3, 96, 96).requires_grad_()
                 maps = self.eval()(images)
         finally:
             self.train(was_training)
-        return tuple(fields.reach(maps[end]) for end in self.ends)
-
-
-@torch.no_grad()
-def widths(pieces: Sequence[nn.Module]) -> tuple[int, ...]:
-    """Return the channels of each piece's map, found by showing them an empty image."""
-    x, found = next(pieces[0].parameters()).new_zeros(1, 3, 64, 64), []
-    for piece in pieces:
-        was_training = piece.training
-        x = piece.eval()(x)
-        piece.train(was_training)
-        found.append(x.shape[1])
-    return tuple(found)
+        return receptive_fields([maps[end] for end in self.ends], images)
 
 
 @dataclass(frozen=True)
 class BackboneRow:
     """A row of BACKBONES: how to make the network, given the weights of the whole ImageNet model or None.
 
-    ``download`` fetches these weights; None where nobody offers any. ``from_file`` says whether there can be a file of
-    them; else the network is always trained from scratch. ``stages`` is how many of S1…S5, counted from the last, have
-    a map of their own: the largest StageNum.
+    ``make(state, stem_stride)`` takes one of ``stem_strides``, by default 2. ``download`` fetches the weights; None
+    where nobody offers any. ``from_file`` says whether there can be a file of them; else the network is always trained
+    from scratch. ``stages`` is how many of S1…S5, counted from the last, have a map of their own: the largest StageNum.
+    ``late`` is how many late layers bilinear methods can pool, S5's own map among them.
     """
 
     title: str
-    make: Callable[[StateDict | None], Backbone]
+    make: Callable[..., Backbone]
     download: Callable[[], StateDict] | None
     from_file: bool = True
     stages: int = STAGES
+    stem_strides: tuple[int, ...] = (2, 1)
+    late: int = 1
 
 
 def load_weights(network: nn.Module, state: StateDict | None, spare: str | tuple[str, ...], title: str) -> None:
@@ -138,123 +124,8 @@ def load_weights(network: nn.Module, state: StateDict | None, spare: str | tuple
             f"These weights are not those of {title}: {counts} ({example!r}, for one). "
             "Choose the backbone that the weights were trained for."
         )
-    network.load_state_dict(given, strict=False)
-
-
-def mobilenet_v2(state: StateDict | None = None) -> Backbone:
-    """MobileNetV2 (Sandler et al., 2018), cut where the stride doubles: features 0 | 1–3 | 4–6 | 7–13 | 14–18."""
-    network = models.mobilenet_v2(weights=None)
-    load_weights(network, state, "classifier.", "MobileNetV2")
-    features = network.features
-    cuts = (0, 1, 4, 7, 14, 19)
-    stages = [features[a:b] for a, b in pairwise(cuts)]
-    return Backbone(stages, (32, 24, 32, 96, 1280), dropout=0.2, expands=True)
-
-
-def _resnet(name: str) -> Callable[[StateDict | None], Backbone]:
-    def make(state: StateDict | None = None) -> Backbone:
-        """ResNet (He et al., 2016): the stem's convolution, then its four layers."""
-        net = getattr(models, name)(weights=None)
-        load_weights(net, state, "fc.", name)
-        stem = nn.Sequential(net.conv1, net.bn1, net.relu)
-        layers = [nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
-        return Backbone([stem, *layers], (64, 64, 128, 256, 512))
-
-    return make
-
-
-def tiny(state: StateDict | None = None) -> Backbone:
-    """Five small stages of two 3×3 convolutions: trains from scratch in minutes on two cores; for trials and tests."""
-    assert state is None, "check_weights refuses others"
-    channels = (16, 32, 48, 80, 128)
-    stages = [
-        nn.Sequential(_conv_bn_relu(c_in, c_out, stride=2), _conv_bn_relu(c_out, c_out, stride=1))
-        for c_in, c_out in zip((3, *channels), channels, strict=False)
-    ]
-    return Backbone(stages, channels)
-
-
-def _conv_bn_relu(c_in: int, c_out: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
-
-
-def _torchvision(weights: str) -> Callable[[], StateDict]:
-    """Return what downloads weights that torchvision names."""
-    return lambda: models.get_weight(weights).get_state_dict(progress=False, check_hash=True)
-
-
-BACKBONES: dict[str, BackboneRow] = {
-    "mobilenet_v2": BackboneRow("MobileNetV2", mobilenet_v2, _torchvision("MobileNet_V2_Weights.IMAGENET1K_V1")),
-    "resnet18": BackboneRow("ResNet-18", _resnet("resnet18"), _torchvision("ResNet18_Weights.IMAGENET1K_V1")),
-    "resnet34": BackboneRow("ResNet-34", _resnet("resnet34"), _torchvision("ResNet34_Weights.IMAGENET1K_V1")),
-    "tiny": BackboneRow("Tiny (from scratch)", tiny, None, from_file=False),
-}
-
-
-def _timm(name: str) -> BackboneRow:
-    from pmsi.model.timm import row
-
-    return row(name)
-
-
-FAMILIES: dict[str, Callable[[str], BackboneRow]] = {"timm": _timm}
-"""Collections of networks: ``timm:NAME`` is what the row ``timm`` returns for NAME."""
-
-
-def find_backbone(name: str) -> BackboneRow:
-    """Return the row of a backbone: one of BACKBONES, or ``FAMILY:NAME``; raise UnknownName or ConfigError."""
-    family, colon, member = name.partition(":")
-    if colon:
-        return lookup("family of backbones", FAMILIES, family)(member)
-    try:
-        return lookup("backbone", BACKBONES, name)
-    except UnknownName as error:
-        raise UnknownName(f"{error} Or {', '.join(f'{family}:NAME' for family in FAMILIES)}.") from None
-
-
-def receptive_fields_of(name: str) -> tuple[int | None, ...]:
-    """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
-    row = find_backbone(name)
-    with torch.device("meta"):  # sizes are all that matters, and the network may be large
-        return row.make(None).receptive_fields()
-
-
-def check_stages(row: BackboneRow, stage_num: int) -> None:
-    """Raise ConfigError where the last ``stage_num`` stages do not each have a map of their own."""
-    if stage_num > row.stages:
-        raise ConfigError(
-            f"stage_num = {stage_num}: {row.title} has maps for its last {row.stages} stages alone, because its stem "
-            f"goes straight to a later stage's stride. Choose stage_num = {row.stages} or less."
-        )
-
-
-def check_weights(row: BackboneRow, weights: str) -> None:
-    """Raise CheckpointError where these weights cannot be had for this backbone, as far as a look can tell."""
-    if weights == "none":
-        return
-    if not row.from_file:
-        raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
-    if weights == "imagenet" and row.download is None:
-        raise CheckpointError(f"Nobody offers weights of {row.title} for download. Give a file, or choose none.")
-    if weights != "imagenet" and not Path(weights).expanduser().is_file():
-        raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
-
-
-def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
-    """Return the weights to start from: "none" → None, "imagenet" → a download, else the file's."""
-    check_weights(row, weights)
-    if weights == "none":
-        return None
-    if weights != "imagenet" or row.download is None:  # the check has refused imagenet without a download
-        return read_weights(Path(weights).expanduser())
-    try:
-        return row.download()
-    except Exception as error:  # each library's downloader raises errors of its own
-        raise CheckpointError(
-            f"The ImageNet weights of {row.title} could not be downloaded ({error}). On a machine without internet, "
-            "give a file (--weights FILE) or train from scratch (--weights none)."
-        ) from error
+    if not next(network.parameters()).is_meta:  # there, names and shapes are all that can be checked
+        network.load_state_dict(given, strict=False)
 
 
 @torch.no_grad()

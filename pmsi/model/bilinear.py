@@ -1,7 +1,8 @@
 """Bilinear pooling: products of a late map's channels with those of itself (B-CNN) or of its neighbours (HBP).
 
-Both are trained in one phase on the raw image. They leave out the block that only widens the last map for the usual
-classifier (`Backbone.late`): from MobileNetV2's 1280 channels an outer product would have 1.6 million entries.
+Both are trained in one phase on the raw image. They pool the late layers that a backbone states (`Backbone.late`),
+without the block that only widens the last map for the usual classifier: from MobileNetV2's 1280 channels an outer
+product would have 1.6 million entries.
 """
 
 import contextlib
@@ -12,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pmsi.base.errors import ConfigError
 from pmsi.model.backbone import Backbone
 from pmsi.model.baseline import CLASSIFIER
 from pmsi.model.recognizer import Outputs, Recognizer
@@ -52,7 +52,7 @@ class BCNN(Recognizer):
     primary = CLASSIFIER
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
-        super().__init__(backbone.late())
+        super().__init__(backbone.cut_late())
         self.classifier = nn.Linear(self.backbone.channels[-1] ** 2, classes)
 
     def classify(self, maps: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
@@ -65,21 +65,17 @@ class BCNN(Recognizer):
 class HBP(Recognizer):
     """Hierarchical bilinear pooling (Yu et al., ECCV 2018): late layers, projected alike wide, multiplied in pairs.
 
-    ``projection`` is the width, 8192 in the paper; as in the authors' code, no activation follows it. A network whose
-    last stage has two blocks, as ResNet-18's, has one pair rather than three.
+    ``projection`` is the width, 8192 in the paper; as in the authors' code, no activation follows it. A network with
+    two late layers, as ResNet-18, has one pair rather than three.
     """
 
     heads = (CLASSIFIER,)
     primary = CLASSIFIER
 
     def __init__(self, backbone: Backbone, classes: int, projection: int = 8192) -> None:
-        super().__init__(backbone.late(HBP_LAYERS))
+        super().__init__(backbone.cut_late(HBP_LAYERS))
         widths = self.backbone.channels[self.backbone.ends[-2] + 1 :]
-        if len(widths) < 2:
-            raise ConfigError(
-                "HBP multiplies late layers in pairs, and the last stage of this backbone is one block. Choose another "
-                "backbone or method."
-            )
+        assert len(widths) > 1, "check_late refuses others"
         self.project = nn.ModuleList(nn.Conv2d(width, projection, 1) for width in widths)
         self.pairs = tuple(itertools.combinations(range(len(widths)), 2))
         self.classifier = nn.Linear(len(self.pairs) * projection, classes)

@@ -1,7 +1,4 @@
-"""Between a stage map and a prediction: smooth conv, multi-stage interaction (Eq. 1–3), classifier (Eq. 4 and 6).
-
-They know vectors and maps, not stages by name, images or training.
-"""
+"""Between a stage map and a prediction: smooth conv, multi-stage interaction (Eq. 1–3), classifier (Eq. 4 and 6)."""
 
 from collections.abc import Callable
 
@@ -25,18 +22,26 @@ SMOOTH_CONVS: dict[str, Callable[[int, int], list[nn.Module]]] = {"paper": _full
 
 
 class SmoothConv(nn.Module):
-    """1×1 conv C_n → h and 3×3 conv h → c, each with BN and ReLU, then global max pooling: a stage map → x_n."""
+    """1×1 conv C_n → h and 3×3 conv h → c, each with BN and ReLU, then global max pooling: a stage map → x_n.
+
+    Takes (b, C_n, h_n, w_n) and returns (b, c). ``bn_momentum`` is the weight of a batch in BN's running statistics.
+    """
 
     def __init__(
-        self, c_n: int, hidden: int, channels: int, spatial: Callable[[int, int], list[nn.Module]] = _full
+        self,
+        c_n: int,
+        hidden: int,
+        channels: int,
+        spatial: Callable[[int, int], list[nn.Module]] = _full,
+        bn_momentum: float = 0.1,
     ) -> None:
         super().__init__()
         self.block = nn.Sequential(
             nn.Conv2d(c_n, hidden, 1, bias=False),
-            nn.BatchNorm2d(hidden),
+            nn.BatchNorm2d(hidden, momentum=bn_momentum),
             nn.ReLU(inplace=True),
             *spatial(hidden, channels),
-            nn.BatchNorm2d(channels),
+            nn.BatchNorm2d(channels, momentum=bn_momentum),
             nn.ReLU(inplace=True),
         )
 

@@ -46,7 +46,8 @@ MIXES: dict[str, Callable[[list[Tensor]], Tensor]] = {"logits": mix_logits, "pro
 class PMSI(Recognizer):
     """Progressive multi-stage interaction (section III-C).
 
-    ``channels`` is c and ``hidden`` is h of METHOD; by default c = C_N / 2 and h = c / 2.
+    ``channels`` is c and ``hidden`` is h of METHOD; by default c = C_N / 2 and h = c / 2. ``bn_momentum`` is that of
+    the smooth convs.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class PMSI(Recognizer):
         hidden: int | None = None,
         dropout: float = 0.5,
         spatial: Callable[[int, int], list[nn.Module]],
+        bn_momentum: float = 0.1,
         mix: Callable[[list[Tensor]], Tensor] = mix_logits,
         interaction: bool = True,
         stage_heads: bool = True,
@@ -67,7 +69,9 @@ class PMSI(Recognizer):
         c = channels if channels is not None else backbone.channels[-1] // 2
         h = hidden if hidden is not None else max(1, c // 2)
         self.stages = stage_names(stage_num)
-        self.smooth = nn.ModuleList(SmoothConv(c_n, h, c, spatial) for c_n in backbone.channels[-stage_num:])
+        self.smooth = nn.ModuleList(
+            SmoothConv(c_n, h, c, spatial, bn_momentum) for c_n in backbone.channels[-stage_num:]
+        )
         self.interaction = MultiStageInteraction(stage_num, c, h, dropout) if interaction else None
         names = self.stages if stage_heads else ()
         self.classifiers = nn.ModuleDict({name: Classifier(c, h, classes) for name in names})

@@ -1,13 +1,16 @@
-"""``timm:NAME``: any network of timm that is a row of modules and halves its maps from stage to stage.
+"""``timm:NAME``: any network of timm whose features, as its ``features_only`` gives them, are S1…S5.
 
-timm is optional, and imported only here. It is not asked which of its maps are features: `pmsi.model.cutting` watches
-the network run, up to the last map, which its own classifier pools, and cuts where METHOD says that a stage ends.
-Weights are those of the whole classifier network, as timm stores them. Heads and training are unknown here.
+timm is optional, and imported only here. ``feature_info`` says which of the network's modules end at which stride; the
+network's own modules up to there are the pieces of the backbone. Weights are those of the whole classifier network, as
+timm stores them.
 """
 
 import difflib
-from collections.abc import Callable
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,7 +18,13 @@ from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.model.backbone import Backbone, BackboneRow, StateDict, load_weights
-from pmsi.model.cutting import SIDE, Cut, cut
+from pmsi.model.batch import STAGES
+
+SIDE = 128
+"""Side in pixels of the images on which a network is tried: S5's map has four cells each way."""
+
+STRIDES = tuple(2**n for n in range(1, STAGES + 1))
+"""Those of S1…S5. A network without a map at stride 2, whose stem goes straight to 4, lets S1 and S2 share one."""
 
 
 @lru_cache(maxsize=64)
@@ -35,53 +44,86 @@ def row(name: str) -> BackboneRow:
         close = " or ".join(f"timm:{match}" for match in difflib.get_close_matches(name, known, n=3))
         hint = f" Did you mean {close}?" if close else ""
         raise UnknownName(f"timm {timm.__version__} has no network {name!r}.{hint} timm.list_models() names them all.")
-    where, published = _cut(name), timm.get_pretrained_cfg(name)
+    features = _features(name)
+    _check_maps(name, features)
+    published = timm.get_pretrained_cfg(name)
     download = partial(_download, name) if published is not None and published.has_weights else None
-    return BackboneRow(f"{name} (timm)", partial(_make, name, where), download, stages=len(set(where.ends)))
+    stages = STAGES if 2 in features else STAGES - 1
+    make = partial(_make, name, tuple(features.values()))
+    return BackboneRow(f"{name} (timm)", make, download, stages=stages, stem_strides=(2,))
 
 
-def _cut(name: str) -> Cut:
-    """Return where a network can be cut, found on one without memory."""
+def _features(name: str) -> dict[int, int]:
+    """Return by stride the place in ``feature_info`` of the last feature that has it, for the strides of S1…S5."""
     import timm
+    from timm.models import FeatureListNet
+    from timm.models.efficientnet import EfficientNetFeatures
+    from timm.models.mobilenetv3 import MobileNetV3Features
 
-    with torch.device("meta"):
-        network: Any = timm.create_model(name).eval()
     try:
-        return cut(network, network.forward_features)
-    except Exception as error:  # a network for images of one size alone fails in a way of its own
-        cause, reason = error, str(error).rstrip(".") or type(error).__name__
-    if not isinstance(cause, ConfigError):
-        reason = f"it does not take images of {SIDE} × {SIDE} px ({reason})"
-    strides = sorted({about["reduction"] for about in getattr(network, "feature_info", ())})
-    found = ", ".join(map(str, strides)) or "none"
-    raise ConfigError(
-        f"timm's {name} cannot be a backbone: {reason}. timm names features of strides {found}; needed is a row of "
-        "modules with maps (batch, channels, height, width) of strides 2, 4, 8, 16 and 32, or 4, 8, 16 and 32, for "
-        "images of any size that 32 divides."
-    ) from cause
+        with torch.device("meta"):
+            network: Any = timm.create_model(name, features_only=True)
+    except Exception as error:  # each network that has no features says so in a way of its own
+        raise _refused(name, f"timm gives no features of it ({_words(error)})") from error
+    info = network.feature_info
+    places = dict(zip(info.reduction(), info.out_indices, strict=True))
+    found = {stride: places[stride] for stride in STRIDES if stride in places}
+    if not found.keys() >= set(STRIDES[1:]):
+        raise _refused(name, f"its features have the strides {', '.join(map(str, dict.fromkeys(info.reduction())))}")
+    if not isinstance(network, (FeatureListNet, EfficientNetFeatures, MobileNetV3Features)):
+        raise _refused(name, f"timm takes its features by {type(network).__name__}: its modules do not form a row")
+    return found
 
 
-def _make(name: str, where: Cut, state: StateDict | None = None) -> Backbone:
-    """Return the network in pieces, with these weights or drawn from torch's generator."""
+def _check_maps(name: str, features: dict[int, int]) -> None:
+    """Raise ConfigError unless the pieces turn images of SIDE × SIDE px into maps of the strides that timm states."""
+    with torch.device("meta"), torch.no_grad():
+        backbone = _make(name, tuple(features.values())).eval()
+        try:
+            maps = backbone(torch.zeros(1, 3, SIDE, SIDE))
+        except Exception as error:  # a network for images of one size alone fails in a way of its own
+            raise _refused(name, f"it does not take images of {SIDE} × {SIDE} px ({_words(error)})") from error
+    expected = [(1, c, SIDE // stride, SIDE // stride) for c, stride in zip(backbone.channels, features, strict=True)]
+    if [tuple(stage_map.shape) for stage_map in maps] != expected:
+        raise _refused(name, f"its features have the shapes {', '.join(str(tuple(x.shape)) for x in maps)}")
+
+
+def _words(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _refused(name: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"timm's {name} cannot be a backbone: {reason}. Needed are features_only maps (batch, channels, height, width) "
+        "of strides 2, 4, 8, 16 and 32, or 4, 8, 16 and 32, one made from the other, for images of any size that 32 "
+        "divides. Choose another network."
+    )
+
+
+def _make(name: str, places: tuple[int, ...], state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+    """Return the network cut behind the features at these places, with these weights or drawn from torch's generator.
+
+    Piece p is a Sequential of the modules behind feature p − 1, up to feature p.
+    """
     import timm
+    from timm.models import FeatureListNet
 
+    assert stem_stride == 2, "check_stem refuses others"
     network: Any = timm.create_model(name)
-    blocks = [[_joined([network.get_submodule(n) for n in names]) for names in piece] for piece in where.pieces]
-    used = {id(tensor) for tensor in nn.ModuleList(map(nn.ModuleList, blocks)).state_dict(keep_vars=True).values()}
-    spare = [n for n, tensor in network.state_dict(keep_vars=True).items() if id(tensor) not in used]
+    nested = any("." in about["module"] for about in network.feature_info)
+    features = FeatureListNet(network, out_indices=places, flatten_sequential=nested)
+    used = {id(tensor) for tensor in features.state_dict(keep_vars=True).values()}
+    spare = [key for key, tensor in network.state_dict(keep_vars=True).items() if id(tensor) not in used]
     load_weights(network, state, tuple(spare), f"timm's {name}")
+    modules = list(features.items())
+    cuts = [0, *(number for number, (key, _) in enumerate(modules, start=1) if key in features.return_layers)]
+    pieces = [[module for _, module in modules[a:b]] for a, b in pairwise(cuts)]
     scale = Renormalize(network.pretrained_cfg["mean"], network.pretrained_cfg["std"])
-    blocks[0][:0] = [scale] if scale.matters else []
-    pieces = [nn.Sequential(*piece) for piece in blocks]
+    pieces[0][:0] = [scale] if scale.matters else []
+    ends = tuple(range(len(pieces))) if len(pieces) == STAGES else (0, *range(len(pieces)))
     dropout = float(getattr(network, "drop_rate", None) or 0.0)
-    backbone = Backbone(pieces, where.channels, dropout, ends=where.ends, expands=where.expands)
-    if not next(network.parameters()).is_meta:
-        _check(backbone, lambda images: network.forward_features(scale(images)), name)
-    return backbone
-
-
-def _joined(modules: list[nn.Module]) -> nn.Module:
-    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+    channels = tuple(features.feature_info.channels())
+    return Backbone([nn.Sequential(*piece) for piece in pieces], channels, dropout, ends=ends)
 
 
 class Renormalize(nn.Module):
@@ -107,25 +149,55 @@ class Renormalize(nn.Module):
         return images * self.scale + self.shift
 
 
-@torch.no_grad()
-def _check(backbone: Backbone, whole: Callable[[Tensor], Tensor], name: str) -> None:
-    """Raise ConfigError unless the pieces compute what the whole network does, and each leaves the maps before it."""
-    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    maps, copies = [images], [images.clone()]
-    backbone.eval()
-    for piece in backbone.pieces:
-        maps.append(piece(maps[-1]))
-        copies.append(maps[-1].clone())
-    found = [*maps, whole(images)]
-    backbone.train()
-    for one, other in zip(found, [*copies, copies[-1]], strict=True):
-        if not torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True):
-            raise ConfigError(f"timm's {name} cannot be a backbone: its stages, run one by one, are not the network.")
-
-
 def _download(name: str) -> StateDict:
     """Return the weights that timm has for a network, fetched on first use."""
     import timm
 
     with torch.random.fork_rng(devices=[]):  # the network is drawn before its weights come
         return dict(timm.create_model(name, pretrained=True).state_dict())
+
+
+PIECE = re.compile(r"backbone\.pieces\.(\d+)\.")
+
+
+def renamed(found: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """Return a model's tensors under their names of today, where an earlier version cut timm's network otherwise.
+
+    That version took the same modules in the same order out of whatever held them, and numbered them by stage, block
+    and place: the name of today ends as that of then. Where the stages that the model uses do not have as many tensors
+    now as then, the names stay as they are, and do not fit.
+    """
+    expected = model.state_dict()
+    if found.keys() == expected.keys():
+        return found
+    used = 4 if "S1" in getattr(model, "stages", ()) else 3
+    names = {}
+    for then, now in zip(_by_piece(found, used), _by_piece(expected, used), strict=True):
+        if len(then) != len(now):
+            return found
+        waiting: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(then, key=_numbers):
+            waiting[_unnumbered(name)].append(name)
+        for name in now:
+            words = _unnumbered(name)
+            while not waiting.get(words) and "." in words:
+                words = words.partition(".")[2]
+            if not waiting.get(words):
+                return found
+            names[waiting[words].pop(0)] = name
+    return {names.get(name, name): value for name, value in found.items()}
+
+
+def _by_piece(names: Iterable[str], last: int) -> list[list[str]]:
+    """Return the names of a backbone's tensors by its last pieces, after those of all pieces before."""
+    numbered = [(int(match[1]), name) for name in names if (match := PIECE.match(name))]
+    first = max((piece for piece, _ in numbered), default=0) - last
+    return [[name for piece, name in numbered if max(0, piece - first) == place] for place in range(last + 1)]
+
+
+def _unnumbered(name: str) -> str:
+    return ".".join(part for part in PIECE.sub("", name).split(".") if not part.isdigit())
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(part) for part in name.split(".") if part.isdigit()]

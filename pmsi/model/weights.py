@@ -1,6 +1,7 @@
 """Weights from a file, read without executing anything in it."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from pmsi.base.errors import CheckpointError
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return a state dict from a safetensors file or a torch file, read without executing anything in it.
 
-    A torch file may be a state dict or hold one under "state_dict" or "model"; "module." before every name is dropped.
+    A torch file may be a state dict or hold one under "state_dict" or "model"; "module." before a name is dropped.
+    Raises CheckpointError where there are no such weights, or where they can be nobody's: not finite, say.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no weights file at {path}.")
@@ -35,7 +37,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, dict) or not state or not all(map(_is_named_tensor, state.items())):
         raise CheckpointError(f"{path} is not a state dict: expected tensors by name.")
+    for name, value in state.items():
+        if reason := _fault(name, value, state):
+            raise CheckpointError(f"{path}: {name} {reason}. Use another file.")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _fault(name: str, value: Tensor, state: Mapping[str, Tensor]) -> str | None:
+    """Return what is wrong with a tensor of a state dict, or None."""
+    if name.startswith("module.") and name.removeprefix("module.") in state:
+        return f"stands beside {name.removeprefix('module.')}, and only one of them can be meant"
+    if name.endswith("num_batches_tracked"):
+        return None  # BatchNorm's count, the one whole number in a network's state
+    if not value.is_floating_point():
+        return f"is {str(value.dtype).removeprefix('torch.')}, where floating-point numbers were expected"
+    if not value.isfinite().all():
+        return "has values that are not finite"
+    if name.endswith("running_var") and bool((value < 0).any()):
+        return "is a variance, and has values below 0"
+    return None
 
 
 def _is_named_tensor(item: tuple[Any, Any]) -> bool:

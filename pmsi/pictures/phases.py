@@ -15,7 +15,7 @@ from torch import Tensor
 from pmsi.base.errors import ConfigError
 from pmsi.base.seeding import derive
 from pmsi.base.text import percent
-from pmsi.config import TrainConfig
+from pmsi.config import DATA_FIELDS, TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import TrainLoader
 from pmsi.data.preprocessing import to_picture
@@ -28,17 +28,8 @@ GAP = 8
 """Pixels between the pictures of a sheet."""
 
 FIELDS = (
-    *(
-        "seed",
-        "dataset",
-        "data",
-        "test_fraction",
-        "split",
-        "test_on",
-        "split_seed",
-        "train_per_class",
-        "test_per_class",
-    ),
+    "seed",
+    *DATA_FIELDS,
     *("image_size", "resize", "flip", "batch_size"),
     *("method", "stage_num", "augmentation", "permutation", "per_image", "nested"),
 )
@@ -73,12 +64,12 @@ def shown_in_phases(
     ``epoch`` and ``batch`` count from 0. ``attention`` is where the network looks, for the one augmentation that asks
     (SnapMix); without it the network is taken to look everywhere alike.
     """
-    plan = resolve(config)
+    system = resolve(config)
     look = attention or (lambda: torch.ones(len(images), *images.shape[2:]))
     found = []
-    for number, phase in enumerate(plan.phases):
-        shown, target = plan.shown(images, labels, number, (config.seed, epoch, batch), config, look)
-        mixed = plan.augmentation.attends and phase.r > 0 and attention is None
+    for number, phase in enumerate(system.phases):
+        shown, target = system.augment(images, labels, number, (config.seed, epoch, batch), config, look)
+        mixed = system.augmentation.attends and phase.r > 0 and attention is None
         found.append(Shown(phase, shown, target, mixed))
     return found
 

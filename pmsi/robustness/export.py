@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.reading import SweepResults
+from pmsi.robustness.results import SweepResults
 
 CELLS = (
     "run", "perturbation", "severity", "output", "is_primary", "n", "correct", "accuracy", "low", "high", "drop",

@@ -36,7 +36,7 @@ from pmsi.robustness.drawing import (
     drop_layout,
 )
 from pmsi.robustness.export import comparison
-from pmsi.robustness.reading import SweepResults
+from pmsi.robustness.results import SweepResults
 
 COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
 """Of runs, where the caller has none."""

@@ -1,8 +1,7 @@
-"""What a run was trained on, and whether a data set, or another run, is still that: the one place that decides it.
+"""The record of what a run was trained on, and comparisons of it with a data set or another run.
 
-A run keeps a `pmsi.data.record.DataRecord` beside its config. Its label numbers are named by that record, its test
-images are those of that record, and two runs are comparable where their records say so. Runs made before records were
-kept have none; what they were trained on is then said to be unknown.
+A run keeps a `pmsi.data.record.DataRecord` beside its config. The record names the run's classes and its test images,
+and decides whether two runs can be compared. Older runs have no record; what they were trained on is then unknown.
 """
 
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pmsi.base.errors import DataError, RunError
-from pmsi.config import TrainConfig
+from pmsi.config import SPLIT_FIELDS, TrainConfig
 from pmsi.runs.run import Run
 
 if TYPE_CHECKING:
@@ -23,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def record_of(run: Run) -> "DataRecord | None":
-    """Return the record of what a run was trained on, or None where it is older than records.
-
-    Raises DataError where the record is damaged.
-    """
+    """Return the record of a run's data; None for an older run. Raises DataError if the record is damaged."""
     from pmsi.data.record import FILE
 
     path = run.folder / FILE
@@ -45,7 +41,7 @@ def _read(path: str, changed: int, size: int) -> "DataRecord | None":
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
-    """Return the names of a training run's label numbers, in their order; RunError where the run does not say."""
+    """Return the class names of a training run, in the order of its labels; raises RunError if it has none."""
     if record := record_of(run):
         return record.classes
     classes = (run.result() or {}).get("classes")
@@ -72,26 +68,22 @@ def data_of(run: Run) -> Data:
 
 
 def trained_by(run: Run) -> Run:
-    """Return the training run whose answers ``run`` holds: itself, or the run that it evaluates."""
+    """Return the training run whose predictions ``run`` holds: itself, or the run that it evaluates."""
     of = getattr(run.config, "of", None)
     return run if isinstance(run.config, TrainConfig) or not isinstance(of, str) else run.sibling(of)
 
 
 def compare_runs(a: Run, b: Run) -> "Comparison":
-    """Return whether two training runs can be compared, and what differs in words."""
+    """Return whether two training runs can be compared, with the differences in words."""
     from pmsi.data.record import compare
 
     return compare(record_of(a), record_of(b), (f"run {a.id}", f"run {b.id}"))
 
 
-SAME = ("dataset", "data", "test_fraction", "split", "test_on", "split_seed", "test_per_class")
-"""Settings that decide which test images a run is judged by: all that is known of runs without a record."""
+def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
+    """Return the reasons why the accuracies of two training runs cannot be compared; empty if they can.
 
-
-def apart(a: Run, b: Run, limited: bool = False) -> list[str]:
-    """Return in words why the accuracies of two training runs cannot be compared; empty where they can.
-
-    ``limited`` says that both are judged by test images drawn anew, so that those of the runs may differ.
+    ``limited``: both are tested on images drawn anew, so the runs' own test images may differ.
     """
     if (record := record_of(a)) is not None and record == record_of(b):
         return []
@@ -105,9 +97,9 @@ def apart(a: Run, b: Run, limited: bool = False) -> list[str]:
 def experiments_apart(a: Run, b: Run) -> list[str]:
     """Return in words why two runs of equal data settings are not on the same data; empty where they are.
 
-    As `apart`, but their training images must be the same too.
+    As `why_not_comparable`, but their training images must be the same too.
     """
-    if reasons := apart(a, b):
+    if reasons := why_not_comparable(a, b):
         return reasons
     one, other = record_of(a), record_of(b)
     if one is None or other is None:
@@ -120,9 +112,9 @@ def experiments_apart(a: Run, b: Run) -> list[str]:
 
 
 def _settings_apart(a: Run, b: Run, limited: bool) -> Iterator[str]:
-    for name in SAME:
+    for name in SPLIT_FIELDS if limited else (*SPLIT_FIELDS, "test_per_class"):
         ours, theirs = _setting(a, name), _setting(b, name)
-        if ours != theirs and not (limited and name == SAME[-1]):
+        if ours != theirs:
             yield f"{name} = {ours!r} in run {a.id} and {theirs!r} in run {b.id}."
 
 
@@ -165,8 +157,8 @@ def compare_data(run: Run, dataset: "Dataset", limited: bool = False) -> "Compar
 def check_data(run: Run, dataset: "Dataset", insist: bool = False, limited: bool = False) -> list[str]:
     """Return in words how a data set differs from what a run was trained on; see `compare_data` for ``limited``.
 
-    Raises DataError where its labels mean other classes, and, unless ``insist``, where the run has been trained on some
-    of its test images.
+    Raises DataError if its labels mean other classes, and, unless ``insist``, if the run was trained on some of its
+    test images.
     """
     about = compare_data(run, dataset, limited)
     if about.unknown:

@@ -14,24 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import ConfigError, DataError, PMSIError
-from pmsi.config import WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, differences, from_json
+from pmsi.config import DATA_FIELDS, WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, differences, from_json
 from pmsi.perturbations.entries import severities_of
 from pmsi.runs import Run, State, known_runs
-from pmsi.runs.record import SAME, data_of, experiments_apart, record_of
+from pmsi.runs.record import data_of, experiments_apart, record_of
 from pmsi.tables.definitions import Cell
 
 SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "insist")
-"""Fields that say how to compute and not what: at most the last bits of a result depend on them."""
+"""Fields that change at most the last bits of a result."""
 
-DATA = (*SAME, "train_per_class")
-"""Fields that say which images there are."""
-
-KEPT = 4096
-"""Files whose contents are kept."""
+CACHED_FILES = 4096
 
 
 def identity(config: TrainConfig) -> tuple[Any, ...]:
-    """Return what a training run computes, its seed left out: equal for two configs that differ in nothing else."""
+    """Return a key that is equal for configs that compute the same, up to the seed."""
     values = {about.name: getattr(config, about.name) for about in fields(config)}
     values |= {"resize": config.resize_to, "data": _place(config.data)}
     values |= {} if config.weights in WEIGHT_WORDS else {"weights": _place(config.weights)}
@@ -39,11 +35,11 @@ def identity(config: TrainConfig) -> tuple[Any, ...]:
 
 
 def _place(path: str | None) -> str | None:
-    """Return a path as a whole one: a config that was read may hold a short one, a config that was changed does not."""
+    """Return a path as an absolute one; older configs may hold relative paths."""
     return path and str(Path(path).expanduser().absolute())
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_FILES)
 def _config(path: str, changed: int) -> Config | None:
     try:
         return from_json(Path(path).read_text(encoding="utf-8"))
@@ -51,14 +47,14 @@ def _config(path: str, changed: int) -> Config | None:
         return None
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_FILES)
 def _identity(path: str, changed: int) -> tuple[Any, ...]:
     config = _config(path, changed)
     assert isinstance(config, TrainConfig)
     return identity(config)
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_FILES)
 def _result(path: str, changed: int) -> dict[str, Any] | None:
     try:
         stored = json.loads(Path(path).read_bytes())
@@ -68,7 +64,7 @@ def _result(path: str, changed: int) -> dict[str, Any] | None:
 
 
 def _unless_gone(read: Callable[[str, int], Any], path: Path) -> Any:
-    """Return what ``read`` makes of a file as it is now, or None where there is none."""
+    """Return the cached result of ``read`` for a file; None if the file is missing."""
     try:
         return read(str(path), path.stat().st_mtime_ns)
     except OSError:
@@ -76,7 +72,7 @@ def _unless_gone(read: Callable[[str, int], Any], path: Path) -> Any:
 
 
 def result_of(run: Run) -> dict[str, Any] | None:
-    """Return the result of a run, read once; None where it has none that can be read."""
+    """Return the result of a run; None if it has none, or a damaged one."""
     found: dict[str, Any] | None = _unless_gone(_result, run.folder / "result.json")
     return found
 
@@ -90,7 +86,7 @@ class Found:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What came of a finished run."""
+        """The run's result; empty unless it has finished."""
         return result_of(self.run) or {}
 
 
@@ -112,7 +108,7 @@ class Trainings:
 
 
 class Runs:
-    """The runs of a folder at one moment, found by what they compute. Damaged ones are passed over."""
+    """The runs of a folder at one moment, found by what they compute. Damaged runs are skipped."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -135,11 +131,11 @@ class Runs:
 
     @property
     def distinct(self) -> list[TrainConfig]:
-        """The configs of all training runs, newest first; of those that compute the same, the newest's."""
+        """The configs of all training runs, newest first; of those that compute the same, the newest."""
         return list(self._configs.values())
 
     def seeds(self, config: TrainConfig) -> set[int]:
-        """Return the seeds with which this was trained, or is to be."""
+        """Return the seeds of all runs that compute the same as ``config``."""
         return {seed for seed, _ in self._trained.get(identity(config), ())}
 
     def training(self, config: TrainConfig, seed: int) -> Found | None:
@@ -187,7 +183,9 @@ class Runs:
         defaults; None where there is none.
         """
         wanted = {"dataset": config.dataset, "data": _place(config.data)}
-        wanted |= {name: value for name, value in differences(config).items() if name in DATA and name not in wanted}
+        wanted |= {
+            name: value for name, value in differences(config).items() if name in DATA_FIELDS and name not in wanted
+        }
         for run in self._order:
             known = _unless_gone(_config, run.folder / "config.json")
             if isinstance(known, TrainConfig) and run.state is State.FINISHED:
@@ -197,7 +195,7 @@ class Runs:
         return None
 
     def sweep(self, trained: Found, cell: Cell) -> Found | None:
-        """Return the sweep that is to count for a perturbed cell and a finished training run.
+        """Return the best robustness sweep for a perturbed cell and a finished training run; None if there is none.
 
         A sweep that began before the training ended saw an earlier model, and does not count; nor does one of images
         that have changed since.
@@ -220,15 +218,18 @@ def _damage(run: Run) -> DataError | None:
 
 
 def best(runs: Iterable[Run]) -> Found | None:
-    """Return the run to be relied on of several that compute the same, newest first: finished, else live, else any."""
+    """Return a finished run, else a live one, else one that can be resumed, else any; the first of equals."""
     found = [Found(run, run.state) for run in runs]
     usable = [each for each in found if each.state is not State.FINISHED or result_of(each.run) is not None]
     return min(usable, key=_rank, default=None)
 
 
 def _rank(found: Found) -> int:
-    ranks = (found.state is State.FINISHED, found.state.is_live, found.state.can_resume, True)
-    return ranks.index(True)
+    if found.state is State.FINISHED:
+        return 0
+    if found.state.is_live:
+        return 1
+    return 2 if found.state.can_resume else 3
 
 
 def _covers(sweep: RobustnessConfig, cell: Cell) -> bool:
@@ -238,7 +239,7 @@ def _covers(sweep: RobustnessConfig, cell: Cell) -> bool:
     return (cell.perturbation, cell.severity) in _severities(sweep)
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_FILES)
 def _severities(sweep: RobustnessConfig) -> frozenset[tuple[str, float]]:
     """Return the (perturbation, severity) pairs that a sweep means; none where one is unknown."""
     try:

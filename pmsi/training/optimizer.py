@@ -1,10 +1,11 @@
 """The paper's optimizer (section IV-A): SGD with one learning rate for pre-trained layers and one for new ones, both on
-a cosine schedule, and a backbone that is frozen in the first epochs.
+a cosine schedule or that of the released code, and a backbone that is frozen in the first epochs.
 
 Where training starts from scratch no layer is pre-trained: every layer is new, and nothing is frozen.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -32,12 +33,12 @@ def make_optimizer(model: Recognizer, config: TrainConfig) -> torch.optim.SGD:
 
 
 def is_pretrained(config: TrainConfig) -> bool:
-    """Say whether the backbone starts from trained weights."""
+    """Return whether the backbone starts from trained weights."""
     return config.weights != "none"
 
 
 def frozen(config: TrainConfig, epoch: int) -> bool:
-    """Say whether the backbone gets no gradients in this epoch (counted from 0); its BatchNorm keeps updating."""
+    """Return whether the backbone gets no gradients in this epoch (from 0); its BatchNorm statistics keep updating."""
     return is_pretrained(config) and epoch < config.frozen_epochs
 
 
@@ -46,16 +47,25 @@ def cosine(done: float) -> float:
     return (1 + math.cos(math.pi * done)) / 2
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, done: float) -> None:
-    """Put every group at its point of the schedule."""
+SCHEDULES: dict[str, Callable[[float, int], float]] = {
+    "cosine": lambda done, batch_size: cosine(done),
+    # The period counts images and the steps count batches: of 32 images, the rate ends at 99.8 % of its start.
+    "released": lambda done, batch_size: cosine(done / batch_size),
+}
+"""Functions (share of training done, 0–1; batch size) → factor of the learning rate."""
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, done: float, config: TrainConfig) -> None:
+    """Set the learning rate of every group by the config's schedule, for the share ``done`` (0–1) of training."""
+    factor = SCHEDULES[config.schedule](done, config.batch_size)
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * cosine(done)
+        group["lr"] = group["initial_lr"] * factor
 
 
 def match_memory_format(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the optimizer's buffers out as their parameters, after `load_state_dict`: a file keeps no memory format.
+    """Give the optimizer's buffers the memory format of their parameters, after `load_state_dict`.
 
-    Where the two differ, values are the same, but torch leaves its fast path, on a GPU for all parameters at once.
+    A file keeps no memory format. With another one the values are the same, but torch leaves its fast path.
     """
     for parameter, slots in optimizer.state.items():
         for key, value in slots.items():

@@ -17,7 +17,7 @@ from pmsi.perturbations import PERTURBATIONS, draw
 from pmsi.predictor import Guess
 from pmsi.robustness import cells_of
 from pmsi.robustness.page import p_text
-from pmsi.robustness.reading import read_results
+from pmsi.robustness.results import read_results
 from pmsi.runs import Run, jobs, list_runs
 
 

@@ -1,22 +1,12 @@
 """The start of the server, and what a visitor sees of an error that nobody caught."""
 
-import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import server, warmup
 from app.shared.palette import CATEGORICAL
-
-
-def test_the_command_starts_this_interpreter_with_port_and_runs(tmp_path):
-    command = server.command(8600, tmp_path)
-    assert command[0] == sys.executable
-    assert Path(command[1]).samefile(server.__file__)
-    assert command[2:] == ["--port", "8600", "--runs", str(tmp_path)]
-    assert "--runs" not in server.command()
 
 
 def test_the_theme_has_the_ten_colours():

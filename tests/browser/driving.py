@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from playwright.sync_api import Locator, Page, expect  # noqa: E402
 
-from app.server import command  # noqa: E402
+from pmsi.cli.app import server_command  # noqa: E402
 from pmsi.runs import jobs, list_runs  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "/usr/bin/chromium", "chromium-browser"))), None)
@@ -41,7 +41,7 @@ def serving(runs: Path, **environment: str):
     runs.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command(port, runs), cwd=ROOT, env=_environment(runs) | environment, stdout=output, stderr=output
+            server_command(port, runs), cwd=ROOT, env=_environment(runs) | environment, stdout=output, stderr=output
         )
     try:
         below = "/".join(["", *environment.get("STREAMLIT_SERVER_BASE_URL_PATH", "").split()])

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from pmsi import tasks
 from pmsi.config import RobustnessConfig
 from pmsi.robustness.page import as_html
-from pmsi.robustness.reading import read_results
+from pmsi.robustness.results import read_results
 from pmsi.runs import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]

@@ -155,6 +155,28 @@ def test_test_images_of_a_class_without_training_images_are_reported(tmp_path: P
     assert sum("no training image" in problem.reason for problem in dataset.problems) == 2
 
 
+QUIRKS = {
+    "backslashes": ("images.txt", lambda line: line.replace("/", "\\")),
+    "a prefix": ("images.txt", lambda line: line.replace(" ", " images/")),
+    "commas": ("images.txt", lambda line: line.replace(" ", ",")),
+    "numbers with a point": ("image_class_labels.txt", lambda line: " ".join(f"{word}.0" for word in line.split())),
+    "split with a point": ("train_test_split.txt", lambda line: f"{line}.0"),
+    "boxes with commas": ("bounding_boxes.txt", lambda line: line.replace(" ", ", ")),
+}
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+@pytest.mark.parametrize("header", ["", "image_id value a b c"])
+def test_cub_lists_that_other_tools_have_written_read_alike(tmp_path: Path, quirk: str, header: str) -> None:
+    root = make_cub(tmp_path)
+    plain = cub(root)
+    name, change = QUIRKS[quirk]
+    lines = (root / name).read_text().splitlines()
+    write(root / name, *([header] if header else []), *map(change, lines))
+    odd = cub(root)
+    assert (odd.classes, odd.train, odd.test) == (plain.classes, plain.train, plain.test)
+
+
 def test_paths_that_leave_the_data_set_are_problems(tmp_path: Path) -> None:
     root = make_cub(tmp_path / "set")
     draw(tmp_path / "secret.jpg")

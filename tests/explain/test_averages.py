@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pmsi.explain.averages import means, with_differences
+from pmsi.explain.measures.report import means, with_differences
 
 
 def test_means_are_those_of_a_plain_bootstrap():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pmsi.explain.disagreement import Disagreement, apart, farthest
+from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
 
 
 def at(row, column, side=7):

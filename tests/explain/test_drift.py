@@ -5,7 +5,7 @@ import pytest
 import scipy.optimize
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.drift import GRID, drift, earth_movers_distance, peak_distance, spearman
+from pmsi.explain.measures.drift import GRID, drift, earth_movers_distance, peak_distance, spearman
 
 
 def maps(shape, seed, power=3):

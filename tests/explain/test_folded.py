@@ -10,9 +10,10 @@ from torch import nn
 
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.engine import folding
+from pmsi.engine.folding import folded
+from pmsi.engine.folding.peaks import PeakConv, _Peak
 from pmsi.explain import cam
-from pmsi.folding import folded
-from pmsi.folding.peaks import PeakConv, _Peak
 from pmsi.methods import METHODS, build
 from pmsi.model import BACKBONES
 from pmsi.model.backbone import Backbone
@@ -138,6 +139,18 @@ def test_a_stage_map_between_convolution_and_batch_norm_stays_what_it_is():
     ]
     model = settle(Baseline(Backbone(pieces, (8,) * 5), CLASSES))
     assert len(norms_of(assert_same(model))) == 4
+
+
+def test_a_copy_that_would_answer_otherwise_is_not_used(monkeypatch):
+    def wrong(model, images):
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.mul_(2)
+
+    monkeypatch.setattr(folding, "fold_norms", wrong)
+    model, images = built(), images_of()
+    with torch.inference_mode():
+        assert_close(folded(model)(images)["mix"], model(images)["mix"], 1e-4)
 
 
 def gradient_of(function, x, slope):

@@ -5,7 +5,8 @@ import pytest
 import scipy.ndimage
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.metrics import centre_map, edge_map, energy, mass, pointing, random_map, widened
+from pmsi.explain.measures.baselines import centre_map, edge_map, random_map
+from pmsi.explain.measures.pointing import energy, mass, pointing, widened
 
 
 @pytest.fixture

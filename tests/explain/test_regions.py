@@ -8,8 +8,17 @@ from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.plumage import SPECIES, distinguishing_parts, draw, plumage, siblings
 from pmsi.data.preprocessing import centre_crop, resize
-from pmsi.explain.metrics import widened
-from pmsi.explain.regions import OBJECT, TELLING, Rival, box_mask, cropped_mask, most_confused, regions_of, rivals
+from pmsi.explain.measures.pointing import widened
+from pmsi.explain.measures.regions import (
+    DISTINCTIVE,
+    OBJECT,
+    Rival,
+    box_mask,
+    cropped_mask,
+    most_confused,
+    regions_of,
+    rivals,
+)
 
 NAMES = [species.name for species in SPECIES]
 
@@ -71,9 +80,9 @@ def test_regions_of_a_drawing_are_its_masks():
     sample = dataset.test[NAMES.index("Sootcap Finchling")]
     masks = dataset.open_parts(sample)
     found = regions_of(dataset, sample, config, {1: Rival(2, ("crown", "bill"), 0.1)})
-    assert list(found) == [OBJECT, TELLING]
+    assert list(found) == [OBJECT, DISTINCTIVE]
     assert np.array_equal(found[OBJECT], masks["bird"])
-    assert np.array_equal(found[TELLING], masks["crown"] | masks["bill"])
+    assert np.array_equal(found[DISTINCTIVE], masks["crown"] | masks["bill"])
     assert list(regions_of(dataset, sample, config, {})) == [OBJECT]
 
 
@@ -96,7 +105,7 @@ def test_the_same_bird_as_its_rival_differs_in_the_telling_region_alone(own, oth
     drawings = [draw(label, seed, size=128) for label in (own, other)]
     dataset = Dataset("plumage", tuple(NAMES), (), (sample,), lambda _: drawings[0].image, lambda _: drawings[0].parts)
     parts = distinguishing_parts(SPECIES[own], SPECIES[other])
-    telling = regions_of(dataset, sample, config, {own: Rival(other, parts, 1.0)})[TELLING]
+    telling = regions_of(dataset, sample, config, {own: Rival(other, parts, 1.0)})[DISTINCTIVE]
     one, two = (centre_crop(resize(drawing.image, 128), 112).astype(int) for drawing in drawings)
     change = abs(one - two).sum(axis=2)
     assert change[widened(telling, 2.0)].sum() > 0.99 * change.sum() > 0

@@ -13,9 +13,9 @@ from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.explain import cam
 from pmsi.explain import resize as enlarge
-from pmsi.explain.metrics import edge_map, energy, pointing, widened
-from pmsi.explain.question import Question
-from pmsi.explain.report import PAIR, Examination, Look, report
+from pmsi.explain.measures.baselines import edge_map
+from pmsi.explain.measures.pointing import energy, pointing, widened
+from pmsi.explain.measures.report import PAIR, Examination, Look, Question, report
 from pmsi.methods import build
 
 SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, test_per_class=2, resize=72)

@@ -10,8 +10,10 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
-from pmsi.explain.regions import cropped_mask
-from pmsi.explain.single import enlarged, known_regions, measured, removal_curves, summary
+from pmsi.explain.measures.baselines import enlarged
+from pmsi.explain.measures.deletion import removal_curves
+from pmsi.explain.measures.pointing import measured, summary
+from pmsi.explain.measures.regions import cropped_mask, known_regions
 from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 
 
@@ -136,7 +138,9 @@ def test_a_figure_of_runs_and_pictures_is_written(pmsi, runs, tmp_path, monkeypa
     text = Path("new/fig.svg").read_text()
     assert all(word in text for word in (">one<", ">two<", f"pmr · {runs[0].id[-4:]}", "baseline", "LayerCAM"))
     assert text.count("<image") == 2 * 7 + 1
-    assert pmsi(*words, "--figure", "fig.png", "--scale", "all")[0] == 0
+    status, _, said = pmsi(*words, "--figure", "fig.png", "--scale", "all", "--method", "fem")
+    assert status == 0
+    assert said.count(" s an image") == 2, "a line for each run, as this method is the package's"
     assert Image.open(io.BytesIO(Path("fig.png").read_bytes())).width > 2000
 
 

@@ -11,13 +11,19 @@ from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.explain import cam
-from pmsi.explain.drift import drift
-from pmsi.explain.floors import beside_floors
-from pmsi.explain.metrics import edge_map
-from pmsi.explain.question import Question
-from pmsi.explain.removal import deletion, ranking, road
-from pmsi.explain.report import Examination, report
-from pmsi.explain.trials import ROAD_SHARES, SHARES, Shown, Trials, probability_of, removal_numbers
+from pmsi.explain.measures.baselines import edge_map, with_baselines
+from pmsi.explain.measures.deletion import deletion, probability_of, ranking, road
+from pmsi.explain.measures.drift import drift
+from pmsi.explain.measures.report import (
+    ROAD_SHARES,
+    SHARES,
+    Examination,
+    Question,
+    Shown,
+    Trials,
+    removal_numbers,
+    report,
+)
 from pmsi.methods import build
 from pmsi.perturbations import perturb
 
@@ -81,7 +87,7 @@ def test_a_report_has_the_trials_of_some_images_of_each_class(examined, model):
     raw = {stage: stack[0].numpy() for stage, stack in maps.raw.items()}
     probability = probability_of(model, maps.head, sample.label)
     assert probability(image).item() == pytest.approx(maps.logits[maps.head].softmax(1)[0, sample.label].item())
-    order = ranking(beside_floors(raw, pixels, 4, look.key)["random S5"], 4, look.key)
+    order = ranking(with_baselines(raw, pixels, 4, look.key)["random S5"], 4, look.key)
     expected = deletion(probability, image[0], order, SHARES).area
     assert look.removal["random S5/deletion"] == pytest.approx(expected, abs=1e-4)
     expected = road(probability, image[0], order, 4, look.key, shares=ROAD_SHARES).score

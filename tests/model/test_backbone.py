@@ -1,5 +1,7 @@
 """Stage maps, receptive fields and weights of the backbones, against torchvision's own networks."""
 
+import os
+
 import pytest
 import safetensors.torch
 import torch
@@ -7,7 +9,8 @@ from torch import nn
 
 from pmsi.base.errors import CheckpointError
 from pmsi.base.vision import models
-from pmsi.model.backbone import BACKBONES, pretrained_state, stage_sizes
+from pmsi.model.backbone import stage_sizes
+from pmsi.model.backbones import BACKBONES, check_weights, pretrained_state
 
 # METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
 CHANNELS = {
@@ -140,6 +143,49 @@ def test_foreign_damaged_and_missing_weights_are_refused_by_name(tmp_path):
         torch.save(content, tmp_path / "other.pth")
         with pytest.raises(CheckpointError, match="not a state dict"):
             pretrained_state(row, str(tmp_path / "other.pth"))
+
+
+FAULTS = {
+    "not finite": lambda x: x.index_fill(0, torch.tensor([0]), torch.nan),
+    "int32": lambda x: x.int(),
+    "complex64": lambda x: x.to(torch.complex64),
+    "below 0": lambda x: x - 2,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_weights_that_are_nobody_s_are_refused_by_name(fault, tmp_path):
+    state, name = models.resnet18(weights=None).state_dict(), "layer1.0.bn1.running_var"
+    torch.save(state | {name: FAULTS[fault](state[name])}, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match=f"{name} .*{fault}"):
+        check_weights(BACKBONES["resnet18"], str(tmp_path / "weights.pt"))
+
+
+def test_a_name_that_is_given_twice_is_refused(tmp_path):
+    state = models.resnet18(weights=None).state_dict()
+    torch.save(state | {"module.conv1.weight": state["conv1.weight"]}, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match=r"module\.conv1\.weight .*beside conv1\.weight"):
+        check_weights(BACKBONES["resnet18"], str(tmp_path / "weights.pt"))
+
+
+def test_a_file_that_changes_is_checked_again(tmp_path):
+    path, row = tmp_path / "weights.pt", BACKBONES["resnet18"]
+    torch.save(models.resnet18(weights=None).state_dict(), path)
+    check_weights(row, str(path))
+    torch.save(models.mobilenet_v2(weights=None).state_dict(), path)
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(CheckpointError, match="not those of resnet18"):
+        check_weights(row, str(path))
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "tiny"])
+def test_a_stem_of_stride_1_makes_every_map_twice_as_large(name, generator):
+    backbone = BACKBONES[name].make(None, 1).eval()
+    assert stage_sizes(backbone, 64) == (64, 32, 16, 8, 4)
+    wide, narrow = BACKBONES[name].make(None).receptive_fields(), backbone.receptive_fields()
+    steps = [2 * near - far for far, near in zip(wide, narrow, strict=True)]
+    assert len(set(steps)) == 1  # each pixel behind the stem is half as wide as at stride 2
+    assert name != "mobilenet_v2" or narrow[2] == 31  # METHOD: below its 56-px patch
 
 
 class Payload:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from pmsi.base.errors import ConfigError
 from pmsi.base.vision import models
-from pmsi.model.backbone import BACKBONES, Backbone
+from pmsi.model.backbone import Backbone
+from pmsi.model.backbones import BACKBONES
 from pmsi.model.batch import Phase, Target
 from pmsi.model.bilinear import BCNN, HBP, signed_sqrt
 
@@ -17,16 +17,16 @@ CLASSES = 3
 PHASE = Phase("classifier", 0)
 
 
-def small_backbone(*last, expands=False):
-    """Five stages of one plain convolution, the last of them with a block of each of these widths."""
+def small_backbone(*last, expansion=()):
+    """Five stages of one plain convolution; the last has a late layer of each of these widths, and others behind."""
 
     def conv(c_in, c_out, stride):
         return nn.Conv2d(c_in, c_out, 3, stride, padding=1)
 
-    widths = (4, *last)
+    widths = (4, *last, *expansion)
     blocks = [conv(a, b, 2 if number == 0 else 1) for number, (a, b) in enumerate(itertools.pairwise(widths))]
     stages = [conv(3, 4, 2), *(conv(4, 4, 2) for _ in range(3)), nn.Sequential(*blocks)]
-    return Backbone(stages, (4, 4, 4, 4, last[-1]), expands=expands)
+    return Backbone(stages, (4, 4, 4, 4, widths[-1]), late=dict(enumerate(last)))
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +162,7 @@ def blocks_of(net, name):
 )
 def test_late_maps_are_those_of_torchvision_s_last_blocks(name, taps, widths, generator):
     net = getattr(models, name)(weights=None).eval()
-    late = BACKBONES[name].make(net.state_dict()).late(taps).eval()
+    late = BACKBONES[name].make(net.state_dict()).cut_late(taps).eval()
     images = torch.randn(1, 3, 64, 64, generator=generator)
     early, blocks = blocks_of(net, name)
     x, expected = early(images), []
@@ -190,11 +190,18 @@ def test_the_block_that_widens_for_the_usual_classifier_is_neither_run_nor_train
     assert model.backbone.channels[-1] == 320
 
 
-def test_late_maps_need_a_row_of_blocks_and_pairs_two_of_them():
-    stages = [nn.Conv2d(3, 3, 3, 2, padding=1) for _ in range(5)]
-    with pytest.raises(ConfigError, match="one Conv2d, not a row of blocks"):
-        BCNN(Backbone(stages, (3,) * 5), CLASSES)
-    with pytest.raises(ConfigError, match=r"in pairs.*one block.*another backbone"):
-        HBP(small_backbone(6), CLASSES)
-    with pytest.raises(ConfigError, match=r"in pairs.*one block"):
-        HBP(small_backbone(6, 7, expands=True), CLASSES)
+def test_what_stands_behind_the_late_layers_is_left_out(generator):
+    whole = small_backbone(6, 5, expansion=(40,))
+    images = torch.randn(1, 3, 64, 64, generator=generator)
+    for count, channels in ((1, (5,)), (2, (6, 5)), (3, (6, 5))):
+        late = whole.cut_late(count)
+        assert late.channels == (4, 4, 4, 4, *channels)
+        torch.testing.assert_close(late(images)[-1], whole.pieces[-1][:2](whole(images)[3]))
+    bare = Backbone(list(whole.pieces), whole.channels)
+    assert bare.cut_late(3) is bare  # S5's own map is the only late one
+
+
+def test_the_rows_state_as_many_late_layers_as_their_networks():
+    assert {name: len(row.make(None).late) for name, row in BACKBONES.items()} == {
+        name: row.late for name, row in BACKBONES.items()
+    }

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pmsi.model.backbone import BACKBONES, Backbone
+from pmsi.model.backbone import Backbone
+from pmsi.model.backbones import BACKBONES
 from pmsi.model.baseline import Baseline
 from pmsi.model.heads import SMOOTH_CONVS, Classifier, MultiStageInteraction, SmoothConv
 from pmsi.model.pmsi import PMSI, mix_logits, mix_probabilities, stage_names

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pmsi.model.backbone import BACKBONES
+from pmsi.model.backbones import BACKBONES
 from pmsi.model.batch import Phase, Target
 from pmsi.model.pairwise import PC, APINet, nearest_pairs, pairwise_confusion
 

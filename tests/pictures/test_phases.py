@@ -12,7 +12,7 @@ from pmsi.model.batch import Phase, Target
 from pmsi.model.recognizer import Objective
 from pmsi.pictures.phases import Shown, batch_keys, in_words, named, pictures, place_of, shown_in_phases, shown_phases
 from pmsi.runs import Run
-from pmsi.training.loop import loop, session
+from pmsi.training import loop, session
 
 METHODS = {"pmr": {}, "pmg": {}, "pr": {"augmentation": "cutmix"}, "pm": {"augmentation": "rmg", "nested": True}}
 
@@ -197,7 +197,7 @@ def test_the_command_finds_an_image_in_the_batches_of_a_run(pmsi, tiny_config, t
     [
         (["--epoch", 3], "This run has 2 epochs of 12 batches each"),
         (["--batch", 13], "This run has 2 epochs of 12 batches each"),
-        (["--image", "train/nobody/0000"], "comes in no batch of epoch 1"),
+        (["--image", "train/nobody/0000"], "is in no batch of epoch 1"),
     ],
 )
 def test_the_command_refuses_what_there_is_not(words, said, pmsi, tmp_path, cache_folder):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.shared.access import check_place, read_only, require_writable
+from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only, require_writable
 from app.shared.errors import error_panel, plain
-from app.shared.panels import LARGEST_UPLOAD, SUFFIXES
+from app.shared.panels import SUFFIXES
 from app.shared.session import choose, keep_import, kept_import, remember
 from app.views.data.sources import MARK
 from pmsi.base.errors import DataError, PMSIError
@@ -129,7 +129,12 @@ def _server() -> Work | None:
     ).strip()
     if not typed:
         return None
-    return lambda name, progress: import_dataset(check_place(typed), name, progress=progress, limits=ZIP_LIMITS)
+    return lambda name, progress: _import_allowed(typed, name, progress)
+
+
+def _import_allowed(typed: str, name: str, progress: Callable[[int, int], None]) -> Imported:
+    place = check_place(typed)
+    return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, allows=may_read)
 
 
 FORMS: dict[str, Callable[[], Work | None]] = {"files": _files, "folder": _folder, "zip": _zip, "server": _server}

@@ -1,6 +1,6 @@
 """What the maps page shows of each image and run: which images there are, their maps, and the regions known of them.
 
-Computes (through `app.resources`) and draws nothing; the widgets that say what is wanted are in `app.views.maps.form`.
+Computes, and draws nothing; the widgets that say what is wanted are in `app.views.maps.form`.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pmsi.runs import Run
 
 PREDICTED = "predicted"
-OUTLINES = {"": "Nothing", "object": "The object", "telling": "The telling parts"}
+OUTLINES = {"": "Nothing", "object": "The object", "telling": "The distinctive parts"}
 """Regions that are not a part of their own."""
 SIDE = 384
 """Pictures are drawn at least this large, so that a map over a small image is smooth."""
@@ -133,9 +133,9 @@ def possible(predictor: "Predictor", head: str, label: str) -> tuple[str, str, s
 def regions(run: "Run", prepared: "Image", picked: Picked, place: Place) -> dict[str, np.ndarray]:
     """Return the regions that the data set knows of an image, (side, side) bool on the run's pixels, by name.
 
-    The telling parts are those in which the image's species differs from the sibling that the run finds likeliest here.
+    The distinctive parts are those in which the image's species differs from the sibling that the run finds likeliest.
     """
-    from pmsi.explain.single import known_regions
+    from pmsi.explain.measures.regions import known_regions
 
     dataset, sample = place.dataset, place.sample(picked.key)
     if dataset is None or sample is None:
@@ -227,7 +227,7 @@ MORE = {
 
 def figure_of(rows: "Sequence[tuple[Picked, Sequence[Seen]]]", wanted: Wanted) -> "Figure":
     """Return the grid as a figure for print."""
-    from pmsi.explain.weighing import CAM_METHODS
+    from pmsi.explain.methods import CAM_METHODS
     from pmsi.pictures.figure import Figure, Row, Sight, note_of
 
     printed = tuple(

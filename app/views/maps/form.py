@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.shared.cached_models import cam_seconds_once, predictor_of
 from app.shared.session import choice, choose, remember
 from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Place, Wanted
+from pmsi.base.text import duration
 
 if TYPE_CHECKING:
-    from pmsi.predictor import Predictor
+    from pmsi.runs import Run
 
 SCALES = {"map": "Own", "image": "Image", "all": "All"}
 MOSAICS = {"": "None", "plain": "Shown", "map": "With its map"}
@@ -19,8 +21,9 @@ APART = "|"
 """Between keys of images in the URL."""
 
 
-def settings(predictor: "Predictor", place: Place) -> Wanted:
-    """Show the settings and return them."""
+def settings(run: "Run", place: Place) -> Wanted:
+    """Show the settings for maps of a run and others beside it, and return them."""
+    predictor = predictor_of(run)
     first, second, third, fourth = st.columns(4, gap="medium")
     head = remember(
         first.selectbox,
@@ -32,7 +35,7 @@ def settings(predictor: "Predictor", place: Place) -> Wanted:
     )
     classes = [PREDICTED, *predictor.classes]
     label = remember(second.selectbox, "class", PREDICTED, "Class", classes, format_func=_class_title)
-    method = _method(third)
+    method = _method(third, run, str(head))
     scale = remember(
         fourth.segmented_control,
         "scale",
@@ -58,10 +61,12 @@ def _is_changed() -> bool:
     return any(choice(name) for name in ("overlay", "outline", "mosaic"))
 
 
-def _method(column: "st.delta_generator.DeltaGenerator") -> str:
-    from pmsi.explain.weighing import CAM_METHODS
+def _method(column: "st.delta_generator.DeltaGenerator", run: "Run", head: str) -> str:
+    """Show the choice of a CAM method, with its seconds below it."""
+    from pmsi.explain.methods import CAM_METHODS
 
-    return str(
+    every = ", ".join(row.title for row in CAM_METHODS.values() if row.package is not None)
+    method = str(
         remember(
             column.selectbox,
             "method",
@@ -69,9 +74,18 @@ def _method(column: "st.delta_generator.DeltaGenerator") -> str:
             "Made by",
             list(CAM_METHODS),
             format_func=lambda name: CAM_METHODS[name].title,
-            help="All from one forward and one backward pass. Eigen-CAM alone does not depend on output and class.",
+            help="Most take one forward and one backward pass for all stages. These are pytorch-grad-cam's, which take "
+            f"one or many for each stage of each image: {every}.",
         )
     )
+    row, seconds = CAM_METHODS[method], cam_seconds_once(run, head, method)
+    asks = "" if row.of_class else " Asks for no output and no class."
+    column.caption(f"About {_seconds(seconds)} an image here, by a trial. {row.source}.{asks}")
+    return method
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else duration(seconds)
 
 
 def _drawing(place: Place) -> tuple[int, str, str, int]:

@@ -43,8 +43,8 @@ TRIALS = {
     "road": "ROAD: how much sooner the score falls than from the other end (more is better)",
 }
 STAGES = ("S1", "S2", "S3", "S4", "S5")
-FLOORS = {"edges": "dash", "centre": "dot"}
-"""Maps that know nothing and have no stage, and how their lines are dashed."""
+BASELINES = {"edges": "dash", "centre": "dot"}
+"""Baselines that have no stage, and how their lines are dashed."""
 
 
 def numbers(runs: "Sequence[Run]") -> None:
@@ -60,14 +60,14 @@ def numbers(runs: "Sequence[Run]") -> None:
 
 
 def _reports(runs: "Sequence[Run]") -> dict[str, Report]:
-    from pmsi.config import ExplainConfig
+    from pmsi.config import MapsConfig
     from pmsi.runs import default_root, known_runs
 
     wanted, found = {run.id for run in runs}, {}
     for other in known_runs(default_root()):
         with contextlib.suppress(RunError):
             config = other.config
-            if isinstance(config, ExplainConfig) and config.of in wanted and config.of not in found:
+            if isinstance(config, MapsConfig) and config.of in wanted and config.of not in found:
                 result = other.result()
                 if result is not None and "regions" in result:
                     found[config.of] = result
@@ -83,12 +83,12 @@ def _offer(run: "Run") -> None:
 
 
 def _start(run: "Run") -> None:
-    from pmsi.config import ExplainConfig
+    from pmsi.config import MapsConfig
     from pmsi.runs import Run, default_root, jobs
 
     try:
         require_writable()
-        made = Run.create(default_root(), ExplainConfig(of=run.id))
+        made = Run.create(default_root(), MapsConfig(of=run.id))
         jobs.submit(made)
     except PMSIError as error:
         error_panel(error)
@@ -146,7 +146,7 @@ def _sentence(name: str, numbers: Numbers, measure: str) -> str:
 
 
 def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measure: str) -> "go.Figure":
-    """Return the stages' means with intervals by run, in per cent, among those of maps that know nothing."""
+    """Return the stages' means with intervals by run, in per cent, among those of the baselines."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -163,10 +163,10 @@ def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measu
         range=[-0.5, len(stages) - 0.5],
     )
     first: Numbers = reports[0][2]["numbers"]
-    levels = {name: first.get(f"{name}/{measure}") for name in FLOORS} | {"chance": first.get("area")}
+    levels = {name: first.get(f"{name}/{measure}") for name in BASELINES} | {"chance": first.get("area")}
     for name, value in levels.items():
         if value is not None:
-            style = {"dash": FLOORS.get(name, "solid"), "color": NEUTRAL, "width": 1}
+            style = {"dash": BASELINES.get(name, "solid"), "color": NEUTRAL, "width": 1}
             figure.add_hline(100 * value["mean"], line=style, annotation={"text": name, "font": {"color": NEUTRAL}})
     styled(figure, height=380)
     figure.update_yaxes(title=f"{MEASURES[measure]} (%)", rangemode="tozero")

@@ -21,7 +21,7 @@ from pmsi.pictures.overlays import COLOR_SCALES, color_bar
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
-    from pmsi.explain.disagreement import Disagreement
+    from pmsi.explain.measures.disagreement import Disagreement
     from pmsi.runs import Run
 
 INTRO = (
@@ -64,7 +64,7 @@ def _bench(runs: "list[Run]") -> None:
         place = Place.of(choice("source", source), choice("data"))
         if picked is not None:
             image_actions(picked, here="maps", place=place.folder, run=chosen[0].id)
-    wanted = settings(predictor_of(chosen[0]), place)
+    wanted = settings(chosen[0], place)
     if picked is None:
         st.info("Choose an image to see the maps.", icon=":material/image:")
         return

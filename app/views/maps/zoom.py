@@ -20,8 +20,8 @@ from pmsi.pictures.encoding import jpeg
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from pmsi.explain.removal import Curve
-    from pmsi.explain.single import Measured
+    from pmsi.explain.measures.deletion import Curve
+    from pmsi.explain.measures.pointing import Measured
 
 ZOOM = "zoom"
 """The choice that says which map is open: "image.run.stage"."""
@@ -62,7 +62,7 @@ def title_of_region(region: str) -> str:
 
 
 def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
-    from pmsi.explain.single import summary
+    from pmsi.explain.measures.pointing import summary
 
     about, best, told = one.explanation, one.explanation.prediction.best, summary(values)
     head = {guess.label: guess for guess in about.prediction.heads[about.head]}
@@ -83,8 +83,8 @@ def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
 
 
 def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
-    """Show where the map points, beside maps that know nothing; return the region that this is about."""
-    from pmsi.explain.single import measured
+    """Show where the map points, beside the baselines; return the region that this is about."""
+    from pmsi.explain.measures.pointing import measured
 
     if not one.regions:
         st.caption("The data set knows no box or parts of this image, so nobody can say where a map ought to point.")
@@ -121,7 +121,7 @@ def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
 
 
 def numbers_table(found: "dict[str, Measured]", area: float) -> str:
-    """Return the numbers of a map and of its floors as a table in markdown."""
+    """Return the numbers of a map and of its baselines as a table in markdown."""
     lines = ["| | Pointing game | Energy inside |", "|---|---|---|"]
     for source, numbers in found.items():
         hit = {0.0: "miss", 1.0: "hit"}.get(numbers.pointing, f"{numbers.pointing:.0%}")

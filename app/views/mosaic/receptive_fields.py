@@ -31,8 +31,8 @@ INTRO = (
 def fields(scene: Scene) -> None:
     """Draw the fields over the image, and the rule with its numbers for a backbone, a size and StageNum."""
     st.markdown(INTRO, width=820)
-    backbone, size, stage_num = _settings()
-    known = receptive_fields(backbone)
+    backbone, stem_stride, size, stage_num = _settings()
+    known = receptive_fields(backbone, stem_stride)
     rules = _rules(known, size, stage_num)
     part("fields")(key="fields", data=_shown(scene, known, rules, size))
     unknown = [f"S{n}" for n, field in enumerate(known, start=1) if field is None and n > len(known) - stage_num]
@@ -51,8 +51,8 @@ def fields(scene: Scene) -> None:
     )
 
 
-def _settings() -> tuple[str, int, int]:
-    """Return the backbone, the image's size in pixels, and StageNum."""
+def _settings() -> tuple[str, int, int, int]:
+    """Return the backbone, the stride of its stem, the image's size in pixels, and StageNum."""
     from pmsi.model import BACKBONES
 
     with st.container(horizontal=True):
@@ -67,6 +67,16 @@ def _settings() -> tuple[str, int, int]:
             help="Or type timm:NAME for a network of timm, such as timm:mobilenetv4_conv_small.",
             width=260,
         )
+        stem_stride = remember(
+            st.segmented_control,
+            "stem",
+            2,
+            "Stem stride",
+            [2, 1],
+            required=True,
+            help="Stride of the first convolution: 1 in the released code, whose fields are about half as wide.",
+            width="content",
+        )
         size = remember(st.number_input, "size", 448, "Image size (px)", SMALLEST, 1024, step=32, width=170)
         stage_num = remember(
             st.segmented_control,
@@ -77,7 +87,7 @@ def _settings() -> tuple[str, int, int]:
             required=True,
             width="content",
         )
-    return backbone, int(size), int(stage_num)
+    return backbone, int(stem_stride), int(size), int(stage_num)
 
 
 def _rules(known: "Sequence[int | None]", size: int, stage_num: int) -> "list[PhaseRule]":
@@ -153,8 +163,8 @@ def _list(words: list[str]) -> str:
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def receptive_fields(backbone: str) -> tuple[int | None, ...]:
+def receptive_fields(backbone: str, stem_stride: int) -> tuple[int | None, ...]:
     """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
-    from pmsi.model.backbone import receptive_fields_of
+    from pmsi.model.backbones import receptive_fields_of
 
-    return receptive_fields_of(backbone)
+    return receptive_fields_of(backbone, stem_stride)

@@ -7,13 +7,13 @@ import streamlit as st
 from app.shared.cached_data import open_set
 
 if TYPE_CHECKING:
-    from pmsi.robustness.reading import SweepResults
+    from pmsi.robustness.results import SweepResults
     from pmsi.runs import Run
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _results(_run: "Run", *of: object) -> "SweepResults":
-    from pmsi.robustness.reading import read_results
+    from pmsi.robustness.results import read_results
 
     return read_results(_run)
 

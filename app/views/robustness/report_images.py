@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pmsi.robustness import Cell
     from pmsi.robustness.confusion import Pair
-    from pmsi.robustness.reading import SweepResults
+    from pmsi.robustness.results import SweepResults
 
 TRUTH = "the true class"
 BEHIND, FIRST = 12, 12

@@ -15,7 +15,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 
 from pmsi.base.errors import DataError
-from pmsi.data.checking import Progress, assemble, check, four_numbers, locate, read_rows
+from pmsi.data.checking import Progress, assemble, check, four_numbers, locate, read_rows, whole
 from pmsi.data.dataset import Dataset, Sample
 
 FOLDER = "CUB_200_2011"
@@ -36,18 +36,24 @@ def cub(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     root = Path(folder)
     places = [root, root / FOLDER, root / FOLDER / FOLDER, *([root.parent] if root.name == FOLDER else [])]
     images_txt, labels_txt, split_txt, classes_txt, images = locate("CUB-200-2011", places, FILES, SOURCE)
-    paths, names = read_rows(images_txt, 2), class_names(read_rows(classes_txt, 2))
+    paths = {image: _key(path) for image, path in read_rows(images_txt, 2, numbered=True).items()}
+    names = class_names(read_rows(classes_txt, 2, numbered=True))
     order = {number: label for label, number in enumerate(names)}
     labels = _of_each_image(paths, labels_txt, order, "a class that classes.txt lists")
     split = _of_each_image(paths, split_txt, ("0", "1"), "1 (training) or 0 (test)")
     boxes_txt = images_txt.with_name("bounding_boxes.txt")
-    rows = read_rows(boxes_txt, 5) if boxes_txt.exists() else {}
+    rows = read_rows(boxes_txt, 5, numbered=True) if boxes_txt.exists() else {}
     boxes = {image: four_numbers(boxes_txt, f"image {image}", text) for image, text in rows.items()}
     samples = [Sample(key, order[labels[image]], images / key, boxes.get(image)) for image, key in paths.items()]
     good, problems = check(samples, images, progress)
     return assemble(
         "cub", list(names.values()), good, {paths[image] for image in paths if split[image] == "0"}, problems
     )
+
+
+def _key(path: str) -> str:
+    """Return an image's path below images/, of a list in which it may begin there or have backslashes."""
+    return path.replace("\\", "/").removeprefix("./").removeprefix("images/")
 
 
 def class_names(rows: Mapping[str, str]) -> dict[str, str]:
@@ -66,7 +72,7 @@ def class_names(rows: Mapping[str, str]) -> dict[str, str]:
 
 def _of_each_image(paths: Mapping[str, str], file: Path, allowed: Container[str], expected: str) -> dict[str, str]:
     """Return what a list says of every image in images.txt; it may say more."""
-    rows = read_rows(file, 2)
+    rows = {image: whole(value) for image, value in read_rows(file, 2, numbered=True).items()}
     absent = [image for image in paths if image not in rows]
     if absent:
         raise DataError(f"{file} lacks {len(absent)} of the images in images.txt, image {absent[0]} first. {SOURCE}")

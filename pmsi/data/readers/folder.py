@@ -19,6 +19,7 @@ from pmsi.base.errors import DataError
 from pmsi.base.seeding import SEED_BITS, derive
 from pmsi.data.checking import Progress, assemble, check
 from pmsi.data.dataset import Dataset, Problem, Sample
+from pmsi.data.readers.lists import Labels, find_labels
 from pmsi.data.readers.tree import File, Tree, counted, look
 
 SPLITS: dict[str, frozenset[str]] = {
@@ -63,8 +64,12 @@ def folder(
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
     tree = entered(look(home))
-    roles = find_splits(tree)
     name = name or home.name
+    if (labels := find_labels(tree)) is not None:
+        return _listed(
+            tree, labels, name, lambda good: DRAWS[split](good, test_fraction, split_seed), test_on, progress
+        )
+    roles = find_splits(tree)
     if roles is None:
         every = _labelled(tree.images)
         samples, classes, notes = _samples({"": every})
@@ -88,6 +93,34 @@ def folder(
     dataset = assemble(name, classes, good, tested, [*tree.problems, *problems, *bad])
     lost = [f"The class {name!r} has no image that can be used." for name in _lost(classes, good)]
     return replace(dataset, passed_over=dict(passed_over), layout=layout, notes=(*dataset.notes, *notes, *lost))
+
+
+def _listed(
+    tree: Tree,
+    labels: Labels,
+    name: str,
+    draw: Callable[[Iterable[Sample]], set[str]],
+    test_on: str,
+    progress: Progress | None,
+) -> Dataset:
+    """Return the data set whose classes a list gives; where it has splits by name, those are kept."""
+    said = {key: split_of(split) for key, (_, split) in labels.rows.items()}
+    role = test_on if test_on in said.values() else "val"
+    has_split = {"train", role} <= {*said.values()}
+    used = {key for key in labels.rows if not has_split or said[key] in ("train", role)}
+    every = Labelled([(labels.rows[file.key][0], file) for file in tree.images if file.key in used], [])
+    samples, classes, notes = _samples({"": every})
+    good, bad = check(samples, tree.root, progress)
+    tested = {key for key in used if said[key] == role} if has_split else draw(good)
+    dataset = assemble(name, classes, good, tested, [*tree.problems, *bad])
+    unused = Counter(
+        counted("in a split that is not used" if file.key in labels.rows else "not in the list", file.parts[-1])
+        for file in tree.images
+        if file.key not in used
+    )
+    layout = f"classes from {labels.title}, " + (f"its split train and {role}" if has_split else "test images drawn")
+    absent = [f"{labels.absent} images of the list are not there."] if labels.absent else []
+    return replace(dataset, passed_over=dict(tree.passed_over + unused), layout=layout, notes=(*notes, *absent))
 
 
 # --- Splits by folder ------------------------------------------------------------------------------------------------
@@ -240,22 +273,22 @@ def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], li
 
 
 def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
-    """Return {visible name: class}: names that differ in capitals alone are one class, unless a side has both."""
+    """Return {visible name: class}: names that differ in capitals alone are one class, but for single letters."""
     known = [side.classes() for side in sides]
     groups: dict[str, list[str]] = defaultdict(list)
     for names in known:
         for name in sorted(names):
             if name not in groups[name.casefold()]:
                 groups[name.casefold()].append(name)
-    spellings, notes = {name: name for names in groups.values() for name in names}, []
-    for names in groups.values():
-        if len(names) > 1 and any(len(names_here & {*names}) > 1 for names_here in known):
-            notes.append(f"The classes {_all(names)} differ in capital letters alone and are kept apart.")
-        elif len(names) > 1:
-            spellings |= dict.fromkeys(names, names[0])
-            notes.append(
-                f"The classes {_all(names)} differ in capital letters alone and are read as one, {names[0]!r}."
-            )
+    spellings = {name: name for alike in groups.values() for name in alike}
+    notes = []
+    for alike in groups.values():
+        said = f"The classes {_all(alike)} differ in capital letters alone and are"
+        if len(alike) > 1 and len(alike[0]) == 1 and any(len(names & {*alike}) > 1 for names in known):
+            notes.append(f"{said} kept apart.")
+        elif len(alike) > 1:
+            spellings |= dict.fromkeys(alike, alike[0])
+            notes.append(f"{said} read as one, {alike[0]!r}.")
     return spellings, notes
 
 
@@ -282,12 +315,10 @@ def by_content(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
     for sample in samples:
         chance = derive(seed, "test", sample.digest or sample.key) / 2**SEED_BITS
         by_class[sample.label].append((chance, sample.key))
-    chosen = {
-        key
-        for drawn in by_class.values()
-        for chance, key in drawn
-        if chance < min(test_fraction, max(chance for chance, _ in drawn))
-    }
+    chosen: set[str] = set()
+    for drawn in by_class.values():
+        limit = min(test_fraction, max(drawn)[0])
+        chosen.update(key for chance, key in drawn if chance < limit)
     return chosen or {min(drawn)[1] for drawn in by_class.values() if len(drawn) > 1}
 
 

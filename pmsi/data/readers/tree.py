@@ -68,6 +68,11 @@ def is_system(name: str) -> bool:
     return name.startswith(".") or name.casefold() in SYSTEM
 
 
+def system_reason(name: str) -> str:
+    """Return the words under which files of the system are counted."""
+    return f"of the system ({name})" if name.casefold() in SYSTEM else counted("hidden", name)
+
+
 def look(root: Path) -> Tree:
     """Return the tree below ``root``; a file or a folder that cannot be looked at is a problem."""
     images: list[File] = []
@@ -102,8 +107,7 @@ def _files(
     for entry in entries:
         inner = (*parts, entry.name)
         if is_system(entry.name):
-            known = entry.name.casefold() in SYSTEM
-            passed_over[f"of the system ({entry.name})" if known else counted("hidden", entry.name)] += _count(entry)
+            passed_over[system_reason(entry.name)] += _count(entry)
         elif not entry.is_dir():
             yield File(inner, Path(entry.path))
         elif (real := os.path.realpath(entry.path)) in trail:

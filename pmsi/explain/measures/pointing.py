@@ -1,0 +1,127 @@
+"""Where a map looks, in numbers: the pointing game, and the energy inside a region, beside those of the baselines.
+
+A map is (h, w) in numpy, finite and at least 0, in any unit; a region is (h, w) bool, an object's box or a part's mask
+on the same grid. A map without any evidence counts as an even one: it points everywhere, and its energy lies wherever
+there is area. So every number here is from 0 to 1, and chance is the region's share of the image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pmsi.base.errors import PMSIError
+from pmsi.base.seeding import numpy_generator
+from pmsi.explain.measures.baselines import CENTRE, EDGES, centre_map, edge_map, enlarged, random_map
+
+DRAWS = 32
+"""Random maps over which the baseline of one image is averaged: a single one hits a small region by luck alone."""
+
+MAP, RANDOM = "map", "random"
+"""What is measured beside the image's edges and its middle: the map itself, and noise at its own resolution."""
+
+
+def pointing(values: np.ndarray, region: np.ndarray) -> float:
+    """Return 1 where the map's peak lies in the region and 0 elsewhere: the pointing game (Zhang et al., IJCV 2018).
+
+    Of equal peaks each counts alike: the answer is the share of them that lies in the region. A tolerance around the
+    region is given by `widened`.
+    """
+    values, region = _checked(values, region)
+    peaks = values == values.max()
+    return float(region[peaks].mean())
+
+
+def energy(values: np.ndarray, region: np.ndarray) -> float:
+    """Return the share of the map's sum that lies in the region: the energy-based pointing game (Score-CAM, 2020)."""
+    values, region = _checked(values, region)
+    return float(mass(values)[region].sum())
+
+
+def mass(values: np.ndarray) -> np.ndarray:
+    """Return the map in float64, scaled to a sum of 1; a blank one becomes even."""
+    values = np.asarray(values, dtype=np.float64)
+    total = values.sum()
+    return values / total if total > 0 else np.full(values.shape, 1 / values.size)
+
+
+def widened(region: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return the region and all pixels whose centre is at most ``tolerance`` ≥ 0 pixels from that of one of its own."""
+    if tolerance < 0:
+        raise PMSIError(f"tolerance = {tolerance!r}: expected a number of pixels from 0.")
+    reach = int(tolerance)
+    height, width = region.shape
+    framed = np.pad(np.asarray(region, dtype=bool), ((reach, reach), (reach + 1, reach)))
+    before = framed.cumsum(axis=1)  # how many of the region lie to the left, itself included
+    found = np.zeros((height, width), dtype=bool)
+    for dy in range(-reach, reach + 1):
+        half = int(np.sqrt(tolerance**2 - dy**2))
+        rows = before[reach + dy : reach + dy + height]
+        last, first = rows[:, 1 + reach + half :][:, :width], rows[:, reach - half :][:, :width]
+        found |= last > first
+    return found
+
+
+def _checked(values: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, region = np.asarray(values), np.asarray(region, dtype=bool)
+    if values.ndim != 2 or values.shape != region.shape:
+        raise PMSIError(f"A map {values.shape} and a region {region.shape} do not lie on one grid. Resize one of them.")
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise PMSIError("A map has a value below 0 or none that is finite: expected what `cam` returns.")
+    return values, region
+
+
+# One map of one image
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A map in short: rows and columns, its least, mean and largest values, and where it is largest.
+
+    ``at`` is (x, y) from the upper left, the middle of a cell in fractions of the sides; None where the map is blank.
+    """
+
+    shape: tuple[int, int]
+    least: float
+    mean: float
+    peak: float
+    at: tuple[float, float] | None
+
+
+def summary(stage_map: np.ndarray) -> Summary:
+    """Return what is told of a map (h_n, w_n), at least 0; of equal peaks the first in reading order counts."""
+    height, width = stage_map.shape
+    y, x = divmod(int(stage_map.argmax()), width)
+    at = ((x + 0.5) / width, (y + 0.5) / height) if stage_map.any() else None
+    return Summary((height, width), float(stage_map.min()), float(stage_map.mean()), float(stage_map.max()), at)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``pointing`` and ``energy`` of one source, both in [0, 1]."""
+
+    pointing: float
+    energy: float
+
+
+def measured(
+    stage_map: np.ndarray, pixels: np.ndarray, region: np.ndarray, *, tolerance: float, key: str, seed: int = 0
+) -> dict[str, Measured]:
+    """Return the numbers of a map (h_n, w_n) and of its baselines, for a region (side, side) bool.
+
+    ``pixels`` (side, side, 3) uint8 is the image; ``tolerance`` is in its pixels; ``key`` and ``seed`` name the draw of
+    the random maps. The centre's energy is that of the few pixels in the middle.
+    """
+    side, wide = len(pixels), widened(region, tolerance)
+    generator = numpy_generator("random maps of one image", seed, key)
+    shape = (stage_map.shape[0], stage_map.shape[1])
+    noise = [_measure(enlarged(random_map(shape, generator), side), region, wide) for _ in range(DRAWS)]
+    return {
+        MAP: _measure(enlarged(stage_map, side), region, wide),
+        RANDOM: Measured(*(float(np.mean([getattr(one, name) for one in noise])) for name in ("pointing", "energy"))),
+        EDGES: _measure(edge_map(pixels), region, wide),
+        CENTRE: _measure(centre_map((side, side)), region, wide),
+    }
+
+
+def _measure(values: np.ndarray, region: np.ndarray, wide: np.ndarray) -> Measured:
+    return Measured(pointing(values, wide), energy(values, region))

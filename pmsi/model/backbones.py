@@ -1,0 +1,180 @@
+"""BACKBONES: the networks, each beside its row (``timm:NAME`` is one of timm), and the weights that they start from."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pmsi.base.errors import CheckpointError, ConfigError, UnknownName, lookup
+from pmsi.base.vision import models
+from pmsi.config import WEIGHT_WORDS
+from pmsi.model import timm
+from pmsi.model.backbone import Backbone, BackboneRow, StateDict, load_weights
+from pmsi.model.weights import read_weights
+
+BACKBONES: dict[str, BackboneRow] = {}
+
+
+def _torchvision(weights: str) -> Callable[[], StateDict]:
+    """Return what downloads weights that torchvision names."""
+    return lambda: models.get_weight(weights).get_state_dict(progress=False, check_hash=True)
+
+
+def mobilenet_v2(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+    """MobileNetV2 (Sandler et al., 2018), cut where the stride doubles: features 0 | 1–3 | 4–6 | 7–13 | 14–18.
+
+    The late layers are features 15, 16 and 17: the last one only widens the map for the usual classifier.
+    """
+    network = models.mobilenet_v2(weights=None)
+    load_weights(network, state, "classifier.", "MobileNetV2")
+    features = network.features
+    features[0][0].stride = (stem_stride, stem_stride)
+    stages = [features[a:b] for a, b in pairwise((0, 1, 4, 7, 14, 19))]
+    return Backbone(stages, (32, 24, 32, 96, 1280), dropout=0.2, late={1: 160, 2: 160, 3: 320})
+
+
+BACKBONES["mobilenet_v2"] = BackboneRow(
+    "MobileNetV2", mobilenet_v2, _torchvision("MobileNet_V2_Weights.IMAGENET1K_V1"), late=3
+)
+
+
+def _resnet(name: str) -> Callable[..., Backbone]:
+    def make(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+        """ResNet (He et al., 2016): the stem's convolution, then its four layers."""
+        net = getattr(models, name)(weights=None)
+        load_weights(net, state, "fc.", name)
+        net.conv1.stride = (stem_stride, stem_stride)
+        stem = nn.Sequential(net.conv1, net.bn1, net.relu)
+        layers = [nn.Sequential(net.maxpool, net.layer1), net.layer2, net.layer3, net.layer4]
+        late = dict.fromkeys(range(len(net.layer4)), 512)
+        return Backbone([stem, *layers], (64, 64, 128, 256, 512), late=late)
+
+    return make
+
+
+BACKBONES["resnet18"] = BackboneRow(
+    "ResNet-18", _resnet("resnet18"), _torchvision("ResNet18_Weights.IMAGENET1K_V1"), late=2
+)
+BACKBONES["resnet34"] = BackboneRow(
+    "ResNet-34", _resnet("resnet34"), _torchvision("ResNet34_Weights.IMAGENET1K_V1"), late=3
+)
+
+
+def tiny(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+    """Five small stages of two 3×3 convolutions: trains from scratch in minutes on two cores; for trials and tests."""
+    assert state is None, "check_weights refuses others"
+    channels = (16, 32, 48, 80, 128)
+    strides = (stem_stride, 2, 2, 2, 2)
+    stages = [
+        nn.Sequential(_conv_bn_relu(c_in, c_out, stride), _conv_bn_relu(c_out, c_out, stride=1))
+        for c_in, c_out, stride in zip((3, *channels), channels, strides, strict=False)
+    ]
+    return Backbone(stages, channels, late={0: 128, 1: 128})
+
+
+def _conv_bn_relu(c_in: int, c_out: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
+
+
+BACKBONES["tiny"] = BackboneRow("Tiny (from scratch)", tiny, None, from_file=False, late=2)
+
+
+FAMILIES: dict[str, Callable[[str], BackboneRow]] = {"timm": timm.row}
+"""Collections of networks: ``timm:NAME`` is what the row ``timm`` returns for NAME."""
+
+
+def find_backbone(name: str) -> BackboneRow:
+    """Return the row of a backbone: one of BACKBONES, or ``FAMILY:NAME``; raise UnknownName or ConfigError."""
+    family, colon, member = name.partition(":")
+    if colon:
+        return lookup("family of backbones", FAMILIES, family)(member)
+    try:
+        return lookup("backbone", BACKBONES, name)
+    except UnknownName as error:
+        raise UnknownName(f"{error} Or {', '.join(f'{family}:NAME' for family in FAMILIES)}.") from None
+
+
+def receptive_fields_of(name: str, stem_stride: int = 2) -> tuple[int | None, ...]:
+    """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
+    row = find_backbone(name)
+    check_stem(row, stem_stride)
+    with torch.device("meta"):  # sizes are all that matters, and the network may be large
+        return row.make(None, stem_stride).receptive_fields()
+
+
+def check_stages(row: BackboneRow, stage_num: int) -> None:
+    """Raise ConfigError where the last ``stage_num`` stages do not each have a map of their own."""
+    if stage_num > row.stages:
+        raise ConfigError(
+            f"stage_num = {stage_num}: {row.title} has maps for its last {row.stages} stages alone, because its stem "
+            f"goes straight to a later stage's stride. Choose stage_num = {row.stages} or less."
+        )
+
+
+def check_stem(row: BackboneRow, stem_stride: int) -> None:
+    """Raise ConfigError where the network's first convolution cannot have this stride."""
+    if stem_stride not in row.stem_strides:
+        known = " or ".join(map(str, sorted(row.stem_strides)))
+        raise ConfigError(f"stem_stride = {stem_stride}: {row.title} is there with {known} alone. Choose that.")
+
+
+def check_late(row: BackboneRow, count: int, method: str) -> None:
+    """Raise ConfigError where a bilinear method needs more late layers than the backbone states."""
+    if count > row.late:
+        able = ", ".join(name for name, other in BACKBONES.items() if other.late >= count)
+        raise ConfigError(
+            f"method = {method!r} multiplies at least {count} late layers, and {row.title} states {row.late} (of "
+            f"timm's networks, features_only gives the stages alone). Choose {able}, or another method."
+        )
+
+
+def check_weights(row: BackboneRow, weights: str) -> None:
+    """Raise CheckpointError where these weights cannot be had for this backbone; a file is read, nothing downloaded."""
+    _check_offered(row, weights)
+    if weights not in WEIGHT_WORDS:
+        path = _file(weights)
+        _check_file(row, path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _check_file(row: BackboneRow, path: Path, changed: int) -> None:
+    """Check a file once for as long as it does not change: a form asks with every click."""
+    state = read_weights(path)
+    with torch.device("meta"):
+        row.make(state)
+
+
+def _check_offered(row: BackboneRow, weights: str) -> None:
+    if weights == "none":
+        return
+    if not row.from_file:
+        raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
+    if weights == "imagenet" and row.download is None:
+        raise CheckpointError(f"Nobody offers weights of {row.title} for download. Give a file, or choose none.")
+
+
+def _file(weights: str) -> Path:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
+    return path
+
+
+def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
+    """Return the weights to start from: "none" → None, "imagenet" → a download, else the file's."""
+    _check_offered(row, weights)
+    if weights == "none":
+        return None
+    if weights != "imagenet" or row.download is None:  # the check has refused imagenet without a download
+        return read_weights(_file(weights))
+    try:
+        return row.download()
+    except Exception as error:  # each library's downloader raises errors of its own
+        raise CheckpointError(
+            f"The ImageNet weights of {row.title} could not be downloaded ({error}). On a machine without internet, "
+            "give a file (--weights FILE) or train from scratch (--weights none)."
+        ) from error

@@ -1,0 +1,38 @@
+"""The task "robustness": what a sweep needs before it starts, and the sweep as a run."""
+
+from pathlib import Path
+from typing import Any
+
+from pmsi.base.errors import ConfigError
+from pmsi.config import RobustnessConfig
+from pmsi.robustness.cells import cells_of
+from pmsi.runs import Run
+from pmsi.runs.record import why_not_comparable
+
+
+def check(config: RobustnessConfig, root: Path) -> None:
+    """Raise what would keep a sweep from starting: runs without a model, in training, or judged by other images."""
+    from pmsi.engine.checkpoint import find_checkpoint
+
+    if not config.of:
+        raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")
+    cells_of(config)
+    runs = [Run.open(root, id) for id in config.of]
+    for run in runs:
+        find_checkpoint(run)
+        if run.state.is_live:
+            raise ConfigError(f"Run {run.id} is {run.state.value}, so its model changes. Wait for its end, or stop it.")
+    for other in runs[1:]:
+        if reasons := why_not_comparable(runs[0], other, limited=config.test_per_class is not None):
+            raise ConfigError(" ".join(["These runs cannot be swept together.", *reasons, "Name runs that agree."]))
+
+
+def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
+    """The task "robustness": every cell of ``config`` for every run that it names, from the first unfinished cell on.
+
+    Raises ConfigError where names or severities do not exist, or the runs were not trained on the same data.
+    """
+    check(config, run.folder.parent)  # what is wrong shall not wait for torch, models and images
+    from pmsi.robustness.sweep import work
+
+    return work(config, run)
