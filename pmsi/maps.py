@@ -20,8 +20,8 @@ from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
 from pmsi.evaluation import check_same_data, dataset_of, while_checking
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
-from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
-from pmsi.explain.measures.report import Examination, Look, Question, means, removal_seconds, report
+from pmsi.explain.measures.disagreement import Disagreement, farthest, map_distances
+from pmsi.explain.measures.report import ImageMeasures, MapEvaluator, MeasureSettings, means, removal_seconds, report
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
@@ -82,23 +82,23 @@ def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
     if config.beside is not None and other is not None:
         check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist)
     after_batch = _follow(run, "explaining the test images")
-    question = Question(
+    settings = MeasureSettings(
         method=config.method,
         head=config.head,
         stages=config.stages,
         tolerance=config.tolerance,
         seed=config.seed,
-        trials_per_class=config.trials_per_class,
+        faithfulness_per_class=config.trials_per_class,
         drift=config.drift,
     )
-    examination = Examination(model, dataset, trained, question, config.batch_size, after_batch)
-    looks = examination.looks()
-    found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(examination, looks)}
+    evaluator = MapEvaluator(model, dataset, trained, settings, config.batch_size, after_batch)
+    measured = evaluator.measure()
+    found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(evaluator, measured)}
     if other is None:
-        _write_looks(run, looks)
+        _write_looks(run, measured)
         return found
     distances = _distances((Predictor(model, trained, classes), other), dataset, config, run)
-    _write_looks(run, looks, distances)
+    _write_looks(run, measured, distances)
     return found | {"disagreement": {"beside": config.beside, **summed_up(distances, config)}}
 
 
@@ -110,8 +110,8 @@ def _follow(run: Run, doing: str) -> Callable[[int, int], None]:
     return after_batch
 
 
-def _write_looks(run: Run, looks: Sequence[Look], distances: Sequence[Disagreement] = ()) -> None:
-    kept = {"looks": [asdict(look) for look in looks], "disagreement": [asdict(one) for one in distances]}
+def _write_looks(run: Run, measured: Sequence[ImageMeasures], distances: Sequence[Disagreement] = ()) -> None:
+    kept = {"looks": [asdict(one) for one in measured], "disagreement": [asdict(one) for one in distances]}
     write_atomically(run.folder / LOOKS, to_json(kept))
 
 
@@ -154,7 +154,7 @@ def disagreement(
         for each in (a, b)
     )
     answers = (one.prediction.best.name, other.prediction.best.name)
-    return Disagreement(sample.key, name, answers, apart(one.maps, other.maps))
+    return Disagreement(sample.key, name, answers, map_distances(one.maps, other.maps))
 
 
 def _distances(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pmsi.explain.measures.deletion import Curve
-    from pmsi.pictures.figure import Figure, Sight
-    from pmsi.pictures.severity import View
+    from pmsi.pictures.figure import Figure, MapCell
+    from pmsi.pictures.severity import Subject
     from pmsi.predictor import Explanation
 
 
@@ -144,23 +144,23 @@ class _Eyes:
         """Return the maps of a picture for the output and class that are asked for."""
         return self.predictor.explain(seen, head=self.typed.head, label=self.label, method=self.typed.method)
 
-    def sight(self, word: Path) -> "Sight":
+    def sight(self, word: Path) -> "MapCell":
         """Return a picture with its maps, its prediction in words, and the region to be outlined."""
         seen = self.seen(word)
         return _sight(seen, self.explained(seen), self.region(word, seen))
 
-    def view(self, word: Path) -> "View":
+    def view(self, word: Path) -> "Subject":
         """Return a picture and what looks at it as it is perturbed, always for the clean one's class."""
-        from pmsi.pictures.severity import View
+        from pmsi.pictures.severity import Subject
 
         seen = self.seen(word)
         about = self.explained(seen)
 
-        def look(pixels: "Image", _severity: float) -> "Sight":
+        def look(pixels: "Image", _severity: float) -> "MapCell":
             found = self.predictor.explain(pixels, head=about.head, label=about.label, method=about.method)
             return _sight(pixels, found)
 
-        return View(seen, self.viewer.pictures.key(word), look)
+        return Subject(seen, self.viewer.pictures.key(word), look)
 
     def region(self, word: Path, seen: "Image") -> "np.ndarray | None":
         """Return the region that is asked for, if any; raises UnknownName where it is not known of this image."""
@@ -188,11 +188,11 @@ class _Eyes:
         return known_regions(dataset, self.viewer.pictures.sample(word), self.predictor.config, chances)
 
 
-def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "Sight":
-    from pmsi.pictures.figure import Sight
+def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "MapCell":
+    from pmsi.pictures.figure import MapCell
 
     best = found.prediction.best
-    return Sight(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
+    return MapCell(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
 
 
 def _tell(eyes: _Eyes) -> None:
@@ -245,7 +245,7 @@ def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> di
     """Return each stage's map in short and, where a region is known, how well it points there, beside its floors."""
     import numpy as np
 
-    from pmsi.explain.measures.pointing import measured, summary
+    from pmsi.explain.measures.pointing import region_scores, summary
 
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
     known = eyes.regions(word, seen)
@@ -254,7 +254,7 @@ def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> di
     tolerance, name = float(eyes.typed.tolerance), eyes.typed.region or next(iter(known))
     for stage, values in found.maps.items():
         key = eyes.viewer.pictures.key(word)
-        sources = measured(values, np.asarray(seen), known[name], tolerance=tolerance, key=key)
+        sources = region_scores(values, np.asarray(seen), known[name], tolerance=tolerance, key=key)
         stages[stage]["sources"] = {source: dataclasses.asdict(one) for source, one in sources.items()}
     return {"region": name, "area": float(known[name].mean()), "tolerance": eyes.typed.tolerance, "stages": stages}
 

@@ -27,7 +27,7 @@ from pmsi.data.images import MAX_JPEG_PIXELS, MAX_PIXELS, Examined, examine, ope
 Progress = Callable[[int, int], None]
 """Called with the number of images checked so far and the number to check; not at all where all are remembered."""
 
-Mark = tuple[int, int, int]
+FileStamp = tuple[int, int, int]
 """Size in bytes, time of last change and time of last change of status, in ns: while these stay, so do the bytes."""
 
 THREADS = min(8, os.cpu_count() or 1)
@@ -168,14 +168,14 @@ def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) 
     """Return {key: what decoding its file tells}, remembered or found now."""
     memory, inside = _Memory(root), os.path.abspath(root).rstrip(os.sep) + os.sep  # noqa: PTH100
     examined: dict[str, Examined] = {}
-    unknown: list[tuple[str, Path, str, Mark | None]] = []
+    unknown: list[tuple[str, Path, str, FileStamp | None]] = []
     for sample in samples:
         path = Path(sample.path or "")
         place = os.path.abspath(path)  # noqa: PTH100
         if not place.startswith(inside):
             examined[sample.key] = Examined("its path leads out of the data set's folder")
             continue
-        name, mark = place[len(inside) :], mark_of(path)
+        name, mark = place[len(inside) :], stamp_of(path)
         known = memory.recall(name, mark)
         if known is None:
             unknown.append((sample.key, path, name, mark))
@@ -195,7 +195,7 @@ def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) 
     return {sample.key: examined[sample.key] for sample in samples}
 
 
-def mark_of(path: Path) -> Mark | None:
+def stamp_of(path: Path) -> FileStamp | None:
     """Return what changes whenever the file does, or None where there is none."""
     try:
         about = path.stat()
@@ -228,7 +228,7 @@ def confined(dataset: Dataset, allows: Callable[[Path], bool]) -> Dataset:
 
 
 class _Memory:
-    """What earlier checks of the images below a folder found, by path and `Mark`, in one JSON file."""
+    """What earlier checks of the images below a folder found, by path and `FileStamp`, in one JSON file."""
 
     def __init__(self, root: Path) -> None:
         digest = hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
@@ -238,7 +238,7 @@ class _Memory:
         self._old: dict[str, list] = old if isinstance(old, dict) else {}
         self._new: dict[str, list] = {}
 
-    def recall(self, name: str, mark: Mark | None) -> Examined | None:
+    def recall(self, name: str, mark: FileStamp | None) -> Examined | None:
         """Return what decoding the file told, or None where that is not known of the file as it is."""
         entry = self._old.get(name)
         if mark is None or not isinstance(entry, list) or entry[:3] != list(mark):
@@ -250,7 +250,7 @@ class _Memory:
         self._new[name] = entry
         return about
 
-    def remember(self, name: str, mark: Mark | None, about: Examined) -> None:
+    def remember(self, name: str, mark: FileStamp | None, about: Examined) -> None:
         if mark is not None and time.time() - mark[2] / 1e9 >= SETTLED_S:
             self._new[name] = [*mark, *astuple(about)]
 

@@ -24,8 +24,8 @@ from pmsi.data.checking import Progress, confined
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.images import MAX_FILE_BYTES
 from pmsi.data.readers.archive import LIMITS, Limits, require_space, unpack_into
-from pmsi.data.readers.folder import entered, find_splits, folder, is_split_name
-from pmsi.data.readers.tree import SUFFIXES, look
+from pmsi.data.readers.folder import find_splits, folder, is_split_name, unwrapped
+from pmsi.data.readers.tree import SUFFIXES, read_tree
 
 ROOT = "PMSI_DATASETS"
 """Environment: the folder of imported data sets."""
@@ -216,7 +216,7 @@ def _bytes_of(found: Dataset) -> int:
 
 def _by_split(found: Dataset, source: Path, allows: Callable[[Path], bool] | None) -> list[tuple[str, Sample]]:
     """Return all images, each with the folder of its split, or "" where there is no split."""
-    roles = find_splits(entered(look(source)))
+    roles = find_splits(unwrapped(read_tree(source)))
     if roles is None:
         return [("", sample) for sample in (*found.train, *found.test)]
     tested = "test" if "test" in roles else "val"

@@ -25,7 +25,7 @@ Batch = tuple[Tensor, Tensor]
 """Images (b, 3, h, w) uint8 and labels (b,) int64."""
 
 
-Plan = list[list[tuple[int, int]]]
+ItemBatches = list[list[tuple[int, int]]]
 """Batches as lists of items; what an item means is the dataset's affair."""
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ class TrainLoader:
     The last, incomplete batch of an epoch is left out (Algorithm 1 runs over D / batchSize batches); images are
     shuffled anew in each epoch, so none is left out always. With ``images_per_class``, a batch holds that many images
     of each of its classes (`pmsi.data.sampling`). ``share`` says which places of each batch are read here, where
-    several processes train together. ``device`` is where the batches will go: see `planned_loader`.
+    several processes train together. ``device`` is where the batches will go: see `batch_loader`.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class TrainLoader:
             )
         labels = [sample.label for sample in dataset.train]
         self._sampler = sampler(labels, dataset.classes, config.batch_size, images_per_class)
-        self._plan: Plan = []
+        self._plan: ItemBatches = []
         pixels = Pixels(dataset, dataset.train, config.resize_to)
-        self._loader = planned_loader(_Crops(pixels, self._crop), self._plan, config.workers, device)
+        self._loader = batch_loader(_Crops(pixels, self._crop), self._plan, config.workers, device)
 
     def _crop(self, pixels: np.ndarray, epoch: int, key: str) -> np.ndarray:
         return random_crop(pixels, self.config.image_size, self.config.flip, self.config.seed, epoch, key)
@@ -101,7 +101,7 @@ class EvaluationLoader:
         pixels = Pixels(dataset, samples, config.resize_to)
         items = [(0, index) for index in range(len(samples))]
         plan = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-        self._loader = planned_loader(
+        self._loader = batch_loader(
             _Crops(pixels, lambda image, epoch, key: centre_crop(image, config.image_size)), plan, workers, device
         )
 
@@ -109,7 +109,7 @@ class EvaluationLoader:
         yield from self._loader
 
 
-def planned_loader(items: TorchDataset, plan: Plan, workers: int, device: torch.device = CPU) -> DataLoader:
+def batch_loader(items: TorchDataset, plan: ItemBatches, workers: int, device: torch.device = CPU) -> DataLoader:
     """Return torch's loader over a plan of batches, read anew at each pass; its own generator spares the global one.
 
     Batches for a GPU lie in pinned memory, from where they are copied while it computes. A config's ``device`` decides,

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, PMSIError, lookup
-from pmsi.explain.adapter import Asked, package_map, package_seconds, questions
+from pmsi.explain.adapter import MapRequest, map_requests, package_map, package_seconds
 from pmsi.explain.methods import CAM_METHODS, CamMethod
 from pmsi.model.batch import STAGES, Images
 from pmsi.model.recognizer import Outputs, Recognizer
@@ -78,23 +78,23 @@ def cam(
         maps = _stage_maps(model, images, first=min(places))
         outputs = model.classify(maps)
         classes = _check_classes(classes, outputs[head])
-        if row.weigh is not None:
+        if row.formula is not None:
             wanted = [maps[place] for place in places]
             score = outputs[head].gather(1, classes[:, None]).sum()  # of each image alone, as no layer mixes them
             gradients = _gradients(score, wanted)
-            found = [row.weigh(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)]
+            found = [row.formula(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)]
         else:
-            asked = questions(model, head, images, maps, places, classes, outputs[head])
-            found = [torch.stack([_by_package(row, one) for one in stage]).to(images.device) for stage in asked]
+            request = map_requests(model, head, images, maps, places, classes, outputs[head])
+            found = [torch.stack([_by_package(row, one) for one in stage]).to(images.device) for stage in request]
     raw = {stage: values.relu() for stage, values in zip(stages, found, strict=True)}
     return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
 
 
-def _by_package(row: CamMethod, asked: Asked) -> Tensor:
+def _by_package(row: CamMethod, request: MapRequest) -> Tensor:
     assert row.package is not None
-    if row.of_class and asked.place not in asked.reached:
-        return torch.zeros(asked.maps[asked.place].shape[2:])
-    return package_map(row.package, asked)
+    if row.of_class and request.place not in request.reached:
+        return torch.zeros(request.maps[request.place].shape[2:])
+    return package_map(row.package, request)
 
 
 def cam_seconds(
@@ -126,8 +126,8 @@ def cam_seconds(
         places = [model.backbone.ends[STAGE_INDEX[stage]] for stage in stages]
         maps = _stage_maps(model, images, first=min(places))
         logits = model.classify(maps)[head]
-        asked = questions(model, head, images, maps, places, logits.argmax(dim=1), logits)
-        return taken + sum(package_seconds(row.package, stage[0]) for stage in asked)
+        request = map_requests(model, head, images, maps, places, logits.argmax(dim=1), logits)
+        return taken + sum(package_seconds(row.package, stage[0]) for stage in request)
 
 
 def _check_mode(model: nn.Module) -> None:
@@ -174,7 +174,7 @@ def _stage_maps(model: Recognizer, images: Images, first: int) -> list[Tensor]:
 
 def _gradients(score: Tensor, maps: list[Tensor]) -> list[Tensor]:
     """Return d score / d map for each map, zeros where the score does not depend on it; no ``.grad`` is touched."""
-    if not score.requires_grad:  # frozen parameters, and an output that ends before the first map asked for
+    if not score.requires_grad:  # frozen parameters, and an output that ends before the first map request for
         return [torch.zeros_like(stage_map) for stage_map in maps]
     return list(torch.autograd.grad(score, maps, allow_unused=True, materialize_grads=True))
 
@@ -195,9 +195,9 @@ def module_cam(
     network returns logits (b, classes), or a dict of them in which ``head`` names one. The rest is as in `cam`; the
     modules are hooked while this runs, so threads must not share the network.
     """
-    weigh = lookup("CAM method", CAM_METHODS, method).weigh
-    if weigh is None:
-        able = ", ".join(name for name, row in CAM_METHODS.items() if row.weigh is not None)
+    formula = lookup("CAM method", CAM_METHODS, method).formula
+    if formula is None:
+        able = ", ".join(name for name, row in CAM_METHODS.items() if row.formula is not None)
         raise ConfigError(f"method = {method!r} needs a model of this package. For any network choose {able}.")
     _check_mode(model)
     known = dict(model.named_modules())
@@ -222,7 +222,7 @@ def module_cam(
                 found = tuple(kept[name].shape) if isinstance(kept.get(name), Tensor) else type(kept.get(name)).__name__
                 raise ConfigError(f"Module {name!r} gave {found}: expected a map (b, channels, height, width).")
         gradients = _gradients(logits.gather(1, classes[:, None]).sum(), [kept[name] for name in modules])
-    raw = {name: weigh(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
+    raw = {name: formula(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
     return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pmsi.explain.adapter import ByClass, PackageMethod, Refine, Sess, Whole, beyond_similar, upright
+from pmsi.explain.adapter import PackageCam, PackageMethod, RefineCam, SessCam, Whole, finer_score, fixed_sign
 
-Weigh = Callable[[Tensor, Tensor], Tensor]
+Formula = Callable[[Tensor, Tensor], Tensor]
 """(activations, gradients), both (b, c_n, h_n, w_n) → a map (b, h_n, w_n) of either sign."""
 
 
@@ -21,13 +21,13 @@ Weigh = Callable[[Tensor, Tensor], Tensor]
 class CamMethod:
     """A row of CAM_METHODS: its title, its paper, and what makes its maps, to which `cam` applies the ReLU.
 
-    Either ``weigh`` is its formula, or ``package`` a class of pytorch-grad-cam, which takes a pass or more for each
+    Either ``formula`` is its formula, or ``package`` a class of pytorch-grad-cam, which takes a pass or more for each
     stage of each image. ``of_class`` says whether the map depends on the class.
     """
 
     title: str
     source: str
-    weigh: Weigh | None = None
+    formula: Formula | None = None
     of_class: bool = True
     package: PackageMethod | None = None
 
@@ -98,28 +98,30 @@ CAM_METHODS: dict[str, CamMethod] = {
     "hirescam": CamMethod("HiResCAM", "Draelos and Carin, arXiv 2011.08891", hirescam),
     "eigencam": CamMethod("Eigen-CAM", "Muhammad and Yeasin, IJCNN 2020", eigencam, of_class=False),
     "gradcam_elementwise": CamMethod(
-        "Grad-CAM, element-wise", "pytorch-grad-cam: Σ_k relu(g_k · A_k)", package=ByClass("GradCAMElementWise")
+        "Grad-CAM, element-wise", "pytorch-grad-cam: Σ_k relu(g_k · A_k)", package=PackageCam("GradCAMElementWise")
     ),
     "eigengradcam": CamMethod(
         "Eigen-Grad-CAM",
         "pytorch-grad-cam: Eigen-CAM of g_k · A_k (Muhammad and Yeasin, IJCNN 2020)",
-        package=ByClass("EigenGradCAM", after=upright),
+        package=PackageCam("EigenGradCAM", after=fixed_sign),
     ),
     "segeigencam": CamMethod(
-        "Seg-Eigen-CAM", "Chung and Ying, Applied Sciences 15(13), 2025, Eq. 10–13", package=ByClass("SegEigenCAM")
+        "Seg-Eigen-CAM", "Chung and Ying, Applied Sciences 15(13), 2025, Eq. 10–13", package=PackageCam("SegEigenCAM")
     ),
-    "kpcacam": CamMethod("KPCA-CAM", "Karmani et al., arXiv 2410.00267", package=ByClass("KPCA_CAM"), of_class=False),
-    "fem": CamMethod("FEM", "Fuad et al., IPTA 2020", package=ByClass("FEM"), of_class=False),
-    "shapleycam": CamMethod("ShapleyCAM", "Cai, arXiv 2501.06261", package=ByClass("ShapleyCAM")),
-    "finercam": CamMethod("Finer-CAM", "Zhang et al., CVPR 2025", package=ByClass("GradCAM", score=beyond_similar)),
-    "refinecam": CamMethod("RefineCAM", "arXiv 2605.14641", package=Refine()),
+    "kpcacam": CamMethod(
+        "KPCA-CAM", "Karmani et al., arXiv 2410.00267", package=PackageCam("KPCA_CAM"), of_class=False
+    ),
+    "fem": CamMethod("FEM", "Fuad et al., IPTA 2020", package=PackageCam("FEM"), of_class=False),
+    "shapleycam": CamMethod("ShapleyCAM", "Cai, arXiv 2501.06261", package=PackageCam("ShapleyCAM")),
+    "finercam": CamMethod("Finer-CAM", "Zhang et al., CVPR 2025", package=PackageCam("GradCAM", score=finer_score)),
+    "refinecam": CamMethod("RefineCAM", "arXiv 2605.14641", package=RefineCam()),
     "ablationcam": CamMethod(
-        "Ablation-CAM", "Desai and Ramaswamy, WACV 2020", package=ByClass("AblationCAM", per_channel=True)
+        "Ablation-CAM", "Desai and Ramaswamy, WACV 2020", package=PackageCam("AblationCAM", per_channel=True)
     ),
     "scorecam": CamMethod(
-        "Score-CAM", "Wang et al., CVPR Workshops 2020", package=ByClass("ScoreCAM", form=Whole, per_channel=True)
+        "Score-CAM", "Wang et al., CVPR Workshops 2020", package=PackageCam("ScoreCAM", form=Whole, per_channel=True)
     ),
-    "sess": CamMethod("SESS of Grad-CAM", "Tursun et al., IJCAI 2022", package=Sess()),
+    "sess": CamMethod("SESS of Grad-CAM", "Tursun et al., IJCAI 2022", package=SessCam()),
 }
 # What else pytorch-grad-cam 1.5.7 exports is left out:
 # FullGrad has no stage: it adds up all layers with a bias, and stops where the output does not depend on one of them.

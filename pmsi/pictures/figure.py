@@ -74,7 +74,7 @@ _drawing = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Sight:
+class MapCell:
     """One image as one model sees it.
 
     ``picture`` is RGB, what the network is given; ``maps`` are (h_n, w_n) by stage, at least 0, not normalised;
@@ -92,7 +92,7 @@ class Row:
     """One image: its title, and a sight for each model."""
 
     title: str
-    sights: tuple[Sight, ...]
+    cells: tuple[MapCell, ...]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Figure:
     @property
     def stages(self) -> tuple[str, ...]:
         """Return the stages of which there are maps."""
-        return tuple(self.rows[0].sights[0].maps)
+        return tuple(self.rows[0].cells[0].maps)
 
 
 def note_of(method: str, explained: str, head: str | None, scale: str) -> str:
@@ -153,14 +153,14 @@ def _written(figure: Figure, kind: str, dpi: int) -> bytes:
 
 def draw(figure: Figure) -> "Canvas":
     """Return a figure as one of matplotlib; ConfigError where it shows nothing, or has too many columns for a page."""
-    if not figure.rows or not figure.models or any(len(row.sights) != len(figure.models) for row in figure.rows):
+    if not figure.rows or not figure.models or any(len(row.cells) != len(figure.models) for row in figure.rows):
         raise ConfigError("A figure needs at least one image, and of each image one sight for each of its models.")
     columns, side = len(figure.stages), _side(len(figure.models), len(figure.stages))
     block = columns * (side + GAP) - GAP
     lefts = [MARGIN + side + APART + j * (block + APART) for j in range(len(figure.models))]
     page = _Page(lefts[-1] + block + MARGIN, HEADING + len(figure.rows) * (side + CAPTIONS) + FOOT)
     _heading(page, figure, side, lefts)
-    tops = ceilings([[sight.maps for sight in row.sights] for row in figure.rows], figure.scale)
+    tops = ceilings([[sight.maps for sight in row.cells] for row in figure.rows], figure.scale)
     for i, row in enumerate(figure.rows):
         _row(page, row, side, lefts, HEADING + i * (side + CAPTIONS), figure.strength,
              [{stage: tops[i, j, stage] for stage in figure.stages} for j in range(len(figure.models))])  # fmt: skip
@@ -245,10 +245,10 @@ def _row(
     """Draw an image, and beside it the maps of each model with their peaks and the model's verdict."""
     pixels = round(side / MM * DPI)  # at least those of print, so that maps are smooth
     below, last = top + side + 2.6, top + side + 5.4
-    first = row.sights[0]
+    first = row.cells[0]
     page.picture(MARGIN, top, side, side, enlarged(first.picture, pixels), first.region)
     page.text(MARGIN + side / 2, below, row.title, NOTE, side)
-    for sight, left, ends in zip(row.sights, lefts, tops, strict=True):
+    for sight, left, ends in zip(row.cells, lefts, tops, strict=True):
         large = enlarged(sight.picture, pixels)
         for k, (stage, values) in enumerate(sight.maps.items()):
             x = left + k * (side + GAP)

@@ -37,20 +37,20 @@ FIELDS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PhaseBatch:
     """What one phase shows: (b, 3, h, w) uint8 images, and what they should be recognised as.
 
-    Where ``weighs_by_model`` is true, the target's weights depend on where the network looks by then, and those given
+    Where ``weights_need_model`` is true, the target's weights depend on where the network looks by then, and those given
     here are only what an even look gives; the pixels are exact.
     """
 
     phase: Phase
     images: Images
     target: Target
-    weighs_by_model: bool = False
+    weights_need_model: bool = False
 
 
-def shown_in_phases(
+def augment_by_phase(
     config: TrainConfig,
     images: Images,
     labels: Labels,
@@ -58,7 +58,7 @@ def shown_in_phases(
     epoch: int = 0,
     batch: int = 0,
     attention: Callable[[], Tensor] | None = None,
-) -> list[Shown]:
+) -> list[PhaseBatch]:
     """Return what each phase shows of one batch of uint8 images, as a run of ``config`` on one device does it.
 
     ``epoch`` and ``batch`` count from 0. ``attention`` is where the network looks, for the one augmentation that asks
@@ -70,11 +70,11 @@ def shown_in_phases(
     for number, phase in enumerate(plan.phases):
         shown, target = plan.shown(images, labels, number, (config.seed, epoch, batch), config, look)
         mixed = plan.augmentation.attends and phase.r > 0 and attention is None
-        found.append(Shown(phase, shown, target, mixed))
+        found.append(PhaseBatch(phase, shown, target, mixed))
     return found
 
 
-def shown_phases(config: TrainConfig, dataset: Dataset, epoch: int = 0, batch: int = 0) -> list[Shown]:
+def batch_by_phase(config: TrainConfig, dataset: Dataset, epoch: int = 0, batch: int = 0) -> list[PhaseBatch]:
     """Return what the run of a config shows in batch ``batch`` of epoch ``epoch``, phase by phase; both count from 0.
 
     Images are resized, cropped at random, flipped and augmented as the run does it, and not yet normalised. Raises
@@ -88,7 +88,7 @@ def shown_phases(config: TrainConfig, dataset: Dataset, epoch: int = 0, batch: i
             f"{config.epochs} epochs of {loader.batches} batches each."
         )
     images, labels = next(loader.epoch(epoch, batch))
-    return shown_in_phases(config, images, labels, epoch=epoch, batch=batch)
+    return augment_by_phase(config, images, labels, epoch=epoch, batch=batch)
 
 
 def batch_keys(config: TrainConfig, dataset: Dataset, epoch: int = 0) -> list[list[str]]:
@@ -104,17 +104,17 @@ def place_of(key: str, batches: list[list[str]]) -> tuple[int, int] | None:
     return places.get(key)
 
 
-def pictures(shown: Shown, most: int, first: int = 0) -> list[Image.Image]:
+def pictures(shown: PhaseBatch, most: int, first: int = 0) -> list[Image.Image]:
     """Return images of a phase as RGB pictures: at most ``most``, from place ``first`` of the batch on."""
     return [to_picture(image) for image in shown.images[first : first + most]]
 
 
-def sheet(phases: Sequence[Shown], most: int = 8, first: int = 0) -> Image.Image:
+def sheet(phases: Sequence[PhaseBatch], most: int = 8, first: int = 0) -> Image.Image:
     """Return one picture on white: a row for each phase, of the images that `pictures` returns."""
     return grid([pictures(shown, most, first) for shown in phases], GAP)
 
 
-def named(shown: Shown, classes: Sequence[str], number: int) -> list[tuple[str, float]]:
+def class_weights(shown: PhaseBatch, classes: Sequence[str], number: int) -> list[tuple[str, float]]:
     """Return the classes of one image of a phase, each with its weight in the loss; those without any are left out."""
     target = shown.target
     sides = ((target.label_a, target.weight_a), (target.label_b, target.weight_b))
@@ -125,14 +125,14 @@ def named(shown: Shown, classes: Sequence[str], number: int) -> list[tuple[str, 
     return [(name, weight) for name, weight in weights.items() if weight > 0]
 
 
-def in_words(shown: Shown, classes: Sequence[str], number: int) -> str:
+def target_text(shown: PhaseBatch, classes: Sequence[str], number: int) -> str:
     """Return what one image of a phase counts as: its class, or both classes, with their weights where these are known.
 
     The weights of an image that was mixed with one of its own class need not be told, nor can those be that depend on
     a model.
     """
-    found = named(shown, classes, number)
-    if shown.weighs_by_model or len(found) == 1:
+    found = class_weights(shown, classes, number)
+    if shown.weights_need_model or len(found) == 1:
         return " + ".join(name for name, _ in found)
     return " + ".join(f"{percent(weight)} {name}" for name, weight in found)
 

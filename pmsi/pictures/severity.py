@@ -9,7 +9,7 @@ from PIL import Image
 from pmsi.base.errors import lookup
 from pmsi.perturbations import PERTURBATIONS, perturb
 from pmsi.pictures import encoding
-from pmsi.pictures.figure import Sight
+from pmsi.pictures.figure import MapCell
 from pmsi.pictures.overlays import COLOR_SCALES, STRENGTH, overlay
 from pmsi.pictures.sheets import grid
 
@@ -27,7 +27,7 @@ OWN = "map"
 
 
 @dataclass(frozen=True)
-class View:
+class Subject:
     """A picture as a model sees it, (side, side) RGB, and what it sees in it.
 
     ``key`` names the image in the draws of a perturbation. ``look`` is (perturbed picture, its severity) → the sight of
@@ -36,7 +36,7 @@ class View:
 
     picture: Image.Image
     key: str
-    look: Callable[[Image.Image, float], Sight]
+    look: Callable[[Image.Image, float], MapCell]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Frame:
     """One severity: a sight for each view, of the perturbed picture."""
 
     severity: float
-    sights: tuple[Sight, ...]
+    cells: tuple[MapCell, ...]
 
 
 def severities(name: str) -> list[float]:
@@ -54,7 +54,7 @@ def severities(name: str) -> list[float]:
     return [float(severity) for severity in (np.unique(even.round()) if row.whole else even)]
 
 
-def frames(views: Sequence[View], name: str, *, seed: int) -> list[Frame]:
+def frames(views: Sequence[Subject], name: str, *, seed: int) -> list[Frame]:
     """Return what is seen at each severity of a row of PERTURBATIONS; each is a draw of its own, as in a sweep."""
     return [
         Frame(severity, tuple(
@@ -72,22 +72,22 @@ def drawn(made: Sequence[Frame], *, scale: str, strength: float = STRENGTH) -> l
     maps.
     """
     lookup("scale", COLOR_SCALES, scale)
-    tops = [_tops([frame.sights[j] for frame in made]) for j in range(len(made[0].sights))]
+    tops = [_tops([frame.cells[j] for frame in made]) for j in range(len(made[0].cells))]
     return [
         [
             _pictures(sight, _tops([sight]) if scale == OWN else top, strength)
-            for sight, top in zip(frame.sights, tops, strict=True)
+            for sight, top in zip(frame.cells, tops, strict=True)
         ]
         for frame in made
     ]
 
 
-def _tops(sights: Sequence[Sight]) -> dict[str, float]:
-    """Return by stage the largest peak of some sights; 1 where all maps are blank."""
-    return {stage: max(float(sight.maps[stage].max()) for sight in sights) or 1.0 for stage in sights[0].maps}
+def _tops(cells: Sequence[MapCell]) -> dict[str, float]:
+    """Return by stage the largest peak of some cells; 1 where all maps are blank."""
+    return {stage: max(float(sight.maps[stage].max()) for sight in cells) or 1.0 for stage in cells[0].maps}
 
 
-def _pictures(sight: Sight, tops: dict[str, float], strength: float) -> list[Image.Image]:
+def _pictures(sight: MapCell, tops: dict[str, float], strength: float) -> list[Image.Image]:
     shown = sight.picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return [shown, *(overlay(shown, values, tops[stage], strength) for stage, values in sight.maps.items())]
 

@@ -49,7 +49,7 @@ def most_confused(matrix: np.ndarray, most: int) -> list[int]:
     return sorted(found)
 
 
-def behind(rows: np.ndarray, columns: np.ndarray, row: int, column: int) -> list[int]:
+def images_at(rows: np.ndarray, columns: np.ndarray, row: int, column: int) -> list[int]:
     """Return the numbers of the images behind one place of the matrix."""
     return np.flatnonzero((np.asarray(rows) == row) & (np.asarray(columns) == column)).tolist()
 

@@ -68,7 +68,7 @@ def image_rows(results: SweepResults) -> list[Row]:
     classes, labels = results.report["classes"], results.report["labels"]
     rows = []
     for run in results.runs:
-        clean = results.answers(CLEAN, run, results.report["primary"][run]).tolist()
+        clean = results.predictions(CLEAN, run, results.report["primary"][run]).tolist()
         flips = results.report["flips"][run]
         for i, key in enumerate(results.report["keys"]):
             about = {"image": key, "class": classes[labels[i]], "run": run, "clean_answer": classes[clean[i]]}

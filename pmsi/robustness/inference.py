@@ -56,7 +56,7 @@ class Predictions:
     """What one run answers in one cell, batch after batch."""
 
     def __init__(self, model: SweptModel, pool: ThreadPoolExecutor) -> None:
-        self.model, self.device, self.pool = model.faster, model.device, pool
+        self.model, self.device, self.pool = model.folded, model.device, pool
         self.predicted: Labels = {head: [] for head in self.model.heads}
         self.pixels: list[str] = []
         self.factors: list[dict[str, Any]] = []

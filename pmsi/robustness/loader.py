@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 from pmsi.base.files import to_json
 from pmsi.config import RobustnessConfig
 from pmsi.data.cache.pixels import Pixels
-from pmsi.data.loading import Plan, planned_loader
+from pmsi.data.loading import ItemBatches, batch_loader
 from pmsi.data.preprocessing import centre_crop, to_tensor
 from pmsi.perturbations import Factors, pixel_hash
 from pmsi.robustness.cells import Cell
@@ -30,16 +30,16 @@ class ImageBatch:
     hashes: Sequence[str]
 
 
-class View:
+class ModelGroup:
     """The runs that see images of one size, and the loader that makes these images for all of them."""
 
     def __init__(self, models: Sequence[SweptModel], pixels: Pixels, cells: Sequence[Cell], config: RobustnessConfig):
         self.models, self.count, self.batch_size = models, len(pixels), config.batch_size
         self.batches = -(-self.count // self.batch_size)
         self.device = models[0].device
-        self._plan: Plan = []
+        self._plan: ItemBatches = []
         items = _Loaded(pixels, models[0].config.image_size, cells, config.seed)
-        self._loader = planned_loader(items, self._plan, config.workers, self.device)
+        self._loader = batch_loader(items, self._plan, config.workers, self.device)
 
     def batches_of(self, number: int) -> Iterator[ImageBatch]:
         """Yield what is shown in a cell, in the order of the test images."""

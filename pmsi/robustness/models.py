@@ -32,7 +32,7 @@ class SweptModel:
     classes: tuple[str, ...]
 
     @property
-    def view(self) -> tuple[int, int]:
+    def sides(self) -> tuple[int, int]:
         """The sides, in pixels, of the resized image and of its crop: runs that share them share pixels."""
         return self.config.resize_to, self.config.image_size
 
@@ -42,7 +42,7 @@ class SweptModel:
         return next(self.network.parameters()).device
 
     @cached_property
-    def faster(self) -> Recognizer:
+    def folded(self) -> Recognizer:
         """A copy of the model that answers alike, up to rounding, in less time."""
         return folded(self.network)
 
@@ -75,7 +75,7 @@ def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run
 
 def identity(models: Sequence[SweptModel], keys: Sequence[str]) -> str:
     """Return what a cell depends on beside itself: which images, and every number of every model."""
-    digest = hashlib.blake2b(repr((FORMAT, keys, [(e.id, e.view) for e in models])).encode(), digest_size=8)
+    digest = hashlib.blake2b(repr((FORMAT, keys, [(e.id, e.sides) for e in models])).encode(), digest_size=8)
     for model in models:
         for value in model.network.state_dict().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())

@@ -25,7 +25,7 @@ from pmsi.base.text import percent
 from pmsi.data.dataset import Dataset
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.confusion import Pair, behind, confused_pairs, confusion, first_to_flip, most_confused
+from pmsi.robustness.confusion import Pair, confused_pairs, confusion, first_to_flip, images_at, most_confused
 from pmsi.robustness.drawing import (
     Figure,
     confusion_figure,
@@ -162,7 +162,7 @@ class _Page:
         """Return the section about one perturbation."""
         row, results = PERTURBATIONS[name], self.results
         unit = f"{row.symbol} ({row.unit})"
-        survival = {self.titles[id]: line for id in results.runs if (line := standing(results, name, id))}
+        survival = {self.titles[id]: line for id in results.runs if (line := survival_points(results, name, id))}
         cells = (CLEAN, *results.of(name))
         predicting = [self._line(cell, id, self.primary[id]) for cell in cells for id in results.runs]
         others = [self._line(cell, id, head) for cell in cells for id in results.runs for head in results.heads(id)]
@@ -240,7 +240,7 @@ class _Page:
         results, classes = self.results, self.results.report["classes"]
         cells = results.cells[1:] or results.cells
         labels = np.array(results.report["labels"])
-        answers = {cell: results.answers(cell, run, self.primary[run]) for cell in cells}
+        answers = {cell: results.predictions(cell, run, self.primary[run]) for cell in cells}
         matrix = np.sum([confusion(labels, each, len(classes)) for each in answers.values()], axis=0)
         shown, pairs = most_confused(matrix, MATRIX), confused_pairs(matrix)
         pictured = [(pair.row, pair.column) for pair in pairs if {pair.row, pair.column} <= {*shown}][:PICTURED]
@@ -249,7 +249,7 @@ class _Page:
             if matrix[row, column]:
                 images: dict[int, Cell] = {}
                 for cell, each in answers.items():
-                    images |= {i: cell for i in behind(labels, each, row, column) if i not in images}
+                    images |= {i: cell for i in images_at(labels, each, row, column) if i not in images}
                 pair = Pair(row, column, int(matrix[row, column]))
                 squares[f"{row}-{column}"] = self._square(pair, images, (row, column) in pictured)
         figure = confusion_figure(matrix, shown, classes, ("True class", "Answer"), self.colors[run])
@@ -284,7 +284,7 @@ class _Page:
     def _flipped(self, name: str, run: str) -> dict[str, Any]:
         results, classes = self.results, self.results.report["classes"]
         head, labels = self.primary[run], np.array(results.report["labels"])
-        clean = (results.answers(CLEAN, run, head) == labels).tolist()
+        clean = (results.predictions(CLEAN, run, head) == labels).tolist()
         images = []
         for flip in first_to_flip(results.report, run, name, clean)[:FLIPS] if self.dataset is not None else ():
             cell = Cell(name, flip.severity)
@@ -293,7 +293,7 @@ class _Page:
                     "before": self._picture(flip.index, CLEAN),
                     "after": self._picture(flip.index, cell),
                     "truth": classes[labels[flip.index]],
-                    "answer": classes[results.answers(cell, run, head)[flip.index]],
+                    "answer": classes[results.predictions(cell, run, head)[flip.index]],
                     "at": _at(cell),
                 }
             )
@@ -332,7 +332,7 @@ def points(results: SweepResults, name: str, run: str, head: str) -> list[dict[s
     return [{"x": x, "y": score["accuracy"], "low": score["low"], "high": score["high"]} for x, score in scores.items()]
 
 
-def standing(results: SweepResults, name: str, run: str) -> list[dict[str, float]]:
+def survival_points(results: SweepResults, name: str, run: str) -> list[dict[str, float]]:
     """Return the points of a run's survival curve, which begins with all of its clean hits at severity 0."""
     found = [step for step in results.report["survival"][run][name] if step["share"] is not None]
     start = [{"x": 0.0, "y": 1.0, "low": 1.0, "high": 1.0}] if found else []

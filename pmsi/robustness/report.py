@@ -25,12 +25,12 @@ FILE = "report.json"
 BINS = 8
 """Bins of equal width over what was drawn: wide enough to hold a hundred images each of a test set of a thousand."""
 
-Answers = dict[str, dict[str, np.ndarray]]
+CellPredictions = dict[str, dict[str, np.ndarray]]
 """By run and output, the label answered for each image, (n,) int32: a large sweep has millions of them."""
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedCells:
     """The finished cells of a sweep: keys and labels (n,) of the images; the answers, and the factors by run.
 
     ``primary`` is the output with which each run predicts.
@@ -39,7 +39,7 @@ class Finished:
     keys: list[str]
     labels: np.ndarray
     primary: Mapping[str, str]
-    answers: dict[Cell, Answers]
+    answers: dict[Cell, CellPredictions]
     factors: dict[Cell, dict[str, dict[str, list[Any]]]]
 
     @property
@@ -65,7 +65,7 @@ class Finished:
         return [*dict.fromkeys(cell.perturbation for cell in self.answers if cell.perturbation is not None)]
 
 
-def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> Finished:
+def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> FinishedCells:
     """Return those of the cells whose predictions are in a run's folder; ``primary`` is the output of each run.
 
     Raises RunError where the clean images are not among them.
@@ -75,7 +75,9 @@ def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> Fin
         raise RunError(f"There are no predictions of the clean images in {folder}. Resume the sweep.")
     answers = {cell: {id: _labels(stored["runs"][id]["predicted"]) for id in primary} for cell, stored in found.items()}
     factors = {cell: {id: stored["runs"][id]["factors"] for id in primary} for cell, stored in found.items()}
-    return Finished(found[CLEAN]["keys"], np.array(found[CLEAN]["labels"], np.int32), dict(primary), answers, factors)
+    return FinishedCells(
+        found[CLEAN]["keys"], np.array(found[CLEAN]["labels"], np.int32), dict(primary), answers, factors
+    )
 
 
 def _labels(predicted: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
@@ -87,7 +89,7 @@ def report(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str], clas
     return summarise(read(folder, cells, primary), classes)
 
 
-def summarise(finished: Finished, classes: Sequence[str]) -> dict[str, Any]:
+def summarise(finished: FinishedCells, classes: Sequence[str]) -> dict[str, Any]:
     """Return everything below, as JSON types."""
     return {
         "primary": dict(finished.primary),
@@ -103,7 +105,7 @@ def summarise(finished: Finished, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def comparisons(finished: Finished) -> list[dict[str, Any]]:
+def comparisons(finished: FinishedCells) -> list[dict[str, Any]]:
     """Return McNemar's test of each two runs a and b in each cell, the clean images too, output against output.
 
     At first those with which they predict, then each that both have by name. ``only_a`` images were recognised by a
@@ -117,14 +119,14 @@ def comparisons(finished: Finished) -> list[dict[str, Any]]:
     ]
 
 
-def _outputs(finished: Finished, a: str, b: str) -> list[tuple[str, str]]:
+def _outputs(finished: FinishedCells, a: str, b: str) -> list[tuple[str, str]]:
     """Return the pairs of outputs that are compared, each once."""
     predicting = (finished.primary[a], finished.primary[b])
     shared = [(name, name) for name in finished.answers[CLEAN][a] if name in finished.answers[CLEAN][b]]
     return [*dict.fromkeys([predicting, *shared])]
 
 
-def _compared(finished: Finished, runs: tuple[str, str], outputs: tuple[str, str]) -> list[dict[str, Any]]:
+def _compared(finished: FinishedCells, runs: tuple[str, str], outputs: tuple[str, str]) -> list[dict[str, Any]]:
     sides = [*zip(runs, outputs, strict=True)]
     pairs = {cell: [finished.right(cell, *side) for side in sides] for cell in finished.answers}
     p_values = [mcnemar(*pair) for pair in pairs.values()]
@@ -138,7 +140,7 @@ def _compared(finished: Finished, runs: tuple[str, str], outputs: tuple[str, str
     ]
 
 
-def relative_error(finished: Finished) -> dict[str, Any]:
+def relative_error(finished: FinishedCells) -> dict[str, Any]:
     """Return by perturbation and run the errors at all severities over those of the first run, "over".
 
     ImageNet-C's "CE" with this sweep's own first run in AlexNet's place: 1 is as many errors as that makes. None where
@@ -152,7 +154,7 @@ def relative_error(finished: Finished) -> dict[str, Any]:
     return {"over": first, "perturbations": found}
 
 
-def class_drops(finished: Finished, classes: int) -> list[dict[str, Any]]:
+def class_drops(finished: FinishedCells, classes: int) -> list[dict[str, Any]]:
     """Return by perturbed cell and run what each class lost: its clean accuracy minus that in the cell, a fraction.
 
     A class without test images has None.
@@ -168,7 +170,7 @@ def class_drops(finished: Finished, classes: int) -> list[dict[str, Any]]:
     return [_about(cell) | {"runs": {id: drops(cell, id) for id in finished.runs}} for cell in perturbed]
 
 
-def first_flips(finished: Finished, perturbation: str, run: str) -> np.ndarray:
+def first_flips(finished: FinishedCells, perturbation: str, run: str) -> np.ndarray:
     """Return the smallest severity at which the run's answer is not its answer to the clean image, (n,), or infinity.
 
     Infinity says that no severity of the sweep changed it: it is censored at the largest.
@@ -179,7 +181,7 @@ def first_flips(finished: Finished, perturbation: str, run: str) -> np.ndarray:
     return first
 
 
-def flips(finished: Finished) -> dict[str, dict[str, list[float | None]]]:
+def flips(finished: FinishedCells) -> dict[str, dict[str, list[float | None]]]:
     """Return by run and perturbation the severity that flips each image, in the order of the keys; None for never."""
     return {
         id: {
@@ -190,7 +192,7 @@ def flips(finished: Finished) -> dict[str, dict[str, list[float | None]]]:
     }
 
 
-def survivals(finished: Finished) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def survivals(finished: FinishedCells) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Return by run and perturbation the share of clean hits whose answer no severity up to each has changed."""
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {id: {} for id in finished.runs}
     for id, name in itertools.product(finished.runs, finished.perturbations):
@@ -202,7 +204,7 @@ def survivals(finished: Finished) -> dict[str, dict[str, list[dict[str, Any]]]]:
     return curves
 
 
-def against_factors(finished: Finished) -> list[dict[str, Any]]:
+def against_factors(finished: FinishedCells) -> list[dict[str, Any]]:
     """Return for each cell and each quantity drawn there the accuracy of each run in bins of it, from edge to edge.
 
     Quantities are floats (an angle, a gain); seeds and places are none.

@@ -18,7 +18,7 @@ from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.report import FILE, Answers, Finished, read, summarise
+from pmsi.robustness.report import FILE, CellPredictions, FinishedCells, read, summarise
 from pmsi.runs import Run
 
 
@@ -27,14 +27,14 @@ class SweepResults:
     """A sweep as far as it is finished.
 
     ``records`` are those of its cells by cell, the clean images first; ``report`` is that of `pmsi.robustness.report`,
-    and ``answered`` are the answers of which it is made, by cell.
+    and ``predicted_in`` are the answers of which it is made, by cell.
     """
 
     run: Run
     config: RobustnessConfig
     records: dict[Cell, dict[str, Any]]
     report: dict[str, Any]
-    answered: dict[Cell, Answers]
+    predicted_in: dict[Cell, CellPredictions]
 
     @property
     def runs(self) -> list[str]:
@@ -70,11 +70,11 @@ class SweepResults:
         found: dict[str, Any] = self.records[cell]["runs"][run]["heads"][head]
         return found
 
-    def answers(self, cell: Cell, run: str, head: str) -> np.ndarray:
+    def predictions(self, cell: Cell, run: str, head: str) -> np.ndarray:
         """Return the label that an output answers for each image in a cell, (n,) int32."""
-        if cell not in self.answered:
+        if cell not in self.predicted_in:
             raise RunError(f"{cell.file} of run {self.run.id} cannot be read. Resume the sweep, or make it again.")
-        return lookup("output", self.answered[cell][run], head)
+        return lookup("output", self.predicted_in[cell][run], head)
 
     def test(self, cell: Cell, a: tuple[str, str], b: tuple[str, str]) -> dict[str, Any] | None:
         """Return McNemar's test between two outputs, each (run, output); None where the sweep has no such test.
@@ -137,7 +137,7 @@ def read_results(run: Run) -> SweepResults:
     return SweepResults(run, config, records, summarise(finished, _classes(run, finished)), finished.answers)
 
 
-def _classes(run: Run, finished: Finished) -> list[str]:
+def _classes(run: Run, finished: FinishedCells) -> list[str]:
     """Return the class names as the sweep or a training run's result has them, or numbers where none has."""
     if stored := (read_json(run.folder / FILE) or {}).get("classes"):
         return list(stored)

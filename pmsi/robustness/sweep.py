@@ -21,7 +21,7 @@ from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
-from pmsi.robustness.loader import ImageBatch, View
+from pmsi.robustness.loader import ImageBatch, ModelGroup
 from pmsi.robustness.models import SweptModel, identity, models_of, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
@@ -55,10 +55,10 @@ class Sweep:
         self.cells = cells_of(config)
         self.labels = np.array([sample.label for sample in self.samples])
         self.identity = identity(models, [sample.key for sample in self.samples])
-        pixels = {side: Pixels(dataset, self.samples, side) for side in {model.view[0] for model in models}}
+        pixels = {side: Pixels(dataset, self.samples, side) for side in {model.sides[0] for model in models}}
         self.views = [
-            View([model for model in models if model.view == view], pixels[view[0]], self.cells, config)
-            for view in dict.fromkeys(model.view for model in models)
+            ModelGroup([model for model in models if model.sides == view], pixels[view[0]], self.cells, config)
+            for view in dict.fromkeys(model.sides for model in models)
         ]
         self.batches = sum(view.batches for view in self.views)  # of a cell
         self.done, self.total = 0, len(self.cells) * self.batches
@@ -80,7 +80,7 @@ class Sweep:
                 self.run.log(finished[cell])
         return [finished[cell] for cell in self.cells]
 
-    def _batches(self, numbers: Sequence[int]) -> Generator[tuple[View, ImageBatch], None, None]:
+    def _batches(self, numbers: Sequence[int]) -> Generator[tuple[ModelGroup, ImageBatch], None, None]:
         """Yield what the runs of each view are shown in some cells, one cell after the other."""
         steps = ((number, view) for number in numbers for view in self.views)
         batches = ((view, shown) for number, view in steps for shown in view.batches_of(number))
@@ -97,7 +97,7 @@ class Sweep:
         return found if CLEAN in found else {}  # without it, no drop is known
 
     def _predict(
-        self, number: int, shown: Iterator[tuple[View, ImageBatch]], pool: ThreadPoolExecutor
+        self, number: int, shown: Iterator[tuple[ModelGroup, ImageBatch]], pool: ThreadPoolExecutor
     ) -> dict[str, Any]:
         """Return what every head of every run answers for each image of a cell, as it is stored."""
         answers = {model.id: Predictions(model, pool) for model in self.models}

@@ -8,60 +8,60 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pmsi.base.locks import locked
-from pmsi.data.cache.disk import Kept, remove_unused
-from pmsi.data.cache.pixels import kept_pixels
-from pmsi.data.cache.zips import kept_zips
+from pmsi.data.cache.disk import CacheEntry, remove_unused
+from pmsi.data.cache.pixels import pixel_entries
+from pmsi.data.cache.zips import zip_entries
 from pmsi.data.checking import cache_folder
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """A row of SHELVES: a folder of the cache, and what finds the things in it."""
+class CacheSection:
+    """A row of SECTIONS: a folder of the cache, and what finds the things in it."""
 
     title: str
     folder: str
-    found: Callable[[Path], list[Kept]]
+    found: Callable[[Path], list[CacheEntry]]
 
 
-def _answers(folder: Path) -> list[Kept]:
-    return [Kept.file(path) for path in folder.glob("images-*.json")]
+def _answers(folder: Path) -> list[CacheEntry]:
+    return [CacheEntry.file(path) for path in folder.glob("images-*.json")]
 
 
-SHELVES: dict[str, Shelf] = {
-    "pixels": Shelf("images, decoded and resized", "pixels", kept_pixels),
-    "zips": Shelf("zips, unpacked", "zips", kept_zips),
-    "checks": Shelf("which images were checked", ".", _answers),
+SECTIONS: dict[str, CacheSection] = {
+    "pixels": CacheSection("images, decoded and resized", "pixels", pixel_entries),
+    "zips": CacheSection("zips, unpacked", "zips", zip_entries),
+    "checks": CacheSection("which images were checked", ".", _answers),
 }
 
 
 @dataclass(frozen=True)
-class Taken:
+class Usage:
     """How many things a shelf holds, and their bytes."""
 
     things: int
     size: int
 
 
-def taken() -> dict[str, Taken]:
-    """Return what each of SHELVES holds."""
+def usage() -> dict[str, Usage]:
+    """Return what each of SECTIONS holds."""
     return _summed(lambda kept: True)
 
 
-def clear() -> dict[str, Taken]:
+def clear() -> dict[str, Usage]:
     """Remove all that no process uses, and return what was removed."""
     return _summed(remove_unused)
 
 
-def _summed(counts: Callable[[Kept], bool]) -> dict[str, Taken]:
+def _summed(counts: Callable[[CacheEntry], bool]) -> dict[str, Usage]:
     """Return by shelf how much there is of what counts."""
     found = {}
-    for name, shelf in SHELVES.items():
+    for name, shelf in SECTIONS.items():
         things = _counted(cache_folder() / shelf.folder, shelf, counts)
-        found[name] = Taken(len(things), sum(kept.size for kept in things))
+        found[name] = Usage(len(things), sum(kept.size for kept in things))
     return found
 
 
-def _counted(folder: Path, shelf: Shelf, counts: Callable[[Kept], bool]) -> list[Kept]:
+def _counted(folder: Path, shelf: CacheSection, counts: Callable[[CacheEntry], bool]) -> list[CacheEntry]:
     if not folder.is_dir():
         return []
     with locked(folder / "lock"):  # under which things are marked and removed

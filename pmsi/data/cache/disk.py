@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CacheEntry:
     """One thing: its mark, what is removed with it (files and folders), their bytes, and its last use in ns."""
 
     mark: Path
@@ -23,13 +23,13 @@ class Kept:
     used_ns: int
 
     @classmethod
-    def file(cls, path: Path) -> "Kept":
+    def file(cls, path: Path) -> "CacheEntry":
         """Return a file that is its own mark."""
         about = path.stat()
         return cls(path, (path,), about.st_size, about.st_mtime_ns)
 
 
-def hold(mark: Path) -> int:
+def mark_in_use(mark: Path) -> int:
     """Mark a thing as in use, now and for as long as the file that is returned is open here or in a forked child."""
     file = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     fcntl.flock(file, fcntl.LOCK_SH)
@@ -37,7 +37,7 @@ def hold(mark: Path) -> int:
     return file
 
 
-def make_room(found: Iterable[Kept], fits: Callable[[int], bool]) -> bool:
+def make_room(found: Iterable[CacheEntry], fits: Callable[[int], bool]) -> bool:
     """Remove things, the longest unused first, until ``fits`` (the bytes that all take) is true; return whether it is.
 
     Only for whoever holds the lock under which these things are marked.
@@ -52,7 +52,7 @@ def make_room(found: Iterable[Kept], fits: Callable[[int], bool]) -> bool:
     return fits(taken)
 
 
-def remove_unused(kept: Kept) -> bool:
+def remove_unused(kept: CacheEntry) -> bool:
     """Remove a thing and return True, or False where somebody uses it."""
     file = os.open(kept.mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:

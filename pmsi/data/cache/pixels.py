@@ -32,8 +32,8 @@ from PIL import features
 
 from pmsi.base.locks import locked
 from pmsi.data import images
-from pmsi.data.cache.disk import Kept, hold, make_room
-from pmsi.data.checking import SETTLED_S, Mark, cache_folder, mark_of, open_sample
+from pmsi.data.cache.disk import CacheEntry, make_room, mark_in_use
+from pmsi.data.checking import SETTLED_S, FileStamp, cache_folder, open_sample, stamp_of
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import resize
 
@@ -86,7 +86,7 @@ class Pixels:
             return False
         mark = self._marks[index]
         settled = began - mark[2] / 1e9 >= SETTLED_S
-        return settled and mark_of(path) == mark and self._file.write(index, pixels)
+        return settled and stamp_of(path) == mark and self._file.write(index, pixels)
 
 
 class PixelFile:
@@ -100,7 +100,7 @@ class PixelFile:
     def __init__(self, path: Path, count: int, side: int) -> None:
         self._size = side * side * 3
         self._start = -(-4 * count // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._file = hold(path)
+        self._file = mark_in_use(path)
         self._close = weakref.finalize(self, os.close, self._file)
         end = self._start + count * self._size
         if os.fstat(self._file).st_size < end:  # new, or cut off: what is missing is found invalid and written again
@@ -137,16 +137,16 @@ def checksum(pixels: bytes | memoryview) -> int:
     return zlib.crc32(pixels) or 1
 
 
-def _marks(dataset: Dataset, samples: Sequence[Sample]) -> tuple[Mark, ...]:
+def _marks(dataset: Dataset, samples: Sequence[Sample]) -> tuple[FileStamp, ...]:
     """Return the mark of each sample's file; none at all where the images are not just what is in files."""
     if dataset.open_image is not open_sample:
         return ()
-    marks = [mark_of(sample.path) for sample in samples if sample.path is not None]
+    marks = [stamp_of(sample.path) for sample in samples if sample.path is not None]
     known = tuple(mark for mark in marks if mark is not None)
     return known if len(known) == len(samples) else ()
 
 
-def _open_file(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> PixelFile | None:
+def _open_file(samples: Sequence[Sample], marks: Sequence[FileStamp], side: int) -> PixelFile | None:
     """Return the file of these images at this side, with what others stored in it; None where there can be none."""
     # Read-only, not a folder, too large for the file system, …: then there is no file, and nothing to tell anybody.
     with contextlib.suppress(OSError, ValueError, OverflowError):
@@ -159,7 +159,7 @@ def _open_file(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> P
     return None
 
 
-def _key(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> str:
+def _key(samples: Sequence[Sample], marks: Sequence[FileStamp], side: int) -> str:
     """Return a digest of what the pixels come from: each file's path and mark, the side, and the code."""
     paths = [os.path.abspath(sample.path or "") for sample in samples]  # noqa: PTH100
     digest = hashlib.blake2b(repr((_code(), side, paths, list(marks))).encode(), digest_size=16)
@@ -180,12 +180,12 @@ def _make_room(folder: Path, size: int) -> bool:
     """
     if size > LIMIT_BYTES:
         return False
-    return make_room(kept_pixels(folder), lambda taken: _fits(folder, taken, size))
+    return make_room(pixel_entries(folder), lambda taken: _fits(folder, taken, size))
 
 
-def kept_pixels(folder: Path) -> list[Kept]:
+def pixel_entries(folder: Path) -> list[CacheEntry]:
     """Return the files of images in a folder of the cache."""
-    return [Kept.file(path) for path in folder.glob(f"*{SUFFIX}")]
+    return [CacheEntry.file(path) for path in folder.glob(f"*{SUFFIX}")]
 
 
 def _fits(folder: Path, taken: int, size: int) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pmsi.base.locks import locked
-from pmsi.data.cache.disk import Kept, hold, make_room, size_below
+from pmsi.data.cache.disk import CacheEntry, make_room, mark_in_use, size_below
 
 KEPT_BYTES = 50 * 10**9
 """What all unpacked zips may take together: before another is unpacked, those unused for longest are removed."""
@@ -32,7 +32,7 @@ def using(home: Path) -> Iterator[None]:
     with locked(home.parent / LOCK):
         if home not in _held or os.fstat(_held[home]).st_nlink == 0:  # somebody emptied the cache
             _release(home)
-            _held[home] = hold(_mark(home))
+            _held[home] = mark_in_use(_mark(home))
     try:
         yield
     except BaseException:
@@ -52,10 +52,10 @@ def make_room_for(folder: Path, size: int) -> None:
         return taken + size <= KEPT_BYTES and size + SPARE_BYTES <= shutil.disk_usage(folder).free
 
     with locked(folder / LOCK):
-        make_room(kept_zips(folder), fits)
+        make_room(zip_entries(folder), fits)
 
 
-def kept_zips(folder: Path) -> list[Kept]:
+def zip_entries(folder: Path) -> list[CacheEntry]:
     """Return the unpacked zips in a folder of the cache, and what killed processes left of others.
 
     One that is being unpacked is in use, and grows meanwhile.
@@ -67,11 +67,11 @@ def kept_zips(folder: Path) -> list[Kept]:
     return [_kept(folder / name, places) for name, places in found.items()]
 
 
-def _kept(home: Path, places: set[Path]) -> Kept:
+def _kept(home: Path, places: set[Path]) -> CacheEntry:
     mark = _mark(home)
     used = mark if mark in places else home  # unpacked before there were marks
     used_ns = used.stat().st_mtime_ns if used.exists() else 0
-    return Kept(mark, (*places, mark), sum(size_below(place) for place in places), used_ns)
+    return CacheEntry(mark, (*places, mark), sum(size_below(place) for place in places), used_ns)
 
 
 def _mark(home: Path) -> Path:

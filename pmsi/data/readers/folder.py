@@ -20,7 +20,7 @@ from pmsi.base.seeding import SEED_BITS, derive
 from pmsi.data.checking import Progress, assemble, check
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.readers.lists import Labels, find_labels
-from pmsi.data.readers.tree import File, Tree, counted, look
+from pmsi.data.readers.tree import File, Tree, counted, read_tree
 
 SPLITS: dict[str, frozenset[str]] = {
     "train": frozenset(("train", "training", "trn", "trainval")),
@@ -63,7 +63,7 @@ def folder(
     home = Path(root)
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
-    tree = entered(look(home))
+    tree = unwrapped(read_tree(home))
     name = name or home.name
     if (labels := find_labels(tree)) is not None:
         return _listed(
@@ -148,7 +148,7 @@ def is_split_name(name: str) -> bool:
     return any(name.casefold() in known for known in SPLITS.values())
 
 
-def entered(tree: Tree) -> Tree:
+def unwrapped(tree: Tree) -> Tree:
     """Return the tree of the folder that holds the classes or splits: wrappers around it are entered."""
     while len(tops := tree.tops()) == 1:
         ((name, files),) = tops.items()

@@ -73,7 +73,7 @@ def system_reason(name: str) -> str:
     return f"of the system ({name})" if name.casefold() in SYSTEM else counted("hidden", name)
 
 
-def look(root: Path) -> Tree:
+def read_tree(root: Path) -> Tree:
     """Return the tree below ``root``; a file or a folder that cannot be looked at is a problem."""
     images: list[File] = []
     problems: list[Problem] = []

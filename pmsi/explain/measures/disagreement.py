@@ -31,7 +31,7 @@ class Disagreement:
         return {stage: value for (stage, _, measure), value in pairs if measure == EARTH}
 
 
-def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
+def map_distances(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Return by "STAGE/MEASURE" how far two models' maps of an image are apart, for the stages that both have.
 
     Maps of other resolutions are compared on the finer grid.

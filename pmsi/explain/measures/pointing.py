@@ -96,16 +96,16 @@ def summary(stage_map: np.ndarray) -> Summary:
 
 
 @dataclass(frozen=True)
-class Measured:
+class RegionScores:
     """``pointing`` and ``energy`` of one source, both in [0, 1]."""
 
     pointing: float
     energy: float
 
 
-def measured(
+def region_scores(
     stage_map: np.ndarray, pixels: np.ndarray, region: np.ndarray, *, tolerance: float, key: str, seed: int = 0
-) -> dict[str, Measured]:
+) -> dict[str, RegionScores]:
     """Return the numbers of a map (h_n, w_n) and of its baselines, for a region (side, side) bool.
 
     ``pixels`` (side, side, 3) uint8 is the image; ``tolerance`` is in its pixels; ``key`` and ``seed`` name the draw of
@@ -117,11 +117,13 @@ def measured(
     noise = [_measure(enlarged(random_map(shape, generator), side), region, wide) for _ in range(DRAWS)]
     return {
         MAP: _measure(enlarged(stage_map, side), region, wide),
-        RANDOM: Measured(*(float(np.mean([getattr(one, name) for one in noise])) for name in ("pointing", "energy"))),
+        RANDOM: RegionScores(
+            *(float(np.mean([getattr(one, name) for one in noise])) for name in ("pointing", "energy"))
+        ),
         EDGES: _measure(edge_map(pixels), region, wide),
         CENTRE: _measure(centre_map((side, side)), region, wide),
     }
 
 
-def _measure(values: np.ndarray, region: np.ndarray, wide: np.ndarray) -> Measured:
-    return Measured(pointing(values, wide), energy(values, region))
+def _measure(values: np.ndarray, region: np.ndarray, wide: np.ndarray) -> RegionScores:
+    return RegionScores(pointing(values, wide), energy(values, region))

@@ -71,11 +71,11 @@ the fields of `pmsi.explain.measures.drift.Drift`.
 
 
 @dataclass(frozen=True)
-class Question:
+class MeasureSettings:
     """What is asked: by which row of CAM_METHODS, of which output (by default the primary one), of which stages.
 
-    ``tolerance`` is in pixels of the network's input; ``seed`` is that of every draw. ``trials_per_class`` test images
-    of each class are put to trial (`Trials`), with the perturbations that ``drift`` lists
+    ``tolerance`` is in pixels of the network's input; ``seed`` is that of every draw. ``faithfulness_per_class`` test images
+    of each class are put to trial (`Faithfulness`), with the perturbations that ``drift`` lists
     as in "rotation=10,20".
     """
 
@@ -84,7 +84,7 @@ class Question:
     stages: tuple[str, ...] = DEFAULT_STAGES
     tolerance: float = TOLERANCE
     seed: int = 0
-    trials_per_class: int = 0
+    faithfulness_per_class: int = 0
     drift: tuple[str, ...] = ()
 
 
@@ -92,7 +92,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Shown:
+class MappedImage:
     """An image as the network saw it, (side, side, 3) uint8, its true class, and its maps (h_n, w_n) by stage."""
 
     key: str
@@ -101,41 +101,41 @@ class Shown:
     raw: Mapping[str, np.ndarray]
 
 
-class Trials:
+class Faithfulness:
     """A model's maps on trial; ``head`` is the output that is explained."""
 
-    def __init__(self, model: Recognizer, head: str, question: Question) -> None:
-        self.model, self.head, self.question = model, head, question
-        self.cells = [cell for entry in question.drift for cell in severities_of(entry)]
+    def __init__(self, model: Recognizer, head: str, settings: MeasureSettings) -> None:
+        self.model, self.head, self.settings = model, head, settings
+        self.cells = [cell for entry in settings.drift for cell in severities_of(entry)]
 
-    def removal(self, shown: Shown) -> Numbers:
+    def removal(self, shown: MappedImage) -> Numbers:
         """Return the areas of deletion and insertion and the score of ROAD, for each source but the middle."""
         probability = probability_of(self.model, self.head, shown.label)
-        return removal_numbers(probability, self._images([shown.pixels])[0], shown, self.question.seed)
+        return removal_numbers(probability, self._images([shown.pixels])[0], shown, self.settings.seed)
 
-    def drift(self, batch: Sequence[Shown]) -> list[dict[str, Numbers]]:
+    def drift(self, batch: Sequence[MappedImage]) -> list[dict[str, Numbers]]:
         """Return for each image, by "PERTURBATION=SEVERITY", how far its maps of its true class move."""
         found: list[dict[str, Numbers]] = [{} for _ in batch]
         for name, severity in self.cells:
             cell = f"{name}={severity:g}"
-            changed = [perturb(one.pixels, name, severity, seed=self.question.seed, key=one.key)[0] for one in batch]
+            changed = [perturb(one.pixels, name, severity, seed=self.settings.seed, key=one.key)[0] for one in batch]
             for numbers, one, pixels, after in zip(found, batch, changed, self._maps(batch, changed), strict=True):
                 numbers[cell] = self._moved(one, pixels, after, cell)
         return found
 
-    def _maps(self, batch: Sequence[Shown], changed: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    def _maps(self, batch: Sequence[MappedImage], changed: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Return the maps of images for the true class of those that they come from."""
         if not batch:
             return []
         images = self._images(changed)
-        labels, about = torch.tensor([one.label for one in batch], device=images.device), self.question
+        labels, about = torch.tensor([one.label for one in batch], device=images.device), self.settings
         maps = cam(self.model, images, head=self.head, classes=labels, stages=about.stages, method=about.method)
         stacks = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
         return [{stage: stack[i] for stage, stack in stacks.items()} for i in range(len(batch))]
 
-    def _moved(self, one: Shown, pixels: np.ndarray, after: Mapping[str, np.ndarray], cell: str) -> Numbers:
+    def _moved(self, one: MappedImage, pixels: np.ndarray, after: Mapping[str, np.ndarray], cell: str) -> Numbers:
         """Return how far an image's maps moved; of noise, how far two draws are apart that have nothing in common."""
-        seed = (self.question.seed, one.key)
+        seed = (self.settings.seed, one.key)
         found = drift(edge_map(one.pixels), edge_map(pixels)).numbers(EDGES)
         for stage, before in one.raw.items():
             draws = (noise(stage, before.shape, *seed, *again) for again in ((), (cell,)))
@@ -149,7 +149,7 @@ class Trials:
         return normalize(stack.to(next(self.model.parameters()).device))
 
 
-def removal_numbers(probability: Probability, image: Tensor, shown: Shown, seed: int) -> Numbers:
+def removal_numbers(probability: Probability, image: Tensor, shown: MappedImage, seed: int) -> Numbers:
     """Return what is said of an image's maps by ``probability`` as pixels of ``image``, normalised, are taken away."""
     found: Numbers = {}
     for source, values in with_baselines(shown.raw, shown.pixels, seed, shown.key).items():
@@ -171,7 +171,7 @@ def _removal_of(probability: Probability, image: Tensor, values: np.ndarray, key
 
 
 def removal_seconds(model: Recognizer, size: int, stages: Sequence[str]) -> float:
-    """Return about how many seconds `Trials.removal` takes for an image of size × size, by a trial of one source."""
+    """Return about how many seconds `Faithfulness.removal` takes for an image of size × size, by a trial of one source."""
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     image = normalize(to_tensor(pixels)[None].to(next(model.parameters()).device))[0]
     began = time.perf_counter()
@@ -183,7 +183,7 @@ def removal_seconds(model: Recognizer, size: int, stages: Sequence[str]) -> floa
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageMeasures:
     """What was measured on one image: by region its numbers, and the stages whose map is blank.
 
     ``removal`` and, by perturbation, ``drift`` are empty where the image was not put to trial.
@@ -198,7 +198,7 @@ class Look:
     drift: dict[str, Numbers] = field(default_factory=dict)
 
 
-class Examination:
+class MapEvaluator:
     """A model's maps of the test images of a data set, one measure after another. ``looks`` does the work.
 
     ``config`` is the one that the model was trained with: its preprocessing is used. ``after_batch(done, total)`` is
@@ -211,16 +211,16 @@ class Examination:
         model: Recognizer,
         dataset: Dataset,
         config: TrainConfig,
-        question: Question,
+        settings: MeasureSettings,
         batch_size: int = 16,
         after_batch: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self.model, self.dataset, self.config, self.question = folded(model), dataset, config, question
-        self.head = self.model.check_head(question.head if question.head is not None else model.primary)
+        self.model, self.dataset, self.config, self.settings = folded(model), dataset, config, settings
+        self.head = self.model.check_head(settings.head if settings.head is not None else model.primary)
         self.device = next(model.parameters()).device
         self.loader = EvaluationLoader(dataset, dataset.test, config, batch_size, device=self.device)
-        tried = limit(dataset.test, question.trials_per_class, (question.seed, "trials"))
-        self.trials, self.tried = Trials(self.model, self.head, question), {sample.key for sample in tried}
+        tried = limit(dataset.test, settings.faithfulness_per_class, (settings.seed, "trials"))
+        self.trials, self.tried = Faithfulness(self.model, self.head, settings), {sample.key for sample in tried}
         self.after_batch, self._done = after_batch, 0
         self.rivals = self._rivals()
 
@@ -246,7 +246,7 @@ class Examination:
         self._done += more
         self.after_batch(self._done, self.loader.batches + len(self.tried))
 
-    def looks(self) -> list[Look]:
+    def measure(self) -> list[ImageMeasures]:
         """Return what was measured on each test image."""
         found, self._done = [], 0
         for samples, images in self._batches():
@@ -254,14 +254,16 @@ class Examination:
             self._tell(1)
         return found
 
-    def _batch(self, samples: Sequence[Sample], images: Tensor) -> list[Look]:
-        about, labels = self.question, torch.tensor([sample.label for sample in samples], device=self.device)
+    def _batch(self, samples: Sequence[Sample], images: Tensor) -> list[ImageMeasures]:
+        about, labels = self.settings, torch.tensor([sample.label for sample in samples], device=self.device)
         seen = normalize(images.to(self.device))
         maps = cam(self.model, seen, head=self.head, classes=labels, stages=about.stages, method=about.method)
         predicted = maps.logits[self.head].argmax(dim=1).tolist()
         raw = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
         shown = [
-            Shown(sample.key, sample.label, image.permute(1, 2, 0).numpy(), {stage: raw[stage][i] for stage in raw})
+            MappedImage(
+                sample.key, sample.label, image.permute(1, 2, 0).numpy(), {stage: raw[stage][i] for stage in raw}
+            )
             for i, (sample, image) in enumerate(zip(samples, images, strict=True))
         ]
         tried = [one for one in shown if one.key in self.tried]
@@ -271,17 +273,17 @@ class Examination:
             for sample, one, answer in zip(samples, shown, predicted, strict=True)
         ]
 
-    def _look(self, sample: Sample, shown: Shown, predicted: int, drift: dict[str, Numbers]) -> Look:
+    def _look(self, sample: Sample, shown: MappedImage, predicted: int, drift: dict[str, Numbers]) -> ImageMeasures:
         """Measure one image's maps, and its baselines."""
-        maps = with_baselines(shown.raw, shown.pixels, self.question.seed, sample.key)
+        maps = with_baselines(shown.raw, shown.pixels, self.settings.seed, sample.key)
         regions = regions_of(self.dataset, sample, self.config, self.rivals)
-        numbers = {name: _numbers(maps, region, self.question.tolerance) for name, region in regions.items()}
+        numbers = {name: _numbers(maps, region, self.settings.tolerance) for name, region in regions.items()}
         if DISTINCTIVE in regions:
-            numbers[FOCUS] = _focus(maps, regions[DISTINCTIVE], regions[OBJECT], self.question.tolerance)
+            numbers[FOCUS] = _focus(maps, regions[DISTINCTIVE], regions[OBJECT], self.settings.tolerance)
         blank = tuple(stage for stage, values in shown.raw.items() if not values.any())
-        return Look(sample.key, sample.label, predicted, blank, numbers, self._removal(shown), drift)
+        return ImageMeasures(sample.key, sample.label, predicted, blank, numbers, self._removal(shown), drift)
 
-    def _removal(self, shown: Shown) -> Numbers:
+    def _removal(self, shown: MappedImage) -> Numbers:
         if shown.key not in self.tried:
             return {}
         found = self.trials.removal(shown)
@@ -304,8 +306,8 @@ def _focus(maps: Mapping[str, np.ndarray], part: np.ndarray, whole: np.ndarray, 
     return _numbers(cut, part, tolerance) | {"area": float(part.sum() / whole.sum())}
 
 
-def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:
-    """Return what the looks of an examination say together, as JSON types.
+def report(evaluator: MapEvaluator, looks: Sequence[ImageMeasures]) -> dict[str, Any]:
+    """Return what the looks of an evaluator say together, as JSON types.
 
     ``regions[region]`` has the number of ``images`` that show it and, by "SOURCE/MEASURE", ``mean``, ``low`` and
     ``high``: the mean over images and its 95 % interval; so have ``removal``, and ``drift`` by perturbation, about the
@@ -313,8 +315,8 @@ def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:
     names with the parts that tell them apart; ``pair`` the two that are confused most of all; ``blank`` the share of
     empty maps by stage.
     """
-    dataset, question = examination.dataset, examination.question
-    names, pair = dataset.classes, most_confused(examination.rivals)
+    dataset, settings = evaluator.dataset, evaluator.settings
+    names, pair = dataset.classes, most_confused(evaluator.rivals)
     groups = {name: [look.regions[name] for look in looks if name in look.regions] for name in _named(looks)}
     if pair is not None:
         groups[PAIR] = [
@@ -322,35 +324,35 @@ def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:
         ]
     cells = dict.fromkeys(cell for look in looks for cell in look.drift)
     return {
-        "method": question.method,
-        "head": examination.head,
-        "stages": list(question.stages),
-        "tolerance": question.tolerance,
+        "method": settings.method,
+        "head": evaluator.head,
+        "stages": list(settings.stages),
+        "tolerance": settings.tolerance,
         "images": len(looks),
         "rivals": {
             names[label]: {"rival": names[rival.label], "parts": list(rival.parts), "confusion": rival.confusion}
-            for label, rival in examination.rivals.items()
+            for label, rival in evaluator.rivals.items()
         },
         "pair": None if pair is None else [names[label] for label in pair],
-        "blank": {stage: float(np.mean([stage in look.blank for look in looks])) for stage in question.stages},
-        "regions": {name: _group(numbers, question, name) for name, numbers in groups.items() if numbers},
-        "removal": _group([look.removal for look in looks if look.removal], question, "removal"),
+        "blank": {stage: float(np.mean([stage in look.blank for look in looks])) for stage in settings.stages},
+        "regions": {name: _group(numbers, settings, name) for name, numbers in groups.items() if numbers},
+        "removal": _group([look.removal for look in looks if look.removal], settings, "removal"),
         "drift": {
-            cell: _group([look.drift[cell] for look in looks if cell in look.drift], question, cell) for cell in cells
+            cell: _group([look.drift[cell] for look in looks if cell in look.drift], settings, cell) for cell in cells
         },
     }
 
 
-def _named(looks: Sequence[Look]) -> list[str]:
+def _named(looks: Sequence[ImageMeasures]) -> list[str]:
     return list(dict.fromkeys(name for look in looks for name in look.regions))
 
 
-def _group(numbers: Sequence[Numbers], question: Question, name: str) -> dict[str, Any] | None:
+def _group(numbers: Sequence[Numbers], settings: MeasureSettings, name: str) -> dict[str, Any] | None:
     """Return what some images say together; None where there are none."""
     if not numbers:
         return None
-    compared = [with_differences(image, question.stages) for image in numbers]
-    return {"images": len(numbers), "numbers": means(compared, derive("bootstrap", question.seed, name))}
+    compared = [with_differences(image, settings.stages) for image in numbers]
+    return {"images": len(numbers), "numbers": means(compared, derive("bootstrap", settings.seed, name))}
 
 
 # Means over images
