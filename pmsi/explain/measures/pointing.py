@@ -100,24 +100,22 @@ class RegionScores:
 def region_scores(
     stage_map: np.ndarray, pixels: np.ndarray, region: np.ndarray, *, tolerance: float, key: str, seed: int = 0
 ) -> dict[str, RegionScores]:
-    """Return the numbers of a map (h_n, w_n) and of its baselines, for a region (side, side) bool.
+    """Return the scores of a map (h_n, w_n) and of its baselines by source, for a region (side, side) bool.
 
-    ``pixels`` (side, side, 3) uint8 is the image; ``tolerance`` is in its pixels; ``key`` and ``seed`` name the draw of
-    the random maps. The centre's energy is that of the few pixels in the middle.
+    ``pixels`` (side, side, 3) uint8 is the image; ``tolerance`` is in its pixels; ``key`` and ``seed`` seed the random
+    maps.
     """
     side, wide = len(pixels), widened(region, tolerance)
+
+    def scores(values: np.ndarray) -> RegionScores:
+        return RegionScores(pointing(values, wide), energy(values, region))
+
     generator = numpy_generator("random maps of one image", seed, key)
     shape = (stage_map.shape[0], stage_map.shape[1])
-    noise = [_measure(enlarged(random_map(shape, generator), side), region, wide) for _ in range(DRAWS)]
+    noise = [scores(enlarged(random_map(shape, generator), side)) for _ in range(DRAWS)]
     return {
-        MAP: _measure(enlarged(stage_map, side), region, wide),
-        RANDOM: RegionScores(
-            *(float(np.mean([getattr(one, name) for one in noise])) for name in ("pointing", "energy"))
-        ),
-        EDGES: _measure(edge_map(pixels), region, wide),
-        CENTRE: _measure(centre_map((side, side)), region, wide),
+        MAP: scores(enlarged(stage_map, side)),
+        RANDOM: RegionScores(fmean(one.pointing for one in noise), fmean(one.energy for one in noise)),
+        EDGES: scores(edge_map(pixels)),
+        CENTRE: scores(centre_map((side, side))),
     }
-
-
-def _measure(values: np.ndarray, region: np.ndarray, wide: np.ndarray) -> RegionScores:
-    return RegionScores(pointing(values, wide), energy(values, region))

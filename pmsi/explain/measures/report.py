@@ -245,53 +245,46 @@ class MapEvaluator:
             yield self.dataset.test[first : first + len(labels)], images
             first += len(labels)
 
-    def _tell(self, more: int) -> None:
+    def _advance(self, more: int) -> None:
         self._done += more
-        self.after_batch(self._done, self.loader.batches + len(self.tried))
+        self.after_batch(self._done, self.loader.batches + len(self.chosen))
 
     def measure(self) -> list[ImageMeasures]:
-        """Return what was measured on each test image."""
+        """Return the measures of each test image, in order."""
         found, self._done = [], 0
         for samples, images in self._batches():
             found += self._batch(samples, images)
-            self._tell(1)
+            self._advance(1)
         return found
 
     def _batch(self, samples: Sequence[Sample], images: Tensor) -> list[ImageMeasures]:
-        about, labels = self.settings, torch.tensor([sample.label for sample in samples], device=self.device)
-        seen = normalize(images.to(self.device))
-        maps = cam(self.model, seen, head=self.head, classes=labels, stages=about.stages, method=about.method)
+        settings, labels = self.settings, torch.tensor([sample.label for sample in samples], device=self.device)
+        inputs = normalize(images.to(self.device))
+        maps = cam(self.model, inputs, head=self.head, classes=labels, stages=settings.stages, method=settings.method)
         predicted = maps.logits[self.head].argmax(dim=1).tolist()
-        raw = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
-        shown = [
-            MappedImage(
-                sample.key, sample.label, image.permute(1, 2, 0).numpy(), {stage: raw[stage][i] for stage in raw}
-            )
-            for i, (sample, image) in enumerate(zip(samples, images, strict=True))
+        mapped = [
+            MappedImage(sample.key, sample.label, image.permute(1, 2, 0).numpy(), raw)
+            for sample, image, raw in zip(samples, images, _by_image(maps), strict=True)
         ]
-        tried = [one for one in shown if one.key in self.tried]
-        drifts = dict(zip([one.key for one in tried], self.trials.drift(tried), strict=True))
+        chosen = [one for one in mapped if one.key in self.chosen]
+        drifts = dict(zip([one.key for one in chosen], self.faithfulness.drift(chosen), strict=True))
         return [
-            self._look(sample, one, answer, drifts.get(one.key, {}))
-            for sample, one, answer in zip(samples, shown, predicted, strict=True)
+            self._measures(sample, one, label, drifts.get(one.key, {}))
+            for sample, one, label in zip(samples, mapped, predicted, strict=True)
         ]
 
-    def _look(self, sample: Sample, shown: MappedImage, predicted: int, drift: dict[str, Numbers]) -> ImageMeasures:
-        """Measure one image's maps, and its baselines."""
-        maps = with_baselines(shown.raw, shown.pixels, self.settings.seed, sample.key)
+    def _measures(self, sample: Sample, image: MappedImage, predicted: int, drift: dict[str, Numbers]) -> ImageMeasures:
+        maps = with_baselines(image.raw, image.pixels, self.settings.seed, sample.key)
         regions = regions_of(self.dataset, sample, self.config, self.rivals)
         numbers = {name: _numbers(maps, region, self.settings.tolerance) for name, region in regions.items()}
         if DISTINCTIVE in regions:
             numbers[FOCUS] = _focus(maps, regions[DISTINCTIVE], regions[OBJECT], self.settings.tolerance)
-        blank = tuple(stage for stage, values in shown.raw.items() if not values.any())
-        return ImageMeasures(sample.key, sample.label, predicted, blank, numbers, self._removal(shown), drift)
-
-    def _removal(self, shown: MappedImage) -> Numbers:
-        if shown.key not in self.tried:
-            return {}
-        found = self.trials.removal(shown)
-        self._tell(1)
-        return found
+        blank = tuple(stage for stage, values in image.raw.items() if not values.any())
+        removal: Numbers = {}
+        if image.key in self.chosen:
+            removal = self.faithfulness.removal(image)
+            self._advance(1)
+        return ImageMeasures(sample.key, sample.label, predicted, blank, numbers, removal, drift)
 
 
 def _numbers(maps: Mapping[str, np.ndarray], region: np.ndarray, tolerance: float) -> Numbers:
