@@ -233,11 +233,9 @@ def load_package() -> Any:
             f"This CAM method is a class of pytorch-grad-cam, which cannot be imported ({error}). Install it with "
             "pip install grad-cam, or choose a method of one pass, such as gradcam."
         ) from error
-    for module in (
-        "score_cam",
-        "ablation_cam",
-    ):  # each draws a progress bar for each image, and cannot be request not to
-        sys.modules[f"pytorch_grad_cam.{module}"].tqdm = SimpleNamespace(tqdm=lambda steps: steps)  # type: ignore[attr-defined]
+    no_bar = SimpleNamespace(tqdm=lambda steps: steps)
+    for module in ("score_cam", "ablation_cam"):  # they draw a progress bar per image, without an option to turn it off
+        sys.modules[f"pytorch_grad_cam.{module}"].tqdm = no_bar  # type: ignore[attr-defined]
     return pytorch_grad_cam
 
 

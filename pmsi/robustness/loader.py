@@ -1,4 +1,4 @@
-"""The loader of a sweep: each decoded, resized and cropped once, and perturbed once for each cell, for all runs."""
+"""The loader of a sweep: each image is decoded, resized and cropped once, and perturbed once per cell, for all runs."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from pmsi.robustness.cells import Cell
 from pmsi.robustness.models import SweptModel
 
 Item = tuple[Tensor, str, str]
-"""What is loaded of an image: its perturbed pixels (3, h, w) uint8, their hash, its factors as JSON."""
+"""One loaded image: its perturbed pixels (3, h, w) uint8, their hash, and its factors as JSON."""
 
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """A batch: images (b, 3, h, w) uint8 where the models are, and the factors and pixel hash of each."""
+    """A batch: images (b, 3, h, w) uint8 on the models' device, and the factors and pixel hash of each."""
 
     images: Tensor
     factors: Sequence[dict[str, Any]]
@@ -31,7 +31,7 @@ class ImageBatch:
 
 
 class ModelGroup:
-    """The runs that see images of one size, and the loader that makes these images for all of them."""
+    """The models with the same input size, and the loader of their images."""
 
     def __init__(self, models: Sequence[SweptModel], pixels: Pixels, cells: Sequence[Cell], config: RobustnessConfig):
         self.models, self.count, self.batch_size = models, len(pixels), config.batch_size
@@ -42,7 +42,7 @@ class ModelGroup:
         self._loader = batch_loader(items, self._plan, config.workers, self.device)
 
     def batches_of(self, number: int) -> Iterator[ImageBatch]:
-        """Yield what is shown in a cell, in the order of the test images."""
+        """Yield the batches of cell ``number``, in the order of the test images."""
         items = [(number, index) for index in range(self.count)]
         self._plan[:] = [items[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
         for images, hashes, written in self._loader:
@@ -50,7 +50,7 @@ class ModelGroup:
 
 
 class _Loaded(TorchDataset[Item]):
-    """The perturbed images, asked for as (cell, index)."""
+    """The perturbed images, indexed by (cell, image)."""
 
     def __init__(self, pixels: Pixels, side: int, cells: Sequence[Cell], seed: int) -> None:
         self.source, self.side, self.cells, self.seed = pixels, side, cells, seed
@@ -63,5 +63,5 @@ class _Loaded(TorchDataset[Item]):
 
 
 def columns(factors: Sequence[Factors]) -> dict[str, list[Any]]:
-    """Return the factors of several images by name: what one perturbation draws has the same names for each image."""
+    """Return the factors of several images of one perturbation by name."""
     return {name: [drawn[name] for drawn in factors] for name in (factors[0] if factors else ())}
