@@ -236,7 +236,7 @@ class _Page:
         return {"over": self.titles[found["over"]], "runs": [*self.titles.values()], "rows": rows}
 
     def confusions(self, run: str) -> dict[str, Any]:
-        """Return a run's confusion matrix over all perturbed cells, the images of its squares, and its largest pairs."""
+        """Return a run's confusion matrix over all perturbed cells, its squares' images, and its largest pairs."""
         results, classes = self.results, self.results.report["classes"]
         cells = results.cells[1:] or results.cells
         labels = np.array(results.report["labels"])
@@ -333,8 +333,8 @@ def survival_points(results: SweepResults, name: str, run: str) -> list[dict[str
 
 
 def drawn_points(found: Mapping[str, Any], run: str) -> list[dict[str, float]]:
-    """Return the points of a run's accuracy against a factor, at the centres of its bins; ``found`` is of the report."""
-    middles = [(a + b) / 2 for a, b in zip(found["edges"], found["edges"][1:], strict=False)]
+    """Return the points of a run's accuracy against a factor, at its bins' centres; ``found`` is of the report."""
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(found["edges"])]
     bins = zip(middles, found["runs"][run], strict=True)
     return [{"x": x, "y": bin["accuracy"], "low": bin["low"], "high": bin["high"]} for x, bin in bins if bin["n"]]
 

@@ -6,6 +6,7 @@ region's share of the image.
 """
 
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from scipy import ndimage
