@@ -37,14 +37,14 @@ class ModelGroup:
         self.models, self.count, self.batch_size = models, len(pixels), config.batch_size
         self.batches = -(-self.count // self.batch_size)
         self.device = models[0].device
-        self._plan: ItemBatches = []
-        items = _Loaded(pixels, models[0].config.image_size, cells, config.seed)
-        self._loader = batch_loader(items, self._plan, config.workers, self.device)
+        self._items: ItemBatches = []
+        loaded = _Loaded(pixels, models[0].config.image_size, cells, config.seed)
+        self._loader = batch_loader(loaded, self._items, config.workers, self.device)
 
     def batches_of(self, number: int) -> Iterator[ImageBatch]:
         """Yield the batches of cell ``number``, in the order of the test images."""
         items = [(number, index) for index in range(self.count)]
-        self._plan[:] = [items[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
+        self._items[:] = [items[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
         for images, hashes, written in self._loader:
             yield ImageBatch(images.to(self.device, non_blocking=True), [json.loads(text) for text in written], hashes)
 
