@@ -1,23 +1,17 @@
 """PMSI Lab: fine-grained recognition by progressive multi-stage interactive training with a recursive mosaic generator.
 
-The public face, loaded when it is first used (`import pmsi` itself loads neither torch nor numpy):
+The public names, loaded at their first use (`import pmsi` itself loads neither torch nor numpy):
 
     mosaics       recursive_mosaic, RecursiveMosaic (a transform for torchvision's v2), ProgressiveMosaic (Algorithm 1)
     training      TrainConfig, PRESETS, train, Run, evaluate
     models        METHODS, BACKBONES, AUGMENTATIONS, build_model
     data          DATASETS, open_dataset, normalize
-    a picture     Predictor (what is it, and where did each stage look?), cam (maps of any network), CAM_METHODS
-    disturbances  PERTURBATIONS, perturb
-    errors        PMSIError, the base of all that are raised on purpose
+    one picture   Predictor (predictions, and class activation maps), cam (maps of any network), CAM_METHODS
+    robustness    PERTURBATIONS, perturb
+    errors        PMSIError, the base class of this package's errors
 
-The capital names are tables: dicts from a name to a row that says what it is. docs/python.md has examples of all. The
-rest, in the order in which an image travels:
-
-    data, augment, model, methods    images; mosaics; networks; one row per line of the paper's Tables III and V
-    training, evaluation, predictor  Algorithm 1; accuracy of every head; one picture at a time
-    explain, robustness              class activation maps and their measures; perturbed test images
-    runs, tasks, tables              a run is a folder; what works on it; the paper's tables, filled
-    cli                              the command line
+Names in capitals are tables: dicts from a key to a row. docs/python.md has examples; docs/architecture.md describes the
+modules.
 """
 
 import importlib
@@ -47,9 +41,9 @@ if TYPE_CHECKING:
     from pmsi.predictor import Predictor as Predictor
     from pmsi.runs import Run as Run
 
-# Threads that wait for each other by spinning for long bring a busy machine to a halt: with other jobs on two cores, a
-# training step was seen to take 50 times as long. Threads that sleep at once take twice as long on a quiet one. A short
-# spin is near the best of both. OpenMP (GNU's) reads this once, when torch is loaded.
+# OpenMP threads that spin for long while they wait slow down a busy machine: with other jobs on two cores, a training
+# step took 50 times as long. Without spinning, it took twice as long on a quiet machine. A short spin is a good
+# compromise. GNU's OpenMP reads this once, when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
@@ -77,13 +71,13 @@ _HOMES = {
     "recursive_mosaic": "pmsi.augment.mosaic",
     "train": "pmsi.api",
 }
-"""The module of each public name; a type checker reads the same above."""
+"""The module of each public name; for type checkers the same imports are above."""
 
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name, loaded from its home at its first use (PEP 562)."""
+    """Return a public name, imported at its first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'pmsi' has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
@@ -91,5 +85,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names beside those of the modules that are loaded."""
+    """Return the public names and those of the loaded modules."""
     return sorted({*globals(), *__all__})

@@ -85,7 +85,7 @@ def whole(word: str) -> str:
 
 
 def four_numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:
-    """Return the four numbers of a box in ``text``; DataError, with the file and the line's ``key``, if it has others."""
+    """Return the four numbers of a box in ``text``; DataError, with file and line ``key``, if there are no such."""
     try:
         first, second, third, fourth = (float(word) for word in text.split())
     except ValueError as error:

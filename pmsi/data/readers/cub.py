@@ -30,7 +30,7 @@ def cub(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return CUB-200-2011 with its official split: 200 classes, 5,994 training and 5,794 test images when complete.
 
     ``folder`` is CUB_200_2011, its parent or grandparent; the lists may also be beside CUB_200_2011. Classes are in the
-    order of their numbers; keys are the paths in images.txt. Raises DataError if a file is missing or a line is damaged.
+    order of their numbers, keys are the paths in images.txt. Raises DataError if a file is missing or a line damaged.
     """
     root = Path(folder)
     places = [root, root / FOLDER, root / FOLDER / FOLDER, *([root.parent] if root.name == FOLDER else [])]

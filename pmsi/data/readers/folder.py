@@ -273,7 +273,7 @@ def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], li
 
 
 def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
-    """Return {visible name: class} and notes: names that differ only in capitals are one class, except single letters."""
+    """Return {visible name: class} and notes; names that differ only in capitals, unless one letter, are one class."""
     known = [side.classes() for side in sides]
     groups: dict[str, list[str]] = defaultdict(list)
     for names in known:
