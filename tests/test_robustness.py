@@ -207,11 +207,11 @@ def test_the_copy_that_works_answers_alike(tmp_path, backbone):
         torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.manual_seed(0))
     ).double()
     with torch.inference_mode():
-        expected, found = model.network(images), model.faster(images)
+        expected, found = model.network(images), model.folded(images)
     for head in model.network.heads:
         assert torch.allclose(found[head], expected[head], rtol=0, atol=1e-7 * float(expected[head].abs().max()))
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.network.modules())
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.faster.modules())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.folded.modules())
 
 
 def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):

@@ -18,7 +18,7 @@ from pmsi.base.errors import PMSIError, RunError, UnknownName
 from pmsi.config import RobustnessConfig
 from pmsi.perturbations import pixel_hash
 from pmsi.robustness import CLEAN, Cell
-from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_to_flip, most_confused
+from pmsi.robustness.confusion import confused_pairs, confusion, first_to_flip, images_at, most_confused
 from pmsi.robustness.drawing import class_drops, confusion_figure, curves, drop_bars
 from pmsi.robustness.export import CELLS, as_csv
 from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
@@ -137,11 +137,11 @@ def test_a_stored_report_of_another_time_changes_nothing(of_two_kinds):
 def test_a_cell_whose_answers_are_lost_is_told_with_what_to_do(of_two_kinds):
     (of_two_kinds.folder / JITTER.file).unlink()
     results = read_results(of_two_kinds)
-    assert results.answers(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
+    assert results.predictions(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
     with pytest.raises(RunError, match="Resume the sweep"):
-        results.answers(JITTER, "b", "mix")
+        results.predictions(JITTER, "b", "mix")
     with pytest.raises(UnknownName, match="mix, S5"):
-        results.answers(CLEAN, "b", "S3")
+        results.predictions(CLEAN, "b", "S3")
 
 
 def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
@@ -152,7 +152,7 @@ def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
     assert len(lines) == len(results.runs) * results.images
     for line in lines:
         i = results.report["keys"].index(line["image"])
-        before, after = (results.answers(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
+        before, after = (results.predictions(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
         assert line["clean_answer"] == results.report["classes"][before]
         assert line["flips_at color_jitter"] == ("1.0" if before != after else "")
 
@@ -218,7 +218,7 @@ def test_the_page_s_figures_hold_the_sweep_s_numbers(swept):
     assert {trace["meta"][0].partition(",")[0].replace(" ", "_") for trace in against["data"]} == factors
     matrices = [figure for figure in figures if "squares" in figure]
     for id, figure in zip(results.runs, matrices, strict=True):
-        pairs = zip(results.report["labels"], results.answers(JITTER, id, "mix").tolist(), strict=True)
+        pairs = zip(results.report["labels"], results.predictions(JITTER, id, "mix").tolist(), strict=True)
         counts = Counter(f"{row}-{column}" for row, column in pairs)
         squares = {name: len(square["images"]) + square["more"] for name, square in figure["squares"].items()}
         assert squares == counts
@@ -307,7 +307,7 @@ def test_pairs_come_fullest_first_and_open_their_images():
     truth, answers = np.array([0, 0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 1, 0, 2, 1])
     pairs = confused_pairs(confusion(truth, answers, 4))
     assert [(pair.row, pair.column, pair.count) for pair in pairs] == [(0, 1, 2), (2, 0, 1), (2, 1, 1)]
-    assert behind(truth, answers, 0, 1) == [1, 2]
+    assert images_at(truth, answers, 0, 1) == [1, 2]
 
 
 def test_of_many_classes_the_most_confused_are_shown():

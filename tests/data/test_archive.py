@@ -600,7 +600,7 @@ def test_what_failed_is_not_in_use(tmp_path: Path, cache: Path) -> None:
     zipped.write_bytes(zipped.read_bytes().replace(BIRDS["tit/3.png"], bytes(len(BIRDS["tit/3.png"]))))
     with pytest.raises(DataError, match="damaged"):
         unpacked(zipped)
-    (kept,) = zips.kept_zips(cache / "zips")
+    (kept,) = zips.zip_entries(cache / "zips")
     assert remove_unused(kept)
     assert {path.name for path in (cache / "zips").iterdir()} == {"lock"}
 
@@ -610,6 +610,6 @@ def test_a_cache_that_was_emptied_is_filled_and_marked_again(tmp_path: Path, cac
     home = unpacked(zipped)
     shutil.rmtree(cache)
     assert unpacked(zipped) == home
-    (kept,) = zips.kept_zips(cache / "zips")
+    (kept,) = zips.zip_entries(cache / "zips")
     assert not remove_unused(kept)
     assert len(list(home.rglob("*.png"))) == len(BIRDS)

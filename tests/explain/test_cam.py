@@ -120,16 +120,16 @@ LIBRARY = {
 
 def against_the_class(method):
     """Return a row whose maps are the row's own times −1, so that what the ReLU takes away is compared too."""
-    return CamMethod("Against the class", "this test", lambda a, g: -CAM_METHODS[method].weigh(a, g))
+    return CamMethod("Against the class", "this test", lambda a, g: -CAM_METHODS[method].formula(a, g))
 
 
-FORMULAS = [name for name, row in CAM_METHODS.items() if row.weigh is not None]
+FORMULAS = [name for name, row in CAM_METHODS.items() if row.formula is not None]
 
 
 def test_every_formula_is_compared_with_the_library():
     assert list(LIBRARY) == FORMULAS
     assert all(
-        row.title and row.source and (row.weigh is None) != (row.package is None) for row in CAM_METHODS.values()
+        row.title and row.source and (row.formula is None) != (row.package is None) for row in CAM_METHODS.values()
     )
 
 
@@ -156,9 +156,9 @@ def test_the_sign_of_a_principal_component_is_that_of_the_library_s_own_correcti
 
     activations = torch.randn(6, 5, 4, 3, generator=torch.Generator().manual_seed(0)) ** 3
     expected = get_2d_projection_with_sign_correction(activations.numpy())
-    found = CAM_METHODS["eigencam"].weigh(activations, activations)
+    found = CAM_METHODS["eigencam"].formula(activations, activations)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
-    upside_down = CAM_METHODS["eigencam"].weigh(-activations, activations)
+    upside_down = CAM_METHODS["eigencam"].formula(-activations, activations)
     torch.testing.assert_close(upside_down, found)
 
 
@@ -172,7 +172,7 @@ def test_a_method_says_whether_it_asks_for_the_class(method):
 @pytest.mark.parametrize("method", FORMULAS)
 def test_a_blank_stage_has_a_blank_map(method):
     """No activation and no gradient is no evidence, and nothing is divided by zero."""
-    found = CAM_METHODS[method].weigh(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+    found = CAM_METHODS[method].formula(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
     assert torch.equal(found, torch.zeros(2, 4, 4))
 
 

@@ -12,7 +12,7 @@ from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
 from pmsi.explain.measures.baselines import enlarged
 from pmsi.explain.measures.deletion import removal_curves
-from pmsi.explain.measures.pointing import measured, summary
+from pmsi.explain.measures.pointing import region_scores, summary
 from pmsi.explain.measures.regions import cropped_mask, known_regions
 from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 
@@ -37,16 +37,16 @@ def test_the_numbers_of_a_map_stand_beside_those_of_maps_that_know_nothing():
     values[0, 0] = 1.0
     pixels = np.zeros((16, 16, 3), dtype=np.uint8)
     pixels[:, 12:] = 255  # one edge, outside of the region
-    found = measured(values, pixels, region, tolerance=0.0, key="a")
+    found = region_scores(values, pixels, region, tolerance=0.0, key="a")
     assert found["map"].pointing == 1.0
     assert found["map"].energy == pytest.approx(1.0)
     assert (found["edges"].pointing, found["edges"].energy) == (0.0, 0.0)
     assert found["centre"].energy == pytest.approx(1 / 4)
     assert 0.1 < found["random"].energy < 0.4
     assert 0 < found["random"].pointing < 1
-    assert found == measured(values, pixels, region, tolerance=0.0, key="a")
-    assert found["random"] != measured(values, pixels, region, tolerance=0.0, key="b")["random"]
-    far = measured(values, pixels, np.roll(region, 8, axis=1), tolerance=9.0, key="a")
+    assert found == region_scores(values, pixels, region, tolerance=0.0, key="a")
+    assert found["random"] != region_scores(values, pixels, region, tolerance=0.0, key="b")["random"]
+    far = region_scores(values, pixels, np.roll(region, 8, axis=1), tolerance=9.0, key="a")
     assert far["map"].pointing == 1.0, "a peak that is near enough is a hit"
 
 

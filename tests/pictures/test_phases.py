@@ -10,7 +10,16 @@ from pmsi.config.presets import PRESETS
 from pmsi.data import open_dataset
 from pmsi.model.batch import Phase, Target
 from pmsi.model.recognizer import Objective
-from pmsi.pictures.phases import Shown, batch_keys, in_words, named, pictures, place_of, shown_in_phases, shown_phases
+from pmsi.pictures.phases import (
+    PhaseBatch,
+    augment_by_phase,
+    batch_by_phase,
+    batch_keys,
+    class_weights,
+    pictures,
+    place_of,
+    target_text,
+)
 from pmsi.runs import Run
 from pmsi.training import loop, session
 
@@ -24,12 +33,12 @@ def test_a_batch_is_what_training_shows_then(method, tiny_config, tmp_path, monk
     real = loop.normalize
     monkeypatch.setattr(loop, "normalize", lambda images: (seen.append(images.clone()), real(images))[1])
     session.train(config, Run.create(tmp_path, config))
-    batches, phases = len(batch_keys(config, dataset)), len(shown_phases(config, dataset))
+    batches, phases = len(batch_keys(config, dataset)), len(batch_by_phase(config, dataset))
     assert len(seen) == 2 * batches * phases
     for epoch, batch in ((0, 0), (0, batches - 1), (1, 1)):
         start = (epoch * batches + batch) * phases
         for shown, images in zip(
-            shown_phases(config, dataset, epoch, batch), seen[start : start + phases], strict=True
+            batch_by_phase(config, dataset, epoch, batch), seen[start : start + phases], strict=True
         ):
             assert torch.equal(shown.images, images)
 
@@ -39,7 +48,7 @@ def test_an_image_is_found_where_it_is_shown(tiny_config):
     keys = batch_keys(tiny_config, dataset, epoch=1)
     batch, place = place_of(keys[1][4], keys)
     assert (batch, place) == (1, 4)
-    shown = shown_phases(tiny_config, dataset, 1, batch)
+    shown = batch_by_phase(tiny_config, dataset, 1, batch)
     wanted = next(sample for sample in dataset.train if sample.key == keys[1][4])
     assert int(shown[-1].target.label_a[place]) == wanted.label
     assert place_of(dataset.test[0].key, keys) is None
@@ -48,7 +57,7 @@ def test_an_image_is_found_where_it_is_shown(tiny_config):
 @pytest.mark.parametrize("at", [(2, 0), (0, 99), (-1, 0), (0, -1)])
 def test_a_batch_that_there_is_not_is_refused(at, tiny_config):
     with pytest.raises(ConfigError, match="This run has 2 epochs of 4 batches each"):
-        shown_phases(tiny_config, open_dataset(tiny_config), *at)
+        batch_by_phase(tiny_config, open_dataset(tiny_config), *at)
 
 
 class Enough(Exception):
@@ -98,44 +107,44 @@ def test_the_first_batch_is_what_training_shows_with_its_labels(
     config = tiny_config.with_(flip=True, trackers=(), **changes)
     dataset = open_dataset(config)
     expected = trained_on(config, dataset, tmp_path / "runs", monkeypatch)
-    found = shown_phases(config, dataset)
+    found = batch_by_phase(config, dataset)
     assert len(found) == len(expected)
     for shown, (images, target, head) in zip(found, expected, strict=True):
         assert shown.phase.head == head
         assert torch.equal(shown.images, images)
         assert torch.equal(shown.target.label_a, target.label_a)
         assert torch.equal(shown.target.label_b, target.label_b)
-        if not shown.weighs_by_model:
+        if not shown.weights_need_model:
             assert torch.equal(shown.target.weight_a, target.weight_a)
 
 
 def test_weights_that_depend_on_the_model_are_marked(tiny_config, cache_folder):
     config = tiny_config.with_(augmentation="snapmix")
-    found = shown_phases(config, open_dataset(config))
-    assert [shown.weighs_by_model for shown in found] == [True, True, True, False]
+    found = batch_by_phase(config, open_dataset(config))
+    assert [shown.weights_need_model for shown in found] == [True, True, True, False]
     images, labels = found[-1].images, found[-1].target.label_a
-    known = shown_in_phases(config, images, labels, attention=lambda: torch.ones(6, 64, 64))
-    assert not any(shown.weighs_by_model for shown in known)
+    known = augment_by_phase(config, images, labels, attention=lambda: torch.ones(6, 64, 64))
+    assert not any(shown.weights_need_model for shown in known)
 
 
 def test_an_image_is_named_by_the_classes_that_count():
     target = Target(
         torch.tensor([0, 1, 2]), torch.tensor([1, 1, 0]), torch.tensor([0.75, 0.5, 1.0]), torch.tensor([0.25, 0.5, 0.0])
     )
-    shown = Shown(Phase("S3", 3), torch.zeros(3, 3, 4, 4, dtype=torch.uint8), target)
+    shown = PhaseBatch(Phase("S3", 3), torch.zeros(3, 3, 4, 4, dtype=torch.uint8), target)
     names = ("ant", "bee", "cat")
-    assert named(shown, names, 0) == [("ant", 0.75), ("bee", 0.25)]
-    assert named(shown, names, 1) == [("bee", 1.0)], "mixed with one of its own class"
-    assert named(shown, names, 2) == [("cat", 1.0)]
-    assert [in_words(shown, names, i) for i in range(3)] == ["75.0 % ant + 25.0 % bee", "bee", "cat"]
-    unknown = Shown(shown.phase, shown.images, target, weighs_by_model=True)
-    assert in_words(unknown, names, 0) == "ant + bee"
+    assert class_weights(shown, names, 0) == [("ant", 0.75), ("bee", 0.25)]
+    assert class_weights(shown, names, 1) == [("bee", 1.0)], "mixed with one of its own class"
+    assert class_weights(shown, names, 2) == [("cat", 1.0)]
+    assert [target_text(shown, names, i) for i in range(3)] == ["75.0 % ant + 25.0 % bee", "bee", "cat"]
+    unknown = PhaseBatch(shown.phase, shown.images, target, weights_need_model=True)
+    assert target_text(unknown, names, 0) == "ant + bee"
 
 
 def test_pictures_keep_every_pixel():
     images = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4)
     plain = Target.plain(torch.tensor([0, 1]))
-    (first,) = pictures(Shown(Phase("S3", 3), images, plain), 1)
+    (first,) = pictures(PhaseBatch(Phase("S3", 3), images, plain), 1)
     for y in range(4):
         for x in range(4):
             assert first.getpixel((x, y)) == tuple(images[0, :, y, x].tolist())
@@ -169,7 +178,7 @@ def test_the_command_shows_any_batch(pmsi, tmp_path, cache_folder):
     status, said, _ = pmsi("phases", *SMALL, "--epoch", 2, "--batch", 3, "--most", 3, "--out", out)
     config = PRESETS["quick"].config.with_(image_size=64, train_per_class=4, batch_size=4, epochs=2)
     dataset = open_dataset(config)
-    expected = shown_phases(config, dataset, 1, 2)
+    expected = batch_by_phase(config, dataset, 1, 2)
     for (y, x), found in drawn(out, [(y, x) for y in range(4) for x in range(3)]).items():
         assert np.array_equal(found, expected[y].images[x].permute(1, 2, 0).numpy())
     lines = said.splitlines()
@@ -185,7 +194,7 @@ def test_the_command_finds_an_image_in_the_batches_of_a_run(pmsi, tiny_config, t
     keys = batch_keys(run.config, dataset)
     status, said, _ = pmsi("phases", run.id, "--image", keys[2][4], "--out", out, "--runs", tmp_path / "runs")
     assert (status, said.splitlines()[0]) == (0, f"{out}: epoch 1, batch 3, from image 5 on; from top to bottom")
-    expected = shown_phases(run.config, dataset, 0, 2)
+    expected = batch_by_phase(run.config, dataset, 0, 2)
     for (y, _), found in drawn(out, [(y, 0) for y in range(4)]).items():
         assert np.array_equal(found, expected[y].images[4].permute(1, 2, 0).numpy())
     with Image.open(out) as whole:
