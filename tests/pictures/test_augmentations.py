@@ -9,8 +9,6 @@ from pmsi.base.errors import ConfigError, PMSIError
 from pmsi.pictures.augmentations import augmented
 from pmsi.pictures.mosaics import mosaics
 
-SEEDS = range(8)
-
 
 @pytest.fixture
 def image() -> Image.Image:
@@ -26,10 +24,9 @@ def pixels(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture).astype(int)
 
 
-@pytest.mark.parametrize("r", [1, 2, 3])
-def test_rmg_is_the_mosaic_of_the_page(r: int, image: Image.Image, partner: Image.Image) -> None:
-    made = augmented("rmg", image, partner, r, seed=5)
-    assert np.array_equal(pixels(made.picture), pixels(mosaics(image, r, seed=5, borders=False)[-1]))
+def test_rmg_is_the_mosaic_of_the_page(image: Image.Image, partner: Image.Image) -> None:
+    made = augmented("rmg", image, partner, 3, seed=5)
+    assert np.array_equal(pixels(made.picture), pixels(mosaics(image, 3, seed=5, borders=False)[-1]))
     assert (made.own, made.partner) == (1, 0)
 
 
@@ -39,22 +36,20 @@ def test_jigsaw_permutes_the_image_s_own_pixels(image: Image.Image, partner: Ima
     assert np.array_equal(np.sort(pixels(made.picture).ravel()), np.sort(pixels(image).ravel()))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_cutmix_shows_both_images_by_the_area_that_the_labels_count(
-    seed: int, image: Image.Image, partner: Image.Image
-) -> None:
-    made = augmented("cutmix", image, partner, 2, seed=seed)
-    pasted = (pixels(made.picture) == pixels(partner)).all(axis=2)
-    assert np.array_equal(pixels(made.picture)[~pasted], pixels(image)[~pasted])
-    assert made.partner == pytest.approx(pasted.mean(), abs=1e-6)
-    assert 0 < made.partner <= 1
+def test_cutmix_shows_both_images_by_the_area_that_the_labels_count(image: Image.Image, partner: Image.Image) -> None:
+    for seed in range(8):
+        made = augmented("cutmix", image, partner, 2, seed=seed)
+        pasted = (pixels(made.picture) == pixels(partner)).all(axis=2)
+        assert np.array_equal(pixels(made.picture)[~pasted], pixels(image)[~pasted])
+        assert made.partner == pytest.approx(pasted.mean(), abs=1e-6)
+        assert 0 < made.partner <= 1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_mixup_blends_with_the_weights_of_the_labels(seed: int, image: Image.Image, partner: Image.Image) -> None:
-    made = augmented("mixup", image, partner, 2, seed=seed)
-    assert np.abs(pixels(made.picture) - (made.own * pixels(image) + made.partner * pixels(partner))).max() <= 1
-    assert made.own + made.partner == pytest.approx(1)
+def test_mixup_blends_with_the_weights_of_the_labels(image: Image.Image, partner: Image.Image) -> None:
+    for seed in range(8):
+        made = augmented("mixup", image, partner, 2, seed=seed)
+        assert np.abs(pixels(made.picture) - (made.own * pixels(image) + made.partner * pixels(partner))).max() <= 1
+        assert made.own + made.partner == pytest.approx(1)
 
 
 def test_snapmix_counts_what_the_network_sees(image: Image.Image, partner: Image.Image) -> None:

@@ -70,10 +70,9 @@ def test_a_strip_of_an_image_of_any_shape_holds_all_pictures(image: Image.Image)
 # The animation
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_frames_go_from_the_image_to_the_mosaic(seed: int, image: Image.Image) -> None:
-    shown = frames(image, 3, seed=seed, borders=False)
-    expected = mosaics(image, 3, seed=seed, borders=False)
+def test_frames_go_from_the_image_to_the_mosaic(image: Image.Image) -> None:
+    shown = frames(image, 3, seed=1, borders=False)
+    expected = mosaics(image, 3, seed=1, borders=False)
     assert len(shown) == 1 + 3 * (MOVING + 1)
     assert (shown[0].held_ms, shown[-1].held_ms) == (HELD_MS, LAST_MS)
     for k, picture in enumerate(expected):

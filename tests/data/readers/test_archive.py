@@ -27,7 +27,7 @@ from pmsi.data.readers import archive as archives
 from pmsi.data.readers.archive import Limits, contents, unpack_into, unpacked
 from pmsi.data.record import DataRecord
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -84,11 +84,18 @@ def splits(dataset: Dataset) -> list[list[tuple[str, int]]]:
 # --- What is read --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("split", [(), ("train", "test"), ("Train", "val")])
-@pytest.mark.parametrize("top", ["", "birds/", "a/birds/"])
-@pytest.mark.parametrize("form", ["zip", "tar", "tgz", "tbz"])
+@pytest.mark.parametrize(
+    ("form", "top", "split"),
+    [
+        ("zip", "", ()),
+        ("zip", "a/birds/", ("train", "test")),
+        ("tar", "birds/", ("train", "test")),
+        ("tgz", "a/birds/", ()),
+        ("tbz", "", ("Train", "val")),
+    ],
+)
 def test_an_archive_is_the_same_data_set_as_the_folder(
-    tmp_path: Path, split: tuple[str, ...], top: str, form: str
+    tmp_path: Path, form: str, top: str, split: tuple[str, ...]
 ) -> None:
     files = (below(BIRDS, *split) if split else BIRDS) | {"@eaDir/x.jpg": b"x", "notes.md": b"text", "jay.txt": b"list"}
     files |= {"jay/no suffix": picture(70), ".DS_Store": b""} if not split else {}
@@ -190,7 +197,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path, cache: Path) -> N
     zipped = make(tmp_path / "a.zip", BIRDS)
 
     child = in_a_process("import os; unpacked(zipped, lambda done, total: done == 5 and os._exit(9))", zipped)
-    child.communicate(timeout=20)
+    child.communicate()
     assert child.returncode == 9
     assert [name.endswith(".tmp") for name in left_in(cache)] == [True]
     assert len(opened(zipped).train) + len(opened(zipped).test) == 12
@@ -200,9 +207,9 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path, cache: Path) -> N
 def test_of_several_processes_one_unpacks(tmp_path: Path) -> None:
     zipped = make(tmp_path / "a.zip", BIRDS)
     count = "calls = []; home = unpacked(zipped, lambda *call: calls.append(call)); print(len(calls), home)"
-    children = [in_a_process(count, zipped) for _ in range(4)]
-    written, homes = zip(*(child.communicate(timeout=20)[0].split() for child in children), strict=True)
-    assert sorted(written) == ["0", "0", "0", "12"]
+    children = [in_a_process(count, zipped) for _ in range(2)]
+    written, homes = zip(*(child.communicate()[0].split() for child in children), strict=True)
+    assert sorted(written) == ["0", "12"]
     assert len(set(homes)) == 1
 
 
@@ -265,10 +272,10 @@ def test_encrypted_entries_are_refused(tmp_path: Path) -> None:
         contents(tmp_path / "a.zip")
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_compressions_are_read(tmp_path: Path, compression: int) -> None:
-    home = unpacked(make(tmp_path / "a.zip", BIRDS, compression))
-    assert {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*.png")} == BIRDS
+def test_other_compressions_are_read(tmp_path: Path) -> None:
+    for compression in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        home = unpacked(make(tmp_path / f"{compression}.zip", BIRDS, compression))
+        assert {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*.png")} == BIRDS
 
 
 def test_a_compression_that_is_not_known_matters_only_for_images(tmp_path: Path) -> None:
@@ -449,15 +456,6 @@ def test_what_comes_out_is_counted_whatever_zipfile_does(tmp_path: Path, cache: 
     assert left_in(cache) == []
 
 
-def test_damaged_content_leaves_nothing(tmp_path: Path, cache: Path) -> None:
-    zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
-    data = zipped.read_bytes()
-    zipped.write_bytes(data.replace(BIRDS["tit/3.png"], bytes(len(BIRDS["tit/3.png"]))))
-    with pytest.raises(DataError, match=r"or damaged \(Bad CRC-32"):
-        unpacked(zipped)
-    assert left_in(cache) == []
-
-
 def test_any_damaged_byte_is_refused_or_harmless(tmp_path: Path, cache: Path) -> None:
     zipped = make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture(7)})
     whole = zipped.read_bytes()
@@ -542,57 +540,35 @@ def test_a_million_entries_are_refused_without_being_read(tmp_path: Path) -> Non
         contents(tmp_path / "a.zip")
 
 
-def test_a_zip_within_a_zip_is_not_opened(tmp_path: Path) -> None:
-    inner = make(tmp_path / "inner.zip", {"jay/0.png": bytes(10**7)}).read_bytes()
-    home = unpacked(make(tmp_path / "a.zip", BIRDS | {"jay/more.zip": inner, "tit/more.png.zip": inner}))
-    assert {path.suffix for path in home.rglob("*.*")} == {".png"}
-
-
 # --- What is kept --------------------------------------------------------------------------------------------------
 
 
-def unpack_elsewhere(zipped: Path, used: int) -> Path:
-    """Unpack a zip in a process that ends, last used at ``used`` seconds; return its folder."""
-    code = "from pathlib import Path; from pmsi.data.readers.archive import unpacked; "
-    code += f"print(unpacked(Path({str(zipped)!r})))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, env=os.environ | PLAIN
-    )
-    home = Path(done.stdout.strip())
-    os.utime(home.with_name(f"{home.name}.use"), (used, used))
-    return home
-
-
-PLAIN = {"OMP_NUM_THREADS": "1"}
 SIZE = sum(map(len, BIRDS.values()))
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> list[Path]:
     """Two unpacked zips that nobody uses, the longest unused last."""
-    return [unpack_elsewhere(make(tmp_path / f"{used}.zip", BIRDS), used) for used in (2000, 1000)]
+    homes = []
+    for used in (2000, 1000):
+        child = in_a_process("print(unpacked(zipped))", make(tmp_path / f"{used}.zip", BIRDS))
+        homes.append(Path(child.communicate()[0].strip()))
+        os.utime(homes[-1].with_name(f"{homes[-1].name}.use"), (used, used))
+    return homes
 
 
-def test_the_longest_unused_zip_makes_room(tmp_path: Path, old: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_unused_zips_make_room_in_the_cache_and_on_the_disk(
+    tmp_path: Path, old: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(zips, "KEPT_BYTES", 2 * SIZE)
     new = unpacked(make(tmp_path / "new.zip", BIRDS))
     assert [home.exists() for home in (new, *old)] == [True, True, False]
-    monkeypatch.setattr(zips, "KEPT_BYTES", 0)
+    monkeypatch.setattr(zips, "KEPT_BYTES", 10 * SIZE)
+    about = shutil.disk_usage(tmp_path)
+    usage = lambda place: about._replace(free=zips.SPARE_BYTES + SIZE * (2 - len(left_in(cache))))  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     newer = unpacked(make(tmp_path / "newer.zip", BIRDS))
     assert [home.exists() for home in (newer, new, *old)] == [True, True, False, False], "what is in use stays"
-
-
-def test_a_disk_that_is_nearly_full_is_made_room_on(
-    tmp_path: Path, old: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    about = shutil.disk_usage(tmp_path)
-
-    def usage(place: Path):
-        return about._replace(free=zips.SPARE_BYTES + SIZE * (2 - len(left_in(cache))))
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    new = unpacked(make(tmp_path / "new.zip", BIRDS))
-    assert [home.exists() for home in (new, *old)] == [True, True, False]
 
 
 def test_what_failed_is_not_in_use(tmp_path: Path, cache: Path) -> None:

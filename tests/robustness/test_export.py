@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import shutil
 from collections import Counter
 from html import escape
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as plotly
 import pytest
 from PIL import Image
+from untrained import untrained
 
 from pmsi import tasks
 from pmsi.base.errors import PMSIError, RunError, UnknownName
@@ -24,7 +26,7 @@ from pmsi.robustness.export import CELLS, as_csv
 from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
 from pmsi.robustness.report import FILE
 from pmsi.robustness.results import read_results
-from pmsi.runs import Run
+from pmsi.runs import Run, State
 
 sklearn = pytest.importorskip("sklearn.metrics")
 
@@ -32,13 +34,12 @@ JITTER = Cell("color_jitter", 1.0)
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory, tiny_config):
-    """A finished sweep over two runs trained for seconds."""
+def swept(tmp_path_factory, tiny_run):
+    """A finished sweep over a trained run and one that was not."""
     root = tmp_path_factory.mktemp("runs")
-    trained = [Run.create(root, tiny_config.with_(seed=seed, epochs=1)) for seed in (0, 1)]
-    sweep = Run.create(root, RobustnessConfig(of=tuple(run.id for run in trained), perturbations=("color_jitter=1",)))
-    for run in (*trained, sweep):
-        assert tasks.execute(run).name == "FINISHED"
+    runs = Run(shutil.copytree(tiny_run.folder, root / tiny_run.id)), untrained(root, tiny_run.config.with_(seed=1))
+    sweep = Run.create(root, RobustnessConfig(of=tuple(run.id for run in runs), perturbations=("color_jitter=1",)))
+    assert tasks.execute(sweep) is State.FINISHED
     return sweep
 
 
@@ -276,21 +277,17 @@ def test_an_unfinished_sweep_is_told_as_far_as_it_is(swept, tmp_path, pmsi):
     assert not (tmp_path / "x.html").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("SWEEP", "--out", "x.doc"), "Choose one of: .html, .csv"),
-        (("SWEEP", "--out", "x.html", "--per-image"), "--per-image is for .csv"),
-        (("TRAINED", "--out", "x.csv"), "is no sweep but of the task 'train'"),
-    ],
-)
-def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monkeypatch, words, said):
+def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ids = {"SWEEP": swept.id, "TRAINED": read_results(swept).runs[0]}
-    status, out, err = pmsi("report", *(ids.get(word, word) for word in words), "--runs", swept.folder.parent)
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert said in err
-    assert not list(tmp_path.iterdir())
+    for words, said in (
+        ((swept.id, "--out", "x.doc"), ".html, .csv"),
+        ((swept.id, "--out", "x.html", "--per-image"), "--per-image is for .csv"),
+        ((read_results(swept).runs[0], "--out", "x.csv"), "is no sweep"),
+    ):
+        status, out, err = pmsi("report", *words, "--runs", swept.folder.parent)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+        assert not list(tmp_path.iterdir())
 
 
 # Confusions

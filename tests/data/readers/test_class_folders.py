@@ -53,13 +53,19 @@ def test_folder_with_its_own_split(tmp_path: Path) -> None:
     assert dataset.name == tmp_path.name
 
 
-@pytest.mark.parametrize("train", ["train", "Training", "trn", "train_crop", "train2017", "cars_train", "trainSet"])
 @pytest.mark.parametrize(
-    ("test", "role"), [("test", ""), ("Testing", ""), ("test-crop", ""), ("val", "val"), ("Dev", "val")]
+    ("train", "test"),
+    [
+        ("train", "test"),
+        ("Training", "Dev"),
+        ("trn", "test-crop"),
+        ("train_crop", "Testing"),
+        ("train2017", "val"),
+        ("cars_train", "val"),
+        ("trainSet", "test"),
+    ],
 )
-def test_splits_are_known_by_many_names_at_the_top_and_below_each_class(
-    tmp_path: Path, train: str, test: str, role: str
-) -> None:
+def test_splits_are_known_by_many_names_at_the_top_and_below_each_class(tmp_path: Path, train: str, test: str) -> None:
     make_folder(tmp_path / "a" / train, {"rose": 3, "daisy": 2})
     make_folder(tmp_path / "a" / test, {"rose": 1, "daisy": 2})
     make_folder(tmp_path / "b" / "rose", {train: 3, test: 1})
@@ -70,7 +76,7 @@ def test_splits_are_known_by_many_names_at_the_top_and_below_each_class(
         assert counts == [{"daisy": 2, "rose": 3}, {"daisy": 2, "rose": 1}]
         assert train in dataset.layout
         assert test in dataset.layout
-        assert ("tested on" in dataset.name) == bool(role)
+        assert ("tested on" in dataset.name) == (test in ("val", "Dev"))
 
 
 def test_a_third_split_is_never_mixed_in_and_is_counted(tmp_path: Path) -> None:
@@ -145,8 +151,7 @@ def test_files_of_systems_and_drives_are_counted_and_left_alone(tmp_path: Path) 
     assert dataset.passed_over["of the system (@eaDir)"] == 2
 
 
-@pytest.mark.parametrize("format", ["PPM", "JPEG", "PNG", "TIFF"])
-@pytest.mark.parametrize("suffix", ["", ".dat", ".ppm", ".jpg"])
+@pytest.mark.parametrize(("format", "suffix"), [("PPM", ""), ("JPEG", ".ppm"), ("PNG", ".dat"), ("TIFF", ".jpg")])
 def test_formats_go_by_content(tmp_path: Path, format: str, suffix: str) -> None:
     for name in ("rose", "daisy"):
         (tmp_path / name).mkdir()
@@ -187,7 +192,7 @@ def test_a_class_that_loses_all_its_images_is_named(tmp_path: Path) -> None:
     assert any("'tulip'" in note for note in folder(tmp_path).notes)
 
 
-@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.5, 0.99])
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.99])
 def test_a_stratified_split_takes_the_share_of_each_class_and_is_disjoint(tmp_path: Path, fraction: float) -> None:
     counts = {"one": 1, "two": 2, "three": 3, "many": 20}
     dataset = folder(make_folder(tmp_path, counts), test_fraction=fraction, split="stratified")
@@ -201,7 +206,7 @@ def test_a_stratified_split_takes_the_share_of_each_class_and_is_disjoint(tmp_pa
     assert sorted(keys(dataset, "train")) == keys(dataset, "train")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_adding_and_renaming_images_moves_no_other_one(seed: int) -> None:
     """Sides are looked up by the pixels that the digests stand for; tiny and one-sided classes are among them."""
     rng = random.Random(seed)
@@ -291,13 +296,6 @@ def test_links_are_followed_unless_they_lead_back(tmp_path: Path) -> None:
     inside = confined(dataset, lambda place: place.resolve().is_relative_to(root))
     assert {"rose/out.png", "tulip/x.png", *reasons} == {problem.key for problem in inside.problems}
     assert confined(inside, lambda place: True) is inside
-
-
-def test_a_data_set_that_is_itself_a_link_opens(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(make_folder(tmp_path / "set", {"rose": 3, "daisy": 3}))
-    dataset = folder(tmp_path / "link")
-    assert dataset.problems == ()
-    assert dataset.open_image(dataset.train[0]).size == (12, 10)
 
 
 def test_bad_images_of_a_folder_do_not_unbalance_its_split(tmp_path: Path) -> None:

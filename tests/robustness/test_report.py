@@ -190,4 +190,4 @@ def test_an_unfinished_sweep_is_reported_as_far_as_it_is(folder):
 
 def test_looking_at_a_report_needs_no_torch():
     code = "import sys, pmsi.robustness.report; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
