@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,20 +31,20 @@ from pmsi.data.images import (
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
 
-def encoded(image: Image.Image, format: str, **options) -> bytes:
+def encoded(image, format, **options):
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
-def halves(mode: str, left, right) -> Image.Image:
+def halves(mode, left, right):
     """An image of 8 × 4 pixels in two colours."""
     image = Image.new(mode, (8, 4), left)
     image.paste(right, (4, 0, 8, 4))
     return image
 
 
-def png_of(header: bytes, *more: tuple[bytes, bytes]) -> bytes:
+def png_of(header, *more):
     """A PNG of these chunks, as the format's specification has them."""
     chunks = [(b"IHDR", header), *more, (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -53,23 +52,23 @@ def png_of(header: bytes, *more: tuple[bytes, bytes]) -> bytes:
     )
 
 
-def png_of_size(width: int, height: int) -> bytes:
+def png_of_size(width, height):
     """A PNG whose header gives any size, and whose pixels are missing."""
     return png_of(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), (b"IDAT", zlib.compress(b"")))
 
 
-def photo() -> Image.Image:
+def photo():
     """An image with enough detail that its file cannot end early unnoticed."""
     values = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     return Image.fromarray(values)
 
 
-def colours(image: Image.Image) -> tuple:
+def colours(image):
     return image.getpixel((1, 1)), image.getpixel((6, 1))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
-def test_every_format_that_is_named_opens(tmp_path: Path, format: str) -> None:
+def test_every_format_that_is_named_opens(tmp_path, format):
     path = tmp_path / "any.name"
     path.write_bytes(encoded(halves("RGB", RED, GREEN), format))
     image = open_rgb(path)
@@ -91,14 +90,14 @@ def test_every_format_that_is_named_opens(tmp_path: Path, format: str) -> None:
         ("I;16", 257 * 100, 257 * 3, ((100, 100, 100), (3, 3, 3))),
     ],
 )
-def test_modes_of_png_become_the_colours_that_are_seen(mode, left, right, expected) -> None:
+def test_modes_of_png_become_the_colours_that_are_seen(mode, left, right, expected):
     image = open_rgb_bytes(encoded(halves(mode, left, right), "PNG"))
     assert image.mode == "RGB"
     assert colours(image) == expected
     assert "transparency" not in image.info
 
 
-def test_transparent_palette_lies_over_white() -> None:
+def test_transparent_palette_lies_over_white():
     image = halves("P", 0, 1)
     image.putpalette([*RED, *GREEN])
     assert colours(open_rgb_bytes(encoded(image, "PNG"))) == (RED, GREEN)
@@ -106,14 +105,14 @@ def test_transparent_palette_lies_over_white() -> None:
     assert colours(open_rgb_bytes(encoded(image, "GIF", transparency=0))) == (WHITE, GREEN)
 
 
-def test_one_transparent_gray_or_colour_lies_over_white() -> None:
+def test_one_transparent_gray_or_colour_lies_over_white():
     gray = encoded(halves("L", 10, 200), "PNG", transparency=10)
     assert colours(open_rgb_bytes(gray)) == (WHITE, (200, 200, 200))
     colour = encoded(halves("RGB", RED, GREEN), "PNG", transparency=GREEN)
     assert colours(open_rgb_bytes(colour)) == (RED, WHITE)
 
 
-def test_cmyk_jpeg_keeps_its_colours() -> None:
+def test_cmyk_jpeg_keeps_its_colours():
     image = open_rgb_bytes(encoded(halves("CMYK", (0, 255, 255, 0), (0, 0, 0, 0)), "JPEG", quality=100))
     assert np.abs(np.subtract(colours(image), (RED, WHITE))).max() < 12
 
@@ -129,14 +128,14 @@ def test_cmyk_jpeg_keeps_its_colours() -> None:
         (np.float32, -2.0, 40.0, (0, 255)),
     ],
 )
-def test_deep_tiff_is_scaled_rather_than_clipped(dtype, low, high, expected) -> None:
+def test_deep_tiff_is_scaled_rather_than_clipped(dtype, low, high, expected):
     values = np.full((4, 8), low, dtype)
     values[:, 4:] = high
     image = open_rgb_bytes(encoded(Image.fromarray(values), "TIFF"))
     assert tuple(pixel[0] for pixel in colours(image)) == expected
 
 
-def test_flat_deep_image_and_missing_values_open() -> None:
+def test_flat_deep_image_and_missing_values_open():
     flat = Image.fromarray(np.full((4, 8), -7.0, np.float32))
     assert open_rgb_bytes(encoded(flat, "TIFF")).size == (8, 4)
     holes = Image.fromarray(np.full((4, 8), np.nan, np.float32))
@@ -144,7 +143,7 @@ def test_flat_deep_image_and_missing_values_open() -> None:
 
 
 @pytest.mark.parametrize(("orientation", "format"), zip(range(1, 9), ["JPEG", "PNG", "WEBP", "TIFF"] * 2, strict=True))
-def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
+def test_exif_orientation_is_applied(format, orientation):
     """The stored image is the upright one under the inverse of what the orientation asks for."""
     upright = np.zeros((16, 32, 3), np.uint8)
     upright[:8, :16] = 255  # bright top left quarter, in an image that is wider than high
@@ -165,19 +164,19 @@ UNDO = {
 }
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
+def turned(image, orientation):
     """The image as a camera stores it that was held so."""
     return image.transpose(UNDO[orientation]) if orientation in UNDO else image
 
 
-def exif_of(orientation: int) -> Image.Exif:
+def exif_of(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
 
 
 @pytest.mark.parametrize(("orientation", "format"), zip(range(1, 9), ["JPEG", "TIFF"] * 4, strict=True))
-def test_boxes_given_in_stored_pixels_meet_the_upright_ones(tmp_path: Path, format: str, orientation: int) -> None:
+def test_boxes_given_in_stored_pixels_meet_the_upright_ones(tmp_path, format, orientation):
     """A list's box around a bright patch is around it still when the photo has been turned upright."""
     stored = Image.new("L", (48, 32), 0)
     stored.paste(255, (5, 2, 5 + 16, 2 + 7))
@@ -190,9 +189,7 @@ def test_boxes_given_in_stored_pixels_meet_the_upright_ones(tmp_path: Path, form
     assert good[0].box == (left, top, columns.max() - left + 1, rows.max() - top + 1)
 
 
-def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
     stored = Image.new("L", (640, 320), 0)
     stored.paste(255, (64, 32, 128, 96))
@@ -212,7 +209,7 @@ def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(
         open_rgb(path)
 
 
-def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused() -> None:
+def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused():
     """8 × 8 pixels in one tile of 46336 × 46336, which would be unpacked as a whole."""
     tags = [(256, 8), (257, 8), (258, 8), (259, 8), (262, 1), (277, 1), (322, 46336), (323, 46336), (324, 8), (325, 8)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
@@ -221,7 +218,7 @@ def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused() -> None:
         open_rgb_bytes(data)
 
 
-def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path: Path) -> None:
+def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path):
     image = photo()
     image.save(tmp_path / "a.png")
     image.save(tmp_path / "b.png", compress_level=0, exif=exif_of(1))
@@ -238,11 +235,11 @@ def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path: 
 @pytest.mark.parametrize(
     "block", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\0\x09"]
 )
-def test_damaged_exif_does_not_matter(block: bytes) -> None:
+def test_damaged_exif_does_not_matter(block):
     assert open_rgb_bytes(encoded(photo(), "JPEG", exif=block)).size == (96, 64)
 
 
-def test_animation_gives_its_first_frame() -> None:
+def test_animation_gives_its_first_frame():
     frames = [Image.new("RGB", (8, 4), colour) for colour in (RED, GREEN)]
     for format in ("GIF", "WEBP", "PNG"):
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=100)
@@ -250,7 +247,7 @@ def test_animation_gives_its_first_frame() -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "progressive JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
-def test_truncated_image_is_refused_by_the_cheap_check_too(tmp_path: Path, format: str) -> None:
+def test_truncated_image_is_refused_by_the_cheap_check_too(tmp_path, format):
     options = {"progressive": True} if "progressive" in format else {}
     whole = encoded(photo(), format.split()[-1], **options)
     path = tmp_path / "half"
@@ -275,7 +272,7 @@ def test_truncated_image_is_refused_by_the_cheap_check_too(tmp_path: Path, forma
         (b"P9 2 2 255 " + b"\0" * 12, "not an image, or of a format"),
     ],
 )
-def test_what_is_no_image_is_refused_by_name(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_what_is_no_image_is_refused_by_name(tmp_path, content, reason):
     path = tmp_path / "odd.jpg"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=rf"odd\.jpg: .*{reason}.*Expected"):
@@ -284,7 +281,7 @@ def test_what_is_no_image_is_refused_by_name(tmp_path: Path, content: bytes, rea
         open_rgb_bytes(content, "upload")
 
 
-def test_too_many_pixels_are_refused_from_the_header_and_images_up_to_the_limit_decoded() -> None:
+def test_too_many_pixels_are_refused_from_the_header_and_images_up_to_the_limit_decoded():
     """Also between Pillow's limits, where it would only warn (an error in these tests)."""
     for size in ((8000, 8000), (10_000, 12_000), (60_000, 60_000)):
         with pytest.raises(ImageError, match=f"{size[0]} × {size[1]} pixels.*at most 50 megapixels"):
@@ -294,7 +291,7 @@ def test_too_many_pixels_are_refused_from_the_header_and_images_up_to_the_limit_
         open_rgb_bytes(png_of_size(5000, 10_000))
 
 
-def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_told_apart(tmp_path):
     with pytest.raises(ImageError, match=r"none\.png: the file does not exist"):
         open_rgb(tmp_path / "none.png")
     with pytest.raises(ImageError, match="it is a folder"):
@@ -304,7 +301,7 @@ def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
         open_rgb(tmp_path / "pipe.png")
 
 
-def test_colour_modes_without_a_meaning_here_are_refused() -> None:
+def test_colour_modes_without_a_meaning_here_are_refused():
     lab = ImageCms.applyTransform(
         Image.new("RGB", (4, 4)),
         ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"),
@@ -313,7 +310,7 @@ def test_colour_modes_without_a_meaning_here_are_refused() -> None:
         open_rgb_bytes(encoded(lab, "TIFF"))
 
 
-def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None:
+def test_open_file_is_read_from_its_start_and_stays_open(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(encoded(halves("RGB", RED, GREEN), "PNG"))
     with path.open("rb") as file:
@@ -325,7 +322,7 @@ def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None
         open_rgb(file)
 
 
-def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
+def test_importing_the_door_imports_neither_torch_nor_scipy():
     code = "import sys, pmsi.data, pmsi.data.readers.folder; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -333,7 +330,7 @@ def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
 # --- Files that no library wrote ------------------------------------------------------------------------------------
 
 
-def png_by_hand(depth: int, kind: int, rows: list[bytes], *more: tuple[bytes, bytes]) -> bytes:
+def png_by_hand(depth, kind, rows, *more):
     """A PNG of 2 × len(rows) pixels from the raw bytes of its rows."""
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     return png_of(struct.pack(">IIBBBBB", 2, len(rows), depth, kind, 0, 0, 0), *more, (b"IDAT", pixels))
@@ -366,14 +363,14 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_png_written_by_hand_shows_the_colours_of_its_numbers(name: str) -> None:
+def test_png_written_by_hand_shows_the_colours_of_its_numbers(name):
     depth, kind, row, more, expected = BY_HAND[name]
     image = open_rgb_bytes(png_by_hand(depth, kind, [row], *more))
     assert (image.mode, image.size) == ("RGB", (2, 1))
     assert (image.getpixel((0, 0)), image.getpixel((1, 0))) == expected
 
 
-def test_bytes_that_unpack_to_more_than_the_header_says_cost_no_memory() -> None:
+def test_bytes_that_unpack_to_more_than_the_header_says_cost_no_memory():
     """Rows beyond the last one are not decoded: 100 MB of them are a few kB here."""
     bomb = png_by_hand(8, GRAY, [bytes([7, 9])], (b"IDAT", zlib.compress(bytes(100_000_000), 9)))
     tracemalloc.start()
@@ -384,7 +381,7 @@ def test_bytes_that_unpack_to_more_than_the_header_says_cost_no_memory() -> None
     assert peak < 20_000_000
 
 
-def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone() -> None:
+def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone():
     text = b"Comment\0\0" + zlib.compress(bytes(80_000_000), 9)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with contextlib.suppress(ImageError):
@@ -404,7 +401,7 @@ DISGUISED = {
 
 
 @pytest.mark.parametrize("name", DISGUISED)
-def test_what_is_disguised_as_a_picture_is_refused(tmp_path: Path, name: str) -> None:
+def test_what_is_disguised_as_a_picture_is_refused(tmp_path, name):
     for suffix in ("png", "jpg", "svg"):
         path = tmp_path / f"x.{suffix}"
         path.write_bytes(DISGUISED[name])
@@ -413,12 +410,12 @@ def test_what_is_disguised_as_a_picture_is_refused(tmp_path: Path, name: str) ->
         open_rgb_bytes(DISGUISED[name])
 
 
-def test_large_files_are_refused_by_their_size() -> None:
+def test_large_files_are_refused_by_their_size():
     check_file_size(MAX_FILE_BYTES, "a.jpg")
     with pytest.raises(ImageError, match="a.jpg has 30 MB"):
         check_file_size(30 * 2**20, "a.jpg")
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -17,13 +17,13 @@ from pmsi.data.dataset import Dataset, Problem, Sample, count_by_class
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     """Two classes of 20 images."""
     for name in ("daisy", "rose"):
         (tmp_path / "set" / name).mkdir(parents=True)
@@ -32,39 +32,39 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def config(root: Path, **settings) -> TrainConfig:
+def config(root, **settings):
     return TrainConfig(**{"dataset": "folder", "data": str(root), "split": "stratified"} | settings)
 
 
-def paths(root: Path) -> list[Sample]:
+def paths(root):
     return [Sample(path.name, 0, path) for path in sorted((root / "rose").iterdir())]
 
 
 @pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def decoded(monkeypatch):
     """The files that were really looked at."""
-    seen: list[Path] = []
+    seen = []
     examine = checking.examine
     monkeypatch.setattr(checking, "examine", lambda path: seen.append(path) or examine(path))
     monkeypatch.setattr(checking, "SETTLED_S", -1.0)
     return seen
 
 
-def test_table_names_every_data_set() -> None:
+def test_table_names_every_data_set():
     assert list(DATASETS) == ["plumage", "cub", "cars", "aircraft", "folder"]
     assert [name for name, row in DATASETS.items() if not row.needs_folder] == ["plumage"]
     assert all(row.title and row.help.endswith(".") for row in DATASETS.values())
 
 
-def test_plumage_draws_as_many_as_the_limits_say() -> None:
+def test_plumage_draws_as_many_as_the_limits_say():
     dataset = open_dataset(TrainConfig(train_per_class=2, test_per_class=1))
     assert set(count_by_class(dataset.train, dataset.classes).values()) == {2}
     assert set(count_by_class(dataset.test, dataset.classes).values()) == {1}
 
 
-def test_limits_are_seeded_nested_and_keep_the_order(root: Path) -> None:
+def test_limits_are_seeded_nested_and_keep_the_order(root):
     whole = open_dataset(config(root))
-    before: set[str] = set()
+    before = set()
     for k in (1, 3, 5, 10):
         cut = open_dataset(config(root, train_per_class=k, test_per_class=2))
         chosen = [sample.key for sample in cut.train]
@@ -79,7 +79,7 @@ def test_limits_are_seeded_nested_and_keep_the_order(root: Path) -> None:
     assert seeds[0] != seeds[1]
 
 
-def test_summary_is_json_and_counts(root: Path) -> None:
+def test_summary_is_json_and_counts(root):
     (root / "rose" / "00.png").write_bytes(b"")
     about = json.loads(json.dumps(summary(open_dataset(config(root, test_fraction=0.2)))))
     assert about["classes"] == {"daisy": {"train": 16, "test": 4}, "rose": {"train": 15, "test": 4}}
@@ -88,7 +88,7 @@ def test_summary_is_json_and_counts(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, row in DATASETS.items() if row.needs_folder])
-def test_folder_that_is_needed_must_be_given_and_exist(tmp_path: Path, name: str) -> None:
+def test_folder_that_is_needed_must_be_given_and_exist(tmp_path, name):
     for look in (open_dataset, check_folder):
         with pytest.raises(ConfigError, match=f"'{name}' is read from a folder; give it as data"):
             look(TrainConfig(dataset=name))
@@ -102,17 +102,17 @@ def test_folder_that_is_needed_must_be_given_and_exist(tmp_path: Path, name: str
         open_dataset(TrainConfig(dataset=name, data=str(tmp_path / "empty")))
 
 
-def test_folder_that_would_be_ignored_is_refused(root: Path) -> None:
+def test_folder_that_would_be_ignored_is_refused(root):
     with pytest.raises(ConfigError, match=r"'plumage' reads no folder.*cub, cars, aircraft, folder"):
         open_dataset(TrainConfig(dataset="plumage", data=str(root)))
 
 
-def test_unknown_data_set_lists_the_known(root: Path) -> None:
+def test_unknown_data_set_lists_the_known(root):
     with pytest.raises(UnknownName, match=r"'cubs'\. Did you mean 'cub'"):
         open_dataset(TrainConfig(dataset="cubs", data=str(root)))
 
 
-def test_one_class_or_an_empty_split_is_refused(root: Path) -> None:
+def test_one_class_or_an_empty_split_is_refused(root):
     for path in root.rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"fewer than two classes with training images \(none\).*40 were left out"):
@@ -126,9 +126,7 @@ def test_one_class_or_an_empty_split_is_refused(root: Path) -> None:
         open_dataset(config(root))
 
 
-def test_home_is_expanded_and_paths_do_not_depend_on_the_working_folder(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_home_is_expanded_and_paths_do_not_depend_on_the_working_folder(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(open_dataset(config(Path("~/set"))).train) == 28
     monkeypatch.chdir(root.parent)
@@ -137,14 +135,14 @@ def test_home_is_expanded_and_paths_do_not_depend_on_the_working_folder(
     assert dataset.open_image(dataset.train[0]).size == (6, 5)
 
 
-def test_samples_without_a_file_cannot_be_opened(root: Path) -> None:
+def test_samples_without_a_file_cannot_be_opened(root):
     with pytest.raises(DataError, match="'x' has no file"):
         open_dataset(config(root)).open_image(Sample("x", 0))
 
 
-def test_second_opening_looks_at_no_image(root: Path, decoded: list[Path]) -> None:
+def test_second_opening_looks_at_no_image(root, decoded):
     (root / "rose" / "03.png").write_bytes(b"")
-    calls: list[tuple[int, int]] = []
+    calls = []
     first = open_dataset(config(root), lambda done, total: calls.append((done, total)))
     assert (len(decoded), calls[0], calls[-1]) == (40, (1, 40), (40, 40))
     second = open_dataset(config(root), lambda done, total: calls.append((done, total)))
@@ -152,7 +150,7 @@ def test_second_opening_looks_at_no_image(root: Path, decoded: list[Path]) -> No
     assert (second.train, second.test, second.problems) == (first.train, first.test, first.problems)
 
 
-def test_changed_files_are_looked_at_again(root: Path, decoded: list[Path]) -> None:
+def test_changed_files_are_looked_at_again(root, decoded):
     check(paths(root), root)
     decoded.clear()
     victim = root / "rose" / "05.png"
@@ -168,14 +166,14 @@ def test_changed_files_are_looked_at_again(root: Path, decoded: list[Path]) -> N
     assert len(problems) == 1
 
 
-def test_a_file_that_just_changed_is_not_remembered(root: Path, decoded: list[Path], monkeypatch) -> None:
+def test_a_file_that_just_changed_is_not_remembered(root, decoded, monkeypatch):
     monkeypatch.setattr(checking, "SETTLED_S", 3600.0)
     for _ in range(2):
         check(paths(root), root)
     assert len(decoded) == 40
 
 
-def test_files_settle_with_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_settle_with_time(root, monkeypatch):
     now = time.time()
     monkeypatch.setattr(checking.time, "time", lambda: now + 10)
     check(paths(root), root)
@@ -184,7 +182,7 @@ def test_files_settle_with_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"rules": 1}', '{"files": 3}'])
-def test_damaged_cache_is_no_matter(root: Path, cache: Path, decoded: list[Path], content: str) -> None:
+def test_damaged_cache_is_no_matter(root, cache, decoded, content):
     check(paths(root), root)
     (file,) = cache.iterdir()
     file.write_text(content)
@@ -192,7 +190,7 @@ def test_damaged_cache_is_no_matter(root: Path, cache: Path, decoded: list[Path]
     assert len(decoded) == 40
 
 
-def test_damaged_entries_and_other_rules_are_not_believed(root: Path, cache: Path, decoded: list[Path]) -> None:
+def test_damaged_entries_and_other_rules_are_not_believed(root, cache, decoded):
     check(paths(root), root)
     (file,) = cache.iterdir()
     stored = json.loads(file.read_text())
@@ -206,7 +204,7 @@ def test_damaged_entries_and_other_rules_are_not_believed(root: Path, cache: Pat
     assert len(decoded) == 43
 
 
-def test_unwritable_cache_is_no_error(root: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[Path]) -> None:
+def test_unwritable_cache_is_no_error(root, monkeypatch, decoded):
     (root.parent / "file").write_text("")
     monkeypatch.setenv("PMSI_CACHE", str(root.parent / "file" / "cache"))
     for _ in range(2):
@@ -214,8 +212,8 @@ def test_unwritable_cache_is_no_error(root: Path, monkeypatch: pytest.MonkeyPatc
     assert len(decoded) == 40
 
 
-def test_what_was_checked_before_an_interruption_is_kept(root: Path, decoded: list[Path]) -> None:
-    def interrupt(done: int, total: int) -> None:
+def test_what_was_checked_before_an_interruption_is_kept(root, decoded):
+    def interrupt(done, total):
         if done == 8:
             raise KeyboardInterrupt
 
@@ -226,7 +224,7 @@ def test_what_was_checked_before_an_interruption_is_kept(root: Path, decoded: li
     assert len(decoded) == 12
 
 
-def test_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_lies_where_the_environment_says(monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", "/a")
     assert cache_folder() == Path("/a")
     monkeypatch.delenv("PMSI_CACHE")
@@ -240,7 +238,7 @@ def test_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) 
 # --- Completeness --------------------------------------------------------------------------------------------------
 
 
-def holding(classes: int, train: int, test: int, left_out: int = 0) -> Dataset:
+def holding(classes, train, test, left_out=0):
     sides = [
         tuple(Sample(f"{side}{i}", i % classes) for i in range(count)) for side, count in (("a", train), ("b", test))
     ]
@@ -273,14 +271,14 @@ def holding(classes: int, train: int, test: int, left_out: int = 0) -> Dataset:
         ),
     ],
 )
-def test_a_published_data_set_is_whole_lacks_images_or_is_a_subset(found: Dataset, sentence: str) -> None:
+def test_a_published_data_set_is_whole_lacks_images_or_is_a_subset(found, sentence):
     official = Official(classes=4, train=2000, test=30)
     assert completeness(found, official) == sentence
     assert summary(found, official)["completeness"] == sentence
     assert summary(found)["completeness"] is None
 
 
-def test_official_sizes_are_the_published_ones() -> None:
+def test_official_sizes_are_the_published_ones():
     sizes = {
         name: (row.official.classes, row.official.train, row.official.test)
         for name, row in DATASETS.items()
