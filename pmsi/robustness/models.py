@@ -24,12 +24,17 @@ it is. 2 has the drawn factors; 3 and 4 fold models otherwise, which can turn an
 
 @dataclass(frozen=True)
 class SweptModel:
-    """A model of a sweep: its run's id, its network in eval mode, its config, and the names of its classes."""
+    """A model of a sweep: its run, its network in eval mode, its config, and the names of its classes."""
 
-    id: str
+    run: Run
     network: Recognizer
     config: TrainConfig
     classes: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """The run's id, by which a sweep's files name the model."""
+        return self.run.id
 
     @property
     def view(self) -> tuple[int, int]:
@@ -55,7 +60,7 @@ def models_of(config: RobustnessConfig, run: Run) -> tuple[SweptModel, ...]:
 def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptModel, ...]:
     """Return these runs, each once, with their models on the sweep's device."""
     device = prepare_device(config)
-    return tuple(SweptModel(of.id, *load_model(of, device)) for of in dict.fromkeys(runs))
+    return tuple(SweptModel(of, *load_model(of, device)) for of in dict.fromkeys(runs))
 
 
 def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run) -> Dataset:
@@ -69,7 +74,7 @@ def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run
         replace(first, test_per_class=config.test_per_class or first.test_per_class), while_checking(run)
     )
     for model in models:
-        check_same_data(run.sibling(model.id), dataset, model.classes, config.insist)
+        check_same_data(model.run, dataset, model.classes, config.insist)
     return dataset
 
 
