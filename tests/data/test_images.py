@@ -78,25 +78,6 @@ def test_every_format_that_is_named_opens(tmp_path, format):
     assert not examine(path).fault
 
 
-@pytest.mark.parametrize(
-    ("mode", "left", "right", "expected"),
-    [
-        ("1", 0, 1, ((0, 0, 0), WHITE)),
-        ("L", 10, 200, ((10, 10, 10), (200, 200, 200))),
-        ("LA", (10, 255), (10, 0), ((10, 10, 10), WHITE)),
-        ("RGBA", (*RED, 255), (*RED, 0), (RED, WHITE)),
-        ("RGBA", (*RED, 128), (*GREEN, 255), ((255, 127, 127), GREEN)),
-        ("I;16", 0, 65535, ((0, 0, 0), WHITE)),
-        ("I;16", 257 * 100, 257 * 3, ((100, 100, 100), (3, 3, 3))),
-    ],
-)
-def test_modes_of_png_become_the_colours_that_are_seen(mode, left, right, expected):
-    image = open_rgb_bytes(encoded(halves(mode, left, right), "PNG"))
-    assert image.mode == "RGB"
-    assert colours(image) == expected
-    assert "transparency" not in image.info
-
-
 def test_transparent_palette_lies_over_white():
     image = halves("P", 0, 1)
     image.putpalette([*RED, *GREEN])
@@ -126,6 +107,7 @@ def test_cmyk_jpeg_keeps_its_colours():
         (np.int32, 0, 2**30, (0, 255)),
         (np.float32, 0.0, 0.5, (0, 128)),
         (np.float32, -2.0, 40.0, (0, 255)),
+        (np.float32, np.nan, np.nan, (0, 0)),
     ],
 )
 def test_deep_tiff_is_scaled_rather_than_clipped(dtype, low, high, expected):
@@ -135,14 +117,9 @@ def test_deep_tiff_is_scaled_rather_than_clipped(dtype, low, high, expected):
     assert tuple(pixel[0] for pixel in colours(image)) == expected
 
 
-def test_flat_deep_image_and_missing_values_open():
-    flat = Image.fromarray(np.full((4, 8), -7.0, np.float32))
-    assert open_rgb_bytes(encoded(flat, "TIFF")).size == (8, 4)
-    holes = Image.fromarray(np.full((4, 8), np.nan, np.float32))
-    assert colours(open_rgb_bytes(encoded(holes, "TIFF"))) == ((0, 0, 0), (0, 0, 0))
-
-
-@pytest.mark.parametrize(("orientation", "format"), zip(range(1, 9), ["JPEG", "PNG", "WEBP", "TIFF"] * 2, strict=True))
+@pytest.mark.parametrize(
+    ("orientation", "format"), [*zip(range(1, 9), ["JPEG", "PNG", "WEBP", "TIFF"] * 2, strict=True)]
+)
 def test_exif_orientation_is_applied(format, orientation):
     """The stored image is the upright one under the inverse of what the orientation asks for."""
     upright = np.zeros((16, 32, 3), np.uint8)
@@ -175,7 +152,7 @@ def exif_of(orientation):
     return exif
 
 
-@pytest.mark.parametrize(("orientation", "format"), zip(range(1, 9), ["JPEG", "TIFF"] * 4, strict=True))
+@pytest.mark.parametrize(("orientation", "format"), [*zip(range(1, 9), ["JPEG", "TIFF"] * 4, strict=True)])
 def test_boxes_given_in_stored_pixels_meet_the_upright_ones(tmp_path, format, orientation):
     """A list's box around a bright patch is around it still when the photo has been turned upright."""
     stored = Image.new("L", (48, 32), 0)
@@ -253,31 +230,38 @@ def test_truncated_image_is_refused_by_the_cheap_check_too(tmp_path, format):
     path = tmp_path / "half"
     for part in (0.05, 0.5, 0.95):
         path.write_bytes(whole[: int(len(whole) * part)])
-        with pytest.raises(ImageError, match="half: it is (truncated|damaged)"):
+        with pytest.raises(ImageError, match=r"half: it is (truncated|damaged)"):
             open_rgb(path)
         assert examine(path).fault
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "the file is empty"),
-        (b"this is a text, whatever its name says", "it is not an image"),
-        (b"\xff", "it is not an image"),
-        (b"<!doctype html><html>404</html>", "a web page"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC photo; export it as JPEG"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"\xff\xd8\xff", "it is (truncated|damaged)"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is (truncated|damaged)"),
-        (b"P9 2 2 255 " + b"\0" * 12, "not an image, or of a format"),
-    ],
-)
-def test_what_is_no_image_is_refused_by_name(tmp_path, content, reason):
-    path = tmp_path / "odd.jpg"
-    path.write_bytes(content)
-    with pytest.raises(ImageError, match=rf"odd\.jpg: .*{reason}.*Expected"):
-        open_rgb(path)
-    with pytest.raises(ImageError, match=rf"upload: .*{reason}"):
+NO_IMAGES = {
+    b"": "the file is empty",
+    b"this is a text, whatever its name says": "it is not an image",
+    b"\xff": "it is not an image",
+    b"<!doctype html><html>404</html>": "a web page",
+    b" \n<html><script>alert(1)</script></html>": "",
+    b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>": "",
+    b"GIF89a=1;/*<script>*/": "",
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n": "",
+    b"\xd7\xcd\xc6\x9a" + bytes(40): "",
+    b"\0\0\0\x18ftypheic\0\0\0\0": "a HEIC photo; export it as JPEG",
+    b"version https://git-lfs.github.com/spec/v1\n": "git lfs pull",
+    b"\xff\xd8\xff": "it is (truncated|damaged)",
+    b"\x89PNG\r\n\x1a\n" + b"\0" * 40: "it is (truncated|damaged)",
+    b"P9 2 2 255 " + b"\0" * 12: "not an image, or of a format",
+}
+
+
+@pytest.mark.parametrize("content", NO_IMAGES)
+def test_what_is_no_image_is_refused_by_name_whatever_its_suffix(tmp_path, content):
+    for suffix in ("png", "jpg", "svg"):
+        path = tmp_path / f"odd.{suffix}"
+        path.write_bytes(content)
+        assert examine(path).fault
+        with pytest.raises(ImageError, match=rf"odd\.{suffix}: .*{NO_IMAGES[content]}.*Expected"):
+            open_rgb(path)
+    with pytest.raises(ImageError, match=rf"upload: .*{NO_IMAGES[content]}"):
         open_rgb_bytes(content, "upload")
 
 
@@ -358,6 +342,8 @@ BY_HAND = {
         ((b"PLTE", bytes([*RED, *GREEN])), (b"tRNS", bytes([128, 255]))),
         ((255, 127, 127), GREEN),
     ),
+    "8-bit colour and alpha": (8, COLOUR_ALPHA, bytes([*RED, 128, *GREEN, 255]), (), ((255, 127, 127), GREEN)),
+    "8-bit gray": (8, GRAY, bytes([10, 200]), (), ((10,) * 3, (200,) * 3)),
     "1-bit": (1, GRAY, bytes([0b0100_0000]), (), ((0, 0, 0), WHITE)),
 }
 
@@ -389,30 +375,9 @@ def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # kB
 
 
-DISGUISED = {
-    "a script": b"<html><script>alert(1)</script></html>",
-    "a page with a space before it": b" \n<html></html>",
-    "a drawing": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
-    "a drawing with a prologue": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
-    "a GIF in its first letters only": b"GIF89a=1;/*<script>*/",
-    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-    "a Windows metafile": b"\xd7\xcd\xc6\x9a" + bytes(40),
-}
-
-
-@pytest.mark.parametrize("name", DISGUISED)
-def test_what_is_disguised_as_a_picture_is_refused(tmp_path, name):
-    for suffix in ("png", "jpg", "svg"):
-        path = tmp_path / f"x.{suffix}"
-        path.write_bytes(DISGUISED[name])
-        assert examine(path).fault
-    with pytest.raises(ImageError):
-        open_rgb_bytes(DISGUISED[name])
-
-
 def test_large_files_are_refused_by_their_size():
     check_file_size(MAX_FILE_BYTES, "a.jpg")
-    with pytest.raises(ImageError, match="a.jpg has 30 MB"):
+    with pytest.raises(ImageError, match=r"a\.jpg has 30 MB"):
         check_file_size(30 * 2**20, "a.jpg")
 
 

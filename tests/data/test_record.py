@@ -48,7 +48,7 @@ def random_record(rng):
 # --- One record ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_is_written_is_read_back_in_few_bytes(tmp_path, seed):
     rng = random.Random(seed)
     record = replace(random_record(rng), name="Vögel \udcff", passed_over={"not an image (.txt)": 3})
@@ -155,15 +155,6 @@ def test_drawings_are_those_of_their_version():
 # --- Two records ---------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_record_is_unknown_and_said():
-    record = random_record(random.Random(0))
-    for pair, missing in (((None, record), ["run 1"]), ((record, None), ["run 2"]), ((None, None), ["run 1", "run 2"])):
-        about = compare(*pair, ("run 1", "run 2"))
-        assert not any((about.comparable, about.same_classes, about.same_labels, about.same_test))
-        assert len(about.reasons) == len(missing)
-        assert all(name in reason for name, reason in zip(missing, about.reasons, strict=True))
-
-
 def check_against_loops(a, b):
     """Compare, and check everything that a plain loop over names and digests can tell."""
     about = compare(a, b)
@@ -182,7 +173,7 @@ def check_against_loops(a, b):
     return about
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_what_is_done_to_a_data_set_is_found(seed):
     rng = random.Random(seed)
     a = random_record(rng)
@@ -233,8 +224,13 @@ def test_what_is_done_to_a_data_set_is_found(seed):
     assert (about.relabelled, about.shared) == (1, len(test))
 
 
-def test_reasons_count_in_words():
+def test_reasons_count_and_a_missing_record_is_unknown():
     a = made(["jay", "tit"], [(f"a{i}", "jay", digest(i)) for i in range(30)], [("t", "tit", digest(99))])
     b = made(["jay", "tit"], [("u", "tit", digest(98))], [(f"b{i}", "jay", digest(i + 1)) for i in range(48)])
-    about = compare(a, b, ("the source", "this run"))
-    assert "29 of 48 test images of this run were among the training images of the source." in about.reasons
+    names = ("the source", "this run")
+    assert any("29 of 48" in reason for reason in compare(a, b, names).reasons)
+    for pair, missing in (((None, a), names[:1]), ((a, None), names[1:]), ((None, None), names)):
+        about = compare(*pair, names)
+        assert not any((about.comparable, about.same_classes, about.same_labels, about.same_test))
+        assert len(about.reasons) == len(missing)
+        assert all(name in reason for name, reason in zip(missing, about.reasons, strict=True))

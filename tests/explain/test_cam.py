@@ -81,7 +81,7 @@ def test_every_formula_is_compared_with_the_library():
     assert all((row.weigh is None) != (row.package is None) for row in CAM_METHODS.values())
 
 
-@pytest.mark.parametrize(("method", "backbone"), zip(LIBRARY, 2 * ("tiny", "mobilenet_v2", "resnet18"), strict=True))
+@pytest.mark.parametrize(("method", "backbone"), [*zip(LIBRARY, 2 * ("tiny", "mobilenet_v2", "resnet18"), strict=True)])
 def test_every_method_is_that_of_pytorch_grad_cam_for_each_layer_alone(method, backbone, monkeypatch):
     monkeypatch.setitem(CAM_METHODS, "opposite", against_the_class(method))
     model, images, classes = pmsi_model(backbone), images_of(b=3), torch.tensor([1, 4, 0])

@@ -56,45 +56,35 @@ def test_the_csv_has_a_line_for_each_run_cell_and_output(swept, pmsi, tmp_path):
     assert pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)[0] == 0
     lines = lines_of(out.read_text())
     assert tuple(lines[0]) == CELLS
-    expected = 0
+    found = {(line["run"], line["perturbation"], line["output"]): line for line in lines}
+    expected = set()
     for cell in (CLEAN, JITTER):
         kept = stored(swept, cell)
         for id, answers in kept["runs"].items():
             for head, predicted in answers["predicted"].items():
-                (line,) = [
-                    line
-                    for line in lines
-                    if (line["run"], line["perturbation"], line["output"]) == (id, cell.perturbation or "", head)
-                ]
+                line = found[id, cell.perturbation or "", head]
                 hits = sum(a == b for a, b in zip(predicted, kept["labels"], strict=True))
                 assert (int(line["correct"]), int(line["n"])) == (hits, len(predicted))
                 assert float(line["low"]) <= hits / len(predicted) <= float(line["high"])
-                expected += 1
-    assert len(lines) == expected
+                expected.add((id, cell.perturbation or "", head))
+    assert len(lines) == len(found)
+    assert found.keys() == expected
 
 
-def test_each_output_is_tested_against_the_same_one_of_the_first_run(swept, pmsi, tmp_path):
-    out = tmp_path / "sweep.csv"
-    pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)
-    first, second = read_results(swept).runs
-    lines = [line for line in lines_of(out.read_text()) if line["p"]]
-    assert {(line["run"], line["against"]) for line in lines} == {(second, first)}
+def test_each_output_is_tested_against_the_same_one_of_the_first_run(swept):
+    results = read_results(swept)
+    first, second = results.runs
+    lines = [line for line in lines_of(as_csv(results)) if line["p"]]
     heads = [*stored(swept, CLEAN)["runs"][second]["predicted"]]
     assert [line["output"] for line in lines] == [head for _ in (CLEAN, JITTER) for head in heads]
-    family = {}
     for line in lines:
-        kept = stored(swept, JITTER if line["perturbation"] else CLEAN)
-        right = {
-            id: np.array(kept["runs"][id]["predicted"][line["output"]]) == kept["labels"] for id in (first, second)
-        }
-        assert line["against_output"] == line["output"]
+        head, cell = line["output"], JITTER if line["perturbation"] else CLEAN
+        assert (line["run"], line["against"], line["against_output"]) == (second, first, head)
+        right = {id: results.answers(cell, id, head) == results.report["labels"] for id in (first, second)}
         assert int(line["only_here"]) == (right[second] & ~right[first]).sum()
         assert int(line["only_there"]) == (right[first] & ~right[second]).sum()
-        family.setdefault(line["output"], []).append((float(line["p"]), float(line["holm"])))
-    for tests in family.values():  # of two cells each: the smaller p doubled, the larger one not below it
-        (least, doubled), (most, kept) = sorted(tests)
-        assert doubled == pytest.approx(min(1.0, 2 * least))
-        assert kept == pytest.approx(max(doubled, most))
+        test = results.test(cell, (first, head), (second, head))
+        assert (float(line["p"]), float(line["holm"])) == (test["p"], test["holm"])
 
 
 @pytest.fixture

@@ -133,19 +133,6 @@ def test_a_single_class_or_half_a_split_is_not_entered(tmp_path):
         opened(zipped)
 
 
-def test_backslashes_part_folders_too(tmp_path):
-    zipped = make(tmp_path / "a.zip", {name.replace("/", "\\"): content for name, content in BIRDS.items()})
-    assert set(contents(zipped).files) == set(BIRDS)
-
-
-def test_progress_counts_what_is_written_once(tmp_path):
-    zipped = make(tmp_path / "a.zip", BIRDS)
-    calls = []
-    for _ in range(2):
-        unpacked(zipped, lambda done, total: calls.append((done, total)))
-    assert calls == [(i, 12) for i in range(1, 13)]
-
-
 # --- Once, whole, and never stale ----------------------------------------------------------------------------------
 
 
@@ -285,7 +272,7 @@ def test_a_compression_that_is_not_known_matters_only_for_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["/jay/x.png", "\\\\server\\jay\\x.png", "./jay/x.png", "C:/x.png", "jay/0.PNG", "JAY/x.png"]
+    "name", ["/jay/x.png", "\\\\server\\jay\\x.png", "./jay/x.png", "jay\\x.png", "C:/x.png", "jay/0.PNG", "JAY/x.png"]
 )
 def test_odd_but_harmless_names_stay_inside(tmp_path, name):
     home = unpacked(with_entry(tmp_path / "a.zip", entry(name), picture(77)))
@@ -414,23 +401,10 @@ def test_bombs_and_damaged_tars_leave_nothing(tmp_path, cache):
 def test_too_many_entries_are_refused(tmp_path, monkeypatch):
     zipped = make(tmp_path / "a.zip", BIRDS)
     assert len(contents(zipped, Limits(entries=12)).files) == 12
-    with pytest.raises(DataError, match=r"has 12 entries\. Expected at most 11"):
+    with pytest.raises(DataError, match=r"12 entries.*at most 11"):
         contents(zipped, Limits(entries=11))
-    monkeypatch.setattr(archives, "MAX_DIRECTORY", 500)
-    with pytest.raises(DataError, match="its list of entries takes"):
-        contents(zipped)
-
-
-def test_bombs_are_refused_by_what_they_declare(tmp_path):
-    zipped = make(tmp_path / "a.zip", {"jay/0.png": bytes(10**6), "tit/0.png": bytes(10**6)})
-    with pytest.raises(DataError, match=r"unpacks to 2,000,000 bytes\. Expected at most 1,500,000"):
-        contents(zipped, Limits(unpacked_bytes=1_500_000))
-    with pytest.raises(DataError, match=r"unpacks to [\d,]+ times its size"):
-        contents(zipped, Limits(harmless_bytes=10**6))
-    assert len(contents(zipped, Limits(harmless_bytes=2 * 10**6)).files) == 2
-    assert len(
-        contents(make(tmp_path / "b.zip", {"jay/notes.md": bytes(10**6)} | BIRDS), Limits(harmless_bytes=10**5)).files
-    )
+    notes = {"jay/notes.md": bytes(10**6)}
+    assert set(contents(make(tmp_path / "b.zip", notes | BIRDS), Limits(harmless_bytes=10**5)).files) == set(BIRDS)
 
 
 @pytest.mark.parametrize("declared", [10, 4000])
@@ -444,55 +418,41 @@ def test_files_that_are_not_of_the_size_they_declare_leave_nothing(tmp_path, cac
     assert left_in(cache) == []
 
 
-def test_what_comes_out_is_counted_whatever_zipfile_does(tmp_path, cache, monkeypatch):
-    zipped = make(tmp_path / "a.zip", BIRDS)
-    monkeypatch.setattr(zipfile.ZipFile, "open", lambda zipped, entry: io.BytesIO(bytes(entry.file_size + 1)))
-    with pytest.raises(DataError, match=r"'jay/0\.png' is not of the \d+ bytes that it declares"):
-        unpacked(zipped)
-    assert left_in(cache) == []
-
-
 def test_any_damaged_byte_is_refused_or_harmless(tmp_path, cache):
     zipped = make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture(7)})
     whole = zipped.read_bytes()
     start, refused = whole.index(b"PK\1\2"), 0
-    for at in range(start, len(whole)):  # the list of entries and its end
+    places = range(start, len(whole), 3)
+    for at in places:  # in the list of entries and its end
         zipped.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
         try:
             unpacked(zipped)
         except DataError:
             refused += 1
         assert not any(name.endswith(".tmp") for name in left_in(cache))
-    assert refused > (len(whole) - start) // 3
-    written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")}
-    assert written == {"a.zip", "cache"}
+    assert refused > len(places) // 3
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} == {"a.zip", "cache"}
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\5\6", b"\x1f\x8b\x08 a tar", b"<html>"])
-def test_what_is_no_zip_says_so(tmp_path, content):
-    (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(DataError, match="is not a zip or tar, or damaged"):
-        contents(tmp_path / "a.zip")
-
-
-def test_a_zip_without_images_says_what_was_expected(tmp_path):
-    with pytest.raises(DataError, match=r"holds no image\. It holds other archives.* train/CLASS"):
+def test_what_is_no_zip_or_holds_no_image_says_so(tmp_path):
+    for content in (b"", b"PK\5\6", b"\x1f\x8b\x08 a tar", b"<html>"):
+        (tmp_path / "a.zip").write_bytes(content)
+        with pytest.raises(DataError, match="is not a zip or tar, or damaged"):
+            contents(tmp_path / "a.zip")
+    with pytest.raises(DataError, match=r"holds no image.*other archives.*train/CLASS"):
         contents(make(tmp_path / "a.zip", {"jay/notes.txt": b"x", "jay/more.zip": b"x"}))
 
 
-def test_a_full_disk_is_seen_before_it_is_full(tmp_path, cache, monkeypatch):
+def test_a_full_disk_and_a_cache_that_cannot_be_written_say_what_to_do(tmp_path, cache, monkeypatch):
     zipped = make(tmp_path / "a.zip", BIRDS)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=archives.SPARE_BYTES))
-    with pytest.raises(DataError, match=r"should stay\. Free some .*, or set PMSI_CACHE"):
-        unpacked(zipped)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=archives.SPARE_BYTES))
+        with pytest.raises(DataError, match="PMSI_CACHE"):
+            unpacked(zipped)
     assert left_in(cache) == []
-
-
-def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
-    zipped = make(tmp_path / "a.zip", BIRDS)
     monkeypatch.setenv("PMSI_CACHE", str(zipped / "cache"))
-    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked into .*Not a directory.*Set PMSI_CACHE"):
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked into .*Set PMSI_CACHE"):
         unpacked(zipped)
 
 

@@ -84,19 +84,21 @@ def test_cub_classes_of_one_name_stay_distinct(tmp_path):
     assert cub(root).classes == ("Gull (7)", "Gull (31)", "Sage Thrasher")
 
 
-@pytest.mark.parametrize("name", ["images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"])
-def test_cub_names_the_missing_list_and_the_page_it_is_on(tmp_path, name):
-    (make_cub(tmp_path) / name).unlink()
-    with pytest.raises(DataError, match=rf"lacks {name}\. .*data\.caltech\.edu"):
-        cub(tmp_path)
-
-
-def test_cub_needs_no_boxes_but_needs_images(tmp_path):
-    (make_cub(tmp_path) / "bounding_boxes.txt").unlink()
-    assert cub(tmp_path).train[0].box is None
-    (tmp_path / "images").rename(tmp_path / "pictures")
+def test_cub_needs_its_lists_and_images_but_no_boxes(tmp_path):
+    for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"):
+        root = make_cub(tmp_path / f"without {name}")
+        (root / name).unlink()
+        with pytest.raises(DataError, match=rf"lacks {name}\. .*data\.caltech\.edu"):
+            cub(root)
+        (root / name).write_bytes(b"\xff\xfe\0\0")
+        with pytest.raises(DataError, match=rf"{name} cannot be read"):
+            cub(root)
+    root = make_cub(tmp_path / "whole")
+    (root / "bounding_boxes.txt").unlink()
+    assert cub(root).train[0].box is None
+    (root / "images").rename(root / "pictures")
     with pytest.raises(DataError, match="lacks images"):
-        cub(tmp_path)
+        cub(root)
 
 
 @pytest.mark.parametrize(
@@ -117,12 +119,6 @@ def test_cub_names_the_damaged_line(tmp_path, name, line, reason):
         cub(tmp_path)
     assert name in str(caught.value)
     assert reason in str(caught.value)
-
-
-def test_cub_list_that_is_no_text_is_named(tmp_path):
-    (make_cub(tmp_path) / "images.txt").write_bytes(b"\xff\xfe\0\0")
-    with pytest.raises(DataError, match=r"images\.txt cannot be read"):
-        cub(tmp_path)
 
 
 def test_bad_images_are_named_and_left_out(tmp_path):
@@ -162,8 +158,7 @@ QUIRKS = {
 }
 
 
-@pytest.mark.parametrize("quirk", QUIRKS)
-@pytest.mark.parametrize("header", ["", "image_id value a b c"])
+@pytest.mark.parametrize(("quirk", "header"), [*zip(QUIRKS, ["", "image_id value a b c"] * 3, strict=True)])
 def test_cub_lists_that_other_tools_have_written_read_alike(tmp_path, quirk, header):
     root = make_cub(tmp_path)
     plain = cub(root)
@@ -282,24 +277,16 @@ def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path, 
     assert after.problems == ()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "devkit/cars_meta.mat",
-        "devkit/cars_train_annos.mat",
-        "cars_test_annos_withlabels.mat",
-        "cars_train",
-        "cars_test",
-    ],
-)
-def test_cars_name_what_is_missing(tmp_path, name):
-    path = make_cars(tmp_path) / name
-    path.rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=rf"lacks {path.name}\. .*issues/7545.*'folder'"):
-        cars(tmp_path)
+def test_cars_name_what_is_missing(tmp_path):
+    lists = ("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat")
+    for number, name in enumerate((*lists, "cars_train", "cars_test")):
+        path = make_cars(tmp_path / str(number)) / name
+        path.rename(path.with_name("elsewhere"))
+        with pytest.raises(DataError, match=rf"lacks {path.name}\. .*issues/7545.*'folder'"):
+            cars(tmp_path / str(number))
 
 
-@pytest.mark.parametrize("inner", ["", "car_data", "car_data/car_data"])
+@pytest.mark.parametrize("inner", ["", "car_data/car_data"])
 def test_cars_sorted_into_class_folders_are_for_the_other_reader(tmp_path, inner):
     for split in ("train", "test"):
         for name in ("Acura RL Sedan 2012", "Audi TT RS Coupe 2012"):
@@ -334,8 +321,6 @@ def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path):
 
 # --- FGVC-Aircraft -------------------------------------------------------------------------------------------------
 
-AIRCRAFT_FILES = ["variants.txt", "images_variant_trainval.txt", "images_variant_test.txt"]
-
 
 def make_aircraft(root):
     data = root / "data"
@@ -359,14 +344,12 @@ def test_aircraft_is_read_with_its_split_and_boxes(tmp_path):
         assert dataset.open_image(dataset.train[0]).size == (12, 10)  # the banner is left in place
 
 
-@pytest.mark.parametrize("name", [*AIRCRAFT_FILES, "images"])
-def test_aircraft_names_what_is_missing(tmp_path, name):
-    (make_aircraft(tmp_path) / "data" / name).rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=rf"lacks {name}\. .*fgvc-aircraft-2013b\.tar\.gz"):
-        aircraft(tmp_path)
-
-
-def test_aircraft_names_an_unknown_variant(tmp_path):
-    write(make_aircraft(tmp_path) / "data" / "images_variant_test.txt", "1025797 Zeppelin NT")
+def test_aircraft_names_what_is_missing_or_unknown(tmp_path):
+    for name in ("variants.txt", "images_variant_trainval.txt", "images_variant_test.txt", "images"):
+        root = make_aircraft(tmp_path / f"without {name}")
+        (root / "data" / name).rename(root / "elsewhere")
+        with pytest.raises(DataError, match=rf"lacks {name}\. .*fgvc-aircraft-2013b\.tar\.gz"):
+            aircraft(root)
+    write(make_aircraft(tmp_path / "other") / "data" / "images_variant_test.txt", "1025797 Zeppelin NT")
     with pytest.raises(DataError, match=r"images_variant_test\.txt: image 1025797 has variant 'Zeppelin NT'"):
-        aircraft(tmp_path)
+        aircraft(tmp_path / "other")
