@@ -1,22 +1,22 @@
 """PMSI Lab: fine-grained recognition by progressive multi-stage interactive training with a recursive mosaic generator.
 
-The public face, loaded when it is first used (`import pmsi` itself loads neither torch nor numpy):
+The public names, each loaded on first use (`import pmsi` itself loads neither torch nor numpy):
 
     mosaics       recursive_mosaic, RecursiveMosaic (a transform for torchvision's v2), ProgressiveMosaic (Algorithm 1)
     training      TrainConfig, PRESETS, train, Run, evaluate
     models        METHODS, BACKBONES, AUGMENTATIONS, build_model
     data          DATASETS, open_dataset, normalize
-    a picture     Predictor (what is it, and where did each stage look?), cam (maps of any network), CAM_METHODS
-    disturbances  PERTURBATIONS, perturb
-    errors        PMSIError, the base of all that are raised on purpose
+    one image     Predictor (predicts and explains), cam (class activation maps of any network), CAM_METHODS
+    robustness    PERTURBATIONS, perturb
+    errors        PMSIError, the base of all errors raised on purpose
 
-The capital names are tables: dicts from a name to a row that says what it is. docs/python.md has examples of all. The
-rest, in the order in which an image travels:
+Names in capitals are tables: dicts from a name to a row. docs/python.md has examples. The packages, in the order in
+which an image travels:
 
     data, augment, model, methods    images; mosaics; networks; one row per line of the paper's Tables III and V
-    training, evaluation, predictor  Algorithm 1; accuracy of every head; one picture at a time
+    training, evaluation, predictor  Algorithm 1; accuracy of every head; one image at a time
     explain, robustness              class activation maps and their measures; perturbed test images
-    runs, tasks, tables              a run is a folder; what works on it; the paper's tables, filled
+    runs, tasks, tables              run folders; the worker; the paper's tables
     cli                              the command line
 """
 
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from pmsi.predictor import Predictor as Predictor
     from pmsi.runs import Run as Run
 
-# Threads that wait for each other by spinning for long bring a busy machine to a halt: with other jobs on two cores, a
-# training step was seen to take 50 times as long. Threads that sleep at once take twice as long on a quiet one. A short
-# spin is near the best of both. OpenMP (GNU's) reads this once, when torch is loaded.
+# OpenMP threads that wait for each other spin by default. On a busy machine that is slow: with other jobs on two cores,
+# a training step took 50 times as long. Without any spinning, a step takes twice as long on a quiet machine. A short
+# spin is near the best of both. GNU's OpenMP reads this variable once, when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"

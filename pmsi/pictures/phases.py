@@ -64,12 +64,12 @@ def shown_in_phases(
     ``epoch`` and ``batch`` count from 0. ``attention`` is where the network looks, for the one augmentation that asks
     (SnapMix); without it the network is taken to look everywhere alike.
     """
-    plan = resolve(config)
+    system = resolve(config)
     look = attention or (lambda: torch.ones(len(images), *images.shape[2:]))
     found = []
-    for number, phase in enumerate(plan.phases):
-        shown, target = plan.shown(images, labels, number, (config.seed, epoch, batch), config, look)
-        mixed = plan.augmentation.attends and phase.r > 0 and attention is None
+    for number, phase in enumerate(system.phases):
+        shown, target = system.augment(images, labels, number, (config.seed, epoch, batch), config, look)
+        mixed = system.augmentation.attends and phase.r > 0 and attention is None
         found.append(Shown(phase, shown, target, mixed))
     return found
 

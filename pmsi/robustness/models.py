@@ -13,7 +13,7 @@ from pmsi.data.dataset import Dataset
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
-from pmsi.evaluation import check_same_data, while_checking
+from pmsi.evaluation import check_same_data, checking_progress
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
@@ -71,7 +71,7 @@ def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run
     """
     first = models[0].config
     dataset = open_dataset(
-        replace(first, test_per_class=config.test_per_class or first.test_per_class), while_checking(run)
+        replace(first, test_per_class=config.test_per_class or first.test_per_class), checking_progress(run)
     )
     for model in models:
         check_same_data(model.run, dataset, model.classes, config.insist)

@@ -1,8 +1,7 @@
-"""What a run was trained on, and whether a data set, or another run, is still that: the one place that decides it.
+"""The record of what a run was trained on, and comparisons of it with a data set or another run.
 
-A run keeps a `pmsi.data.record.DataRecord` beside its config. Its label numbers are named by that record, its test
-images are those of that record, and two runs are comparable where their records say so. Runs made before records were
-kept have none; what they were trained on is then said to be unknown.
+A run keeps a `pmsi.data.record.DataRecord` beside its config. The record names the run's classes and its test images,
+and decides whether two runs can be compared. Older runs have no record; what they were trained on is then unknown.
 """
 
 from functools import lru_cache
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
 
 
 def record_of(run: Run) -> "DataRecord | None":
-    """Return the record of what a run was trained on, or None where it is older than records.
-
-    Raises DataError where the record is damaged.
-    """
+    """Return the record of a run's data; None for an older run. Raises DataError if the record is damaged."""
     from pmsi.data.record import FILE
 
     path = run.folder / FILE
@@ -43,7 +39,7 @@ def _read(path: str, changed: int, size: int) -> "DataRecord | None":
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
-    """Return the names of a training run's label numbers, in their order; RunError where the run does not say."""
+    """Return the class names of a training run, in the order of its labels; raises RunError if it has none."""
     if record := record_of(run):
         return record.classes
     classes = (run.result() or {}).get("classes")
@@ -53,22 +49,22 @@ def classes_of(run: Run) -> tuple[str, ...]:
 
 
 def trained_by(run: Run) -> Run:
-    """Return the training run whose answers ``run`` holds: itself, or the run that it evaluates."""
+    """Return the training run whose predictions ``run`` holds: itself, or the run that it evaluates."""
     of = getattr(run.config, "of", None)
     return run if isinstance(run.config, TrainConfig) or not isinstance(of, str) else run.sibling(of)
 
 
 def compare_runs(a: Run, b: Run) -> "Comparison":
-    """Return whether two training runs can be compared, and what differs in words."""
+    """Return whether two training runs can be compared, with the differences in words."""
     from pmsi.data.record import compare
 
     return compare(record_of(a), record_of(b), (f"run {a.id}", f"run {b.id}"))
 
 
-def apart(a: Run, b: Run, limited: bool = False) -> list[str]:
-    """Return in words why the accuracies of two training runs cannot be compared; empty where they can.
+def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
+    """Return the reasons why the accuracies of two training runs cannot be compared; empty if they can.
 
-    ``limited`` says that both are judged by test images drawn anew, so that those of the runs may differ.
+    ``limited``: both are tested on images drawn anew, so the runs' own test images may differ.
     """
     about = compare_runs(a, b)
     if about.unknown:
@@ -85,17 +81,17 @@ def _setting(run: Run, name: str) -> object:
 
 
 def compare_data(run: Run, dataset: "Dataset") -> "Comparison":
-    """Return what a data set has in common with what a run was trained on."""
+    """Return the comparison of a data set with what a run was trained on."""
     from pmsi.data.record import DataRecord, compare
 
     return compare(record_of(run), DataRecord.of(dataset), (f"run {run.id}", dataset.name))
 
 
 def check_data(run: Run, dataset: "Dataset", insist: bool = False) -> list[str]:
-    """Return in words how a data set differs from what a run was trained on.
+    """Return the differences of a data set from what a run was trained on, in words.
 
-    Raises DataError where its labels mean other classes, and, unless ``insist``, where the run has been trained on some
-    of its test images.
+    Raises DataError if its labels mean other classes, and, unless ``insist``, if the run was trained on some of its
+    test images.
     """
     about = compare_data(run, dataset)
     if about.unknown:

@@ -1,8 +1,7 @@
-"""Which runs of a folder belong to which cell: runs are found by what they compute, never by a name or a note.
+"""The runs of a folder by what they compute: finds the run of a cell by its config, never by a name.
 
-Two configs compute the same where they agree in every field that can change a result. Configs are read once and kept
-for as long as their files do not change, so that a page may look at hundreds of runs again and again. This module does
-not know what a table looks like as a whole.
+Two configs compute the same if they agree in every field that can change a result. Configs and results are cached until
+their files change.
 """
 
 import json
@@ -20,14 +19,13 @@ from pmsi.runs import Run, State, known_runs
 from pmsi.tables.definitions import Cell
 
 SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "insist")
-"""Fields that say how to compute and not what: at most the last bits of a result depend on them."""
+"""Fields that change at most the last bits of a result."""
 
-KEPT = 4096
-"""Files whose contents are kept."""
+CACHED_FILES = 4096
 
 
 def identity(config: TrainConfig) -> tuple[Any, ...]:
-    """Return what a training run computes, its seed left out: equal for two configs that differ in nothing else."""
+    """Return a key that is equal for configs that compute the same, up to the seed."""
     values = {about.name: getattr(config, about.name) for about in fields(config)}
     values |= {"resize": config.resize_to, "data": _place(config.data)}
     values |= {} if config.weights in WEIGHT_WORDS else {"weights": _place(config.weights)}
@@ -35,11 +33,11 @@ def identity(config: TrainConfig) -> tuple[Any, ...]:
 
 
 def _place(path: str | None) -> str | None:
-    """Return a path as a whole one: a config that was read may hold a short one, a config that was changed does not."""
+    """Return a path as an absolute one; older configs may hold relative paths."""
     return path and str(Path(path).expanduser().absolute())
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_FILES)
 def _config(path: str, changed: int) -> Config | None:
     try:
         return from_json(Path(path).read_text(encoding="utf-8"))
@@ -47,14 +45,14 @@ def _config(path: str, changed: int) -> Config | None:
         return None
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_FILES)
 def _identity(path: str, changed: int) -> tuple[Any, ...]:
     config = _config(path, changed)
     assert isinstance(config, TrainConfig)
     return identity(config)
 
 
-@lru_cache(KEPT)
+@lru_cache(CACHED_FILES)
 def _result(path: str, changed: int) -> dict[str, Any] | None:
     try:
         stored = json.loads(Path(path).read_bytes())
@@ -64,7 +62,7 @@ def _result(path: str, changed: int) -> dict[str, Any] | None:
 
 
 def _unless_gone(read: Callable[[str, int], Any], path: Path) -> Any:
-    """Return what ``read`` makes of a file as it is now, or None where there is none."""
+    """Return the cached result of ``read`` for a file; None if the file is missing."""
     try:
         return read(str(path), path.stat().st_mtime_ns)
     except OSError:
@@ -72,7 +70,7 @@ def _unless_gone(read: Callable[[str, int], Any], path: Path) -> Any:
 
 
 def result_of(run: Run) -> dict[str, Any] | None:
-    """Return the result of a run, read once; None where it has none that can be read."""
+    """Return the result of a run; None if it has none, or a damaged one."""
     found: dict[str, Any] | None = _unless_gone(_result, run.folder / "result.json")
     return found
 
@@ -86,12 +84,12 @@ class Found:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What came of a finished run."""
+        """The run's result; empty unless it has finished."""
         return result_of(self.run) or {}
 
 
 class Runs:
-    """The runs of a folder at one moment, found by what they compute. Damaged ones are passed over."""
+    """The runs of a folder at one moment, found by what they compute. Damaged runs are skipped."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -113,21 +111,21 @@ class Runs:
 
     @property
     def distinct(self) -> list[TrainConfig]:
-        """The configs of all training runs, newest first; of those that compute the same, the newest's."""
+        """The configs of all training runs, newest first; of those that compute the same, the newest."""
         return list(self._configs.values())
 
     def seeds(self, config: TrainConfig) -> set[int]:
-        """Return the seeds with which this was trained, or is to be."""
+        """Return the seeds of all runs that compute the same as ``config``."""
         return {seed for seed, _ in self._trained.get(identity(config), ())}
 
     def training(self, config: TrainConfig, seed: int) -> Found | None:
-        """Return the run that is to count for a config and a seed."""
+        """Return the best run of a config and a seed; None if there is none."""
         return best(run for other, run in self._trained.get(identity(config), ()) if other == seed)
 
     def sweep(self, trained: Found, cell: Cell) -> Found | None:
-        """Return the sweep that is to count for a perturbed cell and a finished training run.
+        """Return the best robustness sweep for a perturbed cell and a finished training run; None if there is none.
 
-        A sweep that began before the training ended saw an earlier model, and does not count.
+        A sweep that began before the training ended tested an earlier model, and does not count.
         """
         ended = trained.run.status().ended_at or 0.0
         return best(
@@ -136,19 +134,22 @@ class Runs:
 
 
 def best(runs: Iterable[Run]) -> Found | None:
-    """Return the run to be relied on of several that compute the same, newest first: finished, else live, else any."""
+    """Return a finished run, else a live one, else one that can be resumed, else any; the first of equals."""
     found = [Found(run, run.state) for run in runs]
     usable = [each for each in found if each.state is not State.FINISHED or result_of(each.run) is not None]
     return min(usable, key=_rank, default=None)
 
 
 def _rank(found: Found) -> int:
-    ranks = (found.state is State.FINISHED, found.state.is_live, found.state.can_resume, True)
-    return ranks.index(True)
+    if found.state is State.FINISHED:
+        return 0
+    if found.state.is_live:
+        return 1
+    return 2 if found.state.can_resume else 3
 
 
 def _covers(sweep: RobustnessConfig, cell: Cell) -> bool:
-    """Say whether a sweep has this cell, on all test images of the training run."""
+    """Return whether a sweep has this cell, on all test images of the training run."""
     name = cell.perturbation
     if name not in sweep.perturbations or sweep.test_per_class not in (None, cell.config.test_per_class):
         return False

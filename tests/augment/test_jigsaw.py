@@ -64,8 +64,7 @@ def test_moves_images_of_any_memory_layout_and_leaves_them_alone(dtype, memory_f
     assert torch.equal(moved.flatten(2).sort().values, before.flatten(2).sort().values)
 
 
-@pytest.mark.parametrize("width", [2, 6, 12, 20, 24, 32])
-@pytest.mark.parametrize("offset", [0, 1, 2, 4])
+@pytest.mark.parametrize(("width", "offset"), [(2, 0), (6, 1), (12, 2), (20, 4), (24, 1), (32, 0)])
 def test_bytes_move_whatever_their_number_and_wherever_they_begin(width, offset):
     memory = torch.randint(0, 256, (offset + 2 * 3 * 8 * width,), dtype=torch.uint8, generator=seeded())
     images, cells = memory[offset:].reshape(2, 3, 8, width), plan(2, 1, generator=seeded(1))

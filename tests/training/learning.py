@@ -17,11 +17,12 @@ class StoppedAfter(Run):
         super().__init__(folder)
         self.batches, self.between = batches, between
 
-    def progress(self, done, total, text):
-        super().progress(done, total, text)
-        self.between(done)
-        if done == self.batches:
-            (self.folder / "stop").touch()
+    def log(self, record):
+        super().log(record)
+        if record["kind"] == "loss":  # one a batch, where an epoch has few
+            self.between(record["step"])
+            if record["step"] == self.batches:
+                (self.folder / "stop").touch()
 
 
 def go_on(run):
