@@ -87,12 +87,10 @@ def test_holm_rejects_what_the_procedure_rejects_at_every_level():
 
 
 def test_holm_is_statsmodels():
-    generator = np.random.default_rng(0)
-    for n in (1, 2, 9, 95):
-        smooth = generator.beta(0.3, 2, n)
-        with_ones = np.where(generator.random(n) < 0.3, 1.0, smooth)
-        for p_values in (smooth, smooth.round(2), with_ones, smooth * 0, smooth**0):
-            assert holm(p_values) == pytest.approx(several.multipletests(p_values, method="holm")[1], abs=1e-15)
+    """Few calls: each of statsmodels' collects garbage, which takes half a second beside torch."""
+    smooth = np.random.default_rng(0).beta(0.3, 2, 95)
+    for p_values in (smooth[:1], smooth, np.append(smooth.round(2), [1.0, 1.0])):
+        assert holm(p_values) == pytest.approx(several.multipletests(p_values, method="holm")[1], abs=1e-15)
     assert holm([]) == []
 
 

@@ -50,15 +50,14 @@ def trained_on(config, folder, monkeypatch):
     "changes",
     [
         {},
-        {"nested": True, "seed": 3},
-        {"method": "pr", "augmentation": "cutmix"},
+        {"nested": True, "seed": 3, "method": "pr", "augmentation": "cutmix"},
         {"augmentation": "snapmix"},
         {"method": "api", "batch_size": 8, "train_per_class": 4},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())) or "pmr",
 )
 def test_a_batch_is_what_training_shows_then_with_its_labels(changes, tiny_config, tmp_path, cache_folder, monkeypatch):
-    config = tiny_config.with_(flip=True, epochs=2, evaluate_every=2, **changes)
+    config = tiny_config.with_(flip=True, epochs=2, evaluate_every=2, image_size=32, **changes)
     dataset, seen = open_dataset(config), trained_on(config, tmp_path / "runs", monkeypatch)
     batches, phases = len(batch_keys(config, dataset)), len(shown_phases(config, dataset))
     assert len(seen) == 2 * batches * phases

@@ -19,7 +19,7 @@ from pmsi.training.progress import Progress
 SMALL = TrainConfig(
     backbone="tiny",
     weights="none",
-    image_size=64,
+    image_size=32,
     epochs=2,
     batch_size=8,
     channels=8,
