@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pmsi.base.errors import ConfigError, DataError, UnknownName
+from pmsi.base.errors import ConfigError, DataError
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, check_folder, checking, open_dataset, summary
 from pmsi.data.checking import cache_folder, check
@@ -93,11 +93,6 @@ def test_folder_that_is_needed_must_be_given_and_exist(tmp_path, name):
 def test_folder_that_would_be_ignored_is_refused(root):
     with pytest.raises(ConfigError, match=r"'plumage' reads no folder.*cub, cars, aircraft, folder"):
         open_dataset(TrainConfig(dataset="plumage", data=str(root)))
-
-
-def test_unknown_data_set_lists_the_known(root):
-    with pytest.raises(UnknownName, match=r"'cubs'\. Did you mean 'cub'"):
-        open_dataset(TrainConfig(dataset="cubs", data=str(root)))
 
 
 def test_one_class_or_an_empty_split_is_refused(root):

@@ -9,7 +9,6 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from pmsi.augment import AUGMENTATIONS, Augmentation, none
-from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig
 from pmsi.engine.costs import FIELDS, MemoryMeter, costs_of, flop_counter, measure
 from pmsi.methods import build, outline, resolve
@@ -235,8 +234,3 @@ def test_an_outline_has_the_model_s_tensors_and_neither_numbers_nor_luck():
         (name, tensor.shape) for name, tensor in full.state_dict().items()
     ]
     assert model.heads == full.heads
-
-
-def test_a_system_that_cannot_be_has_no_costs():
-    with pytest.raises(ConfigError, match="100 × 100"):
-        costs_of(SMALL.with_(image_size=100), 5)

@@ -148,15 +148,6 @@ def test_mix_of_probabilities_is_the_mean_of_the_softmax_outputs(generator):
     torch.testing.assert_close(mix_logits(logits), (logits[0] + logits[1] + logits[2]) / 3)
 
 
-def test_default_widths_are_half_of_the_last_stage_and_half_of_that():
-    model = PMSI(BACKBONES["mobilenet_v2"].make(None), 200, spatial=SMOOTH_CONVS["paper"])
-    assert model.concat.layers[0].num_features == 3 * 640
-    assert model.concat.layers[1].out_features == 320
-    heads = sum(parameter.numel() for parameter in model.new_parameters())
-    assert heads == pytest.approx(8.3e6, rel=0.01)  # what METHOD states of these heads
-    assert sum(p.numel() for p in model.backbone.parameters()) == pytest.approx(2.2e6, rel=0.02)
-
-
 def test_the_baseline_is_the_usual_classifier(generator):
     torch.manual_seed(0)
     model = Baseline(BACKBONES["tiny"].make(None), 7).eval()

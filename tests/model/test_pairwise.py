@@ -149,15 +149,6 @@ def test_a_batch_without_any_pair_teaches_nothing():
     assert all(not parameter.grad.any() for parameter in model.classifier.parameters())
 
 
-def test_api_net_drops_out_in_training_alone(generator):
-    model, target = APINet(tiny(), 4, dropout=0.5), Target.plain(torch.tensor([0, 0, 1, 1]))
-    last = torch.rand(4, 128, 2, 2, generator=generator)
-    for training in (True, False):
-        model.train(training)
-        first, second = (model.head_loss([last], target, PHASE) for _ in range(2))
-        assert (first == second) != training
-
-
 def test_api_net_is_tested_with_its_classifier_on_the_mean_of_the_last_map(generator):
     model = APINet(tiny(), 4).eval()
     images = torch.randn(3, 3, 64, 64, generator=generator)

@@ -257,13 +257,8 @@ def test_water_is_imagenet_cs_by_opencv_with_exact_distances(severity, sigma, th
     assert np.abs(found - expected).max() <= 0.5 + 1e-6
 
 
-def test_water_brightens_and_mud_is_brown():
+def test_mud_is_brown():
     image = scene(120, 140)
-    water = corrupted(image, "spatter", 3) - image
-    assert water.min() >= 0
-    assert 0.02 < (water.max(axis=2) > 10).mean() < 0.5
-    changed = water[..., 0] > 20
-    assert np.median(water[changed][:, 1] / water[changed][:, 0]) == pytest.approx(238 / 175, rel=0.05)
     mud = corrupted(image, "spatter", 4)
     covered = (mud != image).any(axis=2)
     assert 0.02 < covered.mean() < 0.7

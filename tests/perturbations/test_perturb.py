@@ -187,12 +187,6 @@ def test_legacy_noise_is_the_snippets():
     assert wrapped > 100
 
 
-def test_legacy_noise_flashes_in_the_dark_where_mono_noise_does_not():
-    dark = grey(level=2)
-    assert (pixels_of(perturb(dark, "gaussian_noise_legacy", 5, seed=0, key="a")[0]) > 200).mean() > 0.2
-    assert (pixels_of(perturb(dark, "gaussian_noise_mono", 5, seed=0, key="a")[0]) > 60).sum() == 0
-
-
 # What is refused
 
 

@@ -174,5 +174,3 @@ def test_drawing_leaves_matplotlibs_global_state_alone(monkeypatch):
     to_svg(figure(1, 1))
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules
-
-

@@ -16,12 +16,12 @@ from PIL import Image
 from untrained import untrained
 
 from pmsi import tasks
-from pmsi.base.errors import PMSIError, RunError, UnknownName
+from pmsi.base.errors import RunError, UnknownName
 from pmsi.config import RobustnessConfig
 from pmsi.perturbations import pixel_hash
 from pmsi.robustness import CLEAN, Cell
 from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_to_flip, most_confused
-from pmsi.robustness.drawing import class_drops, confusion_figure, curves, drop_bars
+from pmsi.robustness.drawing import class_drops, confusion_figure, curves
 from pmsi.robustness.export import CELLS, as_csv
 from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
 from pmsi.robustness.report import FILE
@@ -236,18 +236,6 @@ def test_titles_are_text_and_never_markup(swept):
     assert html.count("</script>") == 2
     names = {trace["name"] for trace in page.figures[0]["data"]}
     assert escape(evil) in names, "Plotly reads tags in text"
-
-
-def test_without_plotly_the_page_says_what_to_install(swept, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(PMSIError, match="pip install plotly"):
-        as_html(read_results(swept), pictures=False)
-
-
-def test_a_loss_of_nothing_has_no_sign():
-    assert drop_text({"drop": -0.0, "drop_low": -0.0004, "drop_high": 0.0004}) == "0.0 (0.0 to 0.0)"
-    assert drop_text({"drop": -0.1, "drop_low": -0.2, "drop_high": 0.1}) == "−10.0 (−20.0 to 10.0)"
-    assert str(drop_bars("a", [-0.0], ["b"], "#000000")["x"]) == "[0.0]"
 
 
 def test_a_picture_is_made_again_pixel_by_pixel(swept):

@@ -7,10 +7,8 @@ import torch
 from finished_runs import finished
 from untrained import untrained
 
-from pmsi.base.errors import RunError
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data.plumage.species import SPECIES
-from pmsi.methods import METHODS, resolve
 from pmsi.robustness.cells import CLEAN, cells_of
 from pmsi.runs import Run
 from pmsi.tables import estimate as estimates
@@ -73,14 +71,6 @@ def test_every_kind_of_method_can_be_tried(name):
     config = TINY.with_(method=name, weights="imagenet", frozen_epochs=1, batch_size=8)
     pace = try_training(config, 5)
     assert min(pace.step, pace.frozen_step, pace.test) > 0
-
-
-def test_a_trial_s_batch_is_one_that_the_method_takes():
-    for name in METHODS:
-        config = TINY.with_(method=name, image_size=224, batch_size=64)
-        size = estimates._batch_size(config)
-        assert estimates.IMAGES <= size <= 64
-        resolve(config.with_(batch_size=size))
 
 
 def test_a_trial_moves_no_random_draw_of_others_and_reads_no_weights(monkeypatch):
@@ -192,11 +182,6 @@ def test_a_trial_leaves_nothing_behind_and_an_earlier_sweep_spares_it(tmp_path, 
     monkeypatch.setattr(estimates, "try_sweep", lambda *about: pytest.fail("There was no need to try."))
     earlier(tmp_path, config, seconds=30.0)
     assert Estimator(tmp_path).seconds(config) == pytest.approx(30.0)
-
-
-def test_a_trial_of_a_run_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(RunError, match="no run 'a'"):
-        Estimator(tmp_path).seconds(SWEEP)
 
 
 def test_the_command_says_it_and_starts_nothing(tmp_path, runs, pmsi):

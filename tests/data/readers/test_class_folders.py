@@ -40,18 +40,6 @@ def make_folder(root, counts):
     return root
 
 
-def test_folder_with_its_own_split(tmp_path):
-    make_folder(tmp_path / "train", {"rose": 3, "daisy": 2})
-    make_folder(tmp_path / "test", {"rose": 1, "daisy": 2})
-    dataset = folder(tmp_path)
-    assert dataset.classes == ("daisy", "rose")
-    assert keys(dataset, "train") == [f"train/daisy/{i}.png" for i in range(2)] + [
-        f"train/rose/{i}.png" for i in range(3)
-    ]
-    assert keys(dataset, "test") == ["test/daisy/0.png", "test/daisy/1.png", "test/rose/0.png"]
-    assert dataset.name == tmp_path.name
-
-
 @pytest.mark.parametrize(
     ("train", "test"),
     [
@@ -228,11 +216,6 @@ def test_equal_images_are_on_one_side_and_shares_are_kept_on_the_whole():
     tested = by_content(samples, 0.3, 0)
     assert {key for key in tested if str(int(key) ^ 1) in tested} == tested
     assert abs(len(tested) / len(samples) - 0.3) < 0.02
-
-
-def test_a_collection_too_small_for_the_draw_still_has_test_images():
-    same = [Sample(f"{i}", i % 2, digest="one picture") for i in range(6)] + [Sample("alone", 2, digest="another")]
-    assert by_content(same, 0.3, 0) == {"0", "1"}
 
 
 def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path):

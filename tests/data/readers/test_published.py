@@ -179,15 +179,6 @@ def test_paths_that_leave_the_data_set_are_problems(tmp_path):
     assert [problem.reason for problem in dataset.problems] == 2 * ["its path leads out of the data set's folder"]
 
 
-def test_an_image_listed_twice_counts_once(tmp_path):
-    root = make_cub(tmp_path)
-    rows = (root / "images.txt").read_text().splitlines()
-    write(root / "images.txt", rows[0], f"102 {rows[0].split()[1]}", *rows[2:])
-    dataset = cub(root)
-    assert [problem.reason for problem in dataset.problems] == ["it is listed twice; only the first counts"]
-    assert len(dataset.train) + len(dataset.test) == 11
-
-
 # --- Stanford Cars -------------------------------------------------------------------------------------------------
 
 MODELS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
