@@ -9,7 +9,7 @@ import torch
 
 from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
-from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.explain import cam
 from pmsi.explain.measures.baselines import edge_map, with_baselines
 from pmsi.explain.measures.deletion import deletion, probability_of, ranking, road
@@ -77,12 +77,7 @@ def test_a_report_has_the_trials_of_some_images_of_each_class(examined, model):
     assert [done for done, _ in counted] == sorted(done for done, _ in counted)
     look = tried[1]
     sample = next(sample for sample in evaluator.dataset.test if sample.key == look.key)
-    pixels = next(
-        image.permute(1, 2, 0).numpy()
-        for samples, images in evaluator._batches()
-        for one, image in zip(samples, images, strict=True)
-        if one.key == look.key
-    )
+    pixels = centre_crop(resize(evaluator.dataset.open_image(sample), SMALL.resize_to), SMALL.image_size)
     label = torch.tensor([sample.label])
     image = normalize(to_tensor(pixels)[None])
     maps = cam(model, image, classes=label, stages=SETTINGS.stages)
