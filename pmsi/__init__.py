@@ -1,23 +1,17 @@
 """PMSI Lab: fine-grained recognition by progressive multi-stage interactive training with a recursive mosaic generator.
 
-The public names, each loaded on first use (`import pmsi` itself loads neither torch nor numpy):
+The public names, loaded at their first use (`import pmsi` itself loads neither torch nor numpy):
 
     mosaics       recursive_mosaic, RecursiveMosaic (a transform for torchvision's v2), ProgressiveMosaic (Algorithm 1)
     training      TrainConfig, PRESETS, train, Run, evaluate
     models        METHODS, BACKBONES, AUGMENTATIONS, build_model
     data          DATASETS, open_dataset, normalize
-    one image     Predictor (predicts and explains), cam (class activation maps of any network), CAM_METHODS
+    one picture   Predictor (predictions, and class activation maps), cam (maps of any network), CAM_METHODS
     robustness    PERTURBATIONS, perturb
-    errors        PMSIError, the base of all errors raised on purpose
+    errors        PMSIError, the base class of this package's errors
 
-Names in capitals are tables: dicts from a name to a row. docs/python.md has examples. The packages, in the order in
-which an image travels:
-
-    data, augment, model, methods    images; mosaics; networks; one row per line of the paper's Tables III and V
-    training, evaluation, predictor  Algorithm 1; accuracy of every head; one image at a time
-    explain, robustness              class activation maps and their measures; perturbed test images
-    runs, tasks, tables              run folders; the worker; the paper's tables
-    cli                              the command line
+Names in capitals are tables: dicts from a key to a row. docs/python.md has examples; docs/architecture.md describes the
+modules.
 """
 
 import importlib
@@ -47,9 +41,6 @@ if TYPE_CHECKING:
     from pmsi.predictor import Predictor as Predictor
     from pmsi.runs import Run as Run
 
-# OpenMP threads that wait for each other spin by default. On a busy machine that is slow: with other jobs on two cores,
-# a training step took 50 times as long. Without any spinning, a step takes twice as long on a quiet machine. A short
-# spin is near the best of both. GNU's OpenMP reads this variable once, when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
@@ -77,13 +68,13 @@ _HOMES = {
     "recursive_mosaic": "pmsi.augment.mosaic",
     "train": "pmsi.api",
 }
-"""The module of each public name; a type checker reads the same above."""
+"""The module of each public name; for type checkers the same imports are above."""
 
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name, loaded from its home at its first use (PEP 562)."""
+    """Return a public name, imported at its first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'pmsi' has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
@@ -91,5 +82,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names beside those of the modules that are loaded."""
+    """Return the public names and those of the loaded modules."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What `import pmsi` offers beside the package's own classes and tables: train, evaluate and cam as one call each."""
+"""The functions of the public API: train, evaluate and cam."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,15 +22,15 @@ __all__ = ["build_model", "cam", "evaluate", "train"]
 
 
 def train(what: TrainConfig | Run, runs: str | Path | None = None, *, name: str | None = None) -> Run:
-    """Train here, in this process, until the end, and return the run.
+    """Train in this process until the end, and return the run.
 
-    ``what`` is a config, for which a new run folder is made in ``runs`` (by default PMSI_RUNS or ``./runs``); ``name``
-    is then part of the folder's. Or it is a run that was stopped or interrupted: it goes on from its last checkpoint.
-    ``run.result()`` is what was reached, ``run.metrics()`` the way there, and the app shows both at any time.
+    ``what`` is a config, or a run that was stopped or interrupted. For a config, a new run folder is made in ``runs``
+    (default: $PMSI_RUNS or ``./runs``), with ``name`` in its name. A run continues from its last checkpoint.
+    ``run.result()`` has the final accuracies, ``run.metrics()`` the losses and accuracies by epoch; the app shows both.
 
-    Ctrl-C asks for a stop: a checkpoint is written, and the run returned is in the state "stopped". Raises ConfigError,
-    DataError or CheckpointError before a folder is made where training could not even start, and RunError, with the
-    cause and the remedy, where the run fails later.
+    Ctrl-C stops training: a checkpoint is written, and the returned run has the state "stopped". Raises ConfigError,
+    DataError or CheckpointError, before a folder is made, if training cannot start, and RunError, with cause and
+    remedy, if the run fails later.
     """
     if isinstance(what, Run):
         run = what
@@ -46,11 +46,11 @@ def train(what: TrainConfig | Run, runs: str | Path | None = None, *, name: str 
 
 
 def evaluate(run: Run, *, split: str = "test", batch_size: int = 64, device: str = "auto") -> Scores:
-    """Return what a training run's last checkpoint answers on its ``split``, "test" or "train".
+    """Return the scores of a training run's last checkpoint on a ``split``, "test" or "train".
 
-    ``Scores.accuracy`` is the share recognised, 0–1, by head; labels, predictions, confidences and losses are beside
-    it. ``device`` is "auto", "cpu" or "cuda". Raises RunError or CheckpointError where the run has no model, and
-    DataError where its data set is gone, has other classes by now, or test images that the run was trained on.
+    ``Scores.accuracy`` is the accuracy by head, 0–1; labels, predictions, confidences and losses are beside it.
+    ``device`` is "auto", "cpu" or "cuda". Raises RunError or CheckpointError if the run has no model, and DataError if
+    its data set is missing, has other classes now, or has test images that the run was trained on.
     """
     place = find_device(device)
     model, config, classes = load_model(run, place)
@@ -67,20 +67,20 @@ def cam(
     classes: Tensor | None = None,
     method: str = "gradcam",
 ) -> Maps:
-    """Return class activation maps of several stages of a network from one forward and one backward pass.
+    """Return class activation maps of several stages of a network, from one forward and one backward pass.
 
-    ``model`` is any network in eval mode. For one of this package ``stages`` are among S1…S5, by default the last
-    three, and ``head`` is one of its outputs, by default the primary. For any other, ``stages`` are names of modules
-    whose output is a map (b, c_n, h_n, w_n), such as ``("layer3", "layer4")`` of a torchvision ResNet, and ``head``
-    matters only where the network returns a dict of logits.
+    ``model`` is any network in eval mode. For one of this package, ``stages`` are among S1…S5 (default: the last
+    three), and ``head`` is one of its outputs (default: the primary one). For any other, ``stages`` are names of
+    modules whose output is a map (b, c_n, h_n, w_n), such as ``("layer3", "layer4")`` of a torchvision ResNet, and
+    ``head`` is a key of its output, if that is a dict of logits.
 
     ``images`` (b, 3, h, w) are normalised as the network expects (`pmsi.normalize` for those of this package), on its
-    device. ``classes`` (b,) int64 are the classes to explain, by default the predicted ones; ``method`` is a row of
+    device. ``classes`` (b,) int64 are the classes to explain (default: the predicted ones), ``method`` is a key of
     CAM_METHODS.
 
-    ``Maps.raw[stage]`` is (b, h_n, w_n), at least 0 and not normalised; ``Maps.logits`` come along. Parameters and
-    their ``.grad`` stay as they are. Raises UnknownName for a stage, module, head or method that does not exist,
-    ConfigError for classes out of range or a module without a map, PMSIError for a network in training mode.
+    ``Maps.raw[stage]`` is (b, h_n, w_n), at least 0 and not normalised; ``Maps.logits`` has the outputs. Parameters and
+    their ``.grad`` do not change. Raises UnknownName for an unknown stage, module, head or method, ConfigError for
+    classes out of range or a module without a map, and PMSIError for a network in training mode.
     """
     if isinstance(model, Recognizer):
         chosen = None if stages is None else tuple(stages)

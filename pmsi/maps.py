@@ -20,8 +20,8 @@ from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
 from pmsi.evaluation import check_same_data, checking_progress, dataset_of
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
-from pmsi.explain.measures.disagreement import Disagreement, apart, farthest
-from pmsi.explain.measures.report import Examination, Look, Question, means, removal_seconds, report
+from pmsi.explain.measures.disagreement import Disagreement, farthest, map_distances
+from pmsi.explain.measures.report import ImageMeasures, MapEvaluator, MeasureSettings, means, removal_seconds, report
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
@@ -84,23 +84,23 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
     if config.beside is not None and other is not None:
         differs += check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist, limited)
     after_batch = _follow(run, "explaining the test images")
-    question = Question(
+    settings = MeasureSettings(
         method=config.method,
         head=config.head,
         stages=config.stages,
         tolerance=config.tolerance,
         seed=config.seed,
-        trials_per_class=config.faithfulness_per_class,
+        faithfulness_per_class=config.faithfulness_per_class,
         drift=config.drift,
     )
-    examination = Examination(model, dataset, trained, question, config.batch_size, after_batch)
-    looks = examination.looks()
-    found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(examination, looks)}
+    evaluator = MapEvaluator(model, dataset, trained, settings, config.batch_size, after_batch)
+    measured = evaluator.measure()
+    found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(evaluator, measured)}
     if other is None:
-        _write_looks(run, classes, looks)
+        _write_looks(run, classes, measured)
         return found
     distances = _distances((Predictor(model, trained, classes), other), dataset, config, run)
-    _write_looks(run, classes, looks, distances)
+    _write_looks(run, classes, measured, distances)
     return found | {"disagreement": {"beside": config.beside, **summed_up(distances, config)}}
 
 
@@ -113,11 +113,11 @@ def _follow(run: Run, doing: str) -> Callable[[int, int], None]:
 
 
 def _write_looks(
-    run: Run, classes: Sequence[str], looks: Sequence[Look], distances: Sequence[Disagreement] = ()
+    run: Run, classes: Sequence[str], measured: Sequence[ImageMeasures], distances: Sequence[Disagreement] = ()
 ) -> None:
     """Write what was measured on each image; ``classes`` name the labels."""
-    measured = {"looks": [asdict(look) for look in looks], "disagreement": [asdict(one) for one in distances]}
-    write_atomically(run.folder / LOOKS, to_json({"classes": [*classes]} | measured))
+    kept = {"looks": [asdict(one) for one in measured], "disagreement": [asdict(one) for one in distances]}
+    write_atomically(run.folder / LOOKS, to_json({"classes": [*classes]} | kept))
 
 
 # Two runs
@@ -159,7 +159,7 @@ def disagreement(
         for each in (a, b)
     )
     predicted = (one.prediction.best.name, other.prediction.best.name)
-    return Disagreement(sample.key, name, predicted, apart(one.maps, other.maps))
+    return Disagreement(sample.key, name, predicted, map_distances(one.maps, other.maps))
 
 
 def _distances(pair: tuple[Predictor, Predictor], dataset: Dataset, config: MapsConfig, run: Run) -> list[Disagreement]:

@@ -110,7 +110,7 @@ def copied(tiny_run, tmp_path):
     return Run(shutil.copytree(tiny_run.folder, tmp_path / tiny_run.id))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def colour_dataset():
     """Four classes of flat colour with noise, eight images each to train on: learnable in a few steps."""
     import numpy as np

@@ -23,6 +23,7 @@ from pmsi.maps import LOOKS
 from pmsi.robustness.results import read_results
 from pmsi.runs import Run, State
 from pmsi.runs.mistakes import predictions_of, read_predictions
+from pmsi.runs.record import why_not_comparable
 from pmsi.tables import expand, fill
 
 NAMES = ("ani", "booby", "crow", "dove")

@@ -12,17 +12,15 @@ from pmsi.base.files import read_json
 from pmsi.config import MapsConfig
 from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import load_model
-from pmsi.explain.measures.report import Examination, Question, report
+from pmsi.explain.measures.report import MapEvaluator, MeasureSettings, report
 from pmsi.maps import LOOKS, check, estimate, sampled
 from pmsi.predictor import Predictor
 from pmsi.runs import Run, State
 
 
 @pytest.fixture
-def trained(tmp_path, tiny_config):
-    run = Run.create(tmp_path, tiny_config)
-    assert tasks.execute(run) is State.FINISHED
-    return run
+def trained(copied):
+    return copied
 
 
 def test_the_task_writes_what_the_report_says(trained, tmp_path):
@@ -38,10 +36,10 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
     run = Run.create(tmp_path, config)
     assert tasks.execute(run) is State.FINISHED
     model, settings, _ = load_model(trained, torch.device("cpu"))
-    question = Question("layercam", None, ("S4", "S5"), 4.0, config.seed)  # without the trials
-    examination = Examination(model, open_dataset(settings), settings, question, 5)
-    looks = examination.looks()
-    expected = {"of": trained.id, "skipped": 0, **report(examination, looks)}
+    settings = MeasureSettings("layercam", None, ("S4", "S5"), 4.0, config.seed)  # without the trials
+    evaluator = MapEvaluator(model, open_dataset(settings), settings, settings, 5)
+    looks = evaluator.measure()
+    expected = {"of": trained.id, "skipped": 0, **report(evaluator, looks)}
     found = run.result()
     assert found.keys() == expected.keys()
     assert found["rivals"] == expected["rivals"]

@@ -9,7 +9,7 @@ from app.shared.cached_data import open_set
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.pictures.encoding import jpeg
-from pmsi.pictures.phases import FIELDS, in_words, pictures, shown_phases
+from pmsi.pictures.phases import FIELDS, batch_by_phase, pictures, target_text
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class SeenPhase:
 def seen_phases(config: TrainConfig, dataset: Dataset, epoch: int, batch: int, most: int, side: int) -> list[SeenPhase]:
     """Return the first ``most`` images of a batch in each phase, at most ``side`` pixels wide."""
     found = []
-    for shown in shown_phases(config, dataset, epoch, batch):
+    for shown in batch_by_phase(config, dataset, epoch, batch):
         images = pictures(shown, most)
         for image in images:
             image.thumbnail((side, side))
-        words = tuple(in_words(shown, dataset.classes, number) for number in range(len(images)))
+        words = tuple(target_text(shown, dataset.classes, number) for number in range(len(images)))
         phase, encoded = shown.phase, tuple(jpeg(image) for image in images)
-        found.append(SeenPhase(phase.head, phase.r, phase.weight, encoded, words, not shown.weighs_by_model))
+        found.append(SeenPhase(phase.head, phase.r, phase.weight, encoded, words, not shown.weights_need_model))
     return found
 
 

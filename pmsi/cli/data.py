@@ -175,14 +175,14 @@ def _cache(typed: argparse.Namespace) -> int:
     from pmsi.data.cache import clear as cache
     from pmsi.data.checking import cache_folder
 
-    found = cache.clear() if typed.clear else cache.taken()
+    found = cache.clear() if typed.clear else cache.usage()
     total = in_words(sum(taken.size for taken in found.values()))
-    used = sum(taken.size for taken in cache.taken().values()) if typed.clear else 0
+    used = sum(taken.size for taken in cache.usage().values()) if typed.clear else 0
     left = " removed" if typed.clear else ""
     left += f"; {in_words(used)} are in use" if used else ""
     print(f"{text_of(cache_folder())}: {total}{left}")
     for name, taken in found.items():
-        print(f"  {in_words(taken.size):>7}  {taken.things:4}  {cache.SHELVES[name].title}")
+        print(f"  {in_words(taken.size):>7}  {taken.things:4}  {cache.SECTIONS[name].title}")
     return 0
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from pmsi.explain.measures.deletion import Curve
-    from pmsi.pictures.figure import Figure, Sight
-    from pmsi.pictures.severity import View
+    from pmsi.pictures.figure import Figure, MapCell
+    from pmsi.pictures.severity import Subject
     from pmsi.predictor import Explanation
 
 
@@ -161,23 +161,23 @@ class _Explainer:
         """Return the maps of a picture for the typed output and class."""
         return self.predictor.explain(seen, head=self.typed.head, label=self.label, method=self.typed.method)
 
-    def sight(self, word: Path) -> "Sight":
+    def sight(self, word: Path) -> "MapCell":
         """Return a picture with its maps, its prediction as text, and the region to outline."""
         seen = self.seen(word)
         return _sight(seen, self.explained(seen), self.region(word, seen))
 
-    def view(self, word: Path) -> "View":
+    def view(self, word: Path) -> "Subject":
         """Return a picture and a function that explains perturbed copies of it, for the clean picture's class."""
-        from pmsi.pictures.severity import View
+        from pmsi.pictures.severity import Subject
 
         seen = self.seen(word)
         about = self.explained(seen)
 
-        def explain(pixels: "Image", _severity: float) -> "Sight":
+        def explain(pixels: "Image", _severity: float) -> "MapCell":
             found = self.predictor.explain(pixels, head=about.head, label=about.label, method=about.method)
             return _sight(pixels, found)
 
-        return View(seen, self.viewer.pictures.key(word), explain)
+        return Subject(seen, self.viewer.pictures.key(word), explain)
 
     def region(self, word: Path, seen: "Image") -> "np.ndarray | None":
         """Return the typed region, if any; raises UnknownName if the image has no such region."""
@@ -205,11 +205,11 @@ class _Explainer:
         return known_regions(dataset, self.viewer.pictures.sample(word), self.predictor.config, chances)
 
 
-def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "Sight":
-    from pmsi.pictures.figure import Sight
+def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "MapCell":
+    from pmsi.pictures.figure import MapCell
 
     best = found.prediction.best
-    return Sight(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
+    return MapCell(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
 
 
 def _print_maps(explainer: _Explainer) -> None:
@@ -262,7 +262,7 @@ def _numbers(explainer: _Explainer, word: Path, seen: "Image", found: "Explanati
     """Return each stage's peak and, if the image has regions, how well its map points there, beside baselines."""
     import numpy as np
 
-    from pmsi.explain.measures.pointing import measured, summary
+    from pmsi.explain.measures.pointing import region_scores, summary
 
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
     known = explainer.regions(word, seen)
@@ -271,7 +271,7 @@ def _numbers(explainer: _Explainer, word: Path, seen: "Image", found: "Explanati
     tolerance, name = float(explainer.typed.tolerance), explainer.typed.region or next(iter(known))
     for stage, values in found.maps.items():
         key = explainer.viewer.pictures.key(word)
-        sources = measured(values, np.asarray(seen), known[name], tolerance=tolerance, key=key)
+        sources = region_scores(values, np.asarray(seen), known[name], tolerance=tolerance, key=key)
         stages[stage]["sources"] = {source: dataclasses.asdict(one) for source, one in sources.items()}
     return {"region": name, "area": float(known[name].mean()), "tolerance": explainer.typed.tolerance, "stages": stages}
 

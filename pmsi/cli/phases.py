@@ -38,19 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(typed: argparse.Namespace) -> int:
     """Write a batch as each phase's input; print the labels of its images."""
     from pmsi.data import open_dataset
-    from pmsi.pictures.phases import in_words, sheet, shown_phases
+    from pmsi.pictures.phases import batch_by_phase, sheet, target_text
 
     picture_format(typed.out)
     config = _settings(typed)
     with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(config, progress)
     batch, first, most = _which(typed, config, dataset)
-    found = shown_phases(config, dataset, typed.epoch - 1, batch)
+    found = batch_by_phase(config, dataset, typed.epoch - 1, batch)
     save_picture(sheet(found, most, first), typed.out)
     print(f"{typed.out}: epoch {typed.epoch}, batch {batch + 1}, from image {first + 1} on; from top to bottom")
     for each in found:
         images = range(first, min(first + most, len(each.images)))
-        words = ", ".join(in_words(each, dataset.classes, number) for number in images)
+        words = ", ".join(target_text(each, dataset.classes, number) for number in images)
         print(f"  {each.phase.head}, r = {each.phase.r}: {words}")
     return 0
 

@@ -30,9 +30,9 @@ def run(typed: argparse.Namespace) -> int:
     tasks.check(config, typed.runs)
     if typed.first_batch:
         from pmsi.data import open_dataset
-        from pmsi.pictures.phases import sheet, shown_phases
+        from pmsi.pictures.phases import batch_by_phase, sheet
 
-        save_picture(sheet(shown_phases(config, open_dataset(config))), typed.first_batch)
+        save_picture(sheet(batch_by_phase(config, open_dataset(config))), typed.first_batch)
         print(typed.first_batch)
     if typed.dry_run:
         print(estimate_text([config], typed))

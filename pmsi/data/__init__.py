@@ -1,7 +1,6 @@
-"""DATASETS: where images come from, by name, and the one way to open them.
+"""DATASETS, the data sets by name, and `open_dataset`. Importing this package imports no torch.
 
-What a data set is stands in `pmsi.data.dataset`; how its images become batches, in `pmsi.data.loading`. Importing this
-package imports no torch.
+`pmsi.data.dataset` has the type `Dataset`; `pmsi.data.loading` makes batches of its images.
 """
 
 import re
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pmsi.base.errors import ConfigError, DataError, lookup
 from pmsi.base.seeding import derive
@@ -18,21 +17,22 @@ from pmsi.config import TrainConfig
 from pmsi.data.checking import Progress
 from pmsi.data.completeness import Official, completeness
 from pmsi.data.dataset import Dataset, Sample, count_by_class
+from pmsi.data.readers.aircraft import aircraft
 from pmsi.data.readers.archive import contents, unpacked
+from pmsi.data.readers.cars import cars
+from pmsi.data.readers.cub import cub
+from pmsi.data.readers.folder import folder
 
-
-class Opener(Protocol):
-    """How a row reads its data set: from ``config.data`` where it needs a folder, before any limit per class."""
-
-    def __call__(self, config: TrainConfig, progress: Progress | None = None) -> Dataset: ...
+Opener = Callable[[TrainConfig, Progress | None], Dataset]
+"""Reads a data set, from ``config.data`` if it needs a folder, before any limit per class."""
 
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """One data set that a config can name.
+    """A row of DATASETS.
 
-    ``help`` says what it is and where it is had. ``archive`` says that a zip or a tar does as well as a folder.
-    ``official`` is the size of a published data set.
+    ``help`` describes the data set and its folder. ``archive`` says whether a zip or tar can be given instead of a
+    folder. ``official`` is the size of a published data set.
     """
 
     title: str
@@ -43,35 +43,15 @@ class DatasetRow:
     official: Official | None = None
 
 
-def _plumage(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.plumage import plumage
+def _plumage(config: TrainConfig, progress: Progress | None) -> Dataset:
+    from pmsi.data.plumage import plumage  # here, because it imports all that draws
 
     return plumage(
         train_per_class=config.train_per_class or 40, test_per_class=config.test_per_class or 40, seed=config.split_seed
     )
 
 
-def _cub(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.readers.cub import cub
-
-    return _unpacked(cub, config, progress)
-
-
-def _cars(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.readers.cars import cars
-
-    return _unpacked(cars, config, progress)
-
-
-def _aircraft(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.readers.aircraft import aircraft
-
-    return _unpacked(aircraft, config, progress)
-
-
-def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    from pmsi.data.readers.folder import folder
-
+def _folder(config: TrainConfig, progress: Progress | None) -> Dataset:
     read = partial(
         folder,
         test_fraction=config.test_fraction,
@@ -80,11 +60,11 @@ def _folder(config: TrainConfig, progress: Progress | None = None) -> Dataset:
         test_on=config.test_on,
         name=_stem(_place(config)),
     )
-    return _unpacked(read, config, progress)
+    return _read(read, config, progress)
 
 
-def _unpacked(read: Callable[..., Dataset], config: TrainConfig, progress: Progress | None) -> Dataset:
-    """Return what ``read`` makes of the config's folder, or of its archive, unpacked."""
+def _read(read: Callable[..., Dataset], config: TrainConfig, progress: Progress | None) -> Dataset:
+    """Return the data set that ``read`` finds in the config's folder, or in its archive after unpacking."""
     place = _place(config)
     if place.is_dir():
         return read(place, progress=progress)
@@ -98,7 +78,7 @@ def _unpacked(read: Callable[..., Dataset], config: TrainConfig, progress: Progr
 
 
 def _stem(place: Path) -> str:
-    """Return the name of a folder or an archive without suffixes."""
+    """Return the name of a folder, or of an archive without its suffixes."""
     return place.name if place.is_dir() else re.sub(r"(\.tar)?\.[^.]+$", "", place.name)
 
 
@@ -111,7 +91,7 @@ DATASETS: dict[str, DatasetRow] = {
     ),
     "cub": DatasetRow(
         "CUB-200-2011",
-        _cub,
+        partial(_read, cub),
         True,
         "200 bird species; the folder CUB_200_2011, or some of its classes laid out alike.",
         archive=True,
@@ -119,7 +99,7 @@ DATASETS: dict[str, DatasetRow] = {
     ),
     "cars": DatasetRow(
         "Stanford Cars",
-        _cars,
+        partial(_read, cars),
         True,
         "196 car models; the folder with devkit, cars_train and cars_test. Sorted into class folders, it is `folder`.",
         archive=True,
@@ -127,7 +107,7 @@ DATASETS: dict[str, DatasetRow] = {
     ),
     "aircraft": DatasetRow(
         "FGVC-Aircraft",
-        _aircraft,
+        partial(_read, aircraft),
         True,
         "100 aircraft variants; the folder fgvc-aircraft-2013b.",
         archive=True,
@@ -146,8 +126,9 @@ DATASETS: dict[str, DatasetRow] = {
 def open_dataset(config: TrainConfig, progress: Progress | None = None) -> Dataset:
     """Return the data set that ``config`` names, cut to its limits per class.
 
-    Reading checks every image once (`pmsi.data.checking`); ``progress`` follows that. Raises what `check_folder` does,
-    and DataError where the folder is incomplete or holds no two classes with training and test images.
+    Every image is checked at the first reading (`pmsi.data.checking`), which calls ``progress``. Raises what
+    `check_folder` does, and DataError if the folder is incomplete, or has fewer than two classes with training images,
+    or no test image.
     """
     check_folder(config)
     dataset = DATASETS[config.dataset].open(config, progress)
@@ -161,10 +142,10 @@ def open_dataset(config: TrainConfig, progress: Progress | None = None) -> Datas
 
 
 def check_folder(config: TrainConfig) -> None:
-    """Raise what is wrong with ``dataset`` and ``data`` before anything is read.
+    """Raise if ``dataset`` and ``data`` of a config cannot be read; images are not checked.
 
-    UnknownName for the name, ConfigError where a folder is needed and not given or the reverse, DataError where it
-    does not exist, or is a zip that will not be unpacked (`pmsi.data.readers.archive`).
+    UnknownName for an unknown name, ConfigError if a folder is missing or not needed, DataError if it does not exist,
+    or if an archive is refused (`pmsi.data.readers.archive`).
     """
     row = lookup("data set", DATASETS, config.dataset)
     if row.needs_folder:
@@ -179,9 +160,9 @@ def check_folder(config: TrainConfig) -> None:
 
 
 def limit(samples: Sequence[Sample], per_class: int | None, seed: tuple[object, ...]) -> tuple[Sample, ...]:
-    """Return at most ``per_class`` samples of each class, drawn by ``seed`` and each one's key, in their order.
+    """Return at most ``per_class`` samples of each class, drawn by ``seed`` and the samples' keys, in their order.
 
-    A smaller limit chooses among those of a larger one; None leaves all.
+    The samples of a smaller limit are among those of a larger one. None is no limit.
     """
     if per_class is None:
         return tuple(samples)
@@ -197,9 +178,9 @@ def limit(samples: Sequence[Sample], per_class: int | None, seed: tuple[object, 
 
 
 def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any]:
-    """Return what a data set holds as JSON types: its name, images per class in each split, and the images left out.
+    """Return a data set's name, images per class and split, problems and notes, as JSON types.
 
-    ``completeness`` is a sentence where there is an ``official`` size to compare with, else None.
+    ``completeness`` is a sentence that compares with the ``official`` size, or None without one.
     """
     train, test = (count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test"))
     return {
@@ -216,7 +197,7 @@ def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any
 
 
 def read_as(dataset: Dataset) -> str:
-    """Return in one line how a data set was read, and how many files were not used."""
+    """Return the line that says how a data set was read, and how many files were not used."""
     parts = [f"{len(dataset.classes)} classes", *([dataset.layout] if dataset.layout else [])]
     parts += [f"{len(dataset.train):,} + {len(dataset.test):,} images"]
     if unused := len(dataset.problems) + sum(dataset.passed_over.values()):
@@ -225,7 +206,7 @@ def read_as(dataset: Dataset) -> str:
 
 
 def _place(config: TrainConfig) -> Path:
-    """Return the folder or archive that the config gives, absolute; raise what says what to give."""
+    """Return the absolute path of the config's folder or archive; ConfigError or DataError if there is none."""
     row = DATASETS[config.dataset]
     if not config.data:
         raise ConfigError(f"The data set {config.dataset!r} is read from a folder; give it as data. {row.help}")

@@ -1,8 +1,7 @@
-"""What every reader of a data set does alike: find its lists, check its images once, leave out what cannot be used.
+"""The common part of all readers: finding list files, parsing them, and checking every image once.
 
-A bad image is named in `Dataset.problems` and skipped. What was found is remembered between runs, file by file, so that
-a data set opens at once the second time and a changed file is always looked at again. How a data set is laid out on
-disk is its reader's business.
+Images that cannot be used are skipped, and listed in `Dataset.problems`. Results are cached file by file, so a data set
+opens quickly the second time, and a changed file is checked again.
 """
 
 import contextlib
@@ -25,26 +24,26 @@ from pmsi.data.dataset import Box, Dataset, Problem, Sample
 from pmsi.data.images import MAX_JPEG_PIXELS, MAX_PIXELS, Examined, examine, open_rgb
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images checked so far and the number to check; not at all where all are remembered."""
+"""Called with the number of images checked so far and the number to check; not called for cached results."""
 
-Mark = tuple[int, int, int]
-"""Size in bytes, time of last change and time of last change of status, in ns: while these stay, so do the bytes."""
+FileStamp = tuple[int, int, int]
+"""A file's size in bytes, and its mtime and ctime in ns: if these are the same, the file is taken to be unchanged."""
 
 THREADS = min(8, os.cpu_count() or 1)
-"""Decoders run side by side, as they release the interpreter; with more threads they only wait for the disk."""
+"""Threads that decode images; decoders release the GIL, and more threads would only wait for the disk."""
 
 SETTLED_S = 2.0
-"""A file that changed less than this before its check is not remembered: the coarsest clock of a file system ticks
-every two seconds, so the file could change again and still look the same."""
+"""Results are cached only for files that changed at least this long before the check: file systems' clocks are as
+coarse as two seconds, so a younger file could change again and keep its stamp."""
 
 RULES = f"2, Pillow {PIL.__version__}, {MAX_PIXELS} or {MAX_JPEG_PIXELS} pixels"
-"""What remembered answers depend on besides the file."""
+"""What cached results depend on besides the file."""
 
 
 def locate(title: str, places: Sequence[Path], names: Sequence[str], source: str) -> list[Path]:
-    """Return where each of ``names`` lies: in the first of ``places`` that has it.
+    """Return the path of each of ``names``, in the first of ``places`` that has it.
 
-    Raises DataError that lists those found nowhere and says where the data set called ``title`` comes from.
+    Raises DataError that lists missing ones, and says where the data set ``title`` comes from (``source``).
     """
     found = [next((place / name for place in places if (place / name).exists()), None) for name in names]
     absent = [name for name, path in zip(names, found, strict=True) if path is None]
@@ -54,10 +53,10 @@ def locate(title: str, places: Sequence[Path], names: Sequence[str], source: str
 
 
 def read_rows(path: Path, columns: int, numbered: bool = False) -> dict[str, str]:
-    """Return {first word: rest of its line} of a list file in its order, without blank lines.
+    """Return {first word: rest of the line} of a list file in its order, without blank lines.
 
-    ``columns`` is the least number of words on a line; raises DataError that names a line which has fewer. Where lines
-    are ``numbered``, what other tools make of such lists is read alike: commas for blanks, a header, 7.0 for 7.
+    Raises DataError if a line has fewer than ``columns`` words. If the lines are ``numbered``, lists written by other
+    tools are read too: with commas for blanks, a header, or 7.0 for 7.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -81,12 +80,12 @@ def read_rows(path: Path, columns: int, numbered: bool = False) -> dict[str, str
 
 
 def whole(word: str) -> str:
-    """Return 7 for 7.0, as a table of numbers writes it, and other words as they are."""
+    """Return "7" for "7.0" and the like, and other words unchanged."""
     return re.sub(r"^(\d+)\.0*$", r"\1", word)
 
 
 def four_numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:
-    """Return the four numbers of a box, ``text``; raises DataError that names the file and the line's ``key``."""
+    """Return the four numbers of a box in ``text``; DataError, with file and line ``key``, if there are no such."""
     try:
         first, second, third, fourth = (float(word) for word in text.split())
     except ValueError as error:
@@ -100,7 +99,7 @@ def box_of_corners(x1: float, y1: float, x2: float, y2: float) -> Box:
 
 
 def open_sample(sample: Sample) -> Image.Image:
-    """Return the RGB image of a sample that has a file: the `Dataset.open_image` of every reader."""
+    """Return the RGB image of a sample's file; this is the `Dataset.open_image` of every reader."""
     if sample.path is None:
         raise DataError(f"Image {sample.key!r} has no file: it belongs to a data set that is drawn.")
     return open_rgb(sample.path)
@@ -109,10 +108,9 @@ def open_sample(sample: Sample) -> Image.Image:
 def assemble(
     name: str, classes: Sequence[str], good: Iterable[Sample], tested: Collection[str], problems: Iterable[Problem]
 ) -> Dataset:
-    """Return the data set of the ``good`` samples: test images are those whose keys are ``tested``.
+    """Return the data set of the ``good`` samples; those with keys in ``tested`` are the test images.
 
-    A class without a training image cannot be learnt: its test images are reported as problems, and the other classes
-    move up.
+    Classes without training images are dropped: their test images become problems, and labels are renumbered.
     """
     good = list(good)
     train = [sample for sample in good if sample.key not in tested]
@@ -136,11 +134,11 @@ def assemble(
 def check(
     samples: Sequence[Sample], root: Path, progress: Progress | None = None
 ) -> tuple[list[Sample], list[Problem]]:
-    """Decode every image once; return those that can be used, in their order, and what is wrong with the others.
+    """Decode every image once; return the usable samples in their order, and the problems of the others.
 
-    Every sample needs a path; what is returned has its digest, and its box in pixels of the upright image. One whose
-    path leaves ``root`` by ".." is a problem, and so is a key seen before; links are followed. Answers are remembered
-    under `cache_folder`; where that cannot be written, everything is checked again next time.
+    Every sample needs a path. Returned samples have a digest, and boxes in pixels of the upright image. A path that
+    leaves ``root`` by ".." is a problem, and so is a repeated key; links are followed. Results are cached under
+    `cache_folder`, if it can be written.
     """
     first: dict[str, Sample] = {}
     problems = []
@@ -149,33 +147,34 @@ def check(
             problems.append(Problem(sample.key, "it is listed twice; only the first counts"))
     examined = _examined(list(first.values()), root, progress)
     problems += [Problem(key, about.fault) for key, about in examined.items() if about.fault]
-    return [_known(sample, examined[key]) for key, sample in first.items() if not examined[key].fault], problems
-
-
-def _known(sample: Sample, about: Examined) -> Sample:
-    box = about.upright_box(sample.box) if sample.box is not None else None
-    return replace(sample, box=box, digest=about.digest)
+    good = []
+    for key, sample in first.items():
+        about = examined[key]
+        if not about.fault:
+            box = about.upright_box(sample.box) if sample.box is not None else None
+            good.append(replace(sample, box=box, digest=about.digest))
+    return good, problems
 
 
 def cache_folder() -> Path:
-    """Return where answers and resized images are kept: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
+    """Return the cache's folder: $PMSI_CACHE, or pmsi in $XDG_CACHE_HOME or in ~/.cache."""
     if own := os.environ.get("PMSI_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "pmsi"  # noqa: PTH111
 
 
 def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) -> dict[str, Examined]:
-    """Return {key: what decoding its file tells}, remembered or found now."""
+    """Return the check of each sample's file by key, from the cache or by decoding it now."""
     memory, inside = _Memory(root), os.path.abspath(root).rstrip(os.sep) + os.sep  # noqa: PTH100
     examined: dict[str, Examined] = {}
-    unknown: list[tuple[str, Path, str, Mark | None]] = []
+    unknown: list[tuple[str, Path, str, FileStamp | None]] = []
     for sample in samples:
         path = Path(sample.path or "")
         place = os.path.abspath(path)  # noqa: PTH100
         if not place.startswith(inside):
             examined[sample.key] = Examined("its path leads out of the data set's folder")
             continue
-        name, mark = place[len(inside) :], mark_of(path)
+        name, mark = place[len(inside) :], stamp_of(path)
         known = memory.recall(name, mark)
         if known is None:
             unknown.append((sample.key, path, name, mark))
@@ -195,8 +194,8 @@ def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) 
     return {sample.key: examined[sample.key] for sample in samples}
 
 
-def mark_of(path: Path) -> Mark | None:
-    """Return what changes whenever the file does, or None where there is none."""
+def stamp_of(path: Path) -> FileStamp | None:
+    """Return the stamp of a file, or None if there is no file."""
     try:
         about = path.stat()
     except OSError:
@@ -205,9 +204,9 @@ def mark_of(path: Path) -> Mark | None:
 
 
 def confined(dataset: Dataset, allows: Callable[[Path], bool]) -> Dataset:
-    """Return the data set without images that really lie where ``allows`` says no; these become problems.
+    """Return the data set without images whose real place ``allows`` refuses; these become problems.
 
-    For an app that serves others: at a person's own machine, links are followed wherever they lead.
+    For an app that serves other people: links must not lead out of the folders that they may read.
     """
     known: dict[Path, bool] = {}
 
@@ -228,7 +227,7 @@ def confined(dataset: Dataset, allows: Callable[[Path], bool]) -> Dataset:
 
 
 class _Memory:
-    """What earlier checks of the images below a folder found, by path and `Mark`, in one JSON file."""
+    """Cached checks of the images below a folder, by path and `FileStamp`, in one JSON file."""
 
     def __init__(self, root: Path) -> None:
         digest = hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
@@ -238,19 +237,19 @@ class _Memory:
         self._old: dict[str, list] = old if isinstance(old, dict) else {}
         self._new: dict[str, list] = {}
 
-    def recall(self, name: str, mark: Mark | None) -> Examined | None:
-        """Return what decoding the file told, or None where that is not known of the file as it is."""
+    def recall(self, name: str, mark: FileStamp | None) -> Examined | None:
+        """Return the cached check of a file, or None if there is none for its stamp."""
         entry = self._old.get(name)
         if mark is None or not isinstance(entry, list) or entry[:3] != list(mark):
             return None
         try:
             about = Examined(*entry[3:])
-        except TypeError:  # somebody else wrote this
+        except TypeError:  # not written by this version
             return None
         self._new[name] = entry
         return about
 
-    def remember(self, name: str, mark: Mark | None, about: Examined) -> None:
+    def remember(self, name: str, mark: FileStamp | None, about: Examined) -> None:
         if mark is not None and time.time() - mark[2] / 1e9 >= SETTLED_S:
             self._new[name] = [*mark, *astuple(about)]
 

@@ -1,7 +1,4 @@
-"""Whether a published data set is there whole, in one sentence, by the sizes that its publishers state.
-
-It counts what a reader found; what is wrong with each image is in `Dataset.problems`.
-"""
+"""The sentence that says whether a published data set is complete, by its published size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ from pmsi.data.dataset import Dataset
 
 @dataclass(frozen=True, slots=True)
 class Official:
-    """The published size of a data set: its classes, and the images of its official split."""
+    """The published size of a data set: the numbers of classes, training images and test images."""
 
     classes: int
     train: int
@@ -19,10 +16,7 @@ class Official:
 
 
 def completeness(dataset: Dataset, official: Official) -> str:
-    """Return whether ``dataset`` is all of ``official``, a subset of it, or lacks images that its lists name.
-
-    A limit per class makes a subset too.
-    """
+    """Return the sentence: ``dataset`` is complete, a subset (also by a limit per class), or lacks listed images."""
     parts = (
         (len(dataset.classes), official.classes, "classes"),
         (len(dataset.train), official.train, "training images"),

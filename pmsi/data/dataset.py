@@ -1,8 +1,4 @@
-"""What a data set is to the rest of the package: class names, two lists of samples, and a way to open one.
-
-It does not know where images come from (the readers beside it do), nor how they are cropped or batched
-(`pmsi.data.loading`).
-"""
+"""`Dataset`: class names, training and test samples, and a function that opens a sample's image."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +17,9 @@ Box = tuple[float, float, float, float]
 class Sample:
     """One labelled image.
 
-    ``key`` is the image's identity within its data set, the same on every machine: it seeds augmentation and
-    perturbation. ``path`` is None where the image is drawn rather than read. ``digest`` stands for its pixels, wherever
-    they lie (`pmsi.data.images.pixels_digest`); "" where it is not known.
+    ``key`` identifies the image within its data set, on every machine; it seeds augmentation and perturbation.
+    ``path`` is None if the image is drawn rather than read. ``digest`` is that of the pixels
+    (`pmsi.data.images.pixels_digest`), or "" if not known.
     """
 
     key: str
@@ -35,7 +31,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One image that was left out, and why."""
+    """An image that was left out, and the reason."""
 
     key: str
     reason: str
@@ -45,10 +41,9 @@ class Problem:
 class Dataset:
     """A labelled image collection with its official or seeded split.
 
-    ``open_image`` returns the RGB image of a sample at its stored size; ``open_parts`` returns boolean masks
-    (height, width) by part name, and nothing where a data set has no part masks. ``problems`` names the images that
-    were left out; ``passed_over`` counts the other files that are not used, by reason and suffix: "not an image
-    (.txt)".
+    ``open_image`` returns the RGB image of a sample at its stored size. ``open_parts`` returns boolean masks
+    (height, width) by part name; none by default. ``problems`` are the images that were left out. ``passed_over``
+    counts other unused files by reason and suffix: "not an image (.txt)".
     """
 
     name: str
@@ -60,19 +55,19 @@ class Dataset:
     problems: tuple[Problem, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     layout: str = ""
-    """How the split was found, in words, where a reader had to guess it: "split train/ and test/"."""
+    """How a reader found the split, if it had to guess: "split train/ and test/"."""
     notes: tuple[str, ...] = ()
-    """What else a reader decided by itself, in sentences."""
+    """Other decisions of the reader, in sentences."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Return the samples of ``"train"`` or ``"test"``."""
+        """Return the samples of "train" or "test"; DataError for other names."""
         splits = {"train": self.train, "test": self.test}
         if name not in splits:
             raise DataError(f"Unknown split {name!r}: a data set has 'train' and 'test'.")
         return splits[name]
 
     def find(self, key: str) -> Sample:
-        """Return the sample with this key, from either split."""
+        """Return the sample with this key from either split; DataError if there is none."""
         for sample in (*self.test, *self.train):
             if sample.key == key:
                 return sample

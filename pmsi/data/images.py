@@ -1,7 +1,7 @@
-"""Reading of image files: every picture of a data set, a command line or an upload is decoded here.
+"""Decoding of image files: from data sets, the command line and uploads.
 
-What comes out is always a plain 8-bit RGB image, upright, with transparency laid over white. What is foreign, damaged
-or costs too much memory is refused from its header.
+The result is an upright 8-bit RGB image, with transparency over white. Unsupported formats and images that would take
+too much memory are refused by their header, damaged ones by an ImageError.
 """
 
 import contextlib
@@ -30,19 +30,18 @@ from pmsi.base.errors import ImageError
 from pmsi.data.dataset import Box
 
 MAX_PIXELS = 50_000_000
-"""Most pixels that are decoded: 150 MB. A PNG of 500 kB can decode to 700 MB, so the size is read off the header before
-a pixel is decoded."""
+"""Limit of an image's pixels: 150 MB. It is checked in the header, because a PNG of 500 kB can decode to 700 MB."""
 
 MAX_JPEG_PIXELS = 200_000_000
 MAX_PROGRESSIVE_PIXELS = 100_000_000
-"""A JPEG of more than `MAX_PIXELS`, as cameras and phones make them, is decoded at half its size. The decoder holds the
-whole of a progressive one, in 3 to 6 bytes a pixel."""
+"""Limits of a JPEG's pixels: above `MAX_PIXELS`, it is decoded at half its size. The decoder holds all of a progressive
+one in memory, with 3 to 6 bytes per pixel."""
 
 LARGE_PIXELS = 12_000_000
-"""Images of more pixels are decoded one at a time, whatever the number of threads."""
+"""Images with more pixels are decoded one at a time, whatever the number of threads."""
 
 MAX_FILE_BYTES = 25 * 2**20
-"""Largest file of a picture that somebody sends. A JPEG of `MAX_PIXELS` at high quality is smaller."""
+"""Largest file of an uploaded picture. A JPEG of `MAX_PIXELS` at high quality is smaller."""
 
 EXPECTED = (
     f"Expected a whole JPEG, PNG, WebP, BMP, GIF, TIFF or PPM image of at most {MAX_PIXELS // 10**6} megapixels "
@@ -52,7 +51,7 @@ EXPECTED = (
 COLOR_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"))
 DEEP_MODES = frozenset(("I", "I;16", "I;16B", "I;16L", "F"))
 MODES = COLOR_MODES | DEEP_MODES
-"""Pillow's colour modes that have a meaning in RGB here."""
+"""Pillow's image modes that are converted to RGB."""
 
 
 Reader = Callable[[BinaryIO], ImageFile]
@@ -69,8 +68,8 @@ READERS: tuple[tuple[bytes, Reader], ...] = (
     (b"MM\0+", TiffImageFile),
     *((b"P%d%c" % (kind, space), PpmImageFile) for kind in range(1, 7) for space in b" \n\r\t"),
 )
-"""How each format begins ("." stands for any byte), and who reads it. `Image.open` is not used: it would try thirty
-more formats, and its warning about large images comes later than `MAX_PIXELS`."""
+"""The first bytes of each format ("." is any byte), and its reader. `Image.open` is not used: it would try thirty more
+formats, and limits the size of images too late."""
 
 FOREIGN = (
     (b"....ftyphe", "a HEIC photo; export it as JPEG"),
@@ -84,18 +83,18 @@ FOREIGN = (
     (b"<svg", "an SVG drawing"),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with git lfs pull"),
 )
-"""What is often found under an image's name, by how it begins."""
+"""Other files that often have an image's name, by their first bytes."""
 
 TILE_WIDTH, TILE_LENGTH = 322, 323
-"""Tags of a TIFF; one tile may be larger than the whole image."""
+"""Tags of a TIFF; a tile may be larger than the whole image."""
 
 START = 32
-"""Bytes from which a format is known."""
+"""Number of first bytes that identify a format."""
 
 STRIP_PIXELS = 2**20
-"""Deep grays are converted in strips, which need 20 times the memory of the result."""
+"""Greys of more than 8 bits are converted in strips, because that takes 20 times the memory of the result."""
 
-# Of damaged EXIF blocks, which leave the pixels whole.
+# Pillow warns about damaged EXIF blocks, which do not matter for the pixels.
 warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 _LARGE = threading.Lock()
@@ -113,15 +112,15 @@ Result = TypeVar("Result")
 
 
 class _Refused(Exception):
-    """Why an image is refused, without its name."""
+    """The reason why an image is refused, without the image's name."""
 
 
 def open_rgb(source: str | Path | BinaryIO, name: str | None = None) -> Image.Image:
     """Return the image in a file as upright 8-bit RGB, fully decoded; of an animation, the first frame.
 
-    ``source`` is a path or an open binary file, which is read from its start and left open. ``name`` is what errors
-    call it, by default its path or the file's own name. Raises ImageError where it is missing, foreign, truncated,
-    damaged or has more than `MAX_PIXELS`.
+    ``source`` is a path or an open binary file, which is read from its start and left open. ``name`` is its name in
+    errors, by default the path. Raises ImageError if the file is missing, of another format, truncated or damaged, or
+    has more than `MAX_PIXELS`.
     """
     label = name or str(source if isinstance(source, (str, Path)) else getattr(source, "name", "the image"))
     try:
@@ -131,12 +130,12 @@ def open_rgb(source: str | Path | BinaryIO, name: str | None = None) -> Image.Im
 
 
 def open_rgb_bytes(data: bytes, name: str = "the image") -> Image.Image:
-    """Return `open_rgb` of an image held in memory, an upload say."""
+    """Return `open_rgb` of an image in memory, such as an upload."""
     return open_rgb(io.BytesIO(data), name)
 
 
 def check_file_size(size: int, name: str) -> None:
-    """Raise ImageError where a picture that somebody sends has more than `MAX_FILE_BYTES`."""
+    """Raise ImageError if an uploaded picture has more than `MAX_FILE_BYTES`."""
     if size > MAX_FILE_BYTES:
         raise ImageError(
             f"{name} has {size / 2**20:.0f} MB. Expected a picture of at most {MAX_FILE_BYTES // 2**20} MB: save it as "
@@ -146,7 +145,7 @@ def check_file_size(size: int, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What decoding a file once tells: what is wrong with it ("": nothing), else its pixels' digest and geometry."""
+    """The result of decoding a file once: its ``fault`` ("" if none), its pixels' digest, and its geometry."""
 
     fault: str
     digest: str = ""
@@ -159,7 +158,7 @@ class Examined:
     """Stored pixels for each decoded pixel along a side; 2 for a JPEG that is decoded at half its size."""
 
     def upright_box(self, box: Box) -> Box:
-        """Return a box given in pixels of the image as stored in those of the upright one."""
+        """Return a box in pixels of the upright image, given one in pixels of the stored image."""
         x, y, w, h = (value / self.reduction for value in box)
         width, height = (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
         left, top, right, bottom = x, y, width - x - w, height - y - h  # distances to the four sides, as stored
@@ -175,7 +174,7 @@ class Examined:
 
 
 def examine(path: str | Path) -> Examined:
-    """Return what decoding an image file tells: what `open_rgb` would refuse, the pixels' digest, their geometry."""
+    """Return the result of decoding an image file, with the reason if `open_rgb` would refuse it."""
     try:
         return _with_file(path, _examine)
     except _Refused as error:
@@ -183,7 +182,7 @@ def examine(path: str | Path) -> Examined:
 
 
 def pixels_digest(image: Image.Image) -> str:
-    """Return 32 hexadecimal digits that stand for what a picture shows: BLAKE2b of its size and its RGB pixels."""
+    """Return 32 hexadecimal digits: BLAKE2b of a picture's size and RGB pixels."""
     rgb = image.convert("RGB")
     digest = hashlib.blake2b(repr(rgb.size).encode(), digest_size=16)
     digest.update(rgb.tobytes())
@@ -191,7 +190,7 @@ def pixels_digest(image: Image.Image) -> str:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a file begins as one of the formats that are read, or as an image of another format."""
+    """Return whether a file begins like an image, of a supported format or not."""
     try:
         with _existing(path).open("rb") as file:
             start = file.read(START)
@@ -201,13 +200,13 @@ def is_image(path: Path) -> bool:
 
 
 def begins_as_image(start: bytes) -> bool:
-    """Return whether the first `START` bytes of a file are those of an image, also of a format that is not read."""
+    """Return whether the first `START` bytes of a file are those of an image, of a supported format or not."""
     patterns = (*(pattern for pattern, _ in READERS), *(pattern for pattern, what in FOREIGN if "export it" in what))
     return any(_begins(start, pattern) for pattern in patterns)
 
 
 def _with_file(source: str | Path | BinaryIO, use: Callable[[BinaryIO], Result]) -> Result:
-    """Return ``use(file)``; whatever goes wrong becomes _Refused."""
+    """Return ``use(file)``; raises _Refused for any error."""
     try:
         if not isinstance(source, (str, Path)):
             return use(source)
@@ -247,7 +246,7 @@ def _examine(file: BinaryIO) -> Examined:
 
 
 def _decode(file: BinaryIO) -> tuple[Image.Image, int, float]:
-    """Return the upright RGB image, its EXIF orientation, and how many stored pixels make one of its own."""
+    """Return the upright RGB image, its EXIF orientation, and the stored pixels per decoded pixel along a side."""
     image = _header(file)
     width, height = image.size
     with _LARGE if width * height > LARGE_PIXELS else contextlib.nullcontext():
@@ -262,7 +261,7 @@ def _decode(file: BinaryIO) -> tuple[Image.Image, int, float]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where none can be read."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none, or a damaged one."""
     with contextlib.suppress(Exception):  # as damaged as the block may be
         orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
         return orientation if orientation in range(1, 9) else 1
@@ -270,7 +269,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _header(file: BinaryIO) -> ImageFile:
-    """Return the image with its header read and found acceptable, no pixel decoded yet."""
+    """Return the image with only its header decoded; raises _Refused if that is not acceptable."""
     file.seek(0)
     start = file.read(START)
     file.seek(0)
@@ -311,7 +310,7 @@ def _begins(start: bytes, pattern: bytes) -> bool:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return a decoded image of any of `MODES` as RGB, with whatever is transparent laid over white."""
+    """Return a decoded image of any of `MODES` as RGB, with transparency over white."""
     if image.mode in DEEP_MODES:
         return _to_8_bits(np.asarray(image)).convert("RGB")
     if image.has_transparency_data:
@@ -321,10 +320,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: np.ndarray) -> Image.Image:
-    """Return gray values (h, w) of 16 or 32 bits as an 8-bit image that keeps their range.
+    """Return grey values (h, w) of 16 or 32 bits as an 8-bit image.
 
-    16-bit integers are scaled by the range of their type, floats in [0, 1] by 255; for what has no agreed range, the
-    smallest value becomes black and the largest white.
+    16-bit integers are scaled by the range of their type, floats in [0, 1] by 255. For other values, the smallest
+    becomes black and the largest white.
     """
     strips = [*np.array_split(values, -(-values.size // STRIP_PIXELS))] if values.size else [values]
     low = min(float(_finite(strip).min()) for strip in strips)

@@ -1,11 +1,10 @@
-"""Pictures from elsewhere made into a data set of one's own: looked at one by one, then there as a whole or not at all.
+"""Import of pictures as a new data set: checked one by one, then written as a whole or not at all.
 
     data/garden/jay/1.jpg          data/garden/train/jay/1.jpg
     data/garden/tit/2.jpg    or    data/garden/test/jay/2.jpg
 
-They come from a folder, a zip or single files, and may come from anybody: names are made harmless, what is no whole
-image is left out and reported, and what is there already is neither changed nor removed. How the data set is read then
-is the affair of `pmsi.data.readers.folder`.
+The source is a folder, a zip or single files, and is not trusted: names are made harmless, damaged images are left out
+and reported, and existing data sets are not changed. `pmsi.data.readers.folder` reads the result.
 """
 
 import os
@@ -24,22 +23,22 @@ from pmsi.data.checking import Progress, confined
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.images import MAX_FILE_BYTES
 from pmsi.data.readers.archive import LIMITS, Limits, require_space, unpack_into
-from pmsi.data.readers.folder import entered, find_splits, folder, is_split_name
-from pmsi.data.readers.tree import SUFFIXES, look
+from pmsi.data.readers.folder import find_splits, folder, is_split_name, unwrapped
+from pmsi.data.readers.tree import SUFFIXES, read_tree
 
 ROOT = "PMSI_DATASETS"
-"""Environment: the folder of imported data sets."""
+"""Environment variable with the folder of imported data sets."""
 
 NAME_BYTES = 200
-"""Longest name, of the 255 that file systems take: a number may be added to it."""
+"""Longest name. File systems allow 255 bytes; a number may be added."""
 
-Bring = Callable[[Path], Path]
-"""Given a place for new files, returns the folder to read: that place, filled, or one that was there before."""
+Provide = Callable[[Path], Path]
+"""(folder for new files) → the folder to read: the same, filled, or an existing one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was imported: its folder, how many classes and images it has, and the pictures that were left out."""
+    """An imported data set: its folder, its numbers of classes and images, and the pictures that were left out."""
 
     folder: Path
     classes: int
@@ -49,7 +48,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A single file on its way in: the class that it shall belong to, the name that it came with, its bytes."""
+    """A single file to import: its class, its original name, and its bytes."""
 
     class_name: str
     name: str
@@ -62,7 +61,7 @@ def datasets_root() -> Path:
 
 
 def imported_sets(root: Path | None = None) -> dict[str, Path]:
-    """Return the folders of the data sets that are there, by name."""
+    """Return the folders of the imported data sets by name."""
     try:
         found = sorted((root or datasets_root()).iterdir())
     except OSError:
@@ -71,7 +70,7 @@ def imported_sets(root: Path | None = None) -> dict[str, Path]:
 
 
 def safe_name(text: str) -> str:
-    """Return a name that is harmless as a file's: letters, digits, spaces and ``.,_()+-``; "" where nothing is left."""
+    """Return a harmless file name: letters, digits, spaces and ``.,_()+-``; "" if nothing is left."""
     name = re.sub(r"[^\w .,()+-]", "-", unicodedata.normalize("NFC", text)).strip(" ._-")
     return name.encode()[:NAME_BYTES].decode(errors="ignore").strip(" ._-")
 
@@ -86,12 +85,12 @@ def import_dataset(
     encoding: str | None = None,
     allows: Callable[[Path], bool] | None = None,
 ) -> Imported:
-    """Copy the class folders in ``source``, a folder or a zip, into a new data set called ``name`` below ``root``.
+    """Copy the class folders in ``source``, a folder or an archive, into a new data set ``name`` below ``root``.
 
-    A division into splits is kept. ``encoding`` is that of a zip's names where it does not say it; pictures in a folder
-    that really lie where ``allows`` says no are left out. ``progress`` follows, one after the other, the unpacking, the
-    look at every image, and the copying. Raises DataError where the name is taken or empty, ``source`` is no folder of
-    classes nor an archive of one (`pmsi.data.readers.archive.contents`), too few images are whole, or there is no room.
+    Splits are kept. ``encoding`` is that of a zip's names, if the zip does not say it. Pictures of a folder whose real
+    place ``allows`` refuses are left out. ``progress`` is called for unpacking, checking and copying, one after the
+    other. Raises DataError if the name exists or is empty, if ``source`` is neither a folder of classes nor an archive
+    of one (`pmsi.data.readers.archive.contents`), if there are too few usable images, or if the disk is full.
     """
     source = Path(source)
     if not source.exists():
@@ -99,19 +98,19 @@ def import_dataset(
     if source.is_dir():
         return _import(name, lambda place: source, root, progress, shutil.copyfile, allows)
 
-    def bring(place: Path) -> Path:
+    def unpack(place: Path) -> Path:
         return unpack_into(source, place, progress, limits, encoding)
 
-    return _import(name, bring, root, progress, os.rename)
+    return _import(name, unpack, root, progress, os.rename)
 
 
 def import_pictures(
     pictures: Iterable[Picture], name: str, *, root: Path | None = None, progress: Progress | None = None
 ) -> Imported:
-    """Write single files into a new data set called ``name`` below ``root``; raises what `import_dataset` does."""
+    """Write single files into a new data set ``name`` below ``root``; raises what `import_dataset` does."""
     refused: list[Problem] = []
 
-    def bring(place: Path) -> Path:
+    def write(place: Path) -> Path:
         place.mkdir()
         for number, picture in enumerate(pictures):
             if reason := _refusal(picture):
@@ -122,8 +121,8 @@ def import_pictures(
             (home / f"{number:06d}-{_file_name(picture.name)}").write_bytes(picture.data)
         return place
 
-    done = _import(name, bring, root, progress, os.rename)
-    return Imported(done.folder, done.classes, done.images, (*refused, *done.problems))
+    done = _import(name, write, root, progress, os.rename)
+    return replace(done, problems=(*refused, *done.problems))
 
 
 def _refusal(picture: Picture) -> str | None:
@@ -136,23 +135,24 @@ def _refusal(picture: Picture) -> str | None:
 
 def _import(
     name: str,
-    bring: Bring,
+    provide: Provide,
     root: Path | None,
     progress: Progress | None,
     put: Callable[[Path, Path], object],
     allows: Callable[[Path], bool] | None = None,
 ) -> Imported:
-    """Build the data set in a folder beside its place, and rename it; whatever happens, nothing else stays."""
+    """Build the data set in a temporary folder, and rename it; ``put(from, to)`` moves or copies an image."""
     root = Path(root or datasets_root())
     target = _free_place(root, name)
     try:
         with _alone_in(root), tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as scratch:
-            source = bring(Path(scratch) / "source")
+            source = provide(Path(scratch) / "source")
             found = folder(source, name=target.name, split="stratified", progress=progress)
             found = confined(found, allows) if allows is not None else found
             _require_classes(found, source)
             if put is not os.rename:
-                require_space(source, root, _bytes_of(found))
+                size = sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
+                require_space(source, root, size)
             built = Path(scratch) / "built"
             count = _lay_out(found.classes, _by_split(found, source, allows), built, put, progress)
             _rename(built, target)
@@ -164,7 +164,7 @@ def _import(
 
 @contextmanager
 def _alone_in(root: Path) -> Iterator[None]:
-    """Import into ``root`` as the only process that does; what a killed one has left there is removed."""
+    """Hold the lock of imports into ``root``, and remove the leftovers of killed imports; DataError if it is held."""
     root.mkdir(parents=True, exist_ok=True)
     lock = Lock(root / ".importing.lock")
     if not lock.take():
@@ -178,7 +178,7 @@ def _alone_in(root: Path) -> Iterator[None]:
 
 
 def _free_place(root: Path, name: str) -> Path:
-    """Return where the data set will be; raises DataError where the name is empty, or taken whatever its capitals."""
+    """Return the new data set's folder; DataError if the name is empty, or exists in any capitalisation."""
     safe = safe_name(name)
     if not safe:
         raise DataError(f"The name {name!r} has no letter or digit. Expected a name such as garden-birds.")
@@ -191,7 +191,7 @@ def _free_place(root: Path, name: str) -> Path:
 
 
 def _rename(built: Path, target: Path) -> None:
-    """Put the data set in its place; a folder with files in it, made meanwhile, stays."""
+    """Rename the finished data set; DataError if its place has been taken meanwhile."""
     try:
         built.rename(target)
     except OSError as error:
@@ -210,13 +210,9 @@ def _require_classes(found: Dataset, source: Path) -> None:
         )
 
 
-def _bytes_of(found: Dataset) -> int:
-    return sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
-
-
 def _by_split(found: Dataset, source: Path, allows: Callable[[Path], bool] | None) -> list[tuple[str, Sample]]:
-    """Return all images, each with the folder of its split, or "" where there is no split."""
-    roles = find_splits(entered(look(source)))
+    """Return all images, each with the folder of its split, or "" without splits."""
+    roles = find_splits(unwrapped(read_tree(source)))
     if roles is None:
         return [("", sample) for sample in (*found.train, *found.test)]
     tested = "test" if "test" in roles else "val"
@@ -237,7 +233,7 @@ def _lay_out(
     put: Callable[[Path, Path], object],
     progress: Progress | None,
 ) -> int:
-    """Put every image into the folder of its class, below that of its split, and return how many there are."""
+    """Put every image into the folder of its class, below that of its split, and return their number."""
     homes = _class_folders(classes)
     taken: set[tuple[str, str]] = set()
     for done, (split, sample) in enumerate(samples, 1):
@@ -250,7 +246,7 @@ def _lay_out(
 
 
 def _class_folders(classes: Iterable[str]) -> list[str]:
-    """Return a harmless name for each class; raises DataError where two classes would become one."""
+    """Return a harmless name for each class; DataError if two classes would get the same."""
     known: dict[str, str] = {}
     for name in classes:
         safe = _class_folder(name)
@@ -264,11 +260,11 @@ def _class_folder(name: str) -> str:
     safe = safe_name(name)
     if not safe:
         raise DataError(f"The class {name!r} has no letter or digit in its name. Give it another one.")
-    return f"{safe} class" if is_split_name(safe) else safe  # or it would be taken for a split
+    return f"{safe} class" if is_split_name(safe) else safe  # a split's name would be read as a split
 
 
 def _inside(sample: Sample, has_split: bool) -> str:
-    """Return the name of an image within its class; folders in a class are no more than a part of it."""
+    """Return the name of an image within its class; names of folders in a class become part of it."""
     return "-".join(PurePosixPath(sample.key).parts[2 if has_split else 1 :])
 
 
@@ -279,7 +275,7 @@ def _file_name(name: str) -> str:
 
 
 def _free_name(home: str, name: str, taken: set[tuple[str, str]]) -> str:
-    """Return a harmless name that no other file of this folder has, and note it."""
+    """Return a harmless name that is not ``taken`` in this folder, and add it to ``taken``."""
     wanted = path = PurePosixPath(_file_name(name))
     number = 2
     while (home, path.name.casefold()) in taken:

@@ -1,7 +1,7 @@
 """Batches of uint8 images: shuffled and cropped at random for training, in order and centre-cropped for testing.
 
-Every draw is seeded by (seed, epoch, image), so that the same batches come whatever the number of workers and from
-whatever batch training is resumed. Where the pixels come from is the affair of `pmsi.data.cache.pixels`.
+Every draw is seeded by (seed, epoch, image), so batches depend neither on the number of workers nor on the batch from
+which training is resumed. `pmsi.data.cache.pixels` provides the resized images.
 """
 
 import signal
@@ -24,15 +24,14 @@ from pmsi.data.sampling import sampler
 Batch = tuple[Tensor, Tensor]
 """Images (b, 3, h, w) uint8 and labels (b,) int64."""
 
-
-Plan = list[list[tuple[int, int]]]
-"""Batches as lists of items; what an item means is the dataset's affair."""
+ItemBatches = list[list[tuple[int, int]]]
+"""Batches of items for a torch Dataset, such as (epoch, index)."""
 
 CPU = torch.device("cpu")
 
 
 class _Crops(TorchDataset):
-    """Items are asked for as (epoch, index); ``crop`` cuts the pixels of one."""
+    """Cropped images and their labels, indexed by (epoch, index); ``crop`` is (pixels, epoch, key) → pixels."""
 
     def __init__(self, pixels: Pixels, crop: Callable[[np.ndarray, int, str], np.ndarray]) -> None:
         self.pixels, self.crop = pixels, crop
@@ -46,10 +45,10 @@ class _Crops(TorchDataset):
 class TrainLoader:
     """The training batches of any epoch, from any batch on.
 
-    The last, incomplete batch of an epoch is left out (Algorithm 1 runs over D / batchSize batches); images are
-    shuffled anew in each epoch, so none is left out always. With ``images_per_class``, a batch holds that many images
-    of each of its classes (`pmsi.data.sampling`). ``share`` says which places of each batch are read here, where
-    several processes train together. ``device`` is where the batches will go: see `planned_loader`.
+    The last, incomplete batch of an epoch is left out (Algorithm 1 runs over D / batchSize batches); each epoch is
+    shuffled anew. With ``images_per_class``, a batch holds that many images of each of its classes
+    (`pmsi.data.sampling`). ``share`` is the slice of each batch that this process reads, in distributed training.
+    ``device`` is where the batches will go (`batch_loader`). Raises ConfigError if there are fewer images than a batch.
     """
 
     def __init__(
@@ -70,9 +69,9 @@ class TrainLoader:
             )
         labels = [sample.label for sample in dataset.train]
         self._sampler = sampler(labels, dataset.classes, config.batch_size, images_per_class)
-        self._plan: Plan = []
+        self._items: ItemBatches = []
         pixels = Pixels(dataset, dataset.train, config.resize_to)
-        self._loader = planned_loader(_Crops(pixels, self._crop), self._plan, config.workers, device)
+        self._loader = batch_loader(_Crops(pixels, self._crop), self._items, config.workers, device)
 
     def _crop(self, pixels: np.ndarray, epoch: int, key: str) -> np.ndarray:
         return random_crop(pixels, self.config.image_size, self.config.flip, self.config.seed, epoch, key)
@@ -80,12 +79,12 @@ class TrainLoader:
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yield the batches ``first``, ``first`` + 1, … of an epoch (both count from 0)."""
         batches = self._sampler(self.config.seed, epoch)
-        self._plan[:] = [[(epoch, index) for index in batch[self.share]] for batch in batches[first:]]
+        self._items[:] = [[(epoch, index) for index in batch[self.share]] for batch in batches[first:]]
         yield from self._loader
 
 
 class EvaluationLoader:
-    """The images of a list of samples in order, resized and centre-cropped; they will go to ``device``."""
+    """The images of a list of samples in order, resized and centre-cropped; the batches will go to ``device``."""
 
     def __init__(
         self,
@@ -99,34 +98,33 @@ class EvaluationLoader:
         self.samples = samples
         self.batches = -(-len(samples) // batch_size)
         pixels = Pixels(dataset, samples, config.resize_to)
-        items = [(0, index) for index in range(len(samples))]
-        plan = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
-        self._loader = planned_loader(
-            _Crops(pixels, lambda image, epoch, key: centre_crop(image, config.image_size)), plan, workers, device
-        )
+        indices = [(0, index) for index in range(len(samples))]
+        items = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+        crops = _Crops(pixels, lambda image, _epoch, _key: centre_crop(image, config.image_size))
+        self._loader = batch_loader(crops, items, workers, device)
 
     def __iter__(self) -> Iterator[Batch]:
         yield from self._loader
 
 
-def planned_loader(items: TorchDataset, plan: Plan, workers: int, device: torch.device = CPU) -> DataLoader:
-    """Return torch's loader over a plan of batches, read anew at each pass; its own generator spares the global one.
+def batch_loader(dataset: TorchDataset, items: ItemBatches, workers: int, device: torch.device = CPU) -> DataLoader:
+    """Return torch's loader of batches of items; ``items`` may change between passes.
 
-    Batches for a GPU lie in pinned memory, from where they are copied while it computes. A config's ``device`` decides,
-    not the presence of a GPU: for a run on the CPU, pinning would cost time and touch the GPU that others use.
+    Batches for a GPU are in pinned memory, so that they are copied while it computes. ``device`` decides, not the
+    presence of a GPU: for a run on the CPU, pinning would take time and use a GPU of others.
     """
     options: dict[str, Any] = {"multiprocessing_context": "fork", "persistent_workers": True} if workers else {}
     return DataLoader(
-        items,
-        batch_sampler=plan,
+        dataset,
+        batch_sampler=items,
         num_workers=workers,
-        generator=torch.Generator().manual_seed(0),
+        generator=torch.Generator().manual_seed(0),  # else the loader would draw from the global one
         pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_interrupts_to_the_parent,
+        worker_init_fn=_ignore_interrupts,
         **options,
     )
 
 
-def _leave_interrupts_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal: only the one that computes shall answer it, and come to a stop."""
+def _ignore_interrupts(worker: int) -> None:
+    """Ignore Ctrl-C, which reaches every process of a terminal: only the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

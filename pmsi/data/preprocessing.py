@@ -1,8 +1,6 @@
-"""From an image file to what the network sees: resize, crop, flip, and normalisation by ImageNet's mean and standard
-deviation (section IV-A).
+"""From an image to the network's input: resize, crop, flip, and normalisation by ImageNet's statistics (section IV-A).
 
-Resizing and cropping work on 8-bit RGB; normalisation is the last step, on the device, after the mosaic. Nothing here
-knows of batches.
+Resizing and cropping work on 8-bit RGB. Normalisation is the last step, on the device, after the mosaic.
 """
 
 from functools import cache
@@ -19,7 +17,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def resize(image: Image.Image, side: int) -> np.ndarray:
-    """Return the image as (side, side, 3) uint8; both sides change, as in the paper's "512 × 512"."""
+    """Return the image resized to (side, side, 3) uint8, without keeping its aspect ratio: the paper's "512 × 512"."""
     return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
 
 
@@ -32,7 +30,7 @@ def centre_crop(pixels: np.ndarray, side: int) -> np.ndarray:
 def random_crop(pixels: np.ndarray, side: int, flip: bool, *seed: object) -> np.ndarray:
     """Return a random (side, side, 3) of (h, w, 3), flipped left to right half of the time if ``flip``.
 
-    ``seed`` names the draw, such as (seed, epoch, image key): nothing else enters it.
+    The draw depends on ``seed`` only, such as (seed, epoch, image key).
     """
     generator = numpy_generator("crop", *seed)
     top, left = (int(generator.integers(length - side + 1)) for length in pixels.shape[:2])
@@ -51,15 +49,15 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Return (b, 3, h, w) uint8 as float32 with ImageNet's mean and standard deviation taken out, channels last."""
+    """Return (b, 3, h, w) uint8 as float32, normalised by ImageNet's mean and standard deviation, channels last."""
     scale, shift = _constants(images.device)
     return torch.addcmul(shift, images.float(), scale).contiguous(memory_format=torch.channels_last)
 
 
 @cache
 def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return 1 / (255 STD) and −MEAN / STD, (3, 1, 1); made once for each device, for a copy to a GPU waits for it."""
-    with torch.inference_mode(False):  # whoever asks first: later callers may need gradients
+    """Return 1 / (255 STD) and −MEAN / STD, (3, 1, 1); cached, because each copy to a GPU would synchronise."""
+    with torch.inference_mode(False):  # the first caller may be in inference mode, later ones may need gradients
         scale = torch.tensor([1 / (255 * s) for s in STD], device=device).view(3, 1, 1)
         shift = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)], device=device).view(3, 1, 1)
         return scale, shift

@@ -1,18 +1,6 @@
-"""What a run was trained on: class names, and the key, label and pixels' digest of every image.
+"""The record of a run's data: class names, and the key, label and pixels' digest of every image.
 
-A run keeps a `DataRecord` beside its config, so that its label numbers keep their names and its images their identity,
-whatever becomes of the folder. `compare` says what two of them have in common::
-
-    record = DataRecord.of(open_dataset(config))
-    record.to_file(run.folder / FILE)
-    …
-    then, now = DataRecord.from_file(run.folder / FILE), DataRecord.of(open_dataset(config))
-    names = then.classes if then else now.classes          # of the run's label numbers
-    about = compare(then, now, ("the run", "the folder"))
-    if about.leaked and not insisted:                      # the run's model tested on what it was trained on
-        raise DataError(" ".join(about.reasons))
-    if not about.comparable:                               # its accuracy beside that of another run
-        print(*about.reasons, sep="\\n")
+A run stores a `DataRecord` beside its config, because its data set's folder may change later. `compare` compares two.
 """
 
 import gzip
@@ -36,10 +24,10 @@ FILE = "data.json.gz"
 
 FORMAT = 1
 DIGEST = 32
-"""Hexadecimal digits of an image's digest."""
+"""Number of hexadecimal digits of an image's digest."""
 
 MAX_FILE_BYTES, MAX_TEXT_BYTES = 2**26, 2**28
-"""No file may be larger, nor unpack to more: a million images take about 30 MB, and 110 MB unpacked."""
+"""Limits of a file, packed and unpacked: a million images take about 30 MB, and 110 MB unpacked."""
 
 SPLITS = ("train", "test")
 
@@ -67,7 +55,7 @@ class DataRecord:
 
     @classmethod
     def of(cls, dataset: Dataset, progress: Progress | None = None) -> "DataRecord":
-        """Return the record of a data set; only images whose digests no reader has found yet are opened for it."""
+        """Return the record of a data set; opens only images without a digest, and calls ``progress`` for these."""
         samples = [*dataset.train, *dataset.test]
         unknown = sum(not sample.digest for sample in samples)
         images, done = [], 0
@@ -81,12 +69,12 @@ class DataRecord:
 
     @property
     def digest(self) -> str:
-        """32 hexadecimal digits that stand for the classes and images in their order."""
+        """32 hexadecimal digits: a hash of the classes and images in their order."""
         content = repr((self.classes, [*map(tuple, self.train)], [*map(tuple, self.test)]))
         return hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     def changes(self, now: "DataRecord") -> list[str]:
-        """Return in words what is not as it was: classes, and images of either split by key and pixels, in order."""
+        """Return the differences to the record ``now`` in words: classes, and images of both splits."""
         found = []
         if self.classes != now.classes:
             found.append(f"the classes were {_first(self.classes)} and are {_first(now.classes)}")
@@ -113,7 +101,7 @@ class DataRecord:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "The record of the data") -> "DataRecord":
-        """Return what `to_bytes` wrote; ``name`` is what errors call it. Raises DataError where it is damaged."""
+        """Return the record that `to_bytes` wrote; DataError, with ``name``, if it is damaged."""
         try:
             unpacker = zlib.decompressobj(wbits=31)
             text = unpacker.decompress(data, MAX_TEXT_BYTES)
@@ -133,14 +121,14 @@ class DataRecord:
         return cls(_text(stored["name"]), classes, train, test, passed_over)
 
     def to_file(self, path: Path) -> None:
-        """Write the record, whole or not at all."""
+        """Write the record atomically."""
         write_atomically(path, self.to_bytes())
 
     @classmethod
     def from_file(cls, path: Path) -> "DataRecord | None":
-        """Return the record in a file, or None where there is no file: the run is older than records.
+        """Return the record in a file, or None if there is no file, as in runs from before there were records.
 
-        Raises DataError where the file is damaged, too large or cannot be read.
+        Raises DataError if the file is damaged, too large or cannot be read.
         """
         try:
             with path.open("rb") as file:
@@ -184,37 +172,40 @@ def _text(value: object) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two records, a and b, have in common. Images are known by their pixels, wherever they lie."""
+    """The comparison of two records, a and b. Images are identified by their pixels.
+
+    Attributes:
+        names: what sentences call a and b.
+        unknown: those of ``names`` whose record is missing; then all else is meaningless.
+        reordered: whether the same classes have other label numbers.
+        renamed: names in a and in b of classes with mostly the same images.
+        added, removed: other classes that only b has, and that only a has.
+        tested: numbers of test images of a and of b.
+        shared: number of common test images.
+        changed: test images of b with the key of a test image of a, and pixels of none.
+        relabelled: test images of b that have another class in a.
+        leaked: test images of b that are training images of a.
+        leaked_back: test images of a that are training images of b.
+        unfair: test images of either that are training images of exactly one of the two.
+    """
 
     names: tuple[str, str]
-    """What sentences call a and b."""
     unknown: tuple[str, ...] = ()
-    """Those of ``names`` whose record is missing; everything below is then without meaning."""
     reordered: bool = False
-    """Whether the same classes have other label numbers."""
     renamed: tuple[tuple[str, str], ...] = ()
-    """Names in a and in b of classes that hold the same images."""
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    """Classes of b alone, and of a alone, other than the renamed."""
     tested: tuple[int, int] = (0, 0)
-    """Test images of a and of b."""
     shared: int = 0
-    """Test images that a and b have in common."""
     changed: int = 0
-    """Test images of b that have the key of one of a's, and pixels that no test image of a has."""
     relabelled: int = 0
-    """Test images of b that belong to another class in a."""
     leaked: int = 0
-    """Test images of b that are training images of a: what a's model has seen, tested on b."""
     leaked_back: int = 0
-    """Test images of a that are training images of b."""
     unfair: int = 0
-    """Test images of either that one of the two was trained on and the other was not."""
 
     @property
     def same_classes(self) -> bool:
-        """Whether both have the same class names, in whatever order."""
+        """Whether both have the same class names, in any order."""
         return not (self.unknown or self.renamed or self.added or self.removed)
 
     @property
@@ -229,14 +220,14 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether accuracies of a and of b answer one question: the same classes and test images, of which neither
-        alone has been trained on any. False where a record is missing.
+        """Whether accuracies on a and on b can be compared: same classes and test images, and none of these is a
+        training image of only one of the two. False if a record is missing.
         """
         return self.same_classes and self.same_test and not self.unfair
 
     @property
     def reasons(self) -> list[str]:
-        """What differs or is unknown, in sentences; empty where nothing does."""
+        """The differences and unknowns in sentences; empty if there are none."""
         if self.unknown:
             return [f"What {name} was trained on is unknown: it has no record of its data." for name in self.unknown]
         return [*self._about_classes(), *self._about_test_images(), *self._about_training_images()]
@@ -261,17 +252,17 @@ class Comparison:
             yield f"{self.relabelled} of {of_b} test images of {b} belong to another class in {a}."
 
     def _about_training_images(self) -> Iterator[str]:
-        for count, of, tested, trained in zip(
-            (self.leaked, self.leaked_back), self.tested[::-1], self.names[::-1], self.names, strict=True
-        ):
+        (a, b), (of_a, of_b) = self.names, self.tested
+        for count, of, tested, trained in ((self.leaked, of_b, b, a), (self.leaked_back, of_a, a, b)):
             if count:
-                yield f"{count} of {of} test images of {tested} {_were(count)} among the training images of {trained}."
+                were = "was" if count == 1 else "were"
+                yield f"{count} of {of} test images of {tested} {were} among the training images of {trained}."
 
 
 def compare(
     a: DataRecord | None, b: DataRecord | None, names: tuple[str, str] = ("the first", "the second")
 ) -> Comparison:
-    """Return what ``a`` and ``b`` have in common; ``names`` is what sentences call them."""
+    """Return the comparison of ``a`` and ``b``; None is a missing record, ``names`` is what sentences call them."""
     if a is None or b is None:
         return Comparison(names, tuple(name for name, record in zip(names, (a, b), strict=True) if record is None))
     renamed = _renamed(a, b)
@@ -298,7 +289,7 @@ def compare(
 
 
 def _renamed(a: DataRecord, b: DataRecord) -> dict[str, str]:
-    """Return {name in a: name in b} of classes that hold mostly the same images under names that the other lacks."""
+    """Return {name in a: name in b} of classes with mostly the same images, and names that the other lacks."""
     old, new = _images_by_class(a, set(b.classes)), _images_by_class(b, set(a.classes))
     found: dict[str, str] = {}
     for name, images in old.items():
@@ -320,10 +311,6 @@ def _images_by_class(record: DataRecord, but: set[str]) -> dict[str, set[str]]:
 
 def _of(count: int) -> str:
     return "1 class is" if count == 1 else f"{count} classes are"
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
 
 
 def _first(names: Sequence[str], count: int = 5) -> str:

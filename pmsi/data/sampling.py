@@ -1,7 +1,6 @@
-"""How an epoch's batches are made of item numbers: all items in a new order, or a few images of each of a few classes.
+"""The batches of an epoch as lists of item numbers: shuffled, or with a few images of each of a few classes.
 
-A draw is seeded by (seed, epoch), so that an epoch that is resumed repeats the batches of the one that was broken off.
-This module knows numbers and labels only: no image, no data set, no worker.
+Draws are seeded by (seed, epoch), so a resumed epoch has the same batches as the interrupted one.
 """
 
 from collections import Counter
@@ -21,9 +20,9 @@ Sampler = Callable[[int, int], Batches]
 
 
 def sampler(labels: Sequence[int], names: Sequence[str], batch_size: int, images_per_class: int | None) -> Sampler:
-    """Return `shuffled`, or `balanced` where ``images_per_class`` is given, for items with these labels.
+    """Return `shuffled`, or `balanced` if ``images_per_class`` is given, for items with these labels.
 
-    ``names`` are those of all classes, for the ConfigError that is raised where the labels allow no such batches.
+    Raises ConfigError, with the ``names`` of classes, if the labels do not allow such batches.
     """
     if images_per_class is None:
         return partial(shuffled, len(labels), batch_size)
@@ -32,7 +31,7 @@ def sampler(labels: Sequence[int], names: Sequence[str], batch_size: int, images
 
 
 def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Batches:
-    """Return ``count`` // ``batch_size`` batches of items in random order; what does not fill a batch is left out."""
+    """Return ``count`` // ``batch_size`` batches of items in random order, without an incomplete last batch."""
     order = numpy_generator("shuffle", seed, epoch).permutation(count).tolist()
     return [order[start : start + batch_size] for start in range(0, count - batch_size + 1, batch_size)]
 
@@ -40,10 +39,9 @@ def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> Batches:
 def balanced(labels: Sequence[int], batch_size: int, images_per_class: int, seed: int, epoch: int) -> Batches:
     """Return as many batches as `shuffled`, of ``batch_size`` / ``images_per_class`` classes each, class after class.
 
-    The sampler of API-Net (Zhuang et al., AAAI 2020): each batch draws its classes anew, none of them twice, and each
-    class deals its images out of a shuffled pack of its own. All images of a class are dealt before one comes again,
-    and within a batch they differ, unless the class has fewer than ``images_per_class``: such a class repeats its own,
-    as evenly as it can. `check_balanced` says whether labels allow it.
+    The sampler of API-Net (Zhuang et al., AAAI 2020): each batch draws different classes, and each class deals its
+    images from a shuffled pack. All images of a class are dealt before one comes again. Within a batch they differ,
+    unless the class has fewer than ``images_per_class`` images. See `check_balanced` for the requirements.
     """
     draw = numpy_generator("balanced", seed, epoch)
     classes = np.unique(labels)
@@ -66,16 +64,16 @@ class _Pack:
         dealt: list[int] = []
         while len(dealt) < count:
             if not self._left:
-                # Those in hand go to the end of the new pack, so that no batch holds an image twice.
+                # Images of this batch go to the end of the new pack, so that a batch has no image twice.
                 self._left = sorted(self._draw.permutation(self._items).tolist(), key=dealt.__contains__)
             dealt.append(self._left.pop(0))
         return dealt
 
 
 def check_balanced(labels: Sequence[int], names: Sequence[str], batch_size: int, images_per_class: int) -> None:
-    """Raise ConfigError where `balanced` could not fill a batch, or a class has no two images to make a pair of.
+    """Raise ConfigError if `balanced` cannot fill a batch, or a class has only one image and hence no pair.
 
-    A class without any image is never drawn, so it is no obstacle.
+    Classes without images do not matter, as they are never drawn.
     """
     counts = Counter(labels)
     if batch_size % images_per_class:

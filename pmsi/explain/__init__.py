@@ -1,4 +1,4 @@
-"""Explanations: where a recogniser looks. Importing this imports torch."""
+"""Class activation maps of a recogniser, and measures of them. Importing this imports torch."""
 
 from pmsi.engine.folding import folded
 from pmsi.explain.cam import SCALES, Maps, Scale, cam, cam_seconds, normalize, resize

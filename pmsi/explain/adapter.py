@@ -1,8 +1,8 @@
-"""Maps by the CAM classes of pytorch-grad-cam, each for one stage, one output and one class of a recogniser.
+"""Class activation maps by the classes of pytorch-grad-cam: one image, stage, output and class at a time.
 
-The package hooks layers of a module that has one output, keeps what it saw in the hooks, and takes one model for one
-thread. So it gets a copy of the model, one caller at a time, in one of two forms: `FromStage` starts at the stage's own
-map and leaves out the network before it; `Whole` starts at the image, for methods that show the network other images.
+pytorch-grad-cam sets hooks on layers of a module with one output, and is not thread-safe. So it gets a copy of the
+model, behind a lock, in one of two forms: `FromStage` starts at the stage's map and skips the network before it;
+`Whole` starts at the image, for methods that feed the network changed images.
 """
 
 import copy
@@ -24,27 +24,27 @@ from pmsi.base.errors import ConfigError
 from pmsi.model.recognizer import Recognizer
 
 Score = Callable[[Tensor], Tensor]
-"""Logits (classes,) or (n, classes) → what is explained: () or (n,)."""
+"""Logits (classes,) or (n, classes) → the score that is explained: () or (n,)."""
 
 TRIAL_CHANNELS = 32
-"""Channels on which a method that takes a pass for each is tried: a whole batch of its passes."""
+"""Channels in a time trial of a method that takes one pass per channel."""
 
 SIMILAR = 3
-"""Classes with which Finer-CAM compares, as in its paper."""
+"""Number of classes that Finer-CAM compares with, as in its paper."""
 
 PATCHES = 8
-"""Patches that SESS shows the network at once; the package's 32 take gigabytes at 448 px."""
+"""Batch size of SESS; the package's 32 takes gigabytes at 448 px."""
 
-_TURN = threading.Lock()
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One image and one stage, and what is asked of them.
+class MapRequest:
+    """A map to be made: of one image, at one stage, for one class of one output.
 
-    ``model`` is a frozen copy, ``image`` (1, 3, height, width), ``maps`` (1, c, h, w) those of all its pieces without
-    a graph, ``place`` the piece that ends the stage; ``reached`` are the ends of stages that the output depends on.
-    ``label`` is the class whose score at output ``head`` is explained, ``logits`` (classes,) what the head answers.
+    ``model`` is a frozen copy. ``image`` is (1, 3, height, width); ``maps`` (1, c, h, w) are those of all backbone
+    pieces, without a graph. ``place`` is the index of the piece that ends the stage, ``reached`` are those of the
+    stages that the output depends on. ``label`` is the class explained, ``logits`` (classes,) are those of ``head``.
     """
 
     model: Recognizer
@@ -58,43 +58,44 @@ class Asked:
 
 
 class PackageMethod(ABC):
-    """What makes a row's maps with the package."""
+    """Base of the CAM methods that pytorch-grad-cam computes."""
 
     @abstractmethod
-    def map(self, asked: Asked) -> np.ndarray:
-        """Return the map (h, w) of a stage of an image, of either sign."""
+    def map(self, request: MapRequest) -> np.ndarray:
+        """Return the map (h, w), of either sign."""
 
-    def seconds(self, asked: Asked) -> float:
-        """Return about how many seconds `map` takes."""
-        return _seconds(lambda: self.map(asked))
+    def seconds(self, request: MapRequest) -> float:
+        """Return about how many seconds `map` takes, by a time trial."""
+        return _seconds(lambda: self.map(request))
 
 
 class FromStage(nn.Module):
-    """The network behind a stage: its map (n, c, h, w) → the logits (n, classes) of one output.
+    """The network after a stage: the stage's map (n, c, h, w) → the logits (n, classes) of one output.
 
-    ``target`` is the stage as a layer. Earlier stages' maps, on which the heads depend too, stay those of the image.
+    ``target`` is an identity layer whose output is the stage's map. The maps of earlier stages, which the heads use
+    too, are constants.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, request: MapRequest) -> None:
         super().__init__()
-        self.model, self.target, self.asked = asked.model, nn.Identity(), asked
-        self.start = asked.maps[asked.place].clone()
+        self.model, self.target, self.request = request.model, nn.Identity(), request
+        self.start = request.maps[request.place].clone()
 
     def forward(self, stage_map: Tensor) -> Tensor:
-        x, asked = self.target(stage_map), self.asked
-        before = [one.expand(len(x), -1, -1, -1) for one in asked.maps[: asked.place]]
-        maps = [*before, x, *self.model.backbone.advance(x, asked.place + 1)]
-        return self.model.classify(maps, (asked.head,))[asked.head]
+        x, request = self.target(stage_map), self.request
+        before = [one.expand(len(x), -1, -1, -1) for one in request.maps[: request.place]]
+        maps = [*before, x, *self.model.backbone.advance(x, request.place + 1)]
+        return self.model.classify(maps, (request.head,))[request.head]
 
 
 class Whole(nn.Module):
     """The whole network: images (n, 3, height, width) → the logits (n, classes) of one output."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, request: MapRequest) -> None:
         super().__init__()
-        self.model, self.head = asked.model, asked.head
-        self.target = asked.model.backbone.pieces[asked.place]
-        self.start = asked.image.clone()
+        self.model, self.head = request.model, request.head
+        self.target = request.model.backbone.pieces[request.place]
+        self.start = request.image.clone()
 
     def forward(self, images: Tensor) -> Tensor:
         if torch.is_grad_enabled() and not images.requires_grad:
@@ -103,53 +104,54 @@ class Whole(nn.Module):
         return logits
 
 
-def of_class(package: Any, asked: Asked) -> Score:
-    """Return the logit of the class."""
-    score: Score = package.utils.model_targets.ClassifierOutputTarget(asked.label)
+def class_score(package: Any, request: MapRequest) -> Score:
+    """Return the score of most methods: the logit of the class."""
+    score: Score = package.utils.model_targets.ClassifierOutputTarget(request.label)
     return score
 
 
-def beyond_similar(package: Any, asked: Asked) -> Score:
-    """Return how far the class's logit lies above those of the classes nearest to it, as Finer-CAM weighs them."""
-    apart = (asked.logits - asked.logits[asked.label]).abs()
-    apart[asked.label] = torch.inf
-    nearest = apart.argsort(stable=True)[: min(SIMILAR, len(apart) - 1)].tolist()
-    score: Score = package.utils.model_targets.FinerWeightedTarget(asked.label, nearest, 1)
+def finer_score(package: Any, request: MapRequest) -> Score:
+    """Return the score of Finer-CAM: the class's logit minus those of the classes with the nearest logits, weighted."""
+    distance = (request.logits - request.logits[request.label]).abs()
+    distance[request.label] = torch.inf
+    nearest = distance.argsort(stable=True)[: min(SIMILAR, len(distance) - 1)].tolist()
+    score: Score = package.utils.model_targets.FinerWeightedTarget(request.label, nearest, 1)
     return score
 
 
-def upright(values: np.ndarray) -> np.ndarray:
-    """Return a principal component (h, w) with the sign that makes its value farthest from 0 positive."""
+def fixed_sign(values: np.ndarray) -> np.ndarray:
+    """Return a principal component (h, w), negated if its value farthest from 0 is negative."""
     return -values if -values.min() > values.max() else values
 
 
 @dataclass(frozen=True)
-class ByClass(PackageMethod):
-    """Maps of the class ``name`` of the package, before its ReLU and its scaling to 0–1.
+class PackageCam(PackageMethod):
+    """Maps of the class ``name`` of pytorch-grad-cam, before its ReLU and its scaling to 0–1.
 
-    ``form`` is what the class is given. ``per_channel`` says that it takes a pass for each channel of the stage.
+    ``form`` is the module that the class gets. ``per_channel`` says that it takes one pass per channel of the stage.
+    ``after`` is applied to the map.
     """
 
     name: str
-    form: Callable[[Asked], FromStage | Whole] = FromStage
-    score: Callable[[Any, Asked], Score] = of_class
+    form: Callable[[MapRequest], FromStage | Whole] = FromStage
+    score: Callable[[Any, MapRequest], Score] = class_score
     per_channel: bool = False
-    after: Callable[[np.ndarray], np.ndarray] = lambda values: values
+    after: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def map(self, asked: Asked) -> np.ndarray:
-        return self._map(asked, None)
+    def map(self, request: MapRequest) -> np.ndarray:
+        return self._map(request, None)
 
-    def seconds(self, asked: Asked) -> float:
+    def seconds(self, request: MapRequest) -> float:
         if not self.per_channel:
-            return super().seconds(asked)
-        channels = asked.maps[asked.place].shape[1]
+            return super().seconds(request)
+        channels = request.maps[request.place].shape[1]
         tried = min(TRIAL_CHANNELS, channels)
-        return _seconds(lambda: self._map(asked, tried)) * channels / tried
+        return _seconds(lambda: self._map(request, tried)) * channels / tried
 
-    def _map(self, asked: Asked, channels: int | None) -> np.ndarray:
-        """Return the map, of the first ``channels`` alone where they are given."""
+    def _map(self, request: MapRequest, channels: int | None) -> np.ndarray:
+        """Return the map; of the first ``channels`` only, if given."""
         package = load_package()
-        form, score = self.form(asked), self.score(package, asked)
+        form, score = self.form(request), self.score(package, request)
         explainer = getattr(package, self.name)(form, [form.target])
         seen, second_order = explainer.activations_and_grads, not explainer.detach
         form.requires_grad_(second_order)  # the gradient itself must have a graph, even where the network is linear
@@ -167,19 +169,20 @@ class ByClass(PackageMethod):
             found = explainer.get_cam_image(start, form.target, [score], activations, gradients, False)
         finally:
             seen.release()
-        return self.after(np.asarray(found[0], dtype=np.float32))
+        values = np.asarray(found[0], dtype=np.float32)
+        return values if self.after is None else self.after(values)
 
 
 @dataclass(frozen=True)
-class Refine(PackageMethod):
-    """RefineCAM: the product of the Grad-CAM++ maps of a stage and of all behind it, at the stage's resolution, 0–1."""
+class RefineCam(PackageMethod):
+    """RefineCAM: the product of the Grad-CAM++ maps of a stage and of all later stages, at its resolution, 0–1."""
 
-    def map(self, asked: Asked) -> np.ndarray:
-        package, form = load_package(), FromStage(asked)
-        layers = [form.target, *(asked.model.backbone.pieces[end] for end in asked.reached if end > asked.place)]
+    def map(self, request: MapRequest) -> np.ndarray:
+        package, form = load_package(), FromStage(request)
+        layers = [form.target, *(request.model.backbone.pieces[end] for end in request.reached if end > request.place)]
         explainer = package.RefineCAM(form, layers)
         try:
-            found: np.ndarray = explainer(form.start.requires_grad_(), [of_class(package, asked)])[0]
+            found: np.ndarray = explainer(form.start.requires_grad_(), [class_score(package, request)])[0]
         finally:
             for each in explainer.base_cam_per_layer:
                 each.activations_and_grads.release()
@@ -187,27 +190,27 @@ class Refine(PackageMethod):
 
 
 @dataclass(frozen=True)
-class Sess(PackageMethod):
-    """SESS: Grad-CAM of the patches of an image at ever larger scales, fused at the image's size, 0–1."""
+class SessCam(PackageMethod):
+    """SESS: Grad-CAM of patches of an image at growing scales, fused at the image's size, 0–1."""
 
-    def map(self, asked: Asked) -> np.ndarray:
-        return self._map(asked, None)[0]
+    def map(self, request: MapRequest) -> np.ndarray:
+        return self._map(request, None)[0]
 
-    def seconds(self, asked: Asked) -> float:
-        """Return the seconds of the patches of the two smallest scales, times as many as there are of all."""
+    def seconds(self, request: MapRequest) -> float:
+        """Return the seconds of the two smallest scales, extrapolated to all by the number of patches."""
         began = time.perf_counter()
-        shown, every = self._map(asked, 2)[1:]
-        return (time.perf_counter() - began) * every / shown
+        _, tried, patches = self._map(request, 2)
+        return (time.perf_counter() - began) * patches / tried
 
-    def _map(self, asked: Asked, scales: int | None) -> tuple[np.ndarray, int, int]:
-        """Return the map, of the smallest ``scales`` where they are given, its patches, and those of all scales."""
-        package, form = load_package(), Whole(asked)
+    def _map(self, request: MapRequest, scales: int | None) -> tuple[np.ndarray, int, int]:
+        """Return the map of the smallest ``scales`` (default: all), their number of patches, and that of all scales."""
+        package, form = load_package(), Whole(request)
         explainer = package.SESS(form, [form.target], batch_size=PATCHES)
         side = min(form.start.shape[2:])
         patches = [math.ceil(scale / side) ** 2 for scale in explainer.get_scales(side)]
         explainer.num_scales = scales or len(patches)
         try:
-            found: np.ndarray = explainer(form.start, [of_class(package, asked)])[0]
+            found: np.ndarray = explainer(form.start, [class_score(package, request)])[0]
         finally:
             explainer.base_cam.activations_and_grads.release()
         return found, sum(patches[: explainer.num_scales]), sum(patches)
@@ -220,7 +223,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def load_package() -> Any:
-    """Return pytorch_grad_cam; raises ConfigError where it is not installed. Importing it takes seconds."""
+    """Return the module pytorch_grad_cam; raises ConfigError if it is not installed. Importing it takes seconds."""
     try:
         import pytorch_grad_cam
 
@@ -230,12 +233,13 @@ def load_package() -> Any:
             f"This CAM method is a class of pytorch-grad-cam, which cannot be imported ({error}). Install it with "
             "pip install grad-cam, or choose a method of one pass, such as gradcam."
         ) from error
-    for module in ("score_cam", "ablation_cam"):  # each draws a progress bar for each image, and cannot be asked not to
-        sys.modules[f"pytorch_grad_cam.{module}"].tqdm = SimpleNamespace(tqdm=lambda steps: steps)  # type: ignore[attr-defined]
+    no_bar = SimpleNamespace(tqdm=lambda steps: steps)
+    for module in ("score_cam", "ablation_cam"):  # they draw a progress bar per image, without an option to turn it off
+        sys.modules[f"pytorch_grad_cam.{module}"].tqdm = no_bar  # type: ignore[attr-defined]
     return pytorch_grad_cam
 
 
-def questions(
+def map_requests(
     model: Recognizer,
     head: str,
     images: Tensor,
@@ -243,36 +247,36 @@ def questions(
     places: Collection[int],
     classes: Tensor,
     logits: Tensor,
-) -> list[list[Asked]]:
-    """Return for each of ``places``, pieces that end a stage, what is asked of each of b images.
+) -> list[list[MapRequest]]:
+    """Return the requests for each of b images, by place; ``places`` are the pieces that end the stages wanted.
 
-    ``maps`` (b, c, h, w) of all pieces and ``logits`` (b, classes) of the head have a graph from the first place on;
-    ``classes`` (b,) are explained.
+    ``maps`` (b, c, h, w) of all pieces and ``logits`` (b, classes) of the head have a graph from the first place on.
+    ``classes`` (b,) are the classes explained.
     """
     ends = [end for end in dict.fromkeys(model.backbone.ends) if end >= min(places)]
     score = logits.gather(1, classes[:, None]).sum()
-    slopes: Sequence[Tensor | None] = [None] * len(ends)
+    gradients: Sequence[Tensor | None] = [None] * len(ends)
     if score.requires_grad:
-        slopes = torch.autograd.grad(score, [maps[end] for end in ends], allow_unused=True)
-    reached = tuple(end for end, slope in zip(ends, slopes, strict=True) if slope is not None)
+        gradients = torch.autograd.grad(score, [maps[end] for end in ends], allow_unused=True)
+    reached = tuple(end for end, gradient in zip(ends, gradients, strict=True) if gradient is not None)
     copied = copy.deepcopy(model).requires_grad_(False)
     singles = [[one[i : i + 1].detach() for one in maps] for i in range(len(images))]
     return [
         [
-            Asked(copied, head, image.clone()[None], own, place, reached, int(label), answer.detach().clone())
+            MapRequest(copied, head, image.clone()[None], own, place, reached, int(label), answer.detach().clone())
             for image, own, label, answer in zip(images, singles, classes, logits, strict=True)
         ]
         for place in places
     ]
 
 
-def package_map(method: PackageMethod, asked: Asked) -> Tensor:
-    """Return a map (h, w) of either sign on the CPU, zeros in place of what is not finite; one at a time."""
-    with _TURN:
-        return torch.from_numpy(np.nan_to_num(method.map(asked), posinf=0.0, neginf=0.0))
+def package_map(method: PackageMethod, request: MapRequest) -> Tensor:
+    """Return a map (h, w) of either sign on the CPU, with 0 for values that are not finite; one caller at a time."""
+    with _LOCK:
+        return torch.from_numpy(np.nan_to_num(method.map(request), posinf=0.0, neginf=0.0))
 
 
-def package_seconds(method: PackageMethod, asked: Asked) -> float:
-    """Return about how many seconds `package_map` takes, by a trial that is shorter where that is long."""
-    with _TURN:
-        return method.seconds(asked)
+def package_seconds(method: PackageMethod, request: MapRequest) -> float:
+    """Return about how many seconds `package_map` takes, by a time trial; of a slow method only a part is run."""
+    with _LOCK:
+        return method.seconds(request)

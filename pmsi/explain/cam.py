@@ -1,13 +1,13 @@
-"""Class activation maps of several stages, for any output and any class of any recogniser: `cam`.
+"""Class activation maps of several stages, for any output and any class of a recogniser.
 
-The stage maps pass through `Recognizer` in the open, so one forward and one backward pass give all maps without a hook,
-and no state is shared or changed: the same model can explain in many threads at once. CAM_METHODS lists the ways of
-making a map of them.
+A `Recognizer` returns its stage maps, so one forward and one backward pass give all maps without hooks. No state is
+shared or changed: many threads can explain with the same model at once. CAM_METHODS lists the methods.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, PMSIError, lookup
-from pmsi.explain.adapter import Asked, package_map, package_seconds, questions
+from pmsi.explain.adapter import MapRequest, map_requests, package_map, package_seconds
 from pmsi.explain.methods import CAM_METHODS, CamMethod
 from pmsi.model.batch import STAGES, Images
 from pmsi.model.recognizer import Outputs, Recognizer
 
 STAGE_INDEX = {f"S{n + 1}": n for n in range(STAGES)}
-"""Stage name → place among the stages."""
+"""Stage name → index among the stages."""
 
 DEFAULT_STAGES = ("S3", "S4", "S5")
 """The stages of Fig. 4."""
@@ -31,10 +31,9 @@ DEFAULT_STAGES = ("S3", "S4", "S5")
 class Maps:
     """Class activation maps of a batch of b images.
 
-    ``raw[stage]`` is (b, h_n, w_n) at the stage's own resolution, at least 0 and not normalised, in the order of
-    ``stages``; those of RefineCAM and SESS are in [0, 1], and SESS's are of the images' size. ``logits`` are those of
-    every output, by head; ``classes`` (b,) int64 are the classes explained, and ``head`` the output whose logits were
-    differentiated. Nothing here carries a graph.
+    ``raw[stage]`` is (b, h_n, w_n) at the stage's own resolution, at least 0 and not normalised. Maps of RefineCAM and
+    SESS are in [0, 1], those of SESS have the images' size. ``logits`` are those of every output, by head; ``classes``
+    (b,) int64 are the classes explained, ``head`` is the output explained. All tensors are detached.
     """
 
     stages: tuple[str, ...]
@@ -56,18 +55,19 @@ def cam(
     """Return the class activation maps of several stages of each image.
 
     ``images`` are normalised, (b, 3, height, width), on the model's device. ``head`` is the output to explain (by
-    default ``model.primary``), ``classes`` (b,) the classes in [0, classes) (by default those that the head predicts),
-    ``stages`` names in S1…S5 (by default the last three), ``method`` a key of CAM_METHODS. Works under
-    ``torch.no_grad`` too; the model's parameters, their ``.grad`` and its mode stay as they are. The images do not
-    influence each other.
+    default ``model.primary``), ``classes`` (b,) are the classes to explain, in [0, classes) (by default those that the
+    head predicts). ``stages`` are names in S1…S5 (by default the last three), ``method`` is a key of CAM_METHODS.
+    Works under ``torch.no_grad`` too. The model's parameters, their ``.grad`` and its mode do not change.
 
-    Methods that have a formula take one forward and one backward pass for all images and stages. Those of
-    pytorch-grad-cam take one image and one stage at a time, of the last three; `cam_seconds` says how long that is.
+    Methods with a formula take one forward and one backward pass for all images and stages. Those of pytorch-grad-cam
+    work on one image and one of the last three stages at a time; `cam_seconds` estimates how long that takes.
 
-    A stage that the output does not depend on has a map of zeros (S4 and S5 for the output S3 of a model without
-    interaction, say), but where the method asks for no class. `pmsi.engine.folding` copies a model for the
-    same maps in less time. Raises `UnknownName` for a head, stage or method that does not exist, `ConfigError` for
-    classes out of range or a method that cannot work here, and `PMSIError` where the model is in training mode.
+    If the output does not depend on a stage (S4 and S5 for the output S3 of a model without interaction, say), the
+    stage's map is zero, unless the method ignores the class. `pmsi.engine.folding` makes a faster copy of a model with
+    the same maps.
+
+    Raises `UnknownName` for an unknown head, stage or method, `ConfigError` for classes out of range or a method that
+    does not work here, and `PMSIError` if the model is in training mode.
     """
     head = model.check_head(head if head is not None else model.primary)
     row = lookup("CAM method", CAM_METHODS, method)
@@ -78,23 +78,23 @@ def cam(
         maps = _stage_maps(model, images, first=min(places))
         outputs = model.classify(maps)
         classes = _check_classes(classes, outputs[head])
-        if row.weigh is not None:
+        if row.formula is not None:
             wanted = [maps[place] for place in places]
             score = outputs[head].gather(1, classes[:, None]).sum()  # of each image alone, as no layer mixes them
             gradients = _gradients(score, wanted)
-            found = [row.weigh(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)]
+            found = [row.formula(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)]
         else:
-            asked = questions(model, head, images, maps, places, classes, outputs[head])
-            found = [torch.stack([_by_package(row, one) for one in stage]).to(images.device) for stage in asked]
+            requests = map_requests(model, head, images, maps, places, classes, outputs[head])
+            found = [torch.stack([_by_package(row, one) for one in stage]).to(images.device) for stage in requests]
     raw = {stage: values.relu() for stage, values in zip(stages, found, strict=True)}
     return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
 
 
-def _by_package(row: CamMethod, asked: Asked) -> Tensor:
+def _by_package(row: CamMethod, request: MapRequest) -> Tensor:
     assert row.package is not None
-    if row.of_class and asked.place not in asked.reached:
-        return torch.zeros(asked.maps[asked.place].shape[2:])
-    return package_map(row.package, asked)
+    if row.of_class and request.place not in request.reached:
+        return torch.zeros(request.maps[request.place].shape[2:])
+    return package_map(row.package, request)
 
 
 def cam_seconds(
@@ -105,9 +105,9 @@ def cam_seconds(
     stages: tuple[str, ...] | None = None,
     method: str = "gradcam",
 ) -> float:
-    """Return about how many seconds `cam` takes for one image of size × size pixels, on this machine as busy as it is.
+    """Return about how many seconds `cam` takes for one image of size × size pixels on this machine now.
 
-    By a trial on noise. Where a method takes a pass for each channel or patch, a few of them are tried.
+    Measured by a time trial on noise. For a method with one pass per channel or patch, only a few are run.
     """
     row = lookup("CAM method", CAM_METHODS, method)
     head = model.check_head(head if head is not None else model.primary)
@@ -126,8 +126,8 @@ def cam_seconds(
         places = [model.backbone.ends[STAGE_INDEX[stage]] for stage in stages]
         maps = _stage_maps(model, images, first=min(places))
         logits = model.classify(maps)[head]
-        asked = questions(model, head, images, maps, places, logits.argmax(dim=1), logits)
-        return taken + sum(package_seconds(row.package, stage[0]) for stage in asked)
+        requests = map_requests(model, head, images, maps, places, logits.argmax(dim=1), logits)
+        return taken + sum(package_seconds(row.package, stage[0]) for stage in requests)
 
 
 def _check_mode(model: nn.Module) -> None:
@@ -149,7 +149,7 @@ def _check_stages(stages: Sequence[str], row: CamMethod) -> tuple[str, ...]:
 
 
 def _check_classes(classes: Tensor | None, logits: Tensor) -> Tensor:
-    """Return the classes to explain as (b,) int64 beside the logits; the predicted ones where none are given."""
+    """Return the classes to explain as (b,) int64 on the logits' device; by default the predicted ones."""
     if classes is None:
         return logits.detach().argmax(dim=1)
     b, count = logits.shape
@@ -161,7 +161,7 @@ def _check_classes(classes: Tensor | None, logits: Tensor) -> Tensor:
 
 
 def _stage_maps(model: Recognizer, images: Images, first: int) -> list[Tensor]:
-    """Return the maps of all pieces, of which ``first`` is the leaf of the graph: what is before needs no gradient."""
+    """Return the maps of all pieces, with a graph that starts at the map of piece ``first``."""
     maps: list[Tensor] = []
     x = images
     with torch.no_grad():
@@ -173,8 +173,8 @@ def _stage_maps(model: Recognizer, images: Images, first: int) -> list[Tensor]:
 
 
 def _gradients(score: Tensor, maps: list[Tensor]) -> list[Tensor]:
-    """Return d score / d map for each map, zeros where the score does not depend on it; no ``.grad`` is touched."""
-    if not score.requires_grad:  # frozen parameters, and an output that ends before the first map asked for
+    """Return d score / d map for each map, zeros if the score does not depend on it; no ``.grad`` changes."""
+    if not score.requires_grad:  # frozen parameters, and an output that uses none of the maps
         return [torch.zeros_like(stage_map) for stage_map in maps]
     return list(torch.autograd.grad(score, maps, allow_unused=True, materialize_grads=True))
 
@@ -188,25 +188,25 @@ def module_cam(
     classes: Tensor | None = None,
     method: str = "gradcam",
 ) -> Maps:
-    """Return the class activation maps of some modules of any network, after one forward and one backward pass.
+    """Return the class activation maps of some modules of any network, from one forward and one backward pass.
 
-    ``images`` are what the network takes, (b, c, h, w). ``modules`` are names as in ``model.named_modules()``, such as
+    ``images`` (b, c, h, w) are the network's input. ``modules`` are names as in ``model.named_modules()``, such as
     "layer4" of a torchvision ResNet; the output of each (of its last call) must be a map (b, c_n, h_n, w_n). The
-    network returns logits (b, classes), or a dict of them in which ``head`` names one. The rest is as in `cam`; the
-    modules are hooked while this runs, so threads must not share the network.
+    network returns logits (b, classes), or a dict of them from which ``head`` chooses. The rest is as in `cam`, but
+    threads must not share the network, because its modules have hooks while this runs.
     """
-    weigh = lookup("CAM method", CAM_METHODS, method).weigh
-    if weigh is None:
-        able = ", ".join(name for name, row in CAM_METHODS.items() if row.weigh is not None)
+    formula = lookup("CAM method", CAM_METHODS, method).formula
+    if formula is None:
+        able = ", ".join(name for name, row in CAM_METHODS.items() if row.formula is not None)
         raise ConfigError(f"method = {method!r} needs a model of this package. For any network choose {able}.")
     _check_mode(model)
     known = dict(model.named_modules())
-    kept: dict[str, Tensor] = {}
+    kept: dict[str, Any] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda _module, _inputs, output: kept.__setitem__(name, output)
+    def keep(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        kept[name] = output
 
-    hooks = [lookup("module", known, name).register_forward_hook(keep(name)) for name in modules]
+    hooks = [lookup("module", known, name).register_forward_hook(partial(keep, name)) for name in modules]
     with torch.inference_mode(False), torch.enable_grad():
         try:
             answer = model(images.detach().requires_grad_())  # a graph also where all parameters are frozen
@@ -218,17 +218,18 @@ def module_cam(
         logits = lookup("output", outputs, head)
         classes = _check_classes(classes, logits)
         for name in modules:
-            if not isinstance(kept.get(name), Tensor) or kept[name].dim() != 4:
-                found = tuple(kept[name].shape) if isinstance(kept.get(name), Tensor) else type(kept.get(name)).__name__
+            output = kept.get(name)
+            if not isinstance(output, Tensor) or output.dim() != 4:
+                found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
                 raise ConfigError(f"Module {name!r} gave {found}: expected a map (b, channels, height, width).")
         gradients = _gradients(logits.gather(1, classes[:, None]).sum(), [kept[name] for name in modules])
-    raw = {name: weigh(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
+    raw = {name: formula(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
     return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A row of SCALES: ``shared`` are the axes of (stages, images) that share one range; None leaves maps alone."""
+    """A row of SCALES: ``shared`` are the axes of (stages, images) with one common range; None: no scaling."""
 
     help: str
     shared: tuple[int, ...] | None
@@ -243,7 +244,7 @@ SCALES: dict[str, Scale] = {
 
 
 def normalize(maps: Mapping[str, Tensor], scale: str = "map") -> dict[str, Tensor]:
-    """Return maps (b, h_n, w_n) by stage scaled to [0, 1] as SCALES says; a range without width becomes zeros."""
+    """Return maps (b, h_n, w_n) by stage, scaled to [0, 1] as a row of SCALES says; constant maps become zeros."""
     shared = lookup("scale", SCALES, scale).shared
     if shared is None or not maps:
         return dict(maps)
@@ -264,6 +265,6 @@ def _unit(stage_map: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def resize(maps: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Return maps (b, h_n, w_n) as (b, height, width), bilinear; ``size`` is (height, width), or one side of both."""
+    """Return maps (b, h_n, w_n) resized bilinearly to (b, height, width); ``size`` is (height, width) or one side."""
     sides = (size, size) if isinstance(size, int) else size
     return F.interpolate(maps[:, None], sides, mode="bilinear", align_corners=False)[:, 0]

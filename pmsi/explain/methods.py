@@ -1,8 +1,8 @@
-"""CAM_METHODS: the ways of making a stage's class activation map, each with its paper.
+"""CAM_METHODS: the methods for class activation maps, each with its paper.
 
-Six of them are formulas of a stage's activations and of the gradients of one output, as pytorch-grad-cam computes them,
-for a batch and for all stages from one forward and one backward pass. The others are classes of pytorch-grad-cam
-itself, one image and one stage at a time (`pmsi.explain.adapter`).
+Six of them are formulas of a stage's activations and gradients, the same as in pytorch-grad-cam; one forward and one
+backward pass serve a batch and all stages. The others are classes of pytorch-grad-cam, one image and one stage at a
+time (`pmsi.explain.adapter`).
 """
 
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pmsi.explain.adapter import ByClass, PackageMethod, Refine, Sess, Whole, beyond_similar, upright
+from pmsi.explain.adapter import PackageCam, PackageMethod, RefineCam, SessCam, Whole, finer_score, fixed_sign
 
-Weigh = Callable[[Tensor, Tensor], Tensor]
+Formula = Callable[[Tensor, Tensor], Tensor]
 """(activations, gradients), both (b, c_n, h_n, w_n) → a map (b, h_n, w_n) of either sign."""
 
 
 @dataclass(frozen=True)
 class CamMethod:
-    """A row of CAM_METHODS: its title, its paper, and what makes its maps, to which `cam` applies the ReLU.
+    """A row of CAM_METHODS: its title, its paper, and either a formula or a class of pytorch-grad-cam.
 
-    Either ``weigh`` is its formula, or ``package`` a class of pytorch-grad-cam, which takes a pass or more for each
-    stage of each image. ``of_class`` says whether the map depends on the class.
+    Both give maps of either sign; `cam` applies the ReLU. ``package`` takes at least one pass per stage and image.
+    ``of_class`` says whether the map depends on the class.
     """
 
     title: str
     source: str
-    weigh: Weigh | None = None
+    formula: Formula | None = None
     of_class: bool = True
     package: PackageMethod | None = None
 
@@ -44,10 +44,10 @@ def gradcam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Return Σ_k w_k A_k, where w_k = Σ_ij α_ij · relu(g_ij): positions whose gradient is positive, weighed by α.
+    """Return Σ_k w_k A_k, where w_k = Σ_ij α_ij · relu(g_ij).
 
-    As in the library, 1e-6 keeps the divisor of α from 0. It is not small beside the squares of small gradients, so
-    that the map depends on the scale of the output.
+    The 1e-6 in the divisor of α is that of pytorch-grad-cam. It is not small beside the squares of small gradients, so
+    the map depends on the scale of the output.
     """
     squares = gradients**2
     total = activations.sum(dim=(2, 3), keepdim=True)
@@ -56,9 +56,9 @@ def gradcam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def xgradcam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Return Σ_k w_k A_k, where w_k is the mean gradient weighed by each position's share of the activation.
+    """Return Σ_k w_k A_k, where w_k is the mean gradient, weighted by each position's share of the activation.
 
-    A channel whose activations cancel out, as those of a linear bottleneck can, gets a weight of any size.
+    If a channel's activations sum to about 0, as they can after a linear bottleneck, its weight can be very large.
     """
     total = activations.sum(dim=(2, 3), keepdim=True)
     return _combined((gradients * activations / (total + 1e-7)).sum(dim=(2, 3)), activations)
@@ -75,11 +75,10 @@ def hirescam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def eigencam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Return the activations' first principal component over positions; neither class nor gradients matter.
+    """Return the activations' first principal component over positions; class and gradients are not used.
 
-    A component has no sign of its own, and the library's EigenCAM shows whichever half its decomposition happens to
-    make positive. Here the value farthest from 0 is positive (Eq. 13 of Seg-Eigen-CAM, which the library has too), so
-    that a map is the same on every machine.
+    The sign of a component is arbitrary, and pytorch-grad-cam's EigenCAM keeps the one that its SVD returns. Here the
+    value farthest from 0 is positive (Eq. 13 of Seg-Eigen-CAM), so maps are the same on every machine.
     """
     positions = activations.flatten(2).transpose(1, 2)
     centred = positions - positions.mean(dim=1, keepdim=True)
@@ -98,31 +97,33 @@ CAM_METHODS: dict[str, CamMethod] = {
     "hirescam": CamMethod("HiResCAM", "Draelos and Carin, arXiv 2011.08891", hirescam),
     "eigencam": CamMethod("Eigen-CAM", "Muhammad and Yeasin, IJCNN 2020", eigencam, of_class=False),
     "gradcam_elementwise": CamMethod(
-        "Grad-CAM, element-wise", "pytorch-grad-cam: Σ_k relu(g_k · A_k)", package=ByClass("GradCAMElementWise")
+        "Grad-CAM, element-wise", "pytorch-grad-cam: Σ_k relu(g_k · A_k)", package=PackageCam("GradCAMElementWise")
     ),
     "eigengradcam": CamMethod(
         "Eigen-Grad-CAM",
         "pytorch-grad-cam: Eigen-CAM of g_k · A_k (Muhammad and Yeasin, IJCNN 2020)",
-        package=ByClass("EigenGradCAM", after=upright),
+        package=PackageCam("EigenGradCAM", after=fixed_sign),
     ),
     "segeigencam": CamMethod(
-        "Seg-Eigen-CAM", "Chung and Ying, Applied Sciences 15(13), 2025, Eq. 10–13", package=ByClass("SegEigenCAM")
+        "Seg-Eigen-CAM", "Chung and Ying, Applied Sciences 15(13), 2025, Eq. 10–13", package=PackageCam("SegEigenCAM")
     ),
-    "kpcacam": CamMethod("KPCA-CAM", "Karmani et al., arXiv 2410.00267", package=ByClass("KPCA_CAM"), of_class=False),
-    "fem": CamMethod("FEM", "Fuad et al., IPTA 2020", package=ByClass("FEM"), of_class=False),
-    "shapleycam": CamMethod("ShapleyCAM", "Cai, arXiv 2501.06261", package=ByClass("ShapleyCAM")),
-    "finercam": CamMethod("Finer-CAM", "Zhang et al., CVPR 2025", package=ByClass("GradCAM", score=beyond_similar)),
-    "refinecam": CamMethod("RefineCAM", "arXiv 2605.14641", package=Refine()),
+    "kpcacam": CamMethod(
+        "KPCA-CAM", "Karmani et al., arXiv 2410.00267", package=PackageCam("KPCA_CAM"), of_class=False
+    ),
+    "fem": CamMethod("FEM", "Fuad et al., IPTA 2020", package=PackageCam("FEM"), of_class=False),
+    "shapleycam": CamMethod("ShapleyCAM", "Cai, arXiv 2501.06261", package=PackageCam("ShapleyCAM")),
+    "finercam": CamMethod("Finer-CAM", "Zhang et al., CVPR 2025", package=PackageCam("GradCAM", score=finer_score)),
+    "refinecam": CamMethod("RefineCAM", "arXiv 2605.14641", package=RefineCam()),
     "ablationcam": CamMethod(
-        "Ablation-CAM", "Desai and Ramaswamy, WACV 2020", package=ByClass("AblationCAM", per_channel=True)
+        "Ablation-CAM", "Desai and Ramaswamy, WACV 2020", package=PackageCam("AblationCAM", per_channel=True)
     ),
     "scorecam": CamMethod(
-        "Score-CAM", "Wang et al., CVPR Workshops 2020", package=ByClass("ScoreCAM", form=Whole, per_channel=True)
+        "Score-CAM", "Wang et al., CVPR Workshops 2020", package=PackageCam("ScoreCAM", form=Whole, per_channel=True)
     ),
-    "sess": CamMethod("SESS of Grad-CAM", "Tursun et al., IJCAI 2022", package=Sess()),
+    "sess": CamMethod("SESS of Grad-CAM", "Tursun et al., IJCAI 2022", package=SessCam()),
 }
-# What else pytorch-grad-cam 1.5.7 exports is left out:
-# FullGrad has no stage: it adds up all layers with a bias, and stops where the output does not depend on one of them.
-# RandomCAM draws from numpy's global generator; random maps with a seed are among our baselines.
-# AblationLayerVit and AblationLayerFasterRCNN are for transformers and detectors.
-# GuidedBackpropReLUModel gives a gradient in pixels, and DeepFeatureFactorization concepts: no map of a class.
+# Not included of pytorch-grad-cam 1.5.7:
+# FullGrad: it has no stage, but adds up all layers with a bias, and fails if the output does not depend on one of them.
+# RandomCAM: it draws from numpy's global generator; our baselines have random maps with a seed.
+# AblationLayerVit, AblationLayerFasterRCNN: for transformers and detectors.
+# GuidedBackpropReLUModel, DeepFeatureFactorization: a gradient in pixels, and concepts; no map of a class.

@@ -1,1 +1,1 @@
-"""A trained model as one file to take along."""
+"""Export of a trained model as one file."""

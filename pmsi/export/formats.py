@@ -1,8 +1,7 @@
-"""EXPORTS: a trained model as one file to take along; the file's ending says what is in it.
+"""EXPORTS: the formats in which a trained model is written as one file, by the file's ending.
 
-Weights are for this program, here or on another machine. A program of torch.export is for any other: it needs torch
-alone, neither this package nor its config, and is what ExecuTorch and others that run on a phone start from. Neither
-holds what only training needs.
+Weights are for this package, here or on another machine. A torch.export program needs torch only, neither this package
+nor a config; runtimes for phones such as ExecuTorch start from it. Neither has the state of the optimizer.
 """
 
 import io
@@ -27,7 +26,7 @@ from pmsi.model.recognizer import Outputs
 from pmsi.runs import Run
 
 ABOUT = "about.json"
-"""What `program` puts beside the program: classes, heads, sizes."""
+"""The extra file in a program, with its classes, heads and sizes."""
 
 CPU = torch.device("cpu")
 
@@ -42,22 +41,21 @@ class Export:
 
 
 def weights(run: Run, half: bool = False) -> bytes:
-    """Return the run's last checkpoint without the state of its optimizer, in half precision where asked.
+    """Return the run's last checkpoint as bytes, without the optimizer's state.
 
-    Half precision halves the file and rounds each number to 11 binary digits; loading widens them again.
+    With ``half``, parameters are stored as float16 (11 bits of precision); loading converts them to float32.
     """
     checkpoint = load_checkpoint(find_checkpoint(run))
     model = {name: _halved(value) if half else value for name, value in checkpoint.model.items()}
     config = from_dict(checkpoint.about["config"])
     assert isinstance(config, TrainConfig)
-    about = {key: checkpoint.about[key] for key in ("epoch", "step", "classes")} | {
-        "config": portable(config).to_dict()
-    }
+    about = {key: checkpoint.about[key] for key in ("epoch", "step", "classes")}
+    about["config"] = portable(config).to_dict()
     return checkpoint_bytes(model, {"state": {}, "param_groups": []}, about)
 
 
 def portable(config: TrainConfig) -> TrainConfig:
-    """Return the config with the names of its weights file and its data folder instead of their paths."""
+    """Return the config with only the names of its weights file and data folder, without their paths."""
     weights = config.weights if config.weights in WEIGHT_WORDS else Path(config.weights).name
     return replace(config, weights=weights, data=config.data and Path(config.data).name)
 
@@ -67,10 +65,11 @@ def _halved(value: Tensor) -> Tensor:
 
 
 def program(run: Run, half: bool = False) -> bytes:
-    """Return a program of torch.export: images (b, 3, side, side) uint8 RGB → logits (b, classes) by head.
+    """Return a torch.export program as bytes: images (b, 3, side, side) uint8 RGB → logits (b, classes) by head.
 
-    Images are resized and cropped before; normalisation is inside. ``torch.export.load(file, extra_files={"about.json":
-    ""})`` gives it back, with its classes. With ``half`` the weights are rounded; the program computes in float32.
+    Images must be resized and cropped; the program normalises them. Load it, with its classes, by
+    ``torch.export.load(file, extra_files={"about.json": ""})``. With ``half``, weights are rounded to float16; the
+    program computes in float32.
     """
     model, config, classes = load_model(run, CPU)
     if half:
@@ -81,9 +80,11 @@ def program(run: Run, half: bool = False) -> bytes:
     example = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     batch = {"images": {0: torch.export.Dim("b", min=1)}}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that views share memory, which a copy on a CPU may
+        warnings.simplefilter("ignore", UserWarning)  # about views that share memory
         exported = torch.export.export(FromPixels(model).eval(), (example,), dynamic_shapes=batch)
-        return _saved(exported, json.dumps(_about(run, model, config, classes)))
+        file = io.BytesIO()
+        torch.export.save(exported, file, extra_files={ABOUT: json.dumps(_about(run, model, config, classes))})
+    return file.getvalue()
 
 
 def _about(run: Run, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -99,14 +100,8 @@ def _about(run: Run, model: Recognizer, config: TrainConfig, classes: tuple[str,
     }
 
 
-def _saved(exported: Any, about: str) -> bytes:
-    file = io.BytesIO()
-    torch.export.save(exported, file, extra_files={ABOUT: about})
-    return file.getvalue()
-
-
 class FromPixels(nn.Module):
-    """A recogniser that takes uint8 images, with ImageNet's statistics as buffers of its own."""
+    """A recogniser with uint8 input; ImageNet's statistics are buffers."""
 
     mean: Tensor
     std: Tensor
@@ -129,6 +124,6 @@ EXPORTS: dict[str, Export] = {
 
 
 def export(run: Run, path: Path, half: bool = False) -> None:
-    """Write a trained model to ``path``, whole or not at all; UnknownName lists the endings that there are."""
+    """Write a trained model to ``path`` atomically; UnknownName, with the known endings, for another ending."""
     row = lookup("ending of an exported model", EXPORTS, path.suffix.lower())
     write_atomically(path, row.make(run, half))

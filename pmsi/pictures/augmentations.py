@@ -1,7 +1,4 @@
-"""Every row of AUGMENTATIONS on the same image: the rivals of the mosaic in the progressive phases.
-
-A row that mixes gets a second image as its partner.
-"""
+"""The rows of AUGMENTATIONS applied to the same image; rows that mix images get a second one as partner."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,15 +17,15 @@ from pmsi.data.preprocessing import to_picture, to_tensor
 from pmsi.model.batch import Target
 
 ORDER = ("rmg", "jigsaw", "cutmix", "mixup", "snapmix")
-"""The rows that change an image, the paper's own first."""
+"""The rows that change an image, the paper's first."""
 
 ATTEMPTS = 64
-"""Draws that are tried until the image meets its partner rather than itself, which every second one does."""
+"""Most draws until the image is mixed with its partner; about every second draw mixes it with itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Augmented:
-    """An augmented image, and the weights of its own label and of its partner's (0 where nothing was mixed)."""
+    """An augmented image, and the weights of its own label and of its partner's (0 if nothing was mixed)."""
 
     picture: Image.Image
     own: float
@@ -45,10 +42,10 @@ def augmented(
     permutation: str = "uniform",
     attention: Callable[[], Tensor] | None = None,
 ) -> Augmented:
-    """Return ``image`` as row ``name`` of AUGMENTATIONS shows it in a phase of ``r`` recursions, with its weights.
+    """Return ``image`` after row ``name`` of AUGMENTATIONS in a phase of ``r`` recursions, with its label weights.
 
-    Both are RGB of one size, which 2^r divides where the row cuts patches (ConfigError). ``attention`` returns
-    (2, h, w): where a network sees the class of the image and of its partner; without it every place counts alike.
+    Both images are RGB of the same size, which 2^r must divide if the row cuts patches (ConfigError). ``attention``
+    returns (2, h, w), the network's maps of the classes of the image and of its partner; by default it is uniform.
     """
     row = lookup("augmentation", AUGMENTATIONS, name)
     if image.size != partner.size:
@@ -57,16 +54,16 @@ def augmented(
         check_divisible((image.height, image.width), r)
     images = torch.stack([to_tensor(np.asarray(picture.convert("RGB"))) for picture in (image, partner)])
     config = TrainConfig(permutation=permutation)
-    look: Attention = attention or (lambda: torch.ones(2, 1, 1))
+    maps: Attention = attention or (lambda: torch.ones(2, 1, 1))
     for attempt in range(ATTEMPTS):
         draw = torch.Generator().manual_seed(derive("preview", seed, *([attempt] if attempt else [])))
-        shown, target = row.augment(images, torch.arange(2), r, draw, config, look)
-        if _met(target):
+        changed, target = row.augment(images, torch.arange(2), r, draw, config, maps)
+        if _is_as_wanted(target):
             break
-    return Augmented(to_picture(shown[0]), float(target.weight_a[0]), float(target.weight_b[0]))
+    return Augmented(to_picture(changed[0]), float(target.weight_a[0]), float(target.weight_b[0]))
 
 
-def _met(target: Target) -> bool:
-    """Return whether the first image was mixed with the second, or was not to be mixed at all."""
+def _is_as_wanted(target: Target) -> bool:
+    """Return whether the first image was mixed with the second, or the row does not mix."""
     mixed = bool((target.weight_b > 0).any() or (target.label_b != target.label_a).any())
     return not mixed or bool(target.label_b[0] == 1 and target.weight_b[0] > 0)

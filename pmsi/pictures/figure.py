@@ -1,7 +1,6 @@
-"""A figure of maps for print, laid out like the paper's Fig. 4: a row for each image, columns for stages by model.
+"""Figures of maps for print, laid out like the paper's Fig. 4: a row for each image, columns for models and stages.
 
-`Figure` says what is shown; `to_png`, `to_svg` and `to_pdf` draw it with matplotlib. The same figure gives the same
-bytes each time.
+`Figure` is the content; `to_png`, `to_svg` and `to_pdf` draw it with matplotlib. Equal figures give equal bytes.
 """
 
 import io
@@ -36,20 +35,20 @@ MM = 25.4
 """Millimetres in an inch."""
 
 WIDTH = 181.0
-"""Width of two columns of a paper, in mm: the widest that a figure becomes."""
+"""Largest width of a figure: two columns of a paper, in mm."""
 
 SIDE, SMALLEST = 36.0, 12.0
 """Largest and smallest side of a picture, in mm."""
 
 MARGIN, GAP, APART = 1.5, 1.0, 3.5
-"""Around the page, between pictures, between models, in mm."""
+"""Space around the page, between pictures and between models, in mm."""
 
 HEADING, CAPTIONS, FOOT = 9.0, 8.2, 8.5
-"""Heights of the names above the rows, of the lines below a row, and of note and colour bar, in mm."""
+"""Heights in mm: of the names above the rows, of the lines below a row, and of note and colour bar."""
 
 DPI = 300
 TITLE, LABEL, NOTE = 8.0, 7.0, 6.0
-"""Sizes of text, in points."""
+"""Font sizes in points."""
 
 GREY, FRAME = "#565d66", "#c4c9d0"
 
@@ -60,25 +59,25 @@ STYLE = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "pmsi",
 }
-"""In SVG and PDF text stays text and pictures stay apart; the salt makes SVG's identifiers the same each time."""
+"""In SVG and PDF text is kept as text, and pictures are separate; the salt makes SVG's identifiers reproducible."""
 
 UNDATED: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-"""Metadata that would change with the day or with matplotlib's version, by format."""
+"""By format, the metadata to leave out: they depend on the date or on matplotlib's version."""
 
 _drawing = threading.Lock()
-"""Drawing sets matplotlib's settings, which all threads share."""
+"""Held while drawing, because matplotlib's settings are global."""
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One image as one model sees it.
+class MapCell:
+    """The maps of one model for one image.
 
-    ``picture`` is RGB, what the network is given; ``maps`` are (h_n, w_n) by stage, at least 0, not normalised;
-    ``verdict`` a short line such as the prediction; ``region`` (h, w) bool is outlined.
+    ``picture`` is the network's input, RGB; ``maps`` are (h_n, w_n) by stage, at least 0, not normalised. ``verdict``
+    is a short line such as the prediction; ``region`` (h, w) bool is outlined.
     """
 
     picture: Image.Image
@@ -89,10 +88,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class Row:
-    """One image: its title, and a sight for each model."""
+    """One image: its title, and a cell for each model."""
 
     title: str
-    sights: tuple[Sight, ...]
+    cells: tuple[MapCell, ...]
 
 
 @dataclass(frozen=True)
@@ -107,43 +106,43 @@ class Figure:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Return the stages of which there are maps."""
-        return tuple(self.rows[0].sights[0].maps)
+        """Return the stages of the maps."""
+        return tuple(self.rows[0].cells[0].maps)
 
 
 def note_of(method: str, explained: str, head: str | None, scale: str) -> str:
-    """Return the line below a figure: how its maps were made, of what, and where their colours end."""
+    """Return the line below a figure: the CAM method, the class and output explained, and the colour scale."""
     output = f" at output {head}" if head else ""
     return f"{method} of {explained}{output}; {lookup('scale', COLOR_SCALES, scale).words}"
 
 
 def stage_title(stage: str) -> str:
-    """Return a stage's name with the paper's: S4 is Stage N − 1, because there are N = 5."""
+    """Return a stage's name with the paper's: "S4 (N − 1)", where N = 5."""
     behind = STAGES - int(stage[1:])
     return f"{stage} (N − {behind})" if behind else f"{stage} (N)"
 
 
 def to_png(figure: Figure, dpi: int = DPI) -> bytes:
-    """Return a figure as a PNG that is to be printed with ``dpi`` pixels an inch, on white."""
+    """Return a figure as a PNG file with ``dpi`` pixels per inch, on white."""
     return _written(figure, "png", dpi)
 
 
 def to_svg(figure: Figure) -> bytes:
-    """Return a figure as SVG: its words and lines can be edited, its pictures are embedded as PNG."""
+    """Return a figure as an SVG file with editable text and lines; pictures are embedded as PNG."""
     return _written(figure, "svg", DPI)
 
 
 def to_pdf(figure: Figure) -> bytes:
-    """Return a figure as PDF with embedded fonts."""
+    """Return a figure as a PDF file with embedded fonts."""
     return _written(figure, "pdf", DPI)
 
 
 FORMATS: dict[str, Callable[[Figure], bytes]] = {".png": to_png, ".svg": to_svg, ".pdf": to_pdf}
-"""How a figure is written, by the ending of its file's name."""
+"""The functions that write a figure, by file ending."""
 
 
 def _written(figure: Figure, kind: str, dpi: int) -> bytes:
-    from matplotlib import style  # 1 s, which only those who draw a figure pay
+    from matplotlib import style  # here, because it takes a second
 
     file = io.BytesIO()
     with _drawing, style.context(["default", STYLE]):
@@ -152,15 +151,15 @@ def _written(figure: Figure, kind: str, dpi: int) -> bytes:
 
 
 def draw(figure: Figure) -> "Canvas":
-    """Return a figure as one of matplotlib; ConfigError where it shows nothing, or has too many columns for a page."""
-    if not figure.rows or not figure.models or any(len(row.sights) != len(figure.models) for row in figure.rows):
-        raise ConfigError("A figure needs at least one image, and of each image one sight for each of its models.")
+    """Return a figure as one of matplotlib; ConfigError if it is empty, or has too many columns for a page."""
+    if not figure.rows or not figure.models or any(len(row.cells) != len(figure.models) for row in figure.rows):
+        raise ConfigError("A figure needs at least one image and one model, and a cell for each image and model.")
     columns, side = len(figure.stages), _side(len(figure.models), len(figure.stages))
     block = columns * (side + GAP) - GAP
     lefts = [MARGIN + side + APART + j * (block + APART) for j in range(len(figure.models))]
     page = _Page(lefts[-1] + block + MARGIN, HEADING + len(figure.rows) * (side + CAPTIONS) + FOOT)
     _heading(page, figure, side, lefts)
-    tops = ceilings([[sight.maps for sight in row.sights] for row in figure.rows], figure.scale)
+    tops = ceilings([[sight.maps for sight in row.cells] for row in figure.rows], figure.scale)
     for i, row in enumerate(figure.rows):
         _row(page, row, side, lefts, HEADING + i * (side + CAPTIONS), figure.strength,
              [{stage: tops[i, j, stage] for stage in figure.stages} for j in range(len(figure.models))])  # fmt: skip
@@ -169,7 +168,7 @@ def draw(figure: Figure) -> "Canvas":
 
 
 def _side(models: int, stages: int) -> float:
-    """Return the side of a picture, in mm, with which everything fits into WIDTH."""
+    """Return the side of a picture in mm, so that the figure is at most WIDTH wide."""
     room = WIDTH - 2 * MARGIN - models * (APART + (stages - 1) * GAP)
     side = min(SIDE, room / (1 + models * stages))
     if side < SMALLEST:
@@ -192,7 +191,7 @@ class _Page:
         self.axes.set_axis_off()
 
     def text(self, x: float, y: float, words: str, points: float, room: float, **looks: str) -> None:
-        """Write words around (x, y), the middle of their baseline, cut where they are longer than ``room`` mm."""
+        """Write words with the middle of their baseline at (x, y), cut to ``room`` mm."""
         words = cut(words, room, points, looks.get("fontweight", "normal"))
         at: dict[str, Any] = {"ha": "center", "va": "baseline", "fontsize": points, "parse_math": False, "color": INK}
         self.axes.text(x, y, words, **(at | looks))
@@ -200,7 +199,7 @@ class _Page:
     def picture(
         self, x: float, y: float, width: float, height: float, shown: Image.Image, region: np.ndarray | None = None
     ) -> None:
-        """Draw a picture with its upper left corner at (x, y) in a thin frame, and the outline of a region over it."""
+        """Draw a picture with its upper left corner at (x, y), a thin frame, and the outline of a region."""
         from matplotlib.collections import LineCollection
         from matplotlib.patches import Rectangle
 
@@ -242,13 +241,13 @@ def _row(
     strength: float,
     tops: Sequence[Mapping[str, float]],
 ) -> None:
-    """Draw an image, and beside it the maps of each model with their peaks and the model's verdict."""
-    pixels = round(side / MM * DPI)  # at least those of print, so that maps are smooth
+    """Draw an image, and the maps of each model with their peaks and the model's verdict."""
+    pixels = round(side / MM * DPI)  # at least print resolution, so that maps are smooth
     below, last = top + side + 2.6, top + side + 5.4
-    first = row.sights[0]
+    first = row.cells[0]
     page.picture(MARGIN, top, side, side, enlarged(first.picture, pixels), first.region)
     page.text(MARGIN + side / 2, below, row.title, NOTE, side)
-    for sight, left, ends in zip(row.sights, lefts, tops, strict=True):
+    for sight, left, ends in zip(row.cells, lefts, tops, strict=True):
         large = enlarged(sight.picture, pixels)
         for k, (stage, values) in enumerate(sight.maps.items()):
             x = left + k * (side + GAP)
@@ -259,7 +258,7 @@ def _row(
 
 
 def _foot(page: _Page, figure: Figure, top: float) -> None:
-    """Draw the note, and below it the colour bar with its ends."""
+    """Draw the note, and below it the colour bar with its labels."""
     middle, bar = page.width / 2, 32.0
     page.text(middle, top + 1.6, figure.note, NOTE, page.width - 2 * MARGIN, color=GREY)
     page.picture(middle - bar / 2, top + 3.4, bar, 1.8, color_bar(256, 8, figure.strength))
@@ -268,7 +267,7 @@ def _foot(page: _Page, figure: Figure, top: float) -> None:
 
 
 def cut(text: str, room: float, points: float, weight: str = "normal") -> str:
-    """Return text that is at most ``room`` mm long in print, with … where its end had to go."""
+    """Return text cut to at most ``room`` mm in print, with … at its end if it was cut."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 

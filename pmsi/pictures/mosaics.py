@@ -1,7 +1,6 @@
-"""Mosaics of one image as pictures: r = 0, 1, 2, … beside each other, and the recursion as an animation.
+"""Mosaics of one image as pictures: r = 0, 1, 2, … side by side, and the recursion as an animation.
 
-The layouts are nested by default: each picture re-mosaics one patch of the picture before it, as in Fig. 3, so that the
-recursion can be seen.
+By default the layouts are nested: each picture cuts one patch of the picture before it, as in Fig. 3.
 """
 
 from collections.abc import Sequence
@@ -21,29 +20,29 @@ from pmsi.pictures.overlays import SHADOW
 from pmsi.pictures.sheets import side_by_side
 
 COLORS: tuple[str, ...] = ("#ff8e00", "#0ab0ff", "#d24be0")
-"""The colour of the borders that recursion 1, 2, 3 draws; deeper ones start over."""
+"""Colours of the borders of recursion 1, 2, 3; deeper recursions start over."""
 
 MOVING = 7
-"""Pictures between two places of a patch."""
+"""Frames from one place of a patch to the next."""
 MOVING_MS, HELD_MS, LAST_MS = 45, 900, 2200
-"""How long a picture of patches on the move, of a step, and of the last step is shown."""
+"""Durations in ms of a frame with moving patches, of a step, and of the last step."""
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
-    """Return the image as a test image is prepared: resized to a square, then centre-cropped to ``size``."""
+    """Return the image prepared like a test image: resized to a square, then centre-cropped to ``size``."""
     return Image.fromarray(centre_crop(resize(image.convert("RGB"), resize_for(size)), size))
 
 
 def layouts(r: int, *, seed: int, permutation: str = "uniform", nested: bool = True) -> list[Layout]:
     """Return the layouts of one image for 0, 1, …, r recursions; nested ones share their first recursions."""
 
-    def drawn(k: int, *name: object) -> Layout:
-        return plan(1, k, generator=torch.Generator().manual_seed(derive(*name)), permutation=permutation)
+    def drawn(k: int, *seeds: int) -> Layout:
+        return plan(1, k, generator=torch.Generator().manual_seed(derive("preview", *seeds)), permutation=permutation)
 
     if nested:
-        deepest = drawn(r, "preview", seed)
+        deepest = drawn(r, seed)
         return [deepest.first(k) for k in range(r + 1)]
-    return [drawn(k, "preview", seed, k) for k in range(r + 1)]
+    return [drawn(k, seed, k) for k in range(r + 1)]
 
 
 def mosaics(
@@ -57,8 +56,8 @@ def mosaics(
 ) -> list[Image.Image]:
     """Return G(image, 0), …, G(image, r) as RGB pictures of the image's size.
 
-    ``borders`` outlines the patches in one colour for each recursion (`COLORS`), and frames the block that the next
-    picture cuts. Raises ConfigError where 2^r does not divide the image's sides.
+    ``borders`` outlines the patches in one colour per recursion (`COLORS`), and frames the block that the next picture
+    cuts. Raises ConfigError if 2^r does not divide the image's sides.
     """
     drawn = layouts(r, seed=seed, permutation=permutation, nested=nested)
     pictures = _applied(image, drawn)
@@ -71,9 +70,9 @@ def mosaics(
 
 
 def _applied(image: Image.Image, drawn: Sequence[Layout]) -> list[Image.Image]:
-    """Return the mosaic of an image for each of some layouts of one image."""
+    """Return the mosaic of an image for each layout."""
     check_divisible((image.height, image.width), max(layout.r for layout in drawn))
-    # Channels last in memory, as Pillow has them: then nothing is rearranged on the way in or out.
+    # Channels last in memory, like Pillow's, so that nothing is rearranged on the way in or out.
     pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)
     return [to_picture(apply(pixels, layout)[0]) for layout in drawn]
 
@@ -94,7 +93,7 @@ def mosaic_strip(
     return side_by_side(mosaics(shown, r, seed=seed, permutation=permutation, nested=nested, borders=borders))
 
 
-# The recursion as it happens
+# Animation
 
 
 def frames(
@@ -102,29 +101,29 @@ def frames(
 ) -> list[Frame]:
     """Return the recursion of a square RGB image as frames of its size, from the image to G(image, r).
 
-    For each recursion the block is framed and cut, then its patches move. The layout is that of `mosaics`. Raises
-    ConfigError where 2^r does not divide the image's sides.
+    In each recursion the block is framed and cut, then its patches move. The layout is that of `mosaics`. Raises
+    ConfigError if 2^r does not divide the image's sides.
     """
     drawn = layouts(r, seed=seed, permutation=permutation)
     pictures, recursions = _applied(image, drawn), drawn[-1].recursions()
     found = [Frame(pictures[0], HELD_MS)]
     for k, recursion in enumerate(recursions):
         before, after = pictures[k], pictures[k + 1]
-        cut = marked(before, recursions[: k + 1 if borders else 0], recursion if k else None)
-        moving = [_moved(before, recursion, _eased(i / MOVING)) for i in range(1, MOVING)]
-        done = marked(after, recursions[: k + 1 if borders else 0])
-        found += [Frame(cut, HELD_MS), *(Frame(picture, MOVING_MS) for picture in moving)]
-        found.append(Frame(done, LAST_MS if k + 1 == r else HELD_MS))
+        outlined = recursions[: k + 1] if borders else []
+        found.append(Frame(marked(before, outlined, recursion if k else None), HELD_MS))
+        for i in range(1, MOVING):
+            found.append(Frame(_moved(before, recursion, _eased(i / MOVING)), MOVING_MS))
+        found.append(Frame(marked(after, outlined), LAST_MS if k + 1 == r else HELD_MS))
     return found
 
 
 def gif(pictures: Sequence[Frame]) -> bytes:
-    """Return the frames of a recursion as a GIF in which the borders have their exact colours."""
+    """Return the frames of a recursion as a GIF file; the borders keep their exact colours."""
     return encoding.gif(pictures, (*COLORS, SHADOW))
 
 
 def _moved(picture: Image.Image, recursion: Recursion, way: float) -> Image.Image:
-    """Return the picture with the patches of one block at the share ``way`` of their way; those that stay lie below."""
+    """Return the picture with a block's patches at the share ``way`` of their way; fixed patches are drawn first."""
     left, top, right, bottom = _box(picture, recursion.block)
     half = (right - left) // 2
     places = [(left + half * (place % 2), top + half * (place // 2)) for place in range(4)]
@@ -138,7 +137,7 @@ def _moved(picture: Image.Image, recursion: Recursion, way: float) -> Image.Imag
 
 
 def _eased(t: float) -> float:
-    """Return the share of the way at the share ``t`` of the time: slow at both ends."""
+    """Return the share of the way at the share ``t`` of the time (smoothstep: slow at both ends)."""
     return t * t * (3 - 2 * t)
 
 
@@ -148,7 +147,7 @@ def _eased(t: float) -> float:
 def marked(picture: Image.Image, recursions: Sequence[Recursion], framed: Recursion | None = None) -> Image.Image:
     """Return a copy with the borders of each recursion's four patches, and a frame around the block of ``framed``.
 
-    Each recursion has its own colour of COLORS. What lies outside of the frame is shaded a little.
+    Each recursion has its own colour of COLORS. The picture outside of the frame is shaded a little.
     """
     drawn = picture.copy()
     for recursion in recursions:
@@ -179,7 +178,7 @@ def _cross(picture: Image.Image, recursion: Recursion) -> None:
 
 
 def _number(recursion: Recursion) -> int:
-    """Return how many recursions came before: the side of a block is halved by each."""
+    """Return the number of earlier recursions; each halves the side of the block."""
     return round(-log2(recursion.block[2]))
 
 

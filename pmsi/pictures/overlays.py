@@ -1,4 +1,4 @@
-"""Maps over images: a colour for each value, one scale for several maps, and outlines of regions.
+"""Maps over images: colours, common scales for several maps, and outlines of regions.
 
 A map is (h_n, w_n) at a stage's own resolution, at least 0, not normalised. A region is (h, w) bool.
 """
@@ -13,15 +13,15 @@ from PIL import Image, ImageDraw
 from pmsi.base.errors import PMSIError, lookup
 
 STRENGTH = 0.55
-"""Opacity of a map, 0–1, where none is asked for."""
+"""Default opacity of a map, 0–1."""
 
 DIMMED = 0.85
-"""Brightness of white paper below a map, 0–1. With colours of its own, or brighter, a photo would hide the map's."""
+"""Brightness of the image below a map, 0–1: brighter or in colour, it would hide the map's colours."""
 
 
 @dataclass(frozen=True)
 class ColorScale:
-    """A row of COLOR_SCALES: maps with the same first ``shared`` parts of (image, model, stage) have one scale."""
+    """A row of COLOR_SCALES: maps that agree in the first ``shared`` of (image, model, stage) have a common scale."""
 
     shared: int
     words: str
@@ -32,11 +32,11 @@ COLOR_SCALES: dict[str, ColorScale] = {
     "image": ColorScale(2, "a model's maps of an image up to the largest of their peaks"),
     "all": ColorScale(0, "all maps up to the largest of their peaks"),
 }
-"""Which maps have one scale of colours, and how a caption says so."""
+"""Which maps share a colour scale, and the caption for it."""
 
 
 def ceilings(rows: Sequence[Sequence[Mapping[str, np.ndarray]]], scale: str) -> dict[tuple[int, int, str], float]:
-    """Return the value at which the colours of each map end, by (image, model, stage); 1 where all are blank.
+    """Return the value at which the colours of each map end, by (image, model, stage); 1 if all maps are zero.
 
     ``rows`` are maps by stage of each model, of each image; ``scale`` is a key of COLOR_SCALES.
     """
@@ -59,7 +59,7 @@ def tops_of(maps: Mapping[str, np.ndarray], scale: str = "map") -> dict[str, flo
 
 
 def peak_words(values: np.ndarray) -> str:
-    """Return a map's peak as a caption says it."""
+    """Return the caption with a map's peak."""
     return f"peak {values.max():.3g}" if values.any() else "no positive evidence"
 
 
@@ -68,8 +68,8 @@ def peak_words(values: np.ndarray) -> str:
 
 @cache
 def table() -> np.ndarray:
-    """Return inferno, a perceptually uniform map from black to pale yellow, as (256, 3) float32 in 0–255."""
-    from matplotlib import colormaps  # 0.2 s, which only those who draw maps pay
+    """Return matplotlib's perceptually uniform colour map inferno as (256, 3) float32 in 0–255."""
+    from matplotlib import colormaps  # here, because it takes 0.2 s
 
     return (colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.float32)
 
@@ -84,8 +84,8 @@ def overlay(
 ) -> Image.Image:
     """Return a map laid over its image, of the image's size.
 
-    Colours run from 0 to ``top``, by default the map's own peak. ``strength`` (0–1) is the opacity of the map. The
-    image below is dimmed and loses its colours, so that those of the map are read alike on dark and white pictures.
+    Colours run from 0 to ``top``, by default the map's peak. ``strength`` (0–1) is the opacity of the map. The image
+    below becomes dark grey, so that the map's colours can be read.
     """
     unit = np.clip(values / (top or values.max(initial=0.0) or 1.0), 0, 1).astype(np.float32)
     heat = np.asarray(Image.fromarray(unit).resize(image.size, Image.Resampling.BICUBIC))
@@ -101,7 +101,7 @@ def _dimmed(image: Image.Image, strength: float) -> np.ndarray:
 
 
 def color_bar(width: int = 256, height: int = 10, strength: float = 1.0) -> Image.Image:
-    """Return the colours from 0 (left) to the peak (right), as a map of ``strength`` shows them over middle grey."""
+    """Return the colours from 0 (left) to the peak (right), with opacity ``strength`` over middle grey."""
     ramp = np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, axis=0)
     return overlay(Image.new("RGB", (width, height), "#808080"), ramp, 1.0, strength)
 
@@ -109,14 +109,14 @@ def color_bar(width: int = 256, height: int = 10, strength: float = 1.0) -> Imag
 # Outlines
 
 Line = tuple[float, float, float, float]
-"""x and y of one end, then of the other, in fractions of the picture's sides; x to the right, y down."""
+"""x and y of both ends, in fractions of the picture's sides; x to the right, y down."""
 
 WHITE, SHADOW = "#ffffff", "#10141a"
-"""A light line on a dark one: it can be seen on any picture."""
+"""A light line on a dark one is visible on any picture."""
 
 
 def borders(region: np.ndarray) -> list[Line]:
-    """Return the horizontal, then the vertical lines that enclose exactly a region, each as long as it can be."""
+    """Return the horizontal, then the vertical lines of a region's exact outline, each as long as possible."""
     if region.ndim != 2:
         raise PMSIError(f"A region of shape {region.shape} has no outline: expected (h, w).")
     height, width = region.shape
@@ -143,7 +143,7 @@ def outlined(picture: Image.Image, region: np.ndarray | None, width: int = 2) ->
 
 
 def draw_lines(onto: Image.Image, lines: Sequence[Line], color: str, width: int) -> None:
-    """Draw lines with square ends onto a picture, ``width`` pixels wide, with an edge of SHADOW around all of them."""
+    """Draw lines with square ends onto a picture, ``width`` pixels wide, with an edge of SHADOW around them."""
     draw = ImageDraw.Draw(onto)
     for stroke, wide in ((SHADOW, width + 2), (color, width)):
         half = wide / 2

@@ -1,5 +1,6 @@
-"""Several pictures on one white sheet: rows, grids with a title, and the contact sheet of a data set."""
+"""Several pictures on one white sheet: rows, grids with a title, and contact sheets of a data set."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -16,19 +17,19 @@ THUMBNAIL, GAP, LABEL, FOOT = 128, 6, 190, 30
 """Sides and margins of a contact sheet in pixels: LABEL is the column of names, FOOT the line at the bottom."""
 
 CLASSES_PER_PAGE = 50
-"""Classes on one contact sheet: 6,700 pixels, which every format holds and every viewer opens."""
+"""Classes on one contact sheet: 6,700 pixels high, which every format and viewer supports."""
 
 
 def font(pixels: float, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which has Latin, Greek and Cyrillic letters and signs such as σ; matplotlib brings it."""
-    import matplotlib  # 0.2 s, which only pictures with text pay
+    """Return DejaVu Sans from matplotlib's files; it has Latin, Greek and Cyrillic letters and symbols."""
+    import matplotlib  # here, because it takes 0.2 s
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), pixels)
 
 
 def enlarged(image: Image.Image, side: int) -> Image.Image:
-    """Return a square picture that is at least ``side`` pixels wide."""
+    """Return a square picture, enlarged to ``side`` pixels if it is smaller."""
     return image if image.width >= side else image.resize((side, side), Image.Resampling.BICUBIC)
 
 
@@ -41,7 +42,7 @@ def thumbnail(image: Image.Image, side: int = THUMBNAIL) -> Image.Image:
 
 
 def grid(rows: Sequence[Sequence[Image.Image]], gap: int, title: str = "", title_height: int = 22) -> Image.Image:
-    """Return rows of pictures of one size on white, ``gap`` pixels apart, below a title if there is one."""
+    """Return rows of pictures of the same size on white, ``gap`` pixels apart, below an optional title."""
     width, height = rows[0][0].size
     top = title_height if title else 0
     columns = max(len(row) for row in rows)
@@ -56,22 +57,22 @@ def grid(rows: Sequence[Sequence[Image.Image]], gap: int, title: str = "", title
 
 
 def side_by_side(pictures: Sequence[Image.Image], gap: int = 12) -> Image.Image:
-    """Return pictures of one size in a row, on white."""
+    """Return pictures of the same size in a row, on white."""
     return grid([pictures], gap)
 
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """A page of a contact sheet; ``words`` say which classes are on it, of how many, and which page it is."""
+    """A page of a contact sheet; ``words`` are its line at the bottom: the classes and the page's number."""
 
     picture: Image.Image
     words: str
 
 
 def contact_sheet(dataset: Dataset, columns: int = 6, page: int = 1) -> ContactSheet:
-    """Return one row for each class of a page: its name and its first ``columns`` training images.
+    """Return a page of the contact sheet: a row for each class, with its name and first ``columns`` training images.
 
-    Pages hold CLASSES_PER_PAGE classes and count from 1. Raises ConfigError for a page that does not exist.
+    A page has CLASSES_PER_PAGE classes; pages count from 1. Raises ConfigError for a page that does not exist.
     """
     total = len(dataset.classes)
     pages = max(1, ceil(total / CLASSES_PER_PAGE))
@@ -88,16 +89,9 @@ def contact_sheet(dataset: Dataset, columns: int = 6, page: int = 1) -> ContactS
     draw, letters = ImageDraw.Draw(sheet), font(14)
     for row, (label, samples) in enumerate(rows.items()):
         top = GAP + row * step
-        draw.text((GAP * 2, top + THUMBNAIL // 2), _wrapped(dataset.classes[label]), INK, letters, anchor="lm")
+        name = textwrap.fill(dataset.classes[label], 22, break_long_words=False, break_on_hyphens=False)
+        draw.text((GAP * 2, top + THUMBNAIL // 2), name, INK, letters, anchor="lm")
         for column, sample in enumerate(samples):
             sheet.paste(thumbnail(dataset.open_image(sample)), (LABEL + column * step, top))
     draw.text((GAP * 2, sheet.height - FOOT / 2), words, INK, font(12), anchor="lm")
     return ContactSheet(sheet, words)
-
-
-def _wrapped(name: str, width: int = 22) -> str:
-    """Break a class name into lines."""
-    lines = [""]
-    for word in name.split():
-        lines[-1:] = [f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < width else [lines[-1], word]
-    return "\n".join(line for line in lines if line)

@@ -1,18 +1,20 @@
-"""A sweep: the accuracy of training runs on perturbed test images, the same pixels for each of them.
+"""Robustness sweeps: the accuracy of trained runs on perturbed test images, the same pixels for every run.
 
-A sweep is a list of cells, each one perturbation at one severity; the first is the clean images. Each image is decoded,
-resized and cropped once (as far as memory allows), perturbed once for each cell, and shown to every run that sees
-images of that size. Importing this package imports no torch.
+A sweep is a list of cells; a cell is one perturbation at one severity, and the first cell is the clean images. Each
+image is decoded, resized and cropped once (as far as memory allows), perturbed once per cell, and given to every model
+with that input size. Importing this package does not import torch.
 
-    task       what is checked before a sweep starts, and the sweep as a run
+    task       the checks before a sweep starts, and the sweep as a run
     cells      the perturbations at their severities
-    models     the runs, and the test images that they share
-    loader     the perturbed images
-    inference  what the models answer, several batches at a time
-    sweep      all cells, from the first unfinished one on
-    report     what all cells say together
-    results    a sweep read back; confusion: the images behind a number
-    export     rows and CSV; page, drawing: the report as one HTML file
+    models     the models, and their common test images
+    loader     batches of perturbed images
+    inference  the predictions of the models, several batches at a time
+    sweep      the work on all unfinished cells
+    report     tests, drops, flips and survival, computed from the predictions
+    results    a sweep read from its folder
+    confusion  confusion matrices, and the images behind a number
+    export     rows and CSV
+    page       the report as one HTML file; drawing has its figures
 """
 
 from pmsi.robustness.cells import CLEAN, Cell, cells_of

@@ -1,4 +1,4 @@
-"""The cells of a sweep: one perturbation at one severity each, the clean images first. No torch here."""
+"""The cells of a sweep: one perturbation at one severity each, the clean images first. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """What a status line says."""
+        """The cell in words, for a status line."""
         if self.perturbation is None:
             return "clean images"
         row = PERTURBATIONS[self.perturbation]
@@ -33,12 +33,12 @@ class Cell:
 
     @property
     def file(self) -> str:
-        """Where the predictions are, relative to the run's folder."""
+        """The path of the cell's predictions, relative to the run's folder."""
         name = "clean" if self.perturbation is None else f"{self.perturbation}-{self.severity}"
         return f"predictions/{name}.json"
 
     def apply(self, crop: np.ndarray, seed: int, key: str) -> tuple[np.ndarray, Factors]:
-        """Return what the runs are shown of an image, (h, w, 3) uint8, and what was drawn for it."""
+        """Return the perturbed image, (h, w, 3) uint8, and the factors that were drawn for it."""
         if self.perturbation is None:
             return crop, {}
         return perturb(crop, self.perturbation, self.severity, seed=seed, key=key)
@@ -50,7 +50,7 @@ CLEAN = Cell(None, 0.0)
 def cells_of(config: RobustnessConfig) -> tuple[Cell, ...]:
     """Return the cells of a sweep, the clean images first; severity 0 is the same as clean and not repeated.
 
-    An entry of ``perturbations`` is a name, or has severities of its own behind it: "rotation=10,20".
+    An entry of ``perturbations`` is a name, or a name with severities: "rotation=10,20".
     """
     cells = [CLEAN]
     for entry in config.perturbations:

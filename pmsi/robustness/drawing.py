@@ -1,7 +1,7 @@
-"""Figures of a sweep as plain Plotly JSON: dicts with ``data`` and ``layout``, for the report and for the app.
+"""Figures of a sweep as Plotly JSON: dicts with ``data`` and ``layout``, for the report and for the app.
 
-Shares are fractions in [0, 1] and are drawn in per cent. A trace's ``meta`` names the choices of its figure under which
-it is shown. Names are escaped, because Plotly reads tags in text.
+Shares are fractions in [0, 1], drawn in per cent. A trace's ``meta`` lists the choices of its figure's menu for which
+it is visible. Names are escaped, because Plotly interprets tags in text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,26 +18,26 @@ Point = Mapping[str, float]
 GREY, TRANSPARENT = "#7d8590", "rgba(0, 0, 0, 0)"
 
 MOST_NUMBERED, MOST_NAMES = 24, 20
-"""Classes of a matrix at most that are all named beside it, with their numbers in it; names beside a larger one (below
-it, half as many)."""
+"""Up to MOST_NUMBERED classes, a matrix shows all names and numbers; a larger one shows MOST_NAMES names at its left
+and half as many below, and no numbers."""
 
 MATRIX_SIDE = 480
-"""About how many pixels wide a matrix is drawn."""
+"""Approximate width of a matrix in pixels."""
 
 
 def curves(lines: Mapping[str, Sequence[Point]], colors: Mapping[str, str], x_title: str, y_title: str) -> Figure:
-    """Return shares against a quantity: a line with a band from low to high for each name."""
+    """Return the figure of shares against a quantity: a line with a band from low to high for each name."""
     data = [trace for name, line in lines.items() for trace in curve(name, line, colors.get(name, GREY))]
     return {"data": data, "layout": curve_layout(x_title, y_title)}
 
 
 def curve_layout(x_title: str, y_title: str) -> dict[str, Any]:
-    """Return the layout of curves of shares: per cent upwards."""
+    """Return the layout of curves of shares, in per cent."""
     return _layout(330, xaxis={"title": {"text": x_title}}, yaxis={"title": {"text": y_title}, "range": [0, 103]})
 
 
 def curve(name: str, line: Sequence[Point], color: str, choices: Sequence[str] = ()) -> list[Trace]:
-    """Return the band and the line of one curve, shown where one of ``choices`` is chosen."""
+    """Return the traces of one curve, its band and its line; ``choices`` are those of the menu that show it."""
     x = [point["x"] for point in line]
     y, low, high = ([100 * point[key] for point in line] for key in ("y", "low", "high"))
     both = {"type": "scatter", "name": escape(name), "legendgroup": name, "meta": [*choices]}
@@ -52,13 +52,13 @@ def curve(name: str, line: Sequence[Point], color: str, choices: Sequence[str] =
 
 
 def class_drops(drops: Mapping[str, Sequence[float]], classes: Sequence[str], colors: Mapping[str, str]) -> Figure:
-    """Return bars of the accuracy that each class lost, fractions drawn in points, by name; classes from the top."""
+    """Return the figure of the accuracy that each class lost, a fraction drawn in points, as bars for each name."""
     data = [drop_bars(name, values, classes, colors.get(name, GREY)) for name, values in drops.items()]
     return {"data": data, "layout": drop_layout(len(classes) * len(drops))}
 
 
 def drop_layout(bars: int) -> dict[str, Any]:
-    """Return the layout of so many bars."""
+    """Return the layout of a figure with this number of bars."""
     axes = {"xaxis": {"title": {"text": "Accuracy lost (points)"}}, "yaxis": {"autorange": "reversed"}}
     return _layout(110 + 18 * bars, hovermode="closest", **axes)
 
@@ -66,7 +66,7 @@ def drop_layout(bars: int) -> dict[str, Any]:
 def drop_bars(
     name: str, values: Sequence[float], classes: Sequence[str], color: str, choices: Sequence[str] = ()
 ) -> Trace:
-    """Return the bars of one name, shown where one of ``choices`` is chosen."""
+    """Return the trace of one name's bars; ``choices`` are those of the menu that show it."""
     return {
         "type": "bar",
         "orientation": "h",
@@ -82,40 +82,45 @@ def drop_bars(
 def confusion_figure(
     matrix: np.ndarray, numbers: Sequence[int], classes: Sequence[str], titles: tuple[str, str], color: str
 ) -> Figure:
-    """Return a matrix of images (classes, classes), rows down and columns across, as squares that can be clicked.
+    """Return a confusion matrix (classes, classes) of numbers of images as squares that can be clicked.
 
-    ``numbers`` are the classes shown; what is on the diagonal has no colour of its own. A square's custom data begins
-    with (row, column). Of few classes, the numbers stand in a heatmap; it answers no click, so the squares are points
-    over it. Of many, a heatmap's places would be too small to be seen: the points themselves are coloured.
+    ``numbers`` are the classes shown, rows from top to bottom; the diagonal has no colour. A square's custom data
+    begins with (row, column). For few classes, the squares are transparent points over a heatmap, which itself has no
+    click events. For many, the cells of a heatmap would be too small, so the points are coloured.
     """
     part = matrix[np.ix_(numbers, numbers)]
     off = part * (1 - np.eye(len(numbers), dtype=part.dtype))
     named, titles = [classes[number] for number in numbers], (escape(titles[0]), escape(titles[1]))
     few, most = len(numbers) <= MOST_NUMBERED, max(1, int(off.max(initial=0)))
-    shades = [[0, TRANSPARENT], [0.5 / most, faded(color, 0.15)], [1, faded(color, 0.5)]]
-    heat = {"type": "heatmap", "z": off.tolist(), "colorscale": shades, "zmin": 0, "zmax": most}
-    marker = {"size": 24, "color": TRANSPARENT} if few else _shaded(off[np.nonzero(part)], most, len(numbers), color)
-    squares = {
+    squares: Trace = {
         "type": "scatter",
         "mode": "markers+text" if few else "markers",
-        "marker": marker | {"symbol": "square", "line": {"width": 0}},
         "showlegend": False,
     }
-    data = [heat | {"showscale": False, "hoverinfo": "skip"}] * few + [squares | _places(part, numbers, named, titles)]
+    marker: dict[str, object] = {"size": 24, "color": TRANSPARENT}
+    data: list[Trace] = []
+    if few:
+        shades = [[0, TRANSPARENT], [0.5 / most, faded(color, 0.15)], [1, faded(color, 0.5)]]
+        heat = {"type": "heatmap", "z": off.tolist(), "colorscale": shades, "zmin": 0, "zmax": most}
+        data.append(heat | {"showscale": False, "hoverinfo": "skip"})
+    else:
+        marker = _shaded(off[np.nonzero(part)], most, len(numbers), color)
+    squares["marker"] = marker | {"symbol": "square", "line": {"width": 0}}
+    data.append(squares | _places(part, numbers, named, titles))
     height = max(340, min(760, 150 + 26 * len(numbers)))
     click = {"hovermode": "closest", "dragmode": False, "clickmode": "event", "showlegend": False}
     return {"data": data, "layout": _layout(height, **click, **_named_axes(named, titles))}
 
 
 def _shaded(counts: np.ndarray, most: int, classes: int, color: str) -> dict[str, Any]:
-    """Return points coloured by their number of images, those of the diagonal (0) grey, and large enough to be seen."""
+    """Return markers coloured by their number of images; 0, the diagonal, is grey."""
     shades = [[0, faded(GREY, 0.3)], [0.5 / most, faded(color, 0.55)], [1, color]]
     size = max(5, MATRIX_SIDE // classes)
     return {"size": size, "color": counts.tolist(), "colorscale": shades, "cmin": 0, "cmax": most}
 
 
 def _places(part: np.ndarray, numbers: Sequence[int], named: Sequence[str], titles: tuple[str, str]) -> dict[str, Any]:
-    """Return where the squares are that hold an image, and what they say."""
+    """Return the places, texts and custom data of the squares with at least one image."""
     rows, columns = (places.tolist() for places in np.nonzero(part))
     cells = [*zip(rows, columns, strict=True)]
     return {
@@ -129,7 +134,7 @@ def _places(part: np.ndarray, numbers: Sequence[int], named: Sequence[str], titl
 
 
 def _named_axes(named: Sequence[str], titles: tuple[str, str]) -> dict[str, Any]:
-    """Return axes with the classes beside the matrix; of many, as many as can be read."""
+    """Return axes with the class names; of many classes, only as many names as can be read."""
     start, end = -0.5, len(named) - 0.5
     frame = {"showgrid": False, "showline": True, "mirror": True}
     across = frame | _ticks(named, MOST_NAMES // 2) | {"tickangle": -50, "range": [start, end]}
@@ -148,13 +153,13 @@ def _short(name: str, length: int = 20) -> str:
 
 
 def faded(color: str, opacity: float) -> str:
-    """Return a hexadecimal colour as rgba with this opacity, for bands and fills."""
+    """Return a hexadecimal colour as CSS rgba with this opacity."""
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, {opacity:g})"
 
 
 def _layout(height: int, **more: Any) -> dict[str, Any]:
-    """Return the layout that all figures share: transparent, the legend above, a fixed height in pixels."""
+    """Return the layout of all figures: transparent, the legend above, a fixed height in pixels."""
     grid = {"gridcolor": faded(GREY, 0.22), "linecolor": faded(GREY, 0.22), "zeroline": False, "automargin": True}
     axes = {axis: grid | more.pop(axis, {}) for axis in ("xaxis", "yaxis")}
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}

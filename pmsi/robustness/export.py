@@ -1,7 +1,4 @@
-"""A sweep as rows of numbers, and as CSV: a row for each run, cell and output, or for each image and run.
-
-Shares are fractions.
-"""
+"""A sweep as rows and as CSV: a row for each run, cell and output, or for each image and run. Shares are fractions."""
 
 import csv
 import io
@@ -15,16 +12,13 @@ CELLS = (
     "run", "perturbation", "severity", "output", "is_primary", "n", "correct", "accuracy", "low", "high", "drop",
     "drop_low", "drop_high", "against", "against_output", "only_here", "only_there", "p", "holm", "errors_over_first",
 )  # fmt: skip
-"""Columns of a row for each run, cell and output. ``against`` is the first run, with which McNemar's test compares."""
+"""Columns of `cell_rows`. ``against`` is the first run, with which McNemar's test compares."""
 
 Row = dict[str, Any]
 
 
 def cell_rows(results: SweepResults) -> list[Row]:
-    """Return a row (`CELLS`) for each run, cell and output; what does not apply is None.
-
-    The test of a primary output is against the first run's; of any other against the first run's of the same name.
-    """
+    """Return a row (`CELLS`) for each run, cell and output; values that do not apply are None."""
     return [
         cell_row(results, cell, run, head)
         for run in results.runs
@@ -34,7 +28,7 @@ def cell_rows(results: SweepResults) -> list[Row]:
 
 
 def cell_row(results: SweepResults, cell: Cell, run: str, head: str) -> Row:
-    """Return the row (`CELLS`) of an output of a run in a cell."""
+    """Return the row (`CELLS`) of one output of a run in a cell."""
     primary = results.report["primary"][run] == head
     about = {"run": run, "perturbation": cell.perturbation, "severity": cell.severity, "output": head}
     row = dict.fromkeys(CELLS) | about | {"is_primary": primary} | results.score(cell, run, head)
@@ -46,9 +40,9 @@ def cell_row(results: SweepResults, cell: Cell, run: str, head: str) -> Row:
 
 
 def comparison(results: SweepResults, cell: Cell, run: str, output: str) -> Row | None:
-    """Return McNemar's test of a run's output in a cell against the first run; None where the sweep has no such test.
+    """Return McNemar's test of a run's output in a cell against the first run; None if the sweep has no such test.
 
-    A primary output is compared with the first run's primary one, any other with the first run's of the same name.
+    A primary output is compared with the first run's primary one, any other output with the one of the same name.
     """
     first, primary = results.runs[0], results.report["primary"]
     other = primary[first] if output == primary[run] else output
@@ -61,14 +55,14 @@ def comparison(results: SweepResults, cell: Cell, run: str, output: str) -> Row 
 
 
 def image_rows(results: SweepResults) -> list[Row]:
-    """Return a row for each image and run: its class, the clean answer, and by perturbation what flips it first.
+    """Return a row for each image and run: its class, the clean prediction, and the severity that first changes it.
 
-    ``flips_at NAME`` is None where no severity of the sweep changes the answer.
+    ``flips_at PERTURBATION`` is None if no severity of the sweep changes the prediction.
     """
     classes, labels = results.report["classes"], results.report["labels"]
     rows = []
     for run in results.runs:
-        clean = results.answers(CLEAN, run, results.report["primary"][run]).tolist()
+        clean = results.predictions(CLEAN, run, results.report["primary"][run]).tolist()
         flips = results.report["flips"][run]
         for i, key in enumerate(results.report["keys"]):
             about = {"image": key, "class": classes[labels[i]], "run": run, "clean_answer": classes[clean[i]]}
@@ -78,12 +72,12 @@ def image_rows(results: SweepResults) -> list[Row]:
 
 
 def as_csv(results: SweepResults) -> str:
-    """Return a line for each run, cell and output under a header."""
+    """Return `cell_rows` as CSV with a header."""
     return _csv(cell_rows(results), CELLS)
 
 
 def images_as_csv(results: SweepResults) -> str:
-    """Return a line for each image and run under a header."""
+    """Return `image_rows` as CSV with a header."""
     rows = image_rows(results)
     return _csv(rows, [*rows[0]] if rows else [])
 
@@ -92,9 +86,6 @@ def _csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _flat(value) for name, value in row.items()} for row in rows)
+    for row in rows:  # csv writes None as an empty field
+        writer.writerow({name: int(value) if isinstance(value, bool) else value for name, value in row.items()})
     return out.getvalue()
-
-
-def _flat(value: Any) -> Any:
-    return "" if value is None else int(value) if isinstance(value, bool) else value

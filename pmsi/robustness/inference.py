@@ -1,7 +1,7 @@
-"""Inference of the models of a sweep, batch after batch, while the next batch is being made.
+"""Inference of the models of a sweep, batch after batch, while the next batch is prepared.
 
-On a CPU several threads compute, each a few images on its own: so no layer waits for the other threads, and none of
-them idles while pixels are made.
+On a CPU each of several threads computes a few images by itself. So threads need not wait for each other at every
+layer, and stay busy while pixels are prepared.
 """
 
 from collections import deque
@@ -20,18 +20,21 @@ from pmsi.robustness.models import SweptModel
 
 Item = TypeVar("Item")
 Labels = dict[str, list[int]]
-"""By head, the label answered for each image."""
+"""The predicted label of each image, by head."""
 
-AT_ONCE, IN_FLIGHT = 2 * 448**2, 2
-"""Pixels that a thread of a CPU takes at once, so that what one layer hands to the next is still in its cache (eight
-images of 448 px took a sixth longer each than two); batches of a run that may wait for their answers."""
+PIXELS_AT_ONCE = 2 * 448**2
+"""Pixels in a CPU thread's batch. Small batches keep activations in the cache: with eight images of 448 px, an image
+took a sixth longer than with two."""
+
+IN_FLIGHT = 2
+"""Batches of a model whose predictions may be pending."""
 
 
 @contextmanager
 def inference_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Give the threads of inference: on a CPU as many as torch has, of one thread of torch each; else one.
+    """Yield the threads of inference: on a CPU as many as torch has, each with one torch thread; else a single one.
 
-    Torch has its own number of threads again afterwards.
+    Afterwards torch has its former number of threads.
     """
     count = torch.get_num_threads()
     on_cpu = device.type == "cpu"
@@ -44,8 +47,8 @@ def inference_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
 
 
 def prefetched(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the same items, each made in a thread while the one before it is used."""
-    with ThreadPoolExecutor(1, "making") as maker:
+    """Yield the same items, each computed in a thread while the caller uses the one before."""
+    with ThreadPoolExecutor(1, "prefetch") as maker:
         coming: Future[Item | None] = maker.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = maker.submit(next, items, None)
@@ -53,26 +56,26 @@ def prefetched(items: Iterator[Item]) -> Iterator[Item]:
 
 
 class Predictions:
-    """What one run answers in one cell, batch after batch."""
+    """The predictions of one model in one cell, collected batch after batch."""
 
     def __init__(self, model: SweptModel, pool: ThreadPoolExecutor) -> None:
-        self.model, self.device, self.pool = model.faster, model.device, pool
+        self.model, self.device, self.pool = model.folded, model.device, pool
         self.predicted: Labels = {head: [] for head in self.model.heads}
         self.pixels: list[str] = []
         self.factors: list[dict[str, Any]] = []
         self._coming: deque[Sequence[Future[Labels]]] = deque()
 
-    def add(self, shown: ImageBatch) -> None:
-        """Have a batch answered; waits where too many are on the way."""
-        images = shown.images
-        share = max(1, AT_ONCE // images[0, 0].numel()) if self.device.type == "cpu" else len(images)
+    def add(self, batch: ImageBatch) -> None:
+        """Start the prediction of a batch; blocks while IN_FLIGHT batches are pending."""
+        images = batch.images
+        share = max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if self.device.type == "cpu" else len(images)
         self._coming.append([self.pool.submit(_labels, self.model, part) for part in images.split(share)])
-        self.pixels += shown.hashes
-        self.factors += shown.factors
+        self.pixels += batch.hashes
+        self.factors += batch.factors
         self._collect(IN_FLIGHT)
 
     def stored(self) -> dict[str, Any]:
-        """Return all answers as a file of predictions has them, once they are there."""
+        """Return all predictions in the form of a predictions file; waits for them."""
         self._collect(0)
         return {"pixels": self.pixels, "factors": columns(self.factors), "predicted": self.predicted}
 

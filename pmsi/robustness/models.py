@@ -1,4 +1,4 @@
-"""The trained models of a sweep, and the test images that they have in common."""
+"""The trained models of a sweep, and their common test images."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,8 +19,8 @@ from pmsi.model import Recognizer
 from pmsi.runs import Run
 
 FORMAT = "predictions-4"
-"""Of the files of predictions: a sweep that is resumed makes those of another format again, a finished one is read as
-it is. 2 has the drawn factors; 3 and 4 fold models otherwise, which can turn an answer that is nearly a tie."""
+"""Format of predictions files. Resuming a sweep repeats cells in another format; finished sweeps of any format are
+read. 2 added the drawn factors; 3 and 4 changed how models are folded, which can change a prediction near a tie."""
 
 
 @dataclass(frozen=True)
@@ -34,32 +34,32 @@ class SweptModel:
 
     @property
     def id(self) -> str:
-        """Its run's id."""
+        """The id of its run."""
         return self.run.id
 
     @property
-    def view(self) -> tuple[int, int]:
-        """The sides, in pixels, of the resized image and of its crop: runs that share them share pixels."""
+    def sides(self) -> tuple[int, int]:
+        """The sides in pixels of the resized image and of its crop; models with equal sides share their images."""
         return self.config.resize_to, self.config.image_size
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
     @cached_property
-    def faster(self) -> Recognizer:
-        """A copy of the model that answers alike, up to rounding, in less time."""
+    def folded(self) -> Recognizer:
+        """A faster copy of the network with the same outputs, up to rounding."""
         return folded(self.network)
 
 
 def models_of(config: RobustnessConfig, run: Run) -> tuple[SweptModel, ...]:
-    """Return the runs that a sweep names, each once, with their models on the sweep's device."""
+    """Return the models of the runs that a sweep names, each once, on the sweep's device."""
     return load_models(config, [run.sibling(id) for id in config.of])
 
 
 def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptModel, ...]:
-    """Return these runs, each once, with their models on the sweep's device."""
+    """Return the models of these runs, each once, on the sweep's device."""
     device = prepare_device(config)
     return tuple(SweptModel(of, *load_model(of, device)) for of in dict.fromkeys(runs))
 
@@ -70,8 +70,8 @@ def open_shared(
     """Return the data set of the first model, with the sweep's limit on test images, and by run how it differs from
     what that run was trained on, in words.
 
-    Raises DataError where its labels mean other classes to a model, and, unless the config insists, where a model was
-    trained on some of its test images.
+    Raises DataError if its labels mean other classes for one of the models, or, unless ``config.insist``, if a model
+    was trained on some of its test images.
     """
     first = models[0].config
     dataset = open_dataset(
@@ -84,9 +84,9 @@ def open_shared(
 
 
 def identity(models: Sequence[SweptModel], images: Sequence[ImageRecord]) -> str:
-    """Return what a cell depends on beside itself: the images, by their pixels, and every number of every model."""
-    shown = [*map(tuple, images)]
-    digest = hashlib.blake2b(repr((FORMAT, shown, [(e.id, e.view) for e in models])).encode(), digest_size=8)
+    """Return a digest of what every cell depends on: the format, the images' pixels, all parameters of all models."""
+    about = repr((FORMAT, [*map(tuple, images)], [(model.id, model.sides) for model in models]))
+    digest = hashlib.blake2b(about.encode(), digest_size=8)
     for model in models:
         for value in model.network.state_dict().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())

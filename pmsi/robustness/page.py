@@ -1,12 +1,10 @@
 """The report of a sweep as one HTML file that works offline: figures, tables and pictures.
 
-Figures are Plotly's, drawn in the browser by the plotly.js that comes with the plotly package; pmsi itself imports no
-plotly. The file follows the reader's light or dark. `templates/sweep.html.j2` lays it out.
+The browser draws the figures with plotly.js, whose source is in the plotly package; plotly itself is not imported. The
+page follows the browser's light or dark mode. Its layout is `templates/sweep.html.j2`.
 """
 
-import base64
 import importlib.util
-import io
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +22,9 @@ from pmsi.base.errors import PMSIError
 from pmsi.base.text import percent
 from pmsi.data.dataset import Dataset
 from pmsi.perturbations import PERTURBATIONS
+from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.confusion import Pair, behind, confused_pairs, confusion, first_to_flip, most_confused
+from pmsi.robustness.confusion import Pair, confused_pairs, confusion, first_to_flip, images_at, most_confused
 from pmsi.robustness.drawing import (
     Figure,
     confusion_figure,
@@ -39,20 +38,20 @@ from pmsi.robustness.export import comparison
 from pmsi.robustness.results import SweepResults
 
 COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
-"""Of runs, where the caller has none."""
+"""Default colours of runs."""
 
 FLIPS, PAIRS, SIDE = 6, 10, 128
 """Images that flip first, for each run and perturbation; confused pairs in a list; pixels of a picture's side."""
 
 MATRIX, PICTURED, PICTURES, NAMED = 20, 12, 3, 12
-"""Classes in a confusion matrix; its squares, the fullest first, that show pictures; how many each shows; images that
-any other square names."""
+"""Classes in a confusion matrix; its squares with pictures, the largest first; pictures of each such square; images
+that any other square names."""
 
 DROPS = 20
-"""Classes whose drops are drawn, those that lose most."""
+"""Classes whose drops are drawn: those with the largest drops."""
 
 PREDICTED = "as predicted"
-"""The choice of an output that is, for each run, the one with which it predicts."""
+"""The menu entry for the primary output of each run."""
 
 
 def as_html(
@@ -63,9 +62,9 @@ def as_html(
     colors: Mapping[str, str] | None = None,
     pictures: bool = True,
 ) -> str:
-    """Return the whole report of a sweep that ``command`` makes; ``titles`` and ``colors`` are those of runs by id.
+    """Return the report of a sweep that ``command`` makes; ``titles`` and ``colors`` are those of runs by id.
 
-    With ``pictures`` the data set is opened; raises DataError where it is not here, and PMSIError without plotly.
+    ``pictures`` needs the data set: raises DataError if it is missing. Raises PMSIError if plotly is not installed.
     """
     titles = {id: (titles or {}).get(id) or results.title(id) for id in results.runs}
     colors = colors or {id: COLORS[i % len(COLORS)] for i, id in enumerate(results.runs)}
@@ -93,7 +92,7 @@ def as_html(
 
 
 def plotly_js() -> str:
-    """Return the source of plotly.js, which the installed plotly package holds."""
+    """Return the source of plotly.js from the installed plotly package; PMSIError if there is none."""
     spec = importlib.util.find_spec("plotly")  # finds the package without importing it
     if spec is None or not spec.submodule_search_locations:
         raise PMSIError(
@@ -105,9 +104,9 @@ def plotly_js() -> str:
 
 @dataclass
 class _Page:
-    """What the template is given, part by part. ``figures`` are all figures so far: the template draws them by number.
+    """The parts of the page, as the template gets them.
 
-    ``dataset`` is None where no pictures are wanted.
+    ``figures`` are all figures so far; the template refers to them by number. ``dataset`` is None without pictures.
     """
 
     results: SweepResults
@@ -124,13 +123,14 @@ class _Page:
 
     @cached_property
     def primary(self) -> Mapping[str, str]:
-        """The output with which each run predicts."""
+        """The primary output of each run."""
         return self.results.report["primary"]
 
     def figure(self, figure: Figure, label: str, choices: Sequence[str] = (), **more: Any) -> dict[str, Any]:
-        """Keep a figure and return what the template says about it; of several ``choices`` the reader takes one."""
+        """Add a figure and return its number, label, menu ``choices`` and height for the template."""
         self.figures.append(figure | more)
-        return {"number": len(self.figures) - 1, "label": label, "choices": [*choices], "height": _height(figure)}
+        height = int(figure["layout"]["height"])
+        return {"number": len(self.figures) - 1, "label": label, "choices": [*choices], "height": height}
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the legend: each run with its colour and its accuracy on the clean images."""
@@ -146,7 +146,7 @@ class _Page:
         ]
 
     def facts(self) -> dict[str, str]:
-        """Return what the sweep is, in words."""
+        """Return the lines about the sweep at the top of the page."""
         results, trained = self.results, self.results.trained
         began = results.run.status().started_at or (results.run.folder / "config.json").stat().st_mtime
         place = f" in {trained.data}" if trained.data else ""
@@ -162,7 +162,7 @@ class _Page:
         """Return the section about one perturbation."""
         row, results = PERTURBATIONS[name], self.results
         unit = f"{row.symbol} ({row.unit})"
-        survival = {self.titles[id]: line for id in results.runs if (line := standing(results, name, id))}
+        survival = {self.titles[id]: line for id in results.runs if (line := survival_points(results, name, id))}
         cells = (CLEAN, *results.of(name))
         predicting = [self._line(cell, id, self.primary[id]) for cell in cells for id in results.runs]
         others = [self._line(cell, id, head) for cell in cells for id in results.runs for head in results.heads(id)]
@@ -179,7 +179,7 @@ class _Page:
         }
 
     def _accuracy(self, name: str, unit: str) -> dict[str, Any]:
-        """Return the curves of every output; a run without the chosen one shows the one with which it predicts."""
+        """Return the curves of every output; for an output that a run does not have, the run's primary one is shown."""
         results = self.results
         outputs = list(dict.fromkeys(head for id in results.runs for head in results.heads(id)))
         data = []
@@ -192,7 +192,7 @@ class _Page:
         return self.figure({"data": data, "layout": layout}, "Accuracy", [PREDICTED, *outputs])
 
     def _factors(self, name: str) -> dict[str, Any] | None:
-        """Return the accuracy against what was drawn for each image; None where nothing is drawn that has a size."""
+        """Return the figure of accuracy against the drawn factors; None if the perturbation draws no quantity."""
         data, choices = [], []
         for each in self.results.report["factors"]:
             if each["perturbation"] == name:
@@ -203,7 +203,7 @@ class _Page:
         return self.figure({"data": data, "layout": layout}, "Accuracy against the draw", choices) if data else None
 
     def _drops(self, name: str) -> dict[str, Any] | None:
-        """Return what each class lost at each severity, the strongest first."""
+        """Return the figure of the drop of each class at each severity, the strongest first."""
         data, choices = [], []
         cells = [each for each in self.results.report["class_drops"] if each["perturbation"] == name]
         most = 0
@@ -218,14 +218,14 @@ class _Page:
         return self.figure({"data": data, "layout": layout}, "Drops by class", choices) if data else None
 
     def _line(self, cell: Cell, run: str, head: str) -> list[str]:
-        """Return a row of a table: an output of a run in a cell, in words."""
+        """Return a row of the table: the numbers of one output of a run in a cell, as text."""
         score, test = self.results.score(cell, run, head), comparison(self.results, cell, run, head)
         severity, drop = ("clean", "–") if cell == CLEAN else (f"{cell.severity:g}", drop_text(score))
         p_values = [p_text(test["p"]), p_text(test["holm"])] if test else ["–", "–"]
         return [severity, self.titles[run], head, accuracy_text(score), drop, *p_values]
 
     def relative_error(self) -> dict[str, Any] | None:
-        """Return the table of errors over those of the first run; None where there is no second one."""
+        """Return the table of errors relative to those of the first run; None if there is only one run."""
         found = self.results.report["relative_error"]
         if len(self.titles) < 2 or not found["perturbations"]:
             return None
@@ -236,20 +236,20 @@ class _Page:
         return {"over": self.titles[found["over"]], "runs": [*self.titles.values()], "rows": rows}
 
     def confusions(self, run: str) -> dict[str, Any]:
-        """Return a run's confusion matrix over all perturbed cells, what its squares open, and its fullest pairs."""
+        """Return a run's confusion matrix over all perturbed cells, its squares' images, and its largest pairs."""
         results, classes = self.results, self.results.report["classes"]
         cells = results.cells[1:] or results.cells
         labels = np.array(results.report["labels"])
-        answers = {cell: results.answers(cell, run, self.primary[run]) for cell in cells}
-        matrix = np.sum([confusion(labels, each, len(classes)) for each in answers.values()], axis=0)
+        predicted = {cell: results.predictions(cell, run, self.primary[run]) for cell in cells}
+        matrix = np.sum([confusion(labels, each, len(classes)) for each in predicted.values()], axis=0)
         shown, pairs = most_confused(matrix, MATRIX), confused_pairs(matrix)
         pictured = [(pair.row, pair.column) for pair in pairs if {pair.row, pair.column} <= {*shown}][:PICTURED]
         squares = {}
         for row, column in itertools.product(shown, shown):
             if matrix[row, column]:
                 images: dict[int, Cell] = {}
-                for cell, each in answers.items():
-                    images |= {i: cell for i in behind(labels, each, row, column) if i not in images}
+                for cell, each in predicted.items():
+                    images |= {i: cell for i in images_at(labels, each, row, column) if i not in images}
                 pair = Pair(row, column, int(matrix[row, column]))
                 squares[f"{row}-{column}"] = self._square(pair, images, (row, column) in pictured)
         figure = confusion_figure(matrix, shown, classes, ("True class", "Answer"), self.colors[run])
@@ -263,9 +263,9 @@ class _Page:
         }
 
     def _square(self, pair: Pair, found: Mapping[int, Cell], pictured: bool) -> dict[str, Any]:
-        """Return what a click on a square of a matrix opens: a title, some of its images, and how many more there are.
+        """Return what a click on a square of the matrix opens: a title, some of its images, and the number of others.
 
-        ``found`` are its images, each with the cell of which the picture is.
+        ``found`` are the images of the square, each with the cell of its picture.
         """
         classes, keys = self.results.report["classes"], self.results.report["keys"]
         pictured = pictured and self.dataset is not None
@@ -277,45 +277,38 @@ class _Page:
         return {"title": title, "images": images, "more": len(found) - len(images)}
 
     def flips(self) -> list[dict[str, Any]]:
-        """Return for each perturbation and run the images that flip first, before and at the flip."""
+        """Return the images that flip first, before and at the flip, for each perturbation and run."""
+        if self.dataset is None:
+            return []
         found = [self._flipped(name, id) for name in self.results.perturbations for id in self.results.runs]
-        return [each for each in found if each["images"]] if self.dataset is not None else []
+        return [each for each in found if each["images"]]
 
     def _flipped(self, name: str, run: str) -> dict[str, Any]:
         results, classes = self.results, self.results.report["classes"]
         head, labels = self.primary[run], np.array(results.report["labels"])
-        clean = (results.answers(CLEAN, run, head) == labels).tolist()
+        clean = (results.predictions(CLEAN, run, head) == labels).tolist()
         images = []
-        for flip in first_to_flip(results.report, run, name, clean)[:FLIPS] if self.dataset is not None else ():
+        for flip in first_to_flip(results.report, run, name, clean)[:FLIPS]:
             cell = Cell(name, flip.severity)
             images.append(
                 {
                     "before": self._picture(flip.index, CLEAN),
                     "after": self._picture(flip.index, cell),
                     "truth": classes[labels[flip.index]],
-                    "answer": classes[results.answers(cell, run, head)[flip.index]],
+                    "answer": classes[results.predictions(cell, run, head)[flip.index]],
                     "at": _at(cell),
                 }
             )
         return {"title": f"{PERTURBATIONS[name].title} · {self.titles[run]}", "images": images}
 
     def _picture(self, index: int, cell: Cell) -> str:
-        """Return what the first run was shown of an image, as a small JPEG in a data URI."""
+        """Return the first run's input of an image, as a small JPEG in a data URI."""
         assert self.dataset is not None
         if (index, cell) not in self._encoded:
             picture = self.results.picture(self.dataset, index, cell)
-            self._encoded[index, cell] = _data_uri(picture)
+            small = picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            self._encoded[index, cell] = data_uri(jpeg(small, quality=82))
         return self._encoded[index, cell]
-
-
-def _data_uri(picture: Image.Image) -> str:
-    file = io.BytesIO()
-    picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0).save(file, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _height(figure: Figure) -> int:
-    return int(figure["layout"]["height"])
 
 
 def _at(cell: Cell) -> str:
@@ -323,37 +316,37 @@ def _at(cell: Cell) -> str:
     return f"{PERTURBATIONS[cell.perturbation].symbol} = {cell.severity:g}"
 
 
-# Numbers and words that the app shows too
+# Numbers and words, which the app uses too
 
 
 def points(results: SweepResults, name: str, run: str, head: str) -> list[dict[str, float]]:
-    """Return the points of an output's curve against the severity of a perturbation, the clean images at 0."""
+    """Return the points of an output's accuracy against the severity of a perturbation, the clean images at 0."""
     scores = {cell.severity: results.score(cell, run, head) for cell in (CLEAN, *results.of(name))}
     return [{"x": x, "y": score["accuracy"], "low": score["low"], "high": score["high"]} for x, score in scores.items()]
 
 
-def standing(results: SweepResults, name: str, run: str) -> list[dict[str, float]]:
-    """Return the points of a run's survival curve, which begins with all of its clean hits at severity 0."""
+def survival_points(results: SweepResults, name: str, run: str) -> list[dict[str, float]]:
+    """Return the points of a run's survival curve, which begins with 1 at severity 0."""
     found = [step for step in results.report["survival"][run][name] if step["share"] is not None]
     start = [{"x": 0.0, "y": 1.0, "low": 1.0, "high": 1.0}] if found else []
     return start + [{"x": s["severity"], "y": s["share"], "low": s["low"], "high": s["high"]} for s in found]
 
 
 def drawn_points(found: Mapping[str, Any], run: str) -> list[dict[str, float]]:
-    """Return the points of a run's accuracy against a factor, the middles of its bins; ``found`` is of the report."""
-    middles = [(a + b) / 2 for a, b in zip(found["edges"], found["edges"][1:], strict=False)]
+    """Return the points of a run's accuracy against a factor, at its bins' centres; ``found`` is of the report."""
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(found["edges"])]
     bins = zip(middles, found["runs"][run], strict=True)
     return [{"x": x, "y": bin["accuracy"], "low": bin["low"], "high": bin["high"]} for x, bin in bins if bin["n"]]
 
 
 def most_dropped(drops: Mapping[str, Sequence[float | None]], most: int) -> list[int]:
-    """Return at most ``most`` classes, those of which some run loses most first; ``drops`` are by run and class."""
+    """Return at most ``most`` classes, by the largest drop of any run; ``drops`` are by run and class."""
     losses = {i: max(each) for i, each in enumerate(zip(*drops.values(), strict=True)) if None not in each}
     return sorted(losses, key=lambda i: -losses[i])[:most]
 
 
 def tests_text(results: SweepResults) -> str:
-    """Return in words what p and Holm's p are; nothing where there is no second run to test."""
+    """Return the explanation of p and Holm's p; "" if there is only one run."""
     if len(results.runs) < 2:
         return ""
     cells = len(results.cells)
@@ -370,16 +363,18 @@ def accuracy_text(score: Mapping[str, Any]) -> str:
 
 
 def drop_text(score: Mapping[str, Any]) -> str:
-    """Return what was lost in points, positive for a loss, with its interval."""
+    """Return a drop in points with its interval; a loss is positive."""
     text = f"{100 * score['drop']:z.1f} ({100 * score['drop_low']:z.1f} to {100 * score['drop_high']:z.1f})"
     return text.replace("-", "−")
 
 
 def p_text(p: float) -> str:
-    """Return a p-value in as many digits as mean something."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+    """Return a p-value with two significant digits or two decimals."""
+    if p < 1e-4:
+        return "< 0.0001"
+    return f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
 def ratio_text(value: float | None) -> str:
-    """Return a ratio, or a dash where there is none."""
+    """Return a ratio with two decimals; a dash for None."""
     return "–" if value is None else f"{value:.2f}"

@@ -1,8 +1,8 @@
-"""The report of a sweep: what several cells say together, all of it made of the predictions that the sweep has kept.
+"""The report of a sweep, computed from its stored predictions.
 
-Tests between each pair of runs, drops by class, the severity at which each image is lost, accuracy against what was
-drawn. Tests are of every output, all else is about the one with which a run predicts. No torch here, and no model: a
-report can be made of any folder of predictions, also while the sweep is still at work.
+Tests between each pair of runs, drops by class, the severity that flips each image, accuracy against the drawn factors.
+Tests are of every output, everything else is of the primary output of each run. Neither torch nor a model is needed,
+and a sweep in progress can be reported.
 """
 
 import itertools
@@ -20,39 +20,39 @@ from pmsi.base.statistics import Proportion, by_bin, holm, mcnemar, survival
 from pmsi.robustness.cells import CLEAN, Cell
 
 FILE = "report.json"
-"""Where a finished sweep keeps its report, in the run's folder: for other programs. Here it is always made anew."""
+"""File in the run's folder with the report of a finished sweep, for other programs; this one always recomputes it."""
 
 BINS = 8
-"""Bins of equal width over what was drawn: wide enough to hold a hundred images each of a test set of a thousand."""
+"""Bins of equal width over a drawn factor."""
 
-Answers = dict[str, dict[str, np.ndarray]]
-"""By run and output, the label answered for each image, (n,) int32: a large sweep has millions of them."""
+CellPredictions = dict[str, dict[str, np.ndarray]]
+"""The predicted labels (n,) int32 by run and output."""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """The finished cells of a sweep: keys and labels (n,) of the images; the answers, and the factors by run.
+class FinishedCells:
+    """The finished cells of a sweep: keys and labels (n,) of the images, and the predictions and factors by cell.
 
-    ``primary`` is the output with which each run predicts.
+    ``primary`` is the primary output of each run.
     """
 
     keys: list[str]
     labels: np.ndarray
     primary: Mapping[str, str]
-    answers: dict[Cell, Answers]
+    answers: dict[Cell, CellPredictions]
     factors: dict[Cell, dict[str, dict[str, list[Any]]]]
 
     @property
     def runs(self) -> list[str]:
-        """The runs' ids, as the sweep names them."""
+        """The ids of the runs."""
         return [*self.primary]
 
     def predicted(self, cell: Cell, run: str) -> np.ndarray:
-        """Return what a run answers for each image at the output with which it predicts, (n,) int32."""
+        """Return the labels (n,) int32 that a run predicts, at its primary output."""
         return self.answers[cell][run][self.primary[run]]
 
     def right(self, cell: Cell, run: str, output: str | None = None) -> np.ndarray:
-        """Return whether each image was recognised by an output, (n,) bool; by default the one that predicts."""
+        """Return whether each image was recognised by an output, (n,) bool; by default the primary one."""
         return self.answers[cell][run][output or self.primary[run]] == self.labels
 
     def of(self, perturbation: str) -> list[Cell]:
@@ -61,21 +61,23 @@ class Finished:
 
     @property
     def perturbations(self) -> list[str]:
-        """Names of those that some finished cell has."""
+        """Names of the perturbations with a finished cell."""
         return [*dict.fromkeys(cell.perturbation for cell in self.answers if cell.perturbation is not None)]
 
 
-def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> Finished:
-    """Return those of the cells whose predictions are in a run's folder; ``primary`` is the output of each run.
+def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> FinishedCells:
+    """Return those of the cells whose predictions are in a run's folder; ``primary`` are the runs' primary outputs.
 
-    Raises RunError where the clean images are not among them.
+    Raises RunError if the clean images are not among them.
     """
     found = {cell: stored for cell in cells if (stored := read_json(folder / cell.file)) is not None}
     if CLEAN not in found:
         raise RunError(f"There are no predictions of the clean images in {folder}. Resume the sweep.")
     answers = {cell: {id: _labels(stored["runs"][id]["predicted"]) for id in primary} for cell, stored in found.items()}
     factors = {cell: {id: stored["runs"][id]["factors"] for id in primary} for cell, stored in found.items()}
-    return Finished(found[CLEAN]["keys"], np.array(found[CLEAN]["labels"], np.int32), dict(primary), answers, factors)
+    return FinishedCells(
+        found[CLEAN]["keys"], np.array(found[CLEAN]["labels"], np.int32), dict(primary), answers, factors
+    )
 
 
 def _labels(predicted: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
@@ -83,12 +85,12 @@ def _labels(predicted: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
 
 
 def report(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
-    """Return everything below about the finished cells of a run's folder, as JSON types."""
+    """Return the report of the finished cells in a run's folder, as JSON types."""
     return summarise(read(folder, cells, primary), classes)
 
 
-def summarise(finished: Finished, classes: Sequence[str]) -> dict[str, Any]:
-    """Return everything below, as JSON types."""
+def summarise(finished: FinishedCells, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the report of finished cells, as JSON types."""
     return {
         "primary": dict(finished.primary),
         "classes": [*classes],
@@ -103,11 +105,11 @@ def summarise(finished: Finished, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def comparisons(finished: Finished) -> list[dict[str, Any]]:
-    """Return McNemar's test of each two runs a and b in each cell, the clean images too, output against output.
+def comparisons(finished: FinishedCells) -> list[dict[str, Any]]:
+    """Return McNemar's test between each pair of runs a and b, in each cell including the clean images.
 
-    At first those with which they predict, then each that both have by name. ``only_a`` images were recognised by a
-    alone. ``holm`` is p adjusted over all cells of the same two runs and the same two outputs, and over no others.
+    First of the primary outputs, then of each output name that both have. ``only_a`` is the number of images that only
+    a recognised. ``holm`` is p, adjusted over the cells of the same two runs and outputs.
     """
     return [
         found
@@ -117,18 +119,18 @@ def comparisons(finished: Finished) -> list[dict[str, Any]]:
     ]
 
 
-def _outputs(finished: Finished, a: str, b: str) -> list[tuple[str, str]]:
-    """Return the pairs of outputs that are compared, each once."""
+def _outputs(finished: FinishedCells, a: str, b: str) -> list[tuple[str, str]]:
+    """Return the pairs of outputs of two runs that are compared, each once."""
     predicting = (finished.primary[a], finished.primary[b])
     shared = [(name, name) for name in finished.answers[CLEAN][a] if name in finished.answers[CLEAN][b]]
     return [*dict.fromkeys([predicting, *shared])]
 
 
-def _compared(finished: Finished, runs: tuple[str, str], outputs: tuple[str, str]) -> list[dict[str, Any]]:
+def _compared(finished: FinishedCells, runs: tuple[str, str], outputs: tuple[str, str]) -> list[dict[str, Any]]:
     sides = [*zip(runs, outputs, strict=True)]
     pairs = {cell: [finished.right(cell, *side) for side in sides] for cell in finished.answers}
     p_values = [mcnemar(*pair) for pair in pairs.values()]
-    about = dict(zip(("a", "b", "output_a", "output_b"), (*runs, *outputs), strict=True))
+    about = {"a": runs[0], "b": runs[1], "output_a": outputs[0], "output_b": outputs[1]}
     return [
         about
         | _about(cell)
@@ -138,11 +140,11 @@ def _compared(finished: Finished, runs: tuple[str, str], outputs: tuple[str, str
     ]
 
 
-def relative_error(finished: Finished) -> dict[str, Any]:
-    """Return by perturbation and run the errors at all severities over those of the first run, "over".
+def relative_error(finished: FinishedCells) -> dict[str, Any]:
+    """Return the errors at all severities divided by those of the first run, "over", by perturbation and run.
 
-    ImageNet-C's "CE" with this sweep's own first run in AlexNet's place: 1 is as many errors as that makes. None where
-    the first run makes none.
+    ImageNet-C's "CE" with the first run in AlexNet's place: 1 means as many errors as the first run. None if the first
+    run has no error.
     """
     first, *_ = finished.runs
     found = {}
@@ -152,10 +154,10 @@ def relative_error(finished: Finished) -> dict[str, Any]:
     return {"over": first, "perturbations": found}
 
 
-def class_drops(finished: Finished, classes: int) -> list[dict[str, Any]]:
-    """Return by perturbed cell and run what each class lost: its clean accuracy minus that in the cell, a fraction.
+def class_drops(finished: FinishedCells, classes: int) -> list[dict[str, Any]]:
+    """Return the drop of each class by perturbed cell and run: clean accuracy minus that in the cell, a fraction.
 
-    A class without test images has None.
+    None for a class without test images.
     """
     images = np.bincount(finished.labels, minlength=classes)
 
@@ -168,10 +170,10 @@ def class_drops(finished: Finished, classes: int) -> list[dict[str, Any]]:
     return [_about(cell) | {"runs": {id: drops(cell, id) for id in finished.runs}} for cell in perturbed]
 
 
-def first_flips(finished: Finished, perturbation: str, run: str) -> np.ndarray:
-    """Return the smallest severity at which the run's answer is not its answer to the clean image, (n,), or infinity.
+def first_flips(finished: FinishedCells, perturbation: str, run: str) -> np.ndarray:
+    """Return the smallest severity at which the run's prediction differs from that of the clean image, (n,).
 
-    Infinity says that no severity of the sweep changed it: it is censored at the largest.
+    Infinity if no severity of the sweep changes the prediction (censored at the largest severity).
     """
     first = np.full(len(finished.labels), math.inf)
     for cell in reversed(finished.of(perturbation)):
@@ -179,8 +181,8 @@ def first_flips(finished: Finished, perturbation: str, run: str) -> np.ndarray:
     return first
 
 
-def flips(finished: Finished) -> dict[str, dict[str, list[float | None]]]:
-    """Return by run and perturbation the severity that flips each image, in the order of the keys; None for never."""
+def flips(finished: FinishedCells) -> dict[str, dict[str, list[float | None]]]:
+    """Return `first_flips` by run and perturbation, in the order of the keys; None for infinity."""
     return {
         id: {
             name: [severity if math.isfinite(severity) else None for severity in first_flips(finished, name, id)]
@@ -190,8 +192,8 @@ def flips(finished: Finished) -> dict[str, dict[str, list[float | None]]]:
     }
 
 
-def survivals(finished: Finished) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return by run and perturbation the share of clean hits whose answer no severity up to each has changed."""
+def survivals(finished: FinishedCells) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return survival curves by run and perturbation: of the images recognised clean, the share not flipped so far."""
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {id: {} for id in finished.runs}
     for id, name in itertools.product(finished.runs, finished.perturbations):
         levels = [cell.severity for cell in finished.of(name)]
@@ -202,15 +204,16 @@ def survivals(finished: Finished) -> dict[str, dict[str, list[dict[str, Any]]]]:
     return curves
 
 
-def against_factors(finished: Finished) -> list[dict[str, Any]]:
-    """Return for each cell and each quantity drawn there the accuracy of each run in bins of it, from edge to edge.
+def against_factors(finished: FinishedCells) -> list[dict[str, Any]]:
+    """Return the accuracy of each run in bins of a drawn factor, for each cell and each factor that is a quantity.
 
-    Quantities are floats (an angle, a gain); seeds and places are none.
+    Floats are quantities (an angle, a gain); seeds and places are not.
     """
     found = []
     for cell, by_run in finished.factors.items():
-        quantities = [name for name, values in by_run[finished.runs[0]].items() if _are_quantities(values)]
-        for name in quantities:
+        for name, values in by_run[finished.runs[0]].items():
+            if not all(isinstance(value, float) for value in values):
+                continue
             drawn = [value for factors in by_run.values() for value in factors[name]]
             edges = np.linspace(min(drawn), max(drawn), BINS + 1)
             bins = {id: by_bin(by_run[id][name], finished.right(cell, id), edges) for id in finished.runs}
@@ -219,15 +222,11 @@ def against_factors(finished: Finished) -> list[dict[str, Any]]:
     return found
 
 
-def _are_quantities(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, float) for value in values)
-
-
 def _about(cell: Cell) -> dict[str, Any]:
     return {"perturbation": cell.perturbation, "severity": cell.severity}
 
 
 def _share(found: Proportion, count: str, value: str) -> dict[str, Any]:
-    """Return a proportion under the names that its count and its share have here."""
+    """Return a proportion as JSON types; ``count`` and ``value`` are the names of its count and its share."""
     share = found.value if found.n else None
     return {count: found.count, "n": found.n, value: share, "low": found.low, "high": found.high}

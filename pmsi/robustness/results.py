@@ -1,7 +1,7 @@
-"""The results of a sweep, read from its folder: its records, its report, the answers behind a cell, and the pictures.
+"""The results of a sweep, read from its folder: records, report, predictions, and the perturbed images.
 
-The report is made of the predictions, so that a sweep of any age can be read, one in progress too. Reading one imports
-no torch; making a picture again does.
+The report is recomputed from the predictions, so sweeps of any age and sweeps in progress can be read. Reading imports
+no torch; `SweepResults.picture` does.
 """
 
 import contextlib
@@ -20,28 +20,28 @@ from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.record import DataRecord
 from pmsi.robustness.cells import CLEAN, Cell
-from pmsi.robustness.report import FILE, Answers, Finished, read, summarise
+from pmsi.robustness.report import FILE, CellPredictions, FinishedCells, read, summarise
 from pmsi.runs import Run
 from pmsi.runs.record import classes_of, record_of
 
 
 @dataclass(frozen=True)
 class SweepResults:
-    """A sweep as far as it is finished.
+    """The finished part of a sweep.
 
-    ``records`` are those of its cells by cell, the clean images first; ``report`` is that of `pmsi.robustness.report`,
-    and ``answered`` are the answers of which it is made, by cell.
+    ``records`` are the metrics records by cell, the clean images first; ``report`` is that of `pmsi.robustness.report`,
+    ``predicted_in`` are the predictions by cell.
     """
 
     run: Run
     config: RobustnessConfig
     records: dict[Cell, dict[str, Any]]
     report: dict[str, Any]
-    answered: dict[Cell, Answers]
+    predicted_in: dict[Cell, CellPredictions]
 
     @property
     def runs(self) -> list[str]:
-        """The ids of the runs compared, the first one being what others are measured by."""
+        """The ids of the runs; the others are compared with the first."""
         return [*self.report["primary"]]
 
     @property
@@ -51,12 +51,12 @@ class SweepResults:
 
     @property
     def perturbations(self) -> list[str]:
-        """Names of the perturbations of which some cell is finished."""
+        """Names of the perturbations with a finished cell."""
         return [*dict.fromkeys(cell.perturbation for cell in self.records if cell.perturbation is not None)]
 
     @property
     def images(self) -> int:
-        """How many test images each run was shown in each cell."""
+        """The number of test images."""
         return len(self.report["keys"])
 
     def of(self, perturbation: str) -> list[Cell]:
@@ -69,25 +69,28 @@ class SweepResults:
         return [*self.records[CLEAN]["runs"][run]["heads"]]
 
     def score(self, cell: Cell, run: str, head: str) -> dict[str, Any]:
-        """Return accuracy, drop and their intervals of an output in a cell: see `pmsi.robustness.sweep.summary`."""
+        """Return accuracy, drop and their intervals of an output in a cell; see `pmsi.robustness.sweep.summary`."""
         found: dict[str, Any] = self.records[cell]["runs"][run]["heads"][head]
         return found
 
-    def answers(self, cell: Cell, run: str, head: str) -> np.ndarray:
-        """Return the label that an output answers for each image in a cell, (n,) int32."""
-        if cell not in self.answered:
+    def predictions(self, cell: Cell, run: str, head: str) -> np.ndarray:
+        """Return the predicted labels (n,) int32 of an output in a cell; RunError if the file is missing."""
+        if cell not in self.predicted_in:
             raise RunError(f"{cell.file} of run {self.run.id} cannot be read. Resume the sweep, or make it again.")
-        return lookup("output", self.answered[cell][run], head)
+        return lookup("output", self.predicted_in[cell][run], head)
 
     def test(self, cell: Cell, a: tuple[str, str], b: tuple[str, str]) -> dict[str, Any] | None:
-        """Return McNemar's test between two outputs, each (run, output); None where the sweep has no such test.
+        """Return McNemar's test between two outputs, each (run, output); None if the sweep has no such test.
 
-        ``only`` holds how many images a and b recognise alone.
+        ``only`` has the numbers of images that only a and only b recognise.
         """
-        for sides, names in (((a, b), ("only_a", "only_b")), ((b, a), ("only_b", "only_a"))):
-            if (found := self._tests.get((cell, *sides))) is not None:
-                return {"only": tuple(found[name] for name in names), "p": found["p"], "holm": found["holm"]}
-        return None
+        if (found := self._tests.get((cell, a, b))) is not None:
+            only = (found["only_a"], found["only_b"])
+        elif (found := self._tests.get((cell, b, a))) is not None:
+            only = (found["only_b"], found["only_a"])
+        else:
+            return None
+        return {"only": only, "p": found["p"], "holm": found["holm"]}
 
     @cached_property
     def _tests(self) -> dict[tuple[Cell, tuple[str, str], tuple[str, str]], dict[str, Any]]:
@@ -97,7 +100,7 @@ class SweepResults:
         }
 
     def title(self, run: str) -> str:
-        """Return what a run is called: its method, data set and the end of its id; the id where it is not here."""
+        """Return a run's method, data set and end of its id in words; only the id if the run is missing."""
         with contextlib.suppress(PMSIError):
             if isinstance(config := self.run.sibling(run).config, TrainConfig):
                 return f"{method_title(config.method)} on {config.dataset} · {run[-4:]}"
@@ -107,14 +110,14 @@ class SweepResults:
 
     @cached_property
     def trained(self) -> TrainConfig:
-        """The config of the first run, with the sweep's limit on test images: whose view the pictures have."""
+        """The config of the first run, with the sweep's limit on test images; it decides the pictures' size."""
         config = self.run.sibling(self.runs[0]).config
         if not isinstance(config, TrainConfig):
             raise RunError(f"Run {self.runs[0]} is no training run, so its test images are not known.")
         return replace(config, test_per_class=self.config.test_per_class or config.test_per_class)
 
     def picture(self, dataset: Dataset, index: int, cell: Cell = CLEAN) -> Image.Image:
-        """Return what the first run was shown of an image in a cell, made again, pixel by pixel the same."""
+        """Return the first run's input of an image in a cell, recomputed with the same pixels."""
         from pmsi.data.preprocessing import centre_crop, resize
 
         key = self.report["keys"][index]
@@ -144,7 +147,7 @@ class SweepResults:
 
 
 def read_results(run: Run) -> SweepResults:
-    """Return a sweep as far as it is finished; raises RunError where the run is none, or has no cell yet."""
+    """Return the finished part of a sweep; raises RunError if the run is not a sweep or has no finished cell."""
     config = run.config
     if not isinstance(config, RobustnessConfig):
         raise RunError(f"Run {run.id} is no sweep but of the task {config.task!r}. Make one: pmsi robustness RUN …")
@@ -156,7 +159,7 @@ def read_results(run: Run) -> SweepResults:
     return SweepResults(run, config, records, summarise(finished, _classes(run, finished)), finished.answers)
 
 
-def _classes(run: Run, finished: Finished) -> list[str]:
+def _classes(run: Run, finished: FinishedCells) -> list[str]:
     """Return the class names as the sweep or a training run has them, or numbers where none has."""
     for file in (CLEAN.file, FILE):
         if stored := (read_json(run.folder / file) or {}).get("classes"):

@@ -1,7 +1,7 @@
-"""The sweep itself: from the first unfinished cell on, what every head of every run answers, stored and summed up.
+"""The work of a sweep: the predictions of every head of every run in every unfinished cell, stored and summarised.
 
-A cell that is finished is one file of predictions and one record of the run's metrics, and is not repeated when the
-sweep is resumed. What needs all cells is made of these files at the end: see `pmsi.robustness.report`.
+A finished cell is one file of predictions and one record in the run's metrics; resuming a sweep does not repeat it.
+`pmsi.robustness.report` summarises all cells at the end.
 """
 
 import json
@@ -22,14 +22,14 @@ from pmsi.data.dataset import Dataset
 from pmsi.data.record import DataRecord
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
-from pmsi.robustness.loader import ImageBatch, View
+from pmsi.robustness.loader import ImageBatch, ModelGroup
 from pmsi.robustness.models import SweptModel, identity, models_of, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
 
 
 def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
-    """Do the task "robustness" and return its result."""
+    """Work on all unfinished cells, write the report, and return the task's result."""
     models = models_of(config, run)
     dataset, differs = open_shared(config, models, run)
     records = Sweep(config, run, dataset, models).records()
@@ -50,7 +50,7 @@ def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
 
 
 class Sweep:
-    """A sweep in progress. ``records`` does the work."""
+    """A sweep in progress; `records` does the work."""
 
     def __init__(self, config: RobustnessConfig, run: Run, dataset: Dataset, models: Sequence[SweptModel]) -> None:
         self.config, self.run, self.samples, self.models = config, run, dataset.test, models
@@ -58,16 +58,16 @@ class Sweep:
         self.cells = cells_of(config)
         self.labels = np.array([sample.label for sample in self.samples])
         self.identity = identity(models, self.images)
-        pixels = {side: Pixels(dataset, self.samples, side) for side in {model.view[0] for model in models}}
+        pixels = {side: Pixels(dataset, self.samples, side) for side in {model.sides[0] for model in models}}
         self.views = [
-            View([model for model in models if model.view == view], pixels[view[0]], self.cells, config)
-            for view in dict.fromkeys(model.view for model in models)
+            ModelGroup([model for model in models if model.sides == view], pixels[view[0]], self.cells, config)
+            for view in dict.fromkeys(model.sides for model in models)
         ]
         self.batches = sum(view.batches for view in self.views)  # of a cell
         self.done, self.total = 0, len(self.cells) * self.batches
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a record for each cell, after working on those that are not finished yet."""
+        """Work on the unfinished cells, and return the records of all cells."""
         folder = self.run.folder / "predictions"
         folder.mkdir(exist_ok=True)
         remove_leftovers(folder)
@@ -75,39 +75,39 @@ class Sweep:
         self.run.truncate_metrics(lambda record: record in finished.values())
         unfinished = [number for number, cell in enumerate(self.cells) if cell not in finished]
         self.done = len(finished) * self.batches
-        with inference_threads(self.models[0].device) as pool, closing(self._batches(unfinished)) as shown:
+        with inference_threads(self.models[0].device) as pool, closing(self._batches(unfinished)) as batches:
             for number in unfinished:
-                cell, found = self.cells[number], self._predict(number, shown, pool)
+                cell, found = self.cells[number], self._predict(number, batches, pool)
                 write_atomically(self.run.folder / cell.file, to_json(found))
                 finished[cell] = self._record(cell)
                 self.run.log(finished[cell])
         return [finished[cell] for cell in self.cells]
 
-    def _batches(self, numbers: Sequence[int]) -> Generator[tuple[View, ImageBatch], None, None]:
+    def _batches(self, numbers: Sequence[int]) -> Generator[tuple[ModelGroup, ImageBatch], None, None]:
         """Yield what the runs of each view are shown in some cells, one cell after the other."""
         steps = ((number, view) for number in numbers for view in self.views)
         batches = ((view, shown) for number, view in steps for shown in view.batches_of(number))
         yield from batches if self.config.workers else prefetched(batches)  # workers are ahead by themselves
 
     def _finished(self) -> dict[Cell, dict[str, Any]]:
-        """Return the records of an earlier attempt that still hold: the same models, images and predictions file."""
+        """Return the records of finished cells that are valid: made of the same models and images."""
         found = {}
         for record in self.run.metrics():
             cell = Cell.of(record)
             stored = read_json(self.run.folder / cell.file) or {}
-            if record["identity"] == stored.get("identity") == self.identity:
+            if record["identity"] == self.identity and stored.get("identity") == self.identity:
                 found[cell] = record
-        return found if CLEAN in found else {}  # without it, no drop is known
+        return found if CLEAN in found else {}  # drops are relative to the clean images
 
     def _predict(
-        self, number: int, shown: Iterator[tuple[View, ImageBatch]], pool: ThreadPoolExecutor
+        self, number: int, shown: Iterator[tuple[ModelGroup, ImageBatch]], pool: ThreadPoolExecutor
     ) -> dict[str, Any]:
-        """Return what every head of every run answers for each image of a cell, as it is stored."""
-        answers = {model.id: Predictions(model, pool) for model in self.models}
+        """Return the predictions of every head of every run in a cell, as they are stored."""
+        predictions = {model.id: Predictions(model, pool) for model in self.models}
         for view, batch in islice(shown, self.batches):
             self.run.check_stop()
             for model in view.models:
-                answers[model.id].add(batch)
+                predictions[model.id].add(batch)
             self.done += 1
             self.run.progress(self.done, self.total, self.cells[number].title)
         return {
@@ -116,11 +116,11 @@ class Sweep:
             "keys": [image.key for image in self.images],
             "digests": [image.digest for image in self.images],
             "labels": self.labels.tolist(),
-            "runs": {id: each.stored() for id, each in answers.items()},
+            "runs": {id: each.stored() for id, each in predictions.items()},
         }
 
     def _record(self, cell: Cell) -> dict[str, Any]:
-        """Return what is logged of a cell: accuracies with intervals, what was lost, and the test between runs."""
+        """Return the metrics record of a cell: accuracies and drops with intervals, and the tests between runs."""
         seed = derive("bootstrap", self.config.seed, cell.perturbation, cell.severity)
         right, clean = self._right(cell), self._right(CLEAN)
         primary = {model.id: model.network.primary for model in self.models}
@@ -139,19 +139,19 @@ class Sweep:
         return about | {"images": len(self.samples), "identity": self.identity, "runs": runs}
 
     def _right(self, cell: Cell) -> dict[str, dict[str, np.ndarray]]:
-        """Return by run and head whether each image of a finished cell was recognised, (n,) bool."""
+        """Return whether each image of a finished cell was recognised, (n,) bool, by run and head."""
         stored = json.loads((self.run.folder / cell.file).read_bytes())
         return {
-            id: {head: np.array(labels) == self.labels for head, labels in answers["predicted"].items()}
-            for id, answers in stored["runs"].items()
+            id: {head: np.array(labels) == self.labels for head, labels in run["predicted"].items()}
+            for id, run in stored["runs"].items()
         }
 
 
 def summary(right: np.ndarray, clean: np.ndarray, seed: int) -> dict[str, float]:
-    """Return the accuracy of one head with its Wilson interval, and what it lost against clean with a paired interval.
+    """Return the accuracy of one head with its Wilson interval, and its drop with a paired bootstrap interval.
 
-    Both arguments are (n,) bool, about the same images. ``drop`` is clean minus perturbed: positive where accuracy is
-    lost. All are fractions; intervals are of 95 %.
+    ``right`` and ``clean`` (n,) bool say whether each image was recognised. ``drop`` is clean minus perturbed accuracy.
+    All are fractions; intervals are of 95 %.
     """
     correct, n = int(right.sum()), len(right)
     low, high = wilson(correct, n)

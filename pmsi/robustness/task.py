@@ -1,4 +1,4 @@
-"""The task "robustness": what a sweep needs before it starts, and the sweep as a run."""
+"""The task "robustness": the checks before a sweep starts, and the sweep as a run."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from pmsi.runs.record import why_not_comparable
 
 
 def check(config: RobustnessConfig, root: Path) -> None:
-    """Raise what would keep a sweep from starting: runs without a model, in training, or judged by other images."""
+    """Raise if a sweep cannot start: a run has no model or is in training, or the runs have different test images."""
     from pmsi.engine.checkpoint import find_checkpoint
 
     if not config.of:
@@ -28,11 +28,11 @@ def check(config: RobustnessConfig, root: Path) -> None:
 
 
 def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
-    """The task "robustness": every cell of ``config`` for every run that it names, from the first unfinished cell on.
+    """Return the result of the task "robustness": of every cell of ``config``, for every run that it names.
 
-    Raises ConfigError where names or severities do not exist, or the runs were not trained on the same data.
+    Raises ConfigError for unknown names, severities out of range, or runs with different data.
     """
-    check(config, run.folder.parent)  # what is wrong shall not wait for torch, models and images
+    check(config, run.folder.parent)  # before torch is imported and models and images are loaded
     from pmsi.robustness.sweep import work
 
     return work(config, run)

@@ -314,7 +314,7 @@ class SweepTrial(Sweep):
 
     def reading(self) -> float:
         """Return the seconds of reading an image for all runs, from the shared cache if it is there."""
-        sides = {model.view[0] for model in self.models}
+        sides = {model.sides[0] for model in self.models}
         stores = [Pixels(self.whole, self.whole.test, side) for side in sides]
         return sum(_timed(list, map(store.__getitem__, self.chosen)) for store in stores) / len(self.chosen)
 

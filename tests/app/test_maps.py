@@ -13,7 +13,7 @@ from app.views.maps.explained import MORE, ranked_mistakes
 from app.views.maps.zoom import numbers_table, removal_chart
 from pmsi.base.errors import DataError
 from pmsi.explain.measures.deletion import Curve
-from pmsi.explain.measures.pointing import Measured
+from pmsi.explain.measures.pointing import RegionScores
 from pmsi.maps import disagreement, sampled
 from pmsi.runs import Run, State
 from pmsi.runs.lifecycle import enqueue
@@ -194,7 +194,7 @@ def test_a_link_to_a_map_that_is_not_there_opens_none(open_page, make_run, zoom)
 
 
 def test_the_table_of_numbers_says_hit_and_miss():
-    found = {"map": Measured(1.0, 0.5), "random": Measured(0.25, 0.1), "edges": Measured(0.0, 0.2)}
+    found = {"map": RegionScores(1.0, 0.5), "random": RegionScores(0.25, 0.1), "edges": RegionScores(0.0, 0.2)}
     lines = numbers_table(found, 0.125).splitlines()
     assert lines[2] == "| **This map** | **hit** | **50.0%** |"
     assert lines[3] == "| Random maps | 25% | 10.0% |"

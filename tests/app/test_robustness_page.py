@@ -281,7 +281,7 @@ def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
     assert not test.error
     results = read_results(swept)
     cell = results.cells[-1]
-    a, b = (results.answers(cell, run, results.report["primary"][run]) for run in (first, second))
+    a, b = (results.predictions(cell, run, results.report["primary"][run]) for run in (first, second))
     places = collections.Counter(zip(a.tolist(), b.tolist(), strict=True))
     listed = test.radio(key="kept-place").options
     classes = results.report["classes"]
@@ -296,7 +296,7 @@ def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
 
 def test_a_link_opens_any_place_of_the_matrix_and_what_is_none_is_passed_over(open_page, swept):
     results = read_results(swept)
-    answers, labels = results.answers(results.cells[-1], results.runs[-1], "mix").tolist(), results.report["labels"]
+    answers, labels = results.predictions(results.cells[-1], results.runs[-1], "mix").tolist(), results.report["labels"]
     places = {f"{row}-{column}" for row, column in zip(labels, answers, strict=True)}
     for place in (*places, "0-99", "1", "a-b", "-", "1-2-3"):
         test = open_page("robustness", sweep=swept.id, part="confusion", place=place)

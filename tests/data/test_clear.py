@@ -12,7 +12,7 @@ from PIL import Image
 from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.cache import clear as cache
-from pmsi.data.cache.clear import Taken
+from pmsi.data.cache.clear import Usage
 from pmsi.data.cache.pixels import Pixels
 
 ROOT = Path(__file__).parents[2]
@@ -57,14 +57,14 @@ def test_what_it_holds_is_counted_and_cleared(birds, cache_folder, tmp_path, pms
     subprocess.run([sys.executable, "-c", FILL, str(birds)], cwd=ROOT, check=True)
     held = files_in(tmp_path / "cache")
     assert len([path for path in held if path.suffix == ".png"]) == 8
-    found = cache.taken()
+    found = cache.usage()
     assert {name: taken.things for name, taken in found.items()} == {"pixels": 1, "zips": 1, "checks": 0}
     assert sum(taken.size for taken in found.values()) == sum(held.values())
     status, said, _ = pmsi("data", "cache")
     assert (status, said.splitlines()[0].startswith(f"{tmp_path / 'cache'}: ")) == (0, True)
     assert pmsi("data", "cache", "--clear")[0] == 0
     assert files_in(tmp_path / "cache") == {}
-    assert set(cache.taken().values()) == {Taken(0, 0)}
+    assert set(cache.usage().values()) == {Usage(0, 0)}
 
 
 def test_what_is_in_use_stays(birds, cache_folder, tmp_path, pmsi):

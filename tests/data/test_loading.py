@@ -14,7 +14,7 @@ from pmsi.data import preprocessing
 from pmsi.data.cache import pixels
 from pmsi.data.checking import open_sample
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.loading import EvaluationLoader, TrainLoader, planned_loader
+from pmsi.data.loading import EvaluationLoader, TrainLoader, batch_loader
 from pmsi.data.preprocessing import MEAN, STD, centre_crop, normalize, random_crop, resize, to_tensor
 
 CONFIG = TrainConfig(image_size=32, resize=40, batch_size=6)
@@ -159,7 +159,7 @@ def test_memory_is_pinned_for_the_device_that_is_used_not_for_one_that_is_there(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
     for device in (torch.device("cpu"), torch.device("cuda"), torch.device("cuda", 1)):
         loaders = (
-            planned_loader(colour_dataset, [], 0, device),
+            batch_loader(colour_dataset, [], 0, device),
             TrainLoader(colour_dataset, CONFIG, device=device)._loader,
             EvaluationLoader(colour_dataset, colour_dataset.test, CONFIG, 4, device=device)._loader,
         )

@@ -1,4 +1,4 @@
-"""Kept images: the same pixels as a fresh decode, whatever was changed, killed, full or in use in between."""
+"""CacheEntry images: the same pixels as a fresh decode, whatever was changed, killed, full or in use in between."""
 
 import errno
 import mmap
@@ -179,7 +179,9 @@ def test_a_changed_file_is_decoded_anew(birds, change):
 
 
 def test_files_that_differ_in_nothing_but_their_places_are_told_apart(birds, monkeypatch):
-    monkeypatch.setattr(pixels, "mark_of", lambda path: (path.stat().st_size, 0, 0))  # as on a disk with a coarse clock
+    monkeypatch.setattr(
+        pixels, "stamp_of", lambda path: (path.stat().st_size, 0, 0)
+    )  # as on a disk with a coarse clock
     for half in (birds.train[:3], birds.train[3:]):
         assert equal(Pixels(birds, half, SIDE))
 

@@ -228,11 +228,11 @@ MORE = {
 def figure_of(rows: "Sequence[tuple[Picked, Sequence[Seen]]]", wanted: Wanted) -> "Figure":
     """Return the grid as a figure for print."""
     from pmsi.explain.methods import CAM_METHODS
-    from pmsi.pictures.figure import Figure, Row, Sight, note_of
+    from pmsi.pictures.figure import Figure, MapCell, Row, note_of
 
     printed = tuple(
         Row(picked.label or picked.title, tuple(
-            Sight(one.picture, one.explanation.maps, verdict(one, picked.label), one.region(wanted.outline))
+            MapCell(one.picture, one.explanation.maps, verdict(one, picked.label), one.region(wanted.outline))
             for one in sights
         ))
         for picked, sights in rows

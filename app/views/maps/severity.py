@@ -20,7 +20,7 @@ from pmsi.pictures.encoding import data_uri, jpeg
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from pmsi.pictures.figure import Sight
+    from pmsi.pictures.figure import MapCell
     from pmsi.pictures.severity import Frame
 
 
@@ -62,19 +62,19 @@ def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> "lis
     """Return what each run makes of an image at each severity, for the class that it explains on the clean one."""
     from pmsi.pictures import severity
 
-    views = [severity.View(one.picture, picked.key, _look(one, (picked.key, name, seed))) for one in sights]
+    views = [severity.Subject(one.picture, picked.key, _look(one, (picked.key, name, seed))) for one in sights]
     return severity.frames(views, name, seed=seed)
 
 
-def _look(one: Seen, drawn: tuple[str, str, int]) -> "Callable[[Image, float], Sight]":
+def _look(one: Seen, drawn: tuple[str, str, int]) -> "Callable[[Image, float], MapCell]":
     """Return what explains a perturbed picture, once for all visitors; ``drawn`` names its pixels but for severity."""
-    from pmsi.pictures.figure import Sight
+    from pmsi.pictures.figure import MapCell
 
-    def look(pixels: "Image", severity: float) -> "Sight":
+    def look(pixels: "Image", severity: float) -> "MapCell":
         clean = one.explanation
         about = explain_once(one.run, pixels, repr((*drawn, severity)), clean.head, clean.label, clean.method)
         best = about.prediction.best
-        return Sight(pixels, about.maps, f"says {best.name} {best.probability:.0%}")
+        return MapCell(pixels, about.maps, f"says {best.name} {best.probability:.0%}")
 
     return look
 
@@ -94,7 +94,7 @@ def player_data(made: "Sequence[Frame]", sights: Sequence[Seen], name: str, want
                 "label": label_of(name, frame.severity),
                 "runs": [
                     {"verdict": sight.verdict, "images": [data_uri(jpeg(picture, 80)) for picture in row]}
-                    for sight, row in zip(frame.sights, rows, strict=True)
+                    for sight, row in zip(frame.cells, rows, strict=True)
                 ],
             }
             for frame, rows in zip(made, pictures, strict=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from pmsi.explain.measures.deletion import Curve
-    from pmsi.explain.measures.pointing import Measured
+    from pmsi.explain.measures.pointing import RegionScores
 
 ZOOM = "zoom"
 """The choice that says which map is open: "image.run.stage"."""
@@ -84,7 +84,7 @@ def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
 
 def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
     """Show where the map points, beside the baselines; return the region that this is about."""
-    from pmsi.explain.measures.pointing import measured
+    from pmsi.explain.measures.pointing import region_scores
 
     if not one.regions:
         st.caption("The data set knows no box or parts of this image, so nobody can say where a map ought to point.")
@@ -109,7 +109,7 @@ def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
         help=f"By how much a peak may miss, in pixels of the image of {one.picture.width} × {one.picture.height}.",
     )
     mask = one.regions[region]
-    found = measured(
+    found = region_scores(
         one.explanation.maps[stage], np.asarray(one.picture), mask, tolerance=float(tolerance), key=picked.key
     )
     st.markdown(numbers_table(found, float(mask.mean())))
@@ -120,7 +120,7 @@ def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
     return str(region)
 
 
-def numbers_table(found: "dict[str, Measured]", area: float) -> str:
+def numbers_table(found: "dict[str, RegionScores]", area: float) -> str:
     """Return the numbers of a map and of its baselines as a table in markdown."""
     lines = ["| | Pointing game | Energy inside |", "|---|---|---|"]
     for source, numbers in found.items():

@@ -168,11 +168,11 @@ def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
 def _survival(shown: Seen) -> None:
     from pmsi.perturbations import PERTURBATIONS
     from pmsi.robustness.drawing import curves
-    from pmsi.robustness.page import standing
+    from pmsi.robustness.page import survival_points
 
     name = chosen_perturbation(shown.results)
     row = PERTURBATIONS[name]
-    lines = {shown.titles[id]: standing(shown.results, name, id) for id in shown.results.runs}
+    lines = {shown.titles[id]: survival_points(shown.results, name, id) for id in shown.results.runs}
     figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Answers unchanged (%)")
     _draw(figure, "survival", f"Share of clean hits that still stand, {row.title}")
     st.caption("Of the images that a run recognises clean: the share whose answer no severity up to there has changed.")

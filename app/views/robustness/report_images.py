@@ -108,7 +108,9 @@ def _labels(results: "SweepResults", cell: "Cell", of: str) -> "np.ndarray":
     import numpy as np
 
     return (
-        np.array(results.report["labels"]) if of == TRUTH else results.answers(cell, of, results.report["primary"][of])
+        np.array(results.report["labels"])
+        if of == TRUTH
+        else results.predictions(cell, of, results.report["primary"][of])
     )
 
 
@@ -139,9 +141,9 @@ def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], co
 def _behind(
     results: "SweepResults", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray", row: int, column: int
 ) -> None:
-    from pmsi.robustness.confusion import behind
+    from pmsi.robustness.confusion import images_at
 
-    found = behind(rows, columns, row, column)
+    found = images_at(rows, columns, row, column)
     classes, labels, keys = results.report["classes"], results.report["labels"], results.report["keys"]
     places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
     for place, index in zip(places, found, strict=False):
@@ -160,7 +162,7 @@ def flips_part(results: "SweepResults", name: str, run: str) -> None:
     from pmsi.robustness.confusion import first_to_flip
 
     head, labels, classes = results.report["primary"][run], results.report["labels"], results.report["classes"]
-    clean = (results.answers(CLEAN, run, head) == labels).tolist()
+    clean = (results.predictions(CLEAN, run, head) == labels).tolist()
     flips = first_to_flip(results.report, run, name, clean)
     if not flips:
         st.caption("No severity of this sweep turns an image that was recognised clean.")
@@ -169,7 +171,7 @@ def flips_part(results: "SweepResults", name: str, run: str) -> None:
     places = [place for _ in range(0, min(len(flips), FIRST), 3) for place in st.columns(3, gap="medium")]
     for place, flip in zip(places, flips, strict=False):
         cell = Cell(name, flip.severity)
-        answer, truth = classes[results.answers(cell, run, head)[flip.index]], classes[labels[flip.index]]
+        answer, truth = classes[results.predictions(cell, run, head)[flip.index]], classes[labels[flip.index]]
         with place:
             before, after = st.columns(2, gap="small", wrap=False)
             with before:

@@ -1,1 +1,1 @@
-"""What is kept on the disk between runs: checked folders, decoded images, unpacked archives."""
+"""The cache on the disk: results of image checks, decoded images, unpacked archives."""

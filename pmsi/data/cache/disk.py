@@ -1,7 +1,7 @@
-"""Things kept between runs because they may be needed again: how much of the disk they take, and which may go.
+"""Entries of the cache: their size, marking them as in use, and removing unused ones.
 
-Whoever uses one holds a shared lock on its mark, a file, until the kernel drops the lock with the process; what is in
-use is never removed. This module does not know what the things are, nor how they are made.
+A process that uses an entry holds a shared lock on a file, its mark; the kernel releases the lock when the process
+ends. An entry in use is never removed.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """One thing: its mark, what is removed with it (files and folders), their bytes, and its last use in ns."""
+class CacheEntry:
+    """One entry: its mark, the files and folders to remove with it, their bytes, and the time of its last use in ns."""
 
     mark: Path
     places: tuple[Path, ...]
@@ -23,42 +23,45 @@ class Kept:
     used_ns: int
 
     @classmethod
-    def file(cls, path: Path) -> "Kept":
-        """Return a file that is its own mark."""
+    def file(cls, path: Path) -> "CacheEntry":
+        """Return the entry of a file that is its own mark."""
         about = path.stat()
         return cls(path, (path,), about.st_size, about.st_mtime_ns)
 
 
-def hold(mark: Path) -> int:
-    """Mark a thing as in use, now and for as long as the file that is returned is open here or in a forked child."""
+def mark_in_use(mark: Path) -> int:
+    """Return a file descriptor; the entry is in use until it is closed, here and in forked children."""
     file = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     fcntl.flock(file, fcntl.LOCK_SH)
     os.utime(file)
     return file
 
 
-def make_room(found: Iterable[Kept], fits: Callable[[int], bool]) -> bool:
-    """Remove things, the longest unused first, until ``fits`` (the bytes that all take) is true; return whether it is.
+def make_room(found: Iterable[CacheEntry], fits: Callable[[int], bool]) -> bool:
+    """Remove unused entries, the longest unused first, until ``fits(bytes of all entries)``; return whether it does.
 
-    Only for whoever holds the lock under which these things are marked.
+    The caller holds the lock under which these entries are marked.
     """
-    things = sorted(found, key=lambda kept: kept.used_ns)
-    taken = sum(kept.size for kept in things)
-    for kept in things:
+    entries = sorted(found, key=lambda entry: entry.used_ns)
+    taken = sum(entry.size for entry in entries)
+    for entry in entries:
         if fits(taken):
             break
-        if remove_unused(kept):
-            taken -= kept.size
+        if remove_unused(entry):
+            taken -= entry.size
     return fits(taken)
 
 
-def remove_unused(kept: Kept) -> bool:
-    """Remove a thing and return True, or False where somebody uses it."""
-    file = os.open(kept.mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+def remove_unused(entry: CacheEntry) -> bool:
+    """Remove an entry and return True; return False if it is in use."""
+    file = os.open(entry.mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for place in kept.places:
-            _remove(place)
+        for place in entry.places:
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
     except BlockingIOError:
         return False
     finally:
@@ -67,17 +70,10 @@ def remove_unused(kept: Kept) -> bool:
 
 
 def size_below(folder: Path) -> int:
-    """Return the bytes of all files in a folder and below; what vanishes meanwhile counts for nothing."""
+    """Return the bytes of all files in a folder and below; files that vanish meanwhile do not count."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):
                 size += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118
     return size
-
-
-def _remove(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)

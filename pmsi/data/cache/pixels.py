@@ -1,16 +1,13 @@
-"""The resized images of a list of samples: each decoded once, for all processes and runs that read the same files.
+"""The resized images of a list of samples: each is decoded once, for all processes and runs that read the same files.
 
-Images of files are kept in one file for each list, mapped into memory, in a folder that all runs share; drawn images,
-and all images where that folder does not serve, are kept in the memory of each process. No pixel depends on which.
+Images of files are cached in one memory-mapped file for each list, in a folder that all runs share. Drawn images, and
+all images if that folder cannot be used, are cached in the memory of each process. The pixels are the same.
 
-Never stale: a file's name is a digest of all that its pixels come from (`_key`), so that what has changed is looked for
-under another name; and an image is stored only if its own file was the same before and after it was decoded.
-Never torn: beside each image stands the checksum of its pixels, and an image is served only where the two agree. This
-holds without any order of writes, so it holds after kill -9 and after a power cut, for any number of writers: whoever
-finds no valid image decodes it and writes the same bytes again.
-Never too large: before a file is made, those unused for longest are removed, but none that a process has open.
-
-This module does not know of crops and batches, nor of what the images are for.
+Never stale: a cache file's name is a digest of everything its pixels depend on (`_key`), and an image is stored only if
+its own file was the same before and after decoding.
+Never torn: each image has a checksum, and is used only if it matches. So the order of writes does not matter: after
+kill -9 or a power cut, and with any number of writers, an invalid image is decoded and written again.
+Never too large: before a file is made, the longest unused ones are removed, except those that a process has open.
 """
 
 import contextlib
@@ -32,20 +29,20 @@ from PIL import features
 
 from pmsi.base.locks import locked
 from pmsi.data import images
-from pmsi.data.cache.disk import Kept, hold, make_room
-from pmsi.data.checking import SETTLED_S, Mark, cache_folder, mark_of, open_sample
+from pmsi.data.cache.disk import CacheEntry, make_room, mark_in_use
+from pmsi.data.checking import SETTLED_S, FileStamp, cache_folder, open_sample, stamp_of
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.preprocessing import resize
 
 KEPT_BYTES = 2**30
-"""Resized images kept in memory for each list of samples, training and test, by each process that reads: 1 GiB holds
-1,365 of the paper's 512 × 512, or 5,461 of 256 × 256."""
+"""Limit of the images that each reading process caches in memory, for each list of samples: 1 GiB holds 1,365 of the
+paper's 512 × 512, or 5,461 of 256 × 256."""
 
 LIMIT_BYTES = 32 * 2**30
-"""What all files of images may take together: the paper's three data sets at 512 × 512 need 28 GiB."""
+"""Limit of all cache files together: the paper's three data sets at 512 × 512 need 28 GiB."""
 
 SPARE_BYTES = 2 * 2**30
-"""What is left free on the disk, for checkpoints and whatever else is written there."""
+"""Bytes to leave free on the disk, for checkpoints and other files."""
 
 SUFFIX = ".pixels"
 
@@ -53,7 +50,7 @@ SUFFIX = ".pixels"
 class Pixels:
     """The resized images (side, side, 3) uint8 of a list of samples, each decoded once as far as there is room.
 
-    What ``[index]`` returns is shared and not to be written to.
+    ``[index]`` returns a shared array; callers must not write to it.
     """
 
     def __init__(self, dataset: Dataset, samples: Sequence[Sample], side: int) -> None:
@@ -80,30 +77,29 @@ class Pixels:
         return pixels
 
     def _store(self, index: int, pixels: np.ndarray, began: float) -> bool:
-        """Put an image decoded since ``began`` into the file, if it is surely what the file's name stands for."""
+        """Store an image whose decoding began at ``began``, unless its file may have changed; return whether stored."""
         path = self.samples[index].path
         if self._file is None or path is None:
             return False
         mark = self._marks[index]
         settled = began - mark[2] / 1e9 >= SETTLED_S
-        return settled and mark_of(path) == mark and self._file.write(index, pixels)
+        return settled and stamp_of(path) == mark and self._file.write(index, pixels)
 
 
 class PixelFile:
-    """``count`` images (side, side, 3) uint8 in the file ``path``, behind a table of their checksums.
+    """``count`` images (side, side, 3) uint8 in the file ``path``, after a table of their checksums.
 
-    The file is made where it is missing, and marked as in use, by a shared lock that the kernel drops, until this
-    object, its copies in forked children and the images that it returned are gone. Raises OSError where the file cannot
-    be opened or mapped.
+    The file is created if it is missing. It is marked as in use until this object, its copies in forked children and
+    the images that it returned are gone. Raises OSError if the file cannot be opened or mapped.
     """
 
     def __init__(self, path: Path, count: int, side: int) -> None:
         self._size = side * side * 3
         self._start = -(-4 * count // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._file = hold(path)
+        self._file = mark_in_use(path)
         self._close = weakref.finalize(self, os.close, self._file)
         end = self._start + count * self._size
-        if os.fstat(self._file).st_size < end:  # new, or cut off: what is missing is found invalid and written again
+        if os.fstat(self._file).st_size < end:  # new, or truncated: missing images are invalid, and written again
             os.ftruncate(self._file, end)
         table = mmap.mmap(self._file, end, prot=mmap.PROT_READ)
         self._checksums = np.frombuffer(table, "<u4", count)
@@ -111,7 +107,7 @@ class PixelFile:
         self._sound = np.zeros(count, bool)
 
     def read(self, index: int) -> np.ndarray | None:
-        """Return an image, a read-only view, or None where no valid one is stored; that is checked once."""
+        """Return an image as a read-only view, or None if no valid one is stored; a valid one is checked only once."""
         pixels: np.ndarray = self._images[index]
         if not self._sound[index]:
             stored = self._checksums[index]
@@ -119,9 +115,9 @@ class PixelFile:
         return pixels if self._sound[index] else None
 
     def write(self, index: int, pixels: np.ndarray) -> bool:
-        """Store an image and return True, or False where the disk has no room or fails.
+        """Store an image and return True; return False if the disk is full or fails.
 
-        By system calls: a full disk is an error of theirs, but a deadly signal to who writes through a map.
+        By system calls, which report a full disk as an error; writing through the memory map would kill the process.
         """
         data = pixels.tobytes()
         with contextlib.suppress(OSError):
@@ -133,34 +129,34 @@ class PixelFile:
 
 
 def checksum(pixels: bytes | memoryview) -> int:
-    """Return the CRC-32 of an image's bytes, never 0, which stands for no image."""
+    """Return the CRC-32 of an image's bytes, with 1 in place of 0, which means "no image"."""
     return zlib.crc32(pixels) or 1
 
 
-def _marks(dataset: Dataset, samples: Sequence[Sample]) -> tuple[Mark, ...]:
-    """Return the mark of each sample's file; none at all where the images are not just what is in files."""
+def _marks(dataset: Dataset, samples: Sequence[Sample]) -> tuple[FileStamp, ...]:
+    """Return the stamp of each sample's file; an empty tuple if the images are not read from files."""
     if dataset.open_image is not open_sample:
         return ()
-    marks = [mark_of(sample.path) for sample in samples if sample.path is not None]
+    marks = [stamp_of(sample.path) for sample in samples if sample.path is not None]
     known = tuple(mark for mark in marks if mark is not None)
     return known if len(known) == len(samples) else ()
 
 
-def _open_file(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> PixelFile | None:
-    """Return the file of these images at this side, with what others stored in it; None where there can be none."""
-    # Read-only, not a folder, too large for the file system, …: then there is no file, and nothing to tell anybody.
+def _open_file(samples: Sequence[Sample], marks: Sequence[FileStamp], side: int) -> PixelFile | None:
+    """Return the cache file of these images at this side, new or with images of earlier runs; None if impossible."""
+    # The folder may be read-only, no folder, too small, …: then images are cached in memory.
     with contextlib.suppress(OSError, ValueError, OverflowError):
         path = cache_folder() / "pixels" / (_key(samples, marks, side) + SUFFIX)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Under this lock nobody removes a file between its opening and its being marked as in use.
+        # Under this lock no process removes a file between its opening and its marking.
         with locked(path.parent / "lock"):
             if path.exists() or _make_room(path.parent, len(samples) * side * side * 3):
                 return PixelFile(path, len(samples), side)
     return None
 
 
-def _key(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> str:
-    """Return a digest of what the pixels come from: each file's path and mark, the side, and the code."""
+def _key(samples: Sequence[Sample], marks: Sequence[FileStamp], side: int) -> str:
+    """Return a digest of what the pixels depend on: each file's path and stamp, the side, and the code."""
     paths = [os.path.abspath(sample.path or "") for sample in samples]  # noqa: PTH100
     digest = hashlib.blake2b(repr((_code(), side, paths, list(marks))).encode(), digest_size=16)
     return digest.hexdigest()
@@ -168,7 +164,7 @@ def _key(samples: Sequence[Sample], marks: Sequence[Mark], side: int) -> str:
 
 @cache
 def _code() -> str:
-    """Return the code that makes pixels: the versions of the decoders, and our own sources, which need no number."""
+    """Return what identifies the code that makes pixels: the versions of the decoders, and our own source."""
     versions = [f"{name} {features.version(name)}" for name in ("pil", "jpg", "webp")]
     return "\n".join((*versions, inspect.getsource(images), inspect.getsource(resize)))
 
@@ -176,20 +172,18 @@ def _code() -> str:
 def _make_room(folder: Path, size: int) -> bool:
     """Remove unused files, the longest unused first, until one of ``size`` bytes fits; return whether it does.
 
-    All stay where no removal could help. Only for whoever holds the lock.
+    Removes nothing if no removal could help. The caller holds the lock.
     """
-    if size > LIMIT_BYTES:
-        return False
-    return make_room(kept_pixels(folder), lambda taken: _fits(folder, taken, size))
+
+    def fits(taken: int) -> bool:
+        return taken + size <= LIMIT_BYTES and _free(folder) >= SPARE_BYTES + size
+
+    return size <= LIMIT_BYTES and make_room(pixel_entries(folder), fits)
 
 
-def kept_pixels(folder: Path) -> list[Kept]:
-    """Return the files of images in a folder of the cache."""
-    return [Kept.file(path) for path in folder.glob(f"*{SUFFIX}")]
-
-
-def _fits(folder: Path, taken: int, size: int) -> bool:
-    return taken + size <= LIMIT_BYTES and _free(folder) >= SPARE_BYTES + size
+def pixel_entries(folder: Path) -> list[CacheEntry]:
+    """Return the cache files in a folder."""
+    return [CacheEntry.file(path) for path in folder.glob(f"*{SUFFIX}")]
 
 
 def _free(place: Path | int) -> int:

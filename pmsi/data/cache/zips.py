@@ -1,7 +1,7 @@
-"""The unpacked zips in the cache: which are in use, and which are removed when another one needs room.
+"""The unpacked archives in the cache: marking them as in use, and removing unused ones to make room.
 
-They are unpacked by `pmsi.data.readers.archive`. Beside the folder HOME of each zip lie
-HOME.use, its mark, HOME.lock, held while it is unpacked, and what killed processes left: .HOME.*.tmp.
+`pmsi.data.readers.archive` unpacks them. Beside the folder HOME of each archive are HOME.use, its mark, HOME.lock, held
+while it is unpacked, and leftovers of killed processes: .HOME.*.tmp.
 """
 
 import os
@@ -12,27 +12,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pmsi.base.locks import locked
-from pmsi.data.cache.disk import Kept, hold, make_room, size_below
+from pmsi.data.cache.disk import CacheEntry, make_room, mark_in_use, size_below
 
 KEPT_BYTES = 50 * 10**9
-"""What all unpacked zips may take together: before another is unpacked, those unused for longest are removed."""
+"""Limit of all unpacked archives together: before another is unpacked, the longest unused ones are removed."""
 
 SPARE_BYTES = 10**9
-"""What unpacking leaves free on the disk, for checkpoints."""
+"""Bytes that unpacking leaves free on the disk, for checkpoints."""
 
 LOCK = "lock"
-"""Held in the folder of all zips while one of them is marked, or some are removed."""
+"""Name of the lock that is held while an archive is marked, or some are removed."""
 
 _held: dict[Path, int] = {}
 
 
 @contextmanager
 def using(home: Path) -> Iterator[None]:
-    """Mark an unpacked zip, or one that the body unpacks, as in use by this process for good, unless the body fails."""
+    """Mark an archive that is unpacked, or that the body unpacks, as in use for the life of this process.
+
+    The mark is removed if the body raises.
+    """
     with locked(home.parent / LOCK):
-        if home not in _held or os.fstat(_held[home]).st_nlink == 0:  # somebody emptied the cache
+        if home not in _held or os.fstat(_held[home]).st_nlink == 0:  # the cache was deleted meanwhile
             _release(home)
-            _held[home] = hold(_mark(home))
+            _held[home] = mark_in_use(_mark(home))
     try:
         yield
     except BaseException:
@@ -46,20 +49,17 @@ def _release(home: Path) -> None:
 
 
 def make_room_for(folder: Path, size: int) -> None:
-    """Remove unpacked zips in ``folder`` that nobody uses, as far as there is no room for ``size`` bytes more."""
+    """Remove unused archives in ``folder``, the longest unused first, until ``size`` bytes more fit."""
 
     def fits(taken: int) -> bool:
         return taken + size <= KEPT_BYTES and size + SPARE_BYTES <= shutil.disk_usage(folder).free
 
     with locked(folder / LOCK):
-        make_room(kept_zips(folder), fits)
+        make_room(zip_entries(folder), fits)
 
 
-def kept_zips(folder: Path) -> list[Kept]:
-    """Return the unpacked zips in a folder of the cache, and what killed processes left of others.
-
-    One that is being unpacked is in use, and grows meanwhile.
-    """
+def zip_entries(folder: Path) -> list[CacheEntry]:
+    """Return the unpacked archives in a folder of the cache, and the leftovers of killed processes."""
     found = defaultdict(set)
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name != LOCK:
@@ -67,11 +67,11 @@ def kept_zips(folder: Path) -> list[Kept]:
     return [_kept(folder / name, places) for name, places in found.items()]
 
 
-def _kept(home: Path, places: set[Path]) -> Kept:
+def _kept(home: Path, places: set[Path]) -> CacheEntry:
     mark = _mark(home)
     used = mark if mark in places else home  # unpacked before there were marks
     used_ns = used.stat().st_mtime_ns if used.exists() else 0
-    return Kept(mark, (*places, mark), sum(size_below(place) for place in places), used_ns)
+    return CacheEntry(mark, (*places, mark), sum(size_below(place) for place in places), used_ns)
 
 
 def _mark(home: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Readers: one file a layout of files on the disk."""
+"""Readers of data sets: one file for each layout of files on the disk."""

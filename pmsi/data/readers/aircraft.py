@@ -7,8 +7,8 @@
     ├── images_box.txt                1025794 3 144 998 431     (optional: xmin, ymin, xmax, ymax)
     └── images/1025794.jpg …
 
-Each photo ends in a banner of 20 pixels with its copyright. It is left in place here, so that images, boxes and maps
-stay as published; the distribution's README asks to remove it for training, which a copy of the images can do.
+Each photo ends in a banner of 20 pixels with its copyright. The reader keeps it, so that images, boxes and maps are as
+published. The distribution's README asks to remove it for training: do so in a copy of the images.
 """
 
 from pathlib import Path
@@ -28,8 +28,8 @@ SOURCE = (
 def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return FGVC-Aircraft: 100 variants, 6,667 training images (training and validation) and 3,333 test images.
 
-    ``folder`` is fgvc-aircraft-2013b, its parent (or that one's), or its folder data. Classes are in the order of
-    variants.txt, keys are file names in images/. Raises DataError that names what is missing, or a damaged line.
+    ``folder`` is fgvc-aircraft-2013b, its parent or grandparent, or its folder data. Classes are in the order of
+    variants.txt; keys are file names in images/. Raises DataError if a file is missing or a line is damaged.
     """
     root = Path(folder)
     places = [root / "data", root / FOLDER / "data", root / FOLDER / FOLDER / "data", root]
@@ -51,6 +51,6 @@ def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the names in a list file, one a line; they may hold spaces, and begin alike: BAE 146-200, BAE 146-300."""
-    read_rows(path, 1)  # raises where the file is no text
+    """Return the names in a list file, one per line; they may contain spaces, like "BAE 146-200"."""
+    read_rows(path, 1)  # raises DataError if the file is not text
     return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]

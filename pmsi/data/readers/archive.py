@@ -1,7 +1,7 @@
-"""A zip or a tar of pictures, unpacked once: looked through before a byte is written, then whole in the cache or not.
+"""Zips and tars of pictures: checked before a byte is written, then unpacked into the cache as a whole or not at all.
 
-An archive may come from anybody: what leads out of its folder or would fill the disk is refused. Images, also known by
-their content, and the lists that readers need are unpacked; everything else is counted. Archives inside stay closed.
+Archives are not trusted: paths that lead out of the folder and archives that would fill the disk are refused. Images,
+by suffix or content, and the lists that readers need are unpacked; other files are only counted, also inner archives.
 """
 
 import bz2
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pmsi.base.errors import DataError
@@ -38,42 +38,40 @@ from pmsi.data.readers.tree import SUFFIXES, counted, is_system, system_reason
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an archive may hold; a place that takes uploads can be stricter."""
+    """Limits of an archive; uploads can have stricter ones.
+
+    ``entries``: ten times the largest data set here. ``unpacked_bytes``: the paper's three data sets take 6 GB.
+    ``ratio`` of unpacked to packed bytes: photos hardly shrink, and drawings in BMP seldom to 1/50, but bombs shrink to
+    1/1000; it does not matter below ``harmless_bytes``.
+    """
 
     entries: int = 200_000
-    """Ten times the largest data set here. A larger one is better kept as a folder."""
-
     unpacked_bytes: int = 50 * 10**9
-    """CUB-200-2011, Stanford Cars and FGVC-Aircraft together take 6 GB."""
-
     ratio: float = 100.0
-    """Photos hardly shrink in a zip, and drawings in BMP seldom to a fiftieth; a bomb shrinks to a thousandth."""
-
     harmless_bytes: int = 100 * 10**6
-    """Below this, the ratio does not matter."""
 
 
 LIMITS = Limits()
 
 MAX_DIRECTORY = 32 * 2**20
-"""Bytes of the list of entries, which is read into memory: enough for 200,000 with names of 100 letters each."""
+"""Largest list of entries in bytes, as it is read into memory: enough for 200,000 names of 100 letters."""
 
 MAX_DEPTH = 64
-"""Folders in one another."""
+"""Most nested folders."""
 
 CHUNK = 2**20
 
 ENCRYPTED = 0x2041
-"""Bits of an entry's flags: encrypted, strongly encrypted, and its header masked."""
+"""Flags of a zip entry: encrypted, strongly encrypted, and header masked."""
 
 UTF8 = 0x800
-"""Bit of an entry's flags: its name is in UTF-8."""
+"""Flag of a zip entry: its name is in UTF-8."""
 
 UNICODE_PATH = 0x7075
-"""Tag of the extra field that has an entry's name in UTF-8, behind a version and a checksum of the plain name."""
+"""Tag of the extra field with an entry's name in UTF-8, after a version and a checksum of the plain name."""
 
 KINDS = (0, stat.S_IFREG, stat.S_IFDIR)
-"""What an entry's mode may say it is; zips not made on Unix say nothing."""
+"""Allowed file types of a zip entry; 0 in zips that were not made on Unix."""
 
 COMPRESSIONS = {
     zipfile.ZIP_STORED: CHUNK,
@@ -81,37 +79,22 @@ COMPRESSIONS = {
     zipfile.ZIP_BZIP2: 2**12,
     zipfile.ZIP_LZMA: 2**12,
 }
-"""Bytes to ask for at once: the last two can unpack to thousands of times what is read for them."""
+"""Compressions that are read, with the bytes to read at once: the last two can expand input a thousandfold."""
 
 LISTS = frozenset((".txt", ".csv", ".tsv", ".mat"))
 """Suffixes of lists that readers need."""
 
-REFUSED: tuple[tuple[Callable[[zipfile.ZipInfo], bool], str], ...] = (
-    (lambda entry: bool(entry.flag_bits & ENCRYPTED), "is encrypted"),
-    (lambda entry: stat.S_ISLNK(entry.external_attr >> 16), "is a link"),
-    (lambda entry: stat.S_IFMT(entry.external_attr >> 16) not in KINDS, "is neither a file nor a folder"),
-)
-"""What no entry of a zip may be, with the words for it."""
-
-REFUSED_NAMES: tuple[tuple[Callable[[str], bool], str], ...] = (
-    (lambda name: ".." in re.split(r"[/\\]", name), "has a path that leads out of the archive"),
-    (lambda name: any(ord(letter) < 32 for letter in name), "has a name with control characters"),
-    (lambda name: any(len(os.fsencode(part)) > 255 for part in _parts(name)), "has a name of more than 255 bytes"),
-    (lambda name: len(_parts(name)) > MAX_DEPTH, f"lies more than {MAX_DEPTH} folders deep"),
-)
-"""What no name may be. A slash at its start is left away, as by every program that unpacks."""
-
 ENCODINGS = ("gbk", "big5", "shift_jis", "euc_kr", "cp437", "cp850", "cp1252", "cp1251")
-"""What the names in a zip may be written in that does not say so; shown as candidates."""
+"""Encodings to suggest for the names in a zip that does not say its own."""
 
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError, ValueError)
-"""What is raised on bytes that are no archive, or damaged, beside an OSError without a number."""
+"""Errors for bytes that are no archive, or a damaged one, besides OSError without an errno."""
 
 COMPRESSED_TARS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
 }
-"""What reads the tar within, by how a file begins."""
+"""Readers of compressed tars, by a file's first bytes."""
 
 REMEDY = "Nothing was unpacked. Make the archive again from the folder of classes, or unpack it and give the folder."
 EXPECTED = "Expected a zip, a tar or a tgz of class folders"
@@ -119,7 +102,7 @@ EXPECTED = "Expected a zip, a tar or a tgz of class folders"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file to be unpacked: its bytes, its place in the archive's order, and, of a link in a tar, what it leads to."""
+    """A file to unpack: its bytes, its index in the archive, and the target if it is a link in a tar."""
 
     size: int
     place: int
@@ -129,29 +112,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Contents:
-    """The files of an archive that are unpacked, by their paths, and counts of the others."""
+    """The files of an archive to unpack, by path, and counts of the others by reason."""
 
     files: dict[str, Entry]
     passed_over: Counter[str] = field(default_factory=Counter)
 
     @property
     def size(self) -> int:
-        """Bytes of all files, unpacked."""
+        """Bytes of all files after unpacking."""
         return sum(entry.size for entry in self.files.values())
 
 
 def unpacked(
     archive: Path, progress: Progress | None = None, limits: Limits = LIMITS, encoding: str | None = None
 ) -> Path:
-    """Return the folder with the images and lists of an archive, unpacked below `cache_folder` now or before.
+    """Return the folder with the images and lists of an archive, unpacked below `cache_folder` now or earlier.
 
-    An archive that has changed is unpacked anew, and so is one whose unpacked files are no longer all there. What is
-    returned stays for as long as this process lives; others may be removed (`pmsi.data.cache.zips`). ``progress``
-    counts the files written. Raises what `contents` does, and DataError where the cache has no room or cannot be
-    written.
+    An archive is unpacked again if it has changed, or if unpacked files are missing. The folder exists as long as this
+    process; others may be removed (`pmsi.data.cache.zips`). ``progress`` counts the files written. Raises what
+    `contents` does, and DataError if the cache is full or cannot be written.
     """
     inside = contents(archive, limits, encoding)
-    home = _shelf() / _identity(archive, inside, encoding)
+    home = _cache() / _identity(archive, inside, encoding)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with using(home), locked(home.with_name(f"{home.name}.lock")):
@@ -173,20 +155,19 @@ def unpack_into(
     limits: Limits = LIMITS,
     encoding: str | None = None,
 ) -> Path:
-    """Unpack the images and lists of an archive into the new folder ``home``; return that.
+    """Unpack the images and lists of an archive into the new folder ``home``, and return it.
 
-    ``progress`` counts the files written. Raises what `contents` does, and DataError where there is no room.
+    ``progress`` counts the files written. Raises what `contents` does, and DataError if the disk is full.
     """
     _unpack(archive, contents(archive, limits, encoding), home, progress)
     return home
 
 
 def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None) -> Contents:
-    """Return what an archive holds, after looking through all entries; nothing is unpacked.
+    """Return the contents of an archive after checking all entries; nothing is unpacked.
 
-    ``encoding`` is that of the names in a zip that does not say it. Raises DataError that names the entry which an
-    ordinary archive would not have (`REFUSED`, `REFUSED_NAMES`), the limit that is exceeded, or what is wrong with the
-    file; also where there is no image.
+    ``encoding`` is that of the names in a zip, if the zip does not say it. Raises DataError for an entry that is not
+    allowed (`_entry_fault`, `_name_fault`), an exceeded limit, a damaged file, or an archive without images.
     """
     try:
         found = _tar_contents(archive, limits) if _is_tar(archive) else _zip_contents(archive, limits, encoding)
@@ -203,29 +184,43 @@ def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None
     return found
 
 
-def is_archive(path: Path) -> bool:
-    """Return whether a file begins as an archive that is read."""
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(2) == b"PK" or _is_tar(path)
-    return False
-
-
 # --- Names -----------------------------------------------------------------------------------------------------------
 
 
 def _parts(name: str) -> list[str]:
-    """Return the folders and the name of an entry; some tools of Windows part them by backslashes."""
+    """Return the folders and the name of an entry, without a slash at the start; some Windows tools use backslashes."""
     return [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
 
 
-def _refuse_name(archive: Path, name: str) -> None:
-    for applies, reason in REFUSED_NAMES:
-        if applies(name):
-            raise DataError(f"{archive}: {name[:300]!r} {reason}. Expected files and folders only. {REMEDY}")
+def _refuse(archive: Path, name: str, fault: str | None) -> None:
+    if fault is not None:
+        raise DataError(f"{archive}: {name[:300]!r} {fault}. Expected files and folders only. {REMEDY}")
+
+
+def _name_fault(name: str) -> str | None:
+    """Return why an entry's name is not allowed, or None."""
+    if ".." in re.split(r"[/\\]", name):
+        return "has a path that leads out of the archive"
+    if any(ord(letter) < 32 for letter in name):
+        return "has a name with control characters"
+    parts = _parts(name)
+    if any(len(os.fsencode(part)) > 255 for part in parts):
+        return "has a name of more than 255 bytes"
+    return f"lies more than {MAX_DEPTH} folders deep" if len(parts) > MAX_DEPTH else None
+
+
+def _entry_fault(entry: zipfile.ZipInfo) -> str | None:
+    """Return why an entry of a zip is not allowed, or None."""
+    mode = entry.external_attr >> 16
+    if entry.flag_bits & ENCRYPTED:
+        return "is encrypted"
+    if stat.S_ISLNK(mode):
+        return "is a link"
+    return None if stat.S_IFMT(mode) in KINDS else "is neither a file nor a folder"
 
 
 def _reason_to_leave(parts: list[str], start: Callable[[], bytes]) -> str | None:
-    """Return the words under which a file is counted that is not unpacked, or None; ``start`` reads its first bytes."""
+    """Return the reason to count a file instead of unpacking it, or None; ``start`` reads its first bytes."""
     for part in parts:
         if is_system(part):
             return system_reason(part)
@@ -236,8 +231,8 @@ def _reason_to_leave(parts: list[str], start: Callable[[], bytes]) -> str | None
 
 
 def _refuse_clashes(archive: Path, files: dict[str, Entry]) -> None:
-    """Refuse a file that is a folder too."""
-    folders = {path[: match.start()] for path in files for match in re.finditer("/", path)}
+    """Raise DataError if a path is both a file and a folder."""
+    folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
     for path in files:
         if path in folders:
             raise DataError(f"{archive}: {path!r} is a file and a folder; they cannot both be there. {REMEDY}")
@@ -261,7 +256,7 @@ def _refuse_bombs(archive: Path, size: int, limits: Limits) -> None:
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which no one reads more than `MAX_DIRECTORY` at once: `zipfile` reads the list of entries in one go."""
+    """A file that refuses to read more than `MAX_DIRECTORY` at once; `zipfile` reads the whole list of entries."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
@@ -271,7 +266,7 @@ class _Bounded(io.BufferedReader):
 
 @contextmanager
 def _whole(archive: Path) -> Iterator[None]:
-    """Turn what is wrong with an archive's bytes into DataError."""
+    """Raise DataError for damaged bytes of an archive."""
     try:
         yield
     except (*DAMAGE, OSError) as error:
@@ -294,10 +289,7 @@ def _zip_contents(archive: Path, limits: Limits, encoding: str | None) -> Conten
         names = _zip_names(archive, entries, encoding)
         found = Contents({})
         for place, (entry, name) in enumerate(zip(entries, names, strict=True)):
-            for applies, reason in REFUSED:
-                if applies(entry):
-                    raise DataError(f"{archive}: {name!r} {reason}. Expected files and folders only. {REMEDY}")
-            _refuse_name(archive, name)
+            _refuse(archive, name, _entry_fault(entry) or _name_fault(name))
             if not (parts := _parts(name)) or name.endswith(("/", "\\")):
                 continue
             left = _reason_to_leave(parts, partial(_first_bytes, zipped, entry))
@@ -314,7 +306,7 @@ def _count(found: Contents, path: str, entry: Entry, left: str | None) -> None:
         return
     if path in found.files:
         found.passed_over[counted("listed twice", path)] += 1
-    found.files[path] = entry  # the last one counts, as for every program that unpacks
+    found.files[path] = entry  # the last one counts, as in other programs
 
 
 def _first_bytes(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -325,7 +317,7 @@ def _first_bytes(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def _zip_names(archive: Path, entries: list[zipfile.ZipInfo], encoding: str | None) -> list[str]:
-    """Return the entries' names: as flagged, by their extra field, in UTF-8, or in ``encoding``."""
+    """Return the entries' names, by their flag, their extra field, in UTF-8, or in ``encoding``."""
     names = [_sure_name(entry) for entry in entries]
     unsure = {place: entry.orig_filename.encode("cp437") for place, entry in enumerate(entries) if names[place] is None}
     if unsure and encoding is None:
@@ -337,7 +329,7 @@ def _zip_names(archive: Path, entries: list[zipfile.ZipInfo], encoding: str | No
 
 
 def _sure_name(entry: zipfile.ZipInfo) -> str | None:
-    """Return the name of an entry where it is known without a guess, else None."""
+    """Return the name of an entry if its encoding is certain, else None."""
     if entry.flag_bits & UTF8 or entry.orig_filename.isascii():
         return entry.orig_filename
     raw, extra = entry.orig_filename.encode("cp437"), entry.extra
@@ -352,7 +344,7 @@ def _sure_name(entry: zipfile.ZipInfo) -> str | None:
 
 
 def _candidates(names: list[bytes]) -> str:
-    """Return the words for names whose encoding is not known, as they would read in each of `ENCODINGS`."""
+    """Return the message for names of unknown encoding, with the first name in each of `ENCODINGS`."""
     read = {}
     for encoding in ENCODINGS:
         with suppress(UnicodeDecodeError):
@@ -365,7 +357,7 @@ def _candidates(names: list[bytes]) -> str:
 
 
 def _zip_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes], int]]:
-    """Yield the path of each file, an open file to read it from, and how many bytes to ask for at once."""
+    """Yield the path of each file, an open file to read it from, and the bytes to read at once."""
     with _opened_zip(archive) as zipped:
         entries = zipped.infolist()
         for path, about in inside.files.items():
@@ -378,12 +370,14 @@ def _zip_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes]
 
 
 class _Unpacking(io.RawIOBase):
-    """The tar within a file, as far as ``limit`` bytes of it; nobody reads more than `MAX_DIRECTORY` at once."""
+    """The tar within a file: at most ``limit`` bytes in all, and at most `MAX_DIRECTORY` at once.
+
+    ``last`` are the bytes read last: a block of zeros at the end of a complete tar.
+    """
 
     def __init__(self, file: Any, limit: float) -> None:
         self._file, self._limit = file, limit
         self.last = b""
-        """What was read last: at the end of a whole tar, a block of zeros."""
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_DIRECTORY:
@@ -427,17 +421,17 @@ def _opened_tar(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
 
 
 def _tar_contents(archive: Path, limits: Limits) -> Contents:
-    """Return the contents of a tar, remembered in the cache: all of it has to be read for them."""
-    memory = _shelf() / f"{_tar_identity(archive)}.list"
-    if (stored := read_json(memory)) is not None:
+    """Return the contents of a tar, from the cache if possible: finding them means reading the whole tar."""
+    cached = _cache() / f"{_tar_identity(archive)}.list"
+    if (stored := read_json(cached)) is not None:
         with suppress(KeyError, TypeError, AttributeError):
             files = {path: Entry(*row) for path, row in stored["files"].items()}
             return Contents(files, Counter(stored["passed_over"]))
     found = _tar_listing(archive, limits)
     with suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
+        cached.parent.mkdir(parents=True, exist_ok=True)
         rows = {path: [entry.size, entry.place, entry.link] for path, entry in found.files.items()}
-        write_atomically(memory, json.dumps({"files": rows, "passed_over": found.passed_over}), durable=False)
+        write_atomically(cached, json.dumps({"files": rows, "passed_over": found.passed_over}), durable=False)
     return found
 
 
@@ -447,7 +441,7 @@ def _tar_listing(archive: Path, limits: Limits) -> Contents:
         for place, entry in enumerate(tar):
             if place >= limits.entries:
                 raise DataError(f"{archive} has more than {limits.entries:,} entries. {REMEDY}")
-            _refuse_name(archive, entry.name)
+            _refuse(archive, entry.name, _name_fault(entry.name))
             if entry.isdir() or not (parts := _parts(entry.name)):
                 continue
             if not (entry.isreg() or entry.issym() or entry.islnk()):
@@ -467,7 +461,7 @@ def _tar_start(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 
 def _target(archive: Path, entry: tarfile.TarInfo) -> str:
-    """Return the path in the archive to which a link leads."""
+    """Return the path in the archive of a link's target."""
     base = posixpath.dirname(entry.name) if entry.issym() else ""
     path = posixpath.normpath(posixpath.join(base, entry.linkname))
     if entry.linkname.startswith("/") or path.startswith(".."):
@@ -486,7 +480,7 @@ def _tar_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes]
 # --- In the cache ----------------------------------------------------------------------------------------------------
 
 
-def _shelf() -> Path:
+def _cache() -> Path:
     return cache_folder() / "zips"
 
 
@@ -497,7 +491,7 @@ def _tar_identity(archive: Path) -> str:
 
 
 def _identity(archive: Path, inside: Contents, encoding: str | None) -> str:
-    """Return a name that changes with the archive: by its path, size and time, and of a zip by every checksum."""
+    """Return a digest of the archive's path, size and time, and for a zip of every checksum."""
     if _is_tar(archive):
         return _tar_identity(archive)
     about = archive.stat()
@@ -510,7 +504,7 @@ def _digest(known: object) -> str:
 
 
 def _is_whole(home: Path, inside: Contents) -> bool:
-    """Return whether every file is there at its size: a crash of the machine or a cleaner of caches may take some."""
+    """Return whether every file exists with its size; a crash or a cache cleaner may have removed some."""
     try:
         return home.is_dir() and all(
             (home / path).stat().st_size == (inside.files[entry.link].size if entry.link else entry.size)
@@ -521,9 +515,9 @@ def _is_whole(home: Path, inside: Contents) -> bool:
 
 
 def _unpack(archive: Path, inside: Contents, home: Path, progress: Progress | None) -> None:
-    """Write all files beside ``home`` and rename the folder; whatever happens, nothing of it stays but ``home``."""
+    """Write all files into a temporary folder beside ``home``, and rename it."""
     require_space(archive, home.parent, inside.size)
-    for leftover in home.parent.glob(f".{home.name}.*.tmp"):  # of a killed process: the lock is ours
+    for leftover in home.parent.glob(f".{home.name}.*.tmp"):  # of killed processes, because this one holds the lock
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = home.with_name(f".{home.name}.{secrets.token_hex(4)}.tmp")
     files = _tar_files if _is_tar(archive) else _zip_files
@@ -545,7 +539,7 @@ def _unpack(archive: Path, inside: Contents, home: Path, progress: Progress | No
 
 
 def _new(target: Path, archive: Path) -> Path:
-    """Return a path at which there is nothing yet; disks that merge names by their capitals may have another file."""
+    """Return ``target`` after making its folder; DataError if it exists, as on a disk that ignores capitals."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         raise DataError(f"{archive}: the disk takes {target.name!r} and another name for the same file. {REMEDY}")
@@ -553,7 +547,7 @@ def _new(target: Path, archive: Path) -> Path:
 
 
 def require_space(source: Path, place: Path, size: int) -> None:
-    """Raise DataError where the disk of ``place`` has no room for the ``size`` bytes that ``source`` will take."""
+    """Raise DataError if the disk of ``place`` has no room for ``size`` bytes, those of ``source``."""
     free = shutil.disk_usage(place).free
     if size + SPARE_BYTES > free:
         raise DataError(
@@ -564,7 +558,7 @@ def require_space(source: Path, place: Path, size: int) -> None:
 
 
 def _copy(source: IO[bytes], file: IO[bytes], name: str, size: int, chunk: int) -> None:
-    """Copy one file, counting: the size that an archive declares is only its word."""
+    """Copy one file; raises BadZipFile if it does not have the declared ``size``."""
     left = size
     while data := source.read(chunk):
         left -= len(data)

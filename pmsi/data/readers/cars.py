@@ -1,4 +1,4 @@
-"""Stanford Cars in its two original layouts. Sorted into class folders, as copies often are, it is read by `folder`.
+"""Stanford Cars in its two original layouts. Copies that are sorted into class folders are read by `folder`.
 
     stanford_cars/                       (torchvision's layout)
     ├── devkit/cars_meta.mat, cars_train_annos.mat
@@ -10,7 +10,7 @@
     ├── cars_annos.mat
     └── car_ims/000001.jpg …
 
-Both hold the same images and the same split, in another order and under other names.
+Both have the same images and the same split, in a different order and with different names.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from pmsi.base.errors import DataError
 from pmsi.data.checking import Progress, assemble, box_of_corners, check, locate
@@ -44,8 +43,8 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 def cars(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return Stanford Cars with its official split: 196 models, 8,144 training and 8,041 test images when complete.
 
-    ``folder`` is the one that holds the images, or its parent. Classes are in the order of the class list, keys are
-    cars_train/FILE and cars_test/FILE, or car_ims/FILE. Raises DataError that names what is missing or damaged.
+    ``folder`` is the one with the images, or its parent. Classes are in the order of the class list; keys are
+    cars_train/FILE and cars_test/FILE, or car_ims/FILE. Raises DataError if a file is missing or damaged.
     """
     root = Path(folder)
     homes = (root, root / FOLDER)
@@ -88,7 +87,7 @@ def _read_together(places: list[Path]) -> tuple[list[Sample], set[str], list[str
 
 
 def _sample(annotations: Path, images: Path, name: str, entry: Mapping[str, Any], classes: list[str]) -> Sample:
-    """Return what an entry of a list says of one image; classes and the corners of boxes count from 1."""
+    """Return the sample of an entry of a list; classes and the corners of boxes count from 1 there."""
     key = f"{images.name}/{str(_field(annotations, entry, name)).removeprefix(f'{images.name}/')}"
     label, *corners = (_number(annotations, entry, field) for field in ("class", *BOX))
     if label not in range(1, len(classes) + 1):
@@ -111,12 +110,15 @@ def _number(annotations: Path, entry: Mapping[str, Any], field: str) -> float:
 
 
 def _variable(path: Path, name: str) -> list[Any]:
-    """Return one variable of a MATLAB file, an array of structures (as dicts) or a cell array of names (str)."""
+    """Return one variable of a MATLAB file: an array of structures (dicts), or a cell array of names (str)."""
+    from scipy.io import loadmat  # here, because it takes 0.2 s and every data set imports this file
+
     try:
         found = loadmat(path, variable_names=[name], simplify_cells=True).get(name)
     except Exception as error:  # damaged bytes make SciPy raise nearly anything
         raise DataError(f"{path} cannot be read as a MATLAB file: {error}. {SOURCE}") from error
-    entries = [] if found is None else [found] if isinstance(found, (dict, str)) else list(np.atleast_1d(found))
-    if not entries:
+    if isinstance(found, (dict, str)):  # a list of one
+        return [found]
+    if found is None or np.size(found) == 0:
         raise DataError(f"{path} has no list {name!r}. {SOURCE}")
-    return entries
+    return list(np.atleast_1d(found))

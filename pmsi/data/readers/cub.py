@@ -29,9 +29,8 @@ SOURCE = (
 def cub(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return CUB-200-2011 with its official split: 200 classes, 5,994 training and 5,794 test images when complete.
 
-    ``folder`` is CUB_200_2011 or its parent (or that one's); the lists may lie beside CUB_200_2011 too. Classes are in
-    the order of their numbers, keys are the paths in images.txt. Raises DataError that names what is missing, or a
-    damaged line.
+    ``folder`` is CUB_200_2011, its parent or grandparent; the lists may also be beside CUB_200_2011. Classes are in the
+    order of their numbers, keys are the paths in images.txt. Raises DataError if a file is missing or a line damaged.
     """
     root = Path(folder)
     places = [root, root / FOLDER, root / FOLDER / FOLDER, *([root.parent] if root.name == FOLDER else [])]
@@ -52,14 +51,14 @@ def cub(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
 
 
 def _key(path: str) -> str:
-    """Return an image's path below images/, of a list in which it may begin there or have backslashes."""
+    """Return an image's path below images/; the list's path may begin with images/ or have backslashes."""
     return path.replace("\\", "/").removeprefix("./").removeprefix("images/")
 
 
 def class_names(rows: Mapping[str, str]) -> dict[str, str]:
-    """Return {class number: name to show} in numerical order: "001.Black_footed_Albatross" is Black footed Albatross.
+    """Return {class number: name to show} in numerical order: "001.Black_footed_Albatross" is "Black footed Albatross".
 
-    Names that would be the same keep their number: "Cardinal (17)".
+    Equal names get their number: "Cardinal (17)".
     """
     nice = {number: re.sub(r"^\d+\.", "", raw).replace("_", " ").strip() or raw for number, raw in rows.items()}
     same = Counter(nice.values())
@@ -71,7 +70,7 @@ def class_names(rows: Mapping[str, str]) -> dict[str, str]:
 
 
 def _of_each_image(paths: Mapping[str, str], file: Path, allowed: Container[str], expected: str) -> dict[str, str]:
-    """Return what a list says of every image in images.txt; it may say more."""
+    """Return the value of a list for every image in images.txt; the list may have more images."""
     rows = {image: whole(value) for image, value in read_rows(file, 2, numbered=True).items()}
     absent = [image for image in paths if image not in rows]
     if absent:

@@ -1,11 +1,11 @@
-"""Any pictures sorted into one folder per class, with a split of their own or with one drawn by a seed.
+"""Pictures in one folder per class, with a split of their own or with one drawn by a seed.
 
     flowers/train/daisy/1.jpg        flowers/daisy/train/1.jpg        flowers/daisy/1.jpg
     flowers/train/rose/2.jpg   or    flowers/rose/train/2.jpg   or    flowers/daisy/2.jpg
     flowers/test/daisy/3.jpg         flowers/daisy/test/3.jpg         flowers/rose/3.jpg
 
-Splits are known by many names (`SPLITS`). Folders around all this are entered. How the layout was read is said in
-`Dataset.layout` and `Dataset.notes`.
+Splits are recognised by many names (`SPLITS`). Folders around the classes or splits are skipped. `Dataset.layout` and
+`Dataset.notes` say how the layout was read.
 """
 
 import re
@@ -20,21 +20,21 @@ from pmsi.base.seeding import SEED_BITS, derive
 from pmsi.data.checking import Progress, assemble, check
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.readers.lists import Labels, find_labels
-from pmsi.data.readers.tree import File, Tree, counted, look
+from pmsi.data.readers.tree import File, Tree, counted, read_tree
 
 SPLITS: dict[str, frozenset[str]] = {
     "train": frozenset(("train", "training", "trn", "trainval")),
     "test": frozenset(("test", "testing", "tst")),
     "val": frozenset(("val", "valid", "validation", "dev", "eval")),
 }
-"""Names of folders for each split, in small letters; one of them may begin or end a name: train_crop, val2017."""
+"""Names of folders for each split, in lower case; also at the beginning or end of a name: train_crop, val2017."""
 
 LAYOUT = "Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg."
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The images of one split, or of all: class folder and file."""
+    """The images of one split, or of all: (class folder, file)."""
 
     images: list[tuple[str, File]]
     problems: list[Problem]
@@ -53,17 +53,17 @@ def folder(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Return the pictures below ``root`` as a data set called ``name``, or as the folder.
+    """Return the pictures below ``root`` as a data set with this ``name`` (default: the folder's).
 
-    Keys are paths from the folder that holds the classes or splits. ``test_on`` says which split is tested on, "test"
-    (or "val" where there is no other) or "val"; the images of another one are passed over. Without splits,
-    ``test_fraction`` is drawn for testing by ``split_seed`` (`DRAWS[split]`). Classes are in the order of their names.
-    Raises DataError where the layout is not one of these.
+    Keys are paths from the folder with the classes or splits. ``test_on`` is the split for testing, "test" (or "val" if
+    there is no "test") or "val"; other splits are not used. Without splits, ``test_fraction`` of the images is drawn
+    for testing by ``split_seed`` and `DRAWS[split]`. Classes are in the order of their names. Raises DataError for
+    other layouts.
     """
     home = Path(root)
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
-    tree = entered(look(home))
+    tree = unwrapped(read_tree(home))
     name = name or home.name
     if (labels := find_labels(tree)) is not None:
         return _listed(
@@ -103,7 +103,7 @@ def _listed(
     test_on: str,
     progress: Progress | None,
 ) -> Dataset:
-    """Return the data set whose classes a list gives; where it has splits by name, those are kept."""
+    """Return the data set whose classes are in a list, with the list's splits if it has them."""
     said = {key: split_of(split) for key, (_, split) in labels.rows.items()}
     role = test_on if test_on in said.values() else "val"
     has_split = {"train", role} <= {*said.values()}
@@ -128,28 +128,28 @@ def _listed(
 
 @dataclass(frozen=True)
 class Role:
-    """The images of one split by their folders: ``title`` is what it is called, ``depth`` where the class stands."""
+    """The images of one split: ``title`` is the name of its folder."""
 
     title: str
     files: list[File]
     depth: int
-    """Place of the class in a file's parts: 1 for train/CLASS, 0 for CLASS/train."""
+    """Index of the class in a file's parts: 1 for train/CLASS, 0 for CLASS/train."""
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder's name says, "train", "test" or "val", or None."""
+    """Return the split of a folder's name, "train", "test" or "val", or None."""
     words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).casefold())
     said = {split for split, known in SPLITS.items() if words and (words[0] in known or words[-1] in known)}
     return said.pop() if len(said) == 1 else None
 
 
 def is_split_name(name: str) -> bool:
-    """Return whether a name is one of `SPLITS` as it stands."""
+    """Return whether a whole name is one of `SPLITS`."""
     return any(name.casefold() in known for known in SPLITS.values())
 
 
-def entered(tree: Tree) -> Tree:
-    """Return the tree of the folder that holds the classes or splits: wrappers around it are entered."""
+def unwrapped(tree: Tree) -> Tree:
+    """Return the tree of the folder with the classes or splits, without single folders around it."""
     while len(tops := tree.tops()) == 1:
         ((name, files),) = tops.items()
         deep = sum(len(file.parts) > 2 for file in files)
@@ -160,9 +160,9 @@ def entered(tree: Tree) -> Tree:
 
 
 def find_splits(tree: Tree) -> dict[str, Role] | None:
-    """Return the splits that a tree's folders make, or None where its folders are classes.
+    """Return the splits by name, or None if the tree's folders are classes.
 
-    Raises DataError where some look like splits, and which is which cannot be told.
+    Raises DataError if some folders look like splits, but the split is ambiguous.
     """
     tops = tree.tops()
     exact = [name for name in tops if is_split_name(name)]
@@ -174,14 +174,14 @@ def find_splits(tree: Tree) -> dict[str, Role] | None:
         if "train" in by_role and len(by_role) > 1 and all(len(found) == 1 for found in by_role.values()):
             return {role: Role(f"{name}/", tops[name], 1) for role, (name,) in by_role.items()}
     if exact and (len(alike) * 2 >= len(tops) or any(split_of(name) == "train" for name in exact)):
-        raise DataError(_untold(tree, tops, exact))
+        raise DataError(_ambiguous(tree, tops, exact))
     if len(alike) == len(tops) > 1 and len({split_of(name) for name in alike}) > 1:
-        raise DataError(_untold(tree, tops, alike))
+        raise DataError(_ambiguous(tree, tops, alike))
     return _splits_in_classes(tops)
 
 
 def _splits_in_classes(tops: Mapping[str, list[File]]) -> dict[str, Role] | None:
-    """Return the splits where each class has folders of its own for them, else None."""
+    """Return the splits if they are folders in the classes' folders, else None."""
     roles: dict[str, Role] = {}
     for files in tops.values():
         for file in files:
@@ -202,7 +202,7 @@ def _tested_role(tree: Tree, roles: Mapping[str, Role], test_on: str) -> str:
     raise DataError(f"{tree.root} has no split for validation, only {seen}. Leave test_on at 'test'.")
 
 
-def _untold(tree: Tree, tops: Mapping[str, list[File]], names: Iterable[str]) -> str:
+def _ambiguous(tree: Tree, tops: Mapping[str, list[File]], names: Iterable[str]) -> str:
     seen = ", ".join(f"{name}/ ({len(tops[name]):,} images)" for name in sorted(names))
     only = f"has {seen} but no folder for testing" if {split_of(name) for name in names} == {"train"} else f"has {seen}"
     return (
@@ -251,12 +251,12 @@ def _unused(tree: Tree, used: Iterable[Role]) -> Counter[str]:
 
 
 def visible(name: str) -> str:
-    """Return a class's name as it is seen: composed letters (Unicode NFC), no blanks at its ends."""
+    """Return a class's name in Unicode NFC, without blanks at its ends."""
     return unicodedata.normalize("NFC", name).strip() or name
 
 
 def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], list[str]]:
-    """Return the samples of all sides in the order of their keys, the classes, and what was decided about names."""
+    """Return the samples of all sides in the order of their keys, the classes, and notes about merged names."""
     spellings, notes = _spellings(sides.values())
     found = [(file, spellings[visible(name)]) for side in sides.values() for name, file in side.images]
     classes = sorted({name for _, name in found})
@@ -273,7 +273,7 @@ def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], li
 
 
 def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
-    """Return {visible name: class}: names that differ in capitals alone are one class, but for single letters."""
+    """Return {visible name: class} and notes; names that differ only in capitals, unless one letter, are one class."""
     known = [side.classes() for side in sides]
     groups: dict[str, list[str]] = defaultdict(list)
     for names in known:
@@ -305,11 +305,11 @@ def _all(names: Iterable[str]) -> str:
 
 
 def by_content(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:
-    """Return the keys of the test images: each image is drawn with the chance ``test_fraction``, by its own pixels.
+    """Return the keys of the test images: each is drawn with probability ``test_fraction``, by a hash of its pixels.
 
-    So its side depends on nothing else, whatever images come and go, and equal images are on one side. A small class
-    may have no test image; one whose images are all drawn keeps the last of them for training. Only where a collection
-    is so small that no image is drawn at all, each class of two images or more gives its first.
+    So an image's side does not change when other images come or go, and equal images are on the same side. A small
+    class may have no test image. If all images of a class are drawn, the last stays for training. If no image is drawn
+    at all, the first of each class with two or more images is a test image.
     """
     by_class: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for sample in samples:
@@ -323,9 +323,9 @@ def by_content(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
 
 
 def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> set[str]:
-    """Return the keys of the test images: the same share of each class, drawn by each image's own key.
+    """Return the keys of the test images: the same share of each class, drawn by a hash of the images' keys.
 
-    A class of two images or more has at least one on either side; a single image is for training.
+    A class with two or more images has at least one on either side; a single image is for training.
     """
     by_class = defaultdict(list)
     for sample in samples:
@@ -341,4 +341,4 @@ DRAWS: dict[str, Callable[[Iterable[Sample], float, int], set[str]]] = {
     "content": by_content,
     "stratified": stratified,
 }
-"""How the test images of a collection without a split are drawn: (samples, share, seed) → their keys."""
+"""Ways to draw the test images of a collection without a split: (samples, share, seed) → their keys."""

@@ -1,8 +1,8 @@
-"""Class lists beside pictures that lie in no class folders: labels.csv, as in competitions, or metadata.csv.
+"""Lists with the classes of pictures that are not in class folders: labels.csv, as in competitions, or metadata.csv.
 
 dogs/labels.csv            id,breed
 dogs/train/0001.jpg        0001,beagle
-dogs/test/0002.jpg         (images that the list does not name are passed over)
+dogs/test/0002.jpg         (images that are not in the list are not used)
 """
 
 import csv
@@ -15,39 +15,29 @@ from pmsi.data.readers.tree import File, Tree
 
 MAX_BYTES = 2**28
 NAMES = ("labels", "metadata", "train", "train_labels", "annotations", "list")
-"""Names of lists, without .csv, .tsv or .txt; looked for in this order, in the root and in its folders."""
+"""Names of lists without .csv, .tsv or .txt, in order of preference; in the root and in its folders."""
 
-FILE_COLUMNS = (
-    "file_name",
-    "filename",
-    "file",
-    "image",
-    "image_id",
-    "img",
-    "id",
-    "path",
-    "image_path",
-    "filepath",
-    "fname",
-)
+FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_id", "img", "id", "path", "image_path", "filepath",
+                "fname")  # fmt: skip
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "species", "breed", "variety", "target", "labels", "name")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a list says: of each image its class and, where the list has it, its split in the list's words."""
+    """The content of a list.
+
+    ``title`` is the file and the columns that were read: "labels.csv (id, breed)". ``rows`` are key → (class, split or
+    ""), ``absent`` is the number of rows without an image.
+    """
 
     title: str
-    """The list's file and the columns that were read: "labels.csv (id, breed)"."""
     rows: dict[str, tuple[str, str]]
-    """Key → class and split."""
     absent: int
-    """Rows whose image is not there."""
 
 
 def find_labels(tree: Tree) -> Labels | None:
-    """Return the list of a tree whose pictures lie in fewer folders than it has classes, or None."""
+    """Return the list of a tree whose pictures are in fewer folders than the list has classes, or None."""
     for place in sorted({tree.root, *(file.path.parent for file in tree.images if len(file.parts) == 2)}):
         for name in NAMES:
             for suffix in (".csv", ".tsv", ".txt"):
@@ -86,7 +76,7 @@ def _read(path: Path, tree: Tree) -> Labels | None:
 
 
 def _table(text: str) -> tuple[list[str], Iterable[Sequence[str]]]:
-    """Return the header and the rows of a list that is parted by commas, semicolons, tabs or blanks."""
+    """Return the header and the rows of a list with commas, semicolons, tabs or blanks between its columns."""
     first = text.partition("\n")[0]
     delimiter = next((mark for mark in (",", ";", "\t") if mark in first), " ")
     rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
@@ -99,7 +89,7 @@ def _column(header: Sequence[str], known: Sequence[str]) -> int | None:
 
 
 def _places(files: Iterable[File]) -> Mapping[str, list[str]]:
-    """Return the keys of images by all names that a list may call them: with or without folders and suffix."""
+    """Return the keys of images by all names that a list may use: with or without folders and suffix."""
     places: dict[str, list[str]] = {}
     for file in files:
         for start in range(len(file.parts)):

@@ -1,7 +1,7 @@
-"""The tree of files that a data set of class folders is read from: its images, and how many files are something else.
+"""The tree of files below a folder: its images, and counts of other files.
 
-A folder and an unpacked archive are looked at alike. Links are followed. Files of the system and of network drives, and
-whatever is no image by its content, are counted and left alone.
+Links are followed. Files of the operating system and of network drives, and files that are not images by their content,
+are only counted.
 """
 
 import os
@@ -17,18 +17,18 @@ SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
      ".ppm", ".pgm", ".pbm", ".pnm", ".jp2")
 )  # fmt: skip
-"""What names an image, in small letters: such a file is one, or is reported. Others are images by their content."""
+"""Suffixes of images in lower case: such a file is an image, or a problem. Other files are recognised by content."""
 
 SYSTEM = frozenset(
     ("@eadir", "#recycle", "#snapshot", "@recycle", "$recycle.bin", "lost+found", "system volume information",
      "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 )  # fmt: skip
-"""Names, in small letters, of files and folders that systems and network drives put beside a person's own."""
+"""Names in lower case of files and folders that operating systems and network drives create."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An image file: its path, and the names that lead to it from the root of its tree."""
+    """An image file: its path, and the parts of its path from the tree's root."""
 
     parts: tuple[str, ...]
     path: Path
@@ -40,7 +40,7 @@ class File:
 
 @dataclass(frozen=True)
 class Tree:
-    """What lies below a folder: images in the order of their keys, what cannot be read, and counts of the rest."""
+    """The files below a folder: images in the order of their keys, problems, and counts of other files by reason."""
 
     root: Path
     images: tuple[File, ...]
@@ -56,7 +56,7 @@ class Tree:
         return found
 
     def below(self, name: str) -> "Tree":
-        """Return the tree of one folder of the root; images beside it become problems."""
+        """Return the tree of one folder of the root; images directly in the root become problems."""
         inner = [File(file.parts[1:], file.path) for file in self.images if len(file.parts) > 1]
         reason = f"it lies beside {name}/, which holds the classes"
         beside = [Problem(file.key, reason) for file in self.images if len(file.parts) == 1]
@@ -64,17 +64,17 @@ class Tree:
 
 
 def is_system(name: str) -> bool:
-    """Return whether a file or folder of this name belongs to the system: hidden, or one of `SYSTEM`."""
+    """Return whether a file or folder belongs to the system, by its name: hidden, or one of `SYSTEM`."""
     return name.startswith(".") or name.casefold() in SYSTEM
 
 
 def system_reason(name: str) -> str:
-    """Return the words under which files of the system are counted."""
+    """Return the reason under which a file of the system is counted."""
     return f"of the system ({name})" if name.casefold() in SYSTEM else counted("hidden", name)
 
 
-def look(root: Path) -> Tree:
-    """Return the tree below ``root``; a file or a folder that cannot be looked at is a problem."""
+def read_tree(root: Path) -> Tree:
+    """Return the tree below ``root``; files and folders that cannot be read are problems."""
     images: list[File] = []
     problems: list[Problem] = []
     passed_over: Counter[str] = Counter()
@@ -90,14 +90,14 @@ def look(root: Path) -> Tree:
 
 
 def counted(reason: str, name: str) -> str:
-    """Return the words under which a file that is not used is counted: the reason, and its suffix."""
+    """Return the key under which an unused file is counted: the reason, and its suffix."""
     return f"{reason} ({Path(name).suffix.lower() or 'no suffix'})"
 
 
 def _files(
     place: Path, parts: tuple[str, ...], trail: frozenset[str], problems: list[Problem], passed_over: Counter[str]
 ) -> Iterator[File]:
-    """Yield the files below ``place``; ``trail`` holds where the folders above it really are."""
+    """Yield the files below ``place``; ``trail`` has the real paths of the folders above it."""
     try:
         with os.scandir(place) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -117,14 +117,14 @@ def _files(
 
 
 def _count(entry: os.DirEntry) -> int:
-    """Return the number of files that an entry stands for; links are not followed."""
+    """Return the number of files of an entry, 1 or those below a folder; links are not followed."""
     if not entry.is_dir(follow_symlinks=False):
         return 1
     return sum(len(names) for _, _, names in os.walk(entry.path))
 
 
 def _is_text(name: str) -> bool:
-    """Return whether a name read off the disk can be written down elsewhere."""
+    """Return whether a file name is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:

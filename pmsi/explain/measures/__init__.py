@@ -1,1 +1,1 @@
-"""What maps are worth: numbers of one map, and of a run on all its test images."""
+"""Measures of class activation maps: of one map, and of a run on all its test images."""

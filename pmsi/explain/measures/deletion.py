@@ -1,7 +1,7 @@
-"""What becomes of a class's probability as pixels are taken away in the order in which a map ranks them.
+"""Deletion, insertion and ROAD: a class's probability as pixels are removed in the order of a map's values.
 
-Deletion and insertion (Petsiuk et al., RISE, 2018) and ROAD (Rong et al., ICML 2022). A map that names what the network
-used makes the probability fall early in deletion and rise early in insertion.
+Deletion and insertion: Petsiuk et al., RISE, 2018. ROAD: Rong et al., ICML 2022. If a map marks what the network uses,
+the probability falls early in deletion and rises early in insertion.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,58 +20,57 @@ from pmsi.explain.measures.pointing import MAP, RANDOM
 from pmsi.explain.measures.road import imputed
 
 Probability = Callable[[Tensor], Tensor]
-"""Normalised images (n, 3, h, w) → the probability of the class in question, (n,) in [0, 1]."""
+"""Normalised images (n, 3, h, w) → the probability of one class, (n,) in [0, 1]."""
 
 STEPS = tuple(k / 20 for k in range(21))
-"""Shares of the pixels that are taken away, or shown, one after another."""
+"""Shares of the pixels that are removed, or inserted."""
 
 ROAD_SHARES = tuple(k / 10 for k in range(1, 10))
-"""Shares of the pixels that ROAD takes away."""
+"""Shares of the pixels that ROAD removes."""
 
 BLUR = 5 / 224
-"""Standard deviation of the blur from which insertion starts, in sides of the image: 5 pixels of 224."""
+"""Standard deviation of the blur from which insertion starts, as a share of the image's side: 5 pixels of 224."""
 
-AT_ONCE = 32
-"""Images that the network is shown in one batch."""
+BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The class's ``probability`` (k,) after each of ``shares`` (k,) of the pixels; all are from 0 to 1."""
+    """The class's ``probability`` (k,) when each of ``shares`` (k,) of the pixels is changed; all from 0 to 1."""
 
     shares: tuple[float, ...]
     probability: tuple[float, ...]
 
     @property
     def area(self) -> float:
-        """Return the mean probability over the range of shares: the area under the curve, by trapezoids, in [0, 1]."""
+        """Return the area under the curve by trapezoids, divided by the range of shares: in [0, 1]."""
         return float(np.trapezoid(self.probability, self.shares)) / (self.shares[-1] - self.shares[0])
 
 
 @dataclass(frozen=True)
 class Road:
-    """Two curves: the ``most`` relevant pixels taken first, and the ``least`` relevant ones."""
+    """Two curves: the ``most`` relevant pixels removed first, and the ``least`` relevant ones removed first."""
 
     most: Curve
     least: Curve
 
     @property
     def score(self) -> float:
-        """Return half of how much higher ``least`` lies than ``most`` on average, in [−1/2, 1/2]; chance is 0."""
+        """Return half the mean difference ``least`` − ``most``, in [−1/2, 1/2]; chance is 0."""
         return float(np.mean(self.least.probability) - np.mean(self.most.probability)) / 2
 
 
 def ranking(values: np.ndarray, *seed: object) -> np.ndarray:
-    """Return the numbers (h · w,) of a map's pixels, the largest value first, equal values in an order that is drawn.
+    """Return the indices (h · w,) of a map's pixels, the largest value first, equal values in random order.
 
-    Much of a map behind a ReLU is exactly 0, so a threshold at a percentile would take every pixel at once. ``seed``
-    names the draw, such as the base seed and the image's key.
+    After a ReLU much of a map is exactly 0, so ties are common. ``seed``, such as the base seed and the image's key,
+    seeds their order.
     """
     return np.lexsort((numpy_generator("ranking", *seed).random(values.size), -np.asarray(values).ravel()))
 
 
 def deletion(probability: Probability, image: Tensor, order: np.ndarray, shares: Iterable[float] = STEPS) -> Curve:
-    """Return the curve as pixels become the mean colour, 0 in a normalised image (3, h, w); less area is better."""
+    """Return the curve as pixels of a normalised image (3, h, w) become 0, the mean colour; less area is better."""
     return _curve(probability, image, torch.zeros_like(image), order, shares)
 
 
@@ -83,21 +82,23 @@ def insertion(probability: Probability, image: Tensor, order: np.ndarray, shares
 def road(
     probability: Probability, image: Tensor, order: np.ndarray, *seed: object, shares: Iterable[float] = ROAD_SHARES
 ) -> Road:
-    """Return both curves as pixels of a normalised image (3, h, w) are filled in from their neighbours.
+    """Return both curves as pixels of a normalised image (3, h, w) are imputed from their neighbours.
 
-    ``seed`` names the noise of the imputation. A larger score is better.
+    ``seed`` seeds the noise of the imputation. A larger score is better.
     """
-    curves, shares = [], tuple(shares)
-    for ranked in (order, order[::-1]):
+    shares = tuple(shares)
+
+    def curve(ranked: np.ndarray) -> Curve:
         chosen = _chosen(ranked, shares, image)
         generator = torch.Generator().manual_seed(derive("road", *seed))
         filled = imputed(image.expand(len(chosen), -1, -1, -1), chosen, generator)
-        curves.append(Curve(shares, _asked(probability, filled)))
-    return Road(*curves)
+        return Curve(shares, _probabilities(probability, filled))
+
+    return Road(most=curve(order), least=curve(order[::-1]))
 
 
 def blurred(image: Tensor) -> Tensor:
-    """Return an image (3, h, w) under a Gaussian of BLUR, its border pixels repeated outwards."""
+    """Return an image (3, h, w) blurred by a Gaussian of BLUR; border pixels are repeated outwards."""
     sigma = BLUR * max(image.shape[1:])
     reach = max(1, round(3 * sigma))
     weights = torch.exp(-(torch.arange(-reach, reach + 1, device=image.device) ** 2) / (2 * sigma**2))
@@ -110,7 +111,7 @@ def _curve(probability: Probability, start: Tensor, end: Tensor, order: np.ndarr
     """Return the curve as the pixels of ``start`` become those of ``end``."""
     shares = tuple(shares)
     chosen = _chosen(order, shares, start)
-    return Curve(shares, _asked(probability, torch.where(chosen[:, None], end, start)))
+    return Curve(shares, _probabilities(probability, torch.where(chosen[:, None], end, start)))
 
 
 def _chosen(order: np.ndarray, shares: tuple[float, ...], image: Tensor) -> Tensor:
@@ -124,15 +125,15 @@ def _chosen(order: np.ndarray, shares: tuple[float, ...], image: Tensor) -> Tens
     return (place < counts[:, None]).view(-1, height, width).to(image.device)
 
 
-def _asked(probability: Probability, images: Tensor) -> tuple[float, ...]:
-    return tuple(float(p) for batch in images.split(AT_ONCE) for p in probability(batch))
+def _probabilities(probability: Probability, images: Tensor) -> tuple[float, ...]:
+    return tuple(float(p) for batch in images.split(BATCH_SIZE) for p in probability(batch))
 
 
 # One map of one image
 
 
 def probability_of(model: nn.Module, head: str, label: int) -> Probability:
-    """Return what gives the probability of class ``label`` at an output, for images on the model's device."""
+    """Return the function images → probability of class ``label`` at an output; images are on the model's device."""
 
     def probability(images: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -146,15 +147,14 @@ def removal_curves(
 ) -> dict[str, dict[str, Curve]]:
     """Return the "deletion" and "insertion" curves of a map (h_n, w_n), and of one random map of its shape, by source.
 
-    ``pixels`` (side, side, 3) uint8 is the image, ``label`` the class whose probability at ``head`` is followed. Some
-    eighty forward passes.
+    ``pixels`` (side, side, 3) uint8 is the image, ``label`` is the class whose probability at ``head`` is measured.
+    Takes about 80 forward passes.
     """
     image = normalize(to_tensor(np.ascontiguousarray(pixels)).unsqueeze(0).to(next(model.parameters()).device))[0]
     probability = probability_of(model, head, label)
     noise = random_map(stage_map.shape, numpy_generator("random map", seed, key))
-    orders = {
-        name: ranking(enlarged(values, len(pixels)), seed, key) for name, values in ((MAP, stage_map), (RANDOM, noise))
-    }
+    maps = {MAP: stage_map, RANDOM: noise}
+    orders = {name: ranking(enlarged(values, len(pixels)), seed, key) for name, values in maps.items()}
     return {
         "deletion": {name: deletion(probability, image, order) for name, order in orders.items()},
         "insertion": {name: insertion(probability, image, order) for name, order in orders.items()},

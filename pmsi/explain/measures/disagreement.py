@@ -1,6 +1,6 @@
-"""How far apart the maps of two models are, of one image and for one and the same class.
+"""Distances between the maps of two models, of the same image and for the same class.
 
-The distances are those of `pmsi.explain.measures.drift`, where one model's map stands before and the other's after.
+The distances are those of `pmsi.explain.measures.drift`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ from pmsi.explain.measures.baselines import enlarged
 from pmsi.explain.measures.drift import drift
 
 EARTH = "earth"
-"""The measure by which images are ordered: it knows how far evidence lies apart, and is the same at any resolution."""
+"""The distance by which images are ordered: in sides of the image, hence comparable between resolutions."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One image: its key, its class, what both models say, and by "STAGE/MEASURE" how far their maps are apart."""
+    """One image: its key, its class, the predictions of both models, and the distances by "STAGE/DISTANCE"."""
 
     key: str
     name: str
@@ -26,29 +26,26 @@ class Disagreement:
 
     @property
     def earth(self) -> dict[str, float]:
-        """By stage the earth mover's distance, in sides of the image: in [0, √2)."""
+        """The earth mover's distance by stage, in sides of the image: in [0, √2)."""
         pairs = ((key.partition("/"), value) for key, value in self.numbers.items())
         return {stage: value for (stage, _, measure), value in pairs if measure == EARTH}
 
 
-def apart(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return by "STAGE/MEASURE" how far two models' maps of an image are apart, for the stages that both have.
+def map_distances(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return the distances between two models' maps of an image by "STAGE/DISTANCE", for the stages that both have.
 
-    Maps of other resolutions are compared on the finer grid.
+    Maps of different resolutions are compared at the finer one.
     """
     found: dict[str, float] = {}
     for stage in (stage for stage in one if stage in other):
-        found |= drift(*_on_one_grid(one[stage], other[stage])).numbers(stage)
+        a, b = one[stage], other[stage]
+        if a.shape != b.shape:
+            side = max(*a.shape, *b.shape)
+            a, b = enlarged(a, side), enlarged(b, side)
+        found |= drift(a, b).numbers(stage)
     return found
 
 
-def _on_one_grid(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if a.shape == b.shape:
-        return a, b
-    side = max(*a.shape, *b.shape)
-    return enlarged(a, side), enlarged(b, side)
-
-
 def farthest(found: Iterable[Disagreement], stage: str, count: int) -> Sequence[Disagreement]:
-    """Return the images on which the maps of a stage are farthest apart, the farthest first, equal ones by key."""
+    """Return the ``count`` images with the largest earth mover's distance at a stage, largest first, ties by key."""
     return sorted(found, key=lambda one: (-one.earth[stage], one.key))[:count]

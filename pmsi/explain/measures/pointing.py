@@ -1,30 +1,31 @@
-"""Where a map looks, in numbers: the pointing game, and the energy inside a region, beside those of the baselines.
+"""The pointing game and the energy inside a region, of a map and of its baselines.
 
-A map is (h, w) in numpy, finite and at least 0, in any unit; a region is (h, w) bool, an object's box or a part's mask
-on the same grid. A map without any evidence counts as an even one: it points everywhere, and its energy lies wherever
-there is area. So every number here is from 0 to 1, and chance is the region's share of the image.
+A map is a numpy array (h, w), finite and at least 0, in any unit. A region is (h, w) bool: an object's box or a part's
+mask at the same resolution. A map of zeros counts as a constant one. All measures are from 0 to 1; chance is the
+region's share of the image.
 """
 
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
+from scipy import ndimage
 
 from pmsi.base.errors import PMSIError
 from pmsi.base.seeding import numpy_generator
 from pmsi.explain.measures.baselines import CENTRE, EDGES, centre_map, edge_map, enlarged, random_map
 
 DRAWS = 32
-"""Random maps over which the baseline of one image is averaged: a single one hits a small region by luck alone."""
+"""Random maps over which the random baseline of one image is averaged."""
 
 MAP, RANDOM = "map", "random"
-"""What is measured beside the image's edges and its middle: the map itself, and noise at its own resolution."""
+"""Sources besides EDGES and CENTRE: the map itself, and noise at its resolution."""
 
 
 def pointing(values: np.ndarray, region: np.ndarray) -> float:
-    """Return 1 where the map's peak lies in the region and 0 elsewhere: the pointing game (Zhang et al., IJCV 2018).
+    """Return 1 if the map's peak lies in the region, else 0: the pointing game (Zhang et al., IJCV 2018).
 
-    Of equal peaks each counts alike: the answer is the share of them that lies in the region. A tolerance around the
-    region is given by `widened`.
+    Of several equal peaks, the share that lies in the region. For a tolerance around the region, see `widened`.
     """
     values, region = _checked(values, region)
     peaks = values == values.max()
@@ -38,27 +39,21 @@ def energy(values: np.ndarray, region: np.ndarray) -> float:
 
 
 def mass(values: np.ndarray) -> np.ndarray:
-    """Return the map in float64, scaled to a sum of 1; a blank one becomes even."""
+    """Return the map in float64, scaled to a sum of 1; a map of zeros becomes constant."""
     values = np.asarray(values, dtype=np.float64)
     total = values.sum()
     return values / total if total > 0 else np.full(values.shape, 1 / values.size)
 
 
 def widened(region: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return the region and all pixels whose centre is at most ``tolerance`` ≥ 0 pixels from that of one of its own."""
+    """Return the pixels whose centre is at most ``tolerance`` ≥ 0 pixels from that of a pixel of the region."""
     if tolerance < 0:
         raise PMSIError(f"tolerance = {tolerance!r}: expected a number of pixels from 0.")
-    reach = int(tolerance)
-    height, width = region.shape
-    framed = np.pad(np.asarray(region, dtype=bool), ((reach, reach), (reach + 1, reach)))
-    before = framed.cumsum(axis=1)  # how many of the region lie to the left, itself included
-    found = np.zeros((height, width), dtype=bool)
-    for dy in range(-reach, reach + 1):
-        half = int(np.sqrt(tolerance**2 - dy**2))
-        rows = before[reach + dy : reach + dy + height]
-        last, first = rows[:, 1 + reach + half :][:, :width], rows[:, reach - half :][:, :width]
-        found |= last > first
-    return found
+    region = np.asarray(region, dtype=bool)
+    if not region.any():
+        return region
+    near: np.ndarray = ndimage.distance_transform_edt(~region) <= tolerance
+    return near
 
 
 def _checked(values: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,9 +70,9 @@ def _checked(values: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.nda
 
 @dataclass(frozen=True)
 class Summary:
-    """A map in short: rows and columns, its least, mean and largest values, and where it is largest.
+    """A map's rows and columns, its smallest, mean and largest values, and the place of its peak.
 
-    ``at`` is (x, y) from the upper left, the middle of a cell in fractions of the sides; None where the map is blank.
+    ``at`` is (x, y) from the upper left, the centre of a cell in fractions of the sides; None if the map is zero.
     """
 
     shape: tuple[int, int]
@@ -88,7 +83,7 @@ class Summary:
 
 
 def summary(stage_map: np.ndarray) -> Summary:
-    """Return what is told of a map (h_n, w_n), at least 0; of equal peaks the first in reading order counts."""
+    """Return the summary of a map (h_n, w_n); of several equal peaks, the first in reading order counts."""
     height, width = stage_map.shape
     y, x = divmod(int(stage_map.argmax()), width)
     at = ((x + 0.5) / width, (y + 0.5) / height) if stage_map.any() else None
@@ -96,32 +91,32 @@ def summary(stage_map: np.ndarray) -> Summary:
 
 
 @dataclass(frozen=True)
-class Measured:
+class RegionScores:
     """``pointing`` and ``energy`` of one source, both in [0, 1]."""
 
     pointing: float
     energy: float
 
 
-def measured(
+def region_scores(
     stage_map: np.ndarray, pixels: np.ndarray, region: np.ndarray, *, tolerance: float, key: str, seed: int = 0
-) -> dict[str, Measured]:
-    """Return the numbers of a map (h_n, w_n) and of its baselines, for a region (side, side) bool.
+) -> dict[str, RegionScores]:
+    """Return the scores of a map (h_n, w_n) and of its baselines by source, for a region (side, side) bool.
 
-    ``pixels`` (side, side, 3) uint8 is the image; ``tolerance`` is in its pixels; ``key`` and ``seed`` name the draw of
-    the random maps. The centre's energy is that of the few pixels in the middle.
+    ``pixels`` (side, side, 3) uint8 is the image; ``tolerance`` is in its pixels; ``key`` and ``seed`` seed the random
+    maps.
     """
     side, wide = len(pixels), widened(region, tolerance)
+
+    def scores(values: np.ndarray) -> RegionScores:
+        return RegionScores(pointing(values, wide), energy(values, region))
+
     generator = numpy_generator("random maps of one image", seed, key)
     shape = (stage_map.shape[0], stage_map.shape[1])
-    noise = [_measure(enlarged(random_map(shape, generator), side), region, wide) for _ in range(DRAWS)]
+    noise = [scores(enlarged(random_map(shape, generator), side)) for _ in range(DRAWS)]
     return {
-        MAP: _measure(enlarged(stage_map, side), region, wide),
-        RANDOM: Measured(*(float(np.mean([getattr(one, name) for one in noise])) for name in ("pointing", "energy"))),
-        EDGES: _measure(edge_map(pixels), region, wide),
-        CENTRE: _measure(centre_map((side, side)), region, wide),
+        MAP: scores(enlarged(stage_map, side)),
+        RANDOM: RegionScores(fmean(one.pointing for one in noise), fmean(one.energy for one in noise)),
+        EDGES: scores(edge_map(pixels)),
+        CENTRE: scores(centre_map((side, side))),
     }
-
-
-def _measure(values: np.ndarray, region: np.ndarray, wide: np.ndarray) -> Measured:
-    return Measured(pointing(values, wide), energy(values, region))

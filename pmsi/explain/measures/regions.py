@@ -1,10 +1,10 @@
-"""Where a model ought to look: the object of an image, and its distinctive parts, which tell its class from its rival.
+"""Regions of an image: the object, and its distinctive parts, in which its class differs from its rival.
 
-Regions are (side, side) bool on the pixels that the network sees. The rival of a class is the one that the model most
-confuses with it, among those that known parts tell from it.
+Regions are (side, side) bool, on the pixels of the network's input. The rival of a class is the one that the model
+confuses with it most, among those that differ from it in known parts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +15,17 @@ from pmsi.data.dataset import Box, Dataset, Sample
 from pmsi.data.plumage.species import distinguishing_parts, find_species, siblings
 
 OBJECT, DISTINCTIVE = "object", "telling"
-"""The whole object; the distinctive parts, which tell an image's class from its rival (the key that files keep)."""
+"""Names of regions: the whole object, and its distinctive parts ("telling" in files, for the sake of old runs)."""
 
 BODY = "bird"
-"""The drawn species' mask of all of them, which is the object once more."""
+"""The part of plumage images that is the whole object."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """The class that a class is most confused with, the parts that tell the two apart, and the confusion.
+    """The class that a class is most confused with, the parts in which the two differ, and the confusion.
 
-    ``confusion`` is the mean probability that images of either class are given for the other, in [0, 1].
+    ``confusion`` in [0, 1] is the mean probability that images of either class get for the other.
     """
 
     label: int
@@ -34,31 +34,32 @@ class Rival:
 
 
 def _distinctive_of(a: str, b: str) -> tuple[str, ...]:
-    """Return the parts that tell two species apart; none where they are no siblings, which differ all over."""
+    """Return the parts in which two sibling species differ; none if they are not siblings, and differ everywhere."""
     one, other = find_species(a), find_species(b)
     return distinguishing_parts(one, other) if other in siblings(one) else ()
 
 
 DISTINCTIVE_PARTS: dict[str, Callable[[str, str], tuple[str, ...]]] = {"plumage": _distinctive_of}
-"""By data set, (class name, class name) → the names of the parts in which the two differ, and in nothing else."""
+"""By data set, (class name, class name) → the names of the only parts in which the two differ."""
 
 
 def rivals(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> dict[int, Rival]:
-    """Return the rival of each class that has one; none where the distinctive parts of the data set are not known.
+    """Return the rival of each class that has one; none if the data set is not in DISTINCTIVE_PARTS.
 
-    ``labels`` (n,) are the true classes of images, ``probabilities`` (n, classes) what the model gives each class.
-    Probabilities rather than answers, so that a model without a mistake has confusions too.
+    ``labels`` (n,) are the true classes of images, ``probabilities`` (n, classes) those of the model. Probabilities
+    give confusions even for a model without mistakes.
     """
-    tell = DISTINCTIVE_PARTS.get(dataset.name)
-    if tell is None:
+    parts_between = DISTINCTIVE_PARTS.get(dataset.name)
+    if parts_between is None:
         return {}
     count = len(dataset.classes)
-    given = np.array([probabilities[labels == a].mean(axis=0) if (labels == a).any() else np.zeros(count)
-                      for a in range(count)])  # fmt: skip
-    confusion = (given + given.T) / 2
+    mean = np.zeros((count, count))
+    for label in np.unique(labels):
+        mean[label] = probabilities[labels == label].mean(axis=0)
+    confusion = (mean + mean.T) / 2
     found = {}
     for a, name in enumerate(dataset.classes):
-        parts = {b: tell(name, other) for b, other in enumerate(dataset.classes) if b != a}
+        parts = {b: parts_between(name, other) for b, other in enumerate(dataset.classes) if b != a}
         known = [b for b, names in parts.items() if names]
         if known:
             b = max(known, key=lambda b: confusion[a, b])
@@ -67,7 +68,7 @@ def rivals(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> d
 
 
 def most_confused(found: dict[int, Rival]) -> tuple[int, int] | None:
-    """Return the two classes that are confused most of all, or None where no class has a rival."""
+    """Return the two most confused classes, or None if no class has a rival."""
     if not found:
         return None
     a = max(found, key=lambda label: found[label].confusion)
@@ -75,28 +76,29 @@ def most_confused(found: dict[int, Rival]) -> tuple[int, int] | None:
 
 
 def regions_of(dataset: Dataset, sample: Sample, config: TrainConfig, found: dict[int, Rival]) -> dict[str, np.ndarray]:
-    """Return the regions of an image that are known and that the crop shows, by name."""
+    """Return the regions of an image that are known and lie within the crop, by name."""
     resized, side = config.resize_to, config.image_size
-    masks = {name: cropped_mask(mask, resized, side) for name, mask in dataset.open_parts(sample).items()}
+    masks = _part_masks(dataset, sample, config)
     regions = {}
     if masks:
-        regions[OBJECT] = _union(list(masks.values()))
+        regions[OBJECT] = np.any([*masks.values()], axis=0)
     elif sample.box is not None:
         regions[OBJECT] = box_mask(sample.box, dataset.open_image(sample).size, resized, side)
     rival = found.get(sample.label)
     if rival is not None:
-        regions[DISTINCTIVE] = _union([masks[part] for part in rival.parts])
+        regions[DISTINCTIVE] = np.any([masks[part] for part in rival.parts], axis=0)
     return {name: region for name, region in regions.items() if region.any()}
 
 
-def _union(masks: Sequence[np.ndarray]) -> np.ndarray:
-    return np.any(np.stack(masks), axis=0)
+def _part_masks(dataset: Dataset, sample: Sample, config: TrainConfig) -> dict[str, np.ndarray]:
+    masks = dataset.open_parts(sample)
+    return {name: cropped_mask(mask, config.resize_to, config.image_size) for name, mask in masks.items()}
 
 
 def cropped_mask(mask: np.ndarray, resized: int, side: int) -> np.ndarray:
-    """Return a mask (h, w) of an image as stored as what becomes of it by resize and centre crop: (side, side) bool.
+    """Return a mask (h, w) of the stored image after resize and centre crop: (side, side) bool.
 
-    A pixel belongs to it where at least half of it is covered.
+    A pixel belongs to the mask if at least half of it is covered.
     """
     image = Image.fromarray(np.asarray(mask, dtype=np.uint8) * 255)
     cover = np.asarray(image.resize((resized, resized), Image.Resampling.BILINEAR))
@@ -105,9 +107,9 @@ def cropped_mask(mask: np.ndarray, resized: int, side: int) -> np.ndarray:
 
 
 def box_mask(box: Box, size: tuple[int, int], resized: int, side: int) -> np.ndarray:
-    """Return a box of an image of ``size`` (width, height) as what becomes of it by resize and centre crop.
+    """Return a box of an image of ``size`` (width, height) after resize and centre crop: (side, side) bool.
 
-    A pixel belongs to it where its centre does: (side, side) bool.
+    A pixel belongs to the box if its centre does.
     """
     x, y, width, height = box
     centres = np.arange(side) + 0.5 + (resized - side) // 2
@@ -119,15 +121,12 @@ def box_mask(box: Box, size: tuple[int, int], resized: int, side: int) -> np.nda
 def known_regions(
     dataset: Dataset, sample: Sample, config: TrainConfig, chances: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the regions that a data set knows of an image, (side, side) bool on a run's pixels, by name.
+    """Return all known regions of an image by name, (side, side) bool on the pixels of a run's input.
 
-    First the object and its distinctive parts, in which the image's species differs from the sibling that the run finds
-    likeliest here: ``chances`` (classes,) says how likely. Then single parts, where there are masks of them.
+    First the object and its distinctive parts, with the class that is likeliest by ``chances`` (classes,) as the rival;
+    then single parts, if the data set has masks of them.
     """
     given = np.zeros(len(dataset.classes)) if chances is None else chances
     found = regions_of(dataset, sample, config, rivals(dataset, np.array([sample.label]), given[None]))
-    parts = {
-        name: cropped_mask(mask, config.resize_to, config.image_size)
-        for name, mask in dataset.open_parts(sample).items()
-    }
+    parts = _part_masks(dataset, sample, config)
     return found | {name: mask for name, mask in parts.items() if mask.any() and name not in found and name != BODY}

@@ -1,12 +1,13 @@
-"""Where a model looks on all test images: how well its maps point, what they are worth, and how far they drift.
+"""Measures of a model's maps on all test images: pointing and energy, faithfulness, and drift.
 
-Each image is explained for its true class. Beside each stage's numbers stand those of the baselines
-(`pmsi.explain.measures.baselines`). Some images of each class are put to trial, which takes many predictions: deletion,
-insertion and ROAD (`pmsi.explain.measures.deletion`), and how far maps of one class move when the image is perturbed
-(`pmsi.explain.measures.drift`). The report gives means over images with bootstrap intervals.
+Each image is explained for its true class, and the baselines (`pmsi.explain.measures.baselines`) are measured beside
+each stage. Faithfulness takes many predictions of an image, so it is measured on some images of each class only:
+deletion, insertion and ROAD (`pmsi.explain.measures.deletion`), and the drift of maps when the image is perturbed
+(`pmsi.explain.measures.drift`). The report has means over images with bootstrap intervals.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.engine.folding import folded
-from pmsi.explain.cam import DEFAULT_STAGES, cam
+from pmsi.explain.cam import DEFAULT_STAGES, Maps, cam
 from pmsi.explain.measures.baselines import CENTRE, EDGES, edge_map, noise, random_of, with_baselines
 from pmsi.explain.measures.deletion import Probability, deletion, insertion, probability_of, ranking, road
 from pmsi.explain.measures.drift import drift
@@ -42,41 +43,39 @@ from pmsi.perturbations import perturb
 from pmsi.perturbations.entries import severities_of
 
 TOLERANCE = 15.0
-"""Pixels by which a peak may miss its region: the pointing game's own."""
+"""Pixels by which a peak may miss its region, as in the pointing game's paper."""
 
 PAIR = "pair"
-"""The region of the distinctive parts, on images of the two most confused classes alone."""
-
+"""Name of the distinctive parts' numbers on images of the two most confused classes."""
 
 FOCUS = "focus"
-"""The region of the distinctive parts, for what of a map lies on the object: the part, or the bird alone?"""
+"""Name of the distinctive parts' numbers for maps that are cut to the object."""
 
 SHARES = tuple(k / 10 for k in range(11))
-"""Shares of the pixels that are taken away, or shown: every other one of a single map's curve."""
+"""Shares of the pixels that deletion removes and insertion inserts: every other one of a single map's curve."""
 
 ROAD_SHARES = (0.2, 0.4, 0.6, 0.8)
-"""Shares of the pixels that ROAD takes away: the usual ones of its averages."""
+"""Shares of the pixels that ROAD removes."""
 
 BLOCK = 250
-"""Bootstrap samples that are drawn at once, to spare memory."""
+"""Bootstrap samples that are drawn at once, to limit memory."""
 
 Numbers = dict[str, float]
-"""By "SOURCE/MEASURE" a number about one image; one that has no value is left out.
+"""Numbers of one image by "SOURCE/MEASURE"; undefined ones are left out.
 
-Sources are a stage, the same with "random " before it, "edges" and "centre". Of a region, measures are "pointing" and
-"energy" in [0, 1], and "area" without a source is the region's share of the image: chance. Of pixels taken away they
-are "deletion" (less is better) and "insertion" in [0, 1], and "road" in [−1/2, 1/2]. Of two maps of an image they are
-the fields of `pmsi.explain.measures.drift.Drift`.
+A source is a stage, "random STAGE", "edges" or "centre". The measures of a region are "pointing" and "energy" in
+[0, 1]; "area", without a source, is the region's share of the image: chance. Those of removal are "deletion" (less is
+better) and "insertion" in [0, 1], and "road" in [−1/2, 1/2]. Those of drift are the fields of
+`pmsi.explain.measures.drift.Drift`.
 """
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: by which row of CAM_METHODS, of which output (by default the primary one), of which stages.
+class MeasureSettings:
+    """What is measured: ``method`` is a key of CAM_METHODS, ``head`` an output (default: the primary one).
 
-    ``tolerance`` is in pixels of the network's input; ``seed`` is that of every draw. ``trials_per_class`` test images
-    of each class are put to trial (`Trials`), with the perturbations that ``drift`` lists
-    as in "rotation=10,20".
+    ``tolerance`` is in pixels of the network's input; ``seed`` seeds every draw. `Faithfulness` is measured on
+    ``faithfulness_per_class`` test images of each class; ``drift`` lists its perturbations, such as "rotation=10,20".
     """
 
     method: str = "gradcam"
@@ -84,16 +83,16 @@ class Question:
     stages: tuple[str, ...] = DEFAULT_STAGES
     tolerance: float = TOLERANCE
     seed: int = 0
-    trials_per_class: int = 0
+    faithfulness_per_class: int = 0
     drift: tuple[str, ...] = ()
 
 
-# Trials: what takes many predictions of one image
+# Faithfulness
 
 
 @dataclass(frozen=True)
-class Shown:
-    """An image as the network saw it, (side, side, 3) uint8, its true class, and its maps (h_n, w_n) by stage."""
+class MappedImage:
+    """An image as the network's input, (side, side, 3) uint8, its true class, and its maps (h_n, w_n) by stage."""
 
     key: str
     label: int
@@ -101,46 +100,45 @@ class Shown:
     raw: Mapping[str, np.ndarray]
 
 
-class Trials:
-    """A model's maps on trial; ``head`` is the output that is explained."""
+class Faithfulness:
+    """The measures that take many predictions of an image; ``head`` is the output explained."""
 
-    def __init__(self, model: Recognizer, head: str, question: Question) -> None:
-        self.model, self.head, self.question = model, head, question
-        self.cells = [cell for entry in question.drift for cell in severities_of(entry)]
+    def __init__(self, model: Recognizer, head: str, settings: MeasureSettings) -> None:
+        self.model, self.head, self.settings = model, head, settings
+        self.cells = [cell for entry in settings.drift for cell in severities_of(entry)]
 
-    def removal(self, shown: Shown) -> Numbers:
-        """Return the areas of deletion and insertion and the score of ROAD, for each source but the middle."""
-        probability = probability_of(self.model, self.head, shown.label)
-        return removal_numbers(probability, self._images([shown.pixels])[0], shown, self.question.seed)
+    def removal(self, image: MappedImage) -> Numbers:
+        """Return the areas of deletion and insertion and the score of ROAD, for each source except the centre."""
+        probability = probability_of(self.model, self.head, image.label)
+        return removal_numbers(probability, self._images([image.pixels])[0], image, self.settings.seed)
 
-    def drift(self, batch: Sequence[Shown]) -> list[dict[str, Numbers]]:
-        """Return for each image, by "PERTURBATION=SEVERITY", how far its maps of its true class move."""
+    def drift(self, batch: Sequence[MappedImage]) -> list[dict[str, Numbers]]:
+        """Return the distances between clean and perturbed maps of each image, by "PERTURBATION=SEVERITY"."""
         found: list[dict[str, Numbers]] = [{} for _ in batch]
         for name, severity in self.cells:
             cell = f"{name}={severity:g}"
-            changed = [perturb(one.pixels, name, severity, seed=self.question.seed, key=one.key)[0] for one in batch]
+            changed = [perturb(one.pixels, name, severity, seed=self.settings.seed, key=one.key)[0] for one in batch]
             for numbers, one, pixels, after in zip(found, batch, changed, self._maps(batch, changed), strict=True):
-                numbers[cell] = self._moved(one, pixels, after, cell)
+                numbers[cell] = self._distances(one, pixels, after, cell)
         return found
 
-    def _maps(self, batch: Sequence[Shown], changed: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        """Return the maps of images for the true class of those that they come from."""
+    def _maps(self, batch: Sequence[MappedImage], changed: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Return the maps of perturbed images by stage, for the true classes of the clean ones."""
         if not batch:
             return []
-        images = self._images(changed)
-        labels, about = torch.tensor([one.label for one in batch], device=images.device), self.question
-        maps = cam(self.model, images, head=self.head, classes=labels, stages=about.stages, method=about.method)
-        stacks = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
-        return [{stage: stack[i] for stage, stack in stacks.items()} for i in range(len(batch))]
+        images, settings = self._images(changed), self.settings
+        labels = torch.tensor([one.label for one in batch], device=images.device)
+        maps = cam(self.model, images, head=self.head, classes=labels, stages=settings.stages, method=settings.method)
+        return _by_image(maps)
 
-    def _moved(self, one: Shown, pixels: np.ndarray, after: Mapping[str, np.ndarray], cell: str) -> Numbers:
-        """Return how far an image's maps moved; of noise, how far two draws are apart that have nothing in common."""
-        seed = (self.question.seed, one.key)
+    def _distances(self, one: MappedImage, pixels: np.ndarray, after: Mapping[str, np.ndarray], cell: str) -> Numbers:
+        """Return the distances between clean and perturbed maps of an image; for noise, between two unrelated draws."""
+        seed = (self.settings.seed, one.key)
         found = drift(edge_map(one.pixels), edge_map(pixels)).numbers(EDGES)
         for stage, before in one.raw.items():
-            draws = (noise(stage, before.shape, *seed, *again) for again in ((), (cell,)))
             found |= drift(before, after[stage]).numbers(stage)
-            found |= drift(*draws).numbers(random_of(stage))
+            first, second = noise(stage, before.shape, *seed), noise(stage, before.shape, *seed, cell)
+            found |= drift(first, second).numbers(random_of(stage))
         return found
 
     def _images(self, pictures: Sequence[np.ndarray]) -> Tensor:
@@ -149,19 +147,24 @@ class Trials:
         return normalize(stack.to(next(self.model.parameters()).device))
 
 
-def removal_numbers(probability: Probability, image: Tensor, shown: Shown, seed: int) -> Numbers:
-    """Return what is said of an image's maps by ``probability`` as pixels of ``image``, normalised, are taken away."""
+def _by_image(maps: Maps) -> list[dict[str, np.ndarray]]:
+    """Return the maps (h_n, w_n) of each image by stage."""
+    stacks = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
+    return [{stage: stack[i] for stage, stack in stacks.items()} for i in range(len(maps.classes))]
+
+
+def removal_numbers(probability: Probability, normalised: Tensor, image: MappedImage, seed: int) -> Numbers:
+    """Return deletion, insertion and ROAD of an image's maps; ``normalised`` (3, side, side) are its pixels."""
     found: Numbers = {}
-    for source, values in with_baselines(shown.raw, shown.pixels, seed, shown.key).items():
-        if source == CENTRE:  # a handful of pixels: it ranks no others
-            continue
-        measures = _removal_of(probability, image, values, shown.key, seed)
-        found |= {f"{source}/{measure}": value for measure, value in measures.items()}
+    for source, values in with_baselines(image.raw, image.pixels, seed, image.key).items():
+        if source != CENTRE:  # it ranks only a few pixels
+            measures = _removal_of(probability, normalised, values, image.key, seed)
+            found |= {f"{source}/{measure}": value for measure, value in measures.items()}
     return found
 
 
 def _removal_of(probability: Probability, image: Tensor, values: np.ndarray, key: str, seed: int) -> Numbers:
-    """Return the numbers of one map (side, side), by measure."""
+    """Return deletion, insertion and ROAD of one map (side, side) by measure."""
     order = ranking(values, seed, key)
     return {
         "deletion": deletion(probability, image, order, SHARES).area,
@@ -171,7 +174,7 @@ def _removal_of(probability: Probability, image: Tensor, values: np.ndarray, key
 
 
 def removal_seconds(model: Recognizer, size: int, stages: Sequence[str]) -> float:
-    """Return about how many seconds `Trials.removal` takes for an image of size × size, by a trial of one source."""
+    """Return about how many seconds `Faithfulness.removal` takes for an image of size × size, by a time trial."""
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     image = normalize(to_tensor(pixels)[None].to(next(model.parameters()).device))[0]
     began = time.perf_counter()
@@ -183,10 +186,10 @@ def removal_seconds(model: Recognizer, size: int, stages: Sequence[str]) -> floa
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was measured on one image: by region its numbers, and the stages whose map is blank.
+class ImageMeasures:
+    """The measures of one image: numbers by region, and ``blank``, the stages whose map is zero.
 
-    ``removal`` and, by perturbation, ``drift`` are empty where the image was not put to trial.
+    ``removal`` and ``drift``, by perturbation, are empty if faithfulness was not measured on this image.
     """
 
     key: str
@@ -198,12 +201,12 @@ class Look:
     drift: dict[str, Numbers] = field(default_factory=dict)
 
 
-class Examination:
-    """A model's maps of the test images of a data set, one measure after another. ``looks`` does the work.
+class MapEvaluator:
+    """Measures a model's maps of the test images of a data set; `measure` returns the numbers of each image.
 
-    ``config`` is the one that the model was trained with: its preprocessing is used. ``after_batch(done, total)`` is
-    called as the work goes on: 0 are done while the model is asked what it confuses. A batch counts 1, and so does an
-    image that is put to trial.
+    ``config`` is the model's training config, for the preprocessing. ``after_batch(done, total)`` reports progress:
+    ``done`` is 0 while the confusions are computed; then each batch counts 1, and so does each image on which
+    faithfulness is measured.
     """
 
     def __init__(
@@ -211,16 +214,16 @@ class Examination:
         model: Recognizer,
         dataset: Dataset,
         config: TrainConfig,
-        question: Question,
+        settings: MeasureSettings,
         batch_size: int = 16,
         after_batch: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self.model, self.dataset, self.config, self.question = folded(model), dataset, config, question
-        self.head = self.model.check_head(question.head if question.head is not None else model.primary)
+        self.model, self.dataset, self.config, self.settings = folded(model), dataset, config, settings
+        self.head = self.model.check_head(settings.head if settings.head is not None else model.primary)
         self.device = next(model.parameters()).device
         self.loader = EvaluationLoader(dataset, dataset.test, config, batch_size, device=self.device)
-        tried = limit(dataset.test, question.trials_per_class, (question.seed, "trials"))
-        self.trials, self.tried = Trials(self.model, self.head, question), {sample.key for sample in tried}
+        chosen = limit(dataset.test, settings.faithfulness_per_class, (settings.seed, "trials"))
+        self.faithfulness, self.chosen = Faithfulness(self.model, self.head, settings), {one.key for one in chosen}
         self.after_batch, self._done = after_batch, 0
         self.rivals = self._rivals()
 
@@ -231,7 +234,7 @@ class Examination:
         with torch.inference_mode():
             for _, images in self._batches():
                 given.append(self.model(normalize(images.to(self.device)))[self.head].float().softmax(dim=1).cpu())
-                self._tell(0)
+                self._advance(0)
         labels = np.array([sample.label for sample in self.dataset.test])
         return rivals(self.dataset, labels, torch.cat(given).numpy())
 
@@ -242,51 +245,46 @@ class Examination:
             yield self.dataset.test[first : first + len(labels)], images
             first += len(labels)
 
-    def _tell(self, more: int) -> None:
+    def _advance(self, more: int) -> None:
         self._done += more
-        self.after_batch(self._done, self.loader.batches + len(self.tried))
+        self.after_batch(self._done, self.loader.batches + len(self.chosen))
 
-    def looks(self) -> list[Look]:
-        """Return what was measured on each test image."""
+    def measure(self) -> list[ImageMeasures]:
+        """Return the measures of each test image, in order."""
         found, self._done = [], 0
         for samples, images in self._batches():
             found += self._batch(samples, images)
-            self._tell(1)
+            self._advance(1)
         return found
 
-    def _batch(self, samples: Sequence[Sample], images: Tensor) -> list[Look]:
-        about, labels = self.question, torch.tensor([sample.label for sample in samples], device=self.device)
-        seen = normalize(images.to(self.device))
-        maps = cam(self.model, seen, head=self.head, classes=labels, stages=about.stages, method=about.method)
+    def _batch(self, samples: Sequence[Sample], images: Tensor) -> list[ImageMeasures]:
+        settings, labels = self.settings, torch.tensor([sample.label for sample in samples], device=self.device)
+        inputs = normalize(images.to(self.device))
+        maps = cam(self.model, inputs, head=self.head, classes=labels, stages=settings.stages, method=settings.method)
         predicted = maps.logits[self.head].argmax(dim=1).tolist()
-        raw = {stage: stack.float().cpu().numpy() for stage, stack in maps.raw.items()}
-        shown = [
-            Shown(sample.key, sample.label, image.permute(1, 2, 0).numpy(), {stage: raw[stage][i] for stage in raw})
-            for i, (sample, image) in enumerate(zip(samples, images, strict=True))
+        mapped = [
+            MappedImage(sample.key, sample.label, image.permute(1, 2, 0).numpy(), raw)
+            for sample, image, raw in zip(samples, images, _by_image(maps), strict=True)
         ]
-        tried = [one for one in shown if one.key in self.tried]
-        drifts = dict(zip([one.key for one in tried], self.trials.drift(tried), strict=True))
+        chosen = [one for one in mapped if one.key in self.chosen]
+        drifts = dict(zip([one.key for one in chosen], self.faithfulness.drift(chosen), strict=True))
         return [
-            self._look(sample, one, answer, drifts.get(one.key, {}))
-            for sample, one, answer in zip(samples, shown, predicted, strict=True)
+            self._measures(sample, one, label, drifts.get(one.key, {}))
+            for sample, one, label in zip(samples, mapped, predicted, strict=True)
         ]
 
-    def _look(self, sample: Sample, shown: Shown, predicted: int, drift: dict[str, Numbers]) -> Look:
-        """Measure one image's maps, and its baselines."""
-        maps = with_baselines(shown.raw, shown.pixels, self.question.seed, sample.key)
+    def _measures(self, sample: Sample, image: MappedImage, predicted: int, drift: dict[str, Numbers]) -> ImageMeasures:
+        maps = with_baselines(image.raw, image.pixels, self.settings.seed, sample.key)
         regions = regions_of(self.dataset, sample, self.config, self.rivals)
-        numbers = {name: _numbers(maps, region, self.question.tolerance) for name, region in regions.items()}
+        numbers = {name: _numbers(maps, region, self.settings.tolerance) for name, region in regions.items()}
         if DISTINCTIVE in regions:
-            numbers[FOCUS] = _focus(maps, regions[DISTINCTIVE], regions[OBJECT], self.question.tolerance)
-        blank = tuple(stage for stage, values in shown.raw.items() if not values.any())
-        return Look(sample.key, sample.label, predicted, blank, numbers, self._removal(shown), drift)
-
-    def _removal(self, shown: Shown) -> Numbers:
-        if shown.key not in self.tried:
-            return {}
-        found = self.trials.removal(shown)
-        self._tell(1)
-        return found
+            numbers[FOCUS] = _focus(maps, regions[DISTINCTIVE], regions[OBJECT], self.settings.tolerance)
+        blank = tuple(stage for stage, values in image.raw.items() if not values.any())
+        removal: Numbers = {}
+        if image.key in self.chosen:
+            removal = self.faithfulness.removal(image)
+            self._advance(1)
+        return ImageMeasures(sample.key, sample.label, predicted, blank, numbers, removal, drift)
 
 
 def _numbers(maps: Mapping[str, np.ndarray], region: np.ndarray, tolerance: float) -> Numbers:
@@ -298,69 +296,65 @@ def _numbers(maps: Mapping[str, np.ndarray], region: np.ndarray, tolerance: floa
 
 
 def _focus(maps: Mapping[str, np.ndarray], part: np.ndarray, whole: np.ndarray, tolerance: float) -> Numbers:
-    """Return the numbers of a part of an object for the maps on that object alone; chance is the part's share of it."""
+    """Return the numbers of a part of an object, of maps cut to that object; chance is the part's share of it."""
     cut = {source: np.where(whole, values, 0) for source, values in maps.items()}
     cut = {source: values if values.any() else whole.astype(float) for source, values in cut.items()}
     return _numbers(cut, part, tolerance) | {"area": float(part.sum() / whole.sum())}
 
 
-def report(examination: Examination, looks: Sequence[Look]) -> dict[str, Any]:
-    """Return what the looks of an examination say together, as JSON types.
+def report(evaluator: MapEvaluator, measured: Sequence[ImageMeasures]) -> dict[str, Any]:
+    """Return the summary of all images' measures, as JSON types.
 
-    ``regions[region]`` has the number of ``images`` that show it and, by "SOURCE/MEASURE", ``mean``, ``low`` and
-    ``high``: the mean over images and its 95 % interval; so have ``removal``, and ``drift`` by perturbation, about the
-    images that were put to trial. A source such as "S3 - random S3" is a paired difference. ``rivals`` are the classes'
-    names with the parts that tell them apart; ``pair`` the two that are confused most of all; ``blank`` the share of
-    empty maps by stage.
+    ``regions[region]`` has the number of ``images`` with that region and, by "SOURCE/MEASURE", ``mean``, ``low`` and
+    ``high``: the mean over images and its 95 % interval. ``removal``, and ``drift`` by perturbation, have the same for
+    the images on which faithfulness was measured. A source such as "S3 - random S3" is a paired difference. ``rivals``
+    are the rivals of the classes with the parts in which they differ, ``pair`` the two most confused classes, ``blank``
+    the share of zero maps by stage.
     """
-    dataset, question = examination.dataset, examination.question
-    names, pair = dataset.classes, most_confused(examination.rivals)
-    groups = {name: [look.regions[name] for look in looks if name in look.regions] for name in _named(looks)}
-    if pair is not None:
-        groups[PAIR] = [
-            look.regions[DISTINCTIVE] for look in looks if look.label in pair and DISTINCTIVE in look.regions
-        ]
-    cells = dict.fromkeys(cell for look in looks for cell in look.drift)
+    settings, names = evaluator.settings, evaluator.dataset.classes
+    pair = most_confused(evaluator.rivals)
+    groups: dict[str, list[Numbers]] = defaultdict(list)
+    drifts: dict[str, list[Numbers]] = defaultdict(list)
+    for one in measured:
+        for name, numbers in one.regions.items():
+            groups[name].append(numbers)
+        if pair is not None and one.label in pair and DISTINCTIVE in one.regions:
+            groups[PAIR].append(one.regions[DISTINCTIVE])
+        for cell, numbers in one.drift.items():
+            drifts[cell].append(numbers)
     return {
-        "method": question.method,
-        "head": examination.head,
-        "stages": list(question.stages),
-        "tolerance": question.tolerance,
-        "images": len(looks),
+        "method": settings.method,
+        "head": evaluator.head,
+        "stages": list(settings.stages),
+        "tolerance": settings.tolerance,
+        "images": len(measured),
         "rivals": {
             names[label]: {"rival": names[rival.label], "parts": list(rival.parts), "confusion": rival.confusion}
-            for label, rival in examination.rivals.items()
+            for label, rival in evaluator.rivals.items()
         },
         "pair": None if pair is None else [names[label] for label in pair],
-        "blank": {stage: float(np.mean([stage in look.blank for look in looks])) for stage in question.stages},
-        "regions": {name: _group(numbers, question, name) for name, numbers in groups.items() if numbers},
-        "removal": _group([look.removal for look in looks if look.removal], question, "removal"),
-        "drift": {
-            cell: _group([look.drift[cell] for look in looks if cell in look.drift], question, cell) for cell in cells
-        },
+        "blank": {stage: float(np.mean([stage in one.blank for one in measured])) for stage in settings.stages},
+        "regions": {name: _group(numbers, settings, name) for name, numbers in groups.items()},
+        "removal": _group([one.removal for one in measured if one.removal], settings, "removal"),
+        "drift": {cell: _group(numbers, settings, cell) for cell, numbers in drifts.items()},
     }
 
 
-def _named(looks: Sequence[Look]) -> list[str]:
-    return list(dict.fromkeys(name for look in looks for name in look.regions))
-
-
-def _group(numbers: Sequence[Numbers], question: Question, name: str) -> dict[str, Any] | None:
-    """Return what some images say together; None where there are none."""
+def _group(numbers: Sequence[Numbers], settings: MeasureSettings, name: str) -> dict[str, Any] | None:
+    """Return the number of images and the means of their numbers; None if there are no images."""
     if not numbers:
         return None
-    compared = [with_differences(image, question.stages) for image in numbers]
-    return {"images": len(numbers), "numbers": means(compared, derive("bootstrap", question.seed, name))}
+    compared = [with_differences(image, settings.stages) for image in numbers]
+    return {"images": len(numbers), "numbers": means(compared, derive("bootstrap", settings.seed, name))}
 
 
 # Means over images
 
 
 def means(numbers: Sequence[Numbers], seed: int, confidence: float = 0.95) -> dict[str, dict[str, float]]:
-    """Return for each number its mean over images and the percentile bootstrap interval of that mean.
+    """Return the mean of each number over the images that have it, and its percentile bootstrap interval.
 
-    All numbers share the same samples of images, so that they are compared on the same ground. An image without a
-    number does not count for it.
+    All numbers share the same bootstrap samples, so that they can be compared.
     """
     keys = list(dict.fromkeys(key for image in numbers for key in image))
     values = np.array([[image.get(key, np.nan) for key in keys] for image in numbers])
@@ -380,13 +374,14 @@ def means(numbers: Sequence[Numbers], seed: int, confidence: float = 0.95) -> di
 
 
 def with_differences(numbers: Numbers, stages: Sequence[str]) -> Numbers:
-    """Return an image's numbers with what each stage has over its noise and the edges, and the first over the last.
+    """Return an image's numbers plus differences: each stage − its noise, each stage − edges, first − last stage.
 
-    They are called "S3 - random S3/energy", "S3 - edges/energy" and "S3 - S5/energy". Their intervals are those of a
-    paired comparison, which two intervals side by side are not.
+    They are named "S3 - random S3/energy", "S3 - edges/energy" and "S3 - S5/energy". Their means have the intervals of
+    a paired comparison.
     """
-    pairs = [pair for stage in stages for pair in ((stage, random_of(stage)), (stage, EDGES))]
-    pairs += [(stages[0], stages[-1])] * (len(stages) > 1)
+    pairs = [(stage, baseline) for stage in stages for baseline in (random_of(stage), EDGES)]
+    if len(stages) > 1:
+        pairs.append((stages[0], stages[-1]))
     measures = dict.fromkeys(key.partition("/")[2] for key in numbers if "/" in key)
     return numbers | {
         f"{one} - {other}/{measure}": numbers[f"{one}/{measure}"] - numbers[f"{other}/{measure}"]

@@ -1,8 +1,7 @@
-"""Noisy linear imputation: missing pixels become the weighted mean of their eight neighbours, and a little noise.
+"""Noisy linear imputation of ROAD (Rong et al., ICML 2022): missing pixels become the mean of their neighbours + noise.
 
-Rong et al., ICML 2022 (ROAD). A hole of one colour tells a network by its outline what was there; a filled one does
-not. The neighbours of a missing pixel may be missing too, so all are found together, from one sparse system of
-equations for each image.
+The mean of the eight neighbours is weighted. Neighbours may be missing too, so all missing pixels of an image come from
+one sparse system of linear equations. Imputed holes do not show the network their outline, as holes of one colour do.
 """
 
 import numpy as np
@@ -14,17 +13,17 @@ from torch import Tensor
 from pmsi.base.errors import PMSIError
 
 BESIDE, ACROSS = 1 / 6, 1 / 12
-"""Weights of the neighbours beside a pixel and across its corners; those beyond the edge do not count."""
+"""Weights of the direct and of the diagonal neighbours; neighbours beyond the edge do not count."""
 
 NOISE = 0.01
-"""Standard deviation of the noise, in the images' own units (normalised ones: in standard deviations of ImageNet)."""
+"""Standard deviation of the noise, in the images' unit (for normalised images: ImageNet's standard deviations)."""
 
 
 def imputed(images: Tensor, missing: Tensor, generator: torch.Generator, noise: float = NOISE) -> Tensor:
-    """Return images (b, c, h, w) with their ``missing`` pixels (b, h, w) bool filled in; the others stay as they are.
+    """Return images (b, c, h, w) with their ``missing`` pixels (b, h, w) bool imputed; the others do not change.
 
-    The systems are solved on the CPU, in float64; the CPU's ``generator`` draws the noise. Raises PMSIError where an
-    image has no pixel left to fill in the others from.
+    Solved on the CPU in float64; ``generator`` is one of the CPU's. Raises PMSIError if all pixels of an image are
+    missing.
     """
     if bool(missing.flatten(1).all(dim=1).any()):
         raise PMSIError("An image has no pixel left to fill in the others from: remove less than all of it.")
@@ -35,7 +34,7 @@ def imputed(images: Tensor, missing: Tensor, generator: torch.Generator, noise: 
 
 
 def _filled(image: np.ndarray, hole: np.ndarray, laplacian: sparse.csr_array) -> np.ndarray:
-    """Return an image (c, h, w) whose pixels in a hole (h, w) are the means of their neighbours: the Laplacian is 0."""
+    """Return an image (c, h, w) whose pixels in a hole (h, w) bool are the means of their neighbours (Laplacian 0)."""
     inside, values = hole.ravel(), image.reshape(len(image), -1).T.copy()
     if inside.any():
         rows = laplacian[inside]
@@ -46,7 +45,7 @@ def _filled(image: np.ndarray, hole: np.ndarray, laplacian: sparse.csr_array) ->
 
 
 def _laplacian(height: int, width: int) -> sparse.csr_array:
-    """Return the matrix (h · w, h · w) of each pixel's weights, all added up, times it less its weighted neighbours."""
+    """Return the graph Laplacian (h · w, h · w) of the pixels: the sum of a pixel's weights minus the weights."""
     number = np.arange(height * width).reshape(height, width)
     pairs = [
         (number[:, :-1], number[:, 1:], BESIDE),

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import shutil
 from collections import Counter
 from html import escape
 from html.parser import HTMLParser
@@ -12,19 +13,20 @@ import numpy as np
 import plotly.graph_objects as plotly
 import pytest
 from PIL import Image
+from untrained import untrained
 
 from pmsi import tasks
-from pmsi.base.errors import PMSIError, RunError, UnknownName
+from pmsi.base.errors import RunError, UnknownName
 from pmsi.config import RobustnessConfig
 from pmsi.perturbations import pixel_hash
 from pmsi.robustness import CLEAN, Cell
-from pmsi.robustness.confusion import behind, confused_pairs, confusion, first_to_flip, most_confused
-from pmsi.robustness.drawing import class_drops, confusion_figure, curves, drop_bars
+from pmsi.robustness.confusion import confused_pairs, confusion, first_to_flip, images_at, most_confused
+from pmsi.robustness.drawing import class_drops, confusion_figure, curves
 from pmsi.robustness.export import CELLS, as_csv
 from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
 from pmsi.robustness.report import FILE
 from pmsi.robustness.results import read_results
-from pmsi.runs import Run
+from pmsi.runs import Run, State
 
 sklearn = pytest.importorskip("sklearn.metrics")
 
@@ -32,13 +34,12 @@ JITTER = Cell("color_jitter", 1.0)
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory, tiny_config):
-    """A finished sweep over two runs trained for seconds."""
+def swept(tmp_path_factory, tiny_run):
+    """A finished sweep over a trained run and one that was not."""
     root = tmp_path_factory.mktemp("runs")
-    trained = [Run.create(root, tiny_config.with_(seed=seed, epochs=1)) for seed in (0, 1)]
-    sweep = Run.create(root, RobustnessConfig(of=tuple(run.id for run in trained), perturbations=("color_jitter=1",)))
-    for run in (*trained, sweep):
-        assert tasks.execute(run).name == "FINISHED"
+    runs = Run(shutil.copytree(tiny_run.folder, root / tiny_run.id)), untrained(root, tiny_run.config.with_(seed=1))
+    sweep = Run.create(root, RobustnessConfig(of=tuple(run.id for run in runs), perturbations=("color_jitter=1",)))
+    assert tasks.execute(sweep) is State.FINISHED
     return sweep
 
 
@@ -55,45 +56,35 @@ def test_the_csv_has_a_line_for_each_run_cell_and_output(swept, pmsi, tmp_path):
     assert pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)[0] == 0
     lines = lines_of(out.read_text())
     assert tuple(lines[0]) == CELLS
-    expected = 0
+    found = {(line["run"], line["perturbation"], line["output"]): line for line in lines}
+    expected = set()
     for cell in (CLEAN, JITTER):
         kept = stored(swept, cell)
         for id, answers in kept["runs"].items():
             for head, predicted in answers["predicted"].items():
-                (line,) = [
-                    line
-                    for line in lines
-                    if (line["run"], line["perturbation"], line["output"]) == (id, cell.perturbation or "", head)
-                ]
+                line = found[id, cell.perturbation or "", head]
                 hits = sum(a == b for a, b in zip(predicted, kept["labels"], strict=True))
                 assert (int(line["correct"]), int(line["n"])) == (hits, len(predicted))
                 assert float(line["low"]) <= hits / len(predicted) <= float(line["high"])
-                expected += 1
-    assert len(lines) == expected
+                expected.add((id, cell.perturbation or "", head))
+    assert len(lines) == len(found)
+    assert found.keys() == expected
 
 
-def test_each_output_is_tested_against_the_same_one_of_the_first_run(swept, pmsi, tmp_path):
-    out = tmp_path / "sweep.csv"
-    pmsi("report", swept.id, "--out", out, "--runs", swept.folder.parent)
-    first, second = read_results(swept).runs
-    lines = [line for line in lines_of(out.read_text()) if line["p"]]
-    assert {(line["run"], line["against"]) for line in lines} == {(second, first)}
+def test_each_output_is_tested_against_the_same_one_of_the_first_run(swept):
+    results = read_results(swept)
+    first, second = results.runs
+    lines = [line for line in lines_of(as_csv(results)) if line["p"]]
     heads = [*stored(swept, CLEAN)["runs"][second]["predicted"]]
     assert [line["output"] for line in lines] == [head for _ in (CLEAN, JITTER) for head in heads]
-    family = {}
     for line in lines:
-        kept = stored(swept, JITTER if line["perturbation"] else CLEAN)
-        right = {
-            id: np.array(kept["runs"][id]["predicted"][line["output"]]) == kept["labels"] for id in (first, second)
-        }
-        assert line["against_output"] == line["output"]
+        head, cell = line["output"], JITTER if line["perturbation"] else CLEAN
+        assert (line["run"], line["against"], line["against_output"]) == (second, first, head)
+        right = {id: results.predictions(cell, id, head) == results.report["labels"] for id in (first, second)}
         assert int(line["only_here"]) == (right[second] & ~right[first]).sum()
         assert int(line["only_there"]) == (right[first] & ~right[second]).sum()
-        family.setdefault(line["output"], []).append((float(line["p"]), float(line["holm"])))
-    for tests in family.values():  # of two cells each: the smaller p doubled, the larger one not below it
-        (least, doubled), (most, kept) = sorted(tests)
-        assert doubled == pytest.approx(min(1.0, 2 * least))
-        assert kept == pytest.approx(max(doubled, most))
+        test = results.test(cell, (first, head), (second, head))
+        assert (float(line["p"]), float(line["holm"])) == (test["p"], test["holm"])
 
 
 @pytest.fixture
@@ -137,11 +128,11 @@ def test_a_stored_report_of_another_time_changes_nothing(of_two_kinds):
 def test_a_cell_whose_answers_are_lost_is_told_with_what_to_do(of_two_kinds):
     (of_two_kinds.folder / JITTER.file).unlink()
     results = read_results(of_two_kinds)
-    assert results.answers(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
+    assert results.predictions(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
     with pytest.raises(RunError, match="Resume the sweep"):
-        results.answers(JITTER, "b", "mix")
+        results.predictions(JITTER, "b", "mix")
     with pytest.raises(UnknownName, match="mix, S5"):
-        results.answers(CLEAN, "b", "S3")
+        results.predictions(CLEAN, "b", "S3")
 
 
 def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
@@ -152,7 +143,7 @@ def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
     assert len(lines) == len(results.runs) * results.images
     for line in lines:
         i = results.report["keys"].index(line["image"])
-        before, after = (results.answers(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
+        before, after = (results.predictions(cell, line["run"], "mix")[i] for cell in (CLEAN, JITTER))
         assert line["clean_answer"] == results.report["classes"][before]
         assert line["flips_at color_jitter"] == ("1.0" if before != after else "")
 
@@ -218,7 +209,7 @@ def test_the_page_s_figures_hold_the_sweep_s_numbers(swept):
     assert {trace["meta"][0].partition(",")[0].replace(" ", "_") for trace in against["data"]} == factors
     matrices = [figure for figure in figures if "squares" in figure]
     for id, figure in zip(results.runs, matrices, strict=True):
-        pairs = zip(results.report["labels"], results.answers(JITTER, id, "mix").tolist(), strict=True)
+        pairs = zip(results.report["labels"], results.predictions(JITTER, id, "mix").tolist(), strict=True)
         counts = Counter(f"{row}-{column}" for row, column in pairs)
         squares = {name: len(square["images"]) + square["more"] for name, square in figure["squares"].items()}
         assert squares == counts
@@ -247,18 +238,6 @@ def test_titles_are_text_and_never_markup(swept):
     assert escape(evil) in names, "Plotly reads tags in text"
 
 
-def test_without_plotly_the_page_says_what_to_install(swept, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(PMSIError, match="pip install plotly"):
-        as_html(read_results(swept), pictures=False)
-
-
-def test_a_loss_of_nothing_has_no_sign():
-    assert drop_text({"drop": -0.0, "drop_low": -0.0004, "drop_high": 0.0004}) == "0.0 (0.0 to 0.0)"
-    assert drop_text({"drop": -0.1, "drop_low": -0.2, "drop_high": 0.1}) == "−10.0 (−20.0 to 10.0)"
-    assert str(drop_bars("a", [-0.0], ["b"], "#000000")["x"]) == "[0.0]"
-
-
 def test_a_picture_is_made_again_pixel_by_pixel(swept):
     results = read_results(swept)
     dataset = results.dataset()
@@ -276,21 +255,17 @@ def test_an_unfinished_sweep_is_told_as_far_as_it_is(swept, tmp_path, pmsi):
     assert not (tmp_path / "x.html").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("SWEEP", "--out", "x.doc"), "Choose one of: .html, .csv"),
-        (("SWEEP", "--out", "x.html", "--per-image"), "--per-image is for .csv"),
-        (("TRAINED", "--out", "x.csv"), "is no sweep but of the task 'train'"),
-    ],
-)
-def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monkeypatch, words, said):
+def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    ids = {"SWEEP": swept.id, "TRAINED": read_results(swept).runs[0]}
-    status, out, err = pmsi("report", *(ids.get(word, word) for word in words), "--runs", swept.folder.parent)
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert said in err
-    assert not list(tmp_path.iterdir())
+    for words, said in (
+        ((swept.id, "--out", "x.doc"), ".html, .csv"),
+        ((swept.id, "--out", "x.html", "--per-image"), "--per-image is for .csv"),
+        ((read_results(swept).runs[0], "--out", "x.csv"), "is no sweep"),
+    ):
+        status, out, err = pmsi("report", *words, "--runs", swept.folder.parent)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+        assert not list(tmp_path.iterdir())
 
 
 # Confusions
@@ -307,7 +282,7 @@ def test_pairs_come_fullest_first_and_open_their_images():
     truth, answers = np.array([0, 0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 1, 0, 2, 1])
     pairs = confused_pairs(confusion(truth, answers, 4))
     assert [(pair.row, pair.column, pair.count) for pair in pairs] == [(0, 1, 2), (2, 0, 1), (2, 1, 1)]
-    assert behind(truth, answers, 0, 1) == [1, 2]
+    assert images_at(truth, answers, 0, 1) == [1, 2]
 
 
 def test_of_many_classes_the_most_confused_are_shown():

@@ -11,11 +11,11 @@ from pmsi.data.readers.folder import folder
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def draw(path: Path) -> str:
+def draw(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = [*path.stem.encode()]
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 9, 3), np.uint8)).save(path)
@@ -32,7 +32,7 @@ LISTS = {
 
 @pytest.mark.parametrize("wrapper", ["", "dogs/"])
 @pytest.mark.parametrize("where", LISTS)
-def test_classes_come_from_a_list_beside_flat_pictures(tmp_path: Path, where: str, wrapper: str) -> None:
+def test_classes_come_from_a_list_beside_flat_pictures(tmp_path, where, wrapper):
     home = tmp_path / wrapper
     header, row = LISTS[where]
     names = ("collie", "beagle, tricolour" if '"' in row else "beagle")
@@ -51,7 +51,7 @@ def test_classes_come_from_a_list_beside_flat_pictures(tmp_path: Path, where: st
     assert any("1 images" in note for note in dataset.notes)
 
 
-def test_a_lists_own_split_is_kept(tmp_path: Path) -> None:
+def test_a_lists_own_split_is_kept(tmp_path):
     rows = []
     for i in range(24):
         rows.append(f"{draw(tmp_path / 'images' / f'{i}.jpg')},{'ab'[i % 2]},{('train', 'test', 'valid')[i % 3]}")
@@ -63,7 +63,7 @@ def test_a_lists_own_split_is_kept(tmp_path: Path) -> None:
         assert dataset.passed_over["in a split that is not used (.jpg)"] == 8
 
 
-def test_class_folders_with_a_list_beside_them_stay_class_folders(tmp_path: Path) -> None:
+def test_class_folders_with_a_list_beside_them_stay_class_folders(tmp_path):
     rows = [
         f"{name}/{draw(tmp_path / name / f'{name}{i}.jpg')}.jpg,{name}" for name in ("jay", "tit") for i in range(4)
     ]

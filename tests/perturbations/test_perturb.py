@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from pmsi.base.errors import ConfigError, ImageError, PMSIError, UnknownName
+from pmsi.base.vision import functional
 from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash
 
 NOISES = ("gaussian_noise", "gaussian_noise_mono", "gaussian_noise_legacy")
@@ -31,32 +32,22 @@ def pixels_of(image):
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
-def test_severity_0_changes_nothing(name):
-    image = picture()
-    changed, _ = perturb(image, name, 0, seed=3, key="a")
-    assert changed is not image
-    assert np.array_equal(pixels_of(changed), pixels_of(image))
-
-
-@pytest.mark.parametrize("name", PERTURBATIONS)
-def test_every_level_changes_pixels_and_leaves_the_image_given_alone(name):
+def test_every_level_but_0_changes_pixels_and_leaves_the_image_given_alone(name):
     image, row = picture(), PERTURBATIONS[name]
-    for severity in row.levels:
-        changed, _ = perturb(image, name, severity, seed=0, key="a")
-        assert changed.mode == "RGB"
-        assert changed.size == image.size
-        assert not np.array_equal(pixels_of(changed), pixels_of(image))
+    for severity in (0, *row.levels):
+        changed, _ = perturb(image, name, severity, seed=3, key="a")
+        assert changed is not image
+        assert (changed.mode, changed.size) == ("RGB", image.size)
+        assert np.array_equal(pixels_of(changed), pixels_of(image)) == (severity == 0)
     assert np.array_equal(pixels_of(image), pixels_of(picture()))
 
 
-def test_each_row_says_what_it_does_where_and_how_much():
+def test_each_row_s_levels_rise_and_hold_the_paper_s():
     assert {name for name, row in PERTURBATIONS.items() if row.paper} == {"color_jitter", *NOISES}
     for row in PERTURBATIONS.values():
-        assert "cropped 8-bit image" in row.help
         assert 0 < row.levels[0] < row.levels[-1] <= row.maximum
         assert sorted(row.levels) == [row.check(level) for level in row.levels]
         assert row.paper == 0 or row.paper in row.levels
-    assert len({row.title for row in PERTURBATIONS.values()}) == len(PERTURBATIONS)
     assert len(DRAWING) == 17
 
 
@@ -106,9 +97,9 @@ def hashes():
 
 def test_another_process_shows_the_same_pixels():
     """Whatever it computed before, and in whatever order."""
-    code = "import test_perturbations as t, json; t.hashes(); print(json.dumps(t.hashes()))"
+    code = "import test_perturb as t, json; t.hashes(); print(json.dumps(t.hashes()))"
     tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parent}", "PYTHONHASHSEED": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{tests}:{tests.parents[1]}", "PYTHONHASHSEED": "1"}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == hashes()
     assert len(set(hashes().values())) == len(PERTURBATIONS)
@@ -118,8 +109,6 @@ def test_another_process_shows_the_same_pixels():
 
 
 def test_jitter_has_the_arithmetic_of_torchvision():
-    from pmsi.base.vision import functional
-
     adjust = {
         "brightness": functional.adjust_brightness,
         "contrast": functional.adjust_contrast,
@@ -198,45 +187,31 @@ def test_legacy_noise_is_the_snippets():
     assert wrapped > 100
 
 
-def test_legacy_noise_flashes_in_the_dark_where_mono_noise_does_not():
-    dark = grey(level=2)
-    assert (pixels_of(perturb(dark, "gaussian_noise_legacy", 5, seed=0, key="a")[0]) > 200).mean() > 0.2
-    assert (pixels_of(perturb(dark, "gaussian_noise_mono", 5, seed=0, key="a")[0]) > 60).sum() == 0
-
-
 # What is refused
 
 
-@pytest.mark.parametrize(
-    ("name", "severity", "range_"),
-    [
+def test_a_severity_out_of_range_is_refused_with_the_range():
+    for name, severity, range_ in (
         ("color_jitter", 1.5, "from 0 to 1 "),
         ("color_jitter", -0.1, "from 0 to 1 "),
-        ("gaussian_noise", 129, "from 0 to 128 "),
+        ("gaussian_noise", 129, "from 0 to 128 .*the paper's is 5"),
         ("gaussian_noise_legacy", math.nan, "from 0 to 128 "),
         ("gaussian_noise_mono", "5", "from 0 to 128 "),
         ("gaussian_noise", True, "from 0 to 128 "),
-        ("gaussian_noise", 129, "the paper's is 5"),
         ("c_fog", 6, "whole number from 0 to 5 "),
         ("c_fog", 2.5, "whole number from 0 to 5 "),
-        ("jpeg", 100, "whole number from 0 to 99 "),
         ("rotation", math.inf, "from 0 to 180 "),
-    ],
-)
-def test_a_severity_out_of_range_is_refused_with_the_range(name, severity, range_):
-    with pytest.raises(ConfigError, match=range_):
-        perturb(picture(), name, severity, seed=0, key="a")
+    ):
+        with pytest.raises(ConfigError, match=range_):
+            perturb(picture(), name, severity, seed=0, key="a")
 
 
-def test_unknown_names_are_refused_with_those_there_are():
+def test_unknown_names_and_other_modes_are_refused():
     with pytest.raises(UnknownName, match="Did you mean 'gaussian_noise'"):
         perturb(picture(), "gaussian_nois", 5, seed=0, key="a")
-
-
-@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK"])
-def test_only_rgb_is_perturbed(mode):
-    with pytest.raises(ImageError, match=mode):
-        perturb(picture().convert(mode), "gaussian_noise", 5, seed=0, key="a")
+    for mode in ("L", "RGBA", "CMYK"):
+        with pytest.raises(ImageError, match=mode):
+            perturb(picture().convert(mode), "gaussian_noise", 5, seed=0, key="a")
 
 
 def test_only_8_bit_arrays_are_perturbed():
@@ -248,4 +223,4 @@ def test_only_8_bit_arrays_are_perturbed():
 
 def test_reading_the_table_needs_no_torch():
     code = "import sys, pmsi.perturbations; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -1,6 +1,5 @@
 """Zips of class folders: the same data set as the folder, unpacked once, and nothing that could do harm."""
 
-import contextlib
 import io
 import os
 import shutil
@@ -11,7 +10,6 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,21 +20,20 @@ from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.cache import zips
 from pmsi.data.cache.disk import remove_unused
-from pmsi.data.dataset import Dataset
 from pmsi.data.readers import archive as archives
 from pmsi.data.readers.archive import Limits, contents, unpack_into, unpacked
 from pmsi.data.record import DataRecord
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def picture(shade: int = 0) -> bytes:
+def picture(shade=0):
     buffer = io.BytesIO()
     Image.new("RGB", (12, 10), (shade, 90, 90)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -45,14 +42,14 @@ def picture(shade: int = 0) -> bytes:
 BIRDS = {f"{name}/{i}.png": picture(10 * i) for name in ("jay", "tit") for i in range(6)}
 
 
-def make(path: Path, files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+def make(path, files, compression=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w", compression) as zipped:
         for name, content in files.items():
             zipped.writestr(name, content)
     return path
 
 
-def make_tar(path: Path, files: dict[str, bytes], mode: str = "w:gz", *more: tarfile.TarInfo) -> Path:
+def make_tar(path, files, mode="w:gz", *more):
     with tarfile.open(path, mode) as tar:
         for name, content in files.items():
             about = tarfile.TarInfo(name)
@@ -63,33 +60,38 @@ def make_tar(path: Path, files: dict[str, bytes], mode: str = "w:gz", *more: tar
     return path
 
 
-def below(files: dict[str, bytes], *places: str) -> dict[str, bytes]:
+def below(files, *places):
     return {f"{place}/{name}": content for place in places for name, content in files.items()}
 
 
-def opened(place: Path, **settings) -> Dataset:
+def opened(place, **settings):
     return open_dataset(TrainConfig(dataset="folder", data=str(place), **settings))
 
 
-def left_in(cache: Path) -> list[str]:
+def left_in(cache):
     """What unpacking left in the cache, apart from locks."""
     place = cache / "zips"
     return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.exists() else []
 
 
-def splits(dataset: Dataset) -> list[list[tuple[str, int]]]:
+def splits(dataset):
     return [[(sample.key, sample.label) for sample in dataset.split(name)] for name in ("train", "test")]
 
 
 # --- What is read --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("split", [(), ("train", "test"), ("Train", "val")])
-@pytest.mark.parametrize("top", ["", "birds/", "a/birds/"])
-@pytest.mark.parametrize("form", ["zip", "tar", "tgz", "tbz"])
-def test_an_archive_is_the_same_data_set_as_the_folder(
-    tmp_path: Path, split: tuple[str, ...], top: str, form: str
-) -> None:
+@pytest.mark.parametrize(
+    ("form", "top", "split"),
+    [
+        ("zip", "", ()),
+        ("zip", "a/birds/", ("train", "test")),
+        ("tar", "birds/", ("train", "test")),
+        ("tgz", "a/birds/", ()),
+        ("tbz", "", ("Train", "val")),
+    ],
+)
+def test_an_archive_is_the_same_data_set_as_the_folder(tmp_path, form, top, split):
     files = (below(BIRDS, *split) if split else BIRDS) | {"@eaDir/x.jpg": b"x", "notes.md": b"text", "jay.txt": b"list"}
     files |= {"jay/no suffix": picture(70), ".DS_Store": b""} if not split else {}
     for name, content in files.items():
@@ -110,7 +112,7 @@ def test_an_archive_is_the_same_data_set_as_the_folder(
         assert ours.open_image(sample).tobytes() == theirs.open_image(theirs.find(sample.key)).tobytes()
 
 
-def test_what_is_no_image_is_not_written(tmp_path: Path, cache: Path) -> None:
+def test_what_is_no_image_is_not_written(tmp_path, cache):
     other = {
         "birds/jay/notes.md": b"text",
         "birds/jay/.hidden.png": picture(),
@@ -123,30 +125,10 @@ def test_what_is_no_image_is_not_written(tmp_path: Path, cache: Path) -> None:
     assert {path.relative_to(home / "birds").as_posix() for path in home.rglob("*") if path.is_file()} == set(BIRDS)
 
 
-def test_a_single_class_or_half_a_split_is_not_entered(tmp_path: Path) -> None:
-    assert (unpacked(make(tmp_path / "a.zip", {"jay/0.png": picture()})) / "jay" / "0.png").exists()
-    zipped = make(tmp_path / "b.zip", below(BIRDS, "train"))
-    with pytest.raises(DataError, match=r"b\.zip, unpacked: .* has train/ .* but no folder for testing"):
-        opened(zipped)
-
-
-def test_backslashes_part_folders_too(tmp_path: Path) -> None:
-    zipped = make(tmp_path / "a.zip", {name.replace("/", "\\"): content for name, content in BIRDS.items()})
-    assert set(contents(zipped).files) == set(BIRDS)
-
-
-def test_progress_counts_what_is_written_once(tmp_path: Path) -> None:
-    zipped = make(tmp_path / "a.zip", BIRDS)
-    calls: list[tuple[int, int]] = []
-    for _ in range(2):
-        unpacked(zipped, lambda done, total: calls.append((done, total)))
-    assert calls == [(i, 12) for i in range(1, 13)]
-
-
 # --- Once, whole, and never stale ----------------------------------------------------------------------------------
 
 
-def in_a_process(code: str, zipped: Path) -> subprocess.Popen:
+def in_a_process(code, zipped):
     """Run ``code`` elsewhere; it knows ``unpacked`` and ``zipped``."""
     start = (
         f"from pathlib import Path; from pmsi.data.readers.archive import unpacked; zipped = Path({str(zipped)!r}); "
@@ -154,7 +136,7 @@ def in_a_process(code: str, zipped: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", start + code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_changed_zip_is_unpacked_anew(tmp_path: Path) -> None:
+def test_a_changed_zip_is_unpacked_anew(tmp_path):
     zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
     home, about = unpacked(zipped), zipped.stat()
     assert unpacked(zipped) == home
@@ -166,7 +148,7 @@ def test_a_changed_zip_is_unpacked_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"")])
-def test_what_a_crash_or_a_cleaner_took_is_brought_back(tmp_path: Path, cache: Path, harm: Callable) -> None:
+def test_what_a_crash_or_a_cleaner_took_is_brought_back(tmp_path, cache, harm):
     zipped = make(tmp_path / "a.zip", BIRDS)
     victim = unpacked(zipped) / "jay" / "3.png"
     harm(victim)
@@ -175,8 +157,8 @@ def test_what_a_crash_or_a_cleaner_took_is_brought_back(tmp_path: Path, cache: P
     assert len(left_in(cache)) == 1
 
 
-def test_an_interruption_leaves_nothing(tmp_path: Path, cache: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+def test_an_interruption_leaves_nothing(tmp_path, cache):
+    def interrupt(done, total):
         if done == 5:
             raise KeyboardInterrupt
 
@@ -186,27 +168,27 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, cache: Path) -> None:
     assert left_in(cache) == []
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path: Path, cache: Path) -> None:
+def test_what_a_killed_process_left_is_cleared(tmp_path, cache):
     zipped = make(tmp_path / "a.zip", BIRDS)
 
     child = in_a_process("import os; unpacked(zipped, lambda done, total: done == 5 and os._exit(9))", zipped)
-    child.communicate(timeout=20)
+    child.communicate()
     assert child.returncode == 9
     assert [name.endswith(".tmp") for name in left_in(cache)] == [True]
     assert len(opened(zipped).train) + len(opened(zipped).test) == 12
     assert [name.endswith(".tmp") for name in left_in(cache)] == [False]
 
 
-def test_of_several_processes_one_unpacks(tmp_path: Path) -> None:
+def test_of_several_processes_one_unpacks(tmp_path):
     zipped = make(tmp_path / "a.zip", BIRDS)
     count = "calls = []; home = unpacked(zipped, lambda *call: calls.append(call)); print(len(calls), home)"
-    children = [in_a_process(count, zipped) for _ in range(4)]
-    written, homes = zip(*(child.communicate(timeout=20)[0].split() for child in children), strict=True)
-    assert sorted(written) == ["0", "0", "0", "12"]
+    children = [in_a_process(count, zipped) for _ in range(2)]
+    written, homes = zip(*(child.communicate()[0].split() for child in children), strict=True)
+    assert sorted(written) == ["0", "12"]
     assert len(set(homes)) == 1
 
 
-def test_a_zip_can_be_unpacked_into_a_folder_of_ones_own(tmp_path: Path, cache: Path) -> None:
+def test_a_zip_can_be_unpacked_into_a_folder_of_ones_own(tmp_path, cache):
     zipped = make(tmp_path / "a.zip", below(BIRDS, "birds"))
     home = unpack_into(zipped, tmp_path / "here")
     assert home == tmp_path / "here"
@@ -220,7 +202,7 @@ def test_a_zip_can_be_unpacked_into_a_folder_of_ones_own(tmp_path: Path, cache: 
 # --- What is refused -----------------------------------------------------------------------------------------------
 
 
-def entry(name: str, mode: int = 0) -> zipfile.ZipInfo:
+def entry(name, mode=0):
     """An entry of any name, which `zipfile` would make harmless."""
     made = zipfile.ZipInfo("placeholder")
     made.filename = name
@@ -228,7 +210,7 @@ def entry(name: str, mode: int = 0) -> zipfile.ZipInfo:
     return made
 
 
-def with_entry(path: Path, made: zipfile.ZipInfo, content: bytes = b"x") -> Path:
+def with_entry(path, made, content=b"x"):
     with zipfile.ZipFile(make(path, BIRDS), "a") as zipped:
         zipped.writestr(made, content)
     return path
@@ -245,7 +227,7 @@ UNSAFE = {
 
 
 @pytest.mark.parametrize(("reason", "made"), [(reason, made) for reason, rows in UNSAFE.items() for made in rows])
-def test_unsafe_entries_refuse_the_whole_zip(tmp_path: Path, cache: Path, reason: str, made: zipfile.ZipInfo) -> None:
+def test_unsafe_entries_refuse_the_whole_zip(tmp_path, cache, reason, made):
     zipped = with_entry(tmp_path / "a.zip", made)
     for look in (check_folder, open_dataset):
         with pytest.raises(DataError, match=rf"a\.zip: .*{reason}") as caught:
@@ -256,7 +238,7 @@ def test_unsafe_entries_refuse_the_whole_zip(tmp_path: Path, cache: Path, reason
     assert {path.name for path in tmp_path.iterdir()} <= {"a.zip", "cache"}
 
 
-def test_encrypted_entries_are_refused(tmp_path: Path) -> None:
+def test_encrypted_entries_are_refused(tmp_path):
     data = bytearray(make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture()}).read_bytes())
     at = data.rindex(b"PK\1\2")  # the last entry of the list: its flags are at 8
     data[at + 8] |= 1
@@ -265,26 +247,16 @@ def test_encrypted_entries_are_refused(tmp_path: Path) -> None:
         contents(tmp_path / "a.zip")
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_compressions_are_read(tmp_path: Path, compression: int) -> None:
-    home = unpacked(make(tmp_path / "a.zip", BIRDS, compression))
-    assert {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*.png")} == BIRDS
-
-
-def test_a_compression_that_is_not_known_matters_only_for_images(tmp_path: Path) -> None:
-    data = bytearray(make(tmp_path / "a.zip", {"jay/0.png": picture(), "notes.md": b"text"}).read_bytes())
-    for name, refused in ((b"notes.md", False), (b"jay/0.png", True)):
-        at = data.rindex(name) - 46  # its row in the list of entries
-        struct.pack_into("<H", data, at + 10, 9)
-        (tmp_path / "a.zip").write_bytes(data)
-        with pytest.raises(DataError, match="is compressed") if refused else contextlib.nullcontext():
-            assert set(contents(tmp_path / "a.zip").files) == {"jay/0.png"}
+def test_other_compressions_are_read(tmp_path):
+    for compression in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        home = unpacked(make(tmp_path / f"{compression}.zip", BIRDS, compression))
+        assert {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*.png")} == BIRDS
 
 
 @pytest.mark.parametrize(
-    "name", ["/jay/x.png", "\\\\server\\jay\\x.png", "./jay/x.png", "C:/x.png", "jay/0.PNG", "JAY/x.png"]
+    "name", ["/jay/x.png", "\\\\server\\jay\\x.png", "./jay/x.png", "jay\\x.png", "C:/x.png", "jay/0.PNG", "JAY/x.png"]
 )
-def test_odd_but_harmless_names_stay_inside(tmp_path: Path, name: str) -> None:
+def test_odd_but_harmless_names_stay_inside(tmp_path, name):
     home = unpacked(with_entry(tmp_path / "a.zip", entry(name), picture(77)))
     (extra,) = {path for path in home.rglob("*") if path.is_file()} - {home / known for known in BIRDS}
     assert extra.read_bytes() == picture(77)
@@ -292,13 +264,13 @@ def test_odd_but_harmless_names_stay_inside(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("other", ["jay/0.png", "jay//0.png", "./jay/0.png", "jay\\0.png"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_of_one_name_listed_twice_the_last_counts(tmp_path: Path, other: str) -> None:
+def test_of_one_name_listed_twice_the_last_counts(tmp_path, other):
     zipped = with_entry(tmp_path / "a.zip", entry(other), picture(77))
     assert contents(zipped).passed_over == {"listed twice (.png)": 1}
     assert (unpacked(zipped) / "jay" / "0.png").read_bytes() == picture(77)
 
 
-def test_a_file_that_is_a_folder_too_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_a_folder_too_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot both be there"):
         contents(with_entry(tmp_path / "a.zip", entry("jay/0.png/x.png")))
 
@@ -306,7 +278,7 @@ def test_a_file_that_is_a_folder_too_is_refused(tmp_path: Path) -> None:
 NAMES = ("Möwe", "日本")
 
 
-def unflagged(path: Path, names: list[bytes], extra: Callable[[bytes], bytes] = lambda name: b"") -> Path:
+def unflagged(path, names, extra=lambda name: b""):
     """A zip whose names are these bytes, without a word on their encoding."""
     with zipfile.ZipFile(path, "w") as zipped:
         for number, name in enumerate(names):
@@ -321,12 +293,12 @@ def unflagged(path: Path, names: list[bytes], extra: Callable[[bytes], bytes] = 
     return path
 
 
-def test_names_without_a_flag_are_read_as_utf8_or_by_their_extra_field(tmp_path: Path) -> None:
+def test_names_without_a_flag_are_read_as_utf8_or_by_their_extra_field(tmp_path):
     expected = {f"{name}/{i}.png" for name in NAMES for i in range(2)}
     plain = unflagged(tmp_path / "a.zip", [name.encode() for name in NAMES])
     assert set(contents(plain).files) == expected
 
-    def unicode_path(raw: bytes) -> bytes:
+    def unicode_path(raw):
         body = b"\1" + struct.pack("<I", zlib.crc32(raw)) + raw.decode("gbk").encode()
         return struct.pack("<HH", 0x7075, len(body)) + body
 
@@ -334,7 +306,7 @@ def test_names_without_a_flag_are_read_as_utf8_or_by_their_extra_field(tmp_path:
     assert set(contents(other).files) == {f"麻雀/{i}.png" for i in range(2)}
 
 
-def test_names_in_another_encoding_are_asked_for_and_read_in_it(tmp_path: Path) -> None:
+def test_names_in_another_encoding_are_asked_for_and_read_in_it(tmp_path):
     zipped = unflagged(tmp_path / "a.zip", [name.encode("gbk") for name in ("麻雀", "喜鹊鸟")])
     with pytest.raises(DataError, match=r"'麻雀/0\.png' in gbk") as caught:
         opened(zipped)
@@ -348,13 +320,13 @@ def test_names_in_another_encoding_are_asked_for_and_read_in_it(tmp_path: Path) 
 # --- Tars ----------------------------------------------------------------------------------------------------------
 
 
-def linked(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+def linked(name, target, kind=tarfile.SYMTYPE):
     about = tarfile.TarInfo(name)
     about.type, about.linkname = kind, target
     return about
 
 
-def test_links_inside_a_tar_become_files(tmp_path: Path) -> None:
+def test_links_inside_a_tar_become_files(tmp_path):
     links = [linked("jay/soft.png", "../tit/0.png"), linked("jay/hard.png", "tit/1.png", tarfile.LNKTYPE)]
     home = unpacked(make_tar(tmp_path / "a.tgz", BIRDS, "w:gz", *links))
     assert (home / "jay" / "soft.png").read_bytes() == BIRDS["tit/0.png"]
@@ -373,13 +345,13 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("made", HOSTILE)
-def test_unsafe_entries_refuse_the_whole_tar(tmp_path: Path, cache: Path, made: tarfile.TarInfo) -> None:
+def test_unsafe_entries_refuse_the_whole_tar(tmp_path, cache, made):
     with pytest.raises(DataError, match="Nothing was unpacked"):
         unpacked(make_tar(tmp_path / "a.tgz", BIRDS, "w:gz", made))
     assert left_in(cache) == []
 
 
-def test_a_tar_is_listed_once_and_a_changed_one_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tar_is_listed_once_and_a_changed_one_anew(tmp_path, monkeypatch):
     tar = make_tar(tmp_path / "a.tgz", BIRDS)
     home = unpacked(tar)
     monkeypatch.setattr(archives, "_tar_listing", lambda *given: pytest.fail("listed again"))
@@ -390,7 +362,7 @@ def test_a_tar_is_listed_once_and_a_changed_one_anew(tmp_path: Path, monkeypatch
     assert (unpacked(tar) / "tit" / "0.png").read_bytes() == picture(99)
 
 
-def test_bombs_and_damaged_tars_leave_nothing(tmp_path: Path, cache: Path) -> None:
+def test_bombs_and_damaged_tars_leave_nothing(tmp_path, cache):
     bomb = make_tar(tmp_path / "a.tgz", BIRDS | {"jay/x.png": bytes(5 * 10**6), "notes.md": bytes(10**7)})
     with pytest.raises(DataError, match="unpacks to"):
         unpacked(bomb, limits=Limits(harmless_bytes=10**6))
@@ -408,30 +380,17 @@ def test_bombs_and_damaged_tars_leave_nothing(tmp_path: Path, cache: Path) -> No
 # --- Too much ------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_entries_are_refused(tmp_path, monkeypatch):
     zipped = make(tmp_path / "a.zip", BIRDS)
     assert len(contents(zipped, Limits(entries=12)).files) == 12
-    with pytest.raises(DataError, match=r"has 12 entries\. Expected at most 11"):
+    with pytest.raises(DataError, match=r"12 entries.*at most 11"):
         contents(zipped, Limits(entries=11))
-    monkeypatch.setattr(archives, "MAX_DIRECTORY", 500)
-    with pytest.raises(DataError, match="its list of entries takes"):
-        contents(zipped)
-
-
-def test_bombs_are_refused_by_what_they_declare(tmp_path: Path) -> None:
-    zipped = make(tmp_path / "a.zip", {"jay/0.png": bytes(10**6), "tit/0.png": bytes(10**6)})
-    with pytest.raises(DataError, match=r"unpacks to 2,000,000 bytes\. Expected at most 1,500,000"):
-        contents(zipped, Limits(unpacked_bytes=1_500_000))
-    with pytest.raises(DataError, match=r"unpacks to [\d,]+ times its size"):
-        contents(zipped, Limits(harmless_bytes=10**6))
-    assert len(contents(zipped, Limits(harmless_bytes=2 * 10**6)).files) == 2
-    assert len(
-        contents(make(tmp_path / "b.zip", {"jay/notes.md": bytes(10**6)} | BIRDS), Limits(harmless_bytes=10**5)).files
-    )
+    notes = {"jay/notes.md": bytes(10**6)}
+    assert set(contents(make(tmp_path / "b.zip", notes | BIRDS), Limits(harmless_bytes=10**5)).files) == set(BIRDS)
 
 
 @pytest.mark.parametrize("declared", [10, 4000])
-def test_files_that_are_not_of_the_size_they_declare_leave_nothing(tmp_path: Path, cache: Path, declared: int) -> None:
+def test_files_that_are_not_of_the_size_they_declare_leave_nothing(tmp_path, cache, declared):
     zipped = make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": bytes(3000)})
     data = bytearray(zipped.read_bytes())
     struct.pack_into("<I", data, data.rindex(b"PK\1\2") + 24, declared)  # the size, unpacked
@@ -441,71 +400,48 @@ def test_files_that_are_not_of_the_size_they_declare_leave_nothing(tmp_path: Pat
     assert left_in(cache) == []
 
 
-def test_what_comes_out_is_counted_whatever_zipfile_does(tmp_path: Path, cache: Path, monkeypatch) -> None:
-    zipped = make(tmp_path / "a.zip", BIRDS)
-    monkeypatch.setattr(zipfile.ZipFile, "open", lambda zipped, entry: io.BytesIO(bytes(entry.file_size + 1)))
-    with pytest.raises(DataError, match=r"'jay/0\.png' is not of the \d+ bytes that it declares"):
-        unpacked(zipped)
-    assert left_in(cache) == []
-
-
-def test_damaged_content_leaves_nothing(tmp_path: Path, cache: Path) -> None:
-    zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
-    data = zipped.read_bytes()
-    zipped.write_bytes(data.replace(BIRDS["tit/3.png"], bytes(len(BIRDS["tit/3.png"]))))
-    with pytest.raises(DataError, match=r"or damaged \(Bad CRC-32"):
-        unpacked(zipped)
-    assert left_in(cache) == []
-
-
-def test_any_damaged_byte_is_refused_or_harmless(tmp_path: Path, cache: Path) -> None:
+def test_any_damaged_byte_is_refused_or_harmless(tmp_path, cache):
     zipped = make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture(7)})
     whole = zipped.read_bytes()
     start, refused = whole.index(b"PK\1\2"), 0
-    for at in range(start, len(whole)):  # the list of entries and its end
+    places = range(start, len(whole), 3)
+    for at in places:  # in the list of entries and its end
         zipped.write_bytes(whole[:at] + bytes([whole[at] ^ 0x5A]) + whole[at + 1 :])
         try:
             unpacked(zipped)
         except DataError:
             refused += 1
         assert not any(name.endswith(".tmp") for name in left_in(cache))
-    assert refused > (len(whole) - start) // 3
-    written = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")}
-    assert written == {"a.zip", "cache"}
+    assert refused > len(places) // 3
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} == {"a.zip", "cache"}
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\5\6", b"\x1f\x8b\x08 a tar", b"<html>"])
-def test_what_is_no_zip_says_so(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(DataError, match="is not a zip or tar, or damaged"):
-        contents(tmp_path / "a.zip")
-
-
-def test_a_zip_without_images_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no image\. It holds other archives.* train/CLASS"):
+def test_what_is_no_zip_or_holds_no_image_says_so(tmp_path):
+    for content in (b"", b"PK\5\6", b"\x1f\x8b\x08 a tar", b"<html>"):
+        (tmp_path / "a.zip").write_bytes(content)
+        with pytest.raises(DataError, match="is not a zip or tar, or damaged"):
+            contents(tmp_path / "a.zip")
+    with pytest.raises(DataError, match=r"holds no image.*other archives.*train/CLASS"):
         contents(make(tmp_path / "a.zip", {"jay/notes.txt": b"x", "jay/more.zip": b"x"}))
 
 
-def test_a_full_disk_is_seen_before_it_is_full(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_and_a_cache_that_cannot_be_written_say_what_to_do(tmp_path, cache, monkeypatch):
     zipped = make(tmp_path / "a.zip", BIRDS)
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=archives.SPARE_BYTES))
-    with pytest.raises(DataError, match=r"should stay\. Free some .*, or set PMSI_CACHE"):
-        unpacked(zipped)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=archives.SPARE_BYTES))
+        with pytest.raises(DataError, match="PMSI_CACHE"):
+            unpacked(zipped)
     assert left_in(cache) == []
-
-
-def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    zipped = make(tmp_path / "a.zip", BIRDS)
     monkeypatch.setenv("PMSI_CACHE", str(zipped / "cache"))
-    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked into .*Not a directory.*Set PMSI_CACHE"):
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked into .*Set PMSI_CACHE"):
         unpacked(zipped)
 
 
 # --- Bombs, as they are made ---------------------------------------------------------------------------------------
 
 
-def test_ten_gigabytes_of_zeros_are_refused_before_a_byte_is_written(tmp_path: Path, cache: Path) -> None:
+def test_ten_gigabytes_of_zeros_are_refused_before_a_byte_is_written(tmp_path, cache):
     """A zip whose list says 10 GB, made by hand: a megabyte of deflated zeros listed 10,000 times over."""
     zipped = make(tmp_path / "a.zip", {"jay/0.png": bytes(2**20)})
     with zipfile.ZipFile(zipped) as small:
@@ -523,13 +459,13 @@ def test_ten_gigabytes_of_zeros_are_refused_before_a_byte_is_written(tmp_path: P
     assert left_in(cache) == []
 
 
-def central(name: str, like: zipfile.ZipInfo) -> bytes:
+def central(name, like):
     """A row of the list of entries, by the format's specification."""
     fields = (20, 20, 0, like.compress_type, 0, 0, like.CRC, like.compress_size, like.file_size, len(name))
     return b"PK\1\2" + struct.pack("<6H3L5H2L", *fields, 0, 0, 0, 0, 0, like.header_offset) + name.encode()
 
 
-def test_a_million_entries_are_refused_without_being_read(tmp_path: Path) -> None:
+def test_a_million_entries_are_refused_without_being_read(tmp_path):
     """Its end says so many, and the list would take 60 MB: neither is believed nor read."""
     with zipfile.ZipFile(make(tmp_path / "b.zip", {"jay/0.png": b""})) as small:
         listed = small.getinfo("jay/0.png")
@@ -542,74 +478,50 @@ def test_a_million_entries_are_refused_without_being_read(tmp_path: Path) -> Non
         contents(tmp_path / "a.zip")
 
 
-def test_a_zip_within_a_zip_is_not_opened(tmp_path: Path) -> None:
-    inner = make(tmp_path / "inner.zip", {"jay/0.png": bytes(10**7)}).read_bytes()
-    home = unpacked(make(tmp_path / "a.zip", BIRDS | {"jay/more.zip": inner, "tit/more.png.zip": inner}))
-    assert {path.suffix for path in home.rglob("*.*")} == {".png"}
-
-
 # --- What is kept --------------------------------------------------------------------------------------------------
 
 
-def unpack_elsewhere(zipped: Path, used: int) -> Path:
-    """Unpack a zip in a process that ends, last used at ``used`` seconds; return its folder."""
-    code = "from pathlib import Path; from pmsi.data.readers.archive import unpacked; "
-    code += f"print(unpacked(Path({str(zipped)!r})))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, env=os.environ | PLAIN
-    )
-    home = Path(done.stdout.strip())
-    os.utime(home.with_name(f"{home.name}.use"), (used, used))
-    return home
-
-
-PLAIN = {"OMP_NUM_THREADS": "1"}
 SIZE = sum(map(len, BIRDS.values()))
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> list[Path]:
+def old(tmp_path):
     """Two unpacked zips that nobody uses, the longest unused last."""
-    return [unpack_elsewhere(make(tmp_path / f"{used}.zip", BIRDS), used) for used in (2000, 1000)]
+    homes = []
+    for used in (2000, 1000):
+        child = in_a_process("print(unpacked(zipped))", make(tmp_path / f"{used}.zip", BIRDS))
+        homes.append(Path(child.communicate()[0].strip()))
+        os.utime(homes[-1].with_name(f"{homes[-1].name}.use"), (used, used))
+    return homes
 
 
-def test_the_longest_unused_zip_makes_room(tmp_path: Path, old: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_unused_zips_make_room_in_the_cache_and_on_the_disk(tmp_path, old, cache, monkeypatch):
     monkeypatch.setattr(zips, "KEPT_BYTES", 2 * SIZE)
     new = unpacked(make(tmp_path / "new.zip", BIRDS))
     assert [home.exists() for home in (new, *old)] == [True, True, False]
-    monkeypatch.setattr(zips, "KEPT_BYTES", 0)
+    monkeypatch.setattr(zips, "KEPT_BYTES", 10 * SIZE)
+    about = shutil.disk_usage(tmp_path)
+    usage = lambda place: about._replace(free=zips.SPARE_BYTES + SIZE * (2 - len(left_in(cache))))  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     newer = unpacked(make(tmp_path / "newer.zip", BIRDS))
     assert [home.exists() for home in (newer, new, *old)] == [True, True, False, False], "what is in use stays"
 
 
-def test_a_disk_that_is_nearly_full_is_made_room_on(
-    tmp_path: Path, old: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    about = shutil.disk_usage(tmp_path)
-
-    def usage(place: Path):
-        return about._replace(free=zips.SPARE_BYTES + SIZE * (2 - len(left_in(cache))))
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    new = unpacked(make(tmp_path / "new.zip", BIRDS))
-    assert [home.exists() for home in (new, *old)] == [True, True, False]
-
-
-def test_what_failed_is_not_in_use(tmp_path: Path, cache: Path) -> None:
+def test_what_failed_is_not_in_use(tmp_path, cache):
     zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
     zipped.write_bytes(zipped.read_bytes().replace(BIRDS["tit/3.png"], bytes(len(BIRDS["tit/3.png"]))))
     with pytest.raises(DataError, match="damaged"):
         unpacked(zipped)
-    (kept,) = zips.kept_zips(cache / "zips")
+    (kept,) = zips.zip_entries(cache / "zips")
     assert remove_unused(kept)
     assert {path.name for path in (cache / "zips").iterdir()} == {"lock"}
 
 
-def test_a_cache_that_was_emptied_is_filled_and_marked_again(tmp_path: Path, cache: Path) -> None:
+def test_a_cache_that_was_emptied_is_filled_and_marked_again(tmp_path, cache):
     zipped = make(tmp_path / "a.zip", BIRDS)
     home = unpacked(zipped)
     shutil.rmtree(cache)
     assert unpacked(zipped) == home
-    (kept,) = zips.kept_zips(cache / "zips")
+    (kept,) = zips.zip_entries(cache / "zips")
     assert not remove_unused(kept)
     assert len(list(home.rglob("*.png"))) == len(BIRDS)

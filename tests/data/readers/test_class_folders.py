@@ -3,7 +3,6 @@
 import os
 import random
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,52 +13,46 @@ from PIL import Image
 from pmsi.base.errors import DataError
 from pmsi.base.seeding import derive
 from pmsi.data.checking import confined
-from pmsi.data.dataset import Dataset, Sample, count_by_class
+from pmsi.data.dataset import Sample, count_by_class
 from pmsi.data.readers.folder import by_content, folder
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def draw(path: Path) -> Path:
+def draw(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = zlib.crc32("/".join(path.parts[-2:]).encode())
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (10, 12, 3), np.uint8)).save(path)
     return path
 
 
-def keys(dataset: Dataset, split: str) -> list[str]:
+def keys(dataset, split):
     return [sample.key for sample in dataset.split(split)]
 
 
-def make_folder(root: Path, counts: dict[str, int]) -> Path:
+def make_folder(root, counts):
     for name, count in counts.items():
         for i in range(count):
             draw(root / name / f"{i}.png")
     return root
 
 
-def test_folder_with_its_own_split(tmp_path: Path) -> None:
-    make_folder(tmp_path / "train", {"rose": 3, "daisy": 2})
-    make_folder(tmp_path / "test", {"rose": 1, "daisy": 2})
-    dataset = folder(tmp_path)
-    assert dataset.classes == ("daisy", "rose")
-    assert keys(dataset, "train") == [f"train/daisy/{i}.png" for i in range(2)] + [
-        f"train/rose/{i}.png" for i in range(3)
-    ]
-    assert keys(dataset, "test") == ["test/daisy/0.png", "test/daisy/1.png", "test/rose/0.png"]
-    assert dataset.name == tmp_path.name
-
-
-@pytest.mark.parametrize("train", ["train", "Training", "trn", "train_crop", "train2017", "cars_train", "trainSet"])
 @pytest.mark.parametrize(
-    ("test", "role"), [("test", ""), ("Testing", ""), ("test-crop", ""), ("val", "val"), ("Dev", "val")]
+    ("train", "test"),
+    [
+        ("train", "test"),
+        ("Training", "Dev"),
+        ("trn", "test-crop"),
+        ("train_crop", "Testing"),
+        ("train2017", "val"),
+        ("cars_train", "val"),
+        ("trainSet", "test"),
+    ],
 )
-def test_splits_are_known_by_many_names_at_the_top_and_below_each_class(
-    tmp_path: Path, train: str, test: str, role: str
-) -> None:
+def test_splits_are_known_by_many_names_at_the_top_and_below_each_class(tmp_path, train, test):
     make_folder(tmp_path / "a" / train, {"rose": 3, "daisy": 2})
     make_folder(tmp_path / "a" / test, {"rose": 1, "daisy": 2})
     make_folder(tmp_path / "b" / "rose", {train: 3, test: 1})
@@ -70,10 +63,10 @@ def test_splits_are_known_by_many_names_at_the_top_and_below_each_class(
         assert counts == [{"daisy": 2, "rose": 3}, {"daisy": 2, "rose": 1}]
         assert train in dataset.layout
         assert test in dataset.layout
-        assert ("tested on" in dataset.name) == bool(role)
+        assert ("tested on" in dataset.name) == (test in ("val", "Dev"))
 
 
-def test_a_third_split_is_never_mixed_in_and_is_counted(tmp_path: Path) -> None:
+def test_a_third_split_is_never_mixed_in_and_is_counted(tmp_path):
     for name, count in (("train", 3), ("test", 2), ("val", 1), ("extra", 4)):
         make_folder(tmp_path / name, {"rose": count, "daisy": count})
     for test_on, count in (("test", 2), ("val", 1)):
@@ -85,28 +78,26 @@ def test_a_third_split_is_never_mixed_in_and_is_counted(tmp_path: Path) -> None:
         folder(make_split(tmp_path / "other", "train", "test"), test_on="val")
 
 
-def make_split(root: Path, *names: str) -> Path:
+def make_split(root, *names):
     for name in names:
         make_folder(root / name, {"rose": 2, "daisy": 2})
     return root
 
 
-@pytest.mark.parametrize(
-    "names", [("train",), ("val",), ("train", "training", "test"), ("train", "rose"), ("train_a", "train_b", "test_a")]
-)
-def test_splits_that_cannot_be_told_are_refused_with_what_was_seen(tmp_path: Path, names: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match="cannot be told") as caught:
-        folder(make_split(tmp_path, *names))
-    assert f"{names[0]}/" in str(caught.value)
+def test_splits_that_cannot_be_told_are_refused_with_what_was_seen(tmp_path):
+    train = ("train", "training", "test")
+    for names in (("train",), ("val",), train, ("train", "rose"), ("train_a", "train_b", "test_a")):
+        with pytest.raises(DataError, match=f"cannot be told.*{names[0]}/|{names[0]}/.*cannot be told"):
+            folder(make_split(tmp_path / "-".join(names), *names))
 
 
-@pytest.mark.parametrize("names", [("train station", "test tube"), ("dev", "jay", "tit"), ("test tube", "rose")])
-def test_classes_that_are_called_like_splits_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
-    dataset = folder(make_folder(tmp_path, dict.fromkeys(names, 3)), split="stratified")
-    assert dataset.classes == tuple(sorted(names))
+def test_classes_that_are_called_like_splits_are_classes(tmp_path):
+    for names in (("train station", "test tube"), ("dev", "jay", "tit"), ("test tube", "rose")):
+        dataset = folder(make_folder(tmp_path / "-".join(names), dict.fromkeys(names, 3)), split="stratified")
+        assert dataset.classes == tuple(sorted(names))
 
 
-def test_test_images_without_labels_are_refused(tmp_path: Path) -> None:
+def test_test_images_without_labels_are_refused(tmp_path):
     make_split(tmp_path, "train")
     make_folder(tmp_path, {"test": 5})
     with pytest.raises(DataError, match=r"5 images in test/ lie in no class folder.*itself"):
@@ -116,7 +107,7 @@ def test_test_images_without_labels_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", [(), ("train", "test")])
-def test_wrappers_are_entered_and_what_lies_beside_is_reported(tmp_path: Path, split: tuple[str, ...]) -> None:
+def test_wrappers_are_entered_and_what_lies_beside_is_reported(tmp_path, split):
     inner = tmp_path / "outer" / "birds" / "birds"
     for home in [inner / name for name in split] or [inner]:
         make_folder(home, {"rose": 3, "daisy": 3})
@@ -131,7 +122,7 @@ def test_wrappers_are_entered_and_what_lies_beside_is_reported(tmp_path: Path, s
     assert dataset.passed_over["not an image (.md)"] == 1
 
 
-def test_files_of_systems_and_drives_are_counted_and_left_alone(tmp_path: Path) -> None:
+def test_files_of_systems_and_drives_are_counted_and_left_alone(tmp_path):
     make_folder(tmp_path, {"rose": 2, "daisy": 2})
     for name in ("@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information", "__MACOSX"):
         draw(tmp_path / name / "x.jpg")
@@ -145,9 +136,8 @@ def test_files_of_systems_and_drives_are_counted_and_left_alone(tmp_path: Path) 
     assert dataset.passed_over["of the system (@eaDir)"] == 2
 
 
-@pytest.mark.parametrize("format", ["PPM", "JPEG", "PNG", "TIFF"])
-@pytest.mark.parametrize("suffix", ["", ".dat", ".ppm", ".jpg"])
-def test_formats_go_by_content(tmp_path: Path, format: str, suffix: str) -> None:
+@pytest.mark.parametrize(("format", "suffix"), [("PPM", ""), ("JPEG", ".ppm"), ("PNG", ".dat"), ("TIFF", ".jpg")])
+def test_formats_go_by_content(tmp_path, format, suffix):
     for name in ("rose", "daisy"):
         (tmp_path / name).mkdir()
         for i in range(3):
@@ -159,14 +149,14 @@ def test_formats_go_by_content(tmp_path: Path, format: str, suffix: str) -> None
     assert dataset.passed_over == {"not an image (no suffix)": 1, "not an image (.wav)": 1}
 
 
-def test_a_picture_of_a_format_that_is_not_read_is_a_problem(tmp_path: Path) -> None:
+def test_a_picture_of_a_format_that_is_not_read_is_a_problem(tmp_path):
     make_folder(tmp_path, {"rose": 2, "daisy": 2})
     (tmp_path / "rose" / "x.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n")
     (tmp_path / "rose" / "y").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     assert {problem.key for problem in folder(tmp_path).problems} == {"rose/x.jp2", "rose/y"}
 
 
-def test_classes_are_compared_by_what_is_seen(tmp_path: Path) -> None:
+def test_classes_are_compared_by_what_is_seen(tmp_path):
     composed, apart = "M\u00f6we", "Mo\u0308we"
     for train, test in ((apart, composed), ("Jay", "jay"), ("tit", "tit "), ("wren", "wren")):
         make_folder(tmp_path, {f"train/{train}": 2, f"test/{test}": 1})
@@ -180,15 +170,8 @@ def test_classes_are_compared_by_what_is_seen(tmp_path: Path) -> None:
     assert len(alone.notes) == 3
 
 
-def test_a_class_that_loses_all_its_images_is_named(tmp_path: Path) -> None:
-    make_folder(tmp_path, {"rose": 2, "daisy": 2})
-    (tmp_path / "tulip").mkdir()
-    (tmp_path / "tulip" / "0.png").write_bytes(b"")
-    assert any("'tulip'" in note for note in folder(tmp_path).notes)
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.5, 0.99])
-def test_a_stratified_split_takes_the_share_of_each_class_and_is_disjoint(tmp_path: Path, fraction: float) -> None:
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.99])
+def test_a_stratified_split_takes_the_share_of_each_class_and_is_disjoint(tmp_path, fraction):
     counts = {"one": 1, "two": 2, "three": 3, "many": 20}
     dataset = folder(make_folder(tmp_path, counts), test_fraction=fraction, split="stratified")
     train, test = (count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test"))
@@ -201,14 +184,14 @@ def test_a_stratified_split_takes_the_share_of_each_class_and_is_disjoint(tmp_pa
     assert sorted(keys(dataset, "train")) == keys(dataset, "train")
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_adding_and_renaming_images_moves_no_other_one(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_adding_and_renaming_images_moves_no_other_one(seed):
     """Sides are looked up by the pixels that the digests stand for; tiny and one-sided classes are among them."""
     rng = random.Random(seed)
     fraction = rng.choice([0.1, 0.3, 0.7])
     samples = [Sample(f"{i}", rng.randrange(12), digest=f"{rng.randrange(10**9)}") for i in range(60)]
 
-    def tested(samples: list[Sample]) -> set[str]:
+    def tested(samples):
         keys = by_content(samples, fraction, seed)
         return {sample.digest for sample in samples if sample.key in keys}
 
@@ -228,19 +211,14 @@ def test_adding_and_renaming_images_moves_no_other_one(seed: int) -> None:
     assert by_content(samples, fraction, seed + 1) != by_content(samples, fraction, seed)
 
 
-def test_equal_images_are_on_one_side_and_shares_are_kept_on_the_whole() -> None:
+def test_equal_images_are_on_one_side_and_shares_are_kept_on_the_whole():
     samples = [Sample(f"{i}", i % 7, digest=f"{i // 2}") for i in range(7000)]
     tested = by_content(samples, 0.3, 0)
     assert {key for key in tested if str(int(key) ^ 1) in tested} == tested
     assert abs(len(tested) / len(samples) - 0.3) < 0.02
 
 
-def test_a_collection_too_small_for_the_draw_still_has_test_images() -> None:
-    same = [Sample(f"{i}", i % 2, digest="one picture") for i in range(6)] + [Sample("alone", 2, digest="another")]
-    assert by_content(same, 0.3, 0) == {"0", "1"}
-
-
-def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path: Path) -> None:
+def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path):
     first = make_folder(tmp_path / "a", {"rose": 12, "daisy": 12})
     again = tmp_path / "elsewhere" / "b"
     for path in sorted(first.rglob("*.png"), reverse=True):
@@ -254,7 +232,7 @@ def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path: Path) ->
     assert [problem.key for problem in dataset.problems] == strays
 
 
-def test_what_counts_as_an_image_of_a_class(tmp_path: Path) -> None:
+def test_what_counts_as_an_image_of_a_class(tmp_path):
     make_folder(tmp_path, {"rose": 2, "daisy": 2})
     draw(tmp_path / "rose" / "2019" / "may" / "A.JPG")
     draw(tmp_path / "rose" / "B.Jpeg")
@@ -276,7 +254,7 @@ def test_what_counts_as_an_image_of_a_class(tmp_path: Path) -> None:
     assert {problem.key for problem in dataset.problems} == {"stray.png", "rose/phone.heic"}
 
 
-def test_links_are_followed_unless_they_lead_back(tmp_path: Path) -> None:
+def test_links_are_followed_unless_they_lead_back(tmp_path):
     root = make_folder(tmp_path / "set", {"rose": 3, "daisy": 3})
     outside = draw(tmp_path / "outside" / "x.png")
     (root / "rose" / "out.png").symlink_to(outside)
@@ -293,36 +271,24 @@ def test_links_are_followed_unless_they_lead_back(tmp_path: Path) -> None:
     assert confined(inside, lambda place: True) is inside
 
 
-def test_a_data_set_that_is_itself_a_link_opens(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(make_folder(tmp_path / "set", {"rose": 3, "daisy": 3}))
-    dataset = folder(tmp_path / "link")
-    assert dataset.problems == ()
-    assert dataset.open_image(dataset.train[0]).size == (12, 10)
-
-
-def test_bad_images_of_a_folder_do_not_unbalance_its_split(tmp_path: Path) -> None:
-    root = make_folder(tmp_path, {"rose": 3, "daisy": 3})
-    (root / "rose" / "0.png").write_bytes(b"")
+def test_bad_images_of_a_folder_do_not_unbalance_its_split_and_a_class_that_loses_all_is_named(tmp_path):
+    root = make_folder(tmp_path, {"rose": 3, "daisy": 3, "tulip": 1})
+    for name in ("rose", "tulip"):
+        (root / name / "0.png").write_bytes(b"")
     dataset = folder(root, test_fraction=0.5, split="stratified")
-    assert count_by_class(dataset.train, dataset.classes)["rose"] == 1
-    assert count_by_class(dataset.test, dataset.classes)["rose"] == 1
-    assert [(problem.key, problem.reason) for problem in dataset.problems] == [("rose/0.png", "the file is empty")]
+    for split in (dataset.train, dataset.test):
+        assert count_by_class(split, dataset.classes)["rose"] == 1
+    assert {problem.key for problem in dataset.problems} == {"rose/0.png", "tulip/0.png"}
+    assert any("'tulip'" in note for note in dataset.notes)
 
 
-def test_names_that_are_no_text_are_problems(tmp_path: Path) -> None:
-    root = make_folder(tmp_path, {"rose": 2, "daisy": 2})
+def test_names_that_are_no_text_and_folders_that_cannot_be_listed_are_problems(tmp_path, monkeypatch):
+    root = make_folder(tmp_path, {"rose": 2, "daisy": 2, "tulip": 2})
     odd = os.fsencode(draw(root / "rose" / "odd.png"))
     os.rename(odd, odd.replace(b"odd", b"odd\xff"))  # noqa: PTH104
-    dataset = folder(root)
-    assert [problem.reason for problem in dataset.problems] == ["its name is not valid UTF-8; rename it"]
-    assert dataset.problems[0].key.isascii()
+    scandir = os.scandir
 
-
-def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make_folder(tmp_path, {"rose": 2, "daisy": 2, "tulip": 2})
-    scandir: Callable = os.scandir
-
-    def refusing(path: Path) -> object:
+    def refusing(path):
         if Path(path).name == "tulip":
             raise PermissionError(13, "Permission denied")
         return scandir(path)
@@ -330,4 +296,7 @@ def test_a_folder_that_cannot_be_listed_is_a_problem(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "scandir", refusing)
     dataset = folder(root)
     assert dataset.classes == ("daisy", "rose")
-    assert [problem.key for problem in dataset.problems] == ["tulip"]
+    reasons = {problem.key: problem.reason for problem in dataset.problems}
+    assert reasons.keys() > {"tulip"}
+    assert any("UTF-8" in reason for reason in reasons.values())
+    assert all(key.isascii() for key in reasons)

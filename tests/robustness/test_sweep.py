@@ -1,6 +1,7 @@
 """Sweeps against a naive loop over images, runs and cells; what stopping, batch size and workers must not change."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from pmsi import tasks
-from pmsi.base.errors import ConfigError, RunError, UnknownName
+from pmsi.base.errors import PMSIError, UnknownName
 from pmsi.base.seeding import numpy_generator
 from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig, TrainConfig
@@ -40,7 +41,11 @@ class Toy:
         self.opened = []
 
     def open(self, config, progress=None):
-        samples = tuple(Sample(f"{CLASSES[label]}/{i}", label) for label in range(3) for i in range(4))
+        samples = tuple(
+            Sample(f"{CLASSES[label]}/{i}", label, digest=f"{4 * label + i:032x}")
+            for label in range(3)
+            for i in range(4)
+        )
         return Dataset("toy", CLASSES, samples, samples[:11], self.open_image)
 
     def open_image(self, sample):
@@ -94,9 +99,15 @@ def sweeping(root, *of, **changes):
     return Run.create(root, replace(config, **changes))
 
 
+@pytest.fixture(scope="module")
+def settled_runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return trained(root), trained(root, replace(TRAINED, method="baseline", seed=1))
+
+
 @pytest.fixture
-def runs(tmp_path, toy):
-    return trained(tmp_path), trained(tmp_path, replace(TRAINED, method="baseline", seed=1))
+def runs(tmp_path, toy, settled_runs):
+    return [Run(shutil.copytree(run.folder, tmp_path / run.id)) for run in settled_runs]
 
 
 def cells_in(run):
@@ -180,38 +191,25 @@ def test_the_report_of_a_sweep_is_made_of_its_files(tmp_path, runs):
     stored = json.loads((run.folder / result["report"]).read_text())
     assert stored == report(run.folder, cells_of(run.config), result["primary"], CLASSES)
     assert stored["comparisons"] == result["comparisons"]
-    first, second = (of.id for of in runs)
-    by_cell = {Cell.of(record): record["runs"][second]["mcnemar"] for record in result["cells"]}
+    assert stored["relative_error"] == result["relative_error"]
+    by_cell = {Cell.of(record): record["runs"][runs[1].id]["mcnemar"] for record in result["cells"]}
     assert {Cell.of(about): about["p"] for about in stored["comparisons"]} == by_cell
-    assert result["relative_error"]["over"] == first
-    wrong = dict.fromkeys((first, second), 0)
-    for record in result["cells"]:
-        for id in wrong if record["perturbation"] == "color_jitter" else ():
-            summary = record["runs"][id]["heads"][record["runs"][id]["primary"]]
-            wrong[id] += summary["n"] - summary["correct"]
-    shares = result["relative_error"]["perturbations"]["color_jitter"]
-    assert shares == {first: 1.0, second: pytest.approx(wrong[second] / wrong[first])}
-    (brightness,) = [each for each in stored["factors"] if (each["severity"], each["factor"]) == (0.5, "brightness")]
-    drawn = predictions(run, CELLS[1])["runs"][first]["factors"]["brightness"]
-    assert brightness["edges"][0] == min(drawn)
-    assert brightness["edges"][-1] == max(drawn)
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "resnet18"])
-def test_the_copy_that_works_answers_alike(tmp_path, backbone):
+def test_the_copy_that_works_answers_alike(runs):
     """In double precision, where nothing but a wrong copy makes a difference that can be seen."""
-    of = trained(tmp_path, replace(TRAINED, backbone=backbone))
+    of = runs[0]
     model, *rest = load_model(of, torch.device("cpu"))
     model = SweptModel(of, model.double(), *rest)
     images = normalize(
         torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.manual_seed(0))
     ).double()
     with torch.inference_mode():
-        expected, found = model.network(images), model.faster(images)
+        expected, found = model.network(images), model.folded(images)
     for head in model.network.heads:
         assert torch.allclose(found[head], expected[head], rtol=0, atol=1e-7 * float(expected[head].abs().max()))
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.network.modules())
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.faster.modules())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.folded.modules())
 
 
 def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):
@@ -225,17 +223,15 @@ def test_each_image_is_opened_once_and_shown_to_all(tmp_path, toy, runs):
     assert len(hashes) == len(cells_in(run))
 
 
-@pytest.mark.parametrize("changes", [{"batch_size": 1}, {"batch_size": 50}, {"batch_size": 3, "workers": 1}])
-def test_neither_batch_size_nor_workers_change_anything(tmp_path, runs, changes):
-    usual, other = sweeping(tmp_path, *runs), sweeping(tmp_path, *runs, **changes)
-    assert sweep(usual.config, usual) == sweep(other.config, other)
-    for cell in cells_in(usual):
-        assert predictions(usual, cell) == predictions(other, cell)
-
-
-def test_another_seed_shows_other_pixels(tmp_path, runs):
-    usual, other = sweeping(tmp_path, *runs), sweeping(tmp_path, *runs, seed=4)
-    sweep(usual.config, usual)
+def test_neither_batch_size_nor_workers_change_anything_and_another_seed_the_pixels(tmp_path, runs):
+    usual = sweeping(tmp_path, *runs)
+    expected = sweep(usual.config, usual)
+    for changes in ({"batch_size": 50}, {"batch_size": 3, "workers": 1}):
+        other = sweeping(tmp_path, *runs, **changes)
+        assert sweep(other.config, other) == expected
+        for cell in cells_in(usual):
+            assert predictions(usual, cell) == predictions(other, cell)
+    other = sweeping(tmp_path, *runs, seed=4)
     sweep(other.config, other)
     for cell in cells_in(usual):
         first, second = (predictions(run, cell)["runs"][runs[0].id]["pixels"] for run in (usual, other))
@@ -270,7 +266,7 @@ class Impatient(Run):
         self.seen.append((done, total, text))
 
 
-@pytest.mark.parametrize("patience", [0, 1, 4, 8])
+@pytest.mark.parametrize("patience", [1, 8])
 def test_a_stopped_sweep_goes_on_where_it_was(tmp_path, runs, patience):
     whole, run = sweeping(tmp_path, *runs), sweeping(tmp_path, *runs)
     expected = sweep(whole.config, whole)
@@ -316,7 +312,6 @@ def test_the_task_runs_as_a_job(tmp_path, runs):
     run = sweeping(tmp_path, runs[0], perturbations=("gaussian_noise_legacy",))
     assert tasks.execute(run) is State.FINISHED
     assert run.result()["cells"] == run.metrics()
-    assert [text for *_, text in [(run.status().text,)]] == ["Gaussian noise, legacy snippet, σ = 1"]
     assert run.status().done == run.status().total == 9
 
 
@@ -325,42 +320,35 @@ def test_the_task_runs_as_a_job(tmp_path, runs):
 
 def refused(root, *of, **changes):
     run = sweeping(root, *of, **changes)
-    with pytest.raises((ConfigError, RunError)) as caught:
+    with pytest.raises(PMSIError) as caught:
         sweep(run.config, run)
     assert run.metrics() == []
     return caught
 
 
-def test_runs_on_different_data_are_refused(tmp_path, runs):
-    other = trained(tmp_path, replace(TRAINED, split_seed=5))
-    assert "split_seed = 0 in the one, 5 in the other" in str(refused(tmp_path, *runs, other).value)
-    other = trained(tmp_path, replace(TRAINED, dataset="plumage"))
-    assert "'toy' in the one, 'plumage' in the other" in str(refused(tmp_path, *runs, other).value)
+def test_runs_on_different_data_or_classes_are_refused(tmp_path, runs):
+    others = [
+        (trained(tmp_path, replace(TRAINED, split_seed=5)), "split_seed"),
+        (trained(tmp_path, replace(TRAINED, dataset="plumage")), "dataset"),
+        (trained(tmp_path, classes=("ant", "bee", "cow", "dog")), "are not the 4"),
+    ]
+    for other, reason in others:
+        found = str(refused(tmp_path, *runs, other).value)
+        assert reason in found
+        assert other.id in found
 
 
 def test_runs_with_other_limits_on_test_images_are_compared_only_on_the_sweeps_own(tmp_path, runs):
     other = trained(tmp_path, replace(TRAINED, test_per_class=2))
-    assert "test_per_class = None in the one, 2 in the other" in str(refused(tmp_path, runs[0], other).value)
+    assert "test_per_class" in str(refused(tmp_path, runs[0], other).value)
     run = sweeping(tmp_path, runs[0], other, test_per_class=1)
     assert sweep(run.config, run)["images"] == 3
 
 
-def test_runs_with_different_classes_are_refused(tmp_path, runs):
-    other = trained(tmp_path, classes=("ant", "bee", "cow", "dog"))
-    assert f"4 classes of run {other.id} are not the 3 of toy" in str(refused(tmp_path, *runs, other).value)
-    assert "are not the 3 of toy" in str(refused(tmp_path, other).value)
-
-
 def test_no_run_unknown_runs_and_runs_without_a_model_are_refused(tmp_path, runs):
     assert "name at least one" in str(refused(tmp_path).value)
-    assert "of is empty" in str(refused(tmp_path).value)
-    run = Run.create(tmp_path, RobustnessConfig(of=("nothing",)))
-    with pytest.raises(RunError, match="no run 'nothing'"):
-        sweep(run.config, run)
+    assert "no run 'nothing'" in str(refused(tmp_path, Run(tmp_path / "nothing")).value)
     assert "no model" in str(refused(tmp_path, sweeping(tmp_path, *runs)).value)
-
-
-def test_unknown_perturbations_and_severities_out_of_range_are_refused(tmp_path, runs):
     assert refused(tmp_path, *runs, perturbations=("blur",)).type is UnknownName
     assert "from 0 to 1" in str(refused(tmp_path, *runs, severities=(5.0,)).value)
 
@@ -370,10 +358,6 @@ def test_a_perturbation_may_bring_severities_of_its_own(tmp_path, runs):
     expected = [("c_fog", 1.0), ("c_fog", 3.0), ("color_jitter", 0.5), ("rotation", 12.5)]
     assert [(cell.perturbation, cell.severity) for cell in cells_of(config)[1:]] == expected
     assert "such as rotation=10,20" in str(refused(tmp_path, *runs, perturbations=("c_fog=1;3",)).value)
-    assert "whole number from 0 to 5" in str(refused(tmp_path, *runs, perturbations=("c_fog=1.5",)).value)
-
-
-def test_usual_severities_are_those_of_the_table():
     cells = cells_of(RobustnessConfig())
     assert cells[0] == Cell(None, 0.0)
     assert [cell.severity for cell in cells[1:]] == [0.25, 0.5, 0.75, 1.0, 5.0, 10.0, 20.0, 40.0]

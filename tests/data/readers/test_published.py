@@ -1,15 +1,12 @@
 """The readers of published data sets: each layout, each missing piece, and images that cannot be used."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
 
 from pmsi.base.errors import DataError
-from pmsi.data.dataset import Dataset, count_by_class
+from pmsi.data.dataset import count_by_class
 from pmsi.data.readers.aircraft import aircraft
 from pmsi.data.readers.cars import cars
 from pmsi.data.readers.cub import cub
@@ -17,23 +14,23 @@ from pmsi.data.readers.folder import folder
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def draw(path: Path, size: tuple[int, int] = (12, 10)) -> Path:
+def draw(path, size=(12, 10)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, "teal").save(path)
     return path
 
 
-def write(path: Path, *lines: str) -> Path:
+def write(path, *lines):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def keys(dataset: Dataset, split: str) -> list[str]:
+def keys(dataset, split):
     return [sample.key for sample in dataset.split(split)]
 
 
@@ -42,7 +39,7 @@ def keys(dataset: Dataset, split: str) -> list[str]:
 BIRDS = {7: "007.Parakeet_Auklet", 31: "031.Black_billed_Cuckoo", 150: "150.Sage_Thrasher"}
 
 
-def make_cub(lists: Path, images: Path | None = None) -> Path:
+def make_cub(lists, images=None):
     """Three classes with numbers that are not contiguous, four images each, of which every second is for training."""
     images = images or lists / "images"
     rows = [(label, f"{name}/{name[4:]}_{i}.jpg", i % 2) for label, name in BIRDS.items() for i in range(4)]
@@ -57,7 +54,7 @@ def make_cub(lists: Path, images: Path | None = None) -> Path:
     return lists
 
 
-def test_cub_is_read_with_its_split_its_boxes_and_readable_names(tmp_path: Path) -> None:
+def test_cub_is_read_with_its_split_its_boxes_and_readable_names(tmp_path):
     dataset = cub(make_cub(tmp_path / "CUB_200_2011"))
     assert dataset.classes == ("Parakeet Auklet", "Black billed Cuckoo", "Sage Thrasher")
     assert count_by_class(dataset.train, dataset.classes) == dict.fromkeys(dataset.classes, 2)
@@ -70,7 +67,7 @@ def test_cub_is_read_with_its_split_its_boxes_and_readable_names(tmp_path: Path)
     assert dataset.open_parts(dataset.test[0]) == {}
 
 
-def test_cub_is_found_in_the_folder_above_and_with_its_lists_beside_it(tmp_path: Path) -> None:
+def test_cub_is_found_in_the_folder_above_and_with_its_lists_beside_it(tmp_path):
     inside = cub(make_cub(tmp_path / "a" / "CUB_200_2011" / "CUB_200_2011"))
     from_above, from_above_that = cub(tmp_path / "a" / "CUB_200_2011"), cub(tmp_path / "a")
     make_cub(tmp_path / "b", tmp_path / "b" / "CUB_200_2011" / "images")
@@ -81,25 +78,27 @@ def test_cub_is_found_in_the_folder_above_and_with_its_lists_beside_it(tmp_path:
         assert [(sample.key, sample.label, sample.box) for sample in other.train] == expected
 
 
-def test_cub_classes_of_one_name_stay_distinct(tmp_path: Path) -> None:
+def test_cub_classes_of_one_name_stay_distinct(tmp_path):
     root = make_cub(tmp_path)
     write(root / "classes.txt", "7 007.Gull", "31 031.Gull", "150 150.Sage_Thrasher")
     assert cub(root).classes == ("Gull (7)", "Gull (31)", "Sage Thrasher")
 
 
-@pytest.mark.parametrize("name", ["images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"])
-def test_cub_names_the_missing_list_and_the_page_it_is_on(tmp_path: Path, name: str) -> None:
-    (make_cub(tmp_path) / name).unlink()
-    with pytest.raises(DataError, match=rf"lacks {name}\. .*data\.caltech\.edu"):
-        cub(tmp_path)
-
-
-def test_cub_needs_no_boxes_but_needs_images(tmp_path: Path) -> None:
-    (make_cub(tmp_path) / "bounding_boxes.txt").unlink()
-    assert cub(tmp_path).train[0].box is None
-    (tmp_path / "images").rename(tmp_path / "pictures")
+def test_cub_needs_its_lists_and_images_but_no_boxes(tmp_path):
+    for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"):
+        root = make_cub(tmp_path / f"without {name}")
+        (root / name).unlink()
+        with pytest.raises(DataError, match=rf"lacks {name}\. .*data\.caltech\.edu"):
+            cub(root)
+        (root / name).write_bytes(b"\xff\xfe\0\0")
+        with pytest.raises(DataError, match=rf"{name} cannot be read"):
+            cub(root)
+    root = make_cub(tmp_path / "whole")
+    (root / "bounding_boxes.txt").unlink()
+    assert cub(root).train[0].box is None
+    (root / "images").rename(root / "pictures")
     with pytest.raises(DataError, match="lacks images"):
-        cub(tmp_path)
+        cub(root)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ def test_cub_needs_no_boxes_but_needs_images(tmp_path: Path) -> None:
         ("bounding_boxes.txt", "101 1 2 3 wide", "the box of image 101 is '1 2 3 wide'"),
     ],
 )
-def test_cub_names_the_damaged_line(tmp_path: Path, name: str, line: str, reason: str) -> None:
+def test_cub_names_the_damaged_line(tmp_path, name, line, reason):
     path = make_cub(tmp_path) / name
     write(path, line, *path.read_text().splitlines()[1:])
     with pytest.raises(DataError) as caught:
@@ -122,13 +121,7 @@ def test_cub_names_the_damaged_line(tmp_path: Path, name: str, line: str, reason
     assert reason in str(caught.value)
 
 
-def test_cub_list_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (make_cub(tmp_path) / "images.txt").write_bytes(b"\xff\xfe\0\0")
-    with pytest.raises(DataError, match=r"images\.txt cannot be read"):
-        cub(tmp_path)
-
-
-def test_bad_images_are_named_and_left_out(tmp_path: Path) -> None:
+def test_bad_images_are_named_and_left_out(tmp_path):
     root = make_cub(tmp_path)
     place = root / "images" / BIRDS[7]
     (place / "Parakeet_Auklet_0.jpg").write_bytes(b"")
@@ -146,7 +139,7 @@ def test_bad_images_are_named_and_left_out(tmp_path: Path) -> None:
     assert [sample.label for sample in dataset.train] == [0, 0, 1, 1]
 
 
-def test_test_images_of_a_class_without_training_images_are_reported(tmp_path: Path) -> None:
+def test_test_images_of_a_class_without_training_images_are_reported(tmp_path):
     root = make_cub(tmp_path)
     for i in (1, 3):
         (root / "images" / BIRDS[31] / f"Black_billed_Cuckoo_{i}.jpg").unlink()
@@ -165,9 +158,8 @@ QUIRKS = {
 }
 
 
-@pytest.mark.parametrize("quirk", QUIRKS)
-@pytest.mark.parametrize("header", ["", "image_id value a b c"])
-def test_cub_lists_that_other_tools_have_written_read_alike(tmp_path: Path, quirk: str, header: str) -> None:
+@pytest.mark.parametrize(("quirk", "header"), [*zip(QUIRKS, ["", "image_id value a b c"] * 3, strict=True)])
+def test_cub_lists_that_other_tools_have_written_read_alike(tmp_path, quirk, header):
     root = make_cub(tmp_path)
     plain = cub(root)
     name, change = QUIRKS[quirk]
@@ -177,7 +169,7 @@ def test_cub_lists_that_other_tools_have_written_read_alike(tmp_path: Path, quir
     assert (odd.classes, odd.train, odd.test) == (plain.classes, plain.train, plain.test)
 
 
-def test_paths_that_leave_the_data_set_are_problems(tmp_path: Path) -> None:
+def test_paths_that_leave_the_data_set_are_problems(tmp_path):
     root = make_cub(tmp_path / "set")
     draw(tmp_path / "secret.jpg")
     rows = (root / "images.txt").read_text().splitlines()
@@ -187,22 +179,13 @@ def test_paths_that_leave_the_data_set_are_problems(tmp_path: Path) -> None:
     assert [problem.reason for problem in dataset.problems] == 2 * ["its path leads out of the data set's folder"]
 
 
-def test_an_image_listed_twice_counts_once(tmp_path: Path) -> None:
-    root = make_cub(tmp_path)
-    rows = (root / "images.txt").read_text().splitlines()
-    write(root / "images.txt", rows[0], f"102 {rows[0].split()[1]}", *rows[2:])
-    dataset = cub(root)
-    assert [problem.reason for problem in dataset.problems] == ["it is listed twice; only the first counts"]
-    assert len(dataset.train) + len(dataset.test) == 11
-
-
 # --- Stanford Cars -------------------------------------------------------------------------------------------------
 
 MODELS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
 BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
-def entries(rows: list[dict]) -> np.ndarray:
+def entries(rows):
     """A MATLAB structure array, with numbers as small as MATLAB stores them."""
     made = np.zeros((1, len(rows)), dtype=[(field, "O") for field in rows[0]])
     for i, row in enumerate(rows):
@@ -210,9 +193,7 @@ def entries(rows: list[dict]) -> np.ndarray:
     return made
 
 
-def make_cars(
-    root: Path, test_annotations: str = "cars_test_annos_withlabels.mat", kit: str = "devkit", per_class: int = 2
-) -> Path:
+def make_cars(root, test_annotations="cars_test_annos_withlabels.mat", kit="devkit", per_class=2):
     (root / kit).mkdir(parents=True)
     scipy.io.savemat(root / kit / "cars_meta.mat", {"class_names": np.array(MODELS, dtype=object)})
     for split, file in (("cars_train", f"{kit}/cars_train_annos.mat"), ("cars_test", test_annotations)):
@@ -225,7 +206,7 @@ def make_cars(
     return root
 
 
-def make_cars_together(root: Path) -> Path:
+def make_cars_together(root):
     """The later layout: of each model the first image is for training, the second for testing."""
     box = dict(zip(BOX, (1, 2, 10, 8), strict=True))
     names = [f"car_ims/{i + 1:06}.jpg" for i in range(2 * len(MODELS))]
@@ -245,7 +226,7 @@ def make_cars_together(root: Path) -> Path:
         ("cars_test_annos_withlabels.mat", "car_devkit/devkit"),
     ],
 )
-def test_cars_are_read_with_their_split_and_boxes(tmp_path: Path, test_list: str, kit: str) -> None:
+def test_cars_are_read_with_their_split_and_boxes(tmp_path, test_list, kit):
     make_cars(tmp_path / "stanford_cars", test_list, kit)
     for given in (tmp_path, tmp_path / "stanford_cars"):
         dataset = cars(given)
@@ -257,7 +238,7 @@ def test_cars_are_read_with_their_split_and_boxes(tmp_path: Path, test_list: str
         assert dataset.problems == ()
 
 
-def test_cars_are_read_where_all_images_lie_together(tmp_path: Path) -> None:
+def test_cars_are_read_where_all_images_lie_together(tmp_path):
     root = make_cars_together(tmp_path / "stanford_cars")
     for given in (tmp_path, root):
         dataset = cars(given)
@@ -273,7 +254,7 @@ def test_cars_are_read_where_all_images_lie_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_cars, make_cars_together])
-def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path: Path, make: Callable) -> None:
+def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path, make):
     before = cars(make(tmp_path / "a"))
     root = make(tmp_path / "b")
     for place in root.glob("car*_*"):
@@ -287,25 +268,17 @@ def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path: 
     assert after.problems == ()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "devkit/cars_meta.mat",
-        "devkit/cars_train_annos.mat",
-        "cars_test_annos_withlabels.mat",
-        "cars_train",
-        "cars_test",
-    ],
-)
-def test_cars_name_what_is_missing(tmp_path: Path, name: str) -> None:
-    path = make_cars(tmp_path) / name
-    path.rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=rf"lacks {path.name}\. .*issues/7545.*'folder'"):
-        cars(tmp_path)
+def test_cars_name_what_is_missing(tmp_path):
+    lists = ("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat")
+    for number, name in enumerate((*lists, "cars_train", "cars_test")):
+        path = make_cars(tmp_path / str(number)) / name
+        path.rename(path.with_name("elsewhere"))
+        with pytest.raises(DataError, match=rf"lacks {path.name}\. .*issues/7545.*'folder'"):
+            cars(tmp_path / str(number))
 
 
-@pytest.mark.parametrize("inner", ["", "car_data", "car_data/car_data"])
-def test_cars_sorted_into_class_folders_are_for_the_other_reader(tmp_path: Path, inner: str) -> None:
+@pytest.mark.parametrize("inner", ["", "car_data/car_data"])
+def test_cars_sorted_into_class_folders_are_for_the_other_reader(tmp_path, inner):
     for split in ("train", "test"):
         for name in ("Acura RL Sedan 2012", "Audi TT RS Coupe 2012"):
             draw(tmp_path / inner / split / name / "1.jpg")
@@ -315,7 +288,7 @@ def test_cars_sorted_into_class_folders_are_for_the_other_reader(tmp_path: Path,
     assert folder(advised).classes == ("Acura RL Sedan 2012", "Audi TT RS Coupe 2012")
 
 
-def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path: Path) -> None:
+def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path):
     root = make_cars(tmp_path)
     file = root / "cars_test_annos_withlabels.mat"
     scipy.io.savemat(file, {"annotations": {"fname": "00001.jpg"}})
@@ -339,10 +312,8 @@ def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path: Path) ->
 
 # --- FGVC-Aircraft -------------------------------------------------------------------------------------------------
 
-AIRCRAFT_FILES = ["variants.txt", "images_variant_trainval.txt", "images_variant_test.txt"]
 
-
-def make_aircraft(root: Path) -> Path:
+def make_aircraft(root):
     data = root / "data"
     for number in range(1025794, 1025800):
         draw(data / "images" / f"{number}.jpg")
@@ -353,7 +324,7 @@ def make_aircraft(root: Path) -> Path:
     return root
 
 
-def test_aircraft_is_read_with_its_split_and_boxes(tmp_path: Path) -> None:
+def test_aircraft_is_read_with_its_split_and_boxes(tmp_path):
     root = make_aircraft(tmp_path / "fgvc-aircraft-2013b" / "fgvc-aircraft-2013b")
     for given in (tmp_path, root.parent, root, root / "data"):
         dataset = aircraft(given)
@@ -364,14 +335,12 @@ def test_aircraft_is_read_with_its_split_and_boxes(tmp_path: Path) -> None:
         assert dataset.open_image(dataset.train[0]).size == (12, 10)  # the banner is left in place
 
 
-@pytest.mark.parametrize("name", [*AIRCRAFT_FILES, "images"])
-def test_aircraft_names_what_is_missing(tmp_path: Path, name: str) -> None:
-    (make_aircraft(tmp_path) / "data" / name).rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=rf"lacks {name}\. .*fgvc-aircraft-2013b\.tar\.gz"):
-        aircraft(tmp_path)
-
-
-def test_aircraft_names_an_unknown_variant(tmp_path: Path) -> None:
-    write(make_aircraft(tmp_path) / "data" / "images_variant_test.txt", "1025797 Zeppelin NT")
+def test_aircraft_names_what_is_missing_or_unknown(tmp_path):
+    for name in ("variants.txt", "images_variant_trainval.txt", "images_variant_test.txt", "images"):
+        root = make_aircraft(tmp_path / f"without {name}")
+        (root / "data" / name).rename(root / "elsewhere")
+        with pytest.raises(DataError, match=rf"lacks {name}\. .*fgvc-aircraft-2013b\.tar\.gz"):
+            aircraft(root)
+    write(make_aircraft(tmp_path / "other") / "data" / "images_variant_test.txt", "1025797 Zeppelin NT")
     with pytest.raises(DataError, match=r"images_variant_test\.txt: image 1025797 has variant 'Zeppelin NT'"):
-        aircraft(tmp_path)
+        aircraft(tmp_path / "other")

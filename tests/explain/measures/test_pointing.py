@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import scipy.ndimage
+import torch
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.measures.baselines import centre_map, edge_map, random_map
-from pmsi.explain.measures.pointing import energy, mass, pointing, widened
+from pmsi.explain.measures.baselines import centre_map, edge_map, enlarged, random_map
+from pmsi.explain.measures.pointing import energy, mass, pointing, region_scores, summary, widened
 
 
 @pytest.fixture
@@ -22,11 +23,10 @@ def test_a_perfect_map_scores_1_and_its_opposite_0(region):
         assert measure((~region).astype(float), region) == 0
 
 
-@pytest.mark.parametrize("level", [0.0, 3.0])
-def test_an_even_or_blank_map_scores_the_share_of_the_area(region, level):
-    even = np.full(region.shape, level)
-    for measure in (pointing, energy):
-        assert measure(even, region) == pytest.approx(12 / 108)
+def test_an_even_or_blank_map_scores_the_share_of_the_area(region):
+    for level in (0.0, 3.0):
+        for measure in (pointing, energy):
+            assert measure(np.full(region.shape, level), region) == pytest.approx(12 / 108)
 
 
 def test_equal_peaks_count_alike(region):
@@ -49,27 +49,24 @@ def test_mass_is_1():
     assert mass(np.zeros((5, 4))).tolist() == [[0.05] * 4] * 5
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1.0, 1.5, 2.9, 4.0, 30.0])
-def test_a_widened_region_is_what_lies_within_the_distance(tolerance):
+def test_a_widened_region_is_what_lies_within_the_distance():
     region = np.random.default_rng(1).random((14, 11)) < 0.04
     assert region.any()
     distance = scipy.ndimage.distance_transform_edt(~region)
-    assert np.array_equal(widened(region, tolerance), distance <= tolerance)
-
-
-def test_an_empty_region_stays_empty_and_negative_tolerance_is_refused(region):
+    for tolerance in (0.0, 1.0, 1.5, 2.9, 4.0, 30.0):
+        assert np.array_equal(widened(region, tolerance), distance <= tolerance)
     assert not widened(np.zeros((4, 4), dtype=bool), 3.0).any()
     with pytest.raises(PMSIError, match="tolerance = -1"):
         widened(region, -1.0)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -1e-6])
-def test_what_is_no_map_is_refused(region, bad):
-    values = np.ones(region.shape)
-    values[0, 0] = bad
+def test_what_is_no_map_is_refused(region):
     for measure in (pointing, energy):
-        with pytest.raises(PMSIError, match="below 0 or none that is finite"):
-            measure(values, region)
+        for bad in (np.nan, np.inf, -1e-6):
+            values = np.ones(region.shape)
+            values[0, 0] = bad
+            with pytest.raises(PMSIError, match="below 0 or none that is finite"):
+                measure(values, region)
         with pytest.raises(PMSIError, match="one grid"):
             measure(np.ones((3, 3)), region)
 
@@ -94,3 +91,38 @@ def test_random_maps_point_anywhere_and_hold_the_energy_of_the_area(region):
     hits, energies = np.mean(scores, axis=0)
     assert hits == pytest.approx(12 / 108, abs=0.03)  # four standard errors
     assert energies == pytest.approx(12 / 108, abs=0.004)
+
+
+def test_the_numbers_of_a_map_stand_beside_those_of_maps_that_know_nothing():
+    region = np.zeros((16, 16), dtype=bool)
+    region[:8, :8] = True
+    values = np.zeros((4, 4), dtype=np.float32)
+    values[0, 0] = 1.0
+    pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+    pixels[:, 12:] = 255  # one edge, outside of the region
+    found = region_scores(values, pixels, region, tolerance=0.0, key="a")
+    assert found["map"].pointing == 1.0
+    assert found["map"].energy == pytest.approx(1.0)
+    assert (found["edges"].pointing, found["edges"].energy) == (0.0, 0.0)
+    assert found["centre"].energy == pytest.approx(1 / 4)
+    assert 0.1 < found["random"].energy < 0.4
+    assert 0 < found["random"].pointing < 1
+    assert found == region_scores(values, pixels, region, tolerance=0.0, key="a")
+    assert found["random"] != region_scores(values, pixels, region, tolerance=0.0, key="b")["random"]
+    far = region_scores(values, pixels, np.roll(region, 8, axis=1), tolerance=9.0, key="a")
+    assert far["map"].pointing == 1.0, "a peak that is near enough is a hit"
+
+
+def test_a_summary_says_where_a_map_peaks():
+    values = np.zeros((2, 4), dtype=np.float32)
+    values[1, 2] = 3.0
+    told = summary(values)
+    assert (told.shape, told.least, told.peak, told.at) == ((2, 4), 0.0, 3.0, (2.5 / 4, 1.5 / 2))
+    assert told.mean == pytest.approx(3 / 8)
+    assert summary(values[:1]).at is None
+
+
+def test_enlarging_is_torchs_bilinear():
+    values = np.random.default_rng(0).random((3, 3)).astype(np.float32)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(values)[None, None], (12, 12), mode="bilinear")
+    assert np.allclose(enlarged(values, 12), expected[0, 0].numpy())

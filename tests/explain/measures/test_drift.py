@@ -50,8 +50,7 @@ def programme(a, b):
     return scipy.optimize.linprog(cost.ravel(), A_eq=np.vstack([leaves, arrives]), b_eq=sums).fun
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (3, 5), (7, 7)])
-@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("shape", "sparse"), [((1, 1), False), ((1, 7), True), ((3, 5), False), ((7, 7), True)])
 def test_the_earth_mover_s_distance_is_that_of_the_linear_programme(shape, sparse):
     a, b = maps(shape, 0) + 1e-3, maps(shape, 9) + 1e-3
     if sparse and a.size > 1:

@@ -9,7 +9,7 @@ import torch
 
 from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
-from pmsi.data.preprocessing import normalize, to_tensor
+from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.explain import cam
 from pmsi.explain.measures.baselines import edge_map, with_baselines
 from pmsi.explain.measures.deletion import deletion, probability_of, ranking, road
@@ -17,10 +17,10 @@ from pmsi.explain.measures.drift import drift
 from pmsi.explain.measures.report import (
     ROAD_SHARES,
     SHARES,
-    Examination,
-    Question,
-    Shown,
-    Trials,
+    Faithfulness,
+    MapEvaluator,
+    MappedImage,
+    MeasureSettings,
     removal_numbers,
     report,
 )
@@ -28,7 +28,9 @@ from pmsi.methods import build
 from pmsi.perturbations import perturb
 
 SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, resize=72)
-QUESTION = Question(stages=("S3", "S5"), seed=4, trials_per_class=1, drift=("rotation=20", "gaussian_noise=10,40"))
+SETTINGS = MeasureSettings(
+    stages=("S3", "S5"), seed=4, faithfulness_per_class=1, drift=("rotation=20", "gaussian_noise=10,40")
+)
 CELLS = ["rotation=20", "gaussian_noise=10", "gaussian_noise=40"]
 MEASURES = {"removal": ("deletion", "insertion", "road"), "drift": ("spearman", "peak", "earth")}
 
@@ -44,8 +46,8 @@ def examined(model):
     counted = []
     dataset = plumage(test_per_class=2, size=96)
     dataset = replace(dataset, test=dataset.test[:6])
-    examination = Examination(model, dataset, SMALL, QUESTION, 4, lambda done, total: counted.append((done, total)))
-    return examination, examination.looks(), counted
+    evaluator = MapEvaluator(model, dataset, SMALL, SETTINGS, 4, lambda done, total: counted.append((done, total)))
+    return evaluator, evaluator.measure(), counted
 
 
 def test_a_map_of_what_the_model_uses_is_worth_more_than_its_floors():
@@ -57,7 +59,7 @@ def test_a_map_of_what_the_model_uses_is_worth_more_than_its_floors():
     def probability(images):
         return (images == image)[:, 0, :8, :8].float().mean(dim=(1, 2))  # what is left of the corner
 
-    found = removal_numbers(probability, image, Shown("a", 0, pixels, {"S4": good}), 0)
+    found = removal_numbers(probability, image, MappedImage("a", 0, pixels, {"S4": good}), 0)
     sources = ("S4", "random S4", "edges")
     assert found.keys() == {f"{source}/{measure}" for source in sources for measure in MEASURES["removal"]}
     for floor in sources[1:]:
@@ -67,23 +69,18 @@ def test_a_map_of_what_the_model_uses_is_worth_more_than_its_floors():
 
 
 def test_a_report_has_the_trials_of_some_images_of_each_class(examined, model):
-    examination, looks, counted = examined
+    evaluator, looks, counted = examined
     tried = [look for look in looks if look.removal]
     assert sorted(look.label for look in tried) == [0, 1, 2]
     assert all(bool(look.drift) == bool(look.removal) for look in looks)
     assert counted[-1] == (5, 5)  # 2 batches and 3 images
     assert [done for done, _ in counted] == sorted(done for done, _ in counted)
     look = tried[1]
-    sample = next(sample for sample in examination.dataset.test if sample.key == look.key)
-    pixels = next(
-        image.permute(1, 2, 0).numpy()
-        for samples, images in examination._batches()
-        for one, image in zip(samples, images, strict=True)
-        if one.key == look.key
-    )
+    sample = next(sample for sample in evaluator.dataset.test if sample.key == look.key)
+    pixels = centre_crop(resize(evaluator.dataset.open_image(sample), SMALL.resize_to), SMALL.image_size)
     label = torch.tensor([sample.label])
     image = normalize(to_tensor(pixels)[None])
-    maps = cam(model, image, classes=label, stages=QUESTION.stages)
+    maps = cam(model, image, classes=label, stages=SETTINGS.stages)
     raw = {stage: stack[0].numpy() for stage, stack in maps.raw.items()}
     probability = probability_of(model, maps.head, sample.label)
     assert probability(image).item() == pytest.approx(maps.logits[maps.head].softmax(1)[0, sample.label].item())
@@ -94,17 +91,17 @@ def test_a_report_has_the_trials_of_some_images_of_each_class(examined, model):
     assert look.removal["random S5/road"] == pytest.approx(expected, abs=1e-4)
 
     changed = perturb(pixels, "gaussian_noise", 40.0, seed=4, key=look.key)[0]
-    after = cam(model, normalize(to_tensor(changed)[None]), classes=label, stages=QUESTION.stages)
+    after = cam(model, normalize(to_tensor(changed)[None]), classes=label, stages=SETTINGS.stages)
     numbers = look.drift["gaussian_noise=40"]
-    for stage in QUESTION.stages:
+    for stage in SETTINGS.stages:
         moved = drift(raw[stage], after.raw[stage][0].numpy())
         assert numbers[f"{stage}/earth"] == pytest.approx(moved.earth, abs=1e-3)
     assert numbers["edges/spearman"] == pytest.approx(drift(edge_map(pixels), edge_map(changed)).spearman)
 
 
 def test_the_report_says_what_the_trials_say_together(examined):
-    examination, looks, _ = examined
-    found = report(examination, looks)
+    evaluator, looks, _ = examined
+    found = report(evaluator, looks)
     assert json.loads(json.dumps(found)) == found
     assert list(found["drift"]) == CELLS
     groups = {"removal": [found["removal"]], "drift": list(found["drift"].values())}
@@ -123,10 +120,10 @@ def test_the_report_says_what_the_trials_say_together(examined):
 
 
 def test_severity_0_moves_nothing(model):
-    trials = Trials(model, "mix", Question(stages=("S3",), drift=("rotation=0",)))
+    trials = Faithfulness(model, "mix", MeasureSettings(stages=("S3",), drift=("rotation=0",)))
     pixels = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     maps = cam(model, normalize(to_tensor(pixels)[None]), classes=torch.tensor([3]), stages=("S3",))
-    (found,) = trials.drift([Shown("a", 3, pixels, {"S3": maps.raw["S3"][0].numpy()})])
+    (found,) = trials.drift([MappedImage("a", 3, pixels, {"S3": maps.raw["S3"][0].numpy()})])
     assert found["rotation=0"]["S3/earth"] == pytest.approx(0, abs=1e-6)
     assert found["rotation=0"]["edges/peak"] == 0
     assert found["rotation=0"]["random S3/earth"] > 0.01

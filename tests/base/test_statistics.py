@@ -26,10 +26,10 @@ def test_wilson_is_statsmodels():
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("arguments", [(-1, 3), (4, 3), (0, -1), (1, 3, 0.0), (1, 3, 1.0), (1, 3, 95)])
-def test_wilson_refuses_what_is_no_proportion(arguments):
-    with pytest.raises(PMSIError, match="expected a"):
-        wilson(*arguments)
+def test_wilson_refuses_what_is_no_proportion():
+    for arguments in ((-1, 3), (4, 3), (0, -1), (1, 3, 0.0), (1, 3, 1.0), (1, 3, 95)):
+        with pytest.raises(PMSIError, match="expected a"):
+            wilson(*arguments)
 
 
 def answers(both, only_a, only_b, neither):
@@ -79,28 +79,25 @@ def holm_by_rejecting(p_values, alpha):
     return rejected
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_holm_rejects_what_the_procedure_rejects_at_every_level(seed):
-    p_values = np.random.default_rng(seed).beta(0.4, 2, 12).round(3)  # rounded: some are equal
+def test_holm_rejects_what_the_procedure_rejects_at_every_level():
+    p_values = np.random.default_rng(0).beta(0.4, 2, 12).round(3)  # rounded: some are equal
     adjusted = holm(p_values)
     for alpha in (0.001, 0.01, 0.05, 0.1, 0.3, 0.7):
         assert {i for i, p in enumerate(adjusted) if p <= alpha} == holm_by_rejecting(p_values, alpha)
 
 
 def test_holm_is_statsmodels():
-    generator = np.random.default_rng(0)
-    for n in (1, 2, 9, 95):
-        smooth = generator.beta(0.3, 2, n)
-        with_ones = np.where(generator.random(n) < 0.3, 1.0, smooth)
-        for p_values in (smooth, smooth.round(2), with_ones, smooth * 0, smooth**0):
-            assert holm(p_values) == pytest.approx(several.multipletests(p_values, method="holm")[1], abs=1e-15)
+    """Few calls: each of statsmodels' collects garbage, which takes half a second beside torch."""
+    smooth = np.random.default_rng(0).beta(0.3, 2, 95)
+    for p_values in (smooth[:1], smooth, np.append(smooth.round(2), [1.0, 1.0])):
+        assert holm(p_values) == pytest.approx(several.multipletests(p_values, method="holm")[1], abs=1e-15)
     assert holm([]) == []
 
 
-@pytest.mark.parametrize("p_values", [[0.1, 1.2], [-0.1], [math.nan], [[0.1]]])
-def test_holm_refuses_what_is_no_probability(p_values):
-    with pytest.raises(PMSIError, match="from 0 to 1"):
-        holm(p_values)
+def test_holm_refuses_what_is_no_probability():
+    for p_values in ([0.1, 1.2], [-0.1], [math.nan], [[0.1]]):
+        with pytest.raises(PMSIError, match="from 0 to 1"):
+            holm(p_values)
 
 
 # Shares
@@ -144,7 +141,7 @@ def test_bootstrap_of_a_tiny_set_has_the_quantiles_of_all_its_samples():
     a, b = np.array([1, 0, 0, 1, 0], dtype=bool), np.array([1, 1, 1, 0, 1], dtype=bool)
     gains = b.astype(int) - a.astype(int)
     means = [np.mean(sample) for sample in itertools.product(gains, repeat=5)]
-    found = paired_bootstrap(a, b, seed=1, confidence=0.8, resamples=200_000)
+    found = paired_bootstrap(a, b, seed=1, confidence=0.8, resamples=20_000)
     assert found.value == pytest.approx(0.4)
     assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.1, 0.9]), abs=1e-9)
 

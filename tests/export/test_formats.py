@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from pmsi import tasks
 from pmsi.base.errors import UnknownName
 from pmsi.engine.checkpoint import load_model
 from pmsi.export.formats import export, portable
@@ -28,25 +27,18 @@ print(json.dumps({"about": about, "answers": {head: value.argmax(1).tolist() for
 """
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, tiny_config):
-    run = Run.create(tmp_path_factory.mktemp("runs"), tiny_config)
-    tasks.execute(run)
-    return run
-
-
 @pytest.fixture
-def pictures(trained):
-    side = trained.config.image_size
+def pictures(tiny_run):
+    side = tiny_run.config.image_size
     return np.random.default_rng(0).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
 
 
-def test_a_program_answers_without_this_package(trained, pictures, tmp_path):
-    export(trained, tmp_path / "model.pt2")
+def test_a_program_answers_without_this_package(tiny_run, pictures, tmp_path):
+    export(tiny_run, tmp_path / "model.pt2")
     np.save(tmp_path / "pictures.npy", pictures.transpose(0, 3, 1, 2))
     words = [sys.executable, "-c", ELSEWHERE, tmp_path / "model.pt2", tmp_path / "pictures.npy"]
     found = json.loads(subprocess.run(words, check=True, capture_output=True, cwd=tmp_path).stdout)
-    predictor = Predictor.load(trained)
+    predictor = Predictor.load(tiny_run)
     assert found["about"]["classes"] == list(predictor.classes)
     assert found["about"]["heads"] == list(predictor.heads)
     for i, picture in enumerate(pictures):
@@ -56,21 +48,21 @@ def test_a_program_answers_without_this_package(trained, pictures, tmp_path):
         }
 
 
-def test_weights_are_a_smaller_checkpoint_that_loads(trained, tmp_path):
+def test_weights_are_a_smaller_checkpoint_that_loads(tiny_run, tmp_path):
     for name, half in (("full", False), ("half", True)):
         copy = tmp_path / name
         (copy / "checkpoints").mkdir(parents=True)
-        (copy / "config.json").write_text((trained.folder / "config.json").read_text())
-        export(trained, copy / "checkpoints" / "last.safetensors", half=half)
+        (copy / "config.json").write_text((tiny_run.folder / "config.json").read_text())
+        export(tiny_run, copy / "checkpoints" / "last.safetensors", half=half)
     sizes = [
         (folder / "checkpoints" / "last.safetensors").stat().st_size
-        for folder in (trained.folder, tmp_path / "full", tmp_path / "half")
+        for folder in (tiny_run.folder, tmp_path / "full", tmp_path / "half")
     ]
     assert sizes[0] > 1.8 * sizes[1] > 1.8 * 1.8 * sizes[2]
     cpu = torch.device("cpu")
     here, full, half = (
         load_model(Run(folder), cpu)[0].state_dict()
-        for folder in (trained.folder, tmp_path / "full", tmp_path / "half")
+        for folder in (tiny_run.folder, tmp_path / "full", tmp_path / "half")
     )
     for key, value in here.items():
         assert torch.equal(full[key], value)
@@ -87,7 +79,7 @@ def test_no_path_of_this_machine_leaves_with_a_model(tmp_path, tiny_config):
     assert portable(tiny_config) == tiny_config
 
 
-def test_an_unknown_ending_is_refused_and_nothing_is_written(trained, tmp_path):
+def test_an_unknown_ending_is_refused_and_nothing_is_written(tiny_run, tmp_path):
     with pytest.raises(UnknownName, match=r"\.onnx.*\.safetensors, \.pt2"):
-        export(trained, tmp_path / "model.onnx")
+        export(tiny_run, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,16 @@ import torch
 from scipy.ndimage import convolve, gaussian_filter
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.measures.deletion import BLUR, Curve, blurred, deletion, insertion, ranking, road
+from pmsi.explain.measures.deletion import (
+    BLUR,
+    Curve,
+    blurred,
+    deletion,
+    insertion,
+    ranking,
+    removal_curves,
+    road,
+)
 from pmsi.explain.measures.road import imputed
 
 SIDE = 20
@@ -108,6 +117,31 @@ def test_the_area_of_a_curve_is_its_mean():
     assert Curve((0.2, 0.6), (0.5, 0.7)).area == pytest.approx(0.6)
 
 
+class Texture(torch.nn.Module):
+    """Two classes; the first one's logit says how much neighbours differ in the image's upper left quarter."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, images):
+        quarter = images[:, 1, :32, :32]
+        logit = self.weight * ((quarter[:, :, 1:] - quarter[:, :, :-1]).abs().mean(dim=(1, 2)) - 2)
+        return {"only": torch.stack([logit, -logit], dim=1)}
+
+
+def test_a_map_that_names_the_right_pixels_beats_a_random_one():
+    pixels = np.zeros((64, 64, 3), dtype=np.uint8)
+    pixels[::2, ::2] = pixels[1::2, 1::2] = 255
+    values = np.zeros((2, 2), dtype=np.float32)
+    values[0, 0] = 1.0
+    curves = removal_curves(Texture(), pixels, values, head="only", label=0, key="a")
+    assert curves["deletion"]["map"].area < curves["deletion"]["random"].area
+    assert curves["insertion"]["map"].area > curves["insertion"]["random"].area
+    clean = curves["deletion"]["map"].probability[0]
+    assert clean == pytest.approx(curves["insertion"]["random"].probability[-1], abs=1e-6)
+
+
 # Imputation
 
 WEIGHTS = {(dy, dx): 1 / 12 if dy and dx else 1 / 6 for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx}
@@ -128,8 +162,9 @@ def filled_by_loops(channel, missing):
     return np.linalg.solve(matrix, right).reshape(height, width)
 
 
-@pytest.mark.parametrize("kind", ["scattered", "one hole", "one pixel left", "none"])
-@pytest.mark.parametrize("shape", [(12, 9), (17, 20)])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("scattered", (12, 9)), ("one hole", (17, 20)), ("one pixel left", (12, 9))]
+)
 def test_missing_pixels_are_the_weighted_mean_of_their_neighbours(kind, shape):
     missing = torch.rand(2, *shape, generator=generator()) < 0.8
     if kind != "scattered":

@@ -15,7 +15,7 @@ from pmsi.explain import cam
 from pmsi.explain import resize as enlarge
 from pmsi.explain.measures.baselines import edge_map
 from pmsi.explain.measures.pointing import energy, pointing, widened
-from pmsi.explain.measures.report import PAIR, Examination, Look, Question, report
+from pmsi.explain.measures.report import PAIR, ImageMeasures, MapEvaluator, MeasureSettings, report
 from pmsi.methods import build
 
 SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, test_per_class=2, resize=72)
@@ -39,12 +39,12 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def examined(model, dataset):
-    examination = Examination(model, dataset, SMALL, Question(tolerance=3.0), batch_size=5)
-    return examination, examination.looks()
+    evaluator = MapEvaluator(model, dataset, SMALL, MeasureSettings(tolerance=3.0), batch_size=5)
+    return evaluator, evaluator.measure()
 
 
 def test_each_image_is_measured_as_by_hand(examined, model, dataset):
-    examination, looks = examined
+    evaluator, looks = examined
     assert [look.key for look in looks] == [sample.key for sample in dataset.test]
     for sample, look in list(zip(dataset.test, looks, strict=True))[::5]:
         crop = centre_crop(resize(dataset.open_image(sample), 72), 64)
@@ -60,7 +60,7 @@ def test_each_image_is_measured_as_by_hand(examined, model, dataset):
         assert numbers["edges/energy"] == pytest.approx(energy(edge_map(crop), bird))
         assert numbers["edges/pointing"] == pointing(edge_map(crop), widened(bird, 3.0))
         assert numbers["centre/pointing"] == widened(bird, 3.0)[31:33, 31:33].mean()
-        rival = examination.rivals[sample.label]
+        rival = evaluator.rivals[sample.label]
         telling = np.any([resize_mask(dataset.open_parts(sample)[part]) for part in rival.parts], axis=0)
         if telling.any():
             assert look.regions["telling"]["area"] == pytest.approx(telling.mean())
@@ -90,8 +90,8 @@ def test_rivals_come_from_what_the_model_answers(examined, model, dataset):
 
 
 def test_the_report_adds_up_what_the_images_show(examined):
-    examination, looks = examined
-    found = report(examination, looks)
+    evaluator, looks = examined
+    found = report(evaluator, looks)
     assert json.loads(json.dumps(found)) == found
     assert found["images"] == 24
     assert (found["head"], found["stages"]) == ("mix", ["S3", "S4", "S5"])
@@ -111,16 +111,16 @@ def test_the_report_adds_up_what_the_images_show(examined):
         assert about["random S3/energy"]["mean"] == pytest.approx(about["area"]["mean"], rel=0.3)
     shown = [look for look in looks if "telling" in look.regions]
     assert found["regions"]["telling"]["images"] == len(shown) > 12
-    pair = [look for look in shown if examination.dataset.classes[look.label] in found["pair"]]
+    pair = [look for look in shown if evaluator.dataset.classes[look.label] in found["pair"]]
     assert found["regions"][PAIR]["images"] == len(pair) <= 4
     assert found["rivals"][found["pair"][0]]["rival"] == found["pair"][1]
 
 
 def test_batches_order_and_repetition_change_nothing(examined, model, dataset):
     counted = []
-    again = Examination(
-        model, dataset, SMALL, Question(tolerance=3.0), 7, lambda done, total: counted.append((done, total))
-    ).looks()
+    again = MapEvaluator(
+        model, dataset, SMALL, MeasureSettings(tolerance=3.0), 7, lambda done, total: counted.append((done, total))
+    ).measure()
     assert counted == [(0, 4)] * 4 + [(k, 4) for k in range(1, 5)]
     for one, other in zip(examined[1], again, strict=True):
         assert (one.key, one.predicted) == (other.key, other.predicted)
@@ -136,16 +136,16 @@ def test_a_data_set_with_boxes_alone_has_the_object_alone(model, dataset):
         test=tuple(replace(sample, box=(20.0, 20.0, 50.0, 40.0)) for sample in dataset.test[:4]),
         open_parts=lambda sample: {},
     )
-    examination = Examination(model, boxed, SMALL, Question(method="layercam", head="S4", stages=("S4",)))
-    found = report(examination, examination.looks())
+    evaluator = MapEvaluator(model, boxed, SMALL, MeasureSettings(method="layercam", head="S4", stages=("S4",)))
+    found = report(evaluator, evaluator.measure())
     assert list(found["regions"]) == ["object"]
     assert (found["method"], found["head"], found["rivals"], found["pair"]) == ("layercam", "S4", {}, None)
 
 
 def test_a_look_without_a_region_is_left_out(examined):
-    examination, looks = examined
-    hidden = Look("x", 0, 0, ("S3",), {})
-    found = report(examination, [*looks[:3], hidden])
+    evaluator, looks = examined
+    hidden = ImageMeasures("x", 0, 0, ("S3",), {})
+    found = report(evaluator, [*looks[:3], hidden])
     assert found["images"] == 4
     assert found["regions"]["object"]["images"] == 3
     assert found["blank"]["S3"] >= 0.25
