@@ -162,8 +162,9 @@ PIECE = re.compile(r"backbone\.pieces\.(\d+)\.")
 def renamed(found: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
     """Return a model's tensors with today's names, given those of an earlier version.
 
-    That version cut timm's networks differently, but had the same modules in the same order, numbered by stage, block and place, so today's names have the
-    same endings. If the stages that the model uses had another number of tensors, the names are not changed.
+    That version cut timm's networks differently, but had the same modules in the same order, numbered by stage, block
+    and place, so today's names have the same endings. If the stages that the model uses had another number of tensors,
+    the names do not change.
     """
     expected = model.state_dict()
     if found.keys() == expected.keys():

@@ -21,7 +21,7 @@ from pmsi.pictures.phases import (
     target_text,
 )
 from pmsi.runs import Run
-from pmsi.training.loop import loop, session
+from pmsi.training import loop, session
 
 METHODS = {"pmr": {}, "pmg": {}, "pr": {"augmentation": "cutmix"}, "pm": {"augmentation": "rmg", "nested": True}}
 
