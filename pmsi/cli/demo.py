@@ -56,7 +56,7 @@ MEASUREMENTS: dict[str, Config] = {
     **{id.replace("demo", "demo-maps"): MapsConfig(of=id, test_per_class=20) for id in TRAINED},
 }
 
-SHIPPED = ("config.json", "metrics.jsonl", "predictions.json", "result.json", "started")
+SHIPPED = ("config.json", "data.json.gz", "metrics.jsonl", "predictions.json", "result.json", "started")
 """Files of a training run that ship, beside its checkpoint; of the others all do but these:"""
 WORKING = ("lock", ".change", "log.txt", "progress.json", "queued", "checkpoints", "tensorboard")
 

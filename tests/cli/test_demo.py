@@ -9,8 +9,11 @@ from pmsi.base.errors import RunError
 from pmsi.cli import demo
 from pmsi.config import MapsConfig, RobustnessConfig
 from pmsi.data import open_dataset
+from pmsi.data.record import DataRecord
 from pmsi.predictor import Predictor
 from pmsi.runs import Run, State, known_runs
+from pmsi.runs.mistakes import read_predictions
+from pmsi.runs.record import classes_of, record_of
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,10 @@ def test_what_is_in_the_assets_is_what_the_recipe_makes():
     """The shipped runs are those of the command, and together no larger than sixteen megabytes."""
     shipped = Path(runs.__file__).parents[2] / "assets" / "demo"
     for id, config in demo.TRAINED.items():
-        assert Run(shipped / id).config.with_(weights=config.weights) == config
+        run = Run(shipped / id)
+        assert run.config.with_(weights=config.weights) == config
+        assert record_of(run) == DataRecord.of(open_dataset(run.config))
+        assert read_predictions(run).classes == classes_of(run)
     models = [path.stat().st_size for path in shipped.rglob("*.safetensors")]
     assert len(models) == 2
     assert sum(models) <= 16e6
