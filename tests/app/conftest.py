@@ -3,18 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-SITE = """
-import streamlit as st
-
-from app import session
-from app.shared.panels import guarded
-from app.shared.run_session import page_of
-
-page = st.navigation([page_of(name) for name in dict.fromkeys([{name!r}, "train"])])
-session.enter(page.url_path)
-with guarded():
-    page.run()
-"""
+SITE = "from pages import navigate; navigate({name!r}, 'train')"
 
 
 @pytest.fixture(autouse=True)

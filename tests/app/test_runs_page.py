@@ -33,11 +33,9 @@ RESULT = {
 
 
 def site():
-    import streamlit as st
+    from pages import navigate
 
-    from app.shared.run_session import page_of
-
-    st.navigation([page_of("runs"), page_of("train"), page_of("maps"), page_of("robustness")]).run()
+    navigate("runs", "train", "maps", "robustness")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.resources import results_once
+from app.views.robustness.cached import results_once
 from app.shared.errors import guarded, plain
 from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors
