@@ -34,7 +34,8 @@ class Method:
     ``build(backbone, classes, config)`` makes the model, ``phases(config)`` the steps of each batch, and
     ``augmentation`` names the row of AUGMENTATIONS that its phases use unless the config says otherwise. ``tables`` are
     the paper's tables in which it has a line. ``batch_size`` must be a multiple of ``batch_multiple``; where
-    ``images_per_class`` is given, a batch holds that many images of each of its classes.
+    ``images_per_class`` is given, a batch holds that many images of each of its classes. ``letters`` is its title in
+    Table III, where that is another.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Method:
     tables: tuple[str, ...] = ()
     batch_multiple: int = 1
     images_per_class: int | None = None
+    letters: str = ""
 
 
 def _pmsi(backbone: Backbone, classes: int, config: TrainConfig, **parts: Any) -> PMSI:
@@ -160,7 +162,15 @@ METHODS: dict[str, Method] = {
         "Progressive phases on jigsaw patches (Du et al., 2020).",
         ("5",),
     ),
-    "pmr": Method("+ P & M & R", with_interaction, progressive, "rmg", "The paper's RMG-PMSI: all three.", ("3", "5")),
+    "pmr": Method(
+        "RMG-PMSI",
+        with_interaction,
+        progressive,
+        "rmg",
+        "The paper's method: all three of P, M and R.",
+        ("3", "5"),
+        letters="+ P & M & R",
+    ),
 }
 
 

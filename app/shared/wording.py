@@ -8,6 +8,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pmsi.base.errors import RunError
@@ -51,11 +52,28 @@ def badge_of(state: State) -> str:
 def title_of_run(config: Config) -> str:
     """Return a short title: the method and the data set, or the task and the run that it is about."""
     if isinstance(config, TrainConfig):
-        return f"{config.method} on {config.dataset}"
+        return f"{method_title(config.method)} on {data_title(config)}"
     of = getattr(config, "of", ())
     runs = [of] if isinstance(of, str) else list(of)
     about = short_id(runs[0]) if len(runs) == 1 else f"{len(runs)} runs"
     return f"{TASKS.get(config.task, config.task)} of {about}"
+
+
+def method_title(name: str) -> str:
+    """Return what a method is called, also one that exists no more."""
+    from pmsi.methods import METHODS
+
+    return METHODS[name].title if name in METHODS else name
+
+
+def data_title(config: TrainConfig) -> str:
+    """Return what the data set of a training run is called: a published one's name, or else that of its folder."""
+    from pmsi.data import DATASETS
+
+    row = DATASETS.get(config.dataset)
+    if row is not None and row.official:
+        return row.title
+    return Path(config.data).name if config.data else config.dataset
 
 
 def called(run: Run) -> str:

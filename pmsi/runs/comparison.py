@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import RunError
+from pmsi.base.files import Stamp, stamp
 from pmsi.base.text import duration, percent
 from pmsi.config import Config, TrainConfig
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import labels_of
 from pmsi.runs.lifecycle import State
+from pmsi.runs.record import comparable, is_alike
 from pmsi.runs.run import Run
 
 Record = Mapping[str, Any]
@@ -64,15 +66,12 @@ def summary(records: Iterable[Record]) -> dict[str, Any] | None:
 def scores_of(run: Run) -> dict[str, Any] | None:
     """Return `summary` of a run, its metrics read once for as long as they do not change."""
     path = run.folder / "metrics.jsonl"
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return _scores(str(run.folder), about.st_mtime_ns, about.st_size)
+    changed = stamp(path)
+    return _scores(str(run.folder), changed) if any(changed) else None
 
 
 @lru_cache(maxsize=4096)
-def _scores(folder: str, changed: int, size: int) -> dict[str, Any] | None:
+def _scores(folder: str, changed: Stamp) -> dict[str, Any] | None:
     try:
         return summary(Run(Path(folder)).metrics())
     except (AttributeError, KeyError, TypeError, IndexError):  # no worker wrote these
@@ -113,20 +112,11 @@ def apart(configs: Sequence[Config]) -> dict[str, list[Any]]:
 
 
 def baseline_for(run: Run, runs: Iterable[Run]) -> Run | None:
-    """Return the baseline to see a run beside: of the same data set, and of those the one with most settings alike."""
-    config = run.config
-    if not isinstance(config, TrainConfig):
+    """Return the baseline to see a training run beside, or None: the first on the same data that began alike."""
+    if not isinstance(run.config, TrainConfig):
         return None
-    found = []
-    for other in runs:
-        try:
-            known = other.config
-        except RunError:
-            continue
-        of_same = isinstance(known, TrainConfig) and known.method == "baseline" and known.dataset == config.dataset
-        if of_same and other.id != run.id and scores_of(other) is not None:
-            found.append(other)
-    return min(found, key=lambda other: len(apart([config, other.config])), default=None)
+    found = (other for other in comparable(run, runs) if getattr(other.config, "method", "") == "baseline")
+    return next((other for other in found if is_alike(run, other) and scores_of(other) is not None), None)
 
 
 def as_json(runs: Sequence[Run], head: str | None = None) -> dict[str, Any]:

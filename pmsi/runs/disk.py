@@ -7,6 +7,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from pmsi.base.files import stamp
+
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -25,13 +27,7 @@ def in_words(size: int) -> str:
 
 def _stamp(folder: Path) -> tuple[int, ...]:
     """Return what changes whenever a file is added, removed or replaced; one that only grows is seen a little later."""
-    stamps = []
-    for place in (folder, folder / "checkpoints", folder / "metrics.jsonl"):
-        try:
-            stamps.append(place.stat().st_mtime_ns)
-        except OSError:
-            stamps.append(0)
-    return tuple(stamps)
+    return tuple(stamp(place)[0] for place in (folder, folder / "checkpoints", folder / "metrics.jsonl"))
 
 
 @lru_cache(maxsize=4096)

@@ -5,17 +5,21 @@ images are those of that record, and two runs are comparable where their records
 kept have none; what they were trained on is then said to be unknown.
 """
 
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmsi.base.errors import DataError, RunError
-from pmsi.config import TrainConfig
+from pmsi.base.files import Stamp, stamp
+from pmsi.config import Config, TrainConfig
 from pmsi.runs.run import Run
 
 if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset
-    from pmsi.data.record import Comparison, DataRecord
+    from pmsi.data.dataset import Dataset, Sample
+    from pmsi.data.record import Comparison, DataRecord, ImageRecord
 
 # pmsi.data.record is imported inside functions: it needs numpy and Pillow, and runs are listed without them.
 
@@ -28,18 +32,14 @@ def record_of(run: Run) -> "DataRecord | None":
     from pmsi.data.record import FILE
 
     path = run.folder / FILE
-    try:
-        about = path.stat()
-    except FileNotFoundError:
-        return None
-    return _read(str(path), about.st_mtime_ns, about.st_size)
+    return _read(path, stamp(path))
 
 
 @lru_cache(maxsize=64)
-def _read(path: str, changed: int, size: int) -> "DataRecord | None":
+def _read(path: Path, changed: Stamp) -> "DataRecord | None":
     from pmsi.data.record import DataRecord
 
-    return DataRecord.from_file(Path(path))
+    return DataRecord.from_file(path)
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
@@ -74,15 +74,53 @@ def apart(a: Run, b: Run, limited: bool = False) -> list[str]:
 
     ``limited`` says that both are judged by test images drawn anew, so that those of the runs may differ.
     """
+    files = [run.folder / name for run in (a, b) for name in ("config.json", "data.json.gz", "result.json")]
+    return list(_apart(a, b, limited, tuple(map(stamp, files))))
+
+
+@lru_cache(maxsize=4096)
+def _apart(a: Run, b: Run, limited: bool, changed: tuple[Stamp, ...]) -> tuple[str, ...]:
     about = compare_runs(a, b)
     if about.unknown:
-        return [
-            f"{name} = {ours!r} in run {a.id} and {theirs!r} in run {b.id}."
-            for name in SAME
-            if (ours := _setting(a, name)) != (theirs := _setting(b, name)) and not (limited and name == SAME[-1])
-        ]
+        return (*_other_classes(a, b), *_other_settings(a, b, limited))
     fair = about.same_labels and not (about.leaked or about.leaked_back) if limited else about.comparable
-    return [] if fair else about.reasons
+    return () if fair else tuple(about.reasons)
+
+
+def _other_classes(a: Run, b: Run) -> Iterator[str]:
+    """Yield that two runs have other classes, where both say theirs."""
+    with contextlib.suppress(RunError):
+        if classes_of(a) != classes_of(b):
+            yield f"The {len(classes_of(a))} classes of run {a.id} are not the {len(classes_of(b))} of run {b.id}."
+
+
+def _other_settings(a: Run, b: Run, limited: bool) -> Iterator[str]:
+    for name in SAME:
+        ours, theirs = _setting(a, name), _setting(b, name)
+        if ours != theirs and not (limited and name == "test_per_class"):
+            yield f"{name} = {ours!r} in run {a.id} and {theirs!r} in run {b.id}."
+
+
+ALIKE = ("image_size", "backbone", "weights")
+"""Settings that a run shares with the one that it is shown beside by default: size, network and pretraining."""
+
+
+def comparable(run: Run, others: Iterable[Run]) -> list[Run]:
+    """Return those of ``others``, in their order, whose accuracies can be compared with a training run's."""
+    trained = (other for other in others if other.id != run.id and isinstance(_config(other), TrainConfig))
+    return [other for other in trained if not apart(run, other)]
+
+
+def is_alike(a: Run, b: Run) -> bool:
+    """Return whether two training runs began alike: the same network, pretraining and image size."""
+    return all(_setting(a, name) == _setting(b, name) for name in ALIKE)
+
+
+def _config(run: Run) -> Config | None:
+    try:
+        return run.config
+    except RunError:
+        return None
 
 
 def _setting(run: Run, name: str) -> object:
@@ -95,6 +133,41 @@ def compare_data(run: Run, dataset: "Dataset") -> "Comparison":
     from pmsi.data.record import DataRecord, compare
 
     return compare(record_of(run), DataRecord.of(dataset), (f"run {run.id}", dataset.name))
+
+
+def as_trained(run: Run, dataset: "Dataset") -> "tuple[Dataset, list[str]]":
+    """Return the images of a data set that a run was trained and tested on, and in words what has changed since.
+
+    Classes, label numbers, keys and split are the run's. An image is found by its pixels, wherever it lies now. Of a
+    run without a record the data set is returned as it is.
+    """
+    from pmsi.data.images import pixels_digest
+
+    record = record_of(run)
+    about = compare_data(run, dataset)
+    if record is None:
+        return dataset, about.reasons
+    here: dict[str, dict[str, Sample]] = {}  # by digest, then by key
+    for sample in (*dataset.train, *dataset.test):
+        here.setdefault(sample.digest or pixels_digest(dataset.open_image(sample)), {})[sample.key] = sample
+
+    def found(images: "Iterable[ImageRecord]") -> "Iterator[Sample]":
+        for image in images:
+            if alike := here.get(image.digest):
+                sample = alike.get(image.key) or next(iter(alike.values()))
+                yield replace(sample, key=image.key, label=image.label, digest=image.digest)
+
+    then = replace(dataset, classes=record.classes, train=tuple(found(record.train)), test=tuple(found(record.test)))
+    return then, [*about.about_classes(), *_about_images(run, record, then, about)]
+
+
+def _about_images(run: Run, record: "DataRecord", then: "Dataset", about: "Comparison") -> "Iterator[str]":
+    """Yield in words which test images of a run are not there any more, and which it must not be tested on."""
+    if gone := len(record.test) - len(then.test):
+        changed = f"; {about.changed} have other pixels" if about.changed else ""
+        yield f"{gone} of the {len(record.test)} test images of run {run.id} are gone{changed}."
+    if about.leaked:
+        yield f"{about.leaked} of today's {about.tested[1]} test images were among its training images."
 
 
 def check_data(run: Run, dataset: "Dataset", insist: bool = False) -> list[str]:

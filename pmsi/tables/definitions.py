@@ -130,11 +130,13 @@ def _stage_numbers(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part
     return lines, _outputs(*STAGES, "concat", "mix")
 
 
-def _methods_of(number: str) -> Callable[[TrainConfig, Sets], tuple[list[Part], list[Part]]]:
+def _methods_of(number: str, *, letters: bool = False) -> Callable[[TrainConfig, Sets], tuple[list[Part], list[Part]]]:
     def lay(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
         from pmsi.methods import METHODS
 
-        lines = [Part(name, row.title, _method(name)) for name, row in METHODS.items() if number in row.tables]
+        rows = {name: row for name, row in METHODS.items() if number in row.tables}
+        titles = {name: (letters and row.letters) or row.title for name, row in rows.items()}
+        lines = [Part(name, titles[name], _method(name)) for name in rows]
         return lines, _outputs("concat", "mix")
 
     return lay
@@ -200,7 +202,7 @@ TABLES: dict[str, TableRow] = {
     for row in (
         TableRow("1", (), _statistics, True),
         TableRow("2", (*_METHOD, "stage_num"), _stage_numbers),
-        TableRow("3", _METHOD, _methods_of("3")),
+        TableRow("3", _METHOD, _methods_of("3", letters=True)),
         TableRow("4", _METHOD, _augmentations),
         TableRow("5", _METHOD, _methods_of("5")),
         TableRow("6", _METHOD, _backbones, True, True),

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.shared.panels import Picked
 from app.shared.session import choice, choose, remember
-from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Place, Wanted
+from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
 
 if TYPE_CHECKING:
     from pmsi.predictor import Predictor
@@ -19,7 +20,7 @@ APART = "|"
 """Between keys of images in the URL."""
 
 
-def settings(predictor: "Predictor", place: Place) -> Wanted:
+def settings(predictor: "Predictor", picked: Picked | None) -> Wanted:
     """Show the settings and return them."""
     first, second, third, fourth = st.columns(4, gap="medium")
     head = remember(
@@ -28,7 +29,7 @@ def settings(predictor: "Predictor", place: Place) -> Wanted:
         predictor.primary,
         "Output",
         list(predictor.heads),
-        help="The classifier whose score is explained: one of a stage, of all stages (concat), or their sum (mix).",
+        help="The classifier whose score is explained: one of a stage, of all stages (concat), or their mean (mix).",
     )
     classes = [PREDICTED, *predictor.classes]
     label = remember(second.selectbox, "class", PREDICTED, "Class", classes, format_func=_class_title)
@@ -46,7 +47,7 @@ def settings(predictor: "Predictor", place: Place) -> Wanted:
         width="stretch",
     )
     with st.expander("How it is drawn", expanded=_is_changed()):
-        strength, outline, mosaic, layout = _drawing(place)
+        strength, outline, mosaic, layout = _drawing(picked)
     return Wanted(head, label, method, scale, strength / 100, outline, mosaic, layout)
 
 
@@ -74,7 +75,7 @@ def _method(column: "st.delta_generator.DeltaGenerator") -> str:
     )
 
 
-def _drawing(place: Place) -> tuple[int, str, str, int]:
+def _drawing(picked: Picked | None) -> tuple[int, str, str, int]:
     """Return the overlay's opacity in per cent, the region that is outlined, the kind of mosaics and their layout."""
     first, second, third, fourth = st.columns(4, gap="medium")
     strength = remember(
@@ -85,7 +86,7 @@ def _drawing(place: Place) -> tuple[int, str, str, int]:
         "outline",
         "",
         "Outline",
-        _outlines(place),
+        _outlines(picked),
         format_func=lambda name: OUTLINES.get(name, f"{name.capitalize()} (a part)"),
         help="Where it is known: the box or mask of the object, one of its parts, or the parts in which its species "
         "differs from the sibling that the run finds likeliest.",
@@ -105,16 +106,20 @@ def _drawing(place: Place) -> tuple[int, str, str, int]:
     return int(strength), outline, mosaic, int(layout)
 
 
-def _outlines(place: Place) -> list[str]:
+def _outlines(picked: Picked | None) -> list[str]:
     """Return the regions that can be outlined; a data set without masks has boxes at most."""
-    has_parts = place.dataset is not None and place.dataset.name == "plumage"
+    has_parts = picked is not None and picked.dataset is not None and picked.dataset.name == "plumage"
     return [*OUTLINES, *PARTS] if has_parts else ["", "object"]
 
 
-def rows_form(place: Place, key: str) -> tuple[str, int, list[str]]:
-    """Show which images stand below the chosen one; return a row of MORE, how many, and the keys that were kept."""
-    if place.dataset is None:
+def rows_form(picked: Picked) -> tuple[str, int, list[Picked]]:
+    """Show which images stand below the chosen one; return a row of MORE, how many, and those that were kept.
+
+    Kept images are of the data set of the chosen one.
+    """
+    if picked.dataset is None:
         return "", 0, []
+    samples = {sample.key: sample for sample in (*picked.dataset.test, *picked.dataset.train)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = remember(
             st.selectbox,
@@ -126,18 +131,18 @@ def rows_form(place: Place, key: str) -> tuple[str, int, list[str]]:
             width=220,
         )
         count = remember(st.number_input, "count", 3, "How many", 1, 8, disabled=not kind, width=120)
-        pinned = [one for one in choice(KEPT).split(APART) if one and place.sample(one)]
+        pinned = [one for one in choice(KEPT).split(APART) if one in samples]
         st.button(
             "Keep this image",
             icon=":material/keep:",
             on_click=_keep,
-            args=(pinned, key),
-            disabled=key in pinned,
+            args=(pinned, picked.key),
+            disabled=picked.key in pinned,
             help="It stays in the grid while you choose another one.",
         )
         if pinned:
             st.button(f"Let go of {len(pinned)} kept", icon=":material/keep_off:", on_click=choose, args=(KEPT, ""))
-    return kind, int(count), pinned
+    return kind, int(count), [Picked.of(picked.dataset, samples[one]) for one in pinned if one != picked.key]
 
 
 def _keep(pinned: list[str], key: str) -> None:

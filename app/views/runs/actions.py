@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.shared.access import read_only, require_writable
-from app.shared.cached_models import stamp_of
+from app.shared.cached_models import has_model
 from app.shared.errors import error_panel
 from app.shared.run_session import page_of
 from pmsi import tasks
@@ -32,7 +32,7 @@ PRECISIONS = {"Full precision": False, "Half precision, half the size": True}
 
 def run_actions(run: Run) -> None:
     """Draw a row of what can be done next with a training run; before its first checkpoint most of it waits."""
-    ready = stamp_of(run) > 0
+    ready = has_model(run)
     waits = None if ready else "There is a model after the first epoch."
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for name, (label, icon) in NEXT.items():
@@ -92,7 +92,8 @@ def _export(run: Run) -> None:
                 icon=":material/download:",
             )
             st.caption(row.help)
-        st.code(f"python -m pmsi export {run.id} --out model.safetensors --half", language="bash", wrap_lines=True)
+        half = " --half" if PRECISIONS[chosen] else ""
+        st.code(f"python -m pmsi export {run.id} --out model.safetensors{half}", language="bash", wrap_lines=True)
 
 
 def _bytes(run: Run, row: "Export", half: bool) -> Callable[[], bytes]:

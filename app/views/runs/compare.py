@@ -13,7 +13,7 @@ import streamlit as st
 from app.shared.errors import guarded, plain
 from app.shared.fields import entries
 from app.shared.palette import CHART, NEUTRAL
-from app.shared.panels import run_colors
+from app.shared.panels import any_run_box, run_colors, say_apart
 from app.shared.run_session import page_of
 from app.shared.session import choice, keep, moved, remember
 from app.shared.wording import name_of_run
@@ -24,6 +24,7 @@ from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.comparison import apart, baseline_for, outcome
 from pmsi.runs.disk import in_words
 from pmsi.runs.listing import entries as listed
+from pmsi.runs.record import comparable
 
 REFRESH_S = 3.0
 KEY = "picker-runs"
@@ -54,6 +55,8 @@ def compare() -> None:
     if not runs:
         st.info("Choose two or more training runs.", icon=":material/info:")
         return
+    for other in runs[1:]:
+        say_apart(runs[0], other)
     _offer_baseline(runs, by_id)
     live = any(run.state.is_live for run in runs)
     st.fragment(_curves, run_every=REFRESH_S if live else None)(runs, live)
@@ -79,7 +82,14 @@ def _choose(by_id: dict[str, Run]) -> list[Run]:
         if gone:
             st.caption(f"Not here, or no training run: {plain(', '.join(gone))}.")
     names = {id: name_of_run(run) for id, run in by_id.items()}
-    ids = st.multiselect("Runs", list(by_id), key=KEY, format_func=names.get, placeholder="Choose runs")
+    picked = st.session_state[KEY]
+    first = by_id[picked[0]] if picked else None
+    insists = first is None or choice("any")
+    fitting = by_id.values() if insists else comparable(first, by_id.values())
+    options = [id for id, run in by_id.items() if run in fitting or id in picked]
+    ids = st.multiselect("Runs", options, key=KEY, format_func=names.get, placeholder="Choose runs")
+    if first is not None and (choice("any") or len(options) < len(by_id)):
+        any_run_box()
     _keep(ids)
     return [by_id[id] for id in ids]
 
