@@ -24,7 +24,7 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _nothing_shipped(monkeypatch, tmp_path):
     """No runs that came with the program, so that each test has those alone that it makes."""
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture

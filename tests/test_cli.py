@@ -325,7 +325,7 @@ def test_runs_are_listed_and_shown(trained, pmsi):
 
 def test_runs_that_come_with_the_program_are_listed_last_and_said_to(trained, tmp_path, pmsi, monkeypatch):
     shutil.copytree(trained.folder, tmp_path / "shipped" / "20990101-000000-example")
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", tmp_path / "shipped")
     where = ["--runs", trained.folder.parent]
     own, example = pmsi("runs", "list", *where)[1].splitlines()
     assert trained.id in own

@@ -83,7 +83,7 @@ def test_a_run_with_other_settings_is_not_taken_for_a_demo_run(made, tmp_path, t
 
 def test_shipped_runs_are_found_from_any_folder_and_come_last(made, tmp_path, tiny_config, monkeypatch):
     folder, _ = made
-    monkeypatch.setattr(runs, "SHIPPED", folder)
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", folder)
     own = Run.create(tmp_path, tiny_config)
     ids = [run.id for run in known_runs(tmp_path)]
     assert ids[0] == own.id

@@ -116,7 +116,7 @@ def baseline_for(run: Run, runs: Iterable[Run]) -> Run | None:
     if not isinstance(run.config, TrainConfig):
         return None
     found = (other for other in comparable(run, runs) if getattr(other.config, "method", "") == "baseline")
-    return next((other for other in found if is_alike(run, other) and scores_of(other) is not None), None)
+    return next((other for other in found if is_alike(run, other)), None)
 
 
 def as_json(runs: Sequence[Run], head: str | None = None) -> dict[str, Any]:

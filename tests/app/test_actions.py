@@ -30,10 +30,9 @@ def test_an_image_leads_to_the_other_pages(open_page, make_run, page):
         assert asked["image"] == [KEY]
         assert asked["source"] == ["sample"]
         assert asked.get("run", [run.id]) == [run.id]
-        assert ("run" in asked) == (page != "mosaic")
 
 
-def test_an_image_of_the_runs_own_folder_is_named_with_its_folder(open_page, make_run, tmp_path):
+def test_an_image_of_the_runs_own_folder_is_named_with_its_run(open_page, make_run, tmp_path):
     from PIL import Image
 
     from app.shared.cached_data import open_builtin
@@ -46,5 +45,5 @@ def test_an_image_of_the_runs_own_folder_is_named_with_its_folder(open_page, mak
     test = open_page("maps", run=run.id)
     assert not test.exception
     asked = parse_qs(actions(test)["Mosaic"].query_string)
-    assert asked["data"] == [str(tmp_path / "birds")]
-    assert asked["source"] == ["data"]
+    assert (asked["source"], asked["run"]) == (["run"], [run.id])
+    assert not open_page("mosaic", **{name: values[0] for name, values in asked.items()}).error

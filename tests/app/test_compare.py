@@ -202,9 +202,7 @@ def test_a_wide_window_has_the_paper_s_numbers_beside_ours(open_page, runs_folde
     finished(runs_folder, base, {"concat": 0.25, "mix": 0.5})
     html = page_html(open_page("compare", table="3"))
     wide = re.search(r'<table class="numbers wide".*?</table>', html, re.DOTALL)[0]
-    line = re.search(rf"<tr class=\"line\"><th[^>]*>{re.escape(escape(METHODS['pmr'].letters))}</th>(.*?)</tr>", wide)[
-        1
-    ]
+    line = re.search(rf'<tr class="line"><th[^>]*>{re.escape(escape(line_of("pmr")))}</th>(.*?)</tr>', wide)[1]
     shown = [unescape(re.sub("<.*?>", "", cell)) for cell in re.findall(r"<td.*?</td>", line)]
     assert shown == ["25.0", "86.6", "−61.6", "50.0", "87.0", "−37.0"]
     heads = re.findall(r"<th[^>]*>([^<]*)</th>", wide)

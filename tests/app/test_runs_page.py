@@ -534,7 +534,7 @@ def test_visitors_who_may_only_look_are_offered_nothing_that_writes(root, monkey
 def test_runs_that_come_with_the_program_can_only_be_looked_at(root, monkeypatch):
     shipped = root / "shipped"
     run = make(shipped, ending=State.FINISHED, about={"result": RESULT}, epochs=2)
-    monkeypatch.setattr("pmsi.runs.SHIPPED", shipped)
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", shipped)
     assert "Come with the program" in words(open_list())
     test = shown(run)
     assert "comes with the program" in words(test)

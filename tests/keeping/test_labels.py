@@ -5,7 +5,6 @@ import threading
 
 import pytest
 
-from pmsi import runs
 from pmsi.base.errors import RunError
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
@@ -61,7 +60,7 @@ def test_a_damaged_file_says_nothing(run, written):
 
 
 def test_a_run_that_came_with_the_program_keeps_its_name(run, monkeypatch):
-    monkeypatch.setattr(runs, "SHIPPED", run.folder.parent)
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", run.folder.parent)
     with pytest.raises(RunError, match="came with the program"):
         label(run, name="mine")
 

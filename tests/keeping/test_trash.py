@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from pmsi import runs
 from pmsi.base.errors import RunError
 from pmsi.base.locks import Lock
 from pmsi.cli.main import main
@@ -66,7 +65,7 @@ def test_a_queued_run_is_refused(run):
 
 
 def test_a_run_that_came_with_the_program_is_refused(run, monkeypatch):
-    monkeypatch.setattr(runs, "SHIPPED", run.folder.parent)
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", run.folder.parent)
     with pytest.raises(RunError, match="came with the program"):
         trash.delete(run)
 

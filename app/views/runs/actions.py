@@ -16,7 +16,7 @@ from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.config import EvaluateConfig
 from pmsi.runs import Run, default_root, jobs, known_runs
-from pmsi.runs.comparison import baseline_for
+from pmsi.runs.comparison import baseline_for, scores_of
 
 if TYPE_CHECKING:
     from pmsi.export.formats import Export
@@ -48,7 +48,8 @@ def run_actions(run: Run) -> None:
 
 
 def _baseline(run: Run) -> None:
-    beside = baseline_for(run, known_runs(default_root()))
+    measured = (other for other in known_runs(default_root()) if scores_of(other) is not None)
+    beside = baseline_for(run, measured)
     if beside is not None and st.button("Beside a baseline", icon=":material/stacked_line_chart:", help=beside.id):
         st.switch_page(page_of("runs"), query_params={"runs": f"{run.id},{beside.id}"})
 

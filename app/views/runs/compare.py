@@ -21,7 +21,7 @@ from app.views.runs.curves import Record, runs_figure, series
 from pmsi.base.text import duration, percent
 from pmsi.config import TrainConfig
 from pmsi.runs import Run, default_root, known_runs
-from pmsi.runs.comparison import apart, baseline_for, outcome
+from pmsi.runs.comparison import apart, baseline_for, outcome, scores_of
 from pmsi.runs.disk import in_words
 from pmsi.runs.listing import entries as listed
 from pmsi.runs.record import comparable
@@ -108,7 +108,7 @@ def _offer_baseline(runs: Sequence[Run], by_id: dict[str, Run]) -> None:
     known = {id: run.config for id, run in ((run.id, run) for run in runs)}
     if any(getattr(config, "method", "") == "baseline" for config in known.values()):
         return
-    beside = baseline_for(runs[0], by_id.values())
+    beside = baseline_for(runs[0], (run for run in by_id.values() if scores_of(run) is not None))
     if beside is not None:
         words = f"Add the baseline: {plain(name_of_run(beside))}"
         st.button(words, icon=":material/add:", on_click=_add, args=(beside.id,))
