@@ -248,7 +248,7 @@ def beside_picker(run: "Run", runs: "Sequence[Run]", label: str = "Beside it", n
 
     by_id = {other.id: other for other in runs if other.id != run.id}
     fitting = sorted(comparable(run, by_id.values()), key=lambda other: not is_alike(run, other))
-    insisted = [other for id, other in by_id.items() if session.choice("any") or id == session.choice(name)]
+    insisted = [other for id, other in by_id.items() if any_run() or id == session.choice(name)]
     offered = dict.fromkeys([*fitting, *insisted])
     titles = {other.id: line_of_run(other, st.context.timezone) for other in offered}
     chosen = session.remember(
@@ -263,10 +263,15 @@ def beside_picker(run: "Run", runs: "Sequence[Run]", label: str = "Beside it", n
     return other
 
 
-def any_run_box() -> bool:
-    """Let the visitor insist on runs that cannot be compared; return whether they do."""
+def any_run() -> bool:
+    """Return whether the visitor insists on runs that cannot be compared."""
+    return bool(st.session_state.get(session.key_of("any"), session.choice("any")))
+
+
+def any_run_box() -> None:
+    """Let the visitor insist on runs that cannot be compared."""
     help = "Other classes, other test images, or test images that one of the two was trained on."
-    return bool(session.remember(st.checkbox, "any", False, "Also runs that cannot be compared", help=help))
+    session.remember(st.checkbox, "any", False, "Also runs that cannot be compared", help=help)
 
 
 def say_apart(run: "Run", other: "Run") -> None:

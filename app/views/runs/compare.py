@@ -13,7 +13,7 @@ import streamlit as st
 from app.shared.errors import guarded, plain
 from app.shared.fields import entries
 from app.shared.palette import CHART, NEUTRAL
-from app.shared.panels import any_run_box, run_colors, say_apart
+from app.shared.panels import any_run, any_run_box, run_colors, say_apart
 from app.shared.run_session import page_of
 from app.shared.session import choice, keep, moved, remember
 from app.shared.wording import name_of_run
@@ -84,11 +84,10 @@ def _choose(by_id: dict[str, Run]) -> list[Run]:
     names = {id: name_of_run(run) for id, run in by_id.items()}
     picked = st.session_state[KEY]
     first = by_id[picked[0]] if picked else None
-    insists = first is None or choice("any")
-    fitting = by_id.values() if insists else comparable(first, by_id.values())
+    fitting = by_id.values() if first is None or any_run() else comparable(first, by_id.values())
     options = [id for id, run in by_id.items() if run in fitting or id in picked]
     ids = st.multiselect("Runs", options, key=KEY, format_func=names.get, placeholder="Choose runs")
-    if first is not None and (choice("any") or len(options) < len(by_id)):
+    if first is not None and (any_run() or len(options) < len(by_id)):
         any_run_box()
     _keep(ids)
     return [by_id[id] for id in ids]
