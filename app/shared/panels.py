@@ -14,7 +14,7 @@ from app.shared import session
 from app.shared.cached_data import classes_of_run, data_of_run, is_drawn, open_builtin, open_folder, sample_image
 from app.shared.cached_models import has_model
 from app.shared.errors import error_panel, plain
-from app.shared.wording import data_title, line_of_run
+from app.shared.wording import data_title, line_of_run, with_names
 from pmsi.base.errors import ImageError, PMSIError, RunError
 from pmsi.data import PER_CLASS
 
@@ -172,7 +172,7 @@ def _from_run(run: "Run") -> Picked | None:
     """Offer the images that a run was tested on and trained on, and say what has changed of them."""
     found = data_of_run(run)
     if found.reasons:
-        st.caption(plain(" ".join(found.reasons)))
+        st.caption(plain(with_names(found.reasons, run)))
     return _from_dataset(found.dataset, "Class", run.config.data or "", source=OF_RUN, run=run.id)
 
 
@@ -279,7 +279,8 @@ def say_apart(run: "Run", other: "Run") -> None:
     from pmsi.runs.record import apart
 
     if reasons := apart(run, other):
-        st.warning(plain(" ".join(["These two cannot be compared.", *reasons])), icon=":material/warning:")
+        words = with_names(["These two cannot be compared.", *reasons], run, other)
+        st.warning(plain(words), icon=":material/warning:")
 
 
 def unknown_class(run: "Run", label: str | None, best: str) -> str:

@@ -6,6 +6,7 @@ Words and colours only; nothing is drawn here.
 import calendar
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +93,14 @@ def ending_of(id: str) -> str:
 def name_of_run(run: Run) -> str:
     """Return what a run is called, with the end of its id. People may have written it: not for HTML or markdown."""
     return f"{called(run)} · {ending_of(run.id)}"
+
+
+def with_names(reasons: Iterable[str], *runs: Run) -> str:
+    """Return sentences in which runs are called by their ids with the runs' names instead."""
+    text = " ".join(reasons)
+    for run in runs:
+        text = text.replace(f"run {run.id}", name_of_run(run))
+    return text
 
 
 def line_of_run(run: Run, zone: str | None = None) -> str:

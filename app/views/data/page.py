@@ -7,7 +7,7 @@ import streamlit as st
 from app.shared.cached_data import data_of_run
 from app.shared.errors import guarded, plain
 from app.shared.session import choice, follow, keep, key_of, moved, remember
-from app.shared.wording import line_of_run, name_of_run
+from app.shared.wording import line_of_run, name_of_run, with_names
 from app.views.data.details import show_open_image
 from app.views.data.grid import browse
 from app.views.data.import_form import import_form
@@ -114,7 +114,7 @@ def _of_run(run: "Run") -> None:
     result = run.result() or {}
     used = [result.get(f"{split}_images") for split in ("train", "test")]
     words = [f"{plain(name_of_run(run))} used {used[0]:,} training and {used[1]:,} test images."] if all(used) else []
-    st.caption(" ".join([*words, *map(plain, data_of_run(run).reasons)]))
+    st.caption(" ".join([*words, plain(with_names(data_of_run(run).reasons, run))]))
 
 
 def _left_out(dataset: "Dataset") -> None:

@@ -18,7 +18,7 @@ from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors
 from app.shared.run_session import page_of
 from app.shared.session import remember
-from app.shared.wording import name_of_run
+from app.shared.wording import name_of_run, with_names
 from app.views.maps.explained import PREDICTED, Wanted, possible
 from pmsi.base.errors import PMSIError, RunError
 from pmsi.explain.weighing import CAM_METHODS
@@ -81,7 +81,7 @@ def numbers(runs: "Sequence[Run]", wanted: Wanted) -> None:
     shown, colors = [], run_colors(runs)
     for run in runs:
         if reasons := apart(runs[0], run, limited=question is not None and question.per_class is not None):
-            st.caption(plain(" ".join([f"{name_of_run(run)} is left out.", *reasons])))
+            st.caption(plain(with_names([f"{name_of_run(run)} is left out.", *reasons], runs[0], run)))
         elif question in found[run.id]:
             shown.append((name_of_run(run), colors[run.id], found[run.id][question]))
         else:

@@ -22,7 +22,7 @@ from app.shared.panels import (
     unknown_class,
 )
 from app.shared.session import choice, keep, remember
-from app.shared.wording import name_of_run
+from app.shared.wording import name_of_run, with_names
 from app.views.maps.explained import Seen, Wanted, figure_of, more_images, pixels_of, seen
 from app.views.maps.form import rows_form, settings
 from app.views.maps.grid import show_grid
@@ -162,7 +162,7 @@ def _disagreement(runs: "list[Run]") -> None:
         return
     tested = data_of_run(runs[0])
     if tested.reasons:
-        st.caption(plain(" ".join(tested.reasons)))
+        st.caption(plain(with_names(tested.reasons, runs[0])))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         per_class = remember(st.segmented_control, "sample", 1, "Test images of each class", PER_CLASS, required=True)
         stages = ("S3", "S4", "S5")

@@ -104,7 +104,7 @@ def _runs(runs: "list[Run]") -> list[str]:
     default = [choice("run")] if choice("run") in ended else ended[:1]
     _fill(OF, default, {key_of(OF): list(by_id)})
     picked = st.session_state[key_of(OF)]
-    limited = choice(IMAGES, "0") != "0"
+    limited = bool(st.session_state.get(key_of(IMAGES), choice(IMAGES, "0") != "0"))
     fitting = [id for id in ended if not picked or not apart(by_id[picked[0]], by_id[id], limited)]
     chosen = st.multiselect(
         "Runs",
