@@ -48,7 +48,10 @@ MODULES = (
     "pmsi.predictor",
     "pmsi.perturbations",
     "pmsi.robustness.page",
-    *(f"app.views.{name}.page" for name in ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")),
+    *(
+        f"app.views.{name}.page"
+        for name in ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
+    ),
 )
 """What pages import."""
 

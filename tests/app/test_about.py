@@ -264,12 +264,14 @@ def test_reports_beside_each_other_answer_what_the_page_asks(open_page, make_run
         assert tasks.execute(made) == "finished"
         return made.result()
 
-    reported(run)
+    usual = reported(run)
     reported(run, method="eigencam")
     reported(other, stages=("S3",))
     one = shown(open_page("maps", run=run.id, beside=other.id, tool="numbers"))
     assert "Grad-CAM at output mix, stages S3, S4, S5, on 12 test images" in words(one)
     assert [button.label for button in one.button if button.label == "Measure it"] == ["Measure it"]
+    mean = usual["regions"]["telling"]["numbers"]["S3 - S5/energy"]["mean"]
+    assert f"S3 − S5 is {100 * mean:+.1f} points" in words(one)
     assert "Eigen-CAM at" not in words(one)
     deep = shown(open_page("maps", run=other.id, tool="numbers"))
     assert "stages S3, on 12 test images" in words(deep)

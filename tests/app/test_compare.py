@@ -8,7 +8,6 @@ import pytest
 import streamlit as st
 
 from app.shared.charts import paired_bars
-from app.shared.errors import plain
 from app.views.compare import queue as queueing
 from app.views.compare.protocols import command_of, offered, titles, unbroken
 from app.views.compare.table_html import table_html
@@ -35,16 +34,8 @@ def base(tiny_config):
 def submitted(monkeypatch):
     """The ids of runs given to a launcher that starts nothing."""
     ids = []
-    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", f"{__name__}:launch", ""))
-    monkeypatch.setattr(f"{__name__}.launched", ids)
+    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", lambda run: ids.append(run.id), ""))
     return ids
-
-
-launched = []
-
-
-def launch(run):
-    launched.append(run.id)
 
 
 def ended(root, config, state, about):
@@ -184,7 +175,13 @@ def test_a_protocol_whose_weights_are_gone_is_read_and_can_be_begun_anew(
     test = open_page("compare", table="3")
     assert cells(test)[METHODS["pmr"].letters][1][0] == "50.0"
     assert button(test, "missing runs").disabled
-    assert f"start from **{plain(str(file))}**, which is not on this machine" in words(test)
+    assert f"start from **{file}**, which is not on this machine" in words(test).replace("\\", "")
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(b"")
+    test.text_input(key="kept-weights-file").set_value(str(moved)).run()
+    assert "not on this machine" not in words(test)
+    assert not button(test, "missing runs").disabled
+    test = open_page("compare", table="3")
     button(test, "from ImageNet's weights").click().run()
     shown = offered(runs_folder, "3")[test.query_params["protocol"]]
     assert shown.base == base.with_(method="pmr", backbone="mobilenet_v2", weights="imagenet")

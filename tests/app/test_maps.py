@@ -316,20 +316,3 @@ def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
     from app.views.maps.numbers import _sentence
 
     assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
-
-
-def test_the_numbers_of_a_finished_report_are_shown_beside_an_offer_for_the_other_run(open_page, make_run, runs_folder):
-    from pmsi import tasks
-    from pmsi.config import ExplainConfig
-    from pmsi.runs import Run
-
-    run, other = make_run(), make_run(method="baseline")
-    made = Run.create(runs_folder, ExplainConfig(of=run.id, trials_per_class=0))
-    assert tasks.execute(made) == "finished"
-    test = open_page("maps", run=run.id, beside=other.id, tool="numbers")
-    assert not test.exception
-    assert not test.error
-    assert [button.label for button in test.button if "Measure" in button.label] == ["Measure it"]
-    told = " ".join(element.value for element in test.markdown)
-    expected = made.result()["regions"]["telling"]["numbers"]["S3 - S5/energy"]["mean"]
-    assert f"S3 − S5 is {100 * expected:+.1f} points" in told
