@@ -18,11 +18,9 @@ from pmsi.runs import Run, default_root, jobs, list_runs
 
 
 def site():
-    import streamlit as st
+    from pages import navigate
 
-    from app.shared.run_session import page_of
-
-    st.navigation([page_of("train"), page_of("runs"), page_of("maps"), page_of("robustness")]).run()
+    navigate("train", "runs", "maps", "robustness")
 
 
 @pytest.fixture
