@@ -35,11 +35,11 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
     )
     run = Run.create(tmp_path, config)
     assert tasks.execute(run) is State.FINISHED
-    model, settings, _ = load_model(trained, torch.device("cpu"))
+    model, learned, _ = load_model(trained, torch.device("cpu"))
     settings = MeasureSettings("layercam", None, ("S4", "S5"), 4.0, config.seed)  # without the trials
-    evaluator = MapEvaluator(model, open_dataset(settings), settings, settings, 5)
+    evaluator = MapEvaluator(model, open_dataset(learned), learned, settings, 5)
     looks = evaluator.measure()
-    expected = {"of": trained.id, "skipped": 0, **report(evaluator, looks)}
+    expected = {"of": trained.id, "skipped": 0, "data": [], **report(evaluator, looks)}
     found = run.result()
     assert found.keys() == expected.keys()
     assert found["rivals"] == expected["rivals"]

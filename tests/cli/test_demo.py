@@ -32,7 +32,7 @@ def made(tmp_path_factory, tiny_config):
         patch.setattr(demo, "TRAINED", tiny)
         looked_at = {
             "demo-robustness": RobustnessConfig(of=tuple(tiny), severities=(1.0,)),
-            "demo-maps-pmr": MapsConfig(of="demo-pmr", trials_per_class=0, drift=()),
+            "demo-maps-pmr": MapsConfig(of="demo-pmr", faithfulness_per_class=0, drift=()),
         }
         patch.setattr(demo, "MEASUREMENTS", looked_at)
         for _ in range(2):

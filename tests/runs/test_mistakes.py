@@ -6,6 +6,7 @@ import pytest
 
 from pmsi.base.errors import RunError, UnknownName
 from pmsi.data import open_dataset
+from pmsi.data.record import FILE, DataRecord
 from pmsi.runs import Run
 from pmsi.runs.mistakes import confidently_wrong, confusions, hardest, has_predictions, read_predictions
 
@@ -23,8 +24,8 @@ def answered(tmp_path, tiny_config):
 
     def made(**more):
         run = Run.create(tmp_path / "runs", tiny_config)
-        stored = {"keys": KEYS, "labels": LABELS, "predicted": {"S5": S5, "mix": MIX}} | more
-        (run.folder / "predictions.json").write_text(json.dumps(stored))
+        stored = {"classes": ["a", "b", "c"], "keys": KEYS, "labels": LABELS, "predicted": {"S5": S5, "mix": MIX}}
+        (run.folder / "predictions.json").write_text(json.dumps(stored | more))
         return run
 
     return made
@@ -105,6 +106,7 @@ def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
     labels = [sample.label for sample in dataset.test]
     wrong = [1 if label == 0 else label for label in labels]
     stored = {"keys": [sample.key for sample in dataset.test], "labels": labels, "predicted": {"mix": wrong}}
+    DataRecord.of(dataset).to_file(run.folder / FILE)
     (run.folder / "predictions.json").write_text(json.dumps(stored))
     status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1)
     assert status == 0
