@@ -37,6 +37,7 @@ def command(port: int = DEFAULT_PORT, runs: Path | None = None) -> list[str]:
     return arguments if runs is None else [*arguments, "--runs", str(Path(runs).resolve())]
 
 
+VIEWS = ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
 MODULES = (
     "plotly.graph_objects",
     "pmsi.pictures.mosaics",
@@ -48,10 +49,7 @@ MODULES = (
     "pmsi.predictor",
     "pmsi.perturbations",
     "pmsi.robustness.page",
-    *(
-        f"app.views.{name}.page"
-        for name in ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
-    ),
+    *(f"app.views.{name}.page" for name in VIEWS),
 )
 """What pages import."""
 
