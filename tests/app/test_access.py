@@ -188,7 +188,7 @@ def visit(monkeypatch):
     def opened(auth, user=None, allowed=""):
         import streamlit as st
 
-        monkeypatch.setattr(access, "_auth", lambda: auth)
+        monkeypatch.setattr(login, "auth_section", lambda: auth)
         monkeypatch.setattr(st, "user", Visitor(user or {}))
         monkeypatch.setenv(login.ALLOWED_EMAILS, allowed)
         return AppTest.from_file(MAIN, default_timeout=60).run()
