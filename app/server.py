@@ -28,6 +28,7 @@ TIDY_EVERY_S = 20
 LINE = "PMSI Lab: open {url}"
 
 
+VIEWS = ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
 MODULES = (
     "plotly.graph_objects",
     "pmsi.pictures.mosaics",
@@ -39,10 +40,7 @@ MODULES = (
     "pmsi.predictor",
     "pmsi.perturbations",
     "pmsi.robustness.page",
-    *(
-        f"app.views.{name}.page"
-        for name in ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
-    ),
+    *(f"app.views.{name}.page" for name in VIEWS),
 )
 """What pages import."""
 

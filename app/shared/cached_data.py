@@ -8,7 +8,6 @@ import streamlit as st
 from PIL import Image
 
 from app.shared.access import check_place, may_read
-from pmsi.base.errors import RunError
 from pmsi.base.files import Stamp, stamp
 from pmsi.config import DATA_FIELDS
 from pmsi.data.images import pixels_digest
@@ -99,17 +98,6 @@ def data_of_run(run: "Run") -> RunData:
     from pmsi.data.record import FILE
 
     return _data_of_run(run, str(run.folder), stamp(run.folder / FILE))
-
-
-def classes_of_run(run: "Run") -> tuple[str, ...]:
-    """Return the classes that a run knows, in the order of its label numbers; nothing where it does not say."""
-    from app.shared.cached_models import has_model, predictor_of
-    from pmsi.runs.record import classes_of
-
-    try:
-        return classes_of(run)
-    except RunError:  # an old run that is still in training
-        return tuple(predictor_of(run).classes) if has_model(run) else ()
 
 
 # Pictures

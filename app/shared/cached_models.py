@@ -8,6 +8,7 @@ import streamlit as st
 from PIL import Image
 
 from app.shared.cached_data import digest_of
+from pmsi.base.errors import RunError
 from pmsi.base.files import Stamp, stamp
 from pmsi.data.images import pixels_digest
 
@@ -45,6 +46,16 @@ def _predictor(model: Model) -> "Predictor":
 def predictor_of(run: "Run") -> "Predictor":
     """Return the predictor of a run's newest checkpoint, loaded once for all visitors."""
     return _predictor(model_of(run))
+
+
+def classes_of_run(run: "Run") -> tuple[str, ...]:
+    """Return the classes that a run knows, in the order of its label numbers; nothing where it does not say."""
+    from pmsi.runs.record import classes_of
+
+    try:
+        return classes_of(run)
+    except RunError:  # an old run that is still in training
+        return tuple(predictor_of(run).classes) if has_model(run) else ()
 
 
 @st.cache_data(show_spinner=False, max_entries=512)

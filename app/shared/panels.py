@@ -12,8 +12,8 @@ from PIL import Image
 
 from app.shared import session
 from app.shared.access import LARGEST_UPLOAD
-from app.shared.cached_data import classes_of_run, data_of_run, is_drawn, open_builtin, open_folder, sample_image
-from app.shared.cached_models import has_model
+from app.shared.cached_data import data_of_run, is_drawn, open_builtin, open_folder, sample_image
+from app.shared.cached_models import classes_of_run, has_model
 from app.shared.errors import error_panel, plain
 from app.shared.wording import data_title, line_of_run, with_names
 from pmsi.base.errors import ImageError, PMSIError, RunError

@@ -159,15 +159,6 @@ def test_the_mistakes_of_a_run_come_first(open_page, answered, by, words):
     assert len(tiles(test)) == (24 if by == "hardest" else 2)
 
 
-def test_confused_classes_stand_side_by_side(open_page, answered):
-    first, second = open_classes()[:2]
-    test = opened(open_page("data", show="mistakes", by="pairs"))
-    assert f"**{first}** and **{second}** · 2 of 4 images taken for the other class" in texts(test)
-    assert f"{first} taken for {second}: 1" in texts(test)
-    assert f"{second} taken for {first}: 1" in texts(test)
-    assert len(tiles(test)) == 2
-
-
 def test_without_a_run_the_page_says_how_to_get_one(open_page):
     assert "Choose a finished run" in texts(opened(open_page("data", show="mistakes", run="")))
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.shared.cached_data import classes_of_run, data_of_run, digest_of
-from app.shared.cached_models import explain_once, predict_once, predictor_of
+from app.shared.cached_data import data_of_run, digest_of
+from app.shared.cached_models import classes_of_run, explain_once, predict_once, predictor_of
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
 from pmsi.data.images import pixels_digest
