@@ -20,7 +20,7 @@ check: $(VENV)/dev.installed
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -n 2 -m "not browser and not slurm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not slurm"
 
 # Where there is no Chromium, or no Slurm, these tests are skipped, and the summary says so.
 browser: $(VENV)/dev.installed

@@ -122,9 +122,9 @@ def usual_process(config: TrainConfig, batch: tuple[Tensor, Tensor], wire: Conne
 
 def print_parts(trainer: Training, images: Tensor, labels: Tensor, repeats: int, whole: float) -> None:
     """Print where the time of our step goes, part by part, each measured alone."""
-    device, phases = trainer.device, trainer.plan.phases
+    device, phases = trainer.device, trainer.system.phases
     normalised = normalize(images)
-    model, target = trainer.model, trainer.plan.augmentation
+    model, target = trainer.model, trainer.system.augmentation
 
     def mosaics() -> None:
         for phase in phases:

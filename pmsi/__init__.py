@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from pmsi.predictor import Predictor as Predictor
     from pmsi.runs import Run as Run
 
-# OpenMP threads that spin for long while they wait slow down a busy machine: with other jobs on two cores, a training
-# step took 50 times as long. Without spinning, it took twice as long on a quiet machine. A short spin is a good
-# compromise. GNU's OpenMP reads this once, when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"

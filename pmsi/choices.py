@@ -1,6 +1,6 @@
-"""What the fields of a config can be: a row of a table, or one of a few words.
+"""The allowed values of a config's fields: the rows of a table, or a tuple of words.
 
-The command line's help, the app's forms and the tests ask here. A table is imported when it is asked for.
+The command line's help, the app's forms and the tests use it. A table is imported on first use.
 """
 
 import importlib
@@ -20,11 +20,11 @@ TABLES: dict[str, str] = {
     "perturbation": "pmsi.perturbations:PERTURBATIONS",
     "CAM method": "pmsi.explain.methods:CAM_METHODS",
 }
-"""By what a field chooses (``options`` of `pmsi.config.declare.setting`): the table, as ``module:NAME``."""
+"""The table behind each name that ``options`` of `pmsi.config.declare.setting` can have, as ``module:NAME``."""
 
 
 def options_of(about: Field) -> Options | None:
-    """Return what a field can be: a tuple of words, a table by name, or None where it is free."""
+    """Return a field's allowed values: a tuple of words, a table by name, or None if any value is allowed."""
     options: str | tuple[str, ...] | None = about.metadata["options"]
     if not isinstance(options, str):
         return options

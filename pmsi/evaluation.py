@@ -1,6 +1,6 @@
-"""How well a model recognises: the accuracy of every head, concat and mix on images shown one crop each.
+"""The task "evaluate": the accuracy of every head of a model, one centre crop per image.
 
-It scores; it neither trains nor chooses. The mix is one of the model's heads (Eq. 8), so nothing here treats it apart.
+The heads are the stages, concat and mix (Eq. 8), which is a head like the others here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,9 +29,9 @@ from pmsi.runs.record import check_data
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model answered: ``labels`` (n,), and by head the predicted labels (n,) and the mean cross-entropy.
+    """A model's predictions: the true ``labels`` (n,), and by head predicted labels and mean cross-entropy.
 
-    ``truth`` and ``confidence`` are the probabilities, 0–1, of the true class and of the answer, (n,) by head.
+    ``truth`` and ``confidence`` are, by head, the probabilities (n,), 0–1, of the true and of the predicted class.
     """
 
     labels: np.ndarray
@@ -42,15 +42,18 @@ class Scores:
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """Share of images recognised, 0–1, by head."""
-        return {head: float((answers == self.labels).mean()) for head, answers in self.predicted.items()}
+        """Accuracy, 0–1, by head."""
+        return {head: float((labels == self.labels).mean()) for head, labels in self.predicted.items()}
 
 
 @torch.inference_mode()
 def score(
     model: Recognizer, batches: Iterable[Batch], device: torch.device, after_batch: Callable[[], None] = lambda: None
 ) -> Scores:
-    """Return the scores of every head over batches of uint8 images; the model is left in the mode it was in."""
+    """Return the scores of every head over batches of uint8 images (b, 3, h, w) and labels (b,).
+
+    The model stays in the mode (training or evaluation) it was in.
+    """
     was_training = model.training
     model.eval()
     labels: list[torch.Tensor] = []
@@ -74,33 +77,33 @@ def score(
     probabilities = {head: torch.cat(pairs, dim=1).cpu().numpy() for head, pairs in sure.items()}
     return Scores(
         truths,
-        {head: torch.cat(answers).cpu().numpy() for head, answers in predicted.items()},
+        {head: torch.cat(parts).cpu().numpy() for head, parts in predicted.items()},
         {head: value.item() / len(truths) for head, value in loss.items()},
         {head: pair[0] for head, pair in probabilities.items()},
         {head: pair[1] for head, pair in probabilities.items()},
     )
 
 
-def write_predictions(path: Path, samples: Sequence[Sample], scores: Scores) -> None:
-    """Write what each head answered for each image and how sure it was, by the images' keys."""
+def write_predictions(path: Path, samples: Sequence[Sample], scores: Scores, classes: Sequence[str]) -> None:
+    """Write what each head answered for each image and how sure it was, by the images' keys, and the labels' names."""
     predicted = {head: answers.tolist() for head, answers in scores.predicted.items()}
     truth, confidence = (
         {head: [round(float(value), 4) for value in values] for head, values in column.items()}
         for column in (scores.truth, scores.confidence)
     )
-    about = {"keys": [sample.key for sample in samples], "labels": scores.labels.tolist(), "predicted": predicted}
-    write_atomically(path, to_json(about | {"truth": truth, "confidence": confidence}))
+    about = {"classes": [*classes], "keys": [sample.key for sample in samples], "labels": scores.labels.tolist()}
+    write_atomically(path, to_json(about | {"predicted": predicted, "truth": truth, "confidence": confidence}))
 
 
 def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[str, float | None]:
-    """Return the accuracy of one head on the images of each class; None for a class without images."""
+    """Return the accuracy, 0–1, of one head on the images of each class; None for a class without images."""
     right = scores.predicted[head] == scores.labels
     of_class = [right[scores.labels == label] for label in range(len(classes))]
     return {name: float(hits.mean()) if hits.size else None for name, hits in zip(classes, of_class, strict=True)}
 
 
-def while_checking(run: Run) -> Callable[[int, int], None]:
-    """Return what `open_dataset` shall call as it checks images: show how far it is, and heed a request to stop."""
+def checking_progress(run: Run) -> Callable[[int, int], None]:
+    """Return a callback for `open_dataset` that writes the run's progress and raises Stopped at a request to stop."""
 
     def after_image(done: int, total: int) -> None:
         run.check_stop()
@@ -109,22 +112,24 @@ def while_checking(run: Run) -> Callable[[int, int], None]:
     return after_image
 
 
-def check_same_data(of: Run, dataset: Dataset, classes: Sequence[str], insist: bool) -> list[str]:
+def check_same_data(
+    of: Run, dataset: Dataset, classes: Sequence[str], insist: bool, limited: bool = False
+) -> list[str]:
     """Return in words how a data set differs from what the run ``of`` was trained on.
 
-    ``classes`` are those of its model. Raises DataError where the data set has other classes, and, unless ``insist``,
-    where test images are among the training images of the run.
+    ``classes`` are those of its model; ``limited`` says that fewer test images were asked for. Raises DataError where
+    the data set has other classes, and, unless ``insist``, where test images are among the training images of the run.
     """
     if tuple(classes) != dataset.classes:
         raise DataError(
             f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} that run {of.id} was "
             "trained on. Bring the data back as it was."
         )
-    return check_data(of, dataset, insist)
+    return check_data(of, dataset, insist, limited)
 
 
 def check(config: EvaluateConfig, root: Path) -> None:
-    """Raise what would keep an evaluation from starting: a run that is not there or has no checkpoint."""
+    """Raise RunError if the run to evaluate is missing or has no checkpoint."""
     find_checkpoint(Run.open(root, config.of))
 
 
@@ -134,21 +139,22 @@ def dataset_of(
     classes: Sequence[str],
     progress: Progress | None = None,
     insist: bool = False,
+    limited: bool = False,
 ) -> tuple[Dataset, list[str]]:
-    """Return the data set of a trained model's ``config``, and in words how it differs from what ``run`` knows.
+    """Return the data set of a trained model's ``config``, and its differences from the data of ``run``, in words.
 
-    Raises what `check_same_data` does.
+    Raises DataError as `check_same_data` does.
     """
     dataset = open_dataset(config, progress)
-    return dataset, check_same_data(run, dataset, classes, insist)
+    return dataset, check_same_data(run, dataset, classes, insist, limited)
 
 
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
-    """The task "evaluate": score the last checkpoint of a training run on the test (or training) images."""
+    """Return the accuracy of a training run's last checkpoint on its test (or training) images; the task "evaluate"."""
     device = prepare_device(config)
     of = run.sibling(config.of)
     model, trained, classes = load_model(of, device)
-    dataset, differs = dataset_of(of, trained, classes, while_checking(run), config.insist)
+    dataset, differs = dataset_of(of, trained, classes, checking_progress(run), config.insist)
     samples = dataset.split(config.split)
     loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
     done = 0
@@ -160,7 +166,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         run.progress(done, loader.batches, f"scoring the {config.split} images")
 
     scores = score(model, loader, device, after_batch)
-    write_predictions(run.folder / "predictions.json", samples, scores)
+    write_predictions(run.folder / "predictions.json", samples, scores, classes)
     return {
         "of": config.of,
         "split": config.split,

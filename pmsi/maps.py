@@ -1,7 +1,7 @@
-"""The task "maps": where a trained model looks on all test images, as a run of its own.
+"""The task "maps": class activation maps of a trained model on its test images, measured.
 
-The numbers are made by `pmsi.explain.measures.report`. What each image adds to them is kept beside the result: the
-images behind a number, and those on which two models disagree, are found by it.
+The numbers are those of `pmsi.explain.measures.report`. The numbers of each image are kept beside the result, in
+``looks.json``.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from typing import Any
 from pmsi.base.errors import ConfigError, DataError, lookup
 from pmsi.base.files import to_json, write_atomically
 from pmsi.base.seeding import derive
-from pmsi.config import ExplainConfig
+from pmsi.config import MapsConfig
 from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
-from pmsi.evaluation import check_same_data, dataset_of, while_checking
+from pmsi.evaluation import check_same_data, checking_progress, dataset_of
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.measures.disagreement import Disagreement, farthest, map_distances
 from pmsi.explain.measures.report import ImageMeasures, MapEvaluator, MeasureSettings, means, removal_seconds, report
@@ -28,14 +28,14 @@ from pmsi.predictor import Predictor
 from pmsi.runs import Run
 
 LOOKS = "looks.json"
-"""What was measured on each image, in the run's folder."""
+"""File in the run's folder with the measurements of each image."""
 
 FARTHEST = 12
-"""Images that are named as those on which two runs disagree most."""
+"""How many of the images on which two runs disagree most are named."""
 
 
-def check(config: ExplainConfig, root: Path) -> None:
-    """Raise what would keep a report from starting: runs without a model, or names of anything that does not exist."""
+def check(config: MapsConfig, root: Path) -> None:
+    """Raise RunError if a run is missing or has no model, ConfigError for a method, stage or perturbation unknown."""
     for id in filter(None, (config.of, config.beside)):
         find_checkpoint(Run.open(root, id))
     lookup("CAM method", CAM_METHODS, config.method)
@@ -49,38 +49,40 @@ def check(config: ExplainConfig, root: Path) -> None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """How many images a report explains and puts to trial, and about how many seconds that takes on this machine."""
+    """How many images a report explains, on how many of them it measures faithfulness, and the seconds of both."""
 
     images: int
-    tried: int
+    faithfulness: int
     seconds_an_image: float
     seconds: float
 
 
-def estimate(config: ExplainConfig, root: Path) -> Estimate:
-    """Return how long a report takes, by a trial of one image; raises what the report would at its start."""
+def estimate(config: MapsConfig, root: Path) -> Estimate:
+    """Return how long a report takes, by a trial of one image; raises a PMSIError if the run could not start."""
     model, trained, _ = load_model(Run.open(root, config.of), prepare_device(config))
     if config.test_per_class is not None:
         trained = trained.with_(test_per_class=config.test_per_class)
     dataset, model = open_dataset(trained), folded(model)
-    tried = len(limit(dataset.test, config.trials_per_class, (config.seed, "trials")))
+    measured = len(limit(dataset.test, config.faithfulness_per_class, (config.seed, "trials")))
     each = cam_seconds(model, trained.image_size, head=config.head, stages=config.stages, method=config.method)
     drifts = sum(len(severities_of(entry)) for entry in config.drift)
-    removal = removal_seconds(model, trained.image_size, config.stages) if tried else 0.0
-    explained = len(dataset.test) * (1 if config.beside is None else 3) + tried * drifts
-    return Estimate(len(dataset.test), tried, each, explained * each + tried * removal)
+    removal = removal_seconds(model, trained.image_size, config.stages) if measured else 0.0
+    explained = len(dataset.test) * (1 if config.beside is None else 3) + measured * drifts
+    return Estimate(len(dataset.test), measured, each, explained * each + measured * removal)
 
 
-def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
-    """The task itself: a report of the last checkpoint of a training run on its test images."""
+def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
+    """Return the measurements of a training run's maps on its test images, at its last checkpoint; the task "maps"."""
     check(config, run.folder.parent)
     model, trained, classes = load_model(run.sibling(config.of), prepare_device(config))
     if config.test_per_class is not None:
         trained = trained.with_(test_per_class=config.test_per_class)
-    dataset, differs = dataset_of(run.sibling(config.of), trained, classes, while_checking(run), config.insist)
+    limited = config.test_per_class is not None
+    of = run.sibling(config.of)
+    dataset, differs = dataset_of(of, trained, classes, checking_progress(run), config.insist, limited)
     other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
     if config.beside is not None and other is not None:
-        check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist)
+        differs += check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist, limited)
     after_batch = _follow(run, "explaining the test images")
     settings = MeasureSettings(
         method=config.method,
@@ -88,52 +90,55 @@ def explain(config: ExplainConfig, run: Run) -> dict[str, Any]:
         stages=config.stages,
         tolerance=config.tolerance,
         seed=config.seed,
-        faithfulness_per_class=config.trials_per_class,
+        faithfulness_per_class=config.faithfulness_per_class,
         drift=config.drift,
     )
     evaluator = MapEvaluator(model, dataset, trained, settings, config.batch_size, after_batch)
     measured = evaluator.measure()
     found = {"of": config.of, "skipped": len(dataset.problems), "data": differs, **report(evaluator, measured)}
     if other is None:
-        _write_looks(run, measured)
+        _write_looks(run, classes, measured)
         return found
     distances = _distances((Predictor(model, trained, classes), other), dataset, config, run)
-    _write_looks(run, measured, distances)
+    _write_looks(run, classes, measured, distances)
     return found | {"disagreement": {"beside": config.beside, **summed_up(distances, config)}}
 
 
 def _follow(run: Run, doing: str) -> Callable[[int, int], None]:
     def after_batch(done: int, total: int) -> None:
         run.check_stop()
-        run.progress(done, total, doing if done else "asking what the model confuses")
+        run.progress(done, total, doing if done else "finding the classes that the model confuses")
 
     return after_batch
 
 
-def _write_looks(run: Run, measured: Sequence[ImageMeasures], distances: Sequence[Disagreement] = ()) -> None:
+def _write_looks(
+    run: Run, classes: Sequence[str], measured: Sequence[ImageMeasures], distances: Sequence[Disagreement] = ()
+) -> None:
+    """Write what was measured on each image; ``classes`` name the labels."""
     kept = {"looks": [asdict(one) for one in measured], "disagreement": [asdict(one) for one in distances]}
-    write_atomically(run.folder / LOOKS, to_json(kept))
+    write_atomically(run.folder / LOOKS, to_json({"classes": [*classes]} | kept))
 
 
 # Two runs
 
 
 def sampled(a: Predictor, b: Predictor, dataset: Dataset, per_class: int) -> tuple[Sample, ...]:
-    """Return ``per_class`` test images of each class, the same each time; a smaller number is among a larger one.
+    """Return ``per_class`` test images of each class; the same each time, and a smaller number is part of a larger one.
 
-    Raises DataError where a class is unknown to one of the models.
+    Raises DataError if a class is unknown to one of the models.
     """
     require_classes(dataset, a, b)
     return limit(dataset.test, per_class, ("maps", "disagreement"))
 
 
 def require_classes(dataset: Dataset, *predictors: Predictor) -> None:
-    """Raise DataError where a class of the data set is unknown to one of the models."""
+    """Raise DataError if a class of the data set is unknown to one of the models."""
     unknown = [name for name in dataset.classes if any(name not in one.classes for one in predictors)]
     if unknown:
         raise DataError(
-            f"Not both runs know the class {unknown[0]!r}: maps of one class are compared. Choose two runs that were "
-            "trained on the data set of this image."
+            f"The class {unknown[0]!r} is not among the classes of both runs. Maps are compared for one class: choose "
+            "runs that were trained on the data set of this image."
         )
 
 
@@ -147,20 +152,18 @@ def disagreement(
     head: str | None = None,
     stages: tuple[str, ...] | None = None,
 ) -> Disagreement:
-    """Return how far apart two models' maps of the true class of one image are, each of its own primary output."""
+    """Return the distances between two models' maps of the true class of one image, each of its primary output."""
     name, image = dataset.classes[sample.label], dataset.open_image(sample)
     one, other = (
         each.explain(each.prepare(image), head=head, label=each.class_number(name), stages=stages, method=method)
         for each in (a, b)
     )
-    answers = (one.prediction.best.name, other.prediction.best.name)
-    return Disagreement(sample.key, name, answers, map_distances(one.maps, other.maps))
+    predicted = (one.prediction.best.name, other.prediction.best.name)
+    return Disagreement(sample.key, name, predicted, map_distances(one.maps, other.maps))
 
 
-def _distances(
-    pair: tuple[Predictor, Predictor], dataset: Dataset, config: ExplainConfig, run: Run
-) -> list[Disagreement]:
-    """Return for each test image, in their order, how far apart the maps of two runs are."""
+def _distances(pair: tuple[Predictor, Predictor], dataset: Dataset, config: MapsConfig, run: Run) -> list[Disagreement]:
+    """Return the distances between two runs' maps for each test image, in order."""
     after, found = _follow(run, "comparing the two runs"), []
     for done, sample in enumerate(dataset.test, 1):
         one = disagreement(*pair, dataset, sample, method=config.method, head=config.head, stages=config.stages)
@@ -169,8 +172,8 @@ def _distances(
     return found
 
 
-def summed_up(distances: Sequence[Disagreement], config: ExplainConfig) -> dict[str, Any]:
-    """Return the mean distances by stage with their intervals, and by stage the images that are farthest apart."""
+def summed_up(distances: Sequence[Disagreement], config: MapsConfig) -> dict[str, Any]:
+    """Return the mean distances by stage with intervals, and the images with the largest distance by stage."""
     return {
         "numbers": means([one.numbers for one in distances], derive("bootstrap", config.seed, "disagreement")),
         "most": {

@@ -1,7 +1,7 @@
-"""METHODS: one row for each system, a line of the paper's Tables III and V.
+"""METHODS: one row for each system of the paper's Tables III and V.
 
-The three letters of Table III are three columns: M is an argument of the model, P is which function makes the phases,
-R is which augmentation. A method of one's own is one more row.
+The three letters of Table III are three columns: M is an argument of the model, P is the function that makes the
+phases, R is the augmentation. A new method is a new row.
 """
 
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def progressive(config: TrainConfig) -> tuple[Phase, ...]:
 
 
 def single(head: str) -> Callable[[TrainConfig], tuple[Phase, ...]]:
-    """Return a function that makes one phase: ``head`` on the raw image."""
+    """Return a function that makes a single phase: ``head`` on the raw image."""
     return lambda config: (Phase(head, 0),)
 
 
@@ -148,7 +148,7 @@ METHODS: dict[str, Method] = {
         _pc,
         single(CLASSIFIER),
         "none",
-        "The baseline, kept from being too sure of pairs (Dubey et al., 2018).",
+        "The baseline with pairwise confusion, a penalty on overconfidence (Dubey et al., 2018).",
         ("5",),
         batch_multiple=2,
     ),
@@ -170,19 +170,26 @@ METHODS: dict[str, Method] = {
         "Progressive phases on jigsaw patches (Du et al., 2020).",
         ("5",),
     ),
-    "pmr": Method("+ P & M & R", with_interaction, progressive, "rmg", "The paper's RMG-PMSI: all three.", ("3", "5")),
+    "pmr": Method(
+        "RMG-PMSI",
+        with_interaction,
+        progressive,
+        "rmg",
+        "The paper's method: progressive phases on recursive mosaics, with interaction (+ P & M & R).",
+        ("3", "5"),
+    ),
 }
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a config means, every name looked up: the method, its phases, and the augmentation of each."""
+class System:
+    """The method, phases and augmentation of a config, looked up in their tables."""
 
     method: Method
     phases: tuple[Phase, ...]
     augmentation: Augmentation
 
-    def shown(
+    def augment(
         self,
         images: Images,
         labels: Labels,
@@ -191,12 +198,12 @@ class Plan:
         config: TrainConfig,
         attention: Attention,
     ) -> tuple[Images, Target]:
-        """Return what phase ``number`` shows of a batch of uint8 images, and its target.
+        """Return a batch augmented for phase ``number``, (b, 3, h, w) uint8, and its target.
 
-        ``at`` is the batch's place in training, (seed, epoch, batch) and a rank's number behind them; the draw depends
-        on nothing else. ``attention`` is for the augmentation that asks where the network looks.
+        ``at`` is the batch's place in training, (seed, epoch, batch), followed by the rank unless it is 0; the draw
+        depends on nothing else. ``attention`` returns the network's class activation maps, which SnapMix needs.
         """
-        # Nested phases repeat the draw: a layout of r recursions is the start of that of r + 1.
+        # Nested phases use the same draw: a layout of r recursions is the start of one of r + 1.
         draw = torch.Generator().manual_seed(derive("augment", *at, 0 if config.nested else number))
         return self.augmentation.augment(images, labels, self.phases[number].r, draw, config, attention)
 
@@ -206,7 +213,7 @@ def _progressive_methods(config: TrainConfig) -> list[str]:
 
 
 def _check_batch(config: TrainConfig, method: Method) -> None:
-    """Raise ConfigError where a batch cannot be shared by the devices, or the method cannot take a share."""
+    """Raise ConfigError if the devices cannot share a batch equally, or the method cannot train on a share."""
     share, rest = divmod(config.batch_size, config.devices)
     if rest:
         raise ConfigError(
@@ -221,8 +228,8 @@ def _check_batch(config: TrainConfig, method: Method) -> None:
         )
 
 
-def resolve(config: TrainConfig) -> Plan:
-    """Look up the names of a config and check what only a whole config can tell; raise ConfigError."""
+def resolve(config: TrainConfig) -> System:
+    """Return the system of a config; raises ConfigError for unknown names and settings that contradict each other."""
     method = lookup("method", METHODS, config.method)
     row = find_backbone(config.backbone)
     check_stages(row, config.stage_num)
@@ -245,20 +252,20 @@ def resolve(config: TrainConfig) -> Plan:
     _check_batch(config, method)
     if augmentation.cuts:
         check_divisible((config.image_size, config.image_size), deepest)
-    return Plan(method, phases, augmentation)
+    return System(method, phases, augmentation)
 
 
 def build(config: TrainConfig, classes: int, *, pretrained: bool = True) -> Recognizer:
     """Return the model of a config, on the CPU, in training mode; new layers are drawn from the config's seed.
 
-    ``pretrained=False`` leaves the starting weights out, for a model whose trained weights are about to be loaded.
+    ``pretrained=False`` does not read the starting weights, for a model whose trained weights will be loaded.
     """
-    plan = resolve(config)
+    system = resolve(config)
     row = find_backbone(config.backbone)
     state = pretrained_state(row, config.weights) if pretrained else None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(config.seed, "weights"))  # the CPU's alone: a GPU's is not forked
-        model = _assemble(plan, row.make(state, config.stem_stride), classes, config)
+        model = _assemble(system, row.make(state, config.stem_stride), classes, config)
     for parameter in model.parameters():
         if parameter.dim() == 4:  # convolutions run faster with channels last, on CPUs and on tensor cores alike
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -266,14 +273,14 @@ def build(config: TrainConfig, classes: int, *, pretrained: bool = True) -> Reco
 
 
 def outline(config: TrainConfig, classes: int) -> Recognizer:
-    """Return the model of a config without its numbers: on torch's meta device, where tensors have shapes alone."""
-    plan = resolve(config)
+    """Return the model of a config on torch's meta device, where tensors have shapes but no values."""
+    system = resolve(config)
     with torch.device("meta"):
-        return _assemble(plan, find_backbone(config.backbone).make(None, config.stem_stride), classes, config)
+        return _assemble(system, find_backbone(config.backbone).make(None, config.stem_stride), classes, config)
 
 
-def _assemble(plan: Plan, backbone: Backbone, classes: int, config: TrainConfig) -> Recognizer:
-    model = plan.method.build(backbone, classes, config)
-    if plan.augmentation.attends:
+def _assemble(system: System, backbone: Backbone, classes: int, config: TrainConfig) -> Recognizer:
+    model = system.method.build(backbone, classes, config)
+    if system.augmentation.attends:
         model.add_attention_head(classes)
     return model

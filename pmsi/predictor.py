@@ -1,7 +1,6 @@
-"""A trained model ready to answer for one image at a time: what is it, and where did each stage look?
+"""Predictor: a trained model that predicts the class of an image, and explains it by class activation maps.
 
-A predictor keeps no state between calls and changes none, so threads may share one. It does not know of batches, runs
-in progress, or anything that is drawn on a screen.
+A predictor keeps no state between calls, so threads may share one.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pmsi.runs import Run
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """One class and the probability that a head gives it, 0–1."""
+    """A class and its probability, 0–1."""
 
     label: int
     name: str
@@ -33,21 +32,22 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most probable classes by head, best first; ``primary`` names the head that decides."""
+    """The most probable classes by head, best first; ``primary`` is the head that the model predicts with."""
 
     primary: str
     heads: dict[str, tuple[Guess, ...]]
 
     @property
     def best(self) -> Guess:
+        """The most probable class of the primary head."""
         return self.heads[self.primary][0]
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where each stage looked for class ``label`` of output ``head``.
+    """Class activation maps of class ``label`` of output ``head``.
 
-    ``maps`` holds by stage name a float32 (h_n, w_n) map, at least 0, not normalised, made by row ``method`` of
+    ``maps`` has for each stage a float32 (h_n, w_n) map, at least 0, not normalised, computed by row ``method`` of
     CAM_METHODS.
     """
 
@@ -59,7 +59,7 @@ class Explanation:
 
 
 class Predictor:
-    """A loaded model with its class names and its preprocessing.
+    """A trained model with its class names and its preprocessing.
 
     What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
     """
@@ -76,12 +76,12 @@ class Predictor:
         return cls(*load_model(run, find_device(device)))
 
     def prepare(self, image: Image.Image) -> Image.Image:
-        """Return the RGB picture that the network sees: resized, centre-cropped, image_size × image_size."""
+        """Return the network's input as an RGB picture: resized, centre-cropped, image_size × image_size pixels."""
         pixels = resize(image.convert("RGB"), self.config.resize_to)
         return Image.fromarray(centre_crop(pixels, self.config.image_size))
 
     def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
-        """Return the ``top`` most probable classes of every head for a picture that `prepare` made."""
+        """Return the ``top`` most probable classes of every head; ``prepared`` is a picture that `prepare` returned."""
         with torch.inference_mode():
             return self._prediction(self.model(self._batch(prepared)), top)
 
@@ -95,7 +95,12 @@ class Predictor:
         method: str = "gradcam",
         top: int = 5,
     ) -> Explanation:
-        """Return maps of some stages (the last three) for one output and class (those predicted)."""
+        """Return the class activation maps of some stages for one output and class.
+
+        Defaults: the last three stages, the primary output, the predicted class.
+
+        Raises UnknownName for a head, stage or method that does not exist, ConfigError for a label out of range.
+        """
         head = self.model.check_head(head or self.primary)
         if label is not None and not 0 <= label < len(self.classes):
             raise ConfigError(f"label = {label}: expected a class number from 0 to {len(self.classes) - 1}.")
@@ -111,7 +116,7 @@ class Predictor:
         return cam_seconds(self.model, size, head=head or self.primary, stages=self.stages, method=method)
 
     def class_number(self, name: str) -> int:
-        """Return the number of a class, or raise UnknownName that lists those there are."""
+        """Return the label of a class; raises UnknownName, which lists the classes."""
         return lookup("class", {name: label for label, name in enumerate(self.classes)}, name)
 
     def _batch(self, prepared: Image.Image) -> torch.Tensor:

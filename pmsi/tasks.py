@@ -1,7 +1,6 @@
-"""TASKS: the kinds of run, and the worker, which executes one.
+"""TASKS: the kinds of run, and `execute`, which works on a run folder in this process.
 
-`execute` works on a run folder in this process. Launchers (`pmsi.runs.launchers`) start processes that call it, by
-``python -m pmsi execute FOLDER``.
+Launchers (`pmsi.runs.launchers`) start processes that call `execute` by ``python -m pmsi execute FOLDER``.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from typing import Any
 from pmsi.base.errors import PMSIError, RunError, lookup
 from pmsi.base.files import to_json, write_atomically
 from pmsi.config import Config
-from pmsi.runs import Onlooker, Run, State, Stopped, ranks
+from pmsi.runs import Run, SecondaryRun, State, Stopped, ranks
 from pmsi.runs.failures import describe
 from pmsi.runs.lifecycle import GRACE_S, ONLY_QUEUED, PARENT, begin, settle
 
@@ -34,8 +33,9 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 class Task:
     """A kind of run.
 
-    ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict. ``check`` is another,
-    called as ``check(config, root)`` before a run is made; it raises what can be known to be wrong without working.
+    ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict of JSON types.
+    ``check`` is another, called as ``check(config, root)`` before a run is created; it raises a PMSIError if the run
+    could not start.
     """
 
     title: str
@@ -48,7 +48,7 @@ TASKS: dict[str, Task] = {
     "train": Task(
         "Train",
         "pmsi.training.session:train",
-        "Train a model; an interrupted run goes on where it was.",
+        "Train a model; an interrupted run continues from its checkpoint.",
         "pmsi.training.session:check",
     ),
     "evaluate": Task(
@@ -60,40 +60,40 @@ TASKS: dict[str, Task] = {
         "Accuracy of trained models on perturbed images.",
         "pmsi.robustness.task:check",
     ),
-    "maps": Task("Maps", "pmsi.maps:explain", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
+    "maps": Task("Maps", "pmsi.maps:measure_maps", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
 }
 
 
-def resolve(function: str) -> Callable[..., Any]:
-    """Return the function that ``"module:function"`` names; its module is imported only now."""
+def import_function(function: str) -> Callable[..., Any]:
+    """Return the function named ``"module:function"``; its module is imported on this call."""
     module, _, name = function.partition(":")
-    resolved: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return resolved
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def check(config: Config, root: Path) -> None:
-    """Raise a PMSIError if a run of ``config`` in the runs folder ``root`` could not even start."""
+    """Raise a PMSIError if a run of ``config`` in the runs folder ``root`` could not start."""
     task = lookup("task", TASKS, config.task)
     if task.check:
-        resolve(task.check)(config, root)
+        import_function(task.check)(config, root)
 
 
 def execute(run: Run) -> State:
-    """Work on ``run`` here, in this process, until it ends, and return the state in which it ended.
+    """Work on ``run`` in this process until it ends, and return its final state.
 
-    The first SIGINT or SIGTERM asks the task to stop; the second ends it where it is. A run on several devices is
-    worked on by processes of their own, and waited for.
+    The first SIGINT or SIGTERM asks the task to stop; the second ends it at once. For a run on several devices, this
+    process starts one process per device and waits for them. Raises RunError if another process works on the run.
     """
     _die_with_parent()
     if _devices(run) > 1:
         return _wait_for_ranks(run)
     if ranks.rank() != ranks.FIRST:
-        return _assist(Onlooker(run.folder))
+        return _work_as_secondary(SecondaryRun(run.folder))
     lock = begin(run.folder, only_queued=os.environ.pop(ONLY_QUEUED, "") == "1")
     if lock is None:
         return run.state
     try:
-        ranks.forget(run.folder)
+        ranks.remove_old_errors(run.folder)
         with _signals_stop(run):
             state, about = _attempt(run)
         return settle(run.folder, state, about, lock)
@@ -102,7 +102,7 @@ def execute(run: Run) -> State:
 
 
 def become_ranks(run: Run) -> None:
-    """Turn this process into torchrun, if the run is one for several devices; it ends with whoever started it."""
+    """Replace this process by torchrun if the run asks for several devices; torchrun ends with this one's parent."""
     if (devices := _devices(run)) > 1:
         _die_with_parent()
         argv = ranks.torchrun(run.folder, devices)
@@ -110,7 +110,7 @@ def become_ranks(run: Run) -> None:
 
 
 def _devices(run: Run) -> int:
-    """Return how many processes are to be started for a run; a damaged one is left to those who say what is wrong."""
+    """Return how many processes a run needs; 1 for a run that cannot be read, whose worker then reports the error."""
     try:
         return ranks.wanted(run.config)
     except RunError:
@@ -120,25 +120,27 @@ def _devices(run: Run) -> int:
 def _wait_for_ranks(run: Run) -> State:
     command = [sys.executable, "-m", "pmsi", "execute", str(run.folder)]
     environment = os.environ | {PARENT: str(os.getpid())}
-    with _signals_stop(run):  # a session of its own: Ctrl-C shall reach this process alone, which asks them to stop
+    with _signals_stop(run):  # in a new session: Ctrl-C must reach this process only, which asks the others to stop
         code = subprocess.Popen(command, env=environment, start_new_session=True).wait()
-    if (about := ranks.told(run.folder)) is not None:
-        settle(run.folder, State.FAILED, about)  # unless rank 0 could say so itself
+    if (about := ranks.read_error(run.folder)) is not None:
+        settle(run.folder, State.FAILED, about)  # does nothing if rank 0 has done so
     if run.state is State.CREATED:
         raise RunError(f"The processes of run {run.id!r} did not start (exit status {code}); the lines above say why.")
     return run.state
 
 
-def _assist(run: Run) -> State:
-    """Work on a run beside the process that holds its lock; what it ends in is decided there."""
+def _work_as_secondary(run: Run) -> State:
+    """Work on a run as a rank other than 0; rank 0 holds the lock and decides the final state."""
     try:
         with _signals_ignored():
-            resolve(lookup("task", TASKS, run.config.task).function)(run.config, run)
+            import_function(lookup("task", TASKS, run.config.task).function)(run.config, run)
     except Stopped:
-        return State.FINISHED  # its part, that is: torchrun would end the one that writes, were this called a failure
+        return (
+            State.FINISHED
+        )  # this rank's part: after a failure, torchrun would end rank 0 before it has written its checkpoint
     except Exception as error:
-        if not ranks.is_alone(error):
-            ranks.tell(run.folder, describe(error))
+        if not ranks.is_peer_failure(error):
+            ranks.write_error(run.folder, describe(error))
         run.append_log(f"Process {ranks.rank()} of {ranks.world_size()}:\n{traceback.format_exc()}")
         return State.FAILED
     return State.FINISHED
@@ -146,7 +148,7 @@ def _assist(run: Run) -> State:
 
 @contextlib.contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """Leave a first SIGINT or SIGTERM, which reaches all processes, to the one that leads."""
+    """Ignore SIGINT and SIGTERM, which reach all ranks: rank 0 handles them."""
     former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -156,10 +158,10 @@ def _signals_ignored() -> Iterator[None]:
 
 
 def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
-    """Run the task; return how it ended, and what to write down about that."""
+    """Run the task; return the final state and the content of its file."""
     try:
         task = lookup("task", TASKS, run.config.task)
-        result = resolve(task.function)(run.config, run)
+        result = import_function(task.function)(run.config, run)
         if not isinstance(result, dict):
             raise TypeError(f"Task {run.config.task!r} returned {type(result).__name__}, expected a dict.")
         to_json(result)
@@ -168,20 +170,20 @@ def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
     except (Stopped, KeyboardInterrupt):
         return State.STOPPED, {"hard": False}
     except (Exception, SystemExit) as error:
-        told = ranks.told(run.folder, ranks.TELL_S) if ranks.is_alone(error) else None
-        if told is not None:
-            return State.FAILED, told  # its traceback stands in the log, and is the one to read
+        cause = ranks.read_error(run.folder, ranks.ERROR_WAIT_S) if ranks.is_peer_failure(error) else None
+        if cause is not None:
+            return State.FAILED, cause  # the other rank has written its traceback to the log
         text = f"{type(error).__name__}: {error}" if isinstance(error, PMSIError) else traceback.format_exc()
-        with contextlib.suppress(OSError):  # the disk may be full, which is then what error.json says
+        with contextlib.suppress(OSError):  # the disk may be full; error.json then says so
             run.append_log(text)
         return State.FAILED, describe(error)
 
 
 @contextlib.contextmanager
 def _signals_stop(run: Run) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM be a request to stop. Only the main thread can; elsewhere nothing changes.
+    """Treat the first SIGINT or SIGTERM as a request to stop. Does nothing outside the main thread.
 
-    A signal that is ignored stays so: whoever started this process will say in another way what it means.
+    A signal that is ignored stays ignored: the parent process handles it (see `pmsi.runs.launchers.slurm_job`).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -190,14 +192,14 @@ def _signals_stop(run: Run) -> Iterator[None]:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        if os.getpid() != owner:  # a forked child inherits this handler, but a signal to it is its own affair
+        if os.getpid() != owner:  # a forked child inherits this handler; there the signal has its default effect
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         if asked:
             raise KeyboardInterrupt
         asked = True
-        # Not `request_stop`: this thread may be in the middle of a change, and would wait for itself.
+        # Not `request_stop`: this thread may hold the lock for a change, and would wait for itself.
         write_atomically(run.folder / "stop", to_json({"at": time.time(), "grace_s": GRACE_S}), durable=False)
 
     heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
@@ -210,7 +212,7 @@ def _signals_stop(run: Run) -> Iterator[None]:
 
 
 def _die_with_parent() -> None:
-    """In a worker of a runner: be killed when the runner dies, or end now if it has died already. Linux only."""
+    """In a worker of a runner: get killed when the runner dies, or end now if it is dead already. Linux only."""
     parent = os.environ.pop(PARENT, "")
     if not parent or not sys.platform.startswith("linux"):
         return

@@ -1,6 +1,8 @@
-"""Shapes in annotations are checked while the tests run; nothing of it is there in production."""
+"""What all tests share: shapes checked as annotated, a tiny config, one trained tiny run, and no shipped runs."""
 
+import functools
 import os
+import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share the cores
 
@@ -11,9 +13,12 @@ install_import_hook(["pmsi.model.batch", "pmsi.model", "pmsi.augment", "pmsi.exp
 import pytest
 import torch
 
+from pmsi import tasks
 from pmsi.cli.main import main
 from pmsi.config import TrainConfig
+from pmsi.data import plumage
 from pmsi.data.dataset import Dataset, Sample
+from pmsi.runs import Run, State
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +29,27 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _nothing_shipped(monkeypatch, tmp_path):
     """No runs that came with the program, so that each test has those alone that it makes."""
-    monkeypatch.setattr("pmsi.runs.SHIPPED", tmp_path / "shipped")
+    ship(monkeypatch, tmp_path / "shipped")
+
+
+def ship(monkeypatch, folder):
+    """Let the runs in ``folder`` be those that came with the program."""
+    for module in ("pmsi.runs", "pmsi.runs.run"):
+        monkeypatch.setattr(f"{module}.SHIPPED", folder)
+
+
+@pytest.fixture
+def shipped(monkeypatch):
+    """Return what makes the runs of a folder those that came with the program."""
+    return functools.partial(ship, monkeypatch)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_once():
+    """Plumage's drawings are kept in memory: most tests that train or predict look at the same few dozen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plumage, "draw_image", functools.lru_cache(maxsize=256)(plumage.draw_image))
+        yield
 
 
 @pytest.fixture
@@ -67,10 +92,25 @@ def tiny_config():
         batch_size=6,
         channels=16,
         hidden=8,
+        trackers=(),
     )
 
 
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config, tmp_path_factory):
+    """A finished training run of two epochs, in a folder whose name has a space; tests read it, or change a copy."""
+    run = Run.create(tmp_path_factory.mktemp("a place") / "my runs", tiny_config)
+    assert tasks.execute(run) is State.FINISHED
+    return run
+
+
 @pytest.fixture
+def copied(tiny_run, tmp_path):
+    """A copy of `tiny_run` in ``tmp_path``, to be changed."""
+    return Run(shutil.copytree(tiny_run.folder, tmp_path / tiny_run.id))
+
+
+@pytest.fixture(scope="session")
 def colour_dataset():
     """Four classes of flat colour with noise, eight images each to train on: learnable in a few steps."""
     import numpy as np

@@ -9,7 +9,7 @@ import torch
 from pmsi import tasks
 from pmsi.base.errors import ConfigError, DataError, RunError, UnknownName
 from pmsi.base.files import read_json
-from pmsi.config import ExplainConfig
+from pmsi.config import MapsConfig
 from pmsi.data import open_dataset
 from pmsi.engine.checkpoint import load_model
 from pmsi.explain.measures.report import MapEvaluator, MeasureSettings, report
@@ -19,20 +19,18 @@ from pmsi.runs import Run, State
 
 
 @pytest.fixture
-def trained(tmp_path, tiny_config):
-    run = Run.create(tmp_path, tiny_config)
-    assert tasks.execute(run) is State.FINISHED
-    return run
+def trained(copied):
+    return copied
 
 
 def test_the_task_writes_what_the_report_says(trained, tmp_path):
-    config = ExplainConfig(
+    config = MapsConfig(
         of=trained.id,
         method="layercam",
         stages=("S4", "S5"),
         tolerance=4.0,
         batch_size=5,
-        trials_per_class=1,
+        faithfulness_per_class=1,
         drift=("rotation=10,20",),
     )
     run = Run.create(tmp_path, config)
@@ -52,7 +50,7 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
     assert found["removal"]["numbers"].keys() >= {"S4/deletion", "random S5/insertion", "edges/road"}
     assert list(found["drift"]) == ["rotation=10", "rotation=20"]
     foreseen = estimate(config, tmp_path)
-    assert (foreseen.images, foreseen.tried) == (found["images"], 12)
+    assert (foreseen.images, foreseen.faithfulness) == (found["images"], 12)
     assert 0 < foreseen.seconds_an_image < foreseen.seconds
     stored = read_json(run.folder / LOOKS)
     assert [look["key"] for look in stored["looks"]] == [look.key for look in looks]
@@ -63,7 +61,7 @@ def test_a_run_beside_it_is_compared_image_by_image(trained, tiny_config, tmp_pa
     assert tasks.execute(other) is State.FINISHED
     found = {}
     for id in (other.id, trained.id):
-        config = ExplainConfig(of=trained.id, beside=id, trials_per_class=0, test_per_class=1)
+        config = MapsConfig(of=trained.id, beside=id, faithfulness_per_class=0, test_per_class=1)
         run = Run.create(tmp_path, config)
         assert tasks.execute(run) is State.FINISHED
         found[id] = run.result()["disagreement"], read_json(run.folder / LOOKS)
@@ -85,21 +83,21 @@ def test_runs_of_other_classes_cannot_be_compared(trained, tmp_path):
     predictor = Predictor.load(trained, "cpu")
     dataset = open_dataset(predictor.config)
     assert [sample.label for sample in sampled(predictor, predictor, dataset, 1)] == list(range(12))
-    with pytest.raises(DataError, match="Not both runs know the class 'Ochre Finchling'"):
+    with pytest.raises(DataError, match="'Ochre Finchling' is not among the classes of both runs"):
         sampled(predictor, SimpleNamespace(classes=("Dodo",)), dataset, 1)
 
 
 def test_what_cannot_start_is_refused(trained, tmp_path):
     with pytest.raises(UnknownName, match="layercam"):
-        check(ExplainConfig(of=trained.id, method="camcam"), tmp_path)
+        check(MapsConfig(of=trained.id, method="camcam"), tmp_path)
     with pytest.raises(UnknownName, match="S1, S2, S3"):
-        check(ExplainConfig(of=trained.id, stages=("S9",)), tmp_path)
+        check(MapsConfig(of=trained.id, stages=("S9",)), tmp_path)
     with pytest.raises(ConfigError, match="stages is empty"):
-        check(ExplainConfig(of=trained.id, stages=()), tmp_path)
+        check(MapsConfig(of=trained.id, stages=()), tmp_path)
     with pytest.raises(UnknownName, match="gaussian_noise"):
-        check(ExplainConfig(of=trained.id, drift=("rust",)), tmp_path)
+        check(MapsConfig(of=trained.id, drift=("rust",)), tmp_path)
     with pytest.raises(ConfigError, match="rotation=10,20"):
-        check(ExplainConfig(of=trained.id, drift=("rotation=ten",)), tmp_path)
-    for config in (ExplainConfig(of="nowhere"), ExplainConfig(of=trained.id, beside="nowhere")):
+        check(MapsConfig(of=trained.id, drift=("rotation=ten",)), tmp_path)
+    for config in (MapsConfig(of="nowhere"), MapsConfig(of=trained.id, beside="nowhere")):
         with pytest.raises(RunError):
             check(config, tmp_path)

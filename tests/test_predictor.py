@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -25,9 +26,9 @@ SMALL = TrainConfig(
 )
 
 
-@pytest.fixture
-def trained(tmp_path, colour_dataset):
-    run = Run.create(tmp_path, SMALL)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, colour_dataset):
+    run = Run.create(tmp_path_factory.mktemp("runs"), SMALL)
     training = Training(SMALL, colour_dataset, run)
     training.fit()
     return run, training.model.eval(), colour_dataset
@@ -64,6 +65,7 @@ def test_the_explanation_is_the_cam_of_the_same_picture(trained):
         classes=torch.tensor([2]),
     )
     assert list(found.maps) == ["S3", "S4", "S5"]
+    model.requires_grad_(True)
     for stage, values in found.maps.items():
         np.testing.assert_allclose(values, expected.raw[stage][0], rtol=0, atol=1e-5)
     assert (found.head, found.label) == ("S4", 2)
@@ -111,6 +113,7 @@ def test_scoring_leaves_the_model_as_it_was(trained):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     score(model, EvaluationLoader(dataset, dataset.test, SMALL, 4), CPU)
     assert model.training
+    model.eval()
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -126,14 +129,12 @@ def test_a_loaded_model_is_the_trained_one_frozen(trained):
 
 def test_what_is_no_checkpoint_is_refused(trained, tmp_path):
     run, model, _ = trained
-    path = run.checkpoints / CHECKPOINT
-    whole = path.read_bytes()
+    path = tmp_path / CHECKPOINT
+    whole = (run.checkpoints / CHECKPOINT).read_bytes()
     for damaged in (b"", b"\x80\x04pickle", whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="damaged or no safetensors file"):
             load_checkpoint(path)
-    import safetensors.torch
-
     safetensors.torch.save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
     with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
         load_checkpoint(path)

@@ -105,5 +105,5 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "jigsaw": Augmentation(
         "Jigsaw", permuted(jigsaw_patches), "All patches of the image are permuted: 2^r × 2^r, as in PMG.", cuts=True
     ),
-    "rmg": Augmentation("RMG (ours)", permuted(recursive_mosaic), "The paper's recursive mosaic G(x, r).", cuts=True),
+    "rmg": Augmentation("RMG", permuted(recursive_mosaic), "The paper's recursive mosaic G(x, r).", cuts=True),
 }

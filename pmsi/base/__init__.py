@@ -1,1 +1,1 @@
-"""The ground floor: errors, seeds, atomic files, locks, numbers as text, statistics, the door to torchvision."""
+"""What every other package uses: errors, seeds, atomic files, locks, text, statistics, torchvision's import."""

@@ -1,4 +1,4 @@
-"""Every error that the package raises on purpose, and the one way to look a name up in a table.
+"""The errors that the package raises on purpose, and `lookup`, which finds a name in a table.
 
     PMSIError
     ├── ConfigError      a setting is out of range, or two settings contradict each other
@@ -10,7 +10,7 @@
     └── TrainingError    training cannot go on (the loss is not finite, say)
 
 A message names the value, what was expected, and what to do next. The command line prints it as one line and
-exits with 2; the app shows it in a panel. This module knows nothing of either.
+exits with 2; the app shows it in a panel.
 """
 
 import difflib
@@ -21,7 +21,7 @@ Row = TypeVar("Row")
 
 
 class PMSIError(Exception):
-    """Base of every error raised on purpose; its text is meant for the person at the keyboard."""
+    """Base of every error raised on purpose; its text is written for the user."""
 
 
 class ConfigError(PMSIError):

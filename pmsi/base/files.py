@@ -1,7 +1,6 @@
 """Files that are whole or absent: atomic writes, and JSON that any reader accepts.
 
-A reader of these files never sees half of one, whatever kills the writer. This module does not know what the files
-are for.
+A reader never sees half of a file, even if the writer is killed.
 """
 
 import contextlib
@@ -18,9 +17,9 @@ LEFTOVERS = ".*.tmp"
 
 
 def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Write ``data`` to ``path``: other readers see the old file or the new one, also after a crash.
+    """Write ``data`` to ``path``: readers see the old file or the new one, also after a crash. Raises OSError.
 
-    ``durable=False`` skips waiting for the disk, for files that may be lost with the machine (a heartbeat).
+    ``durable=False`` does not wait for the disk, for files that may be lost in a power cut (a heartbeat).
     """
     content = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -39,7 +38,7 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> 
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable; file systems that cannot are left alone."""
+    """Make the names in ``folder`` durable, on file systems that support it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -49,7 +48,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in ``folder``. Only for somebody who knows that nobody else writes there now."""
+    """Remove the temporary files of killed writers from ``folder``. Call it only while no process writes there."""
     for path in folder.glob(LEFTOVERS):
         path.unlink(missing_ok=True)
 
@@ -60,7 +59,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return ``value`` made of what JSON has; what cannot be said in JSON is left for `json.dumps` to refuse."""
+    """Return ``value`` converted to JSON types; `json.dumps` refuses what cannot be converted."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -75,7 +74,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in ``path``, or None where the file is missing or holds none."""
+    """Return the JSON object in ``path``; None if the file is missing or holds no JSON object."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Locks that die with their holder: the kernel drops them, even after kill -9, so nothing has to be cleaned up.
+"""File locks that the kernel releases when their process ends, even after kill -9.
 
-On Linux these are open-file-description locks, because they can be asked about without being taken (``F_OFD_GETLK``):
-a reader who looks never gets in the way of a worker who takes. Elsewhere they are ``flock`` locks; there a look is a
-short shared lock, and takers try again for a moment. This module does not know what is locked.
+On Linux these are open-file-description locks: `is_held` can test one without taking it (``F_OFD_GETLK``), so readers
+never block a worker. Elsewhere they are ``flock`` locks: there `is_held` takes a short shared lock, and `Lock.take`
+retries for `RETRY_S`.
 """
 
 import fcntl
@@ -16,22 +16,22 @@ from pathlib import Path
 OFD = hasattr(fcntl, "F_OFD_GETLK")
 """Whether this system can ask about a lock without taking it."""
 
-LOOK_S = 1.0
-"""Without OFD locks: how long a taker tries again, in case only a reader is looking."""
+RETRY_S = 1.0
+"""Seconds for which `Lock.take` retries without OFD locks, since a reader may hold a short shared lock."""
 
 _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length (0: to the end), process
 _open: set[int] = set()
 
 
 class Lock:
-    """An exclusive lock on the file ``path``, which is made if it is missing and never removed."""
+    """An exclusive lock on the file ``path``, which is created if it is missing and never removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
 
     def take(self, *, wait: bool = False) -> bool:
-        """Take the lock and return True; if somebody has it, wait for them, or return False."""
+        """Take the lock and return True. If another process holds it, wait for it (``wait``) or return False."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             taken = _take(file, wait)
@@ -46,7 +46,7 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Give the lock back; harmless where it is not held."""
+        """Release the lock; does nothing if it is not held."""
         file, self._file = self._file, None
         if file in _open:  # not so in a forked child, where it was closed at the fork
             _open.discard(file)
@@ -55,7 +55,7 @@ class Lock:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock on ``path`` for a few statements, after waiting for whoever has it."""
+    """Wait for the lock on ``path`` and hold it within the ``with`` block."""
     lock = Lock(path)
     lock.take(wait=True)
     try:
@@ -65,7 +65,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether anybody holds the lock on ``path``. Changes nothing and disturbs nobody."""
+    """Return whether a process holds the lock on ``path``; False if the file does not exist. Changes nothing."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def _take(file: int, wait: bool) -> bool:
         except (BlockingIOError, PermissionError):
             return False
         return True
-    end = time.monotonic() + LOOK_S
+    end = time.monotonic() + RETRY_S
     while not _flock(file, fcntl.LOCK_EX):
         if not wait and time.monotonic() > end:
             return False
@@ -104,7 +104,7 @@ def _flock(file: int, kind: int) -> bool:
 
 
 def _forget() -> None:
-    """In a forked child: let go of the parent's locks, so that they end with the parent and not with its children."""
+    """Close the parent's lock files in a forked child, so that the locks end with the parent."""
     for file in _open:
         os.close(file)
     _open.clear()

@@ -1,8 +1,7 @@
-"""Seeds from names: the only source of randomness in the package.
+"""Seeds derived from names, the only source of randomness in the package.
 
-A draw depends on what it is for (seed, epoch, image, …) and on nothing else, so that the same seed gives the same
-result whatever the batch size, the order, the number of workers or the point at which a run was resumed. This module
-does not know what the draws are used for.
+A draw depends on its name (seed, epoch, image, …) and on nothing else. The same seed therefore gives the same result
+for any batch size, order, number of workers and point at which a run was resumed.
 """
 
 import hashlib
@@ -16,8 +15,8 @@ SEED_BITS = 63
 def derive(*parts: object) -> int:
     """Return a seed in [0, 2^63) that depends on ``parts`` alone: ``derive(seed, "mosaic", epoch, step)``.
 
-    Parts are told apart by their ``repr``, so ``1`` and ``"1"`` give different seeds, and the answer is the same on
-    every machine and in every process (unlike ``hash``).
+    Parts are hashed by their ``repr``, so ``1`` and ``"1"`` give different seeds. Unlike ``hash``, the result is the
+    same on every machine and in every process.
     """
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - SEED_BITS)

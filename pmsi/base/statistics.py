@@ -1,8 +1,8 @@
 """Intervals and paired tests for accuracies on one set of images.
 
-Two models, or one model with and without a perturbation, see the same images, so they are compared image by image: that
-says much more than two intervals side by side. scipy.stats takes about a second to import, which tables and lists of
-runs do without: it is imported where it computes.
+Two models, or one model with and without a perturbation, see the same images, so they are compared image by image,
+which has more power than comparing two intervals. scipy.stats takes about a second to import, so it is imported inside
+the functions that need it.
 """
 
 import math
@@ -35,8 +35,8 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 def mcnemar(a_correct: Sequence[bool] | np.ndarray, b_correct: Sequence[bool] | np.ndarray) -> float:
     """Return the two-sided p of McNemar's exact test that a and b are right equally often.
 
-    Both are (n,) and true where that model is right about image i. Only images about which they differ count: under
-    the hypothesis either is the right one with probability 1/2. 1 where they differ about none.
+    Both are (n,), true where that model is right about image i. Only images on which exactly one is right count; under
+    the null hypothesis it is a or b with probability 1/2. Returns 1 where there is no such image.
     """
     from scipy.stats import binomtest
 
@@ -153,7 +153,7 @@ def mean_std(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
 def _paired(a_correct: Sequence[bool] | np.ndarray, b_correct: Sequence[bool] | np.ndarray) -> tuple[np.ndarray, ...]:
     a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
     if a.ndim != 1 or a.shape != b.shape:
-        raise PMSIError(f"Answers of shapes {a.shape} and {b.shape} are not about the same images.")
+        raise PMSIError(f"Predictions of shapes {a.shape} and {b.shape} are not about the same images.")
     return a, b
 
 

@@ -1,9 +1,14 @@
-"""Numbers as a person reads them, the same on the command line and in the app."""
+"""Numbers and counts as text, the same on the command line and in the app."""
 
 
 def percent(fraction: float | None) -> str:
-    """Return 0.8314 as "83.1 %", and what is unknown as a dash."""
+    """Return a fraction in [0, 1] as per cent: 0.8314 as "83.1 %", None as a dash."""
     return "–" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 run", "2 runs", "0 runs"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration(seconds: float) -> str:

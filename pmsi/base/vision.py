@@ -1,9 +1,9 @@
-"""The only door to torchvision.
+"""torchvision, imported so that it also loads beside a CPU build of torch. Import it from here only.
 
-Where a CPU build of torch meets a torchvision whose compiled part was built for CUDA, that part does not load, and
-``import torchvision`` fails because two operators that it would have registered are missing. Declaring their schemas
-first is enough: nothing here calls them. Where the compiled part loads, this does nothing. (torchvision's own JPEG
-decoder is missing in that case too; images are decoded by Pillow everywhere.)
+A torchvision built for CUDA cannot load its compiled part beside a CPU build of torch, and ``import torchvision`` fails
+because two operators are missing. This module declares their schemas first; nothing calls them. Where the compiled part
+loads, this module only imports torchvision. (torchvision's JPEG decoder is missing too in that case: Pillow decodes all
+images.)
 """
 
 import ctypes

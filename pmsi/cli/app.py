@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Open the lab in the browser; the server replaces this process."""
+    """Replace this process by the app's server."""
     missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f'The app needs {" and ".join(missing)}. Run: pip install "pmsi-lab[app]"')

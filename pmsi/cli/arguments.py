@@ -1,4 +1,4 @@
-"""Arguments that several subcommands take: which runs folder, which start, whose queue, which images."""
+"""Arguments that several subcommands take: the runs folder, a preset, a queue, images, perturbations."""
 
 import argparse
 from dataclasses import fields
@@ -12,7 +12,7 @@ from pmsi.config.presets import PRESETS
 from pmsi.runs import default_root
 from pmsi.runs.launchers import LAUNCHERS
 
-TRAINED = "Training run (its id, or how it begins)."
+TRAINED = "Training run: its id, or the start of it."
 
 
 KEYED = "; with --dataset, the key of an image there"
@@ -25,7 +25,7 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_like(parser: argparse.ArgumentParser, name: str, help: str, **options: Any) -> None:
-    """Add a flag that means what the config's field ``name`` means: its default and its words are the field's."""
+    """Add a flag for the config field ``name``, with the field's default and allowed values."""
     about = next(about for about in fields(TrainConfig) if about.name == name)
     words = tuple(options_of(about) or ())
     listed = f" ({' | '.join(words)})" if words else ""
@@ -45,13 +45,15 @@ def add_preset(parser: argparse.ArgumentParser) -> None:
 
 
 def add_queue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--queue", action="store_true", help="Put it into the queue and return; else work on it here.")
-    help = f"Whose queue ({' | '.join(LAUNCHERS)}); means --queue [local]."
+    parser.add_argument(
+        "--queue", action="store_true", help="Queue the run and return; else work on it in the foreground."
+    )
+    help = f"Launcher whose queue is used ({' | '.join(LAUNCHERS)}); means --queue [local]."
     parser.add_argument("--launcher", choices=tuple(LAUNCHERS), metavar="NAME", help=help)
 
 
 def add_perturbed(parser: argparse.ArgumentParser) -> None:
-    help = "Perturb what the network sees, by one after the other: rotation=10, color_jitter=0.5 gaussian_noise=5."
+    help = "Perturb the network's input, by one perturbation after the other: color_jitter=0.5 gaussian_noise=5."
     parser.add_argument("--perturb", nargs="+", default=[], metavar="NAME=X", help=help)
-    help = "Seed of what a perturbation draws, beside the image's name [0]."
+    help = "Seed of the perturbations; an image's key is part of its seed too [0]."
     parser.add_argument("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N", help=help)

@@ -1,6 +1,6 @@
-"""A run as lines of text and as JSON: one line for a list, and lines as they come while somebody watches.
+"""Runs on the console: one line per run, live output while a run is worked on, and a run as JSON.
 
-Whatever is wrong with one run folder, `one_line` and `describe` raise nothing: they say what is wrong.
+`one_line` and `describe` never raise for a damaged run folder: their result contains the error.
 """
 
 import contextlib
@@ -19,27 +19,27 @@ from pmsi.runs.lifecycle import launcher_of
 POLL_S = 0.5
 
 CLEAR = "\r\033[K"
-"""Empties the line that the cursor of a terminal is on."""
+"""Terminal code that clears the current line."""
 
 DAMAGE = (RunError, OSError, AttributeError, KeyError, TypeError, ValueError)
-"""What reading the files of a run raises where they do not hold what the worker writes."""
+"""Exceptions that reading a run's damaged files can raise."""
 
 
 @contextlib.contextmanager
-def understanding(run: Run) -> Iterator[None]:
-    """Turn whatever comes of a run's damaged files into a RunError."""
+def damage_as_run_error(run: Run) -> Iterator[None]:
+    """Raise exceptions of the body that come from a run's damaged files as RunError."""
     try:
         yield
     except RunError:
         raise
     except DAMAGE as error:
-        raise RunError(f"Run {run.id!r}: its files cannot be understood ({error!r}). Create a new run.") from error
+        raise RunError(f"Run {run.id!r}: its files are damaged ({error!r}). Create a new run.") from error
 
 
 def one_line(run: Run) -> str:
-    """Return the state, the id, how far it is and, for a training run, its accuracy."""
+    """Return one line with a run's state, id, progress and accuracies, or its error."""
     try:
-        with understanding(run):
+        with damage_as_run_error(run):
             return _one_line(run)
     except RunError as error:
         return f"{'damaged':11}  {run.id}  {error}"
@@ -63,23 +63,23 @@ def _one_line(run: Run) -> str:
 
 
 def what_if_stuck(run: Run) -> str:
-    """Return what to do about a run whose worker is alive but has given no sign of life for too long."""
-    if launcher_of(run.folder) is None:  # worked on by hand: nobody watches its worker
+    """Return advice about a run whose worker may be stuck."""
+    if launcher_of(run.folder) is None:  # in the foreground
         return (
-            "Where it runs, Ctrl-C asks it to stop, and Ctrl-C again ends it at once; it can then be resumed from its "
-            "last checkpoint. If it computes something that takes that long, leave it."
+            "In its terminal, Ctrl-C asks it to stop, and Ctrl-C again ends it at once; it can then be resumed from "
+            "its last checkpoint. If it is known to take that long, leave it."
         )
     return (
-        "If the log does not explain it, stop the run: a worker that does not stop by itself is ended after half a "
+        "If the log does not explain it, stop the run: a worker that does not stop by itself is killed after half a "
         "minute, and the run can be resumed from its last checkpoint."
     )
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """Return a run as JSON types: what it is, how it stands, what came of it; what cannot be read is None."""
+    """Return a run's config, status and result as JSON types; None for what cannot be read."""
     about: dict[str, Any] = {"id": run.id, "config": None, "status": None, "result": None}
     try:
-        with understanding(run):
+        with damage_as_run_error(run):
             about |= {"status": dataclasses.asdict(run.status()), "result": run.result()}
             about["config"] = run.config.to_dict()
     except RunError as error:
@@ -88,7 +88,7 @@ def describe(run: Run) -> dict[str, Any]:
 
 
 def record_line(record: dict[str, Any]) -> str | None:
-    """Return an epoch's or a cell's record as a line; None for records that are too many to print."""
+    """Return the record of an epoch or of a sweep's cell as a line; None for other records."""
     if record.get("kind") == "epoch":
         heads = "  ".join(f"{head} {percent(value)}" for head, value in record["accuracy"].items())
         return f"epoch {record['epoch']:4}  {heads}  ({duration(record['seconds'])})"
@@ -100,14 +100,14 @@ def record_line(record: dict[str, Any]) -> str | None:
 
 
 def say(out: TextIO, text: str, end: str = "\n") -> None:
-    """Print where somebody may have stopped listening, which is no reason to end the work."""
+    """Print to a stream; an error such as a closed pipe is ignored, since the work must go on."""
     with contextlib.suppress(OSError):
         print(f"{CLEAR}{text}" if out.isatty() else text, end=end, file=out, flush=True)
 
 
 @contextlib.contextmanager
-def counting(out: TextIO, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give what shows "3 of 200 images checked" (``what``) on a terminal, and None elsewhere; it is gone afterwards."""
+def image_counter(out: TextIO, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Yield a callback that shows "3 of 200 images checked" (``what``) on a terminal, or None elsewhere."""
     if not out.isatty():
         yield None
         return
@@ -123,10 +123,10 @@ def counting(out: TextIO, what: str) -> Iterator[Callable[[int, int], None] | No
 
 
 @contextlib.contextmanager
-def following(run: Run, out: TextIO) -> Iterator[None]:
-    """Print the run's epochs as they come, and on a terminal how far it is, while the body works on it."""
+def live_output(run: Run, out: TextIO) -> Iterator[None]:
+    """Print the run's epochs, and on a terminal its progress, while the body works on it."""
     ended = threading.Event()
-    watcher = threading.Thread(target=_follow, args=(run, out, ended), daemon=True)
+    watcher = threading.Thread(target=_print_records, args=(run, out, ended), daemon=True)
     say(out, run.id)
     watcher.start()
     try:
@@ -140,13 +140,16 @@ def following(run: Run, out: TextIO) -> Iterator[None]:
             say(out, f"{status.error.message}\n{status.error.remedy}".rstrip())
         if status.state.can_resume:
             words = ["python", "-m", "pmsi", "runs", "resume", run.id, "--runs", str(run.folder.parent)]
-            say(out, f"Go on with it: {shlex.join(words)}")
+            say(out, f"To resume it: {shlex.join(words)}")
 
 
-def _follow(run: Run, out: TextIO, ended: threading.Event) -> None:
-    seen, told = run.metrics(), False  # an earlier attempt's have been shown; those after its checkpoint will go
+def _print_records(run: Run, out: TextIO, ended: threading.Event) -> None:
+    seen, stopping = (
+        run.metrics(),
+        False,
+    )  # an earlier attempt has printed these; those after its checkpoint will be removed
     while True:
-        last_look = ended.is_set()
+        is_last = ended.is_set()
         records = run.metrics()
         known = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(seen, records, strict=False)))
         for record in records[known:]:
@@ -154,12 +157,12 @@ def _follow(run: Run, out: TextIO, ended: threading.Event) -> None:
                 say(out, line)
         seen = records
         status = run.status()
-        if status.state is State.STOPPING and not told:
+        if status.state is State.STOPPING and not stopping:
             say(out, "Stopping: a checkpoint is written first. Ctrl-C again ends it at once, without one.")
-            told = True
-        if out.isatty() and not last_look and status.total:
+            stopping = True
+        if out.isatty() and not is_last and status.total:
             left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
             say(out, f"{percent(status.done / status.total)} {status.text}{left}", end="")
-        if last_look:
+        if is_last:
             return
         ended.wait(POLL_S)

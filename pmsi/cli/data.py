@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pmsi.base.errors import lookup
 from pmsi.base.files import to_json
 from pmsi.cli.arguments import TRAINED, add_like, add_runs
-from pmsi.cli.console import counting
+from pmsi.cli.console import image_counter
 from pmsi.cli.flags import folder, path, place, whole
 from pmsi.cli.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
@@ -17,7 +17,7 @@ from pmsi.runs import Run
 from pmsi.runs.disk import in_words
 
 if TYPE_CHECKING:
-    from pmsi.runs.mistakes import Answer
+    from pmsi.runs.mistakes import ImagePrediction
 
 
 HELP = "List, check, preview and import data sets; what a run got wrong; the cache."
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="The data sets that can be read.", description="The data sets that can be read.")
     for name, help in {
-        "check": "Read a data set, look at every image, and say what is in it and what is wrong with it.",
+        "check": "Read a data set, check every image, and print its classes, counts and problems.",
         "preview": "Write a contact sheet: some images of each class.",
         "images": "List the images of a data set: split, class, and the key that names an image.",
     }.items():
@@ -54,16 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help = "Page, from 1, where there are more classes than one sheet holds [1]."
             action.add_argument("--page", type=whole(1, 10**6), default=1, metavar="N", help=help)
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
-    help = "Copy class folders, or a zip of them, into a new data set; every picture is looked at."
+    help = "Copy class folders, or a zip of them, into a new data set; every picture is checked."
     action = actions.add_parser("import", help=help, description=help)
     action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip or tar of it.")
     action.add_argument("--name-encoding", metavar="NAME", help="Encoding of a zip's names, where it does not say it.")
     action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
-    action.add_argument("--into", type=folder, metavar="DIR", help="Where data sets are [$PMSI_DATASETS, else data].")
-    help = "What is kept between runs to be sooner: unpacked zips, decoded images, which images were checked."
+    action.add_argument("--into", type=folder, metavar="DIR", help="Folder of data sets [$PMSI_DATASETS, else data].")
+    help = "Show the cache: unpacked zips, decoded images, which images were checked."
     action = actions.add_parser("cache", help=help, description=f"{help} $PMSI_CACHE is its folder [~/.cache/pmsi].")
-    action.add_argument("--clear", action="store_true", help="Remove all of it that no process uses.")
-    help = "What a training run got wrong: the hardest test images, and the classes that it confuses most."
+    action.add_argument("--clear", action="store_true", help="Remove what no process uses.")
+    help = "Mistakes of a training run: the hardest test images, and the most confused classes."
     action = actions.add_parser("mistakes", help=help, description=help)
     action.add_argument("run", metavar="RUN", help=TRAINED)
     action.add_argument("--head", metavar="NAME", help="Output: S3, concat, mix … [the primary one].")
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Do what was asked for with data sets."""
+    """Run the typed action."""
     return ACTIONS[typed.action](typed)
 
 
@@ -101,7 +101,7 @@ def _read(typed: argparse.Namespace) -> int:
 
     if typed.action == "preview":
         picture_format(typed.out)
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(_config(typed), progress)
     if typed.action == "preview":
         from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
@@ -134,7 +134,7 @@ def _readable(about: Mapping[str, Any]) -> str:
 
 
 def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return what was left out as lines of text."""
+    """Return the images that were left out as lines of text."""
     first = f"Images left out: {len(problems)}" + (":" if problems else ".")
     return [first, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)]
 
@@ -143,7 +143,7 @@ def _images(typed: argparse.Namespace) -> int:
     """List the images of a data set, all or those of one class."""
     from pmsi.data import open_dataset
 
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(_config(typed), progress)
     if typed.class_name is not None:
         lookup("class", {name: name for name in dataset.classes}, typed.class_name)
@@ -161,7 +161,7 @@ def _images(typed: argparse.Namespace) -> int:
 def _import(typed: argparse.Namespace) -> int:
     from pmsi.data.importing import import_dataset
 
-    with counting(sys.stderr, "images") as progress:
+    with image_counter(sys.stderr, "images") as progress:
         done = import_dataset(
             typed.source, typed.name, root=typed.into, progress=progress, encoding=typed.name_encoding
         )
@@ -171,14 +171,15 @@ def _import(typed: argparse.Namespace) -> int:
 
 
 def _cache(typed: argparse.Namespace) -> int:
-    """Print what is kept between runs, or clear it of what no process uses."""
+    """Print the size of the cache, or remove what no process uses."""
     from pmsi.data.cache import clear as cache
     from pmsi.data.checking import cache_folder
 
     found = cache.clear() if typed.clear else cache.usage()
     total = in_words(sum(taken.size for taken in found.values()))
     used = sum(taken.size for taken in cache.usage().values()) if typed.clear else 0
-    left = f" removed; {in_words(used)} are in use" if used else " removed" if typed.clear else ""
+    left = " removed" if typed.clear else ""
+    left += f"; {in_words(used)} are in use" if used else ""
     print(f"{text_of(cache_folder())}: {total}{left}")
     for name, taken in found.items():
         print(f"  {in_words(taken.size):>7}  {taken.things:4}  {cache.SECTIONS[name].title}")
@@ -187,12 +188,12 @@ def _cache(typed: argparse.Namespace) -> int:
 
 def _mistakes(typed: argparse.Namespace) -> int:
     """Print the hardest images of a run and the classes that it confuses, named by the run's own classes."""
-    from pmsi.runs.mistakes import RANKINGS, confusions, read_answers
+    from pmsi.runs.mistakes import RANKINGS, confusions, read_predictions
 
-    answers = read_answers(Run.open(typed.runs, typed.run))
-    head, names = typed.head or answers.primary, answers.classes
+    predictions = read_predictions(Run.open(typed.runs, typed.run))
+    head, names = typed.head or predictions.primary, predictions.classes
     title, ranked = RANKINGS[typed.order]
-    images, pairs = ranked(answers, head)[: typed.count], confusions(answers, head)[: typed.count]
+    images, pairs = ranked(predictions, head)[: typed.count], confusions(predictions, head)[: typed.count]
     if typed.json:
         about = {"head": head, "classes": names, typed.order: [*map(asdict, images)], "confused": [*map(asdict, pairs)]}
         print(to_json(about, indent=1))
@@ -206,8 +207,8 @@ def _mistakes(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _how_sure(image: "Answer") -> str:
-    """Return how probable the answer and the truth were, or how many heads knew it where that is not kept."""
+def _how_sure(image: "ImagePrediction") -> str:
+    """Return the probabilities of the predicted and the true class, or how many heads are right."""
     if image.truth is None or image.confidence is None:
         return f"{image.heads_right} of {image.heads} heads right"
     return f"p = {image.confidence:.3f}, of the truth {image.truth:.3f}"
@@ -222,4 +223,4 @@ ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "cache": _cache,
     "mistakes": _mistakes,
 }
-"""What each action does."""
+"""The function of each action."""

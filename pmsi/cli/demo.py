@@ -1,8 +1,8 @@
-"""`pmsi demo`: how the runs that come with the program are made.
+"""`pmsi demo`: makes the runs that ship with the program.
 
-A baseline and the paper's method learn the built-in birds by the same recipe; their models are kept in half precision.
-What is said about them, a robustness sweep and where they look, is measured on the models as they ship. Runs are named,
-not dated, so that links to them stay. Training goes on where it was stopped; what ships is made anew each time.
+A baseline and the paper's method are trained on the built-in birds by the same recipe; their models are stored in half
+precision. A robustness sweep and their maps are measured on the models as they ship. Run ids are names without dates,
+so that links to them stay valid. Interrupted training is resumed; the measurements are made anew each time.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from pmsi.base.files import write_atomically
 from pmsi.cli.arguments import add_like, add_runs
 from pmsi.cli.flags import folder
 from pmsi.cli.task import work
-from pmsi.config import Config, ExplainConfig, RobustnessConfig, TrainConfig, from_json
+from pmsi.config import Config, MapsConfig, RobustnessConfig, TrainConfig, from_json
 from pmsi.runs import Run, State
 
-HELP = "Make the runs that come with the program."
+HELP = "Make the runs that ship with the program."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Train and examine the runs that come with the program."""
+    """Train and measure the runs that ship with the program."""
     make(typed.runs, typed.out, typed.weights, work)
     print(typed.out)
     return 0
@@ -47,34 +47,34 @@ RECIPE = TrainConfig(
     epochs=10,
     trackers=(),
 )
-"""Ten epochs suffice for drawings; the rates are higher than the paper's for that reason."""
+"""Ten epochs suffice for drawings, with higher learning rates than the paper's."""
 
 TRAINED = {"demo-baseline": replace(RECIPE, method="baseline"), "demo-pmr": replace(RECIPE, method="pmr")}
 
-LOOKED_AT: dict[str, Config] = {
+MEASUREMENTS: dict[str, Config] = {
     "demo-robustness": RobustnessConfig(of=tuple(TRAINED), test_per_class=20),
-    **{id.replace("demo", "demo-maps"): ExplainConfig(of=id, test_per_class=20) for id in TRAINED},
+    **{id.replace("demo", "demo-maps"): MapsConfig(of=id, test_per_class=20) for id in TRAINED},
 }
 
-SHIPPED = ("config.json", "metrics.jsonl", "predictions.json", "result.json", "started")
+SHIPPED = ("config.json", "data.json.gz", "metrics.jsonl", "predictions.json", "result.json", "started")
 """Files of a training run that ship, beside its checkpoint; of the others all do but these:"""
 WORKING = ("lock", ".change", "log.txt", "progress.json", "queued", "checkpoints", "tensorboard")
 
 Work = Callable[[Run], int]
-"""Works on a run and returns the exit status of the command that did."""
+"""Works on a run and returns the exit status."""
 
 
 def make(runs: Path, out: Path, weights: str, work: Work) -> None:
-    """Train in the folder ``runs`` what is not trained there yet, examine it, and put all of it into ``out``.
+    """Train the runs that the folder ``runs`` lacks, measure them, and put all into ``out``.
 
-    ``weights`` are those to start from; of a file, the shipped config keeps the name alone. Raises RunError where a
-    run does not finish: the same command goes on.
+    ``weights`` are the starting weights; the shipped config has only the name of a file. Raises RunError if a run does
+    not finish; the same command resumes it.
     """
     staging = out.with_name(f".{out.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
     for id, config in TRAINED.items():
         _ship(_finished(runs, id, config.with_(weights=weights).located(), work), staging / id)
-    for id, question in LOOKED_AT.items():
+    for id, question in MEASUREMENTS.items():
         run = _finished(staging, id, question, work)
         for name in WORKING:
             _remove(run.folder / name)
@@ -84,7 +84,7 @@ def make(runs: Path, out: Path, weights: str, work: Work) -> None:
 
 
 def _finished(root: Path, id: str, config: Config, work: Work) -> Run:
-    """Return the run ``id`` of ``config`` once it has finished, begun or resumed here where it has not."""
+    """Return the finished run ``id`` of ``config``; starts or resumes it if needed."""
     run = Run(root / id)
     if not (run.folder / "config.json").exists():
         Run.create(root, config).folder.rename(run.folder)
@@ -93,7 +93,7 @@ def _finished(root: Path, id: str, config: Config, work: Work) -> Run:
     if run.state is not State.FINISHED:
         work(run)
     if run.state is not State.FINISHED:
-        raise RunError(f"Run {id} has not finished. The same command goes on.")
+        raise RunError(f"Run {id} has not finished. The same command resumes it.")
     return run
 
 
@@ -105,7 +105,7 @@ def _remove(path: Path) -> None:
 
 
 def _ship(run: Run, folder: Path) -> None:
-    """Put what ships of a training run into ``folder``."""
+    """Copy the files of a training run that ship into ``folder``."""
     from pmsi.engine.checkpoint import CHECKPOINT  # torch, which pmsi --help does without
     from pmsi.export.formats import export, portable
 

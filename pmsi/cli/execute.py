@@ -1,4 +1,4 @@
-"""`pmsi execute`: work on a run folder; what a launcher calls."""
+"""`pmsi execute`: works on a run folder; called by launchers."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from pmsi.cli.flags import folder
 from pmsi.cli.task import ENDED_EARLY
 from pmsi.runs import Run, State
 
-HELP = "Work on a run folder here (what a launcher calls)."
+HELP = "Work on a run folder (called by launchers)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Work on a run folder: what launchers call."""
+    """Work on a run folder; return the exit status."""
     folder = typed.folder.resolve()
     if not (folder / "config.json").is_file():
         raise RunError(f"{typed.folder} is no run folder: it has no config.json. See: pmsi runs list.")

@@ -14,7 +14,7 @@ from pmsi.cli.arguments import KEYED, TRAINED, add_images_of, add_like, add_pert
 from pmsi.cli.flags import folder, path, whole
 from pmsi.cli.inputs import Viewer, how_perturbed
 from pmsi.cli.output import save_picture, text_of, write_output
-from pmsi.config import ExplainConfig
+from pmsi.config import MapsConfig
 from pmsi.runs import Run
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pmsi.predictor import Explanation
 
 
-HELP = "Show where the last three stages look (Grad-CAM)."
+HELP = "Show where the last three stages look (Grad-CAM and other CAM methods)."
 
 METHOD = (
     "How maps are made: gradcam, layercam and others of one pass, or a class of pytorch-grad-cam (scorecam, "
-    "ablationcam, …), whose seconds an image are said at the start [gradcam]."
+    "ablationcam, …), whose seconds per image are printed first [gradcam]."
 )
 
 
@@ -44,12 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
     parser.add_argument("--method", default="gradcam", metavar="NAME", help=METHOD)
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
-    help = "All images and runs as one figure for print (.png, .svg or .pdf), or with --rising as an animation (.gif)."
+    help = (
+        "All images and runs in one figure for print (.png, .svg, .pdf), or with --over-severity an animation (.gif)."
+    )
     parser.add_argument("--figure", type=path, metavar="FILE", help=help)
-    help = "With --figure: animate what becomes of the maps as this perturbation grows, from the clean image on."
-    parser.add_argument("--rising", metavar="NAME", help=help)
-    help = "With --dataset: outline the object, the distinctive parts, or one part by its name."
-    parser.add_argument("--region", metavar="NAME", help=help)
+    help = "With --figure: animate the maps over the severities of this perturbation, from the clean image on."
+    parser.add_argument("--over-severity", metavar="NAME", help=help)
+    parser.add_argument("--rising", dest="over_severity", help=argparse.SUPPRESS)  # its former name
+    help = "With --dataset: outline a region: object, distinctive (the distinctive parts), or one part by its name."
+    parser.add_argument("--region", type=region_name, metavar="NAME", help=help)
     _measured(parser)
     add_perturbed(parser)
     parser.add_argument(
@@ -62,67 +65,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _measured(parser: argparse.ArgumentParser) -> None:
     help = "Print each map's peak and, with --dataset, how well it points to --region [the object], with its baselines."
     parser.add_argument("--numbers", action="store_true", help=help)
-    tolerance = round(ExplainConfig().tolerance)
+    tolerance = round(MapsConfig().tolerance)
     help = f"With --numbers: pixels by which a peak may miss the region [{tolerance}]."
     parser.add_argument("--tolerance", type=whole(0, 512), default=tolerance, metavar="N", help=help)
     help = "Print the areas under each map's deletion and insertion curves; with --out, maps.json has the curves."
     parser.add_argument("--removal", action="store_true", help=help)
 
 
+REGION_KEYS = {"distinctive": "telling"}
+"""Names of regions that results store under another key."""
+
+
+def region_name(text: str) -> str:
+    """Return the key of a typed region."""
+    return REGION_KEYS.get(text, text)
+
+
 Curves = dict[str, dict[str, "Curve"]]
 """Deletion and insertion curves by source: those of a map, and of a random one."""
 
 
-Draw = Callable[[list["_Eyes"], argparse.Namespace], bytes]
+Draw = Callable[[list["_Explainer"], argparse.Namespace], bytes]
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Tell and write what a picture's maps are, and draw those of some pictures by some runs."""
-    alone = typed.out is not None or typed.numbers or typed.removal
-    _check(typed, alone)
+    """Print and write the maps of one picture, or draw the maps of several pictures by several runs."""
+    single = typed.out is not None or typed.numbers or typed.removal
+    _check(typed, single)
     viewer = Viewer.of(typed)
     if typed.figure is not None:
         draw = lookup(*_drawings(typed), typed.figure.suffix.lower())
-        eyes = [_Eyes(Run.open(typed.runs, id), viewer, typed) for id in (typed.run, *typed.beside)]
-        for each in eyes:
+        explainers = [_Explainer(Run.open(typed.runs, id), viewer, typed) for id in (typed.run, *typed.beside)]
+        for each in explainers:
             _say_cost(each)
-        write_output(typed.figure, draw(eyes, typed))
+        write_output(typed.figure, draw(explainers, typed))
         print(typed.figure)
-    if alone:
-        one = _Eyes(Run.open(typed.runs, typed.run), viewer, typed)
+    if single:
+        one = _Explainer(Run.open(typed.runs, typed.run), viewer, typed)
         _say_cost(one)
-        _tell(one)
+        _print_maps(one)
     return 0
 
 
-def _say_cost(eyes: "_Eyes") -> None:
-    """Say on stderr how long an image takes, where that is more than one pass of the network."""
+def _say_cost(explainer: "_Explainer") -> None:
+    """Print on stderr how long an image takes, for CAM methods that need more than one pass."""
     from pmsi.explain import CAM_METHODS
 
-    row = lookup("CAM method", CAM_METHODS, eyes.typed.method)
+    row = lookup("CAM method", CAM_METHODS, explainer.typed.method)
     if row.package is not None:
-        seconds = eyes.predictor.explain_seconds(head=eyes.typed.head, method=eyes.typed.method)
-        print(f"{row.title} takes about {seconds:.1f} s an image by {eyes.run.id} on this machine.", file=sys.stderr)
+        seconds = explainer.predictor.explain_seconds(head=explainer.typed.head, method=explainer.typed.method)
+        text = f"{row.title} takes about {seconds:.1f} s an image by {explainer.run.id} on this machine."
+        print(text, file=sys.stderr)
 
 
-def _check(typed: argparse.Namespace, alone: bool) -> None:
-    """Raise ConfigError where the flags do not go together."""
-    if not alone and typed.figure is None:
+def _check(typed: argparse.Namespace, single: bool) -> None:
+    """Raise ConfigError if the flags contradict each other; ``single``: the maps of one picture are asked for."""
+    if not single and typed.figure is None:
         raise ConfigError("There is nothing to write. Give what is required: --out DIR, --numbers, or --figure FILE.")
-    if alone and (len(typed.images) > 1 or typed.beside):
+    if single and (len(typed.images) > 1 or typed.beside):
         raise ConfigError(
             "--out takes one picture of one run, and so do --numbers and --removal. For more of them use --figure FILE."
         )
-    if typed.rising and (typed.perturb or typed.region or typed.figure is None):
-        raise ConfigError("--rising needs --figure FILE.gif, and does not go with --perturb or --region.")
+    if typed.over_severity and (typed.perturb or typed.region or typed.figure is None):
+        raise ConfigError("--over-severity needs --figure FILE.gif, and does not go with --perturb or --region.")
     if typed.region and (typed.perturb or typed.dataset is None):
         raise ConfigError(
             "--region needs an image of a data set (--dataset NAME), and does not go with --perturb, which may move it."
         )
 
 
-class _Eyes:
-    """One run, and how it looks at what is typed."""
+class _Explainer:
+    """One run that explains the typed pictures for the typed output, class and CAM method."""
 
     def __init__(self, run: Run, viewer: Viewer, typed: argparse.Namespace) -> None:
         from pmsi.predictor import Predictor
@@ -133,46 +146,50 @@ class _Eyes:
 
     @property
     def name(self) -> str:
-        """What the run is called in a figure."""
-        return self.run.id if self.run.is_shipped else f"{self.predictor.config.method} · {self.run.id[-4:]}"
+        """The run's name in a figure."""
+        from pmsi.methods import METHODS
+
+        if self.run.is_shipped:
+            return self.run.id
+        return f"{METHODS[self.predictor.config.method].title} · {self.run.id[-4:]}"
 
     def seen(self, word: Path) -> "Image":
-        """Return a picture as the run sees it."""
+        """Return the network's input for a picture."""
         return self.viewer.seen(self.predictor, word)
 
     def explained(self, seen: "Image") -> "Explanation":
-        """Return the maps of a picture for the output and class that are asked for."""
+        """Return the maps of a picture for the typed output and class."""
         return self.predictor.explain(seen, head=self.typed.head, label=self.label, method=self.typed.method)
 
     def sight(self, word: Path) -> "MapCell":
-        """Return a picture with its maps, its prediction in words, and the region to be outlined."""
+        """Return a picture with its maps, its prediction as text, and the region to outline."""
         seen = self.seen(word)
         return _sight(seen, self.explained(seen), self.region(word, seen))
 
     def view(self, word: Path) -> "Subject":
-        """Return a picture and what looks at it as it is perturbed, always for the clean one's class."""
+        """Return a picture and a function that explains perturbed copies of it, for the clean picture's class."""
         from pmsi.pictures.severity import Subject
 
         seen = self.seen(word)
         about = self.explained(seen)
 
-        def look(pixels: "Image", _severity: float) -> "MapCell":
+        def explain(pixels: "Image", _severity: float) -> "MapCell":
             found = self.predictor.explain(pixels, head=about.head, label=about.label, method=about.method)
             return _sight(pixels, found)
 
-        return Subject(seen, self.viewer.pictures.key(word), look)
+        return Subject(seen, self.viewer.pictures.key(word), explain)
 
     def region(self, word: Path, seen: "Image") -> "np.ndarray | None":
-        """Return the region that is asked for, if any; raises UnknownName where it is not known of this image."""
+        """Return the typed region, if any; raises UnknownName if the image has no such region."""
         name = self.typed.region
         if not name:
             return None
         if known := self.regions(word, seen):
             return lookup("region", known, name)
-        raise ConfigError(f"The data set knows no box and no parts of {text_of(word)}: leave out --region.")
+        raise ConfigError(f"The data set has no box and no parts of {text_of(word)}: leave out --region.")
 
     def regions(self, word: Path, seen: "Image") -> "dict[str, np.ndarray]":
-        """Return the regions that are known of an image, (side, side) bool: none of a file, or of moved pixels."""
+        """Return the regions of an image, (side, side) bool; none for a file or a perturbed image."""
         import numpy as np
 
         from pmsi.explain.measures.regions import known_regions
@@ -195,15 +212,15 @@ def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = No
     return MapCell(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
 
 
-def _tell(eyes: _Eyes) -> None:
-    """Print what is explained, with its numbers where they are asked for; write the pictures, and all as JSON."""
-    typed, word = eyes.typed, eyes.typed.images[0]
-    seen = eyes.seen(word)
-    found, region = eyes.explained(seen), eyes.region(word, seen)
-    about = _about(eyes, word, found)
+def _print_maps(explainer: _Explainer) -> None:
+    """Print the explanation of one picture as JSON, and with ``--out`` write its pictures and maps."""
+    typed, word = explainer.typed, explainer.typed.images[0]
+    seen = explainer.seen(word)
+    found, region = explainer.explained(seen), explainer.region(word, seen)
+    about = _about(explainer, word, found)
     if typed.numbers:
-        about["numbers"] = _numbers(eyes, word, seen, found)
-    curves = _curves(eyes, word, seen, found) if typed.removal else {}
+        about["numbers"] = _numbers(explainer, word, seen, found)
+    curves = _curves(explainer, word, seen, found) if typed.removal else {}
     if typed.removal:
         about["areas"] = {stage: _each(kinds, lambda curve: curve.area) for stage, kinds in curves.items()}
     if typed.out is not None:
@@ -218,21 +235,21 @@ def _tell(eyes: _Eyes) -> None:
     print(to_json(about, indent=1))
 
 
-def _about(eyes: _Eyes, word: Path, found: "Explanation") -> dict[str, Any]:
-    """Return what is explained: whose answer, about which picture, for which output and class."""
+def _about(explainer: _Explainer, word: Path, found: "Explanation") -> dict[str, Any]:
+    """Return the run, picture, output and class that are explained, and the prediction."""
     return {
-        "run": eyes.run.id,
+        "run": explainer.run.id,
         "image": text_of(word),
         "head": found.head,
-        "class": eyes.predictor.classes[found.label],
+        "class": explainer.predictor.classes[found.label],
         "predicted": dataclasses.asdict(found.prediction.best),
-    } | how_perturbed(eyes.typed)
+    } | how_perturbed(explainer.typed)
 
 
 def _write_pictures(
     typed: argparse.Namespace, seen: "Image", found: "Explanation", region: "np.ndarray | None"
 ) -> None:
-    """Write the picture that the network sees, and an overlay for each stage with the region outlined."""
+    """Write the network's input, and an overlay for each stage with the region outlined."""
     from pmsi.pictures.overlays import outlined, overlay, tops_of
 
     save_picture(seen, typed.out / "image.png")
@@ -241,66 +258,66 @@ def _write_pictures(
         save_picture(outlined(overlay(seen, values, tops[stage]), region), typed.out / f"{stage}.png")
 
 
-def _numbers(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> dict[str, Any]:
-    """Return each stage's map in short and, where a region is known, how well it points there, beside its floors."""
+def _numbers(explainer: _Explainer, word: Path, seen: "Image", found: "Explanation") -> dict[str, Any]:
+    """Return each stage's peak and, if the image has regions, how well its map points there, beside baselines."""
     import numpy as np
 
     from pmsi.explain.measures.pointing import region_scores, summary
 
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
-    known = eyes.regions(word, seen)
+    known = explainer.regions(word, seen)
     if not known:
         return {"stages": stages}
-    tolerance, name = float(eyes.typed.tolerance), eyes.typed.region or next(iter(known))
+    tolerance, name = float(explainer.typed.tolerance), explainer.typed.region or next(iter(known))
     for stage, values in found.maps.items():
-        key = eyes.viewer.pictures.key(word)
+        key = explainer.viewer.pictures.key(word)
         sources = region_scores(values, np.asarray(seen), known[name], tolerance=tolerance, key=key)
         stages[stage]["sources"] = {source: dataclasses.asdict(one) for source, one in sources.items()}
-    return {"region": name, "area": float(known[name].mean()), "tolerance": eyes.typed.tolerance, "stages": stages}
+    return {"region": name, "area": float(known[name].mean()), "tolerance": explainer.typed.tolerance, "stages": stages}
 
 
-def _curves(eyes: _Eyes, word: Path, seen: "Image", found: "Explanation") -> dict[str, Curves]:
+def _curves(explainer: _Explainer, word: Path, seen: "Image", found: "Explanation") -> dict[str, Curves]:
     """Return by stage the deletion and insertion curves of its map, and of a random one."""
     import numpy as np
 
     from pmsi.explain.measures.deletion import removal_curves
 
-    model, pixels, key = eyes.predictor.model, np.asarray(seen), eyes.viewer.pictures.key(word)
+    model, pixels, key = explainer.predictor.model, np.asarray(seen), explainer.viewer.pictures.key(word)
     return {
         stage: removal_curves(model, pixels, values, head=found.head, label=found.label, key=key)
         for stage, values in found.maps.items()
     }
 
 
-def _each(kinds: Curves, tell: "Callable[[Curve], Any]") -> dict[str, dict[str, Any]]:
-    """Return what is told of each curve, by kind and source."""
-    return {kind: {source: tell(curve) for source, curve in curves.items()} for kind, curves in kinds.items()}
+def _each(kinds: Curves, value: "Callable[[Curve], Any]") -> dict[str, dict[str, Any]]:
+    """Return ``value`` of each curve, by kind and source."""
+    return {kind: {source: value(curve) for source, curve in curves.items()} for kind, curves in kinds.items()}
 
 
 def _drawings(typed: argparse.Namespace) -> tuple[str, dict[str, Draw]]:
-    """Return what is drawn, and by a file's ending what draws it."""
+    """Return the kind of file for messages, and the function that draws it by the file's ending."""
     from pmsi.pictures.figure import FORMATS
 
-    if typed.rising:
+    if typed.over_severity:
         return "ending of an animation", {".gif": _animation}
     return "ending of a figure", {ending: partial(_figure, write) for ending, write in FORMATS.items()}
 
 
-def _figure(write: "Callable[[Figure], bytes]", eyes: list[_Eyes], typed: argparse.Namespace) -> bytes:
+def _figure(write: "Callable[[Figure], bytes]", explainers: list[_Explainer], typed: argparse.Namespace) -> bytes:
     """Return one figure: a row for each picture, columns for the stages of each run."""
     from pmsi.explain.methods import CAM_METHODS
     from pmsi.pictures.figure import Figure, Row, note_of
 
-    name = eyes[0].viewer.pictures.name
-    rows = tuple(Row(name(word), tuple(each.sight(word) for each in eyes)) for word in typed.images)
+    name = explainers[0].viewer.pictures.name
+    rows = tuple(Row(name(word), tuple(each.sight(word) for each in explainers)) for word in typed.images)
     note = note_of(CAM_METHODS[typed.method].title, typed.class_name or "the predicted class", typed.head, typed.scale)
-    return write(Figure(tuple(each.name for each in eyes), rows, typed.scale, note=note))
+    return write(Figure(tuple(each.name for each in explainers), rows, typed.scale, note=note))
 
 
-def _animation(eyes: list[_Eyes], typed: argparse.Namespace) -> bytes:
-    """Return a GIF with a line for each picture by each run, under rising severity."""
+def _animation(explainers: list[_Explainer], typed: argparse.Namespace) -> bytes:
+    """Return a GIF over severities, with a line for each picture and run."""
     from pmsi.pictures.severity import animation, frames
 
-    views = [each.view(word) for word in typed.images for each in eyes]
-    made = frames(views, typed.rising, seed=typed.seed)
-    return animation(made, typed.rising, scale=typed.scale)
+    views = [each.view(word) for word in typed.images for each in explainers]
+    made = frames(views, typed.over_severity, seed=typed.seed)
+    return animation(made, typed.over_severity, scale=typed.scale)

@@ -11,14 +11,14 @@ HELP = "Write a trained model as one file."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=TRAINED)
-    help = "File to write: .safetensors (weights, for this program) or .pt2 (a program that needs torch alone)."
+    help = "File to write: .safetensors (weights, for this program) or .pt2 (a program that needs only torch)."
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
     parser.add_argument("--half", action="store_true", help="Round the weights to half precision: half the size.")
     add_runs(parser)
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Write a trained model as one file."""
+    """Write a trained model to one file."""
     from pmsi.export.formats import export  # torch, which pmsi --help does without
 
     typed.out.parent.mkdir(parents=True, exist_ok=True)

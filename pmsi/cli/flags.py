@@ -1,7 +1,6 @@
-"""Config fields as command-line flags, in both directions: flags → config, and config → the command that makes it."""
+"""Command-line flags of a config's fields, and the types of typed arguments."""
 
 import argparse
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
@@ -14,11 +13,11 @@ from pmsi.config.command import POSITIONAL, flag
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 PLACES = {"data": "DIR", "weights": "FILE"}
-"""Fields that hold a path (``weights`` can also be a word), and what the help calls their values."""
+"""Fields that are paths (``weights`` can also be a word), and their placeholder in the help."""
 
 
 def path(text: str) -> Path:
-    """Return the path that was typed, with ``~`` resolved: shells leave it alone in ``--runs=~/x``."""
+    """Return the typed path with ``~`` expanded, which shells do not do in ``--runs=~/x``."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found an empty text")
     try:
@@ -28,31 +27,35 @@ def path(text: str) -> Path:
 
 
 def folder(text: str) -> Path:
-    """Return the path of a folder that is there already, or can be made later."""
+    """Return the path of a folder that exists or can be created."""
     if (typed := path(text)).exists() and not typed.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a file, expected a folder")
     return typed
 
 
 def place(text: str) -> str:
-    """Return the text of a field of `PLACES`: a path as `path` has it, anything else as it was typed."""
+    """Return the text of a field of `PLACES`, with ``~`` expanded."""
     return text if text and text[0] != "~" else str(path(text))
 
 
 def whole(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Return what reads a whole number from ``minimum`` to ``maximum``, both included."""
+    """Return the argparse type of whole numbers from ``minimum`` to ``maximum``, both included."""
 
     def read(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            if minimum <= (number := int(text)) <= maximum:
-                return number
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {minimum} to {maximum}")
+        error = argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {minimum} to {maximum}")
+        try:
+            number = int(text)
+        except ValueError:
+            raise error from None
+        if not minimum <= number <= maximum:
+            raise error
+        return number
 
     return read
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
-    """Give a parser one flag for each field, grouped as the config groups them; defaults and help are the config's."""
+    """Add a flag for each field, in the groups of the config, with its default and help."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for about in fields(config):
         if about.name != POSITIONAL:
@@ -64,13 +67,15 @@ def add_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
 def _add_flag(group: argparse._ArgumentGroup, config: type[Config], about: Field) -> None:
     kind, _, many = field_type(config, about.name)
     text = f"{about.metadata['help']}{_default(about)}{_choices(about)}".replace("%", "%%")
-    # Nothing is set unless it is typed, so that the defaults stay in one place, the config.
+    # A flag that is not typed sets nothing: the default is the config's.
     options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text}
     if kind is bool:
         options["action"] = argparse.BooleanOptionalAction
     else:
         read = place if about.name in PLACES else kind
-        options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "+"} if many else {})
+        options |= {"type": read, "metavar": _metavar(about, kind)} | ({"nargs": "*"} if many else {})
+    if former := about.metadata["formerly"]:
+        group.add_argument(flag(former), dest=about.name, **(options | {"help": argparse.SUPPRESS}))
     group.add_argument(flag(about.name), **options)
 
 
@@ -80,8 +85,8 @@ def _metavar(about: Field, kind: type) -> str:
 
 
 def _default(about: Field) -> str:
-    """Return the default in brackets, and the paper's value; a help that says "by default" has named it already."""
-    words = [] if about.default is None and "by default" in about.metadata["help"] else [_shown(about.default)]
+    """Return the default and the paper's value in brackets; no default if the help text states it ("by default")."""
+    words = [] if about.default is None and "by default" in about.metadata["help"] else [_default_text(about.default)]
     words += [f"paper: {about.metadata['paper']}"] if about.metadata["paper"] else []
     return f" [{'; '.join(words)}]" if words else ""
 
@@ -95,7 +100,7 @@ def _choices(about: Field) -> str:
     return " (" + " | ".join(options) + ")"
 
 
-def _shown(value: Any) -> str:
+def _default_text(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -104,6 +109,6 @@ def _shown(value: Any) -> str:
 
 
 def to_config(start: AnyConfig, typed: argparse.Namespace) -> AnyConfig:
-    """Return ``start`` with the parsed flags applied; the config's own checks apply."""
+    """Return ``start`` with the parsed flags applied; raises ConfigError for a value that the config refuses."""
     known = {about.name for about in fields(start)}
     return start.with_(**{name: value for name, value in vars(typed).items() if name in known})

@@ -1,4 +1,4 @@
-"""`pmsi grid`: a training run for each combination of values of one or two settings, as a queue."""
+"""`pmsi grid`: queues a training run for each combination of values of one or two settings."""
 
 import argparse
 from typing import TYPE_CHECKING, cast
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from pmsi.cli.arguments import add_preset, add_runs
 from pmsi.cli.flags import add_flags
 from pmsi.cli.task import training_base, typed_config
-from pmsi.cli.train import outlook
+from pmsi.cli.train import estimate_text
 from pmsi.config import TrainConfig
 from pmsi.runs.launchers import LAUNCHERS
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pmsi.tables.grid import Grid
 
 
-HELP = "Train for each value of one or two settings, as a queue."
+HELP = "Queue training runs for all values of one or two settings."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     help = "Setting and the values that it takes; one or two of them, such as lr_new=0.003,0.01 seed=0,1,2."
     parser.add_argument("--vary", nargs="+", action="extend", required=True, metavar="NAME=A,B", help=help)
-    parser.add_argument("--dry-run", action="store_true", help="Say how many runs and how long; start nothing.")
+    parser.add_argument("--dry-run", action="store_true", help="Print how many runs and about how long; start nothing.")
     parser.add_argument("--json", action="store_true", help="With --dry-run: print JSON.")
-    help = f"Whose queue ({' | '.join(LAUNCHERS)}) [local]."
+    help = f"Launcher whose queue is used ({' | '.join(LAUNCHERS)}) [local]."
     parser.add_argument("--launcher", choices=tuple(LAUNCHERS), metavar="NAME", help=help)
     add_preset(parser)
     add_flags(parser, TrainConfig)
@@ -30,24 +30,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Make and queue a training run for each combination of values; print the ids of the new ones."""
+    """Queue a training run for each combination of values; print the ids of the new runs."""
     from pmsi.tables import grid as grids  # it imports numpy and torch
 
-    sweep = grids.make_grid(typed_config(typed, training_base(typed)), [grids.read_axis(text) for text in typed.vary])
+    grid = grids.make_grid(typed_config(typed, training_base(typed)), [grids.read_axis(text) for text in typed.vary])
     if typed.dry_run:
-        return _look_ahead(typed, sweep)
-    for run in grids.start(sweep, typed.runs, typed.launcher or "local"):
-        print(f"{run.id}  {grids.changes(sweep, cast(TrainConfig, run.config))}")
+        return _dry_run(typed, grid)
+    for run in grids.start(grid, typed.runs, typed.launcher or "local"):
+        print(f"{run.id}  {grids.changes(grid, cast(TrainConfig, run.config))}")
     return 0
 
 
-def _look_ahead(typed: argparse.Namespace, sweep: "Grid") -> int:
+def _dry_run(typed: argparse.Namespace, grid: "Grid") -> int:
+    """Print which runs are missing and about how long they take."""
     from pmsi.tables import grid as grids
 
-    grids.check(sweep, typed.runs)
-    todo = grids.missing(sweep, typed.runs)
+    grids.check(grid, typed.runs)
+    todo = grids.missing(grid, typed.runs)
     if not typed.json:
-        for config in sweep.configs:
-            print(f"{grids.changes(sweep, config)}: {'to be made' if config in todo else 'there already'}")
-    print(outlook(todo, typed))
+        for config in grid.configs:
+            print(f"{grids.changes(grid, config)}: {'to be made' if config in todo else 'there already'}")
+    print(estimate_text(todo, typed))
     return 0

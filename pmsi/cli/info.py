@@ -1,4 +1,4 @@
-"""`pmsi info`: the costs of systems side by side and what their stages see, as a table or as JSON."""
+"""`pmsi info`: costs of systems and receptive fields of their stages, as a table or JSON."""
 
 import argparse
 import dataclasses
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pmsi.engine.costs import Costs
 
 
-HELP = "What each method costs, and what the stages see."
+HELP = "Show what each method costs, and the receptive fields of the stages."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 SHARED = ("stem_stride", "stage_num", "channels", "hidden", "batch_size")
-"""Fields that all systems of one table have in common."""
+"""Fields that are the same for all systems of the table."""
 
 
 WIDTH = 100
@@ -51,8 +51,8 @@ WIDTH = 100
 
 
 @dataclass(frozen=True)
-class System:
-    """A line of the table; ``smooth_conv`` is None where the method has no such block."""
+class Line:
+    """A line of the table; ``smooth_conv`` is None if the method has no such block."""
 
     config: TrainConfig
     smooth_conv: str | None
@@ -65,7 +65,7 @@ class System:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Print what each of the systems that the flags describe costs, and which of them cannot be."""
+    """Print the costs of the systems that the flags describe, and the invalid combinations."""
     from pmsi.model.backbones import receptive_fields_of
 
     systems, refused = _counted(typed)
@@ -82,8 +82,8 @@ def run(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _counted(typed: argparse.Namespace) -> tuple[list[System], dict[str, ConfigError]]:
-    """Return the systems, and the error of each that there cannot be; a name that does not exist is raised."""
+def _counted(typed: argparse.Namespace) -> tuple[list[Line], dict[str, ConfigError]]:
+    """Return the systems, and the errors of invalid combinations; raises UnknownName for an unknown name."""
     from pmsi.engine.costs import costs_of
 
     systems, refused = [], {}
@@ -92,7 +92,7 @@ def _counted(typed: argparse.Namespace) -> tuple[list[System], dict[str, ConfigE
             has_choice = _has_smooth_conv(config, typed.classes)
             if has_choice or config.smooth_conv == _smooth_convs(typed)[0]:
                 costs = costs_of(config, typed.classes)
-                systems.append(System(config, config.smooth_conv if has_choice else None, costs))
+                systems.append(Line(config, config.smooth_conv if has_choice else None, costs))
         except UnknownName:
             raise
         except ConfigError as error:
@@ -123,8 +123,8 @@ def _has_smooth_conv(config: TrainConfig, classes: int) -> bool:
     return any(isinstance(part, SmoothConv) for part in outline(config, classes).modules())
 
 
-Column = tuple[str, str, Callable[[System], str]]
-"""The two lines of a column's header, and what makes its cells."""
+Column = tuple[str, str, Callable[[Line], str]]
+"""The two lines of a column's header, and the function that returns a cell's text."""
 
 
 NAMES: tuple[Column, ...] = (
@@ -144,10 +144,10 @@ QUANTITIES: tuple[Column, ...] = (
     ("training", "multiply-adds", lambda system: short(system.costs.macs_train)),
     ("training", "memory", lambda system: short(system.costs.memory_train) + "B"),
 )
-"""Columns of the table; those of names stand at the left of their places, quantities at the right."""
+"""Columns of the table; names are aligned left, quantities right."""
 
 
-def _readable(systems: list[System], refused: dict[str, ConfigError], typed: argparse.Namespace) -> str:
+def _readable(systems: list[Line], refused: dict[str, ConfigError], typed: argparse.Namespace) -> str:
     from pmsi.engine.costs import HOW_COUNTED
 
     columns = NAMES + QUANTITIES
@@ -157,12 +157,12 @@ def _readable(systems: list[System], refused: dict[str, ConfigError], typed: arg
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     lines += [f"{name}: {error}" for name, error in refused.items()]
     about = f"{typed.classes} classes, batches of {typed.batch_size} in training. {HOW_COUNTED}"
-    seen = [line for name in typed.backbone for line in _seen(name, typed)]
+    seen = [line for name in typed.backbone for line in _receptive_fields(name, typed)]
     return "\n".join([*lines, "", textwrap.fill(about, WIDTH), "", *seen])
 
 
-def _seen(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
-    """Yield what the stages of a backbone see, and for each size whether patches are smaller (section III-B)."""
+def _receptive_fields(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
+    """Yield lines with the receptive fields of a backbone and, for each size, whether patches are smaller (III-B)."""
     from pmsi.augment.rule import largest_size, patch_rule
     from pmsi.model.backbones import receptive_fields_of
 

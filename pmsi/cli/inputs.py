@@ -1,7 +1,4 @@
-"""What the words of commands about single images lead to: a file or an image of a data set, and what a network sees.
-
-What is made of a picture is not known here.
-"""
+"""The images of `predict`, `explain` and `mosaic`: files, or images of a data set, prepared for a network."""
 
 import argparse
 from dataclasses import dataclass
@@ -19,18 +16,18 @@ if TYPE_CHECKING:
 
 Arguments = argparse.Namespace
 Pictured = tuple["Image", str | None]
-"""A picture, and its class where that is known."""
+"""A picture, and its class if known."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where words lead: to files, or with ``--dataset`` to the images of a data set by their keys."""
+    """Opens the typed images: files, or with ``--dataset`` keys of a data set's images."""
 
     dataset: "Dataset | None"
 
     @classmethod
     def of(cls, typed: Arguments) -> "Pictures":
-        """Return the place that ``--dataset`` and ``--data`` name."""
+        """Return the source that ``--dataset`` and ``--data`` name."""
         from pmsi.config import TrainConfig
         from pmsi.data import open_dataset
 
@@ -39,7 +36,7 @@ class Pictures:
         return cls(open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data)))
 
     def open(self, word: Path) -> Pictured:
-        """Return the picture that a word names."""
+        """Return a typed picture and its class."""
         from pmsi.data.images import open_rgb
 
         if self.dataset is None:
@@ -48,23 +45,23 @@ class Pictures:
         return self.dataset.open_image(sample), self.dataset.classes[sample.label]
 
     def sample(self, word: Path) -> "Sample":
-        """Return the data set's image of a key; raises where there is no data set, or no such image in it."""
+        """Return the sample of a key; raises ConfigError without a data set, DataError for an unknown key."""
         if self.dataset is None:
-            raise ConfigError(f"{text_of(word)} is a file, of which no class is known: give --dataset and a key.")
+            raise ConfigError(f"{text_of(word)} is a file, whose class is not known: give --dataset and a key.")
         return self.dataset.find(word.as_posix())
 
     def name(self, word: Path) -> str:
-        """Return what a picture is called in a figure: its class, or where none is known its file's name."""
+        """Return a picture's label in a figure: its class, or else its file's name."""
         return text_of(Path(word.stem)) if self.dataset is None else self.dataset.classes[self.sample(word).label]
 
     def key(self, word: Path) -> str:
-        """Return what a picture is called in draws: a data set's key, or a file's name, for a file may be moved."""
+        """Return a picture's key in seeds: a data set's key, or a file's name without its folder."""
         return text_of(word if self.dataset else Path(word.name))
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """What a network is shown of pictures: resized, cropped, and perturbed by one step after the other."""
+    """Prepares typed pictures for a network: resized, cropped, and perturbed by one step after the other."""
 
     pictures: Pictures
     steps: tuple[tuple[str, float], ...]
@@ -72,11 +69,11 @@ class Viewer:
 
     @classmethod
     def of(cls, typed: Arguments) -> "Viewer":
-        """Return what ``--perturb`` and ``--seed`` make of the pictures that are typed."""
+        """Return the viewer that ``--perturb`` and ``--seed`` describe."""
         return cls(Pictures.of(typed), tuple(_step(entry) for entry in typed.perturb), typed.seed)
 
     def seen(self, predictor: "Predictor", word: Path) -> "Image":
-        """Return the picture that a word names as a network sees it."""
+        """Return a network's input for a typed picture."""
         from pmsi.perturbations import perturb
 
         image = predictor.prepare(self.pictures.open(word)[0])
@@ -86,7 +83,7 @@ class Viewer:
 
 
 def _step(entry: str) -> tuple[str, float]:
-    """Return the perturbation and the severity that were typed as NAME=SEVERITY."""
+    """Return the perturbation and severity of NAME=SEVERITY; raises ConfigError."""
     from pmsi.perturbations.entries import severities_of
 
     found = severities_of(entry)
@@ -96,5 +93,5 @@ def _step(entry: str) -> tuple[str, float]:
 
 
 def how_perturbed(typed: Arguments) -> dict[str, Any]:
-    """Return what is told of the perturbations, which is nothing where there are none."""
+    """Return the perturbations for the JSON output; nothing if there are none."""
     return {"perturbed": typed.perturb, "seed": typed.seed} if typed.perturb else {}

@@ -1,4 +1,4 @@
-"""The command line: the table of its subcommands, the parser, and errors in one line on stderr."""
+"""The command line: COMMANDS, the parser, and errors in one line on stderr."""
 
 import argparse
 import difflib
@@ -38,13 +38,13 @@ STATUSES = "Exit status: 0 done; 1 the run was stopped or failed; 2 an error, in
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that puts what is wrong in one line, and takes no flag for another one that it begins."""
+    """A parser that prints errors in one line and accepts no abbreviated flags."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown words here, where the subcommand and its flags are known."""
+        """Parse arguments; exits with an error for an unknown one, with the closest flag of the subcommand."""
         typed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             known = [name for action in self._actions for name in action.option_strings]
@@ -54,6 +54,7 @@ class Parser(argparse.ArgumentParser):
         return typed, unknown
 
     def error(self, message: str) -> NoReturn:
+        """Print the message in one line on stderr and exit with `FAILED`."""
         end = "" if message.endswith("?") else "."
         self.exit(FAILED, f"pmsi: {_one_line(message)}{end} See: {self.prog} --help\n")
 
@@ -86,11 +87,11 @@ COMMANDS: dict[str, ModuleType] = {
         runner,
     )
 }
-"""The subcommands. Each has ``HELP``, ``add_arguments(parser)``, and ``run(typed)``, which returns the exit status."""
+"""The subcommands: modules with ``HELP``, ``add_arguments(parser)`` and ``run(typed)``, which returns the status."""
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of all subcommands; only ``chosen`` gets its arguments, which may need torch's tables."""
+    """Return the parser of all subcommands; only ``chosen`` (None: all) gets its arguments, which may import torch."""
     parser = Parser(
         prog="pmsi",
         description="Fine-grained recognition with progressive multi-stage interactive training.",
@@ -106,7 +107,7 @@ def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit status; an error of ours is one line on stderr."""
+    """Run a command line and return its exit status; a PMSIError is printed in one line on stderr."""
     words = list(sys.argv[1:] if words is None else words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show × gets a question mark
@@ -118,7 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
             if sys.stdout:
                 sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes nowhere, without complaint
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of the buffer is discarded
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""`pmsi mosaic`: cut a picture into a recursive mosaic, show the way to it, or what every augmentation makes of it."""
+"""`pmsi mosaic`: the recursive mosaic of a picture, its recursions as an animation, or all augmentations of it."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -38,29 +38,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-borders", dest="borders", action="store_false", help="Draw no borders of patches.")
     parser.add_argument("--layout", type=path, metavar="FILE", help="Write the layout as JSON too.")
-    help = "Write what every augmentation makes of the image, mixed with this one (a picture, or a key as IMAGE is)."
+    help = "Write the image under every augmentation, mixed with this one (a picture, or a key as IMAGE is)."
     parser.add_argument("--beside", type=path, metavar="IMAGE", help=help)
-    help = "With --beside: the run that SnapMix asks where it looks [none: every place counts alike]."
+    help = "With --beside: the run whose class activation maps SnapMix uses [none: uniform maps]."
     parser.add_argument("--run", metavar="RUN", help=help)
-    help = "Picture to write (.png, .jpg, …), or the recursion as it happens (.gif)."
+    help = "Picture to write (.png, .jpg, …), or an animation of the recursions (.gif)."
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
     add_runs(parser)
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Write a recursive mosaic of a picture, the way to it, or what every augmentation makes of the picture."""
+    """Write the mosaic, animation or augmentations that the flags describe."""
     from pmsi.pictures.mosaics import layouts, square
 
-    moving = typed.out.suffix.lower() == ".gif" and typed.beside is None
-    if not moving:
+    animated = typed.out.suffix.lower() == ".gif" and typed.beside is None
+    if not animated:
         picture_format(typed.out)
     if typed.beside is not None:
         return _augmentations(typed)
     if typed.run is not None:
-        raise ConfigError("--run is for --beside: it is SnapMix that asks where a run looks.")
+        raise ConfigError("--run needs --beside: only SnapMix uses the maps of a run.")
     image = square(Pictures.of(typed).open(typed.image)[0], typed.size)
     drawn = _drawn(typed)
-    (_save_animation if moving else _save_mosaic)(image, typed, drawn)
+    if animated:
+        _save_animation(image, typed, drawn)
+    else:
+        _save_mosaic(image, typed, drawn)
     if typed.layout:
         write_output(typed.layout, to_json(layouts(typed.r, **drawn)[-1].to_json()))
     print(typed.out)
@@ -86,18 +89,18 @@ def _save_animation(image: "Image", typed: argparse.Namespace, drawn: dict[str, 
 
 
 def _augmentations(typed: argparse.Namespace) -> int:
-    """Write a picture, its partner, and what each augmentation makes of them; print what the labels count."""
+    """Write a picture, its partner, and each augmentation of them; print the weights of the two labels."""
     from pmsi.augment import AUGMENTATIONS
     from pmsi.pictures.augmentations import ORDER, augmented
     from pmsi.pictures.mosaics import square
     from pmsi.pictures.sheets import side_by_side
 
     if typed.strip or typed.layout:
-        raise ConfigError("--strip and --layout are about one mosaic: leave them out, or leave out --beside.")
+        raise ConfigError("--strip and --layout do not go with --beside: leave one or the other out.")
     pair = [*map(Pictures.of(typed).open, (typed.image, typed.beside))]
     own, partner = (square(picture, typed.size) for picture, _ in pair)
-    look = None if typed.run is None else _attention(Run.open(typed.runs, typed.run), pair)
-    made = {name: augmented(name, own, partner, typed.r, **_drawn(typed), attention=look) for name in ORDER}
+    attention = None if typed.run is None else _attention(Run.open(typed.runs, typed.run), pair)
+    made = {name: augmented(name, own, partner, typed.r, **_drawn(typed), attention=attention) for name in ORDER}
     save_picture(side_by_side([own, partner, *(each.picture for each in made.values())]), typed.out)
     print(f"{typed.out}: the image, its partner, and from left to right")
     for name, each in made.items():
@@ -107,17 +110,17 @@ def _augmentations(typed: argparse.Namespace) -> int:
 
 
 def _attention(run: Run, pair: Sequence[Pictured]) -> "Callable[[], Tensor]":
-    """Return what computes, once, where a run sees each picture's class, or what it predicts where that is unknown."""
+    """Return a cached function that returns a run's S5 maps of two pictures, (2, h, w), each for its class."""
     import torch
 
     from pmsi.predictor import Predictor
 
     @cache
-    def look() -> "Tensor":
+    def attention() -> "Tensor":
         predictor, found = Predictor.load(run), []
         for picture, name in pair:
             label = None if name is None else predictor.class_number(name)
             found.append(torch.from_numpy(predictor.explain(predictor.prepare(picture), label=label).maps["S5"]))
         return torch.stack(found)
 
-    return look
+    return attention

@@ -1,4 +1,4 @@
-"""How commands write what they were asked for: whole or not at all, with an error that says what is in the way."""
+"""Writing the files that commands produce: atomically, with a clear error if that fails."""
 
 import io
 import os
@@ -9,16 +9,16 @@ from pmsi.base.errors import DataError, lookup
 from pmsi.base.files import write_atomically
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF"}
-"""Endings of the pictures that can be written; PNG, BMP and TIFF keep every pixel."""
+"""Formats of pictures by file ending; PNG, BMP and TIFF are lossless."""
 
 
 def text_of(path: Path) -> str:
-    """Return a path as text that JSON can hold, whatever bytes are in its name."""
+    """Return a path as valid Unicode text, for JSON."""
     return os.fsencode(path).decode(errors="replace")
 
 
 def write_output(path: Path, content: bytes | str) -> None:
-    """Write a file that was asked for, and the folders above it, with a clear error where that cannot be."""
+    """Write a file and create its folder; raises DataError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
@@ -29,12 +29,12 @@ def write_output(path: Path, content: bytes | str) -> None:
 
 
 def picture_format(path: Path) -> str:
-    """Return Pillow's name of the format that a file's ending says."""
+    """Return Pillow's format for a file's ending; raises UnknownName."""
     return lookup("ending of a picture", PICTURES, path.suffix.lower())
 
 
 def save_picture(picture: Any, path: Path) -> None:
-    """Write a Pillow image, whole or not at all; the file's ending says the format."""
+    """Write a Pillow image atomically, in the format of the file's ending; raises DataError if that fails."""
     buffer = io.BytesIO()
     try:
         picture.save(buffer, picture_format(path), quality=95)

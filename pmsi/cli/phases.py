@@ -1,4 +1,4 @@
-"""`pmsi phases`: a batch of a training run as each phase shows it."""
+"""`pmsi phases`: a batch of a training run as the network's input in each phase."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pmsi.base.errors import ConfigError, DataError
 from pmsi.cli.arguments import add_preset, add_runs
-from pmsi.cli.console import counting
+from pmsi.cli.console import image_counter
 from pmsi.cli.flags import add_flags, path, whole
 from pmsi.cli.output import picture_format, save_picture
 from pmsi.cli.task import training_base, training_config, typed_config
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
 
 
-HELP = "Show a batch as training shows it in each phase."
+HELP = "Show a training batch as the network's input in each phase."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN", help="Training run whose settings flags change [the paper's].")
     parser.add_argument("--epoch", type=whole(1, 10**6), default=1, metavar="N", help="Epoch, from 1 [1].")
     parser.add_argument("--batch", type=whole(1, 10**9), default=1, metavar="N", help="Batch of the epoch, from 1 [1].")
-    help = "In place of --batch: the training image of this key alone, in the batch in which it comes."
+    help = "In place of --batch: only the training image of this key, in its batch."
     parser.add_argument("--image", metavar="KEY", help=help)
     parser.add_argument("--most", type=whole(1, 10**6), default=8, metavar="N", help="Images of the batch [8].")
     parser.add_argument(
@@ -36,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Write what a batch of a training run shows in each phase; print what its images count as."""
+    """Write a batch as each phase's input; print the labels of its images."""
     from pmsi.data import open_dataset
     from pmsi.pictures.phases import batch_by_phase, sheet, target_text
 
     picture_format(typed.out)
     config = _settings(typed)
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(config, progress)
     batch, first, most = _which(typed, config, dataset)
     found = batch_by_phase(config, dataset, typed.epoch - 1, batch)
@@ -56,18 +56,18 @@ def run(typed: argparse.Namespace) -> int:
 
 
 def _settings(typed: argparse.Namespace) -> TrainConfig:
-    """Return the settings of the run, of the preset or of the paper, with the flags that were typed."""
+    """Return the config of the run, the preset or the paper, with the typed flags applied."""
     if typed.run is None:
         start = training_base(typed)
     elif typed.preset is not None:
-        raise ConfigError(f"Both a run ({typed.run}) and a preset ({typed.preset}): give one of them to start from.")
+        raise ConfigError(f"Both a run ({typed.run}) and a preset ({typed.preset}): give only one of them.")
     else:
         start = training_config(Run.open(typed.runs, typed.run))
     return typed_config(typed, start)
 
 
 def _which(typed: argparse.Namespace, config: TrainConfig, dataset: "Dataset") -> tuple[int, int, int]:
-    """Return the batch that was asked for, its first image to be shown (both from 0), and how many at most."""
+    """Return the typed batch, its first image to show (both from 0), and how many images at most."""
     from pmsi.pictures.phases import batch_keys, place_of
 
     if typed.image is None:
@@ -75,7 +75,7 @@ def _which(typed: argparse.Namespace, config: TrainConfig, dataset: "Dataset") -
     place = place_of(typed.image, batch_keys(config, dataset, typed.epoch - 1))
     if place is None:
         raise DataError(
-            f"The image {typed.image!r} comes in no batch of epoch {typed.epoch}. Expected the key of a training "
+            f"The image {typed.image!r} is in no batch of epoch {typed.epoch}. Expected the key of a training "
             "image, as `pmsi data images` lists them. An epoch leaves out its last, incomplete batch: try another too."
         )
     return (*place, 1)

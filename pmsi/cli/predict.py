@@ -1,4 +1,4 @@
-"""`pmsi predict`: what a trained model sees in pictures, as JSON."""
+"""`pmsi predict`: a trained model's predictions for pictures, as JSON."""
 
 import argparse
 import dataclasses
@@ -10,12 +10,12 @@ from pmsi.cli.inputs import Viewer, how_perturbed
 from pmsi.cli.output import text_of
 from pmsi.runs import Run
 
-HELP = "Recognise pictures; prints JSON."
+HELP = "Predict the classes of pictures; prints JSON."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=TRAINED)
-    parser.add_argument("images", nargs="+", type=path, metavar="IMAGE", help=f"Pictures to recognise{KEYED}.")
+    parser.add_argument("images", nargs="+", type=path, metavar="IMAGE", help=f"Pictures to classify{KEYED}.")
     add_images_of(parser)
     parser.add_argument("--top", type=whole(1, 10**6), default=5, metavar="N", help="Classes shown for each head [5].")
     add_perturbed(parser)
@@ -24,16 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Print what a trained model sees in each picture."""
+    """Print the predictions of every head for each picture."""
     from pmsi.predictor import Predictor
 
     predictor = Predictor.load(Run.open(typed.runs, typed.run), typed.device)
-    viewer, answers = Viewer.of(typed), []
+    viewer, found = Viewer.of(typed), []
     for word in typed.images:
         prediction = predictor.predict(viewer.seen(predictor, word), typed.top)
         heads = {head: [dataclasses.asdict(guess) for guess in best] for head, best in prediction.heads.items()}
         best = dataclasses.asdict(prediction.best)
         about = {"image": text_of(word), "best": best, "primary": prediction.primary, "heads": heads}
-        answers.append(about | how_perturbed(typed))
-    print(to_json(answers, indent=1))
+        found.append(about | how_perturbed(typed))
+    print(to_json(found, indent=1))
     return 0

@@ -1,4 +1,4 @@
-"""`pmsi report`: the report of a sweep, as a page or as lines of numbers."""
+"""`pmsi report`: the report of a robustness sweep, as an HTML page or CSV."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pmsi.robustness.results import SweepResults
 
 
-HELP = "Write the report of a sweep."
+HELP = "Write the report of a robustness sweep."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="Sweep (its id, or how it begins).")
+    parser.add_argument("run", metavar="RUN", help="Robustness sweep: its id, or the start of it.")
     help = "File to write: .html, or .csv with a line for each run, cell and output."
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
     parser.add_argument("--per-image", action="store_true", help="With .csv: a line for each image and run.")
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Write the report of a sweep, as far as it is finished."""
+    """Write the report of the cells that a sweep has finished."""
     from pmsi.robustness.results import read_results
 
     write = lookup("ending of a report", ENDINGS, typed.out.suffix.lower())
@@ -51,4 +51,4 @@ def _csv(results: "SweepResults", typed: argparse.Namespace) -> str:
 
 
 ENDINGS = {".html": _html, ".csv": _csv}
-"""How a report is written, by the ending of its file."""
+"""The function that makes a report, by the ending of its file."""

@@ -1,4 +1,4 @@
-"""`pmsi robustness`: a sweep, the accuracy of trained models on perturbed test images."""
+"""`pmsi robustness`: a robustness sweep, the accuracy of trained models on perturbed test images."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from pmsi.base.text import duration
 from pmsi.cli.task import add_dry_run, add_of, add_task, start, typed_config
 from pmsi.config import RobustnessConfig
 
-HELP = "Accuracy on perturbed images."
+HELP = "Accuracy of trained models on perturbed images."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Make the sweep that the flags describe, or say how long it takes."""
+    """Run the sweep that the flags describe, or print how long it takes."""
     config = typed_config(typed, RobustnessConfig())
-    return _look_ahead(typed, config) if typed.dry_run else start(config, typed)
+    return _dry_run(typed, config) if typed.dry_run else start(config, typed)
 
 
-def _look_ahead(typed: argparse.Namespace, config: RobustnessConfig) -> int:
-    """Say how much a sweep has to do and about how long that takes here; start nothing."""
+def _dry_run(typed: argparse.Namespace, config: RobustnessConfig) -> int:
+    """Print the number of passes of a sweep and about how long they take."""
     from pmsi.robustness import cells_of
     from pmsi.tables.estimate import Estimator
 

@@ -1,10 +1,10 @@
-"""`pmsi runner`: work off the queue of a runs folder; what the local launcher calls."""
+"""`pmsi runner`: works off the queue of a runs folder; called by the local launcher."""
 
 import argparse
 
 from pmsi.cli.arguments import add_runs
 
-HELP = "Serve a queue of a runs folder (what the local launcher calls)."
+HELP = "Work off a queue of a runs folder (called by the local launcher)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Work off the queue of a runs folder: what the local launcher calls."""
+    """Work off the queue of a runs folder for one device."""
     from pmsi.runs.launchers.local import serve
 
     serve(typed.runs, typed.device)

@@ -1,4 +1,4 @@
-"""`pmsi runs`: list, show, compare, label, delete, restore, purge, stop and resume runs."""
+"""`pmsi runs`: lists, shows, compares, labels, stops, resumes, deletes and restores runs."""
 
 import argparse
 import sys
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import to_json
+from pmsi.base.text import plural
 from pmsi.cli.arguments import add_queue, add_runs
-from pmsi.cli.console import counting, describe, one_line, understanding, what_if_stuck
+from pmsi.cli.console import damage_as_run_error, describe, image_counter, one_line, what_if_stuck
 from pmsi.cli.flags import whole
 from pmsi.cli.task import training_config, work
 from pmsi.config import differences
@@ -30,20 +31,20 @@ HELP = "List, show, compare, label, delete, stop and resume runs."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, (help, many) in {
-        "list": ("All runs, newest first, and those that come with the program.", None),
+        "list": ("All runs, newest first, and those that ship with the program.", None),
         "show": ("One run: its state, settings, results and the command that repeats it.", ""),
-        "check": ("What a run was trained on, and whether the data on disk are still that.", ""),
+        "check": ("Print what a run was trained on, and whether the data on disk have changed.", ""),
         "stop": ("Ask a run to stop; it writes a checkpoint first.", ""),
-        "resume": ("Go on with a run that was stopped, interrupted or failed.", ""),
-        "compare": ("Training runs beside each other: accuracies, time, and settings that differ.", "+"),
+        "resume": ("Continue a run that was stopped, interrupted or has failed.", ""),
+        "compare": ("Compare training runs: accuracies, time, and settings that differ.", "+"),
         "label": ("Name, tag or annotate a run; prints its labels.", ""),
         "delete": ("Delete runs; they can be restored until they are purged.", "+"),
-        "restore": ("Bring deleted runs back; without a name, list them.", "*"),
+        "restore": ("Restore deleted runs; without a name, list them.", "*"),
         "purge": ("Remove deleted runs for good, by default all of them.", "*"),
     }.items():
         action = actions.add_parser(name, help=help, description=help)
         if many is not None:
-            action.add_argument("run", nargs=many or None, metavar="RUN", help="Run (its id, or how it begins).")
+            action.add_argument("run", nargs=many or None, metavar="RUN", help="Run: its id, or the start of it.")
         if name in ("list", "show", "check", "compare"):
             action.add_argument("--json", action="store_true", help="Print JSON.")
         _OF_ACTION.get(name, lambda parser: None)(action)
@@ -66,13 +67,13 @@ def _list(parser: argparse.ArgumentParser) -> None:
 
 
 def _label(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", metavar="TEXT", help="Name that is shown for the run; empty takes it away.")
-    parser.add_argument("--tag", dest="tags", nargs="*", metavar="TAG", help="Its tags, in place of those that it has.")
-    parser.add_argument("--note", metavar="TEXT", help="Note; empty takes it away.")
+    parser.add_argument("--name", metavar="TEXT", help="Name of the run; empty removes it.")
+    parser.add_argument("--tag", dest="tags", nargs="*", metavar="TAG", help="Its tags; they replace the present ones.")
+    parser.add_argument("--note", metavar="TEXT", help="Note; empty removes it.")
 
 
 def _head(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--head", metavar="NAME", help="Output whose accuracy is told [each run's primary one].")
+    parser.add_argument("--head", metavar="NAME", help="Output whose accuracy is compared [each run's primary one].")
 
 
 def _days(parser: argparse.ArgumentParser) -> None:
@@ -80,11 +81,11 @@ def _days(parser: argparse.ArgumentParser) -> None:
 
 
 _OF_ACTION = {"list": _list, "resume": add_queue, "compare": _head, "label": _label, "purge": _days}
-"""What an action of ``pmsi runs`` takes besides runs."""
+"""Functions that add an action's own arguments."""
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Do what the action says with the runs that it names."""
+    """Run the typed action."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "list": _list_runs,
         "show": _show_run,
@@ -101,11 +102,11 @@ def run(typed: argparse.Namespace) -> int:
 
 
 def _list_runs(typed: argparse.Namespace) -> int:
-    """Print one's own runs that are wanted, and after them those that come with the program."""
+    """Print the selected runs, followed by those that ship with the program."""
     known = known_runs(typed.runs)
     choice = Choice(typed.text, typed.state, typed.method, typed.dataset, typed.tag)
     wanted = [entry.run for entry in chosen(entries(known), choice, typed.sort)]
-    found = sorted(wanted, key=lambda run: run.is_shipped)  # each part stays in its order
+    found = sorted(wanted, key=lambda run: run.is_shipped)  # the sort is stable
     if typed.json:
         print(to_json([_described(run) for run in found], indent=1))
         return 0
@@ -113,24 +114,24 @@ def _list_runs(typed: argparse.Namespace) -> int:
     if not own:
         print(f"No runs in {typed.runs} yet. Start one: pmsi train --runs {typed.runs}")
     elif all(run.is_shipped for run in found):
-        print(f"None of the {own} runs in {typed.runs} is like that.")
+        print(f"None of the {own} runs in {typed.runs} matches.")
     for run in found:
         print(_noted(run))
     return 0
 
 
 def _noted(run: Run) -> str:
-    """Return a run's line, its size on disk, what people call it, and what its launcher knows of it besides."""
-    seen, labels = jobs.look(run), labels_of(run)
+    """Return a run's line with its size on disk, labels and launcher's status."""
+    status, labels = jobs.launcher_status(run), labels_of(run)
     words = [one_line(run), in_words(size_of(run.folder)), labels.name, *(f"#{tag}" for tag in labels.tags)]
-    words += [seen.text if seen else "", "comes with the program" if run.is_shipped else ""]
+    words += [status.text if status else "", "comes with the program" if run.is_shipped else ""]
     return "  ".join(filter(None, words))
 
 
 def _described(run: Run) -> dict[str, Any]:
-    seen = jobs.look(run)
+    status = jobs.launcher_status(run)
     about = {"labels": asdict(labels_of(run)), "bytes": size_of(run.folder), "shipped": run.is_shipped}
-    return describe(run) | about | {"launcher": seen.text if seen else None}
+    return describe(run) | about | {"launcher": status.text if status else None}
 
 
 def _show_run(typed: argparse.Namespace) -> int:
@@ -138,7 +139,7 @@ def _show_run(typed: argparse.Namespace) -> int:
     if typed.json:
         print(to_json(_described(run), indent=1))
         return 0
-    with understanding(run):
+    with damage_as_run_error(run):
         lines = [_noted(run), f"  {command(run.config, typed.runs)}"]
         if note := labels_of(run).note:
             lines += [f"  | {line}" for line in note.splitlines()]
@@ -155,7 +156,7 @@ def _show_run(typed: argparse.Namespace) -> int:
 
 
 def _check_run(typed: argparse.Namespace) -> int:
-    """Print what a run was trained on and how the data on disk differ from it; the exit status says whether they do."""
+    """Print what a run was trained on and how the data on disk differ; the exit status is 1 if they differ."""
     from pmsi.data import open_dataset
     from pmsi.data.record import DataRecord
 
@@ -163,9 +164,9 @@ def _check_run(typed: argparse.Namespace) -> int:
     trained = trained_by(run)
     record = record_of(trained)
     try:
-        with counting(sys.stderr, "images checked") as progress:
+        with image_counter(sys.stderr, "images checked") as progress:
             now = DataRecord.of(open_dataset(training_config(trained), progress))
-        changes = ["unknown: the run is older than records"] if record is None else record.changes(now)
+        changes = ["unknown: the run has no record of its data"] if record is None else record.changes(now)
     except DataError as error:
         changes = [f"they cannot be read: {error}"]
     same = None if record is None else not changes
@@ -174,14 +175,16 @@ def _check_run(typed: argparse.Namespace) -> int:
                        "changes": changes}, indent=1))  # fmt: skip
         return 0 if same else 1
     if record is None:
-        print(f"Run {trained.id} is older than records: what it was trained on is unknown, apart from its settings.")
+        print(
+            f"Run {trained.id} has no record of its data: what it was trained on is unknown, apart from its settings."
+        )
     else:
         about = _recorded(record)
         images = f"{about['train']} training and {about['test']} test images"
         print(
             f"Run {trained.id} was trained on {record.name}: {len(record.classes)} classes, {images}, {record.digest}."
         )
-    print("The data on disk are still that." if same else f"The data on disk: {'; '.join(changes)}.")
+    print("The data on disk are the same." if same else f"The data on disk: {'; '.join(changes)}.")
     return 0 if same else 1
 
 
@@ -201,7 +204,7 @@ def _stop_run(typed: argparse.Namespace) -> int:
 
 def _resume_run(typed: argparse.Namespace) -> int:
     run = Run.open(typed.runs, typed.run)
-    jobs.follow(run)
+    jobs.fail_if_lost(run)
     if not (run.state.can_resume or run.state is State.CREATED):
         raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
     if not (typed.queue or typed.launcher):
@@ -215,15 +218,17 @@ def _resume_run(typed: argparse.Namespace) -> int:
 
 
 def _compare(typed: argparse.Namespace) -> int:
-    """Print training runs beside each other."""
+    """Print a comparison of training runs."""
     runs = comparison.training_runs(Run.open(typed.runs, id) for id in typed.run)
-    shown = to_json(comparison.as_json(runs, typed.head), indent=1) if typed.json else comparison.text(runs, typed.head)
-    print(shown)
+    if typed.json:
+        print(to_json(comparison.as_json(runs, typed.head), indent=1))
+    else:
+        print(comparison.text(runs, typed.head))
     return 0
 
 
 def _change_labels(typed: argparse.Namespace) -> int:
-    """Change a run's labels where something is given, and print them."""
+    """Change the labels that are given, and print all labels of the run."""
     run = Run.open(typed.runs, typed.run)
     given = {key: value for key in ("name", "tags", "note") if (value := getattr(typed, key)) is not None}
     labels = label(run, **given) if given else labels_of(run)
@@ -232,20 +237,20 @@ def _change_labels(typed: argparse.Namespace) -> int:
 
 
 def _delete(typed: argparse.Namespace) -> int:
-    """Move runs into the trash; all are looked at before the first is moved."""
+    """Move runs into the trash, after checking all of them."""
     runs = [Run.open(typed.runs, id) for id in dict.fromkeys(typed.run)]
     users = trash.check(runs)
     for run in runs:
         trash.delete(run)
-        print(f"{run.id} is deleted. Back again: pmsi runs restore {run.id}")
+        print(f"{run.id} is deleted. To restore it: pmsi runs restore {run.id}")
     if users:
         some = ", ".join(run.id for run in users[:3]) + (", …" if len(users) > 3 else "")
-        print(f"Made from what was deleted: {some}. They keep their results, but cannot be worked on any further.")
+        print(f"Runs that used what was deleted: {some}. They keep their results, but cannot be resumed.")
     return 0
 
 
 def _restore(typed: argparse.Namespace) -> int:
-    """Bring deleted runs back, or list them where none is named."""
+    """Restore deleted runs, or list them if none is named."""
     for id in typed.run:
         print(trash.restore(typed.runs, id).id)
     if not typed.run:
@@ -262,5 +267,5 @@ def _purge(typed: argparse.Namespace) -> int:
     before = trash.size_of_trash(typed.runs)
     gone = trash.purge(typed.runs, ids=typed.run or None, older_than_s=typed.days * trash.DAY_S)
     freed = in_words(max(0, before - trash.size_of_trash(typed.runs)))
-    print(f"{len(gone)} deleted run{'s' * (len(gone) != 1)} removed for good, {freed} freed.")
+    print(f"{plural(len(gone), 'deleted run')} removed for good, {freed} freed.")
     return 0

@@ -1,6 +1,6 @@
-"""What `pmsi tables` does: describe a table's runs, start them, watch them to their end, and lay the table out.
+"""The work of `pmsi tables`: describes a table's runs, starts them, waits for their end, and formats the table.
 
-A run is started once: one that fails while it is watched is reported, and tried again by the next command.
+Each run is started once; one that fails is reported, and started again by the next command.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import TextIO
 from pmsi import tasks
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.text import duration, percent
-from pmsi.cli.console import counting, one_line, say
+from pmsi.cli.console import image_counter, one_line, say
 from pmsi.cli.flags import to_config
 from pmsi.config import TrainConfig, differences
 from pmsi.config.command import flag
@@ -24,7 +24,7 @@ from pmsi.runs import State, jobs
 from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.devices import wanted
 from pmsi.tables import FORMATS, TABLES, Sets, Table, check_epoch, expand, fill, seeds_from
-from pmsi.tables.plan import KINDS, Plan, Sweep, Training, make_plan, start
+from pmsi.tables.needed import KINDS, NeededRuns, NeededSweep, NeededTraining, needed_runs, start
 
 FAILED = 1
 
@@ -33,35 +33,35 @@ UNITS = ((86400, "days"), (3600, "h"), (60, "min"))
 
 
 def tables_of(typed: argparse.Namespace) -> tuple[str, int]:
-    """Do what the flags of ``pmsi tables`` say; return the text to be printed or written, and the exit status."""
+    """Run the command; return the text to print or write, and the exit status."""
     table = table_of(typed)
     seeds = seeds_from(table.base, typed.seeds)
-    lay_out = lookup("format", FORMATS, typed.format)
-    check_epoch(table, typed.epoch)  # what cannot be shown in the end is refused at the start
+    formatted = lookup("format", FORMATS, typed.format)
+    check_epoch(table, typed.epoch)  # refused before anything is started
     lookup("launcher", LAUNCHERS, typed.launcher)
     if typed.show or not table.configs:
-        return lay_out(fill(table, typed.runs, seeds, epoch=typed.epoch)), 0
+        return formatted(fill(table, typed.runs, seeds, epoch=typed.epoch)), 0
     for config in table.configs:
         tasks.check(config, typed.runs)
-    plan = make_plan(table, typed.runs, seeds)
-    about = _describe(plan, table, typed.runs)
+    needed = needed_runs(table, typed.runs, seeds)
+    about = _describe(needed, table, typed.runs)
     if typed.dry_run:
         return about, 0
     say(sys.stderr, about)
-    if not plan.is_complete:
-        plan = follow(table, typed.runs, seeds, typed.launcher, sys.stderr)
-    return lay_out(fill(table, typed.runs, seeds, epoch=typed.epoch)), 0 if plan.is_complete else FAILED
+    if not needed.is_complete:
+        needed = follow(table, typed.runs, seeds, typed.launcher, sys.stderr)
+    return formatted(fill(table, typed.runs, seeds, epoch=typed.epoch)), 0 if needed.is_complete else FAILED
 
 
 def table_of(typed: argparse.Namespace) -> Table:
-    """Return the table that the flags describe; a flag that the table decides itself is refused."""
+    """Return the table that the flags describe; raises ConfigError for a flag that the table sets itself."""
     row = lookup("table", TABLES, typed.number)
     sets: Sets = dict(typed.sets or ())
     if sets and not row.compares_sets:
         raise ConfigError(f"{row.title} is about one data set: give it with --dataset and --data, not with --sets.")
     for name in (*row.decides, *(("dataset", "data") if sets else ())):
         if hasattr(typed, name):
-            raise ConfigError(f"{row.title} decides {name} itself. Leave {flag(name)} out.")
+            raise ConfigError(f"{row.title} sets {name} itself. Leave {flag(name)} out.")
     preset = getattr(typed, "preset", None)
     start = TrainConfig() if preset is None else lookup("preset", PRESETS, preset).config
     base = to_config(start, typed)
@@ -69,59 +69,59 @@ def table_of(typed: argparse.Namespace) -> Table:
     return expand(typed.number, base, sets)
 
 
-def _describe(plan: Plan, table: Table, root: Path) -> str:
-    """Return how many runs there are to be, of which kinds, and about how long the rest will take."""
-    lines = [f"{table.title}: {len(plan.needed)} runs: {_counted(plan.needed)}."]
-    lines += [f"  {_changes(config, table)}: {_seeds(plan, config)}" for config in table.configs]
-    lines += [f"  perturbed test images: {_counted(plan.sweeps)}"] if plan.sweeps else []
-    if not plan.is_complete:
-        seconds, devices = _estimate(plan, root)
+def _describe(needed: NeededRuns, table: Table, root: Path) -> str:
+    """Return the number of runs, their states, and about how long the rest takes."""
+    lines = [f"{table.title}: {len(needed.all)} runs: {_counted(needed.all)}."]
+    lines += [f"  {_changes(config, table)}: {_seeds(needed, config)}" for config in table.configs]
+    lines += [f"  perturbed test images: {_counted(needed.sweeps)}"] if needed.sweeps else []
+    if not needed.is_complete:
+        seconds, devices = _estimate(needed, root)
         order = f"a run on each of {devices} devices at a time" if devices > 1 else "one run after another"
         lines.append(f"What is left takes about {roughly(seconds)} on this machine, {order}.")
     return "\n".join(lines)
 
 
 def roughly(seconds: float) -> str:
-    """Return a duration that is only estimated, in one unit: 40 s, 35 min, 2.5 h, 3.1 days."""
+    """Return an estimated duration in one unit: 40 s, 35 min, 2.5 h, 3.1 days."""
     size, unit = next((each for each in UNITS if seconds >= 2 * each[0]), (1, "s"))
     value = seconds / size
     return f"{value:.1f} {unit}" if size > 60 and value < 10 else f"{value:.0f} {unit}"
 
 
-def _kind(needed: Training | Sweep) -> str:
-    return next(kind for kind, states in KINDS.items() if needed.state in states)
+def _kind(run: NeededTraining | NeededSweep) -> str:
+    return next(kind for kind, states in KINDS.items() if run.state in states)
 
 
-def _counted(needed: Iterable[Training | Sweep]) -> str:
-    counts = Counter(_kind(each) for each in needed)
+def _counted(runs: Iterable[NeededTraining | NeededSweep]) -> str:
+    counts = Counter(_kind(each) for each in runs)
     return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind])
 
 
 def _changes(config: TrainConfig, table: Table) -> str:
-    """Return a line's config as its differences from the base; the method always, as that is what is trained."""
+    """Return a line's config as its method and its differences from the base."""
     changes = {"method": config.method} | differences(config, table.base)
     return ", ".join(f"{name} = {value}" for name, value in changes.items() if value is not None)
 
 
-def _seeds(plan: Plan, config: TrainConfig) -> str:
-    of = [each for each in plan.trainings if each.config.with_(seed=config.seed) == config]
+def _seeds(needed: NeededRuns, config: TrainConfig) -> str:
+    of = [each for each in needed.trainings if each.config.with_(seed=config.seed) == config]
     return _counted(of)
 
 
-def _estimate(plan: Plan, root: Path) -> tuple[float, int]:
-    """Return about how many seconds the rest takes, and on how many devices at a time.
+def _estimate(needed: NeededRuns, root: Path) -> tuple[float, int]:
+    """Return about how many seconds the rest takes, and how many devices work at a time.
 
-    Data sets are opened, and what nobody has run yet is tried.
+    Opens the data sets, and makes trials for runs without an equal finished run.
     """
     from pmsi.tables.estimate import Estimator
 
-    with counting(sys.stderr, "images checked") as progress:
+    with image_counter(sys.stderr, "images checked") as progress:
         estimator = Estimator(root, progress)
         left: list[tuple[TrainConfig, float]] = []
-        for each in plan.trainings:
+        for each in needed.trainings:
             if _left(each):
                 left.append((each.config, estimator.seconds(each.config) * _left(each)))
-        for sweep in plan.sweeps:
+        for sweep in needed.sweeps:
             if _left(sweep):
                 seconds = estimator.known(sweep.config) if sweep.config is not None else None
                 if seconds is None:
@@ -131,7 +131,7 @@ def _estimate(plan: Plan, root: Path) -> tuple[float, int]:
 
 
 def shared_out(left: Iterable[tuple[TrainConfig, float]]) -> tuple[float, int]:
-    """Return when the last of some runs ends, and how many devices work: each run goes to those that are free first."""
+    """Return the seconds until the last run ends, and how many devices work; each run gets the devices free first."""
     busy: dict[str, float] = {}
     for config, seconds in left:
         places, count = wanted(config)
@@ -141,59 +141,59 @@ def shared_out(left: Iterable[tuple[TrainConfig, float]]) -> tuple[float, int]:
     return max(busy.values(), default=0.0), len(busy)
 
 
-def _left(needed: Training | Sweep) -> float:
-    """Return the share that is still to be done: a run that began has done some of it."""
-    if needed.found is None or needed.state is State.CREATED:
+def _left(run: NeededTraining | NeededSweep) -> float:
+    """Return the share of a run, 0–1, that is not done yet."""
+    if run.found is None or run.state is State.CREATED:
         return 1.0
-    if needed.state is State.FINISHED:
+    if run.state is State.FINISHED:
         return 0.0
-    status = needed.found.run.status()
+    status = run.found.run.status()
     return 1 - status.done / status.total if status.total else 1.0
 
 
 POLL_S = 1.0
 
-QUIET_LOOKS = 2
-"""So often nothing must be live before a campaign is over: a launcher may be about to try a run again."""
+IDLE_POLLS = 2
+"""Polls in a row without a live run after which a table is done: a launcher may start a second attempt in between."""
 
 
-def follow(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, out: TextIO) -> Plan:
-    """Start what the table needs and watch it to its end, one line for each run that ends; return how it ended.
+def follow(table: Table, root: Path, seeds: tuple[int, ...], launcher: str, out: TextIO) -> NeededRuns:
+    """Start the runs that the table needs and wait for their end, printing a line for each; return them.
 
-    A KeyboardInterrupt ends the watching alone: what is queued is worked off, and ``out`` says how to stop that.
+    A KeyboardInterrupt ends only the waiting: queued runs go on, and ``out`` says how to stop them.
     """
     started: set[str] = set()
     try:
-        told = {found.run.id for found in make_plan(table, root, seeds).found if found.state is State.FINISHED}
-        plan, quiet = start(table, root, seeds, launcher, started), 0
-        while quiet < QUIET_LOOKS:
-            for run in plan.live:
-                jobs.follow(run)  # or one that a cluster has lost would be waited for in vain
-            _tell(plan, told, started, out)
+        reported = {found.run.id for found in needed_runs(table, root, seeds).found if found.state is State.FINISHED}
+        needed, idle = start(table, root, seeds, launcher, started), 0
+        while idle < IDLE_POLLS:
+            for run in needed.live:
+                jobs.fail_if_lost(run)  # so that a run that a cluster has lost is not waited for
+            _report(needed, reported, started, out)
             time.sleep(POLL_S)
-            plan = start(table, root, seeds, launcher, started)
-            quiet = 0 if plan.live else quiet + 1
-        _tell(plan, told, started, out)
-        return plan
+            needed = start(table, root, seeds, launcher, started)
+            idle = 0 if needed.live else idle + 1
+        _report(needed, reported, started, out)
+        return needed
     except KeyboardInterrupt:
-        say(out, _farewell(make_plan(table, root, seeds), root))
+        say(out, _what_goes_on(needed_runs(table, root, seeds), root))
         raise
 
 
-def _tell(plan: Plan, told: set[str], started: set[str], out: TextIO) -> None:
-    """Print a line for each run that has ended since the last look, and on a terminal how far the rest is."""
-    for found in plan.found:
-        if found.run.id in started - told and not found.state.is_live and found.state is not State.CREATED:
-            told.add(found.run.id)
+def _report(needed: NeededRuns, reported: set[str], started: set[str], out: TextIO) -> None:
+    """Print a line for each run that has ended since the last call, and on a terminal the progress of the rest."""
+    for found in needed.found:
+        if found.run.id in started - reported and not found.state.is_live and found.state is not State.CREATED:
+            reported.add(found.run.id)
             say(out, one_line(found.run))
     if out.isatty():
-        say(out, _how_far(plan), end="")
+        say(out, _progress(needed), end="")
 
 
-def _how_far(plan: Plan) -> str:
-    done = sum(each.state is State.FINISHED for each in plan.needed)
-    words = [f"{done} of {len(plan.needed)} finished"]
-    for run in plan.live:
+def _progress(needed: NeededRuns) -> str:
+    done = sum(each.state is State.FINISHED for each in needed.all)
+    words = [f"{done} of {len(needed.all)} finished"]
+    for run in needed.live:
         status = run.status()
         if status.state is State.RUNNING and status.total:
             left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
@@ -201,13 +201,13 @@ def _how_far(plan: Plan) -> str:
     return "; ".join(words)
 
 
-def _farewell(plan: Plan, root: Path) -> str:
-    """Say what goes on without us and how to look at it or stop it: the queue first, or the next would begin."""
-    if not plan.live:
-        return "Not watching any more; nothing is queued. The same command goes on from here."
-    waiting_first = sorted(plan.live, key=lambda run: run.state is not State.QUEUED)
+def _what_goes_on(needed: NeededRuns, root: Path) -> str:
+    """Return which runs go on after an interrupt, and the commands that stop them, queued runs first."""
+    if not needed.live:
+        return "No longer waiting; nothing is queued. The same command continues from here."
+    waiting_first = sorted(needed.live, key=lambda run: run.state is not State.QUEUED)
     stop = " && ".join(shlex.join(["pmsi", "runs", "stop", run.id, "--runs", str(root)]) for run in waiting_first)
     return (
-        f"Not watching any more; {len(plan.live)} queued or running runs go on. The same command watches them again, "
-        f"with --show it prints what there is. To stop them: {stop}"
+        f"No longer waiting; {len(needed.live)} queued or running runs go on. The same command waits for them again, "
+        f"with --show it prints the table so far. To stop them: {stop}"
     )

@@ -1,13 +1,15 @@
-"""What `pmsi train`, `evaluate`, `robustness` and `maps` share: flags → a config → a run, worked on here or queued."""
+"""What `pmsi train`, `evaluate`, `robustness` and `maps` share: flags → config → run, in the foreground or queued."""
 
 import argparse
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from pmsi import tasks
 from pmsi.base.errors import RunError, lookup
 from pmsi.base.files import to_json
 from pmsi.cli.arguments import TRAINED, add_queue, add_runs
-from pmsi.cli.console import following
+from pmsi.cli.console import live_output
 from pmsi.cli.flags import AnyConfig, add_flags, to_config
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import POSITIONAL
@@ -15,29 +17,31 @@ from pmsi.config.presets import PRESETS
 from pmsi.runs import Run, State, jobs
 
 ENDED_EARLY = 1
-"""Exit status where a run was stopped or has failed."""
+"""Exit status if a run was stopped or has failed."""
 
 
 def add_task(parser: argparse.ArgumentParser, config: type[Config]) -> None:
-    """Add the flags of a task's config, and where its run goes."""
+    """Add the flags of a task's config, of the runs folder and of the queue."""
     add_flags(parser, config)
     add_runs(parser)
     add_queue(parser)
 
 
 def add_of(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    """Add the training runs that a task works on."""
+    """Add the positional training runs that a task works on."""
     parser.add_argument(POSITIONAL, nargs=nargs, metavar="RUN", help=TRAINED)
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Add what a task can be asked for in place of working on it."""
-    parser.add_argument("--dry-run", action="store_true", help="Say about how long it takes here; start nothing.")
+    """Add ``--dry-run`` and ``--json``."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Print about how long it takes on this machine; start nothing."
+    )
     parser.add_argument("--json", action="store_true", help="With --dry-run: print JSON.")
 
 
 def typed_config(typed: argparse.Namespace, begin: AnyConfig) -> AnyConfig:
-    """Return ``begin`` with the flags that were typed; ids of runs are made whole, for more runs may begin alike."""
+    """Return ``begin`` with the typed flags applied and run ids completed. Raises ConfigError or RunError."""
     for name in (POSITIONAL, "beside", "start_from"):
         if ids := getattr(typed, name, None):
             whole = [Run.open(typed.runs, id).id for id in ([ids] if isinstance(ids, str) else ids)]
@@ -46,12 +50,12 @@ def typed_config(typed: argparse.Namespace, begin: AnyConfig) -> AnyConfig:
 
 
 def training_base(typed: argparse.Namespace) -> TrainConfig:
-    """Return the config of the preset that was typed, or the paper's."""
+    """Return the config of the typed preset, by default the paper's."""
     return TrainConfig() if typed.preset is None else lookup("preset", PRESETS, typed.preset).config
 
 
 def start(config: Config, typed: argparse.Namespace) -> int:
-    """Make the run of a config, and queue it or work on it here."""
+    """Create the run of a config, and queue it or work on it; return the exit status."""
     tasks.check(config, typed.runs)
     run = Run.create(typed.runs, config)
     if typed.queue or typed.launcher:
@@ -62,15 +66,24 @@ def start(config: Config, typed: argparse.Namespace) -> int:
 
 
 def work(run: Run) -> int:
-    """Work on a run in the foreground, showing how it goes; print its result as JSON."""
-    with following(run, sys.stderr):
+    """Work on a run in the foreground with live output; print its result as JSON; return the exit status."""
+    with live_output(run, sys.stderr):
         state = tasks.execute(run)
-    print(to_json({"run": run.id, "state": state.value, "result": run.result()}, indent=1))
+    result = run.result()
+    for line in _differences(result or {}):
+        print(line, file=sys.stderr)
+    print(to_json({"run": run.id, "state": state.value, "result": result}, indent=1))
     return 0 if state is State.FINISHED else ENDED_EARLY
 
 
+def _differences(result: Mapping[str, Any]) -> list[str]:
+    """Return in words how the data differed from what the runs that a run is about were trained on, each once."""
+    found = result.get("data") or []
+    return [*dict.fromkeys(line for each in found.values() for line in each)] if isinstance(found, dict) else found
+
+
 def training_config(run: Run) -> TrainConfig:
-    """Return the config of a training run; raises RunError where it is a run of another task."""
+    """Return the config of a training run; raises RunError for a run of another task."""
     if not isinstance(run.config, TrainConfig):
-        raise RunError(f"Run {run.id!r} is no training run. Give the run that it is about.")
+        raise RunError(f"Run {run.id!r} is a {run.config.task!r} run, expected a training run. See: pmsi runs list.")
     return run.config

@@ -1,10 +1,10 @@
-"""`pmsi train`: train a model, say how long that takes, or show its first batch."""
+"""`pmsi train`: trains a model, estimates how long that takes, or shows its first batch."""
 
 import argparse
 
 from pmsi import tasks
 from pmsi.base.files import to_json
-from pmsi.base.text import duration
+from pmsi.base.text import duration, plural
 from pmsi.cli.arguments import add_preset
 from pmsi.cli.flags import path
 from pmsi.cli.output import save_picture
@@ -16,14 +16,14 @@ HELP = "Train a model."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_preset(parser)
-    help = "Picture of what the first batch shows in each phase, to be written; start nothing."
+    help = "Write a picture of the first batch in each phase; start nothing."
     parser.add_argument("--first-batch", type=path, metavar="FILE", help=help)
     add_dry_run(parser)
     add_task(parser, TrainConfig)
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Make the training run that the flags describe, or do what was asked for in its place."""
+    """Run the training that the flags describe, or do the dry run."""
     config = typed_config(typed, training_base(typed))
     if not (typed.dry_run or typed.first_batch):
         return start(config, typed)
@@ -35,12 +35,12 @@ def run(typed: argparse.Namespace) -> int:
         save_picture(sheet(batch_by_phase(config, open_dataset(config))), typed.first_batch)
         print(typed.first_batch)
     if typed.dry_run:
-        print(outlook([config], typed))
+        print(estimate_text([config], typed))
     return 0
 
 
-def outlook(configs: list[TrainConfig], typed: argparse.Namespace) -> str:
-    """Return how many runs there are to be, and about how long they take, in words or as JSON."""
+def estimate_text(configs: list[TrainConfig], typed: argparse.Namespace) -> str:
+    """Return the number of runs and about how long they take, as text or JSON."""
     from pmsi.tables import grid as grids
 
     seconds = grids.estimate(configs, typed.runs) if configs else 0.0
@@ -48,8 +48,5 @@ def outlook(configs: list[TrainConfig], typed: argparse.Namespace) -> str:
         return to_json({"runs": len(configs), "seconds": seconds})
     if not configs:
         return "Nothing is left to be done."
-    several = len(configs) > 1
-    return (
-        f"{len(configs)} run{'s' * several}: about {duration(seconds)} on this machine"
-        f"{', one after another' * several}."
-    )
+    order = ", one after another" if len(configs) > 1 else ""
+    return f"{plural(len(configs), 'run')}: about {duration(seconds)} on this machine{order}."

@@ -1,7 +1,7 @@
-"""CONFIGS: the settings of every task, once.
+"""CONFIGS: the config class of every task.
 
-The command line's flags, the app's forms and the run folder's ``config.json`` are all made from these fields. A config
-is checked when it is made, so one that exists is valid on its own. No torch here.
+The command line's flags, the app's forms and the run folder's ``config.json`` are made from the fields of these
+classes. A config is checked when it is created. Does not import torch.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.config.declare import Config, field_type
-from pmsi.config.tasks import EvaluateConfig, ExplainConfig, RobustnessConfig
+from pmsi.config.tasks import EvaluateConfig, MapsConfig, RobustnessConfig
 from pmsi.config.train import DATA_FIELDS, SPLIT_FIELDS, WEIGHT_WORDS, TrainConfig, resize_for
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "WEIGHT_WORDS",
     "Config",
     "EvaluateConfig",
-    "ExplainConfig",
+    "MapsConfig",
     "RobustnessConfig",
     "TrainConfig",
     "differences",
@@ -31,30 +31,29 @@ __all__ = [
     "resize_for",
 ]
 
-_ALL = (TrainConfig, EvaluateConfig, RobustnessConfig, ExplainConfig)
+_ALL = (TrainConfig, EvaluateConfig, RobustnessConfig, MapsConfig)
 CONFIGS: dict[str, type[Config]] = {config.task: config for config in _ALL}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Return the config that `Config.to_dict` wrote; unknown tasks and fields are refused by name.
+    """Return the config that `Config.to_dict` wrote, also in an older version, with former names of fields.
 
-    What an older version wrote means what it meant then.
+    Raises UnknownName for an unknown task, ConfigError for an unknown field or a value out of range.
     """
     rest = dict(values)
     if rest.get("task") == TrainConfig.task and rest.get("dataset") == "folder":
-        rest.setdefault("split", "stratified")  # the only way there was
+        rest.setdefault("split", "stratified")  # the only split of older versions
     config = lookup("task", CONFIGS, str(rest.pop("task", "")))
-    known = {about.name for about in fields(config)}
+    names = {name: about.name for about in fields(config) for name in (about.name, about.metadata["formerly"]) if name}
     for name in rest:
-        if name not in known:
-            raise ConfigError(
-                f"Unknown setting {name!r} for task {config.task!r}. It knows: {', '.join(sorted(known))}."
-            )
-    return config(**rest)
+        if name not in names:
+            expected = ", ".join(sorted(about.name for about in fields(config)))
+            raise ConfigError(f"Unknown setting {name!r} for task {config.task!r}. Expected one of: {expected}.")
+    return config(**{names[name]: value for name, value in rest.items()})
 
 
 def from_json(text: str) -> Config:
-    """Return the config that `Config.to_json` wrote."""
+    """Return the config that `Config.to_json` wrote; raises ConfigError for text that is no config."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:

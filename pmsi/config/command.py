@@ -1,4 +1,4 @@
-"""The shell command that does what a config says."""
+"""The shell command of a config."""
 
 import shlex
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from pmsi.config import Config, TrainConfig, differences
 
 POSITIONAL = "of"
-"""The one field that is typed without a flag: the runs that a task works on."""
+"""The one field without a flag: the runs that a task works on are positional arguments."""
 
 
 def flag(name: str) -> str:
@@ -16,16 +16,16 @@ def flag(name: str) -> str:
 
 
 def command(config: Config, runs: Path | None = None) -> str:
-    """Return the shell command that does the same as this config: ``python -m pmsi train --method pmr …``.
+    """Return the shell command that makes a run of this config: ``python -m pmsi train --method pmr …``.
 
-    The fields that say what a training run is are always there; others only where they differ from the defaults.
+    A training run's main fields are always given, others only where they differ from the defaults.
     """
     always = ("dataset", "method", "backbone", "weights", "epochs", "image_size")
-    shown = {name: getattr(config, name) for name in always} if isinstance(config, TrainConfig) else {}
-    shown |= differences(config)
-    of = shown.pop(POSITIONAL, ())
+    given = {name: getattr(config, name) for name in always} if isinstance(config, TrainConfig) else {}
+    given |= differences(config)
+    of = given.pop(POSITIONAL, ())
     words = ["python", "-m", "pmsi", config.task, *([of] if isinstance(of, str) else of)]
-    for name, value in shown.items():
+    for name, value in given.items():
         words += typed_words(name, value)
     return shlex.join([*words, *(["--runs", str(runs)] if runs else [])])
 

@@ -1,6 +1,6 @@
-"""How a setting is declared and checked: the machinery under `pmsi.config`, which holds the settings themselves.
+"""`Config`, the base class of all configs, and `setting`, which declares one of their fields.
 
-A config is checked when it is made, so one that exists is valid on its own. No torch here.
+A config is checked when it is created. Does not import torch.
 """
 
 import functools
@@ -23,12 +23,14 @@ def setting(
     options: str | tuple[str, ...] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    formerly: str | None = None,
 ) -> Any:
     """Declare a config field.
 
     ``options`` is a tuple of the allowed words, or a key of `pmsi.choices.TABLES`, whose table has a row for each
-    choice; names are looked up there when a config is used, not when it is made. ``minimum`` and ``maximum`` are
-    inclusive. ``paper`` is the paper's value in words where that says more than the default does.
+    choice; the name is looked up when the config is used. ``minimum`` and ``maximum`` are inclusive. ``paper`` is the
+    paper's value, if the default is another one. ``formerly`` is the field's name in older runs; it is still read, and
+    still a flag.
     """
     about = {
         "help": help,
@@ -37,6 +39,7 @@ def setting(
         "options": options,
         "minimum": minimum,
         "maximum": maximum,
+        "formerly": formerly,
     }
     return field(default=default, metadata=about)
 
@@ -60,7 +63,7 @@ def field_type(config: "type[Config]", name: str) -> tuple[type, bool, bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What all tasks share. ``task`` is the name of the subcommand and of the row in TASKS."""
+    """Base of all configs. ``task`` is the name of the subcommand and of the row in TASKS."""
 
     task: ClassVar[str] = ""
 
@@ -99,10 +102,11 @@ class Config:
         return {"task": self.task} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def to_json(self) -> str:
+        """Return the content of ``config.json``."""
         return json.dumps(self.to_dict(), indent=1) + "\n"
 
     def located(self) -> Self:
-        """Return the config with its paths made absolute: a worker may run in another folder. None by default."""
+        """Return the config with its paths made absolute, since a worker may run in another folder."""
         return self
 
     def with_(self, **changes: Any) -> Self:
@@ -131,11 +135,18 @@ def _checked_one(about: Field, kind: type, value: Any) -> Any:
         raise ConfigError(f"{about.name} = {value!r}: expected a finite number.")
     low, high, words = (about.metadata[key] for key in ("minimum", "maximum", "options"))
     if (low is not None and value < low) or (high is not None and value > high):
-        bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
-        raise ConfigError(f"{about.name} = {value!r}: expected {bounds}.")
+        raise ConfigError(f"{about.name} = {value!r}: expected {_bounds(low, high)}.")
     if isinstance(words, tuple) and value not in words:
         raise ConfigError(f"{about.name} = {value!r}: expected one of {', '.join(words)}.")
     return value
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if high is None:
+        return f"at least {low}"
+    if low is None:
+        return f"at most {high}"
+    return f"from {low} to {high}"
 
 
 def _describe(kind: type) -> str:

@@ -1,7 +1,4 @@
-"""PRESETS: whole training configs by name, the starting points of the Train page and of `pmsi train --preset`.
-
-A preset is a config like any other; nothing else in the package asks which preset a run began with.
-"""
+"""PRESETS: training configs by name, the starting points of the Train page and of `pmsi train --preset`."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The settings of the tasks that look at training runs: their accuracy, their robustness, their maps."""
+"""The configs of the tasks that measure training runs: accuracy, robustness, maps."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +19,7 @@ class EvaluateConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessConfig(Config):
-    """A sweep: accuracy of one or more runs on perturbed test images, the same pixels for each run."""
+    """A robustness sweep: accuracy of training runs on perturbed test images, the same pixels for each run."""
 
     task: ClassVar[str] = "robustness"
 
@@ -40,8 +40,8 @@ class RobustnessConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainConfig(Config):
-    """Where one training run looks on all test images, what its maps are worth, and how far another run's are apart."""
+class MapsConfig(Config):
+    """Class activation maps of a training run on its test images: pointing, faithfulness, drift."""
 
     task: ClassVar[str] = "maps"
 
@@ -51,13 +51,14 @@ class ExplainConfig(Config):
     stages: tuple[str, ...] = setting(("S3", "S4", "S5"), "Stages, of S1 to S5.", group="maps")
     tolerance: float = setting(15.0, "Pixels by which a map's peak may miss its region.", group="maps", minimum=0.0)
     beside: str | None = setting(
-        None, "Another training run on the same classes: how far its maps are apart from this one's.", group="run"
+        None, "Another training run on the same classes, whose maps are compared with this one's.", group="run"
     )
-    trials_per_class: int = setting(
+    faithfulness_per_class: int = setting(
         2,
-        "Test images of each class put to trial (deletion, insertion, ROAD, drift): some 200 predictions each.",
+        "Test images of each class on which deletion, insertion, ROAD and drift are measured: 200 predictions each.",
         group="maps",
         minimum=0,
+        formerly="trials_per_class",
     )
     drift: tuple[str, ...] = setting(
         ("color_jitter=0.5", "gaussian_noise=20"),

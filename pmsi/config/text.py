@@ -1,6 +1,6 @@
-"""A config field's value as one word of text, and back: what stands in an address, or in ``--vary FIELD=VALUE,…``.
+"""A config field's value as one word of text, and back: for a page's address and for ``--vary FIELD=VALUE,…``.
 
-Nothing here knows which field means what; whether a value makes a valid config is for the config to say.
+The type of a value is checked here, its range by the config.
 """
 
 from collections.abc import Collection
@@ -29,9 +29,9 @@ def to_text(value: Any) -> str:
 
 
 def from_text(config: type[Config], name: str, text: str) -> Any:
-    """Return the value that ``text`` says of a field: the inverse of `to_text`.
+    """Return a field's value from its text: the inverse of `to_text`.
 
-    Raises ConfigError where there is no such field, or where the text is no value of its type.
+    Raises UnknownName if there is no such field, ConfigError if the text is no value of its type.
     """
     lookup("setting", {about.name: about for about in fields(config)}, name)
     kind, optional, many = field_type(config, name)
@@ -43,7 +43,7 @@ def from_text(config: type[Config], name: str, text: str) -> Any:
 
 
 def split(text: str) -> Collection[str]:
-    """Return what stands between the commas of a list, without spaces around it."""
+    """Return the items of a comma-separated list, without surrounding spaces."""
     return [item.strip() for item in text.split(",") if item.strip()]
 
 

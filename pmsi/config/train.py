@@ -1,7 +1,7 @@
-"""The settings of training, once: each with its default, its range, its sentence of help and the paper's value.
+"""TrainConfig: the settings of training, each with its default, range, help text and the paper's value.
 
-Defaults are those of the paper's section IV-A. Names (of a method, a backbone, …) are looked up in their tables later,
-by whoever needs the row.
+Defaults are those of the paper's section IV-A. Names (of a method, a backbone, …) are looked up in their tables when
+the config is used.
 """
 
 from dataclasses import dataclass
@@ -145,7 +145,7 @@ class TrainConfig(Config):
         10.0, "λ of PC: the weight of its pairwise confusion.", group="model", minimum=0.0, maximum=1000.0
     )
 
-    # What it is shown in each phase
+    # The augmentation of each phase
     augmentation: str | None = setting(
         None,
         "Augmentation of the progressive phases; by default the method's own.",
@@ -233,6 +233,7 @@ class TrainConfig(Config):
         return self.resize if self.resize is not None else resize_for(self.image_size)
 
     def located(self) -> Self:
+        """Return the config with ``data`` and ``weights`` as absolute paths."""
         places = {"data": self.data, "weights": None if self.weights in WEIGHT_WORDS else self.weights}
         return self.with_(**{name: str(Path(place).expanduser().absolute()) for name, place in places.items() if place})
 

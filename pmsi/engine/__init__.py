@@ -1,1 +1,1 @@
-"""How a network is computed: device and precision, checkpoints, folded copies, costs."""
+"""Device and precision, checkpoints, costs."""

@@ -1,9 +1,8 @@
 """Weights and training state on disk: one safetensors file, written atomically, never a pickle.
 
-A training checkpoint holds everything that continues the run: ``model.*`` (with BatchNorm's buffers) and
-``optimizer.*`` tensors, and as metadata the epoch, the step, the config and the class names. No generator's state is
-among it, as every draw is seeded by its place in training. A checksum over all of it tells a damaged file from a whole
-one. This module does not know the training loop.
+A training checkpoint holds all that a run needs to go on: ``model.*`` (with BatchNorm's buffers) and ``optimizer.*``
+tensors, and as metadata the epoch, the step, the config and the class names. It holds no state of a random generator,
+since every draw is seeded by its place in training. A checksum reveals a damaged file.
 """
 
 import json
@@ -33,19 +32,26 @@ CHECKPOINT = "last.safetensors"
 """The one checkpoint of a training run: its last finished epoch, or the batch at which it was stopped."""
 
 MAY_CHANGE = (
-    *("device", "threads", "workers", "devices", "compile"),
-    *("checkpoint_every_s", "evaluate_every", "trackers", "data"),
+    "device",
+    "threads",
+    "workers",
+    "devices",
+    "compile",
+    "checkpoint_every_s",
+    "evaluate_every",
+    "trackers",
+    "data",
 )
-"""Settings with which a run may go on that differ from those it began with: they change its last bits at most, or, as
-``devices``, what the log of the resumed run says. With any other the run would be neither the one nor the other."""
+"""Settings that may differ when a run is resumed: they change the last bits of its result at most, and a change of
+``devices`` is logged. Any other change is refused."""
 
 NAMED = 3
-"""Misfits that an error names; of more it gives the number."""
+"""How many mismatched tensors an error names; it counts the others."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read from ``path``: ``model`` and ``optimizer`` are state dicts, ``about`` is JSON."""
+    """A checkpoint read from ``path``: ``model`` and ``optimizer`` are state dicts, ``about`` is JSON."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -53,7 +59,7 @@ class Checkpoint:
     path: Path
 
     def check_config(self, config: TrainConfig) -> None:
-        """Raise CheckpointError where a run of ``config`` would not go on with what this one began."""
+        """Raise CheckpointError if ``config`` differs from the checkpoint's in a setting outside `MAY_CHANGE`."""
         then = from_dict(self.about["config"])
         for name, now in differences(config, then).items():
             if name not in MAY_CHANGE:
@@ -63,21 +69,22 @@ class Checkpoint:
                 )
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Put the state into ``model`` and ``optimizer``; unless every tensor fits in name, shape and type, into none.
+        """Load the state into ``model`` and ``optimizer``.
 
-        torch's own check would pass over a missing or misshapen momentum buffer, and over another dtype.
+        Raises CheckpointError, and loads nothing, unless every tensor fits in name, shape and dtype. torch's own check
+        ignores a missing or misshapen momentum buffer, and another dtype.
         """
         tensors = renamed(self.model, model)
-        misfits = list(_misfits(model.state_dict(), tensors))
+        mismatches = list(_mismatches(model.state_dict(), tensors))
         if optimizer is not None:
             state = optimizer.state_dict()
-            misfits += _misfits(_slots(state), _slots(self.optimizer))
+            mismatches += _mismatches(_slots(state), _slots(self.optimizer))
             if _groups(state) != _groups(self.optimizer):
-                misfits.append("the optimizer's groups of parameters are others")
-        if misfits:
-            more = f" and {len(misfits) - NAMED} more" if len(misfits) > NAMED else ""
+                mismatches.append("the optimizer's groups of parameters differ")
+        if mismatches:
+            more = f" and {len(mismatches) - NAMED} more" if len(mismatches) > NAMED else ""
             raise CheckpointError(
-                f"The checkpoint {self.path} does not fit its own config: {', '.join(misfits[:NAMED])}{more}. "
+                f"The checkpoint {self.path} does not fit its own config: {', '.join(mismatches[:NAMED])}{more}. "
                 "It was changed, or made by another version of the program: start a new run."
             )
         model.load_state_dict(tensors)
@@ -85,8 +92,8 @@ class Checkpoint:
             optimizer.load_state_dict(self.optimizer)
 
 
-def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield what sets ``found`` apart from ``expected``, in words."""
+def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield each difference of ``found`` from ``expected``, in words."""
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             yield f"{name} is missing"
@@ -121,7 +128,7 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 
 
 def checkpoint_bytes(model: Mapping[str, Tensor], optimizer: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:
-    """Return the file of two state dicts, and of what there is to say about them."""
+    """Return the bytes of a checkpoint file of a model's and an optimizer's state dicts; ``about`` is JSON."""
     tensors = {_MODEL + name: value for name, value in model.items()} | _slots(optimizer)
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     header = {"format": FORMAT, "about": json.dumps(about), "param_groups": json.dumps(optimizer["param_groups"])}
@@ -130,7 +137,7 @@ def checkpoint_bytes(model: Mapping[str, Tensor], optimizer: Mapping[str, Any], 
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
-    """Return the CRC-32 of all that a checkpoint says: of its header and its tensors, with their names."""
+    """Return the CRC-32 of a checkpoint's header, tensors and their names, as 8 hexadecimal digits."""
     value = 0
     for key in ("about", "param_groups"):
         value = zlib.crc32(header.get(key, "").encode(), value)
@@ -141,7 +148,7 @@ def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote; a missing, foreign or damaged file is refused, and the error says which."""
+    """Return a file's checkpoint; raises CheckpointError if the file is missing, foreign or damaged."""
     header, tensors = _read(path)
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this program: its format is {header.get('format')!r}.")
@@ -157,7 +164,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         about, groups = json.loads(header["about"]), json.loads(header["param_groups"])
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {error}. Use another copy.") from error
-    # Half precision is how models are sent away (`pmsi.export.formats`); they compute in float32.
+    # Exported models may be stored in half precision (`pmsi.export.formats`); they compute in float32.
     wide = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
     model = {name.removeprefix(_MODEL): value for name, value in wide.items() if name.startswith(_MODEL)}
     return Checkpoint(model, {"state": slots, "param_groups": groups}, about, path)
@@ -176,7 +183,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def find_checkpoint(run: Run) -> Path:
-    """Return the checkpoint of a training run, or raise RunError where there is none."""
+    """Return the path of a training run's checkpoint; raises RunError if it has none."""
     if not isinstance(run.config, TrainConfig):
         raise RunError(f"Run {run.id} is a {run.config.task!r} run and has no model. Choose a training run.")
     path = run.folder / "checkpoints" / CHECKPOINT

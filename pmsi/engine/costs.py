@@ -1,8 +1,7 @@
-"""What a system costs: parameters, multiply-adds and memory, found before anything is trained or downloaded.
+"""Parameters, multiply-adds and memory of a system, counted before anything is trained or downloaded.
 
-The model is made on torch's meta device, where tensors have shapes and no values, and goes through one prediction and
-one training iteration there, whatever its size in about a second. torch's FlopCounterMode counts the multiply-adds,
-`MemoryMeter` the memory.
+The model is built on torch's meta device, where tensors have shapes but no values, and runs one prediction and one
+training iteration there, in about a second. torch's FlopCounterMode counts the multiply-adds, `MemoryMeter` the memory.
 """
 
 import weakref
@@ -16,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from pmsi.config import TrainConfig
-from pmsi.methods import Plan, outline, resolve
+from pmsi.methods import System, outline, resolve
 from pmsi.model import Recognizer
 from pmsi.model.batch import Target
 
@@ -52,7 +51,7 @@ HOW_COUNTED = (
 
 @dataclass(frozen=True)
 class Costs:
-    """What a system costs. Multiply-adds (macs) are those of one image, memory is in bytes of float32.
+    """The costs of a system. Multiply-adds (macs) are per image; memory is in bytes, in float32.
 
     ``macs_predict`` and ``memory_predict`` are those of the primary head for a single image. ``macs_train`` is an
     image's share of one iteration: every phase, forward and backward, while the backbone is not frozen.
@@ -78,14 +77,15 @@ class Costs:
 
 
 def costs_of(config: TrainConfig, classes: int) -> Costs:
-    """Return what a config's system costs with so many classes; raise ConfigError where there is no such system."""
+    """Return the costs of a config's system for a number of classes; raises ConfigError if the config is invalid."""
     return measure(outline(config, classes), config)
 
 
 def measure(model: Recognizer, config: TrainConfig) -> Costs:
-    """Return what a model costs that is trained as ``config`` says; it runs, on its device, and its gradients change.
+    """Return the costs of a model that is trained as ``config`` says. The model runs on its device; its gradients
+    change.
 
-    On the meta device the result is that of any other one, and nothing is computed.
+    On the meta device the result is the same, and nothing is computed.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     share = config.batch_size // config.devices
@@ -102,9 +102,9 @@ def measure(model: Recognizer, config: TrainConfig) -> Costs:
 
 
 def _counted(run: Callable[[], None], model: Recognizer) -> tuple[int, int]:
-    """Return the multiply-adds of ``run()`` and the most memory that is held in it, in bytes.
+    """Return the multiply-adds of ``run()`` and its peak memory, in bytes.
 
-    It runs twice, as torch's counter hooks modules, and its hooks keep tensors longer.
+    It runs twice, since the hooks of torch's counter keep tensors alive for longer.
     """
     model.zero_grad(set_to_none=True)
     with MemoryMeter([*model.parameters(), *model.buffers()]) as memory:
@@ -121,13 +121,13 @@ def _predict(model: Recognizer, image_size: int) -> None:
     model(_images(model, 1, image_size), (model.primary,))
 
 
-def _train(model: Recognizer, plan: Plan, config: TrainConfig, batch: int) -> None:
+def _train(model: Recognizer, system: System, config: TrainConfig, batch: int) -> None:
     """Run one iteration of Algorithm 1 on ``batch`` images, without the optimizer's steps."""
     model.train()
     images = _images(model, batch, config.image_size)
     labels = torch.zeros(batch, dtype=torch.int64, device=images.device)
-    for phase in plan.phases:
-        if plan.augmentation.attends and phase.r:
+    for phase in system.phases:
+        if system.augmentation.attends and phase.r:
             model.attention(images, labels)
         heads = None if config.heads == "all" else (phase.head,)
         model.zero_grad(set_to_none=True)
@@ -155,9 +155,9 @@ def _convolution_backward(
 
 
 class MemoryMeter(TorchDispatchMode):
-    """Measures, while it is entered, the most memory that this thread's tensors hold at once: ``peak``, in bytes.
+    """A context that measures ``peak``, the most memory that this thread's tensors hold at once, in bytes.
 
-    From the tensors that are ``held`` at the start on; ``live`` is what is held now.
+    Tensors in ``held`` count from the start; ``live`` is the memory held now.
     """
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
@@ -176,7 +176,7 @@ class MemoryMeter(TorchDispatchMode):
         return result
 
     def _hold(self, tensors: Iterable[Tensor]) -> None:
-        """Count the storages that are new; a view has that of what it looks at."""
+        """Count the storages that are new; a view shares that of its base."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if id(storage) not in self._storages:
@@ -210,4 +210,4 @@ SHORTCUTS: dict[Any, Callable[..., Any]] = {
 }
 """Shapes of results on the meta device, where torch itself takes a millisecond for one of these: four fifths of all.
 
-None of them has multiply-adds, so that FlopCounterMode, which is entered before, need not see them."""
+None of them has multiply-adds, so FlopCounterMode need not see them."""

@@ -1,4 +1,4 @@
-"""Where to compute, and in which precision: what a config asks for, as torch has it."""
+"""The torch device and precision of a config."""
 
 import ctypes
 import sys
@@ -13,11 +13,11 @@ from pmsi.runs import ranks
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""What convolutions and matrix products compute in; parameters and losses are float32 always."""
+"""The dtype of convolutions and matrix products; None is float32. Parameters and losses are always float32."""
 
 
 def prepare_device(config: Config) -> torch.device:
-    """Make this process ready to work on a config, and return its device: CPU threads, and memory that is kept."""
+    """Set this process's CPU threads and memory allocation for a config, and return the device to compute on."""
     if config.threads:
         torch.set_num_threads(config.threads)
     device = find_device(config.device)
@@ -27,10 +27,11 @@ def prepare_device(config: Config) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what is freed for what is asked for next. With glibc only; elsewhere nothing changes.
+    """Make glibc keep freed memory for later allocations. Does nothing with other C libraries.
 
-    It hands blocks of more than 32 MB back to the system at once, and activations are larger: every step would get its
-    memory anew, page by page. For a worker, which computes and ends; not for a server that shares its machine.
+    By default glibc returns blocks of more than 32 MB to the system at once. Activations are larger, so every step
+    would map its memory anew, page by page. For a worker, which computes and ends; not for a server that shares its
+    machine.
     """
     if sys.platform.startswith("linux") and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(M_MMAP_MAX, 0)
@@ -38,9 +39,9 @@ def keep_freed_memory() -> None:
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """Return the device for "auto" (a GPU where there is one), "cpu" or "cuda"; a GPU that is not there is an error.
+    """Return the device for "auto" (a GPU if there is one), "cpu" or "cuda"; raises ConfigError if there is no GPU.
 
-    Among several processes of one machine, each has the GPU of its own number.
+    With several processes on one machine, each gets the GPU of its local rank.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cuda" and not count:
@@ -50,7 +51,9 @@ def find_device(name: str = "auto") -> torch.device:
     if ranks.world_size() == 1:
         return torch.device("cuda")
     if ranks.local_rank() >= count:
-        raise ConfigError(f"Process {ranks.local_rank() + 1} of this machine has no GPU: there are {count}.")
+        raise ConfigError(
+            f"Process {ranks.local_rank() + 1} of this machine has no GPU: there are {count}. Lower devices."
+        )
     device = torch.device("cuda", ranks.local_rank())
     torch.cuda.set_device(device)
     return device
@@ -63,5 +66,5 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def gradient_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
-    """Return what keeps float16's gradients from vanishing; for the other precisions it does nothing."""
+    """Return the gradient scaler of float16; for the other precisions it is disabled."""
     return torch.amp.GradScaler(device.type, enabled=precision == "float16")

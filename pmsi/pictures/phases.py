@@ -61,12 +61,12 @@ def augment_by_phase(
     ``epoch`` and ``batch`` count from 0. ``attention`` returns the network's maps (b, h, w), for SnapMix; by default
     they are uniform.
     """
-    plan = resolve(config)
+    system = resolve(config)
     maps = attention or (lambda: torch.ones(len(images), *images.shape[2:]))
     found = []
-    for number, phase in enumerate(plan.phases):
-        shown, target = plan.shown(images, labels, number, (config.seed, epoch, batch), config, maps)
-        mixed = plan.augmentation.attends and phase.r > 0 and attention is None
+    for number, phase in enumerate(system.phases):
+        shown, target = system.augment(images, labels, number, (config.seed, epoch, batch), config, maps)
+        mixed = system.augmentation.attends and phase.r > 0 and attention is None
         found.append(PhaseBatch(phase, shown, target, mixed))
     return found
 

@@ -10,10 +10,11 @@ import torch
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
+from pmsi.data.record import ImageRecord
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
-from pmsi.evaluation import check_same_data, while_checking
+from pmsi.evaluation import check_same_data, checking_progress
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
@@ -24,12 +25,17 @@ read. 2 added the drawn factors; 3 and 4 changed how models are folded, which ca
 
 @dataclass(frozen=True)
 class SweptModel:
-    """A model of a sweep: its run's id, its network in eval mode, its config, and the names of its classes."""
+    """A model of a sweep: its run, its network in eval mode, its config, and the names of its classes."""
 
-    id: str
+    run: Run
     network: Recognizer
     config: TrainConfig
     classes: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """The id of its run."""
+        return self.run.id
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -50,27 +56,31 @@ class SweptModel:
 def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptModel, ...]:
     """Return the models of these runs, each once, on the sweep's device."""
     device = prepare_device(config)
-    return tuple(SweptModel(of.id, *load_model(of, device)) for of in dict.fromkeys(runs))
+    return tuple(SweptModel(of, *load_model(of, device)) for of in dict.fromkeys(runs))
 
 
-def open_shared(config: RobustnessConfig, models: Sequence[SweptModel], run: Run) -> Dataset:
-    """Return the data set of the first model, with the sweep's limit on test images.
+def open_shared(
+    config: RobustnessConfig, models: Sequence[SweptModel], run: Run
+) -> tuple[Dataset, dict[str, list[str]]]:
+    """Return the data set of the first model, with the sweep's limit on test images, and by run how it differs from
+    what that run was trained on, in words.
 
     Raises DataError if its labels mean other classes for one of the models, or, unless ``config.insist``, if a model
     was trained on some of its test images.
     """
     first = models[0].config
     dataset = open_dataset(
-        replace(first, test_per_class=config.test_per_class or first.test_per_class), while_checking(run)
+        replace(first, test_per_class=config.test_per_class or first.test_per_class), checking_progress(run)
     )
-    for model in models:
-        check_same_data(run.sibling(model.id), dataset, model.classes, config.insist)
-    return dataset
+    limited = config.test_per_class is not None
+    return dataset, {
+        model.id: check_same_data(model.run, dataset, model.classes, config.insist, limited) for model in models
+    }
 
 
-def identity(models: Sequence[SweptModel], keys: Sequence[str]) -> str:
-    """Return a digest of what every cell depends on: the format, the images, and all parameters of all models."""
-    about = repr((FORMAT, keys, [(model.id, model.sides) for model in models]))
+def identity(models: Sequence[SweptModel], images: Sequence[ImageRecord]) -> str:
+    """Return a digest of what every cell depends on: the format, the images' pixels, all parameters of all models."""
+    about = repr((FORMAT, [*map(tuple, images)], [(model.id, model.sides) for model in models]))
     digest = hashlib.blake2b(about.encode(), digest_size=8)
     for model in models:
         for value in model.network.state_dict().values():

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pmsi.base.errors import PMSIError, RunError, lookup
+from pmsi.base.errors import DataError, PMSIError, RunError, lookup
 from pmsi.base.files import read_json
 from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.config.titles import method_title
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
+from pmsi.data.record import DataRecord
 from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.report import FILE, CellPredictions, FinishedCells, read, summarise
 from pmsi.runs import Run
+from pmsi.runs.record import classes_of, record_of
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class SweepResults:
         """Return a run's method, data set and end of its id in words; only the id if the run is missing."""
         with contextlib.suppress(PMSIError):
             if isinstance(config := self.run.sibling(run).config, TrainConfig):
-                return f"{config.method} on {config.dataset} · {run[-4:]}"
+                return f"{method_title(config.method)} on {config.dataset} · {run[-4:]}"
         return run
 
     # Pictures
@@ -123,8 +126,24 @@ class SweepResults:
         return Image.fromarray(seen)
 
     def dataset(self) -> Dataset:
-        """Open the data set of the test images; raises DataError if it is missing."""
-        return open_dataset(self.trained)
+        """Open the data set of the test images; raises DataError where it is not here, or its images are others."""
+        dataset, shown = open_dataset(self.trained), self._digests()
+        now = {image.key: image.digest for image in DataRecord.of(dataset).test}
+        if changed := sum(now.get(key) != digest for key, digest in shown.items()):
+            raise DataError(
+                f"{changed} of {len(shown)} test images of {dataset.name} are not those that sweep {self.run.id} was "
+                "shown. Bring them back as they were; its numbers stay what they are."
+            )
+        return dataset
+
+    def _digests(self) -> dict[str, str]:
+        """Return by key the digests of the images that were shown, as the sweep or its first run keeps them."""
+        stored = read_json(self.run.folder / CLEAN.file) or {}
+        if digests := stored.get("digests"):
+            return dict(zip(stored["keys"], digests, strict=True))
+        record = record_of(self.run.sibling(self.runs[0]))
+        known = {} if record is None else {image.key: image.digest for image in record.test}
+        return {key: known[key] for key in self.report["keys"] if key in known}
 
 
 def read_results(run: Run) -> SweepResults:
@@ -141,12 +160,12 @@ def read_results(run: Run) -> SweepResults:
 
 
 def _classes(run: Run, finished: FinishedCells) -> list[str]:
-    """Return the class names from the sweep's report or a training run's result; else "class 0", "class 1", …"""
-    if stored := (read_json(run.folder / FILE) or {}).get("classes"):
-        return list(stored)
+    """Return the class names as the sweep or a training run has them, or numbers where none has."""
+    for file in (CLEAN.file, FILE):
+        if stored := (read_json(run.folder / file) or {}).get("classes"):
+            return list(stored)
     for id in finished.runs:
         with contextlib.suppress(PMSIError):
-            if classes := (run.sibling(id).result() or {}).get("classes"):
-                return list(classes)
+            return list(classes_of(run.sibling(id)))
     columns = [finished.labels, *(finished.predicted(CLEAN, id) for id in finished.runs)]
     return [f"class {number}" for number in range(max(int(column.max(initial=-1)) for column in columns) + 1)]

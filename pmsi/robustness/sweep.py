@@ -19,6 +19,7 @@ from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
+from pmsi.data.record import DataRecord
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
 from pmsi.robustness.loader import ImageBatch, ModelGroup
@@ -30,7 +31,7 @@ from pmsi.runs import Run
 def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     """Work on all unfinished cells, write the report, and return the task's result."""
     models = load_models(config, [run.sibling(id) for id in config.of])
-    dataset = open_shared(config, models, run)
+    dataset, differs = open_shared(config, models, run)
     records = Sweep(config, run, dataset, models).records()
     primary = {model.id: model.network.primary for model in models}
     found = report(run.folder, cells_of(config), primary, dataset.classes)
@@ -40,6 +41,7 @@ def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
         "primary": primary,
         "images": len(dataset.test),
         "skipped": len(dataset.problems),
+        "data": differs,
         "cells": records,
         "comparisons": found["comparisons"],
         "relative_error": found["relative_error"],
@@ -52,9 +54,10 @@ class Sweep:
 
     def __init__(self, config: RobustnessConfig, run: Run, dataset: Dataset, models: Sequence[SweptModel]) -> None:
         self.config, self.run, self.samples, self.models = config, run, dataset.test, models
+        self.classes, self.images = dataset.classes, DataRecord.of(dataset).test
         self.cells = cells_of(config)
         self.labels = np.array([sample.label for sample in self.samples])
-        self.identity = identity(models, [sample.key for sample in self.samples])
+        self.identity = identity(models, self.images)
         pixels = {side: Pixels(dataset, self.samples, side) for side in {model.sides[0] for model in models}}
         self.groups = [
             ModelGroup([model for model in models if model.sides == sides], pixels[sides[0]], self.cells, config)
@@ -109,7 +112,9 @@ class Sweep:
             self.run.progress(self.done, self.total, self.cells[number].title)
         return {
             "identity": self.identity,
-            "keys": [sample.key for sample in self.samples],
+            "classes": [*self.classes],
+            "keys": [image.key for image in self.images],
+            "digests": [image.digest for image in self.images],
             "labels": self.labels.tolist(),
             "runs": {id: each.stored() for id, each in predictions.items()},
         }

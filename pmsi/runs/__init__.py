@@ -1,14 +1,14 @@
-"""A run is a folder: its config, its metrics, its log, its checkpoints, and how it ended."""
+"""Run: a folder with a config, metrics, a log, checkpoints and a result."""
 
 from pmsi.runs.lifecycle import State
-from pmsi.runs.run import SHIPPED, Onlooker, Run, Stopped, default_root, known_runs, list_runs
+from pmsi.runs.run import SHIPPED, Run, SecondaryRun, Stopped, default_root, known_runs, list_runs
 from pmsi.runs.status import ErrorReport, Status
 
 __all__ = [
     "SHIPPED",
     "ErrorReport",
-    "Onlooker",
     "Run",
+    "SecondaryRun",
     "State",
     "Status",
     "Stopped",

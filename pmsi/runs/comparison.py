@@ -1,33 +1,37 @@
-"""Training runs beside each other: what came of each, and in which settings they differ. No torch; nothing is drawn.
+"""Training runs beside each other: what came of each, in which settings they differ, and whether they can be compared.
 
-How good a run is at its last epoch and was at its best is read off its result, or, while it works, off its metrics.
+Accuracies at the last and the best epoch come from a run's result or, while it runs, from its metrics. Does not import
+torch.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pmsi.base.errors import RunError
+from pmsi.base.errors import DataError, RunError
 from pmsi.base.text import duration, percent
 from pmsi.config import Config, TrainConfig
+from pmsi.config.titles import method_title
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import labels_of
 from pmsi.runs.lifecycle import State
+from pmsi.runs.record import record_of, why_not_comparable
 from pmsi.runs.run import Run
 
 Record = Mapping[str, Any]
 
-APART = ("Run", "State", "Output", "Last", "Best", "Time", "Parameters", "Disk")
-"""Columns of `text`'s first table."""
+COLUMNS = ("Run", "State", "Output", "Last", "Best", "Time", "Parameters", "Disk")
+"""Columns of the first table of `text`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a training run so far. Accuracies are 0–1, of the head ``by``; what is not known is None.
+    """The accuracies and costs of a training run so far; None where unknown.
 
-    ``seconds`` were spent on training and testing, ``size`` is in bytes.
+    Accuracies are 0–1, of the head ``by``; ``seconds`` is the time of training and testing, ``size`` is in bytes.
     """
 
     id: str
@@ -44,9 +48,9 @@ class Outcome:
 
 
 def summary(records: Iterable[Record]) -> dict[str, Any] | None:
-    """Return the last and the best epoch so far, as a finished run's result has them; None before the first test.
+    """Return the last and the best epoch so far, in the form of a finished run's result; None before the first test.
 
-    The deciding head is the last one that is listed: a system lists its heads in the order in which they are made.
+    The primary head is the last one listed.
     """
     epochs = [record for record in records if record.get("kind") == "epoch"]
     if not epochs:
@@ -62,7 +66,7 @@ def summary(records: Iterable[Record]) -> dict[str, Any] | None:
 
 
 def scores_of(run: Run) -> dict[str, Any] | None:
-    """Return `summary` of a run, its metrics read once for as long as they do not change."""
+    """Return the `summary` of a run; cached until its metrics change. None if there is nothing to read."""
     path = run.folder / "metrics.jsonl"
     try:
         about = path.stat()
@@ -75,12 +79,12 @@ def scores_of(run: Run) -> dict[str, Any] | None:
 def _scores(folder: str, changed: int, size: int) -> dict[str, Any] | None:
     try:
         return summary(Run(Path(folder)).metrics())
-    except (AttributeError, KeyError, TypeError, IndexError):  # no worker wrote these
+    except (AttributeError, KeyError, TypeError, IndexError):  # the file is damaged
         return None
 
 
 def outcome(run: Run, head: str | None = None) -> Outcome:
-    """Return what came of a run, told of one head, by default of the one that decides."""
+    """Return the outcome of a run for one head, by default the primary one."""
     scores, result = scores_of(run), run.result() or {}
     about = Outcome(
         run.id, labels_of(run).name, run.state, parameters=result.get("parameters"), size=size_of(run.folder)
@@ -88,24 +92,24 @@ def outcome(run: Run, head: str | None = None) -> Outcome:
     if scores is None:
         return about
     by = head or scores["best"]["by"]
-    told: dict[str, Any] = {"by": by, "seconds": result.get("seconds", scores["seconds"])}
+    values: dict[str, Any] = {"by": by, "seconds": result.get("seconds", scores["seconds"])}
     for when in ("last", "best"):
-        told |= {when: scores[when]["accuracy"].get(by), f"{when}_epoch": scores[when]["epoch"]}
-    return Outcome(**asdict(about) | told)
+        values |= {when: scores[when]["accuracy"].get(by), f"{when}_epoch": scores[when]["epoch"]}
+    return Outcome(**asdict(about) | values)
 
 
 def training_runs(runs: Iterable[Run]) -> list[Run]:
-    """Return the runs as they are, each once; RunError names one that trained nothing."""
+    """Return the runs without duplicates; raises RunError if one is not a training run."""
     found = list(dict.fromkeys(runs))
     for run in found:
         if not isinstance(run.config, TrainConfig):
             raise RunError(
-                f"Run {run.id!r} is no training run but of the task {run.config.task!r}: nothing to compare."
+                f"Run {run.id!r} is a {run.config.task!r} run: only training runs can be compared. Leave it out."
             )
     return found
 
 
-def apart(configs: Sequence[Config]) -> dict[str, list[Any]]:
+def differing_settings(configs: Sequence[Config]) -> dict[str, list[Any]]:
     """Return the fields in which configs of one task differ, each with its values in their order."""
     first = configs[0] if configs else TrainConfig()
     values = {about.name: [getattr(config, about.name, None) for config in configs] for about in fields(first)}
@@ -113,47 +117,70 @@ def apart(configs: Sequence[Config]) -> dict[str, list[Any]]:
 
 
 def baseline_for(run: Run, runs: Iterable[Run]) -> Run | None:
-    """Return the baseline to see a run beside: of the same data set, and of those the one with most settings alike."""
+    """Return the baseline to see a run beside: judged by the same test images, and of those the most alike.
+
+    With the same backbone, and from the same weights; None where there is none.
+    """
     config = run.config
     if not isinstance(config, TrainConfig):
         return None
     found = []
     for other in runs:
-        try:
+        with contextlib.suppress(RunError, DataError):  # a damaged run is none to be seen beside
             known = other.config
-        except RunError:
-            continue
-        of_same = isinstance(known, TrainConfig) and known.method == "baseline" and known.dataset == config.dataset
-        if of_same and other.id != run.id and scores_of(other) is not None:
-            found.append(other)
-    return min(found, key=lambda other: len(apart([config, other.config])), default=None)
+            fits = isinstance(known, TrainConfig) and known.method == "baseline" and _network(known) == _network(config)
+            if fits and other.id != run.id and scores_of(other) is not None and not why_not_comparable(run, other):
+                found.append(other)
+    return min(found, key=lambda other: len(differing_settings([config, other.config])), default=None)
+
+
+def _network(config: TrainConfig) -> tuple[str, int, bool]:
+    """Return what a method's baseline has in common with it: the backbone, its image size, whether it is pretrained."""
+    return config.backbone, config.image_size, config.weights != "none"
+
+
+def incomparable(runs: Sequence[Run]) -> list[str]:
+    """Return in words why the accuracies of some of the runs cannot be compared with the first's, or may not be."""
+    found = [reason for other in runs[1:] for reason in why_not_comparable(runs[0], other)]
+    unknown = [run for run in runs if record_of(run) is None] if len(runs) > 1 else []
+    return found + [f"What run {run.id} was trained on is unknown: it has no record of its data." for run in unknown]
 
 
 def as_json(runs: Sequence[Run], head: str | None = None) -> dict[str, Any]:
-    """Return runs beside each other as JSON types: ``runs`` in their order, and ``differences`` by field."""
+    """Return runs beside each other as JSON types.
+
+    ``runs`` are in their order, ``differences`` by field; ``incomparable`` says why accuracies cannot be compared.
+    """
     return {
         "runs": [asdict(outcome(run, head)) for run in runs],
-        "differences": apart([run.config for run in runs]),
+        "differences": differing_settings([run.config for run in runs]),
+        "incomparable": incomparable(runs),
     }
 
 
 def text(runs: Sequence[Run], head: str | None = None) -> str:
-    """Return runs beside each other as lines: what came of each, then each setting that is not the same for all."""
-    outcomes = [outcome(run, head) for run in runs]
-    rows = [list(APART), *(_row(each) for each in outcomes)]
-    differing = apart([run.config for run in runs])
-    if not differing:
-        return "\n".join([*_aligned(rows), "", "All settings are the same."])
+    """Return runs beside each other as lines: what came of each, then each setting that is not the same for all.
+
+    At the end stands why accuracies cannot be compared, where they cannot.
+    """
+    rows = [list(COLUMNS), *(_row(run, outcome(run, head)) for run in runs)]
+    differing = differing_settings([run.config for run in runs])
+    if "method" in differing:
+        differing["method"] = [*map(method_title, differing["method"])]
     named = [["Run", *differing]]
     named += [[run.id, *(str(values[i]) for values in differing.values())] for i, run in enumerate(runs)]
     columns = [list(column) for column in zip(*named, strict=True)]  # one line for each setting
-    return "\n".join([*_aligned(rows), "", *_aligned(columns)])
+    settings = _aligned(columns) if differing else ["All settings are the same."]
+    reasons = incomparable(runs)
+    return "\n".join([*_aligned(rows), "", *settings, *([""] if reasons else []), *reasons])
 
 
-def _row(about: Outcome) -> list[str]:
+def _row(run: Run, about: Outcome) -> list[str]:
     best = "–" if about.best is None else f"{percent(about.best)} (epoch {about.best_epoch})"
+    config = run.config
+    title = method_title(config.method) if isinstance(config, TrainConfig) else ""
     return [
-        f"{about.id} {about.name}".rstrip(),
+        f"{about.id} {about.name or title}",
         about.state.value,
         about.by or "–",
         percent(about.last),

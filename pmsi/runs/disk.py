@@ -1,7 +1,4 @@
-"""How much of the disk a folder takes: the sizes of its files, added up once for as long as nothing in it changes.
-
-Links are counted as links and never followed. This module does not know what the files are for.
-"""
+"""The size of a folder on disk, cached until something in it changes. Links are not followed."""
 
 import os
 from functools import lru_cache
@@ -11,12 +8,12 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files in ``folder`` and below; 0 where it is missing."""
+    """Return the bytes of all files in ``folder`` and below; 0 if it does not exist."""
     return _size(str(folder), _stamp(folder))
 
 
 def in_words(size: int) -> str:
-    """Return a number of bytes in the unit that keeps it short: 950 B, 18.1 MB, 2.4 GB."""
+    """Return a number of bytes as text with a fitting unit: 950 B, 18.1 MB, 2.4 GB."""
     amount, unit = float(size), 0
     while amount >= 999.5 and unit < len(UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
@@ -24,7 +21,7 @@ def in_words(size: int) -> str:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Return what changes whenever a file is added, removed or replaced; one that only grows is seen a little later."""
+    """Return times that change when a file is added, removed or replaced. A file that only grows is noticed later."""
     stamps = []
     for place in (folder, folder / "checkpoints", folder / "metrics.jsonl"):
         try:

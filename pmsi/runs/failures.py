@@ -1,6 +1,6 @@
-"""What went wrong in a run, in words: each kind of failure is a row, with what to do about it.
+"""FAILURES: known kinds of exceptions in a run, each with what to do about it.
 
-This module does not know about runs; torch's errors are told by their names and texts, so torch is not imported.
+torch's exceptions are recognised by name and text, so torch is not imported.
 """
 
 import errno
@@ -12,7 +12,7 @@ from pmsi.base.errors import PMSIError
 
 @dataclass(frozen=True)
 class Failure:
-    """A kind of failure: its name, how to tell it, and what to do about it."""
+    """A kind of failure: its name, whether an exception is of this kind, and what to do about it."""
 
     kind: str
     applies: Callable[[BaseException], bool]
@@ -44,20 +44,24 @@ FAILURES: tuple[Failure, ...] = (
     Failure(
         "ReaderDied",
         lambda error: isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"),
-        "A process that reads images was killed, mostly for want of memory: lower workers, or set it to 0.",
+        "A process that reads images was killed, usually because memory ran out. Lower workers, or set it to 0.",
     ),
     Failure(
         "MissingFile",
         lambda error: isinstance(error, FileNotFoundError),
-        "Check the paths in the config (data, weights); relative ones start where the run was submitted.",
+        "Check the paths in the config (data, weights). Relative paths start where the run was submitted.",
     ),
-    Failure("NotPermitted", lambda error: isinstance(error, PermissionError), "Check who may use that path."),
-    Failure("NotInstalled", lambda error: isinstance(error, ImportError), "Install what is missing, then resume."),
+    Failure("NotPermitted", lambda error: isinstance(error, PermissionError), "Check the permissions of that path."),
+    Failure(
+        "NotInstalled",
+        lambda error: isinstance(error, ImportError),
+        "Install the missing package, then resume the run.",
+    ),
 )
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """Return ``kind``, ``message`` and ``remedy``; an error raised on purpose already says what to do."""
+    """Return ``kind``, ``message`` and ``remedy`` of an exception; a PMSIError's message contains its remedy."""
     name = type(error).__name__
     if isinstance(error, PMSIError):
         return {"kind": name, "message": str(error), "remedy": ""}
@@ -65,4 +69,8 @@ def describe(error: BaseException) -> dict[str, str]:
     for failure in FAILURES:
         if failure.applies(error):
             return {"kind": failure.kind, "message": message, "remedy": failure.remedy}
-    return {"kind": name, "message": message, "remedy": "This was not foreseen; the log ends with where it happened."}
+    return {
+        "kind": name,
+        "message": message,
+        "remedy": "This error is not known. The traceback is at the end of the log.",
+    }

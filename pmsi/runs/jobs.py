@@ -1,30 +1,31 @@
-"""What can be done with a run: submit it to a launcher, look after it, stop it, resume it."""
+"""Actions on a run: submit it to a launcher, stop it, resume it, ask its launcher for its status."""
 
 from pmsi.base.errors import lookup
 from pmsi.runs.launchers import LAUNCHERS
-from pmsi.runs.launchers.row import Look
-from pmsi.runs.lifecycle import GRACE_S, State, enqueue, give_up, launcher_of, queued_request, settle
+from pmsi.runs.launchers.row import LauncherStatus
+from pmsi.runs.lifecycle import GRACE_S, State, enqueue, launcher_of, mark_interrupted, queued_request, settle
 from pmsi.runs.run import Run
 
 
 def submit(run: Run, launcher: str = "local") -> None:
-    """Put a new run into the queue of ``launcher``, whose worker will execute it."""
+    """Put a new run into the queue of ``launcher``. Raises RunError unless the run is new or queued already."""
     _launch(run, launcher, (State.CREATED, State.QUEUED))
 
 
 def resume(run: Run, launcher: str | None = None) -> None:
-    """Put a run that ended early, or that was lost in a queue, back into one; its checkpoints and metrics are kept.
+    """Put a run that was stopped, interrupted, lost or has failed back into a queue; it continues from its checkpoint.
 
-    By default it is the queue of the launcher that it was in.
+    The default is the launcher that it was submitted to last. Raises RunError for a run in another state.
     """
-    follow(run)
+    fail_if_lost(run)
     _launch(run, launcher or launcher_of(run.folder) or "local", tuple(state for state in State if state.can_resume))
 
 
 def stop(run: Run, *, grace_s: float = GRACE_S) -> None:
-    """Ask a run to stop: one in the queue is stopped at once, a running one at the task's next `Run.check_stop`.
+    """Ask a run to stop: a queued run stops at once, a running one at the task's next `Run.check_stop`.
 
-    A launcher's runner kills a worker that has not ended after ``grace_s``; one in the foreground has nobody who would.
+    A launcher kills a worker that has not ended after ``grace_s`` seconds; a run in the foreground is not killed.
+    Raises RunError if the run is neither queued nor running.
     """
     run.request_stop(grace_s)
     for launcher in LAUNCHERS.values():
@@ -32,23 +33,24 @@ def stop(run: Run, *, grace_s: float = GRACE_S) -> None:
             launcher.withdraw(run)
 
 
-def look(run: Run) -> Look | None:
-    """Return what a launcher knows of ``run`` and its folder does not say; None where there is nothing. No change."""
-    looks = (launcher.look(run) for launcher in LAUNCHERS.values() if launcher.look)
-    return next((seen for seen in looks if seen is not None), None)
+def launcher_status(run: Run) -> LauncherStatus | None:
+    """Return a launcher's status of ``run``, such as its Slurm job; None if no launcher has one. Changes nothing."""
+    found = (launcher.status(run) for launcher in LAUNCHERS.values() if launcher.status)
+    return next((status for status in found if status is not None), None)
 
 
-def follow(run: Run) -> Look | None:
-    """Look at ``run``, and take it out of a queue in which it is lost: it has failed then, and can be resumed.
+def fail_if_lost(run: Run) -> LauncherStatus | None:
+    """Return the launcher's status of ``run``; mark the run as failed if its launcher has lost it.
 
-    Nobody else does: a cluster that cancels a job tells nobody. For who waits for a run, or wants to go on with it.
+    A cluster can cancel a waiting job without a notice; the run would stay queued. A failed run can be resumed. Call
+    this while waiting for a run, and before resuming it.
     """
     request = queued_request(run.folder)
-    seen = look(run)
-    if request is not None and seen is not None and seen.is_lost and give_up(run.folder, request):
+    status = launcher_status(run)
+    if request is not None and status is not None and status.is_lost and mark_interrupted(run.folder, request):
         remedy = "Resume the run to submit it again."
-        settle(run.folder, State.FAILED, {"kind": "NoWorker", "message": seen.text, "remedy": remedy})
-    return seen
+        settle(run.folder, State.FAILED, {"kind": "NoWorker", "message": status.text, "remedy": remedy})
+    return status
 
 
 def _launch(run: Run, launcher: str, allowed: tuple[State, ...]) -> None:

@@ -1,7 +1,6 @@
-"""What people call a run: a name, tags and a note, in ``labels.json`` beside its config, and never part of it.
+"""Labels of a run: a name, tags and a note, in ``labels.json`` beside its config.
 
-They can be changed at any time, also while somebody works on the run. Nothing that is computed depends on them, so
-neither a run's id nor its config knows of them, nor does this module know what a run computes.
+They can be changed at any time, also while the run is running. No result depends on them.
 """
 
 import re
@@ -16,12 +15,12 @@ from pmsi.runs.run import Run
 
 FILE = "labels.json"
 LONGEST_NAME, LONGEST_TAG, LONGEST_NOTE, MOST_TAGS = 80, 32, 4000, 16
-"""Characters of a name, a tag and a note; tags of a run."""
+"""Most characters of a name, a tag and a note; most tags of a run."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What people call a run; empty where nobody said anything. Tags are in the order in which they were given."""
+    """A run's name, tags (in the order given) and note; empty where none was given."""
 
     name: str = ""
     tags: tuple[str, ...] = ()
@@ -32,7 +31,7 @@ class Labels:
 
 
 def labels_of(run: Run) -> Labels:
-    """Return a run's labels; a missing file says nothing, and so does what no `label` can have written."""
+    """Return a run's labels; empty ones if the file is missing or damaged."""
     about = read_json(run.folder / FILE)
     if about is None:
         return Labels()
@@ -43,14 +42,15 @@ def labels_of(run: Run) -> Labels:
 
 
 def label(run: Run, *, name: str | None = None, tags: Iterable[str] | None = None, note: str | None = None) -> Labels:
-    """Change what is given of a run's labels, and return all of them; an empty value takes one away.
+    """Change the labels that are given, and return all of them; an empty value removes a label.
 
-    Raises RunError where one is too long or holds what it must not, and for a run that came with the program.
+    Raises RunError for a label that is too long or has characters not allowed, and for a run that ships with the
+    program.
     """
     if run.is_shipped:
-        raise RunError(f"Run {run.id!r} came with the program and stays as it is. Label a run of your own.")
+        raise RunError(f"Run {run.id!r} came with the program and cannot be changed. Label a run of your own.")
     try:
-        with locked(run.folder / ".change"):  # of two who change different labels, neither loses theirs
+        with locked(run.folder / ".change"):  # two processes may change different labels at once
             before = labels_of(run)
             after = Labels(
                 before.name if name is None else _name(name),
@@ -82,7 +82,7 @@ def _name(text: str) -> str:
 
 def _tags(texts: Iterable[str]) -> tuple[str, ...]:
     if isinstance(texts, str):
-        raise TypeError(f"Tags are several texts, found the one text {texts!r}.")
+        raise TypeError(f"tags = {texts!r}: expected a list of texts.")
     tags = tuple(dict.fromkeys(tag for text in texts if (tag := text.strip())))
     for tag in tags:
         if len(tag) > LONGEST_TAG or not tag.isprintable() or re.search(r"[\s,]", tag):

@@ -1,23 +1,23 @@
-"""The state of a run folder, read off its files and its lock, and the only ways in which it changes.
+"""The state of a run folder, given by its files and its lock, and the functions that change it.
 
     created ──enqueue──▶ queued ──begin──▶ running ───────────────────settle──▶ finished, failed, stopped
                            │                  └──request_stop──▶ stopping ──settle──▶ stopped
                            └──request_stop──▶ stopped            (a worker that dies leaves: interrupted)
 
-A worker whose machine is taken away for a while ends as queued: the request to stop then says whose queue it is.
+A worker whose Slurm job is preempted ends as queued: the request to stop then names the launcher.
 
 =================  ====================================================================================
-``queued``         somebody asked for the run to be worked on; removed by the worker that begins
+``queued``         a request to work on the run; removed by the worker that begins
 ``started``        written by the worker right after taking the lock
 ``lock``           locked by the live worker; the kernel drops the lock, even after kill -9
 ``stop``           a request to stop
 ``result.json``,   how the run ended; written last, by rename
 ``stopped.json``,
 ``error.json``
-``.change``        locked for the few milliseconds of a change, so that two changes never mix
+``.change``        locked for the few milliseconds of a change, so that two changes never overlap
 =================  ====================================================================================
 
-Readers take no lock and write nothing. This module does not know what a run is for.
+Readers take no lock and write nothing.
 """
 
 import time
@@ -45,12 +45,12 @@ class State(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        """Whether somebody works on the run, or will."""
+        """Whether a worker works on the run, or will."""
         return self in (State.QUEUED, State.RUNNING, State.STOPPING)
 
     @property
     def can_resume(self) -> bool:
-        """Whether the run ended early and may go on from its checkpoints."""
+        """Whether the run ended early and can continue from its checkpoint."""
         return self in (State.STOPPED, State.FAILED, State.INTERRUPTED)
 
 
@@ -66,8 +66,8 @@ _MARKS = ("queued", "started", "stop", *ENDINGS.values())
 def state_of(folder: Path) -> State:
     """Return the state of the run in ``folder`` at one moment during this call.
 
-    The files are looked at before and after the lock: if they are the same both times, then nobody began or ended in
-    between, and the three looks belong together. Otherwise look again; a run changes only a few times in its life.
+    The files are read before and after the lock is tested. If they are the same both times, the run neither began nor
+    ended in between, and the state is consistent. Otherwise this is repeated; a run changes only a few times.
     """
     before = _marks(folder)
     while True:
@@ -104,7 +104,10 @@ def _state(marks: Collection[str], alive: bool) -> State:
 
 
 def enqueue(folder: Path, allowed: Collection[State], launcher: str) -> None:
-    """Ask for the run to be worked on by ``launcher``; a run that is queued already keeps its place."""
+    """Queue the run for ``launcher``; a run that is queued already keeps its place.
+
+    Raises RunError unless its state is one of ``allowed``.
+    """
     with locked(folder / ".change"):
         state = state_of(folder)
         if state is State.QUEUED and state in allowed:
@@ -123,7 +126,7 @@ def _queue(folder: Path, launcher: str) -> None:
 def _refusal(folder: Path, state: State) -> str:
     advice = {
         State.CREATED: f"It was never started: submit it, or pmsi execute {folder}.",
-        State.QUEUED: "It will start when its turn comes.",
+        State.QUEUED: "It starts when its turn comes.",
         State.RUNNING: f"Wait for it, or stop it first: pmsi runs stop {folder.name}.",
         State.STOPPING: "Wait until it has stopped.",
         State.FINISHED: "Create a new run to do it again.",
@@ -132,10 +135,11 @@ def _refusal(folder: Path, state: State) -> str:
 
 
 def request_stop(folder: Path, grace_s: float, back_to: str | None = None) -> None:
-    """Ask the worker to stop, or take the run out of the queue; refused where the run is not live.
+    """Ask the worker to stop, or take the run out of the queue. Raises RunError if the run is neither running nor
+    queued.
 
-    With ``back_to`` the run is then queued for that launcher, and one that is queued, or was asked to stop for good,
-    is left as it is.
+    With ``back_to`` the run is queued for that launcher after the stop; a run that is queued or stopping stays as it
+    is.
     """
     with locked(folder / ".change"):
         state = state_of(folder)
@@ -152,9 +156,9 @@ def request_stop(folder: Path, grace_s: float, back_to: str | None = None) -> No
 
 
 def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
-    """Become the run's worker: take its lock and clear what the last attempt left; checkpoints and metrics stay.
+    """Take the run's lock and remove the files of the last attempt; checkpoints and metrics stay. Return the lock.
 
-    With ``only_queued`` a run that is no longer in the queue is left alone, and None is returned.
+    With ``only_queued``, return None if the run is no longer queued. Raises RunError if the run is finished or running.
     """
     with locked(folder / ".change"):
         state = state_of(folder)
@@ -178,16 +182,16 @@ def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
 
 
 def _start(folder: Path) -> None:
-    """Turn the request to run into a start, which says whose queue it was in."""
+    """Replace the file ``queued`` by ``started``, which keeps the launcher's name."""
     launcher = (read_json(folder / "queued") or {}).get("launcher")
     write_atomically(folder / "started", to_json({"at": time.time(), "launcher": launcher}))
     (folder / "queued").unlink(missing_ok=True)
 
 
-def give_up(folder: Path, request: dict[str, Any]) -> bool:
-    """Count a request as started whose worker died too early to say so: the run is then interrupted.
+def mark_interrupted(folder: Path, request: dict[str, Any]) -> bool:
+    """Mark a queued run as interrupted whose worker died before it began. Return whether it was still queued.
 
-    Returns False, and changes nothing, where that request was taken up or withdrawn.
+    Changes nothing if ``request`` was begun or withdrawn.
     """
     with locked(folder / ".change"):
         if queued_request(folder) != request:
@@ -202,10 +206,10 @@ def _clear(folder: Path) -> None:
 
 
 def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None = None) -> State:
-    """End the run as ``state`` and give its ``lock`` back; returns the state that it ended in.
+    """End the run as ``state`` and release its ``lock``; return the final state.
 
-    A run that was asked to stop only for a while does not end: it is queued again.
-    Without a lock, somebody ends the run on behalf of a dead worker: nothing happens if it ended itself, or lives.
+    A run that was asked to stop with ``back_to`` is queued again. Without a lock, the run is ended on behalf of a dead
+    worker: nothing happens unless it is interrupted.
     """
     content = to_json({"at": time.time()} | about, indent=1) + "\n"
     with locked(folder / ".change"):
@@ -226,14 +230,14 @@ def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None 
 
 
 def launcher_of(folder: Path) -> str | None:
-    """Return whose queue the run is or last was in; None for one that was only worked on by hand."""
+    """Return the launcher that the run was submitted to last; None if it was only run in the foreground."""
     about = read_json(folder / "queued") or read_json(folder / "started") or {}
     launcher = about.get("launcher")
     return launcher if isinstance(launcher, str) else None
 
 
 def queued_request(folder: Path) -> dict[str, Any] | None:
-    """Return what `enqueue` wrote (``at``, ``launcher``, ``cwd``), or None where the run does not wait in a queue."""
+    """Return what `enqueue` wrote (``at``, ``launcher``, ``cwd``), or None if the run is not queued."""
     if state_of(folder) is not State.QUEUED:
         return None
     try:
@@ -244,12 +248,12 @@ def queued_request(folder: Path) -> dict[str, Any] | None:
 
 
 PARENT = "PMSI_PARENT_PID"
-"""Environment of a worker: the process that it must not outlive."""
+"""Environment of a worker: the id of the process that it must end with."""
 
 
 ONLY_QUEUED = "PMSI_ONLY_QUEUED"
-"""Environment of a worker: ``1`` if it shall leave a run alone that is no longer in the queue."""
+"""Environment of a worker: ``1`` if it must not begin a run that is no longer queued."""
 
 
 GRACE_S = 30.0
-"""How long a worker may take to stop by itself."""
+"""Seconds that a worker has to stop by itself."""

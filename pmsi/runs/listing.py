@@ -1,7 +1,6 @@
-"""A list of runs to choose from: by words, state, method, data set and tag, in an order. Fast for hundreds of runs.
+"""Lists of runs, filtered by words, state, method, data set and tag, and sorted. Fast for hundreds of runs.
 
-What was read of a run is kept for as long as its file does not change; only states are asked anew. Nothing is drawn
-here, and no metrics are read unless the order goes by them.
+Configs and labels are cached until their files change. Metrics are read only to sort by accuracy.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,12 +18,12 @@ from pmsi.runs.lifecycle import State
 from pmsi.runs.run import Run
 
 ALL = ""
-"""A choice of a `Choice` that leaves everything in."""
+"""A value of a field of `Choice` that selects every run."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run of a list. ``config`` is None where it cannot be read."""
+    """A run of a list with its config (None if it cannot be read) and labels."""
 
     run: Run
     config: Config | None
@@ -32,19 +31,19 @@ class Entry:
 
     @cached_property
     def state(self) -> State:
-        """The state at the first look, for as long as the entry lives."""
+        """The run's state when it is first asked for."""
         return self.run.state
 
     @property
     def words(self) -> str:
-        """What a search looks through, in lower case."""
+        """The text that is searched, in lower case."""
         values = [getattr(self.config, field, "") for field in ("task", "method", "dataset", "backbone")]
         return " ".join([self.run.id, self.labels.name, self.labels.note, *self.labels.tags, *values]).lower()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which runs of a list are wanted; an empty field leaves all in. ``text`` is words that must all occur."""
+    """A filter of runs; an empty field selects all. All words of ``text`` must occur in `Entry.words`."""
 
     text: str = ALL
     state: str = ALL
@@ -56,7 +55,7 @@ class Choice:
         return self != Choice()
 
     def has(self, entry: Entry) -> bool:
-        """Return whether a run is wanted."""
+        """Return whether the filter selects a run."""
         alike = all(
             getattr(entry.config, field, None) == wanted
             for field, wanted in (("method", self.method), ("dataset", self.dataset))
@@ -76,14 +75,14 @@ def entries(runs: Iterable[Run]) -> list[Entry]:
 
 
 def chosen(found: Iterable[Entry], choice: Choice, order: str) -> list[Entry]:
-    """Return the entries that are wanted, in an order of ORDERS; those of equal rank stay as they were."""
+    """Return the selected entries, sorted by a row of ORDERS; the sort is stable."""
     wanted = [entry for entry in found if choice.has(entry)]
     key = ORDERS[order].key
     return wanted if key is None else sorted(wanted, key=key)
 
 
 def values(found: Sequence[Entry], field: str) -> list[str]:
-    """Return what a field of `Choice` can be for these runs, sorted."""
+    """Return the values of a field of `Choice` that these runs have, sorted."""
     if field == "tag":
         return sorted({tag for entry in found for tag in entry.labels.tags})
     if field == "state":
@@ -94,7 +93,7 @@ def values(found: Sequence[Entry], field: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Order:
-    """A row of ORDERS: by what runs are sorted, the least first; None leaves them newest first."""
+    """A row of ORDERS: the sort key, ascending; None keeps the newest run first."""
 
     title: str
     key: Callable[[Entry], Any] | None = None

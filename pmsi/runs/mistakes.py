@@ -1,7 +1,7 @@
-"""What a run got wrong, image by image: the hardest images, those it was sure about and wrong, the classes it confuses.
+"""The mistakes of a run: its hardest images, its confident mistakes, and the classes that it confuses.
 
-All of it is read off the answers that a run keeps of its test images (``predictions.json``). Runs that kept no
-probabilities are ranked by how many of their heads were right. Pictures are not opened here, and no model is.
+They are computed from the predictions that a run keeps of its test images (``predictions.json``). Without
+probabilities, images are ranked by how many heads are right.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ FILE = "predictions.json"
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What each head answered for each image, the images in the order of ``keys``.
+class Predictions:
+    """The predicted label of each image by head; images are in the order of ``keys``.
 
-    ``labels`` are the true classes, numbers of the names ``classes``: those that the run was trained on. ``truth`` and
-    ``confidence`` have by head the probabilities, 0–1, of the true class and of the answer; both are empty for runs
+    ``labels`` are the true labels, indices into ``classes``, the class names that the run was trained on. ``truth`` and
+    ``confidence`` are, by head, the probabilities, 0–1, of the true and of the predicted class; both are empty for runs
     that did not keep them. ``primary`` is the head that the model predicts with.
     """
 
@@ -36,10 +36,10 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One image: its true class, what one head answered, and the probabilities of both where they are known.
+class ImagePrediction:
+    """The true and the predicted label of one image by one head, and their probabilities, 0–1, if known.
 
-    ``heads_right`` of ``heads`` recognised it.
+    ``heads_right`` of ``heads`` heads are right.
     """
 
     key: str
@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Two classes, ``a`` < ``b``, and how often images of either were taken for the other, with their keys."""
+    """Two classes, ``a`` < ``b``, the keys of images of one predicted as the other, and how many images both have."""
 
     a: int
     b: int
@@ -68,103 +68,104 @@ class Confusion:
 
     @property
     def count(self) -> int:
-        """Images of the two that were taken for the other one; ``images`` is how many there are of both."""
+        """How many images of one class were predicted as the other."""
         return len(self.a_as_b) + len(self.b_as_a)
 
 
-def has_answers(run: Run) -> bool:
-    """Return whether a run has kept what it answered."""
+def has_predictions(run: Run) -> bool:
+    """Return whether a run has kept its predictions."""
     return (run.folder / FILE).is_file()
 
 
-def read_answers(run: Run) -> Answers:
-    """Return what a run answered; raises RunError where it has kept nothing that can be read."""
+def read_predictions(run: Run) -> Predictions:
+    """Return the predictions of a run; raises RunError if the file is missing or damaged."""
     stored = read_json(run.folder / FILE)
     if stored is None:
         raise RunError(f"Run {run.id!r} has no {FILE}: it is written when a run finishes. Finish it: pmsi runs resume.")
     try:
         keys, labels = tuple(map(str, stored["keys"])), tuple(map(int, stored["labels"]))
-        predicted = {str(head): tuple(map(int, answers)) for head, answers in stored["predicted"].items()}
+        predicted = {str(head): tuple(map(int, found)) for head, found in stored["predicted"].items()}
         truth, confidence = (_probabilities(stored.get(name), predicted) for name in ("truth", "confidence"))
         columns = (labels, *predicted.values(), *truth.values(), *confidence.values())
         if not predicted or any(len(column) != len(keys) for column in columns):
             raise ValueError("its lists are not of one length")
-        classes = classes_of(trained_by(run))
+        classes = tuple(map(str, stored.get("classes") or classes_of(trained_by(run))))
         if any(not 0 <= label < len(classes) for column in (labels, *predicted.values()) for label in column):
             raise ValueError(f"a label is none of the {len(classes)} classes of the run")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"Run {run.id!r}: its {FILE} cannot be read ({error}). Evaluate it: pmsi evaluate.") from error
     primary = (run.result() or {}).get("primary")
     primary = primary if primary in predicted else list(predicted)[-1]
-    return Answers(classes, keys, labels, predicted, truth, confidence, primary)
+    return Predictions(classes, keys, labels, predicted, truth, confidence, primary)
 
 
 def _probabilities(stored: Any, predicted: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    """Return the probabilities of every head; nothing where one is missing, since rankings would not compare."""
+    """Return the probabilities of every head; empty if a head has none, since ranks would not be comparable."""
     if not isinstance(stored, dict) or not all(stored.get(head) for head in predicted):
         return {}
     return {head: tuple(map(float, stored[head])) for head in predicted}
 
 
-def answers_for(answers: Answers, head: str) -> list[Answer]:
-    """Return each image with the answer of one head, in their order; UnknownName where there is no such head."""
-    lookup("output", answers.predicted, head)
-    truth, confidence = answers.truth.get(head), answers.confidence.get(head)
+def predictions_of(predictions: Predictions, head: str) -> list[ImagePrediction]:
+    """Return each image with the prediction of one head, in order; raises UnknownName if there is no such head."""
+    lookup("output", predictions.predicted, head)
+    truth, confidence = predictions.truth.get(head), predictions.confidence.get(head)
     return [
-        Answer(
+        ImagePrediction(
             key,
             label,
-            answers.predicted[head][i],
-            sum(given[i] == label for given in answers.predicted.values()),
-            len(answers.predicted),
+            predictions.predicted[head][i],
+            sum(given[i] == label for given in predictions.predicted.values()),
+            len(predictions.predicted),
             truth[i] if truth else None,
             confidence[i] if confidence else None,
         )
-        for i, (key, label) in enumerate(zip(answers.keys, answers.labels, strict=True))
+        for i, (key, label) in enumerate(zip(predictions.keys, predictions.labels, strict=True))
     ]
 
 
-def hardest(answers: Answers, head: str) -> list[Answer]:
-    """Return the images, the hardest first: by the probability of the truth, or else by how many heads knew it."""
+def hardest(predictions: Predictions, head: str) -> list[ImagePrediction]:
+    """Return the images, hardest first: by the probability of the true class, or by how many heads are right."""
 
-    def ease(answer: Answer) -> tuple[float, bool]:
-        known = answer.heads_right / answer.heads if answer.truth is None else answer.truth
-        return known, answer.is_right
+    def ease(image: ImagePrediction) -> tuple[float, bool]:
+        known = image.heads_right / image.heads if image.truth is None else image.truth
+        return known, image.is_right
 
-    return sorted(answers_for(answers, head), key=ease)
+    return sorted(predictions_of(predictions, head), key=ease)
 
 
-def surely_wrong(answers: Answers, head: str) -> list[Answer]:
-    """Return the images that a head got wrong, those it was surest about first.
+def confidently_wrong(predictions: Predictions, head: str) -> list[ImagePrediction]:
+    """Return the images that a head got wrong, by falling confidence.
 
-    Without probabilities, sure is what many heads agree on.
+    Without probabilities, confidence is the number of heads that agree.
     """
-    wrong = [(i, answer) for i, answer in enumerate(answers_for(answers, head)) if not answer.is_right]
+    wrong = [(i, image) for i, image in enumerate(predictions_of(predictions, head)) if not image.is_right]
 
-    def doubt(item: tuple[int, Answer]) -> float:
-        i, answer = item
-        if answer.confidence is not None:
-            return -answer.confidence
-        return -sum(given[i] == answer.predicted for given in answers.predicted.values())
+    def doubt(item: tuple[int, ImagePrediction]) -> float:
+        i, image = item
+        if image.confidence is not None:
+            return -image.confidence
+        return -sum(given[i] == image.predicted for given in predictions.predicted.values())
 
-    return [answer for _, answer in sorted(wrong, key=doubt)]
+    return [image for _, image in sorted(wrong, key=doubt)]
 
 
-RANKINGS: dict[str, tuple[str, Callable[[Answers, str], list[Answer]]]] = {
+RANKINGS: dict[str, tuple[str, Callable[[Predictions, str], list[ImagePrediction]]]] = {
     "hardest": ("Hardest", hardest),
-    "sure": ("Sure and wrong", surely_wrong),
+    "sure": ("Sure and wrong", confidently_wrong),
 }
-"""Orders of images: title, and what makes the list for a head."""
+"""Rankings of images: the title, and the function that returns the ranked images of a head."""
 
 
-def confusions(answers: Answers, head: str) -> list[Confusion]:
-    """Return the pairs of classes that a head takes for each other, the most images first."""
+def confusions(predictions: Predictions, head: str) -> list[Confusion]:
+    """Return the pairs of classes that a head confuses, the pair with the most images first."""
     found: dict[tuple[int, int], tuple[list[str], list[str]]] = {}
-    for answer in answers_for(answers, head):
-        if not answer.is_right:
-            a, b = sorted((answer.label, answer.predicted))
-            found.setdefault((a, b), ([], []))[answer.label != a].append(answer.key)
-    of_class = Counter(answers.labels)
+    for image in predictions_of(predictions, head):
+        if not image.is_right:
+            a, b = sorted((image.label, image.predicted))
+            a_as_b, b_as_a = found.setdefault((a, b), ([], []))
+            (a_as_b if image.label == a else b_as_a).append(image.key)
+    of_class = Counter(predictions.labels)
     pairs = [
         Confusion(a, b, tuple(forth), tuple(back), of_class[a] + of_class[b]) for (a, b), (forth, back) in found.items()
     ]

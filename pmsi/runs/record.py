@@ -1,13 +1,14 @@
-"""What a run was trained on, and whether a data set, or another run, is still that: the one place that decides it.
+"""The record of what a run was trained on, and comparisons of it with a data set or another run.
 
-A run keeps a `pmsi.data.record.DataRecord` beside its config. Its label numbers are named by that record, its test
-images are those of that record, and two runs are comparable where their records say so. Runs made before records were
-kept have none; what they were trained on is then said to be unknown.
+A run keeps a `pmsi.data.record.DataRecord` beside its config. The record names the run's classes and its test images,
+and decides whether two runs can be compared. Older runs have no record; what they were trained on is then unknown.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pmsi.base.errors import DataError, RunError
 from pmsi.config import SPLIT_FIELDS, TrainConfig
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def record_of(run: Run) -> "DataRecord | None":
-    """Return the record of what a run was trained on, or None where it is older than records.
-
-    Raises DataError where the record is damaged.
-    """
+    """Return the record of a run's data; None for an older run. Raises DataError if the record is damaged."""
     from pmsi.data.record import FILE
 
     path = run.folder / FILE
@@ -43,7 +41,7 @@ def _read(path: str, changed: int, size: int) -> "DataRecord | None":
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
-    """Return the names of a training run's label numbers, in their order; RunError where the run does not say."""
+    """Return the class names of a training run, in the order of its labels; raises RunError if it has none."""
     if record := record_of(run):
         return record.classes
     classes = (run.result() or {}).get("classes")
@@ -52,31 +50,83 @@ def classes_of(run: Run) -> tuple[str, ...]:
     raise RunError(f"Run {run.id!r} does not say which classes it was trained on: it has no record of its data.")
 
 
+class Data(NamedTuple):
+    """The class names of a training run, and its numbers of training and test images; None where unknown."""
+
+    classes: tuple[str, ...] | None
+    train: int | None
+    test: int | None
+
+
+def data_of(run: Run) -> Data:
+    """Return what a training run's record, or else its result, says of its data."""
+    if record := record_of(run):
+        return Data(record.classes, len(record.train), len(record.test))
+    result = run.result() or {}
+    classes = result.get("classes")
+    return Data(None if classes is None else tuple(classes), result.get("train_images"), result.get("test_images"))
+
+
 def trained_by(run: Run) -> Run:
-    """Return the training run whose answers ``run`` holds: itself, or the run that it evaluates."""
+    """Return the training run whose predictions ``run`` holds: itself, or the run that it evaluates."""
     of = getattr(run.config, "of", None)
     return run if isinstance(run.config, TrainConfig) or not isinstance(of, str) else run.sibling(of)
 
 
 def compare_runs(a: Run, b: Run) -> "Comparison":
-    """Return whether two training runs can be compared, and what differs in words."""
+    """Return whether two training runs can be compared, with the differences in words."""
     from pmsi.data.record import compare
 
     return compare(record_of(a), record_of(b), (f"run {a.id}", f"run {b.id}"))
 
 
-def apart(a: Run, b: Run, limited: bool = False) -> list[str]:
-    """Return in words why the accuracies of two training runs cannot be compared; empty where they can.
+def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
+    """Return the reasons why the accuracies of two training runs cannot be compared; empty if they can.
 
-    ``limited`` says that both are judged by test images drawn anew, so that those of the runs may differ.
+    ``limited``: both are tested on images drawn anew, so the runs' own test images may differ.
     """
+    if (record := record_of(a)) is not None and record == record_of(b):
+        return []
     about = compare_runs(a, b)
     if about.unknown:
-        names = SPLIT_FIELDS if limited else (*SPLIT_FIELDS, "test_per_class")
-        settings = [(name, _setting(a, name), _setting(b, name)) for name in names]
-        return [f"{name} = {x!r} in run {a.id} and {y!r} in run {b.id}." for name, x, y in settings if x != y]
+        return [*_settings_apart(a, b, limited), *_counts_apart(a, b, limited)]
     fair = about.same_labels and not (about.leaked or about.leaked_back) if limited else about.comparable
     return [] if fair else about.reasons
+
+
+def experiments_apart(a: Run, b: Run) -> list[str]:
+    """Return in words why two runs of equal data settings are not on the same data; empty where they are.
+
+    As `why_not_comparable`, but their training images must be the same too.
+    """
+    if reasons := why_not_comparable(a, b):
+        return reasons
+    one, other = record_of(a), record_of(b)
+    if one is None or other is None:
+        return list(_counts_apart(a, b, train=True))
+    first, second = ({(image.digest, record.classes[image.label]) for image in record.train} for record in (one, other))
+    if first == second:
+        return []
+    both = f"{len(first & second)} are the same and of the same class"
+    return [f"Run {a.id} is trained on {len(first)} images and run {b.id} on {len(second)}, of which {both}."]
+
+
+def _settings_apart(a: Run, b: Run, limited: bool) -> Iterator[str]:
+    for name in SPLIT_FIELDS if limited else (*SPLIT_FIELDS, "test_per_class"):
+        ours, theirs = _setting(a, name), _setting(b, name)
+        if ours != theirs:
+            yield f"{name} = {ours!r} in run {a.id} and {theirs!r} in run {b.id}."
+
+
+def _counts_apart(a: Run, b: Run, limited: bool = False, train: bool = False) -> Iterator[str]:
+    """Yield how runs differ, of which one has no record: their results tell classes and numbers of images."""
+    ours, theirs = data_of(a), data_of(b)
+    if None not in (ours.classes, theirs.classes) and ours.classes != theirs.classes:
+        yield f"Runs {a.id} and {b.id} have other classes."
+    counted = [("training", ours.train, theirs.train)] if train else []
+    for what, one, other in counted if limited else [*counted, ("test", ours.test, theirs.test)]:
+        if None not in (one, other) and one != other:
+            yield f"Run {a.id} has {one} {what} images and run {b.id} {other}."
 
 
 def _setting(run: Run, name: str) -> object:
@@ -84,20 +134,33 @@ def _setting(run: Run, name: str) -> object:
     return str(Path(value).expanduser().absolute()) if name == "data" and value else value
 
 
-def compare_data(run: Run, dataset: "Dataset") -> "Comparison":
-    """Return what a data set has in common with what a run was trained on."""
-    from pmsi.data.record import DataRecord, compare
+def compare_record(run: Run, record: "DataRecord") -> "Comparison":
+    """Return what the record of a data set has in common with what a run was trained on."""
+    from pmsi.data.record import compare
 
-    return compare(record_of(run), DataRecord.of(dataset), (f"run {run.id}", dataset.name))
+    return compare(record_of(run), record, (f"run {run.id}", record.name))
 
 
-def check_data(run: Run, dataset: "Dataset", insist: bool = False) -> list[str]:
-    """Return in words how a data set differs from what a run was trained on.
+def compare_data(run: Run, dataset: "Dataset", limited: bool = False) -> "Comparison":
+    """Return what a data set has in common with what a run was trained on.
 
-    Raises DataError where its labels mean other classes, and, unless ``insist``, where the run has been trained on some
-    of its test images.
+    ``limited`` says that fewer test images were asked for: that there are fewer is then no difference.
     """
-    about = compare_data(run, dataset)
+    from pmsi.data.record import DataRecord
+
+    about = compare_record(run, DataRecord.of(dataset))
+    if limited and about.shared == about.tested[1]:
+        return replace(about, tested=(about.shared, about.shared))
+    return about
+
+
+def check_data(run: Run, dataset: "Dataset", insist: bool = False, limited: bool = False) -> list[str]:
+    """Return in words how a data set differs from what a run was trained on; see `compare_data` for ``limited``.
+
+    Raises DataError if its labels mean other classes, and, unless ``insist``, if the run was trained on some of its
+    test images.
+    """
+    about = compare_data(run, dataset, limited)
     if about.unknown:
         return about.reasons
     if not about.same_labels:

@@ -1,8 +1,8 @@
-"""A run is a folder, and nothing else: its config, its metrics, its log, its checkpoints, and how it ended.
+"""Run: a folder with a config, metrics, a log, checkpoints and a result.
 
-``config.json`` is frozen when the run is created; ``metrics.jsonl`` grows line by line; ``progress.json`` says what
-the worker is doing and is its heartbeat; `pmsi.runs.lifecycle` says which files make the state. A run is watched by
-reading its folder, from any process, and reading changes nothing.
+``config.json`` is written when the run is created and never changed. ``metrics.jsonl`` grows line by line.
+``progress.json`` is the worker's heartbeat. The state follows from files that `pmsi.runs.lifecycle` lists. Any process
+can read a run; reading changes nothing.
 """
 
 import contextlib
@@ -24,13 +24,28 @@ from pmsi.config import Config, from_json
 from pmsi.runs.lifecycle import ENDINGS, State, request_stop, state_of
 from pmsi.runs.status import ErrorReport, Heartbeat, Status, status_of
 
-__all__ = ["ErrorReport", "Onlooker", "Run", "State", "Status", "Stopped", "default_root", "known_runs", "list_runs"]
+__all__ = [
+    "ErrorReport",
+    "Run",
+    "SecondaryRun",
+    "State",
+    "Status",
+    "Stopped",
+    "default_root",
+    "known_runs",
+    "list_runs",
+]
 
 SHIPPED = ASSETS / "demo"
-"""Finished runs that come with the program, to be looked at before one has runs of one's own. Never written to."""
+"""Finished runs that ship with the program. They are never written to."""
 
-SALIENT = ("method", "dataset", "split", "perturbations")
-"""Fields of any config that are worth a place in the run's id."""
+SALIENT = {
+    "train": ("method", "dataset"),
+    "evaluate": ("split",),
+    "robustness": ("perturbations",),
+    "maps": ("method",),
+}
+"""Config fields whose values are part of the run's id, by task."""
 
 TAIL_BYTES = 1 << 16
 
@@ -40,7 +55,7 @@ class Stopped(Exception):
 
 
 class Run:
-    """One run folder. Two objects on the same folder, in any two processes, see the same run."""
+    """One run folder. It holds no state of its own: two objects on one folder, in any processes, see the same run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -59,7 +74,7 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, config: Config, *, name: str | None = None) -> "Run":
-        """Make a new run folder in ``root``; ``name`` replaces the config's salient fields in its id."""
+        """Create a run folder in ``root`` and return its run; ``name`` replaces the config's values in its id."""
         root = Path(root)
         root.mkdir(parents=True, exist_ok=True)
         moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -74,8 +89,12 @@ class Run:
 
     @classmethod
     def open(cls, root: Path, id: str) -> "Run":
-        """Return the run called ``id``, or the only one whose id starts so; shipped runs are found in any ``root``."""
-        if Path(id).name == id not in ("", ".."):
+        """Return the run ``id``, or the only run whose id starts with it; shipped runs are found in any ``root``.
+
+        Raises RunError if there is no such run, or more than one.
+        """
+        is_file_name = id not in ("", "..") and Path(id).name == id  # no path leads out of the runs folder
+        if is_file_name:
             for place in (Path(root), SHIPPED):
                 if (place / id / "config.json").exists():
                     return cls(place / id)
@@ -91,7 +110,7 @@ class Run:
         raise RunError(f"There is no run {id!r} in {root}.{hint} See: pmsi runs list.")
 
     def sibling(self, id: str) -> "Run":
-        """Return another run of the same runs folder, such as the one that this run evaluates."""
+        """Return another run of the same runs folder; raises RunError if there is none."""
         return Run.open(self.folder.parent, id)
 
     @property
@@ -106,22 +125,22 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """The config, frozen when the run was created."""
+        """The config; raises RunError if it cannot be read."""
         path = self.folder / "config.json"
         try:
             return from_json(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, ConfigError) as error:
             raise RunError(f"Run {self.id!r}: its config.json cannot be read ({error}). Create a new run.") from error
 
-    # Watching
+    # Reading
 
     @property
     def state(self) -> State:
-        """What the run is doing now; reading it changes nothing and disturbs nobody."""
+        """The run's state now."""
         return state_of(self.folder)
 
     def status(self) -> Status:
-        """Return everything that a status line shows."""
+        """Return the run's state, progress, times and error."""
         status = status_of(self.folder, self.log_tail)
         try:
             _ = self.config
@@ -130,12 +149,12 @@ class Run:
         return status
 
     def result(self) -> dict[str, Any] | None:
-        """Return what the task returned, once the run has finished."""
+        """Return what the task returned; None unless the run has finished."""
         ending = read_json(self.folder / ENDINGS[State.FINISHED])
         return None if ending is None else ending.get("result")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the records logged so far; a line torn by a crash is left out."""
+        """Return the records logged so far; a line cut short by a crash is skipped."""
         try:
             lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
@@ -144,7 +163,7 @@ class Run:
 
     @property
     def log_path(self) -> Path:
-        """What the worker printed."""
+        """File of the worker's output."""
         return self.folder / "log.txt"
 
     def log_tail(self, lines: int = 40) -> str:
@@ -162,7 +181,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints, made when it is first asked for."""
+        """The folder of checkpoints, created if it is missing."""
         folder = self.folder / "checkpoints"
         if not folder.is_dir():
             folder.mkdir(exist_ok=True)
@@ -174,34 +193,34 @@ class Run:
         with (self.folder / "metrics.jsonl").open("ab+") as file:
             if file.seek(0, os.SEEK_END) > 0:
                 file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line  # an earlier worker died in mid-line
+                line = line if file.read(1) == b"\n" else b"\n" + line  # an earlier worker died within a line
             file.write(line)
 
     def flush_metrics(self) -> None:
-        """See to it that the metrics logged so far survive a power cut."""
+        """Write the metrics logged so far to the disk, so that they survive a power cut."""
         with contextlib.suppress(FileNotFoundError), (self.folder / "metrics.jsonl").open("ab") as file:
             os.fsync(file.fileno())
 
     def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Keep only some records, so that a resumed run does not log an epoch twice."""
+        """Keep only the records for which ``keep`` is true, so that a resumed run does not log an epoch twice."""
         lines = [to_json(record) + "\n" for record in self.metrics() if keep(record)]
         write_atomically(self.folder / "metrics.jsonl", "".join(lines))
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """Say how far the work is; cheap enough for every step, and the sign that the worker is alive."""
+        """Report ``done`` of ``total`` steps, the worker's heartbeat; cheap enough for every step."""
         self._heartbeat.beat(done, total, text)
 
     def flush_progress(self) -> None:
-        """Write the last `progress` call if it was held back."""
+        """Write the last `progress` call if it is not written yet."""
         self._heartbeat.flush()
 
     @property
     def stop_requested(self) -> bool:
-        """Whether somebody asked the run to stop."""
+        """Whether the run was asked to stop."""
         return (self.folder / "stop").exists()
 
     def check_stop(self) -> None:
-        """Raise `Stopped` if somebody asked the run to stop."""
+        """Raise `Stopped` if the run was asked to stop."""
         if self.stop_requested:
             raise Stopped(f"Run {self.id!r} was asked to stop.")
 
@@ -213,30 +232,30 @@ class Run:
     # Stopping
 
     def request_stop(self, grace_s: float = 30.0) -> None:
-        """Ask a running worker to stop, or take a queued run out of the queue. `pmsi.runs.jobs.stop` says more."""
+        """Ask a running worker to stop within ``grace_s`` seconds, or take a queued run out of the queue."""
         request_stop(self.folder, grace_s)
 
 
-class Onlooker(Run):
-    """A run as a process sees it that works on it beside the one that holds its lock: nothing is written twice."""
+class SecondaryRun(Run):
+    """The run of a rank other than 0. Rank 0 writes the files, so these methods do nothing here."""
 
     def log(self, record: dict[str, Any]) -> None:
-        """Leave the record to the process that leads."""
+        """Do nothing: rank 0 logs the record."""
 
     def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Leave the metrics to the process that leads."""
+        """Do nothing: rank 0 truncates the metrics."""
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """Leave the heartbeat to the process that leads."""
+        """Do nothing: rank 0 writes the heartbeat."""
 
     def check_stop(self) -> None:
-        """Leave the decision to the process that leads."""
+        """Do nothing: rank 0 decides when all ranks stop."""
 
 
 def _slug(config: Config, name: str | None) -> str:
-    """Return the middle of an id: the task and what sets the config apart, in letters, digits and hyphens."""
+    """Return the middle of an id, in letters, digits and hyphens: the task and ``name`` or the `SALIENT` fields."""
     if name is None:
-        values = [getattr(config, field, "") for field in SALIENT]
+        values = [getattr(config, field) for field in SALIENT.get(config.task, ())]
         name = "-".join("-".join(value) if isinstance(value, tuple) else str(value) for value in values if value)
     words = re.sub(r"[^a-z0-9]+", "-", f"{config.task}-{name}".lower())
     return words[:48].strip("-")
@@ -251,7 +270,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def list_runs(root: Path) -> list[Run]:
-    """Return the runs in ``root``, newest first. A damaged one is listed, and its status says what is wrong."""
+    """Return the runs in ``root``, newest first. Damaged runs are included; their status has the error."""
     found = []
     for config in Path(root).glob("*/config.json"):
         try:
@@ -265,7 +284,7 @@ def list_runs(root: Path) -> list[Run]:
 
 
 def known_runs(root: Path) -> list[Run]:
-    """Return the runs in ``root``, newest first, and after them those that came with the program."""
+    """Return the runs in ``root``, newest first, followed by those that ship with the program."""
     own = list_runs(root)
     names = {run.id for run in own}
     return own + [run for run in list_runs(SHIPPED) if run.id not in names]

@@ -1,8 +1,7 @@
-"""How far a run is: the heartbeat that its worker writes, and the status that everybody else reads.
+"""The progress of a run: the heartbeat that its worker writes, and the status that other processes read.
 
-A worker that is alive but has given no sign of life for too long may be stuck; how long is too long goes by the
-worker's own beats, so that a slow one is told apart. Times are seconds since 1970, as `time.time` gives them. This
-module does not know what a run computes.
+A worker that holds its lock but has long changed no file may be stuck. The limit depends on the worker's own pauses
+between heartbeats, so that a slow worker is not reported. Times are seconds since 1970, as of `time.time`.
 """
 
 import time
@@ -15,25 +14,25 @@ from pmsi.base.files import read_json, to_json, write_atomically
 from pmsi.runs.lifecycle import ENDINGS, State, state_of
 
 BEAT_S = 0.5
-"""A heartbeat is written at most this often."""
+"""Seconds between two heartbeats, at least."""
 
 QUIET_S, TIMES = 60.0, 5.0
-"""A worker may be stuck that is silent for longer than this, and than so many times its longest pause so far."""
+"""A worker may be stuck after this many seconds of silence, if that is also this many times its longest pause."""
 
 SETTLING_S = 900.0
-"""The same where the next beat cannot be foreseen: before the first two of a kind of work, and after its last one.
-Weights are downloaded, networks compiled and caches filled there, and none of this beats."""
+"""The same limit before the first two heartbeats of a kind of work, and after its last one: downloads of weights,
+compilation and filling caches write no heartbeat."""
 
 LONGEST_S = 3600.0
-"""No silence is longer than this without being told: a computer that slept for a night made one long pause."""
+"""The largest limit: a computer that slept overnight has one very long pause."""
 
 SIGNS = ("started", "progress.json", "metrics.jsonl", "log.txt", "checkpoints")
-"""What a living worker changes in its folder; any of them is a sign of life."""
+"""Files whose change shows that the worker is alive."""
 
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """Why a run failed: the kind of error, what it says, what to do about it, and the log's last lines."""
+    """Why a run failed: the kind of error, its message, what to do about it, and the log's last lines."""
 
     kind: str
     message: str
@@ -43,7 +42,7 @@ class ErrorReport:
 
 @dataclass(frozen=True)
 class Status:
-    """What a status line shows. A time or number that is not known is None; ``done`` of ``total`` are steps."""
+    """The state, progress, times and error of a run; None where unknown. ``done`` of ``total`` are steps."""
 
     state: State
     done: int = 0
@@ -55,7 +54,7 @@ class Status:
     seconds_left: float | None = None
     error: ErrorReport | None = None
     silent_s: float | None = None
-    """Seconds without a sign of life of a worker that holds its lock, where they are so many that it may be stuck."""
+    """Seconds since the worker changed a file; None unless it may be stuck."""
 
     def with_error(self, error: ErrorReport) -> "Status":
         """Return the same status with this error."""
@@ -63,7 +62,7 @@ class Status:
 
 
 class Heartbeat:
-    """Writes progress.json: the first call, the last one (``done == total``), and in between every half second."""
+    """Writes progress.json at the first call, the last one (``done == total``), and every `BEAT_S` in between."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,7 +73,7 @@ class Heartbeat:
         self._pending: dict[str, Any] | None = None
 
     def beat(self, done: int, total: int, text: str) -> None:
-        """Note how far the work is."""
+        """Record that ``done`` of ``total`` steps are done."""
         now = time.time()
         if self._first is None or self._first[1] != total or done < self._first[0]:
             self._first, self._pause = (done, total, now), None
@@ -88,7 +87,7 @@ class Heartbeat:
             self.flush()
 
     def flush(self) -> None:
-        """Write the last call, if it was not written."""
+        """Write the last call if it is not written yet."""
         if self._pending is not None:
             write_atomically(self.path, to_json(self._pending), durable=False)
             self._written = time.time()
@@ -96,7 +95,7 @@ class Heartbeat:
 
 
 def status_of(folder: Path, log_tail: Callable[[], str]) -> Status:
-    """Return the status of the run in ``folder``; the log is read only where there is an error to explain."""
+    """Return the status of the run in ``folder``; the log is read only if the run has failed."""
     state = state_of(folder)
     started = (read_json(folder / "started") or {}).get("at")
     beat = read_json(folder / "progress.json") or {}
@@ -118,10 +117,10 @@ def status_of(folder: Path, log_tail: Callable[[], str]) -> Status:
 
 
 def silence(folder: Path, beat: dict[str, Any], started: float | None, now: float | None = None) -> float | None:
-    """Return for how long the worker of a running run has given no sign of life, if so long that it may be stuck.
+    """Return the seconds since a running worker changed a file, if it may be stuck; else None.
 
-    ``beat`` is its progress.json, ``started`` when this attempt began. The worker's clock may be another machine's, so
-    the times at which its files changed count as well.
+    ``beat`` is its progress.json, ``started`` the time at which this attempt began. The worker may have another clock,
+    so the files' times of change count too.
     """
     signs = [beat.get("at") or 0.0, *(_changed(folder / name) for name in SIGNS)]
     silent = (time.time() if now is None else now) - max(signs)
@@ -129,13 +128,15 @@ def silence(folder: Path, beat: dict[str, Any], started: float | None, now: floa
 
 
 def _patience(folder: Path, beat: dict[str, Any], started: float | None) -> float:
-    """Return how long a worker may be silent before it is told."""
+    """Return the seconds of silence after which a worker may be stuck."""
     of_this_attempt = started is None or beat.get("at", 0.0) >= started
     pause = beat.get("pause") if of_this_attempt else None
     if pause is None or beat.get("done", 0) >= beat.get("total", 0):
         return SETTLING_S
     usual = min(LONGEST_S, max(QUIET_S, TIMES * pause))
-    compiles = (read_json(folder / "config.json") or {}).get("compile", False)  # anew for tests, and for other shapes
+    compiles = (read_json(folder / "config.json") or {}).get(
+        "compile", False
+    )  # it compiles again for tests and for other shapes
     return max(SETTLING_S, usual) if compiles else usual
 
 
@@ -147,7 +148,7 @@ def _changed(path: Path) -> float:
 
 
 def _seconds_left(beat: dict[str, Any], started: float | None) -> float | None:
-    """Return how long the rest will take at the speed so far; a heartbeat of an earlier attempt says nothing."""
+    """Return the seconds left at the speed so far; None if this attempt has no heartbeat yet."""
     if not beat or not beat.get("rate") or (started is not None and beat["at"] < started):
         return None
     return float(max(0.0, (beat["total"] - beat["done"]) / beat["rate"] - (time.time() - beat["at"])))

@@ -1,10 +1,10 @@
-"""Deleting runs with a way back: a deleted run is a folder in ``<runs>/.trash``, and comes back by the same rename.
+"""Deleting and restoring runs: a deleted run is a folder in ``<runs>/.trash``.
 
     <runs>/ID ──delete──▶ <runs>/.trash/ID ──restore──▶ <runs>/ID
-                                 └──purge──▶ gone for good, on demand only
+                                 └──purge──▶ removed for good
 
-A run that somebody works on, or that such a run reads, is refused. No link is ever followed: what is renamed or removed
-is the runs folder's own entry. This module does not know what a run computes.
+A live run, or one that a live run reads, cannot be deleted. Links are not followed: only entries of the runs folder are
+renamed or removed.
 """
 
 import contextlib
@@ -24,24 +24,24 @@ from pmsi.runs.run import Run, list_runs
 
 TRASH = ".trash"
 MARK = "deleted.json"
-"""In a deleted run: when it was deleted."""
+"""File in a deleted run with the time of its deletion."""
 
 PURGING = ".purging-"
-"""How the name of a deleted run begins that is being removed for good; nobody sees it any more."""
+"""Prefix of the folder of a run that is being removed for good; such runs are not listed."""
 
 DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
 class Deleted:
-    """A deleted run, which can still be looked at, and when it was deleted (seconds since 1970)."""
+    """A deleted run, which can still be read, and the time of its deletion (seconds since 1970)."""
 
     run: Run
     at: float
 
 
 def users_of(ids: Collection[str], root: Path) -> list[Run]:
-    """Return the runs of a runs folder that were made from any of these: evaluations, sweeps, trainings that go on."""
+    """Return the runs of a folder whose configs name any of these ids: evaluations, sweeps, continued trainings."""
     found = []
     for run in list_runs(root):
         with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def _made_from(folder: str, changed: int) -> frozenset[str]:
 
 
 def check(runs: Collection[Run]) -> list[Run]:
-    """Return the runs that were made from these; raise a RunError if one of these cannot be deleted now."""
+    """Return the runs whose configs name any of these; raises RunError if one of these cannot be deleted now."""
     for run in runs:
         if run.is_shipped:
             raise RunError(f"Run {run.id!r} came with the program and cannot be deleted.")
@@ -78,7 +78,7 @@ def check(runs: Collection[Run]) -> list[Run]:
     }
     live = next((user for user in users if user.state.is_live), None)
     if live is not None:
-        raise RunError(f"Run {live.id!r} still works with what is to be deleted: wait for it, or stop it.")
+        raise RunError(f"Run {live.id!r} reads a run that is to be deleted: wait for it, or stop it.")
     return list(users)
 
 
@@ -94,7 +94,7 @@ def delete(run: Run) -> Deleted:
     trash.mkdir(exist_ok=True)
     place = trash / run.id
     try:
-        with locked(run.folder / ".change"):  # nobody starts or resumes it meanwhile
+        with locked(run.folder / ".change"):  # so that no process starts or resumes it meanwhile
             _require_idle(run)
             if place.exists():
                 raise RunError(f"A deleted run is called {run.id!r} already. Remove it first: pmsi runs purge {run.id}")
@@ -102,12 +102,12 @@ def delete(run: Run) -> Deleted:
             write_atomically(run.folder / MARK, to_json({"at": at}))
             run.folder.rename(place)
     except FileNotFoundError as error:
-        raise RunError(f"Run {run.id!r} is gone: somebody else has just moved or deleted it.") from error
+        raise RunError(f"Run {run.id!r} is gone: another process has just moved or deleted it.") from error
     return Deleted(Run(place), at)
 
 
 def deleted_runs(root: Path) -> list[Deleted]:
-    """Return the deleted runs of a runs folder, the one that was deleted last first."""
+    """Return the deleted runs of a runs folder, the last deleted first."""
     try:
         trash = _trash(root)
     except RunError:
@@ -127,7 +127,7 @@ def _deleted_at(run: Run) -> float:
 
 
 def find_deleted(root: Path, id: str) -> Deleted:
-    """Return the deleted run called ``id``, or the only one whose id starts so."""
+    """Return the deleted run ``id``, or the only one whose id starts with it; raises RunError if there is none."""
     known = {each.run.id: each for each in deleted_runs(root)}
     found = [id] if id in known else [other for other in known if id and other.startswith(id)]
     if len(found) == 1:
@@ -137,7 +137,7 @@ def find_deleted(root: Path, id: str) -> Deleted:
 
 
 def restore(root: Path, id: str) -> Run:
-    """Bring a deleted run back to where it was."""
+    """Move a deleted run back into the runs folder; raises RunError if there is one with its id."""
     run = find_deleted(root, id).run
     place = Path(root) / run.id
     if place.exists() or place.is_symlink():
@@ -145,15 +145,18 @@ def restore(root: Path, id: str) -> Run:
     try:
         run.folder.rename(place)
     except FileNotFoundError as error:
-        raise RunError(f"Run {run.id!r} is not among the deleted runs any more: somebody was faster.") from error
+        raise RunError(
+            f"Run {run.id!r} is not in the trash any more: another process has restored or purged it."
+        ) from error
     (place / MARK).unlink(missing_ok=True)
     return Run(place)
 
 
 def purge(root: Path, *, ids: Collection[str] | None = None, older_than_s: float = 0.0) -> list[str]:
-    """Remove deleted runs for good, all or those of ``ids``, and return their ids; what is younger than that stays.
+    """Remove deleted runs for good and return their ids.
 
-    A run is first renamed, so that one whose removal is cut short is never seen half; the next call ends it.
+    ``ids`` limits it to some of them, ``older_than_s`` to those deleted at least that many seconds ago. A run is
+    renamed first, so that an interrupted removal leaves no damaged run in the list; the next call completes it.
     """
     trash = _trash(root)
     wanted = [find_deleted(root, id) for id in ids] if ids is not None else deleted_runs(root)
@@ -161,7 +164,7 @@ def purge(root: Path, *, ids: Collection[str] | None = None, older_than_s: float
     for each in wanted:
         if time.time() - each.at < older_than_s:
             continue
-        with contextlib.suppress(FileNotFoundError):  # somebody restored it just now
+        with contextlib.suppress(FileNotFoundError):  # it was restored just now
             each.run.folder.rename(trash / f"{PURGING}{secrets.token_hex(4)}")
             gone.append(each.run.id)
     _remove(trash.glob(f"{PURGING}*"))
@@ -169,7 +172,7 @@ def purge(root: Path, *, ids: Collection[str] | None = None, older_than_s: float
 
 
 def size_of_trash(root: Path) -> int:
-    """Return the bytes that a purge would free."""
+    """Return the bytes of all deleted runs."""
     return sum(size_of(each.run.folder) for each in deleted_runs(root))
 
 
@@ -182,7 +185,7 @@ def _remove(places: Iterable[Path]) -> None:
 
 
 def _trash(root: Path) -> Path:
-    """Return the trash of a runs folder, which must lie in it."""
+    """Return the trash folder; raises RunError if it is a link."""
     trash = Path(root) / TRASH
     if trash.is_symlink():
         raise RunError(f"{trash} is a link, expected a folder of its own. Remove the link.")

@@ -1,9 +1,8 @@
-"""TABLES: what each table of the paper consists of: lines × columns → cells, each with the training run that it needs.
+"""TABLES: the lines, columns and cells of each table of the paper, each cell with the training run that it needs.
 
-A cell's config differs from the base config in what its line and its column stand for, and in nothing else, so that
-cells of one table or of several that mean the same computation have equal configs and share their runs. Lines of Tables
-III to V are rows of METHODS and AUGMENTATIONS: a method of one's own appears by itself. This module does not know which
-runs exist; it imports torch only where those two tables are asked for.
+A cell's config differs from the base config only in what its line and column say. Cells with equal configs share their
+run, also across tables. The lines of Tables III to V are rows of METHODS and AUGMENTATIONS, so a new method appears in
+them. Only these tables import torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from pmsi.perturbations import PERTURBATIONS
 from pmsi.tables.printed import Place, Printed, paper_table
 
 Sets = Mapping[str, str | None]
-"""Data sets by name, and the folder of each; None where it is built in."""
+"""The folder of each data set by name; None for a built-in one."""
 
 BASELINE, OURS = "baseline", "pmr"
 STAGES = ("S1", "S2", "S3", "S4", "S5")
@@ -25,16 +24,18 @@ BACKBONES = {"mobilenet_v2": "MobileNetV2", "resnet18": "ResNet-18", "resnet34":
 PAPER_SETS = {"cub": "CUB", "cars": "Car", "aircraft": "Air"}
 COUNTS = {"classes": "classes", "train": "training images", "test": "test images"}
 BACKBONE = "{backbone}"
-"""Stands for the backbone's name in a path of ``weights``, so that each line of Table VI can have a file of its own."""
+"""Placeholder for the backbone's name in the path ``weights``, so that each line of Table VI can have its own file."""
+PAPER_LABELS = {("3", OURS): "+ P & M & R"}
+"""Labels of methods, by table and method, that differ from the title in METHODS: Table III names its ablations."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table, and where it is read.
+    """One number of a table and the run that it comes from.
 
-    ``config`` is the training run that it needs, with the base's seed. The number is the accuracy of ``head`` (None: of
-    the head that the model predicts with) on the test images, perturbed where ``perturbation`` says so, or the data
-    set's ``count`` of classes or images.
+    ``config`` is that of the training run, with the base's seed. The number is the accuracy of ``head`` (None: the
+    primary head) on the test images, with ``perturbation`` at ``severity`` if given, or the data set's ``count`` of
+    classes or images.
     """
 
     line: str
@@ -48,16 +49,16 @@ class Cell:
 
     @property
     def place(self) -> Place:
-        """Where it stands: line and column."""
+        """The keys of its line and column."""
         return self.line, self.column
 
 
 @dataclass(frozen=True)
 class Part:
-    """A line or a column: its key and title, and what it says about its cells.
+    """A line or a column of a table: its key, its title, and the settings of its cells.
 
-    ``changes`` are the fields in which their configs differ from the base. ``heads``, where given, are all that the
-    models of a line have: other columns stay empty. ``against`` is the line with which the paper compares this one.
+    ``changes`` are the fields in which the cells' configs differ from the base. ``heads`` are the heads that a line's
+    models have; other columns stay empty. ``against`` is the line with which the paper compares this one.
     """
 
     key: str
@@ -72,7 +73,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Table:
-    """A table for one base config. ``cells`` has no entry where the table is empty; ``sets`` are its data sets."""
+    """A table for one base config. ``cells`` has no entry for an empty cell; ``sets`` are its data sets."""
 
     number: str
     title: str
@@ -85,7 +86,7 @@ class Table:
 
     @property
     def configs(self) -> tuple[TrainConfig, ...]:
-        """The training runs that it needs, each once, with the base's seed."""
+        """The configs of the training runs that it needs, without duplicates, with the base's seed."""
         return tuple(dict.fromkeys(cell.config for cell in self.cells.values() if cell.count is None))
 
 
@@ -93,8 +94,8 @@ class Table:
 class TableRow:
     """A row of TABLES.
 
-    ``decides`` are the config fields that the table sets itself, whatever the base says; ``lay`` returns its lines and
-    columns. ``compares_sets`` and ``compares_backbones`` say that data sets and backbones are among those.
+    ``decides`` are the config fields that the table sets itself; ``lay(base, sets)`` returns its lines and columns.
+    ``compares_sets`` and ``compares_backbones``: whether its lines or columns are data sets and backbones.
     """
 
     number: str
@@ -105,7 +106,7 @@ class TableRow:
 
     @property
     def title(self) -> str:
-        """As the paper calls it: "Table III"."""
+        """The paper's title, such as "Table III"."""
         return paper_table(self.number).title
 
     @property
@@ -134,14 +135,18 @@ def _methods_of(number: str) -> Callable[[TrainConfig, Sets], tuple[list[Part], 
     def lay(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
         from pmsi.methods import METHODS
 
-        lines = [Part(name, row.title, _method(name)) for name, row in METHODS.items() if number in row.tables]
+        lines = [
+            Part(name, PAPER_LABELS.get((number, name), row.title), _method(name))
+            for name, row in METHODS.items()
+            if number in row.tables
+        ]
         return lines, _outputs("concat", "mix")
 
     return lay
 
 
 OWN_AUGMENTATION = {"none": _method("pm"), "rmg": _method(OURS)}
-"""Lines of Table IV that Table III has too: methods whose own augmentation it is, so that none is set."""
+"""Lines of Table IV that are lines of Table III too: the method has this augmentation, so none is set."""
 
 
 def _augmentations(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
@@ -159,7 +164,7 @@ def _columns_of_sets(sets: Sets) -> list[Part]:
 
 
 def _backbones(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
-    """Two lines for each of the paper's backbones, and for the base's own where it is another one."""
+    """Return two lines for each of the paper's backbones and, if it is another one, for the base's."""
     titles = BACKBONES if base.backbone in BACKBONES else BACKBONES | {base.backbone: base.backbone}
     lines = [
         Part(f"{backbone}/{method}", text, _method(method, backbone=backbone), against=against)
@@ -172,8 +177,12 @@ def _backbones(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
     return lines, _columns_of_sets(sets)
 
 
+LEGACY = "gaussian_noise_legacy"
+"""The noise of a widely copied snippet, beside the normal one: the paper does not say how it adds noise."""
+
+
 def _disturbances(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
-    names = ("color_jitter", "gaussian_noise")
+    names = ("color_jitter", "gaussian_noise", LEGACY)
     rows = {name: PERTURBATIONS[name] for name in names}
     lines = [Part("clean", "Origin")]
     lines += [
@@ -211,15 +220,15 @@ TABLES: dict[str, TableRow] = {
 
 
 def set_title(dataset: str) -> str:
-    """Return a data set's short name: the paper's for its three, else that of its row in DATASETS."""
+    """Return a data set's short title: the paper's for its three data sets, else that in DATASETS."""
     return PAPER_SETS.get(dataset) or lookup("data set", DATASETS, dataset).title
 
 
 def expand(number: str, base: TrainConfig, sets: Sets | None = None) -> Table:
-    """Return table ``number`` for a base config; what the table decides itself is ignored in it.
+    """Return table ``number`` for a base config; fields that the table sets itself are ignored in the base.
 
-    ``sets`` are the data sets of Tables I, VI and VII, by default the base's own. Raises UnknownName for a number or a
-    data set that does not exist. A ``{backbone}`` in the path of ``weights`` becomes each cell's own.
+    ``sets`` are the data sets of Tables I, VI, VII and Fig. 1, by default the base's. ``{backbone}`` in the path
+    ``weights`` becomes each cell's backbone. Raises UnknownName for an unknown number or data set.
     """
     row = lookup("table", TABLES, number)
     sets = dict(sets) if sets and row.compares_sets else {base.dataset: base.data}
@@ -238,7 +247,7 @@ def expand(number: str, base: TrainConfig, sets: Sets | None = None) -> Table:
 
 
 def plain(row: TableRow, base: TrainConfig) -> TrainConfig:
-    """Return a base config with what the table decides itself at its defaults, and with whole paths."""
+    """Return a base config with absolute paths and the defaults in the fields that the table sets itself."""
     decided = row.decides
     decided += ("dataset", "data") if row.compares_sets else ()
     decided += ("backbone",) if row.compares_backbones and base.backbone in BACKBONES else ()

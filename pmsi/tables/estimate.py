@@ -1,8 +1,8 @@
-"""How long runs take on this machine: as equal runs took, else by a short trial.
+"""Estimates of how long runs take on this machine: the time of equal finished runs, or else a short trial.
 
-`Estimator.seconds` answers for a training run or a sweep, `Estimator.known` from finished runs alone. A trial opens the
-data set, so its images and classes count as they are; it times a few steps, and leaves nothing behind but images in the
-shared cache. No estimate foresees how busy the machine will be. Times are in seconds.
+`Estimator.seconds` estimates a training run or a robustness sweep, `Estimator.known` from finished runs only. A trial
+opens the data set, so its images and classes count, and times a few steps; it leaves only images in the shared cache.
+No estimate can foresee how busy the machine will be. Times are in seconds.
 """
 
 import contextlib
@@ -40,22 +40,22 @@ from pmsi.training.optimizer import frozen
 from pmsi.training.session import Training
 
 SWEEP_SPEED = ("device", "threads", "workers")
-"""Fields that decide how fast a sweep does the same work."""
+"""Fields that decide how fast a sweep computes the same."""
 
 IMAGES, PIXELS = 4, 8 * 224**2
-"""What a trial of training takes at once on a CPU: this many pixels, and at least this many images. On a GPU, where few
-images take as long as many, it takes whole batches."""
+"""The batch of a trial of training on a CPU: this many pixels, and at least this many images. On a GPU, where few
+images take as long as many, a trial uses whole batches."""
 
 REPEATS, ENOUGH_S = 3, 0.5
-"""A trial of training repeats a step this often, or for this long."""
+"""A trial of training repeats a step this often, or for this many seconds."""
 
 SWEEP_IMAGES, SWEEP_BATCH = 16, 8
-"""Images of a trial of a sweep on a CPU, and how many are made at once. On a GPU it takes two whole batches."""
+"""Images of a trial of a sweep on a CPU, and its batch size. On a GPU a trial uses two whole batches."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for each image: a training step, one with a frozen backbone, and a test."""
+    """Seconds per image of a training step, a training step with a frozen backbone, and a test."""
 
     step: float
     frozen_step: float
@@ -64,17 +64,17 @@ class Pace:
 
 @dataclass(frozen=True)
 class Reading:
-    """A data set: its images, its classes, and seconds to decode one for the first time and to cut it after that."""
+    """The size of a data set, and seconds per image to decode it for the first time, and to crop it later."""
 
     train: int
     test: int
     classes: int
     decode: float
-    cut: float
+    crop: float
 
 
 class Estimator:
-    """Estimates for the runs of a folder; each data set is opened once, and each computation tried once."""
+    """Estimates of training and test times; each data set is opened once, and one trial is made per computation."""
 
     def __init__(self, root: Path, progress: Progress | None = None) -> None:
         self.root, self._runs, self._progress = root, Runs(root), progress
@@ -82,19 +82,19 @@ class Estimator:
         self._paces: dict[tuple[object, ...], Pace] = {}
 
     def seconds(self, config: Config) -> float:
-        """Return how long a training run or a sweep takes from start to end: `known`, else by a trial.
+        """Return the seconds of a training run or a robustness sweep: `known`, or else by a trial.
 
-        Raises what the run itself would at its start, such as DataError for a data set that is not there.
+        Raises a PMSIError if the run could not start, such as DataError for a missing data set.
         """
         if (seconds := self.known(config)) is not None:
             return seconds
         return try_sweep(config, self.root) if isinstance(config, RobustnessConfig) else self._tried(config)
 
     def known(self, config: Config) -> float | None:
-        """Return how long equal runs took; None where none has finished. Nothing is opened or tried.
+        """Return the seconds that equal finished runs took; None if there is none. No trial is made.
 
-        Training runs are equal that differ in the seed alone. The newest sweep of the same runs tells by its pace, with
-        other severities and fewer images too. All on a device asked for in the same way.
+        Training runs are equal if they differ only in the seed. For a sweep, the pace of the newest sweep of the same
+        runs counts, also with other severities or fewer images. The device setting must be the same.
         """
         if isinstance(config, RobustnessConfig):
             return known_sweep(config, self.root)
@@ -110,12 +110,12 @@ class Estimator:
         return sum(numbers) / len(numbers) if numbers else None
 
     def future_sweep(self, trained: Sequence[TrainConfig], cells: int) -> float:
-        """Return how long a sweep over so many cells takes whose models are still to be trained."""
+        """Return the seconds of a sweep over this many cells whose models are not trained yet."""
         readings = [(self.reading(config), self.pace(config)) for config in trained]
-        return cells * sum(reading.test * (pace.test + 2 * reading.cut) for reading, pace in readings)
+        return cells * sum(reading.test * (pace.test + 2 * reading.crop) for reading, pace in readings)
 
     def reading(self, config: TrainConfig) -> Reading:
-        """Return what there is to read; raises what `open_dataset` does, and what a batch of it cannot be made for."""
+        """Return the size and reading time of a config's data set; raises DataError if it cannot be opened."""
         method = resolve(config).method
         names = (*DATA_FIELDS, "image_size", "resize", "batch_size")
         key = (*(getattr(config, name) for name in names), method.images_per_class)
@@ -125,7 +125,7 @@ class Estimator:
         return self._readings[key]
 
     def pace(self, config: TrainConfig) -> Pace:
-        """Return what a trial of this computation measures."""
+        """Return the pace that a trial of this config measures."""
         key = (*identity(config), self.reading(config).classes)
         if key not in self._paces:
             self._paces[key] = try_training(config, self.reading(config).classes)
@@ -137,9 +137,9 @@ class Estimator:
         batches = reading.train // config.batch_size
         cold = sum(frozen(config, epoch) for epoch in range(config.epochs))
         warm = config.epochs - cold
-        cut = 0.0 if config.workers else reading.cut  # worker processes cut while the device computes
-        steps = cold * (pace.frozen_step + cut) + warm * (pace.step + cut)
-        tests = -(-config.epochs // config.evaluate_every) * reading.test * (pace.test + cut)
+        crop = 0.0 if config.workers else reading.crop  # worker processes crop while the device computes
+        steps = cold * (pace.frozen_step + crop) + warm * (pace.step + crop)
+        tests = -(-config.epochs // config.evaluate_every) * reading.test * (pace.test + crop)
         return (reading.train + reading.test) * reading.decode + batches * config.batch_size * steps + tests
 
 
@@ -151,21 +151,21 @@ def _alike(one: Config, other: Config, names: Sequence[str]) -> bool:
 
 
 def known_sweep(config: RobustnessConfig, root: Path) -> float | None:
-    """Return how long a sweep takes at the pace of the newest finished one that did such work; None without any.
+    """Return the seconds of a sweep at the pace of the newest comparable finished sweep; None if there is none.
 
-    It has to be of the same runs, with each of the perturbations, on a device asked for in the same way.
+    Comparable is a sweep of the same runs, with all of the perturbations and the same device settings.
     """
     for run in list_runs(root):
         with contextlib.suppress(RunError):  # a damaged one
             earlier = run.config if run.state is State.FINISHED else None
-            if isinstance(earlier, RobustnessConfig) and _tells(earlier, config):
+            if isinstance(earlier, RobustnessConfig) and _is_comparable(earlier, config):
                 pace, images = _sweep_pace(run, earlier), _images(run, earlier, config.test_per_class)
                 if pace is not None and images is not None:
                     return pace * images * len(cells_of(config))
     return None
 
 
-def _tells(earlier: RobustnessConfig, config: RobustnessConfig) -> bool:
+def _is_comparable(earlier: RobustnessConfig, config: RobustnessConfig) -> bool:
     alike = _alike(earlier, config, SWEEP_SPEED)
     return alike and {*earlier.of} == {*config.of} and _names(config) <= _names(earlier)
 
@@ -175,9 +175,9 @@ def _names(config: RobustnessConfig) -> set[str | None]:
 
 
 def _sweep_pace(run: Run, config: RobustnessConfig) -> float | None:
-    """Return the seconds of a finished sweep for each image and cell, by its last heartbeat.
+    """Return the seconds per image and cell of a finished sweep, from its last heartbeat.
 
-    Not by its beginning and end: a sweep that was stopped and resumed lay idle in between.
+    Its start and end do not serve: it may have been stopped and resumed.
     """
     beat = read_json(run.folder / "progress.json") or {}
     labels = _labels(run)
@@ -187,7 +187,7 @@ def _sweep_pace(run: Run, config: RobustnessConfig) -> float | None:
 
 
 def _images(run: Run, earlier: RobustnessConfig, limit: int | None) -> int | None:
-    """Return how many test images a sweep has under a limit for each class; None where an earlier one saw too few."""
+    """Return the number of test images under a limit per class; None if the earlier sweep used fewer."""
     if earlier.test_per_class is not None and (limit is None or limit > earlier.test_per_class):
         return None
     return sum(count if limit is None else min(count, limit) for count in Counter(_labels(run)).values())
@@ -201,20 +201,20 @@ def _labels(run: Run) -> list[int]:
 
 
 def _read(dataset: Dataset, config: TrainConfig, images_per_class: int | None) -> Reading:
-    """Read one batch of a data set twice: what it takes at first, and what it takes once its images are kept."""
+    """Time one batch of a data set twice: with decoding, and with decoded images from the cache."""
     loader = TrainLoader(dataset, config.with_(workers=0), images_per_class)
     first, again = (_timed(lambda: list(itertools.islice(loader.epoch(0), 1))) / config.batch_size for _ in range(2))
     return Reading(len(dataset.train), len(dataset.test), len(dataset.classes), max(0.0, first - again), again)
 
 
 def try_training(config: TrainConfig, classes: int) -> Pace:
-    """Return the pace of a training run, from a few of its steps on random images, in a folder that is then removed."""
+    """Return the pace of a config, measured by a trial in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         return TrainingTrial(config, classes, Path(folder)).pace()
 
 
 class TrainingTrial(Training):
-    """A training run on noise that is never finished: new weights, one process, a few steps against the clock."""
+    """A few timed training steps on random images, with random weights, in one process."""
 
     def __init__(self, config: TrainConfig, classes: int, root: Path) -> None:
         plain = config.with_(
@@ -233,7 +233,7 @@ class TrainingTrial(Training):
         self.batch: Batch = (torch.randint(256, (len(labels), 3, size, size), dtype=torch.uint8), labels)
 
     def pace(self) -> Pace:
-        """Return seconds for each image; where several devices share a batch, each image's share of the time."""
+        """Return seconds per image, divided by the number of devices that share a batch."""
         self.model.train()
         step = self._seconds(lambda: train_batch(self.learner, *self.batch, self))
         self.model.backbone.requires_grad_(False)
@@ -242,14 +242,14 @@ class TrainingTrial(Training):
         return Pace(step / self.shared_by, frozen_step / self.shared_by, test)
 
     def _seconds(self, work: Callable[[], object]) -> float:
-        """Return the seconds of one call for each image, after a first call that is not counted."""
-        self._to_its_end(work)
+        """Return the least seconds per image of several calls, after one call that is not timed."""
+        self._synchronised(work)
         times: list[float] = []
         while len(times) < REPEATS and sum(times) < ENOUGH_S:
-            times.append(_timed(lambda: self._to_its_end(work)))
+            times.append(_timed(lambda: self._synchronised(work)))
         return min(times) / self.config.batch_size
 
-    def _to_its_end(self, work: Callable[[], object]) -> None:
+    def _synchronised(self, work: Callable[[], object]) -> None:
         work()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -262,7 +262,7 @@ def _timed(work: Callable[..., object], *arguments: Any) -> float:
 
 
 def _batch_size(config: TrainConfig) -> int:
-    """Return how many images a trial takes at once: as many as the method's pairs and classes allow."""
+    """Return the batch size of a trial, which must suit the method."""
     method = resolve(config).method
     if config.device != "cpu" and torch.cuda.is_available():
         return config.batch_size
@@ -271,7 +271,7 @@ def _batch_size(config: TrainConfig) -> int:
 
 
 def _noise(config: TrainConfig, classes: int) -> Dataset:
-    """Return a data set of one batch, with as many classes as the real one; its images are never opened."""
+    """Return a data set of one batch with this number of classes; its images are not opened."""
     together = resolve(config).method.images_per_class or 1
     labels = [number // together % classes for number in range(config.batch_size)]
     samples = tuple(Sample(f"noise/{number}", label) for number, label in enumerate(labels))
@@ -286,18 +286,18 @@ def _grey(sample: Sample) -> Image.Image:
 
 
 def try_sweep(config: RobustnessConfig, root: Path) -> float:
-    """Return about how many seconds a sweep over the runs in ``root`` takes: its start, its reading, and its cells."""
+    """Return the seconds of a sweep over runs in ``root``, by a trial: its start, its reading, and its cells."""
     began = time.perf_counter()
     models = load_models(config, [Run.open(root, id) for id in config.of])
     with tempfile.TemporaryDirectory() as folder:
-        dataset = open_shared(config, models, Run.create(Path(folder), config))
+        dataset, _ = open_shared(config, models, Run.create(Path(folder), config))
         ready = time.perf_counter() - began
         trial = SweepTrial(config, Path(folder), dataset, models)
         return ready + len(dataset.test) * (trial.reading() + trial.working())
 
 
 class SweepTrial(Sweep):
-    """A sweep over few images. Its times are seconds for each image of the whole one."""
+    """A timed sweep over a few images. Its times are seconds per image of the whole sweep."""
 
     def __init__(
         self, config: RobustnessConfig, folder: Path, dataset: Dataset, models: tuple[SweptModel, ...]
@@ -313,16 +313,16 @@ class SweepTrial(Sweep):
         super().__init__(short, Run.create(folder, short), few, models)
 
     def reading(self) -> float:
-        """Return the seconds of reading an image for all runs: none but a look where the shared cache has it."""
+        """Return the seconds of reading an image for all runs, from the shared cache if it is there."""
         sides = {model.sides[0] for model in self.models}
         stores = [Pixels(self.whole, self.whole.test, side) for side in sides]
         return sum(_timed(list, map(store.__getitem__, self.chosen)) for store in stores) / len(self.chosen)
 
     def working(self) -> float:
-        """Return the seconds that an image takes in all cells of the whole sweep, after a first pass to warm up."""
+        """Return the seconds per image of all cells of the whole sweep, after a warm-up pass."""
         numbers = [0, *range(len(self.cells))]
-        with inference_threads(self.models[0].device) as pool, closing(self._batches(numbers)) as shown:
-            times = [_timed(self._predict, number, shown, pool) for number in numbers]
+        with inference_threads(self.models[0].device) as pool, closing(self._batches(numbers)) as batches:
+            times = [_timed(self._predict, number, batches, pool) for number in numbers]
         counts = Counter(cell.perturbation for cell in self.wanted)
         cells = zip(self.cells, times[1:], strict=True)
         return sum(counts[cell.perturbation] * seconds for cell, seconds in cells) / len(self.chosen)
@@ -338,5 +338,5 @@ def _usual(cells: tuple[Cell, ...]) -> list[Cell]:
 
 
 def _opened_by(dataset: Dataset) -> Callable[[Sample], Image.Image]:
-    """Return what opens an image as the data set does, and is not known as reading files: a few need no cache."""
+    """Return a function that opens an image as the data set does, but without the cache of files."""
     return lambda sample: dataset.open_image(sample)

@@ -1,7 +1,6 @@
 """A filled table as text, Markdown, LaTeX, CSV and JSON.
 
-CSV holds per cent and points, JSON fractions. This module does not know what a row says (`pmsi.tables.rows`), nor where
-numbers come from.
+CSV holds per cent and points, JSON fractions.
 """
 
 import csv
@@ -9,6 +8,7 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pmsi.base.files import to_json
@@ -16,7 +16,7 @@ from pmsi.tables.filling import Filled, FilledCell
 from pmsi.tables.rows import NO_OUTPUT, Row, notes, rows, title
 
 WIDTH = 100
-"""Columns of a terminal that text fits in."""
+"""Width of the text, in characters."""
 
 
 # Text
@@ -28,12 +28,12 @@ def as_text(filled: Filled, width: int = WIDTH) -> str:
     label = max([len(row.label) for row in body], default=0)
     widths = [max(len(column.title), *(len(row.texts[i]) for row in body)) for i, column in enumerate(filled.columns)]
     blocks = [_block(filled, body, label, widths, some) for some in _fitting(widths, width - label)]
-    said = [textwrap.fill(note, width) for note in (title(filled), *notes(filled))]
-    return "\n\n".join(["\n".join(said), *blocks]) + "\n"
+    header = [textwrap.fill(note, width) for note in (title(filled), *notes(filled))]
+    return "\n\n".join(["\n".join(header), *blocks]) + "\n"
 
 
 def _fitting(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Return the numbers of the columns in groups that fit into ``room``, two spaces before each column."""
+    """Return the columns' indices in groups that fit into ``room`` characters, two spaces before each column."""
     groups: list[list[int]] = [[]]
     for i, width in enumerate(widths):
         if groups[-1] and sum(widths[j] + 2 for j in groups[-1]) + width + 2 > room:
@@ -58,8 +58,8 @@ def as_markdown(filled: Filled) -> str:
     for row in rows(filled):
         texts = [f"**{_markdown(text)}**" if row.is_ours and text else _markdown(text) for text in row.texts]
         lines.append(_piped([_markdown(row.label.strip()), *texts]))
-    said = [f"- {_markdown(note)}" for note in notes(filled)]
-    return "\n".join([f"**{_markdown(title(filled))}**", "", *said, "", *lines]) + "\n"
+    listed = [f"- {_markdown(note)}" for note in notes(filled)]
+    return "\n".join([f"**{_markdown(title(filled))}**", "", *listed, "", *lines]) + "\n"
 
 
 def _markdown(text: str) -> str:
@@ -88,7 +88,7 @@ TEX = {
     "λ": r"$\lambda$",
     "…": r"\dots{}",
 }
-"""What TeX reads as something else, or has no letter for."""
+"""Replacements of characters that TeX reads otherwise or lacks."""
 
 
 def as_latex(filled: Filled) -> str:
@@ -134,7 +134,7 @@ FIELDS = (
 
 
 def records(filled: Filled, scale: float = 1.0) -> list[dict[str, Any]]:
-    """Return one record for each cell; accuracies and differences are fractions times ``scale``, counts are counts."""
+    """Return one record per cell; accuracies and differences are fractions times ``scale``, counts are not scaled."""
     lines, columns = ({part.key: part.title for part in parts} for parts in (filled.lines, filled.columns))
     return [
         {
@@ -169,7 +169,7 @@ def _numbers(cell: FilledCell, scale: float) -> dict[str, Any]:
 
 
 def as_csv(filled: Filled) -> str:
-    """Return one record for each cell, under a header; accuracies are in per cent, differences in points."""
+    """Return a header and one record per cell; accuracies are in per cent, differences in points."""
     out = io.StringIO()
     writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -194,6 +194,10 @@ def as_json(filled: Filled) -> str:
         "base": filled.table.base.to_dict(),
         "protocol": filled.protocol,
         "is_the_papers": filled.is_the_papers,
+        "data": [asdict(images) for images in filled.images],
+        "left_out": [
+            {"run": each.run.id, "dataset": each.dataset, "reasons": each.reasons} for each in filled.left_out
+        ],
         "cells": records(filled),
     }
     return to_json(about, indent=1) + "\n"
@@ -206,4 +210,4 @@ FORMATS: dict[str, Callable[[Filled], str]] = {
     "csv": as_csv,
     "json": as_json,
 }
-"""How a table can be laid out."""
+"""The formats of a table."""

@@ -1,7 +1,6 @@
-"""`fill`: what a runs folder has of a table now: a mean over seeds in each cell, and the state of what is missing.
+"""`fill`: a table filled from a runs folder: the mean over seeds in each cell, or the state of its runs.
 
-Accuracies and differences are fractions; only the paper's numbers stay in per cent, as printed. Reading changes nothing
-and starts nothing.
+Accuracies and differences are fractions; only `Printed` is in per cent. Nothing is started or changed.
 """
 
 import math
@@ -13,27 +12,28 @@ from typing import Any
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.statistics import mean_std
 from pmsi.config import TrainConfig, differences
-from pmsi.runs import State
+from pmsi.runs import Run, State
+from pmsi.runs.record import data_of, record_of
 from pmsi.tables.definitions import Cell, Part, Table
-from pmsi.tables.matching import SAME_RESULT, Found, Runs
+from pmsi.tables.matching import SAME_RESULT, Found, OnOtherData, Runs
 from pmsi.tables.printed import Place, paper_table
 
 EPOCHS = {
     "last": "last epoch",
     "best": "best epoch by the head that the model predicts with, chosen on the test images",
 }
-"""Which epoch of a run a table can show."""
+"""The epochs whose accuracy a table can show."""
 
 ONLY_HEAD = "concat"
-"""The column in which a system with one output stands, as in the paper."""
+"""The column of a system with a single output, as in the paper."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One cell for one seed.
 
-    ``run`` is the training run's id and ``sweep`` that of the sweep that perturbed its images; ``state`` is that of the
-    one which the number waits for, None where nobody has made it yet. ``value`` is a fraction, or a count.
+    ``run`` is the training run's id and ``sweep`` that of its robustness sweep; ``state`` is that of the run which has
+    or will have the number, None if there is no run yet. ``value`` is a fraction, or a count.
     """
 
     seed: int
@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class FilledCell:
-    """A cell and its seeds. ``change`` is its mean minus that of the line that it is compared with, seed by seed."""
+    """A cell with an entry per seed. ``change`` is the mean difference to the line that it is compared with."""
 
     cell: Cell
     entries: tuple[Entry, ...]
@@ -53,17 +53,17 @@ class FilledCell:
 
     @property
     def values(self) -> list[float]:
-        """The numbers that are there."""
+        """The numbers of all seeds that have one."""
         return [entry.value for entry in self.entries if entry.value is not None]
 
     @property
     def n(self) -> int:
-        """How many seeds have their number."""
+        """How many seeds have a number."""
         return len(self.values)
 
     @property
     def mean(self) -> float | None:
-        """Their mean; None where there is none yet."""
+        """Their mean; None if there is none yet."""
         return mean_std(self.values)[0] if self.n else None
 
     @property
@@ -73,7 +73,7 @@ class FilledCell:
 
     @property
     def printed(self) -> float | None:
-        """The paper's number: an accuracy as a fraction, or a count; None where it prints none."""
+        """The paper's number: an accuracy as a fraction, or a count; None if it prints none."""
         if self.cell.printed is None:
             return None
         return self.cell.printed.value / (1 if self.cell.count else 100)
@@ -85,7 +85,7 @@ class FilledCell:
 
     @property
     def states(self) -> tuple[State | None, ...]:
-        """The state of each seed's run; None where there is no run."""
+        """The state of each seed's run; None if there is no run."""
         return tuple(entry.state for entry in self.entries)
 
     @property
@@ -97,23 +97,30 @@ class FilledCell:
 
 @dataclass(frozen=True)
 class Images:
-    """What the runs of one data set were trained and tested on; numbers are None until one has finished."""
+    """What the runs of one data set were trained and tested on; numbers are None until one has finished.
+
+    Of ``unknown`` runs it is not known whether their images are those: they have no record of their data. ``run`` is
+    the one whose counts they are.
+    """
 
     dataset: str
     classes: int | None = None
     train: int | None = None
     test: int | None = None
+    unknown: int = 0
+    run: str | None = None
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A table with what there is of it."""
+    """A table with what there is of it. ``left_out`` are runs on other data than those of ``images``."""
 
     table: Table
     seeds: tuple[int, ...]
     epoch: str
     cells: Mapping[Place, FilledCell]
     images: tuple[Images, ...] = ()
+    left_out: tuple[OnOtherData, ...] = ()
 
     @property
     def lines(self) -> tuple[Part, ...]:
@@ -127,13 +134,13 @@ class Filled:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """The settings in which the base differs from the paper's, what cannot change a result left out."""
+        """The settings in which the base differs from the paper's, without those that cannot change a result."""
         changes = differences(self.table.base)
         return {name: value for name, value in changes.items() if name not in ("seed", "data", *SAME_RESULT)}
 
     @property
     def is_the_papers(self) -> bool:
-        """Whether data and recipe are the paper's, so that a difference is one between two equal experiments."""
+        """Whether data and recipe are the paper's."""
         recipe = {name: value for name, value in self.protocol.items() if name != "dataset"}
         own = paper_table(self.table.number).dataset
         return not recipe and all(_are_the_papers(images) and own in (None, images.dataset) for images in self.images)
@@ -153,7 +160,7 @@ def _are_the_papers(images: Images) -> bool:
 
 
 def check_epoch(table: Table, epoch: str) -> None:
-    """Raise ConfigError where a table cannot show an epoch: a perturbed accuracy is that of the last epoch's model."""
+    """Raise ConfigError if a table cannot show an epoch: perturbed accuracies exist for the last epoch only."""
     lookup("epoch", EPOCHS, epoch)
     if epoch != "last" and any(line.perturbation for line in table.lines):
         raise ConfigError(f"epoch = {epoch!r}: {table.title} perturbs the model of the last epoch. Choose last.")
@@ -165,18 +172,19 @@ def seeds_from(base: TrainConfig, n: int) -> tuple[int, ...]:
 
 
 def fill(table: Table, root: Path, seeds: Iterable[int] | None = None, *, epoch: str = "last") -> Filled:
-    """Return ``table`` with what the runs folder ``root`` has for these seeds, by default the base's own.
+    """Return ``table`` filled from the runs folder ``root`` for these seeds, by default the base's.
 
-    ``epoch`` is a key of `EPOCHS`; raises what `check_epoch` does.
+    ``epoch`` is a key of `EPOCHS`. Raises ConfigError if the table cannot show it.
     """
     check_epoch(table, epoch)
     chosen = tuple(dict.fromkeys((table.base.seed,) if seeds is None else seeds))
     if table.number == "1":
-        return _statistics(table, chosen, epoch)
+        return _statistics(table, chosen, epoch, root)
     runs = Runs(root)
-    found = {(config, seed): runs.training(config, seed) for config in table.configs for seed in chosen}
+    trainings = runs.trainings(config.with_(seed=seed) for config in table.configs for seed in chosen)
+    found = trainings.found
     entries = {
-        place: tuple(_entry(cell, seed, found[cell.config, seed], runs, epoch) for seed in chosen)
+        place: tuple(_entry(cell, seed, found[cell.config.with_(seed=seed)], runs, epoch) for seed in chosen)
         for place, cell in table.cells.items()
     }
     against = {line.key: line.against for line in table.lines}
@@ -184,7 +192,7 @@ def fill(table: Table, root: Path, seeds: Iterable[int] | None = None, *, epoch:
         place: FilledCell(cell, entries[place], _change(entries, place, against[cell.line]))
         for place, cell in table.cells.items()
     }
-    return Filled(table, chosen, epoch, cells, _images(table, found))
+    return Filled(table, chosen, epoch, cells, _images(table, found), trainings.left_out)
 
 
 def _entry(cell: Cell, seed: int, trained: Found | None, runs: Runs, epoch: str) -> Entry:
@@ -203,9 +211,9 @@ def _entry(cell: Cell, seed: int, trained: Found | None, runs: Runs, epoch: str)
 
 
 def accuracy(result: Mapping[str, Any], head: str | None, epoch: str = "last") -> float | None:
-    """Return the accuracy of a head in a training run's result; ``head`` None is the one that the model predicts with.
+    """Return the accuracy of a head in a training run's result; None for ``head`` is the primary one.
 
-    A system with one output has it in the column "concat". None where the run has no such head.
+    A system with one output has it in the column "concat". Returns None if the run has no such head.
     """
     try:
         heads, primary = result[epoch]["accuracy"], result["best"]["by"]
@@ -233,26 +241,32 @@ def _change(entries: Mapping[Place, Sequence[Entry]], place: Place, against: str
     return math.fsum(changes) / len(changes) if changes else None
 
 
-def _images(table: Table, found: Mapping[tuple[TrainConfig, int], Found | None]) -> tuple[Images, ...]:
+def _images(table: Table, found: Mapping[TrainConfig, Found | None]) -> tuple[Images, ...]:
     """Return what the finished runs say about their data sets, in the order of the table."""
-    known: dict[str, Images] = {name: Images(name) for name in table.sets}
-    for (config, _), each in found.items():
+    finished: dict[str, list[Run]] = {name: [] for name in table.sets}
+    for config, each in found.items():
         if each is not None and each.state is State.FINISHED:
-            result = each.result
-            counts = (len(result.get("classes", ())), result.get("train_images"), result.get("test_images"))
-            known[config.dataset] = Images(config.dataset, *counts)
-    return tuple(known.values())
+            finished[config.dataset].append(each.run)
+    return tuple(_images_of(name, runs) for name, runs in finished.items())
 
 
-def _statistics(table: Table, seeds: tuple[int, ...], epoch: str) -> Filled:
-    """Fill Table I: open each data set and count. No run is needed."""
-    from pmsi.data import open_dataset
+def _images_of(dataset: str, runs: Sequence[Run]) -> Images:
+    recorded = [run for run in runs if record_of(run) is not None]
+    if not runs:
+        return Images(dataset)
+    of = (recorded or runs)[0]  # all that are recorded agree
+    about = data_of(of)
+    classes = None if about.classes is None else len(about.classes)
+    return Images(dataset, classes, about.train, about.test, len(runs) - len(recorded), of.id)
 
-    images = {}
+
+def _statistics(table: Table, seeds: tuple[int, ...], epoch: str, root: Path) -> Filled:
+    """Fill Table I with the counts of the newest finished run on each data set; where there is none, open the set."""
+    runs, images = Runs(root), {}
     for cell in table.cells.values():
         if cell.line not in images:
-            dataset = open_dataset(cell.config)
-            images[cell.line] = Images(cell.line, len(dataset.classes), len(dataset.train), len(dataset.test))
+            run = runs.newest_on(cell.config)
+            images[cell.line] = _opened(cell) if run is None else _images_of(cell.line, [run])
     counted = {
         place: FilledCell(
             cell, (Entry(seeds[0], state=State.FINISHED, value=getattr(images[cell.line], str(cell.count))),)
@@ -260,3 +274,10 @@ def _statistics(table: Table, seeds: tuple[int, ...], epoch: str) -> Filled:
         for place, cell in table.cells.items()
     }
     return Filled(table, seeds, epoch, counted, tuple(images.values()))
+
+
+def _opened(cell: Cell) -> Images:
+    from pmsi.data import open_dataset
+
+    dataset = open_dataset(cell.config)
+    return Images(cell.line, len(dataset.classes), len(dataset.train), len(dataset.test))

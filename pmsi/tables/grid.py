@@ -1,7 +1,6 @@
-"""Sweeps over settings: one config with one or two fields varied, each combination a training run in a queue.
+"""Grids: one config with one or two fields varied, each combination a training run in a queue.
 
-What was computed before is not computed again: a combination that has a finished or a live run is passed over, whoever
-made it. This module does not know where fields and values come from.
+A combination that has a finished or a live run is skipped.
 """
 
 import itertools
@@ -25,12 +24,12 @@ from pmsi.tables.matching import SAME_RESULT, Runs
 MOST_FIELDS, MOST_RUNS = 2, 100
 
 FIXED = (*SAME_RESULT, "start_from")
-"""Fields that are no use to vary: no result depends on them, or they are about one run alone."""
+"""Fields that a grid cannot vary: no result depends on them, or they belong to one run."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A field that is varied, and its values in order."""
+    """A field and its values, in order."""
 
     name: str
     values: tuple[Any, ...]
@@ -41,14 +40,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """``base`` with every combination of the axes' values, the last axis running fastest."""
+    """``base`` with every combination of the axes' values; the last axis varies fastest."""
 
     base: TrainConfig
     axes: tuple[Axis, ...]
 
     @property
     def configs(self) -> tuple[TrainConfig, ...]:
-        """The configs of all runs; raises ConfigError for a combination that cannot be."""
+        """The configs of all runs; raises ConfigError for an invalid combination."""
         names = [axis.name for axis in self.axes]
         combinations = itertools.product(*(axis.values for axis in self.axes))
         return tuple(self.base.with_(**dict(zip(names, values, strict=True))) for values in combinations)
@@ -61,7 +60,7 @@ def varied() -> tuple[str, ...]:
 
 
 def read_axis(text: str) -> Axis:
-    """Return the axis that ``FIELD=VALUE,VALUE,…`` says; raises ConfigError."""
+    """Return the axis of ``FIELD=VALUE,VALUE,…``; raises ConfigError for an unknown field or value."""
     name, separator, values = text.partition("=")
     field = name.strip().replace("-", "_")
     if not separator:
@@ -71,29 +70,29 @@ def read_axis(text: str) -> Axis:
 
 
 def axis_of(name: str, values: Sequence[Any]) -> Axis:
-    """Return an axis of distinct values, or raise ConfigError."""
+    """Return an axis; raises ConfigError unless there are values and all differ."""
     if not values:
-        raise ConfigError(f"{name}: no values to vary it over. Give them with commas between, such as {name}=A,B.")
+        raise ConfigError(f"{name}: no values. Give them separated by commas, such as {name}=A,B.")
     twice = [value for value in values if list(values).count(value) > 1]
     if twice:
-        raise ConfigError(f"{name}: the value {to_text(twice[0])} is there twice. Leave one out.")
+        raise ConfigError(f"{name}: the value {to_text(twice[0])} is given twice. Leave one out.")
     return Axis(name, tuple(values))
 
 
 def make_grid(base: TrainConfig, axes: Sequence[Axis]) -> Grid:
-    """Return the grid of some axes, with every combination checked as a config; raises ConfigError."""
+    """Return the grid of some axes; raises ConfigError for too many axes or runs, or an invalid combination."""
     names = [axis.name for axis in axes]
     if len(names) > MOST_FIELDS or len(set(names)) < len(names):
-        raise ConfigError(f"A sweep over {', '.join(names)}: expected {MOST_FIELDS} settings at most, each once.")
+        raise ConfigError(f"A grid over {', '.join(names)}: expected {MOST_FIELDS} settings at most, each once.")
     grid = Grid(base, tuple(axes))
     count = len(grid.configs)
     if count > MOST_RUNS:
-        raise ConfigError(f"A sweep over {' × '.join(names)} makes {count} runs: expected {MOST_RUNS} at most.")
+        raise ConfigError(f"A grid over {' × '.join(names)} makes {count} runs: expected {MOST_RUNS} at most.")
     return grid
 
 
 def missing(grid: Grid, root: Path) -> list[TrainConfig]:
-    """Return the configs for which there is neither a finished run nor one that somebody works on, or will."""
+    """Return the configs that have neither a finished nor a live run."""
     runs = Runs(root)
     found = [(config, runs.training(config, config.seed)) for config in grid.configs]
     return [config for config, run in found if run is None or not _counts(run.state)]
@@ -104,16 +103,19 @@ def _counts(state: State) -> bool:
 
 
 def check(grid: Grid, root: Path) -> None:
-    """Raise what would keep one of the runs from starting."""
+    """Raise a PMSIError if one of the runs could not start."""
     for config in grid.configs:
         tasks.check(config, root)
 
 
 def start(grid: Grid, root: Path, launcher: str = "local") -> list[Run]:
-    """Make and queue the runs that are missing, all or, where one could not start, none; return them in order."""
+    """Create and queue the missing runs, and return them in order.
+
+    Raises a PMSIError, and queues none, if one of them could not start.
+    """
     check(grid, root)
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root / ".campaign.lock"):  # two visitors never make the same run twice
+    with locked(root / ".submit.lock"):  # so that two processes never create the same run twice
         runs = [Run.create(root, config.located()) for config in missing(grid, root)]
         for run in runs:
             label(run, tags=[tag_of(runs)])
@@ -122,23 +124,23 @@ def start(grid: Grid, root: Path, launcher: str = "local") -> list[Run]:
 
 
 def tag_of(runs: Sequence[Run]) -> str:
-    """Return the tag by which the runs of one sweep are found again."""
-    return f"sweep-{runs[0].id[-4:]}"
+    """Return the tag of the runs of one grid."""
+    return f"grid-{runs[0].id[-4:]}"
 
 
 def command_of(grid: Grid) -> str:
-    """Return the shell command that makes and queues the same runs."""
+    """Return the shell command that queues the same runs."""
     python, option, package, _, *rest = shlex.split(command(grid.base))
     return shlex.join([python, option, package, "grid", "--vary", *map(str, grid.axes), *rest])
 
 
 def changes(grid: Grid, config: TrainConfig) -> str:
-    """Return what sets one run of a grid apart, in words: ``method = pmr, seed = 1``."""
+    """Return the varied settings of one run as text: ``method = pmr, seed = 1``."""
     return ", ".join(f"{axis.name} = {to_text(getattr(config, axis.name))}" for axis in grid.axes)
 
 
 def estimate(configs: Sequence[TrainConfig], root: Path) -> float:
-    """Return about how many seconds some runs take, one after another; what nobody has run yet is tried."""
+    """Return the estimated seconds of some runs, one after another; makes trials for those without an equal run."""
     from pmsi.tables.estimate import Estimator  # imports torch
 
     estimator = Estimator(root)

@@ -1,7 +1,6 @@
 """The paper's printed numbers, Tables I–VII and Fig. 1, as data (``assets/paper_tables.json``).
 
-Keys are those of the package's own tables: methods, augmentations, backbones, data sets, perturbations. This module
-does not know which run would give which number (`pmsi.tables` does).
+Keys are those of METHODS, AUGMENTATIONS, BACKBONES, DATASETS and PERTURBATIONS.
 """
 
 import json
@@ -16,15 +15,15 @@ from pmsi.base.errors import ConfigError, lookup
 PATH = ASSETS / "paper_tables.json"
 
 Place = tuple[str, str]
-"""The line and the column of a cell, by key."""
+"""The keys of a cell's line and column."""
 
 
 @dataclass(frozen=True)
 class Printed:
     """A number as printed: an accuracy in per cent, or a count of Table I.
 
-    ``difference`` is what the paper prints in brackets beside it, in points; where ``note`` says that it is a misprint,
-    ``computed`` is what the printed accuracies give.
+    ``difference`` is printed in brackets beside it, in points. If ``note`` calls it a misprint, ``computed`` is the
+    difference of the printed accuracies.
     """
 
     value: float
@@ -34,7 +33,7 @@ class Printed:
 
     @property
     def change(self) -> float | None:
-        """The difference to be shown, in points: the computed one where the printed one is wrong."""
+        """The difference in points: the computed one if the printed one is wrong."""
         return self.difference if self.computed is None else self.computed
 
 
@@ -51,7 +50,7 @@ class PaperTable:
 
 @cache
 def paper_tables() -> dict[str, PaperTable]:
-    """Return the printed tables by number ("1" to "7") and "fig1"; raises ConfigError where their file is missing."""
+    """Return the printed tables by number, "1" to "7" and "fig1"; raises ConfigError if their file is missing."""
     try:
         stored = json.loads(PATH.read_bytes())["tables"]
     except (OSError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Which protocols a runs folder holds runs of: base configs and data sets for which a table has something to show."""
+"""The base configs and data sets of a table for which a runs folder has runs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from pmsi.tables.matching import SAME_RESULT, Runs, identity
 def protocols(root: Path, number: str) -> list[TrainConfig]:
     """Return the base configs for which ``root`` has a run of at least one cell of a table, newest first.
 
-    A base has the seed 0, computes on any device, and holds nothing that the table decides itself; where the table
-    compares data sets, those are not part of it (`data_sets` finds them). Table I needs no run, and has none.
+    A base has seed 0 and the defaults in the fields that the table sets itself or that change no result. If the table
+    compares data sets, the base has none (see `data_sets`). Table I needs no runs: the list is empty.
     """
     return list(dict.fromkeys(base for base, _ in _members(root, number)))
 
@@ -24,7 +24,7 @@ def protocols(root: Path, number: str) -> list[TrainConfig]:
 def data_sets(root: Path, number: str, base: TrainConfig) -> Sets:
     """Return the data sets, with their folders, for which ``root`` has a run of table ``number`` under this base.
 
-    The paper's come first, in its order; of two folders for one data set, that of the newest run.
+    The paper's data sets come first. If runs used several folders of one data set, the newest run's is returned.
     """
     wanted = _base(lookup("table", TABLES, number), base)
     found: dict[str, str | None] = {}
@@ -36,13 +36,13 @@ def data_sets(root: Path, number: str, base: TrainConfig) -> Sets:
 
 
 def found_seeds(root: Path, table: Table) -> tuple[int, ...]:
-    """Return every seed with which a run of the table is there, in order."""
+    """Return the seeds of all runs of the table, sorted."""
     runs = Runs(root)
     return tuple(sorted(set().union(*(runs.seeds(config) for config in table.configs))))
 
 
 def _members(root: Path, number: str) -> Iterator[tuple[TrainConfig, TrainConfig]]:
-    """Yield (base, config) for the training runs that some cell of the table asks for, newest first."""
+    """Yield (base, config) of each training run that a cell of the table needs, newest first."""
     row = lookup("table", TABLES, number)
     needed: dict[Any, set[tuple[Any, ...]]] = {}
     for config in Runs(root).distinct:
@@ -50,7 +50,7 @@ def _members(root: Path, number: str) -> Iterator[tuple[TrainConfig, TrainConfig
         key = (base, config.dataset, config.data)
         if key not in needed:
             needed[key] = set()
-            with contextlib.suppress(UnknownName):  # a data set of somebody's own that is not there any more
+            with contextlib.suppress(UnknownName):  # a data set that does not exist any more
                 table = expand(number, base.with_(dataset=config.dataset, data=config.data))
                 needed[key] = {identity(each) for each in table.configs}
         if identity(config) in needed[key]:
@@ -58,14 +58,14 @@ def _members(root: Path, number: str) -> Iterator[tuple[TrainConfig, TrainConfig
 
 
 def _base(row: TableRow, config: TrainConfig) -> TrainConfig:
-    """Return a run's config without its seed, its device, and what the table decides."""
+    """Return the base config of a run's config."""
     defaults = {about.name: about.default for about in fields(TrainConfig)}
     free = {name: defaults[name] for name in ("seed", "start_from", *SAME_RESULT)}
     return plain(row, config.with_(**free, weights=_weights(row, config)))
 
 
 def _weights(row: TableRow, config: TrainConfig) -> str:
-    """Return the starting weights, with ``{backbone}`` for the backbone's name where lines have files of their own."""
+    """Return the weights, with ``{backbone}`` for the backbone's name in a path if lines have their own files."""
     path = Path(config.weights)
     if not row.compares_backbones or len(path.parts) < 2:
         return config.weights

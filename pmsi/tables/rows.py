@@ -1,28 +1,29 @@
-"""What stands in the printed table: rows of short texts, and the notes without which they cannot be read.
+"""The text of a table: rows of short texts, and notes on how to read them.
 
-Per cent and points are made here, where a person reads them. Under each line of ours stand the paper's number and the
-difference, each named as what it is. This module does not know in which format they are written.
+Fractions become per cent and points here. Below each line of ours stand the paper's number and the difference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import State
-from pmsi.tables.definitions import Part, set_title
+from pmsi.tables.definitions import LEGACY, Part, set_title
 from pmsi.tables.filling import EPOCHS, Filled, FilledCell, Images
+from pmsi.tables.matching import OnOtherData
 from pmsi.tables.printed import paper_table
 
 NOT_RUN, NO_OUTPUT = "not run", "–"
-"""What stands in a cell whose run nobody made, and in one whose run has finished and has no such output."""
+"""The text of a cell without a run, and of one whose finished run has no such output."""
 
 URGENCY = (State.FAILED, State.INTERRUPTED, State.STOPPED, State.RUNNING, State.STOPPING, State.QUEUED)
-"""Which state a cell of several seeds shows."""
+"""A cell of several seeds shows the first of these states that one of its runs has."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A printed row: its label, one text for each column, and whether it holds our own numbers."""
+    """A row: its label, one text per column, and whether these are our own numbers."""
 
     label: str
     texts: tuple[str, ...]
@@ -30,11 +31,11 @@ class Row:
 
 
 def rows(filled: Filled) -> list[Row]:
-    """Return the printed rows: for each line ours, then change, paper and difference where there are any."""
+    """Return the rows: for each line our numbers, then change, paper and difference if there are any."""
     titles = {line.key: line.title for line in filled.lines}
     found = []
     for line in filled.lines:
-        found.append(_row(filled, line, line.title, lambda cell: shown(cell), is_ours=True))
+        found.append(_row(filled, line, line.title, cell_text, is_ours=True))
         kinds: list[tuple[str, Callable[[FilledCell], str]]] = [("paper", _paper), ("difference", _difference)]
         if line.against:
             kinds.insert(0, (f"against {titles[line.against]}", lambda cell: _points(cell.change)))
@@ -48,8 +49,8 @@ def _row(filled: Filled, line: Part, label: str, text: Callable[[FilledCell], st
     return Row(label, tuple("" if cell is None else text(cell) for cell in cells), is_ours)
 
 
-def shown(cell: FilledCell) -> str:
-    """Return what a cell says: mean ± standard deviation, how many seeds are missing, or the state of its run."""
+def cell_text(cell: FilledCell) -> str:
+    """Return a cell's text: mean ± standard deviation, how many seeds are there, or the state of its run."""
     state = next((state for state in URGENCY if state in cell.states), None)
     if cell.mean is None:
         nothing = NO_OUTPUT if State.FINISHED in cell.states else NOT_RUN
@@ -92,22 +93,24 @@ def title(filled: Filled) -> str:
 
 
 def notes(filled: Filled) -> list[str]:
-    """Return what must be known to read the numbers: what they are, by which protocol, on which data, beside what."""
+    """Return the notes of a table: what the numbers are, the protocol, the data, and the paper's misprints."""
     counts = filled.table.number == "1"
-    said = [] if counts else [_what(filled), _protocol(filled)]
-    said += [_data(images) for images in filled.images]
+    found = [] if counts else [_what(filled), _protocol(filled)]
+    found += [_data(images, counts) for images in filled.images]
+    found += [_left_out(images, filled.left_out) for images in filled.images if _of(images, filled.left_out)]
+    if any(line.perturbation == LEGACY for line in filled.lines):
+        row = PERTURBATIONS[LEGACY]
+        found.append(f"{row.title}: {row.help} The paper does not say how it adds noise.")
     if any(cell.printed is not None for cell in filled.cells.values()):
-        unlike = (
-            ""
-            if filled.is_the_papers or counts
-            else (" Our data or recipe is not the paper's, so a difference compares two different experiments.")
-        )
         unit = "" if counts else ", in points"
-        said.append(f"Paper: the paper's printed number. Difference: ours minus the paper's{unit}.{unlike}")
+        unlike = ""
+        if not (filled.is_the_papers or counts):
+            unlike = " Our data or recipe is not the paper's, so a difference compares two different experiments."
+        found.append(f"Paper: the paper's printed number. Difference: ours minus the paper's{unit}.{unlike}")
     misprints = [
         cell.cell.printed.note for cell in filled.cells.values() if cell.cell.printed and cell.cell.printed.note
     ]
-    return said + [f"* A misprint of the paper: {note}." for note in misprints]
+    return found + [f"* A misprint of the paper: {note}." for note in misprints]
 
 
 def _what(filled: Filled) -> str:
@@ -119,14 +122,14 @@ def _what(filled: Filled) -> str:
 
 
 def _protocol(filled: Filled) -> str:
-    shown = {name: value for name, value in filled.protocol.items() if name != "dataset"}
-    if "weights" in shown:  # where a file lies is one machine's affair
-        shown["weights"] = Path(shown["weights"]).name
-    said = ", ".join(f"{name} = {value}" for name, value in shown.items())
-    return f"Protocol: the paper's, but {said}." if said else "Protocol: the paper's."
+    changes = {name: value for name, value in filled.protocol.items() if name != "dataset"}
+    if "weights" in changes:  # the folder differs between machines
+        changes["weights"] = Path(changes["weights"]).name
+    listed = ", ".join(f"{name} = {value}" for name, value in changes.items())
+    return f"Protocol: the paper's, but {listed}." if listed else "Protocol: the paper's."
 
 
-def _data(images: Images) -> str:
+def _data(images: Images, counts: bool) -> str:
     if images.classes is None:
         return f"Data: {set_title(images.dataset)}; no run has finished yet."
     paper = paper_table("1").cells
@@ -135,4 +138,20 @@ def _data(images: Images) -> str:
     text = (
         f"Data: {set_title(images.dataset)}, {images.classes} classes, {images.train} training and {images.test} test"
     )
-    return f"{text} images" + (f" (the paper: {beside})." if beside else ".")
+    text += " images" + (f" (the paper: {beside})" if beside else "")
+    if counts:
+        return f"{text}, as run {images.run} used it." if images.run else f"{text}."
+    unknown = f" Of {images.unknown} of its runs the data are unknown: they have no record." if images.unknown else ""
+    return f"{text}.{unknown}"
+
+
+def _of(images: Images, left_out: Sequence[OnOtherData]) -> list[OnOtherData]:
+    return [each for each in left_out if each.dataset == images.dataset]
+
+
+def _left_out(images: Images, left_out: Sequence[OnOtherData]) -> str:
+    """Return how many runs are left out, and why the first of them is."""
+    mine = _of(images, left_out)
+    count = "1 run is" if len(mine) == 1 else f"{len(mine)} runs are"
+    of = f"{set_title(images.dataset)}, not being on the data of the newest"
+    return f"{count} left out of {of}. {' '.join(mine[0].reasons)}"

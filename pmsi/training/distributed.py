@@ -1,7 +1,6 @@
-"""Several processes that train one model together, each on its share of every batch: torch's DistributedDataParallel.
+"""Training by several processes, each on its share of every batch, with torch's DistributedDataParallel.
 
-A team of one is a process that trains alone; then everything here does nothing. `pmsi.runs.ranks` says who the
-processes are.
+In a team of one process, nothing is communicated. `pmsi.runs.ranks` reads the rank from the environment.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ PATIENCE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that work on a run, seen by one of them; ``control`` is a group for decisions made on CPUs."""
+    """The processes of a run, as one of them sees it; ``control`` is a process group for communication on CPUs."""
 
     rank: int = 0
     size: int = 1
@@ -32,16 +31,16 @@ class Team:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process is rank 0, which writes the run's files."""
         return self.rank == ranks.FIRST
 
     @property
     def seed(self) -> tuple[int, ...]:
-        """What sets this process's draws apart: rank 0 draws as a process alone does."""
+        """What to add to a seed so that each rank draws differently; empty for rank 0, as for a single process."""
         return (self.rank,) if self.rank else ()
 
     def share(self, batch_size: int) -> slice:
-        """Return which images of a batch are this process's: equal shares, as a rank without work would hang."""
+        """Return which images of a batch are this process's; raises ConfigError unless all shares are equal."""
         if batch_size % self.size:
             raise ConfigError(
                 f"batch_size = {batch_size} cannot be shared equally by {self.size} processes. Choose a multiple."
@@ -50,10 +49,10 @@ class Team:
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """Return ``module`` such that its gradients are the mean over the team's; call what is returned, not it.
+        """Return ``module`` wrapped so that its gradients are averaged over the team; call the returned module.
 
-        All its parameters must ask for gradients now: what is frozen afterwards is left out rightly, but what is
-        frozen before and thawed later would silently never be averaged. Each phase uses one head, so the others'
+        All its parameters must require gradients now. Parameters frozen later are left out correctly; parameters that
+        are frozen now and thawed later would never be averaged. Each phase uses one head, so the other heads'
         parameters are unused.
         """
         if self.size == 1:
@@ -62,7 +61,7 @@ class Team:
         return DistributedDataParallel(module, device_ids=places, find_unused_parameters=True)
 
     def follow(self, order: int) -> int:
-        """Return rank 0's order, so that all of them save or stop before the same phase."""
+        """Return rank 0's order, so that all ranks save or stop before the same phase."""
         if self.size == 1:
             return order
         word = torch.tensor([order])
@@ -70,13 +69,13 @@ class Team:
         return int(word)
 
     def align(self, module: nn.Module) -> None:
-        """Give ``module`` rank 0's buffers, as `wrap` does before each forward pass: here for one that goes past it."""
+        """Copy rank 0's buffers into ``module``, for a forward pass that does not go through `wrap`."""
         if self.size > 1:
             for buffer in module.buffers():
                 dist.broadcast(buffer, ranks.FIRST)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return what each of the team gives, JSON types, in the order of their ranks."""
+        """Return the values (JSON types) of all ranks, in rank order."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -94,7 +93,7 @@ class Team:
 
 @contextlib.contextmanager
 def team(device: torch.device) -> Iterator[Team]:
-    """Join the processes that torchrun has started for this run, or be a team of one; leave at the end."""
+    """Join the process group that torchrun started, or yield a team of one; leave the group at the end."""
     if ranks.world_size() == 1:
         yield Team()
         return

@@ -1,6 +1,6 @@
-"""What a training run's model is before its first step: new layers, pretrained ones, or another run's whole model.
+"""The model before the first training step: new layers, pretrained layers, or another run's model.
 
-The other run is read once, at the start. Whoever has a checkpoint of its own goes on from that, and does not come here.
+Another run is read once, at the start. A run that has a checkpoint of its own is restored from that instead.
 """
 
 from collections.abc import Sequence
@@ -10,45 +10,43 @@ import torch
 
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.config import TrainConfig, differences
-from pmsi.data.record import DataRecord, compare
+from pmsi.data.record import DataRecord
 from pmsi.engine.checkpoint import find_checkpoint, load_checkpoint
 from pmsi.methods import build, outline
 from pmsi.model import Recognizer
 from pmsi.model.backbones import check_weights, find_backbone
 from pmsi.runs import Run
-from pmsi.runs.record import record_of
+from pmsi.runs.record import compare_record
 
 SHAPING = ("method", "backbone", "stage_num", "smooth_conv", "channels", "hidden", "projection", "augmentation")
-"""Settings that a model's tensors can depend on."""
+"""Settings that the shapes of a model's tensors depend on."""
 
 CLASSES = 2
-"""Classes of the outlines that are compared: how many there are changes both in the same way."""
+"""Number of classes of the models whose tensors are compared; any number gives the same result."""
 
 NAMED = 3
-"""Classes that an error names."""
+"""How many classes an error names."""
 
 
-def first_model(config: TrainConfig, run: Run, data: DataRecord) -> Recognizer:
+def initial_model(config: TrainConfig, run: Run, classes: Sequence[str]) -> Recognizer:
     """Return the model with which ``run`` begins, on the CPU, in training mode.
 
-    ``data`` is what it will be trained on. Raises RunError where the run that it starts from is not there or has no
-    model, ConfigError where that model has other tensors or other classes, or has learned some of the test images.
+    Raises RunError where the run that it starts from is not there or has no model, ConfigError where that model has
+    other tensors or other classes.
     """
-    classes = data.classes
     if config.start_from is None:
         return build(config, len(classes))
     other = _other(config.start_from, run.folder.parent)
     check_fit(config, other)
     checkpoint = load_checkpoint(find_checkpoint(other))
     _check_classes(config.start_from, checkpoint.about["classes"], classes)
-    _check_leakage(config, other, data)
     model = build(config, len(classes), pretrained=False)
     checkpoint.restore(model)
     return model
 
 
-def check_start(config: TrainConfig, root: Path) -> None:
-    """Raise what can be known to be wrong with the starting weights, or the run to start from, before a run is made."""
+def check_initial_weights(config: TrainConfig, root: Path) -> None:
+    """Raise a PMSIError if the weights, or the run to start from, are missing or do not fit."""
     if config.start_from is None:
         check_weights(find_backbone(config.backbone), config.weights)
         return
@@ -58,7 +56,7 @@ def check_start(config: TrainConfig, root: Path) -> None:
 
 
 def check_fit(config: TrainConfig, other: Run) -> None:
-    """Raise ConfigError where the model of ``other`` has other tensors than one of ``config``, naming the settings."""
+    """Raise ConfigError, naming the settings, if the models of ``config`` and ``other`` have different tensors."""
     then = other.config
     assert isinstance(then, TrainConfig)
     changed = {name: now for name, now in differences(config, then).items() if name in SHAPING}
@@ -71,12 +69,12 @@ def check_fit(config: TrainConfig, other: Run) -> None:
 
 
 def _tensors(config: TrainConfig) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """Return the shape and the type of every tensor of a config's model, by name; nothing is computed."""
+    """Return the shape and dtype of every tensor of a config's model, by name; nothing is computed."""
     return {name: (value.shape, value.dtype) for name, value in outline(config, CLASSES).state_dict().items()}
 
 
 def _other(id: str, root: Path) -> Run:
-    """Return the training run called ``id``, or raise RunError; the app and the command line complete an id before."""
+    """Return the training run ``id``; raises RunError if there is none."""
     try:
         run = Run.open(root, id)
     except RunError as error:
@@ -86,23 +84,29 @@ def _other(id: str, root: Path) -> Run:
     return run
 
 
-def _check_leakage(config: TrainConfig, other: Run, data: DataRecord) -> None:
-    """Raise ConfigError where the starting model was trained on test images of ``data``, unless the config insists."""
-    about = compare(record_of(other), data, (f"run {other.id}", data.name))
+def check_leakage(config: TrainConfig, run: Run, data: DataRecord) -> list[str]:
+    """Return in words how ``data`` differs from what the run that ``run`` starts from was trained on.
+
+    Raises ConfigError where that run was trained on test images of ``data``, unless the config insists.
+    """
+    if config.start_from is None:
+        return []
+    about = compare_record(_other(config.start_from, run.folder.parent), data)
     if about.leaked and not config.insist:
         raise ConfigError(
             f"start_from = {config.start_from!r}: {' '.join(about.reasons)} The accuracy would be too high. Train on "
             "the split of that run, or insist (--insist)."
         )
+    return about.reasons
 
 
 def _check_classes(id: str, then: Sequence[str], now: Sequence[str]) -> None:
-    """Raise ConfigError where a model answers with other classes than a data set has, or in another order."""
+    """Raise ConfigError if a model's classes are not those of the data set, in the same order."""
     if list(then) == list(now):
         return
     unknown = [name for name in now if name not in then] or [name for name in then if name not in now]
     which = f", among them {', '.join(map(repr, unknown[:NAMED]))}" if unknown else " in another order"
     raise ConfigError(
-        f"start_from = {id!r}: its model knows {len(then)} classes, and the data set has {len(now)}{which}. Train on "
+        f"start_from = {id!r}: its model has {len(then)} classes, and the data set has {len(now)}{which}. Train on "
         "the same classes, or give a file of backbone weights instead."
     )

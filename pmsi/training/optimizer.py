@@ -33,12 +33,12 @@ def make_optimizer(model: Recognizer, config: TrainConfig) -> torch.optim.SGD:
 
 
 def is_pretrained(config: TrainConfig) -> bool:
-    """Say whether the backbone starts from trained weights."""
+    """Return whether the backbone starts from trained weights."""
     return config.weights != "none"
 
 
 def frozen(config: TrainConfig, epoch: int) -> bool:
-    """Say whether the backbone gets no gradients in this epoch (counted from 0); its BatchNorm keeps updating."""
+    """Return whether the backbone gets no gradients in this epoch (from 0); its BatchNorm statistics keep updating."""
     return is_pretrained(config) and epoch < config.frozen_epochs
 
 
@@ -52,20 +52,20 @@ SCHEDULES: dict[str, Callable[[float, int], float]] = {
     # The period counts images and the steps count batches: of 32 images, the rate ends at 99.8 % of its start.
     "released": lambda done, batch_size: cosine(done / batch_size),
 }
-"""The factor of the learning rate, given the share of training that is over (0–1) and the images in a batch."""
+"""Functions (share of training done, 0–1; batch size) → factor of the learning rate."""
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, done: float, config: TrainConfig) -> None:
-    """Put every group at its point of the config's schedule, when the share ``done`` (0–1) of training is over."""
+    """Set the learning rate of every group by the config's schedule, for the share ``done`` (0–1) of training."""
     factor = SCHEDULES[config.schedule](done, config.batch_size)
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
 
 
 def match_memory_format(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the optimizer's buffers out as their parameters, after `load_state_dict`: a file keeps no memory format.
+    """Give the optimizer's buffers the memory format of their parameters, after `load_state_dict`.
 
-    Where the two differ, values are the same, but torch leaves its fast path, on a GPU for all parameters at once.
+    A file keeps no memory format. With another one the values are the same, but torch leaves its fast path.
     """
     for parameter, slots in optimizer.state.items():
         for key, value in slots.items():

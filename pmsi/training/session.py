@@ -1,4 +1,4 @@
-"""The task "train": what stands around Algorithm 1. It restores, records, tests, writes checkpoints, and stops."""
+"""The task "train": restores, records, tests, writes checkpoints and stops around the loop of Algorithm 1."""
 
 import contextlib
 import math
@@ -18,13 +18,13 @@ from pmsi.data.loading import EvaluationLoader, TrainLoader
 from pmsi.data.record import FILE, DataRecord
 from pmsi.engine.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 from pmsi.engine.device import gradient_scaler, prepare_device
-from pmsi.evaluation import score, while_checking, write_predictions
+from pmsi.evaluation import checking_progress, score, write_predictions
 from pmsi.methods import build, resolve
 from pmsi.model import Objective, Recognizer
 from pmsi.model.batch import Phase, Scalar
 from pmsi.runs import Run, Stopped
 from pmsi.training.distributed import Team, team
-from pmsi.training.initial_weights import check_start, first_model
+from pmsi.training.initial_weights import check_initial_weights, check_leakage, initial_model
 from pmsi.training.loop import Learner, progressive_training
 from pmsi.training.optimizer import make_optimizer, match_memory_format
 from pmsi.training.progress import Progress, changed_since, made_with
@@ -32,7 +32,7 @@ from pmsi.training.trackers import Trackers, check_trackers
 
 
 class Order(IntEnum):
-    """What all processes of a run do between two phases."""
+    """What rank 0 orders all processes to do between two phases."""
 
     GO = 0
     SAVE = 1
@@ -40,36 +40,40 @@ class Order(IntEnum):
 
 
 RECORDS_PER_EPOCH = 10
-"""Loss records in each epoch, at most; only when one is written does the loop wait for the device."""
+"""Loss records in each epoch, at most; the loop waits for the device only to write one."""
 
 
 def check(config: TrainConfig, root: Path) -> None:
-    """Raise what would keep a training run from starting, as far as a look at the names and paths can tell."""
+    """Raise a PMSIError if names or paths of a config would keep its run from starting."""
     resolve(config)
     check_folder(config)
     check_trackers(config.trackers)
-    check_start(config, root)
+    check_initial_weights(config, root)
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
-    """Train as ``config`` says, from the start or from the run's checkpoint, and return the run's result."""
-    dataset = open_dataset(config, while_checking(run))
+    """Train from the start or from the run's checkpoint, and return the run's result.
+
+    Raises Stopped at a request to stop, TrainingError if a loss is not finite or the data has changed.
+    """
+    dataset = open_dataset(config, checking_progress(run))
     with team(prepare_device(config)) as members:
         return Training(config, dataset, run, members).fit()
 
 
 class Training:
-    """One training run in progress; where several processes share it, this process's part of it."""
+    """One training run in progress, or this process's part of one that several processes share."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset, run: Run, members: Team | None = None) -> None:
         self.config, self.dataset, self.run = config, dataset, run
-        self.record = DataRecord.of(dataset, while_checking(run))
+        self.record = DataRecord.of(dataset, checking_progress(run))
         self.team = members or Team()
         self.device = prepare_device(config)
-        plan = resolve(config)
+        system = resolve(config)
         share = self.team.share(config.batch_size)
-        self.loader = TrainLoader(dataset, config, plan.method.images_per_class, share, self.device)
+        self.loader = TrainLoader(dataset, config, system.method.images_per_class, share, self.device)
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
+        self.start_differs: list[str] = []  # from the data of the run that this one starts from
         resumed = (run.checkpoints / CHECKPOINT).exists()
         self.model = self._model(resumed)
         self.optimizer = make_optimizer(self.model, config)
@@ -81,7 +85,7 @@ class Training:
             self.model.backbone.compile()
         objective = self.team.wrap(Objective(self.model), self.device)
         self.learner = Learner(
-            config, plan, self.model, objective, self.optimizer, self.scaler, self.device, self.team, progress
+            config, system, self.model, objective, self.optimizer, self.scaler, self.device, self.team, progress
         )
         self.trackers = Trackers(config.trackers if self.team.leads else (), run.folder, config, self._step)
 
@@ -100,7 +104,7 @@ class Training:
     # Between the steps of the loop
 
     def before_phase(self) -> None:
-        """Save or stop where it is time to."""
+        """Save if a checkpoint is due; stop if that was requested."""
         due = time.monotonic() - self.saved_at >= self.config.checkpoint_every_s
         self._obey(Order.SAVE if due else Order.GO)
 
@@ -109,7 +113,7 @@ class Training:
         self.progress.losses[phase.head] = self.progress.losses.get(phase.head, torch.zeros_like(loss)) + loss
 
     def after_batch(self) -> None:
-        """Show how far training is, and record the losses now and then."""
+        """Write the heartbeat, and `RECORDS_PER_EPOCH` times an epoch the losses."""
         self.progress.summed += 1
         every = math.ceil(self.loader.batches / RECORDS_PER_EPOCH)
         if self.progress.batch % every == 0 or self.progress.batch == self.loader.batches:
@@ -117,7 +121,7 @@ class Training:
         self._show(f"epoch {self.progress.epoch + 1} of {self.config.epochs}")
 
     def after_epoch(self) -> None:
-        """Test, go on to the next epoch, and save."""
+        """Test, and save at the start of the next epoch."""
         self._evaluate()
         self.progress.begin_epoch(self.progress.epoch + 1)
         self._save()
@@ -129,7 +133,8 @@ class Training:
         if resumed:
             model = build(self.config, len(classes), pretrained=False)
         else:
-            model = first_model(self.config, self.run, self.record)
+            self.start_differs = check_leakage(self.config, self.run, self.record)
+            model = initial_model(self.config, self.run, classes)
         if self.config.sync_bn and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(self.device)
@@ -176,8 +181,7 @@ class Training:
         if not last and epoch % self.config.evaluate_every:
             return
         if self.team.leads:  # the others wait for the order below
-            # After a stop the epoch's batches are done; its test starts again when the run is resumed.
-            with contextlib.suppress(Stopped):
+            with contextlib.suppress(Stopped):  # `_obey` saves and stops; a resumed run tests again
                 self._test(epoch, last)
         self._obey(Order.GO)
 
@@ -189,7 +193,7 @@ class Training:
         record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - self.began_at}
         self._log(record)
         if last:
-            write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores)
+            write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores, self.dataset.classes)
 
     def _after_test_batch(self) -> None:
         self._show(f"testing epoch {self.progress.epoch + 1} of {self.config.epochs}")
@@ -198,7 +202,7 @@ class Training:
     # Saving, stopping, going on
 
     def _obey(self, order: Order) -> None:
-        """Do what rank 0 orders: nothing, save, or, where somebody asked for it, save and stop."""
+        """Do what rank 0 orders: nothing, save, or, after a request to stop, save and raise Stopped."""
         order = Order(self.team.follow(Order.STOP if self.run.stop_requested else order))
         if order >= Order.SAVE:
             self._save()
@@ -206,7 +210,7 @@ class Training:
             raise Stopped
 
     def _save(self) -> None:
-        """Write a checkpoint, unless the weights have diverged: the last good one stays."""
+        """Write a checkpoint; raises TrainingError, and keeps the last checkpoint, if a loss is not finite."""
         self._summed_losses()
         self.progress.seconds = time.monotonic() - self.began_at
         sums = self.team.gather(self.progress.sums())
@@ -218,6 +222,7 @@ class Training:
                 "classes": list(self.dataset.classes),
                 "train_images": len(self.dataset.train),
                 "data": self.record.digest,
+                "start_differs": self.start_differs,
                 "step": self._step,
                 "made_with": made_with(self.team.size),
             }
@@ -226,14 +231,14 @@ class Training:
         self.saved_at = time.monotonic()
 
     def _begin(self) -> Progress:
-        """Start at the beginning; records of a worker that died before its first checkpoint are removed."""
+        """Return the progress of a new run; removes the records of a worker that died before its first checkpoint."""
         self.run.truncate_metrics(lambda record: False)
         if self.team.leads:
             self.record.to_file(self.run.folder / FILE)
         return Progress()
 
     def _restore(self) -> Progress:
-        """Load the run's checkpoint, and remove what was recorded after it."""
+        """Load the run's checkpoint, remove the records after it, and return its progress."""
         checkpoint = load_checkpoint(self.run.checkpoints / CHECKPOINT)
         self._check_data(checkpoint)
         checkpoint.check_config(self.config)
@@ -243,6 +248,7 @@ class Training:
         measure = {"loss": "step", "epoch": "epoch"}
         self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])
         self.scaler.load_state_dict(checkpoint.about["scaler"])
+        self.start_differs = checkpoint.about.get("start_differs", [])
         changes = changed_since(checkpoint.about["made_with"], self.team.size)
         if changes and self.team.leads:
             self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
@@ -269,7 +275,7 @@ class Training:
             )
 
     def _result(self) -> dict[str, Any]:
-        """Return the last epoch and the best one apart; the best is the primary head's, for all heads."""
+        """Return the run's result: the last epoch and the primary head's best epoch, with all heads' accuracies."""
         epochs = [record for record in self.run.metrics() if record["kind"] == "epoch"]
         best = max(epochs, key=lambda record: record["accuracy"][self.model.primary])
         return {
@@ -280,6 +286,7 @@ class Training:
             "test_images": len(self.dataset.test),
             "skipped_images": len(self.dataset.problems),
             "passed_over": dict(self.dataset.passed_over),
+            "data": self.start_differs,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "seconds": self.progress.seconds,
         }

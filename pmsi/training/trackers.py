@@ -1,7 +1,6 @@
-"""TRACKERS: other programs that show how training goes. ``metrics.jsonl`` stays the truth; they get the same numbers.
+"""TRACKERS: programs such as TensorBoard that get a copy of the numbers in ``metrics.jsonl``.
 
-A tracker is told each record after the run has logged it. What a run that is resumed repeats replaces what was told
-before. This module does not know what is trained.
+A tracker gets each record after the run has logged it. When a resumed run repeats steps, their numbers are replaced.
 """
 
 import importlib.util
@@ -27,7 +26,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Tracker:
-    """A row of TRACKERS: ``open(folder, config, step)`` begins or goes on at ``step``; ``package`` is what it needs."""
+    """A row of TRACKERS: ``open(folder, config, step)`` starts or resumes at ``step``; ``package`` is imported."""
 
     title: str
     open: Callable[[Path, TrainConfig, int], Writer]
@@ -82,11 +81,11 @@ TRACKERS: dict[str, Tracker] = {
 }
 
 BY_DEFAULT = ("tensorboard",)
-"""Trackers that are left out without a word where they are not installed; any other was asked for."""
+"""Trackers that are skipped if they are not installed; for any other, that is an error."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raise ConfigError where a tracker that was asked for is not installed."""
+    """Raise ConfigError if a tracker other than those `BY_DEFAULT` is not installed."""
     for name in names:
         row = lookup("tracker", TRACKERS, name)
         if not _is_installed(row) and name not in BY_DEFAULT:
@@ -105,7 +104,7 @@ class Trackers:
         self._writers = [row.open(folder, config, step) for row in rows if _is_installed(row)]
 
     def write(self, record: dict[str, Any]) -> None:
-        """Tell all of them a record of the metrics."""
+        """Write a record of the metrics to all trackers."""
         for writer in self._writers:
             writer.write(dict(numbers(record)), record["step"])
 

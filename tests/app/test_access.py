@@ -111,7 +111,7 @@ def test_links_to_other_folders_are_refused(open_page, places, page, place):
 
 def test_pictures_behind_links_to_other_folders_are_not_shown(places):
     """Such links are followed for the person at the machine; what others may see is bounded by the folders allowed."""
-    from app.resources import open_folder
+    from app.shared.cached_data import open_folder
 
     for name, colour in (("jay", 10), ("tit", 60)):
         (places / "allowed" / "set" / name).mkdir(parents=True)

@@ -237,7 +237,7 @@ def test_two_runs_disagree_about_nothing_when_they_are_one(make_run):
         assert max(same.earth.values()) == pytest.approx(0, abs=1e-9)
         assert max(different.earth.values()) > 0
         assert (different.key, different.name) == (sample.key, dataset.classes[sample.label])
-    with pytest.raises(DataError, match="Not both runs know"):
+    with pytest.raises(DataError, match="classes of both runs"):
         sampled(one, SimpleNamespace(classes=("Dodo",)), dataset, 1)
 
 
@@ -310,11 +310,11 @@ def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
 
 def test_the_numbers_of_a_finished_report_are_shown_beside_an_offer_for_the_other_run(open_page, make_run, runs_folder):
     from pmsi import tasks
-    from pmsi.config import ExplainConfig
+    from pmsi.config import MapsConfig
     from pmsi.runs import Run
 
     run, other = make_run(), make_run(method="baseline")
-    made = Run.create(runs_folder, ExplainConfig(of=run.id, trials_per_class=0))
+    made = Run.create(runs_folder, MapsConfig(of=run.id, faithfulness_per_class=0))
     assert tasks.execute(made) == "finished"
     test = open_page("maps", run=run.id, beside=other.id, tool="numbers")
     assert not test.exception

@@ -40,8 +40,7 @@ def cycle_length(order):
     return steps
 
 
-@pytest.mark.parametrize("r", range(4))
-@pytest.mark.parametrize("permutation", ["uniform", "cycle"])
+@pytest.mark.parametrize(("r", "permutation"), [(0, "uniform"), (1, "cycle"), (2, "uniform"), (3, "cycle")])
 def test_equals_the_plain_loop(r, permutation):
     images = numbered()
     cells = plan(3, r, generator=seeded(r), permutation=permutation)
@@ -52,8 +51,9 @@ def test_equals_the_plain_loop(r, permutation):
     assert torch.equal(again, expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("dtype", "memory_format"), [(torch.float32, torch.contiguous_format), (torch.uint8, torch.channels_last)]
+)
 def test_moves_images_of_any_memory_layout_and_leaves_them_alone(dtype, memory_format):
     images = (torch.rand(2, 3, 24, 16, generator=seeded()) * 200).to(dtype).contiguous(memory_format=memory_format)
     before, cells = images.clone(), plan(2, 3, generator=seeded(1))
@@ -64,8 +64,7 @@ def test_moves_images_of_any_memory_layout_and_leaves_them_alone(dtype, memory_f
     assert torch.equal(moved.flatten(2).sort().values, before.flatten(2).sort().values)
 
 
-@pytest.mark.parametrize("width", [2, 6, 12, 20, 24, 32])
-@pytest.mark.parametrize("offset", [0, 1, 2, 4])
+@pytest.mark.parametrize(("width", "offset"), [(2, 0), (6, 1), (12, 2), (20, 4), (24, 1), (32, 0)])
 def test_bytes_move_whatever_their_number_and_wherever_they_begin(width, offset):
     memory = torch.randint(0, 256, (offset + 2 * 3 * 8 * width,), dtype=torch.uint8, generator=seeded())
     images, cells = memory[offset:].reshape(2, 3, 8, width), plan(2, 1, generator=seeded(1))

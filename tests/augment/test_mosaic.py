@@ -35,14 +35,16 @@ def by_loops(image, orders, picks):
 
 @pytest.mark.parametrize("r", range(5))
 @pytest.mark.parametrize("permutation", ["uniform", "cycle"])
-def test_equals_the_plain_loop(r, permutation):
+def test_equals_the_plain_loop_and_can_be_undone(r, permutation):
     images = numbered()
     layout = plan(3, r, generator=seeded(r), permutation=permutation)
     expected = torch.stack([by_loops(images[i], layout.orders[i], layout.picks[i]) for i in range(3)])
-    assert torch.equal(apply(images, layout), expected)
+    moved = apply(images, layout)
+    assert torch.equal(moved, expected)
+    assert torch.equal(apply(moved, layout, inverse=True), images)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.int64, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bool])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_moves_pixels_of_any_type_and_memory_layout(dtype, memory_format):
     images = (torch.rand(2, 3, 16, 16, generator=seeded()) * 200).to(dtype)
@@ -50,15 +52,6 @@ def test_moves_pixels_of_any_type_and_memory_layout(dtype, memory_format):
     moved = apply(images.contiguous(memory_format=memory_format), layout)
     assert moved.dtype == dtype
     assert torch.equal(moved, torch.stack([by_loops(images[i], layout.orders[i], layout.picks[i]) for i in range(2)]))
-
-
-@pytest.mark.parametrize("r", range(4))
-def test_is_a_permutation_of_the_pixels_of_each_channel_and_can_be_undone(r):
-    images = numbered()
-    layout = plan(3, r, generator=seeded(r))
-    moved = apply(images, layout)
-    assert torch.equal(moved.flatten(2).sort().values, images.flatten(2))
-    assert torch.equal(apply(moved, layout, inverse=True), images)
 
 
 def test_r_0_is_the_image_itself_but_not_the_same_memory():

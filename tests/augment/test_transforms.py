@@ -57,7 +57,7 @@ def test_tensors_are_permuted_cell_by_cell_each_image_by_a_layout_of_its_own(ima
     assert len(layout) == {3: 1, 4: 2, 5: 2 if isinstance(images, tv_tensors.Video) else 4}[images.dim()]
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1"])
 def test_a_picture_moves_as_its_pixels_do(mode):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels).convert(mode)

@@ -48,7 +48,7 @@ def test_a_killed_worker_gets_a_successor_and_a_second_kill_is_explained(page):
     second = kill_worker(page.url, other_than=first)
     assert second != first
     expect_state(page, "failed", SECONDS)
-    expect(page.get_by_text("killed by signal 9. It was the second time").first).to_be_visible()
+    expect(page.get_by_text("killed by signal 9. This was the second attempt").first).to_be_visible()
     page.get_by_role("button", name="Resume").click()
     expect_state(page, "running", QUICK_S)
     expect(trained).to_be_visible(timeout=QUICK_S * 1000)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tracemalloc
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +19,7 @@ from pmsi.data import images
 from pmsi.data.checking import check
 from pmsi.data.dataset import Sample
 from pmsi.data.images import (
-    MAX_FILE_BYTES,
     MAX_PIXELS,
-    check_file_size,
     examine,
     open_rgb,
     open_rgb_bytes,
@@ -32,41 +29,44 @@ from pmsi.data.images import (
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
 
-def encoded(image: Image.Image, format: str, **options) -> bytes:
+def encoded(image, format, **options):
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
-def halves(mode: str, left, right) -> Image.Image:
+def halves(mode, left, right):
     """An image of 8 × 4 pixels in two colours."""
     image = Image.new(mode, (8, 4), left)
     image.paste(right, (4, 0, 8, 4))
     return image
 
 
-def png_of_size(width: int, height: int) -> bytes:
+def png_of(header, *more):
+    """A PNG of these chunks, as the format's specification has them."""
+    chunks = [(b"IHDR", header), *more, (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+def png_of_size(width, height):
     """A PNG whose header gives any size, and whose pixels are missing."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return png_of(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), (b"IDAT", zlib.compress(b"")))
 
 
-def photo() -> Image.Image:
+def photo():
     """An image with enough detail that its file cannot end early unnoticed."""
     values = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     return Image.fromarray(values)
 
 
-def colours(image: Image.Image) -> tuple:
+def colours(image):
     return image.getpixel((1, 1)), image.getpixel((6, 1))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
-def test_every_format_that_is_named_opens(tmp_path: Path, format: str) -> None:
+def test_every_format_that_is_named_opens(tmp_path, format):
     path = tmp_path / "any.name"
     path.write_bytes(encoded(halves("RGB", RED, GREEN), format))
     image = open_rgb(path)
@@ -76,41 +76,14 @@ def test_every_format_that_is_named_opens(tmp_path: Path, format: str) -> None:
     assert not examine(path).fault
 
 
-@pytest.mark.parametrize(
-    ("mode", "left", "right", "expected"),
-    [
-        ("1", 0, 1, ((0, 0, 0), WHITE)),
-        ("L", 10, 200, ((10, 10, 10), (200, 200, 200))),
-        ("LA", (10, 255), (10, 0), ((10, 10, 10), WHITE)),
-        ("RGBA", (*RED, 255), (*RED, 0), (RED, WHITE)),
-        ("RGBA", (*RED, 128), (*GREEN, 255), ((255, 127, 127), GREEN)),
-        ("I;16", 0, 65535, ((0, 0, 0), WHITE)),
-        ("I;16", 257 * 100, 257 * 3, ((100, 100, 100), (3, 3, 3))),
-    ],
-)
-def test_modes_of_png_become_the_colours_that_are_seen(mode, left, right, expected) -> None:
-    image = open_rgb_bytes(encoded(halves(mode, left, right), "PNG"))
-    assert image.mode == "RGB"
-    assert colours(image) == expected
-    assert "transparency" not in image.info
-
-
-def test_transparent_palette_lies_over_white() -> None:
-    image = halves("P", 0, 1)
-    image.putpalette([*RED, *GREEN])
-    assert colours(open_rgb_bytes(encoded(image, "PNG"))) == (RED, GREEN)
-    assert colours(open_rgb_bytes(encoded(image, "PNG", transparency=1))) == (RED, WHITE)
-    assert colours(open_rgb_bytes(encoded(image, "GIF", transparency=0))) == (WHITE, GREEN)
-
-
-def test_one_transparent_gray_or_colour_lies_over_white() -> None:
+def test_one_transparent_gray_or_colour_lies_over_white():
     gray = encoded(halves("L", 10, 200), "PNG", transparency=10)
     assert colours(open_rgb_bytes(gray)) == (WHITE, (200, 200, 200))
     colour = encoded(halves("RGB", RED, GREEN), "PNG", transparency=GREEN)
     assert colours(open_rgb_bytes(colour)) == (RED, WHITE)
 
 
-def test_cmyk_jpeg_keeps_its_colours() -> None:
+def test_cmyk_jpeg_keeps_its_colours():
     image = open_rgb_bytes(encoded(halves("CMYK", (0, 255, 255, 0), (0, 0, 0, 0)), "JPEG", quality=100))
     assert np.abs(np.subtract(colours(image), (RED, WHITE))).max() < 12
 
@@ -124,32 +97,14 @@ def test_cmyk_jpeg_keeps_its_colours() -> None:
         (np.int32, 0, 2**30, (0, 255)),
         (np.float32, 0.0, 0.5, (0, 128)),
         (np.float32, -2.0, 40.0, (0, 255)),
+        (np.float32, np.nan, np.nan, (0, 0)),
     ],
 )
-def test_deep_tiff_is_scaled_rather_than_clipped(dtype, low, high, expected) -> None:
+def test_deep_tiff_is_scaled_rather_than_clipped(dtype, low, high, expected):
     values = np.full((4, 8), low, dtype)
     values[:, 4:] = high
     image = open_rgb_bytes(encoded(Image.fromarray(values), "TIFF"))
     assert tuple(pixel[0] for pixel in colours(image)) == expected
-
-
-def test_flat_deep_image_and_missing_values_open() -> None:
-    flat = Image.fromarray(np.full((4, 8), -7.0, np.float32))
-    assert open_rgb_bytes(encoded(flat, "TIFF")).size == (8, 4)
-    holes = Image.fromarray(np.full((4, 8), np.nan, np.float32))
-    assert colours(open_rgb_bytes(encoded(holes, "TIFF"))) == ((0, 0, 0), (0, 0, 0))
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
-    """The stored image is the upright one under the inverse of what the orientation asks for."""
-    upright = np.zeros((16, 32, 3), np.uint8)
-    upright[:8, :16] = 255  # bright top left quarter, in an image that is wider than high
-    stored = turned(Image.fromarray(upright), orientation)
-    image = open_rgb_bytes(encoded(stored, format, exif=exif_of(orientation)))
-    assert image.size == (32, 16)
-    assert np.abs(np.asarray(image).astype(int) - upright).mean() < 8
 
 
 UNDO = {
@@ -163,35 +118,33 @@ UNDO = {
 }
 
 
-def turned(image: Image.Image, orientation: int) -> Image.Image:
+def turned(image, orientation):
     """The image as a camera stores it that was held so."""
     return image.transpose(UNDO[orientation]) if orientation in UNDO else image
 
 
-def exif_of(orientation: int) -> Image.Exif:
+def exif_of(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
 
 
-@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_given_in_stored_pixels_meet_the_upright_ones(tmp_path: Path, format: str, orientation: int) -> None:
-    """A list's box around a bright patch is around it still when the photo has been turned upright."""
-    stored = Image.new("L", (48, 32), 0)
-    stored.paste(255, (5, 2, 5 + 16, 2 + 7))
-    path = tmp_path / "a"
-    stored.save(path, format, exif=exif_of(orientation), **({"quality": 100} if format == "JPEG" else {}))
-    good, problems = check([Sample("a", 0, path, box=(5, 2, 16, 7))], tmp_path)
-    assert problems == []
-    rows, columns = np.nonzero(np.asarray(open_rgb(path))[..., 0] > 127)
-    left, top = columns.min(), rows.min()
-    assert good[0].box == (left, top, columns.max() - left + 1, rows.max() - top + 1)
+@pytest.mark.parametrize(
+    ("orientation", "format"), [*zip(range(1, 9), ["JPEG", "PNG", "WEBP", "TIFF"] * 2, strict=True)]
+)
+def test_exif_orientation_is_applied_to_images_and_to_boxes_given_in_stored_pixels(tmp_path, format, orientation):
+    """The stored image is the upright one under the inverse of what the orientation asks for."""
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[2:9, 5:21] = 255
+    stored, path = turned(Image.fromarray(upright), orientation), tmp_path / "a"
+    stored.save(path, format, exif=exif_of(orientation), **({} if format == "TIFF" else {"quality": 100}))
+    assert np.abs(np.asarray(open_rgb(path)).astype(int) - upright).mean() < 8
+    left, top, right, bottom = stored.getbbox()
+    (sample,), problems = check([Sample("a", 0, path, box=(left, top, right - left, bottom - top))], tmp_path)
+    assert (sample.box, problems) == ((5, 2, 16, 7), [])
 
 
-def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
     stored = Image.new("L", (640, 320), 0)
     stored.paste(255, (64, 32, 128, 96))
@@ -211,7 +164,7 @@ def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(
         open_rgb(path)
 
 
-def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused() -> None:
+def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused():
     """8 × 8 pixels in one tile of 46336 × 46336, which would be unpacked as a whole."""
     tags = [(256, 8), (257, 8), (258, 8), (259, 8), (262, 1), (277, 1), (322, 46336), (323, 46336), (324, 8), (325, 8)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
@@ -220,7 +173,7 @@ def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused() -> None:
         open_rgb_bytes(data)
 
 
-def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path: Path) -> None:
+def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path):
     image = photo()
     image.save(tmp_path / "a.png")
     image.save(tmp_path / "b.png", compress_level=0, exif=exif_of(1))
@@ -237,73 +190,70 @@ def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path: 
 @pytest.mark.parametrize(
     "block", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\0\x09"]
 )
-def test_damaged_exif_does_not_matter(block: bytes) -> None:
+def test_damaged_exif_does_not_matter(block):
     assert open_rgb_bytes(encoded(photo(), "JPEG", exif=block)).size == (96, 64)
 
 
-def test_animation_gives_its_first_frame() -> None:
+def test_animation_gives_its_first_frame():
     frames = [Image.new("RGB", (8, 4), colour) for colour in (RED, GREEN)]
     for format in ("GIF", "WEBP", "PNG"):
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:], duration=100)
         assert np.abs(np.subtract(open_rgb_bytes(data).getpixel((2, 2)), RED)).max() < 10
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
-@pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
-def test_truncated_image_is_refused(tmp_path: Path, format: str, part: float) -> None:
-    whole = encoded(photo(), format)
-    path = tmp_path / f"half.{format.lower()}"
-    path.write_bytes(whole[: int(len(whole) * part)])
-    with pytest.raises(ImageError, match=r"half\.\w+: it is (truncated|damaged).*Expected a whole JPEG"):
-        open_rgb(path)
-    assert examine(path).fault
-
-
-def test_truncated_progressive_jpeg_is_found_by_the_cheap_check_too(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
-    whole = encoded(photo(), "JPEG", progressive=True)
-    for part in (0.3, 0.6, 0.9, 0.98):
+@pytest.mark.parametrize("format", ["JPEG", "progressive JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
+def test_truncated_image_is_refused_by_the_cheap_check_too(tmp_path, format):
+    options = {"progressive": True} if "progressive" in format else {}
+    whole = encoded(photo(), format.split()[-1], **options)
+    path = tmp_path / "half"
+    for part in (0.05, 0.5, 0.95):
         path.write_bytes(whole[: int(len(whole) * part)])
-        assert "truncated" in examine(path).fault
+        with pytest.raises(ImageError, match=r"half: it is (truncated|damaged)"):
+            open_rgb(path)
+        assert examine(path).fault
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "the file is empty"),
-        (b"this is a text, whatever its name says", "it is not an image"),
-        (b"\xff", "it is not an image"),
-        (b"<!doctype html><html>404</html>", "a web page"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC photo; export it as JPEG"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"\xff\xd8\xff", "it is (truncated|damaged)"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "it is (truncated|damaged)"),
-        (b"P9 2 2 255 " + b"\0" * 12, "not an image, or of a format"),
-    ],
-)
-def test_what_is_no_image_is_refused_by_name(tmp_path: Path, content: bytes, reason: str) -> None:
-    path = tmp_path / "odd.jpg"
-    path.write_bytes(content)
-    with pytest.raises(ImageError, match=rf"odd\.jpg: .*{reason}.*Expected"):
-        open_rgb(path)
-    with pytest.raises(ImageError, match=rf"upload: .*{reason}"):
+NO_IMAGES = {
+    b"": "the file is empty",
+    b"this is a text, whatever its name says": "it is not an image",
+    b"\xff": "it is not an image",
+    b"<!doctype html><html>404</html>": "a web page",
+    b" \n<html><script>alert(1)</script></html>": "",
+    b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>": "",
+    b"GIF89a=1;/*<script>*/": "",
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n": "",
+    b"\xd7\xcd\xc6\x9a" + bytes(40): "",
+    b"\0\0\0\x18ftypheic\0\0\0\0": "a HEIC photo; export it as JPEG",
+    b"version https://git-lfs.github.com/spec/v1\n": "git lfs pull",
+    b"\xff\xd8\xff": "it is (truncated|damaged)",
+    b"\x89PNG\r\n\x1a\n" + b"\0" * 40: "it is (truncated|damaged)",
+    b"P9 2 2 255 " + b"\0" * 12: "not an image, or of a format",
+}
+
+
+@pytest.mark.parametrize("content", NO_IMAGES)
+def test_what_is_no_image_is_refused_by_name_whatever_its_suffix(tmp_path, content):
+    for suffix in ("png", "jpg", "svg"):
+        path = tmp_path / f"odd.{suffix}"
+        path.write_bytes(content)
+        assert examine(path).fault
+        with pytest.raises(ImageError, match=rf"odd\.{suffix}: .*{NO_IMAGES[content]}.*Expected"):
+            open_rgb(path)
+    with pytest.raises(ImageError, match=rf"upload: .*{NO_IMAGES[content]}"):
         open_rgb_bytes(content, "upload")
 
 
-@pytest.mark.parametrize("size", [(8000, 8000), (10_000, 12_000), (60_000, 60_000)])
-def test_too_many_pixels_are_refused_from_the_header(size: tuple[int, int]) -> None:
+def test_too_many_pixels_are_refused_from_the_header_and_images_up_to_the_limit_decoded():
     """Also between Pillow's limits, where it would only warn (an error in these tests)."""
-    with pytest.raises(ImageError, match=f"{size[0]} × {size[1]} pixels.*at most 50 megapixels"):
-        open_rgb_bytes(png_of_size(*size))
-    assert size[0] * size[1] > MAX_PIXELS
-
-
-def test_images_up_to_the_limit_are_decoded() -> None:
+    for size in ((8000, 8000), (10_000, 12_000), (60_000, 60_000)):
+        with pytest.raises(ImageError, match=f"{size[0]} × {size[1]} pixels.*at most 50 megapixels"):
+            open_rgb_bytes(png_of_size(*size))
+        assert size[0] * size[1] > MAX_PIXELS
     with pytest.raises(ImageError, match=r"truncated|damaged"):  # so it got as far as the pixels, which are missing
         open_rgb_bytes(png_of_size(5000, 10_000))
 
 
-def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_told_apart(tmp_path):
     with pytest.raises(ImageError, match=r"none\.png: the file does not exist"):
         open_rgb(tmp_path / "none.png")
     with pytest.raises(ImageError, match="it is a folder"):
@@ -313,7 +263,7 @@ def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
         open_rgb(tmp_path / "pipe.png")
 
 
-def test_colour_modes_without_a_meaning_here_are_refused() -> None:
+def test_colour_modes_without_a_meaning_here_are_refused():
     lab = ImageCms.applyTransform(
         Image.new("RGB", (4, 4)),
         ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"),
@@ -322,7 +272,7 @@ def test_colour_modes_without_a_meaning_here_are_refused() -> None:
         open_rgb_bytes(encoded(lab, "TIFF"))
 
 
-def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None:
+def test_open_file_is_read_from_its_start_and_stays_open(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(encoded(halves("RGB", RED, GREEN), "PNG"))
     with path.open("rb") as file:
@@ -334,7 +284,7 @@ def test_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None
         open_rgb(file)
 
 
-def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
+def test_importing_the_door_imports_neither_torch_nor_scipy():
     code = "import sys, pmsi.data, pmsi.data.readers.folder; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -342,15 +292,10 @@ def test_importing_the_door_imports_neither_torch_nor_scipy() -> None:
 # --- Files that no library wrote ------------------------------------------------------------------------------------
 
 
-def png_by_hand(depth: int, kind: int, rows: list[bytes], *more: tuple[bytes, bytes]) -> bytes:
-    """A PNG of 2 × len(rows) pixels from the raw bytes of its rows, as the format's specification has it."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
+def png_by_hand(depth, kind, rows, *more):
+    """A PNG of 2 × len(rows) pixels from the raw bytes of its rows."""
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", 2, len(rows), depth, kind, 0, 0, 0)), *more, (b"IDAT", pixels)]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in [*parts, (b"IEND", b"")])
+    return png_of(struct.pack(">IIBBBBB", 2, len(rows), depth, kind, 0, 0, 0), *more, (b"IDAT", pixels))
 
 
 GRAY, COLOUR, PALETTE, GRAY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
@@ -375,19 +320,21 @@ BY_HAND = {
         ((b"PLTE", bytes([*RED, *GREEN])), (b"tRNS", bytes([128, 255]))),
         ((255, 127, 127), GREEN),
     ),
+    "8-bit colour and alpha": (8, COLOUR_ALPHA, bytes([*RED, 128, *GREEN, 255]), (), ((255, 127, 127), GREEN)),
+    "8-bit gray": (8, GRAY, bytes([10, 200]), (), ((10,) * 3, (200,) * 3)),
     "1-bit": (1, GRAY, bytes([0b0100_0000]), (), ((0, 0, 0), WHITE)),
 }
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_png_written_by_hand_shows_the_colours_of_its_numbers(name: str) -> None:
+def test_png_written_by_hand_shows_the_colours_of_its_numbers(name):
     depth, kind, row, more, expected = BY_HAND[name]
     image = open_rgb_bytes(png_by_hand(depth, kind, [row], *more))
     assert (image.mode, image.size) == ("RGB", (2, 1))
     assert (image.getpixel((0, 0)), image.getpixel((1, 0))) == expected
 
 
-def test_bytes_that_unpack_to_more_than_the_header_says_cost_no_memory() -> None:
+def test_bytes_that_unpack_to_more_than_the_header_says_cost_no_memory():
     """Rows beyond the last one are not decoded: 100 MB of them are a few kB here."""
     bomb = png_by_hand(8, GRAY, [bytes([7, 9])], (b"IDAT", zlib.compress(bytes(100_000_000), 9)))
     tracemalloc.start()
@@ -398,7 +345,7 @@ def test_bytes_that_unpack_to_more_than_the_header_says_cost_no_memory() -> None
     assert peak < 20_000_000
 
 
-def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone() -> None:
+def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone():
     text = b"Comment\0\0" + zlib.compress(bytes(80_000_000), 9)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with contextlib.suppress(ImageError):
@@ -406,33 +353,6 @@ def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone() 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # kB
 
 
-DISGUISED = {
-    "a script": b"<html><script>alert(1)</script></html>",
-    "a page with a space before it": b" \n<html></html>",
-    "a drawing": b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
-    "a drawing with a prologue": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
-    "a GIF in its first letters only": b"GIF89a=1;/*<script>*/",
-    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-    "a Windows metafile": b"\xd7\xcd\xc6\x9a" + bytes(40),
-}
-
-
-@pytest.mark.parametrize("name", DISGUISED)
-@pytest.mark.parametrize("suffix", ["png", "jpg", "svg"])
-def test_what_is_disguised_as_a_picture_is_refused(tmp_path: Path, name: str, suffix: str) -> None:
-    path = tmp_path / f"x.{suffix}"
-    path.write_bytes(DISGUISED[name])
-    assert examine(path).fault
-    with pytest.raises(ImageError):
-        open_rgb_bytes(DISGUISED[name])
-
-
-def test_large_files_are_refused_by_their_size() -> None:
-    check_file_size(MAX_FILE_BYTES, "a.jpg")
-    with pytest.raises(ImageError, match=r"a\.jpg has 30 MB\. Expected a picture of at most 25 MB"):
-        check_file_size(30 * 2**20, "a.jpg")
-
-
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))

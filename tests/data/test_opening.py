@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pmsi.base.errors import ConfigError, DataError, UnknownName
+from pmsi.base.errors import ConfigError, DataError
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, check_folder, checking, open_dataset, summary
 from pmsi.data.checking import cache_folder, check
@@ -17,13 +17,13 @@ from pmsi.data.dataset import Dataset, Problem, Sample, count_by_class
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     """Two classes of 20 images."""
     for name in ("daisy", "rose"):
         (tmp_path / "set" / name).mkdir(parents=True)
@@ -32,39 +32,27 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def config(root: Path, **settings) -> TrainConfig:
+def config(root, **settings):
     return TrainConfig(**{"dataset": "folder", "data": str(root), "split": "stratified"} | settings)
 
 
-def paths(root: Path) -> list[Sample]:
+def paths(root):
     return [Sample(path.name, 0, path) for path in sorted((root / "rose").iterdir())]
 
 
 @pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def decoded(monkeypatch):
     """The files that were really looked at."""
-    seen: list[Path] = []
+    seen = []
     examine = checking.examine
     monkeypatch.setattr(checking, "examine", lambda path: seen.append(path) or examine(path))
     monkeypatch.setattr(checking, "SETTLED_S", -1.0)
     return seen
 
 
-def test_table_names_every_data_set() -> None:
-    assert list(DATASETS) == ["plumage", "cub", "cars", "aircraft", "folder"]
-    assert [name for name, row in DATASETS.items() if not row.needs_folder] == ["plumage"]
-    assert all(row.title and row.help.endswith(".") for row in DATASETS.values())
-
-
-def test_plumage_draws_as_many_as_the_limits_say() -> None:
-    dataset = open_dataset(TrainConfig(train_per_class=2, test_per_class=1))
-    assert set(count_by_class(dataset.train, dataset.classes).values()) == {2}
-    assert set(count_by_class(dataset.test, dataset.classes).values()) == {1}
-
-
-def test_limits_are_seeded_nested_and_keep_the_order(root: Path) -> None:
+def test_limits_are_seeded_nested_and_keep_the_order(root):
     whole = open_dataset(config(root))
-    before: set[str] = set()
+    before = set()
     for k in (1, 3, 5, 10):
         cut = open_dataset(config(root, train_per_class=k, test_per_class=2))
         chosen = [sample.key for sample in cut.train]
@@ -79,7 +67,7 @@ def test_limits_are_seeded_nested_and_keep_the_order(root: Path) -> None:
     assert seeds[0] != seeds[1]
 
 
-def test_summary_is_json_and_counts(root: Path) -> None:
+def test_summary_is_json_and_counts(root):
     (root / "rose" / "00.png").write_bytes(b"")
     about = json.loads(json.dumps(summary(open_dataset(config(root, test_fraction=0.2)))))
     assert about["classes"] == {"daisy": {"train": 16, "test": 4}, "rose": {"train": 15, "test": 4}}
@@ -88,7 +76,7 @@ def test_summary_is_json_and_counts(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, row in DATASETS.items() if row.needs_folder])
-def test_folder_that_is_needed_must_be_given_and_exist(tmp_path: Path, name: str) -> None:
+def test_folder_that_is_needed_must_be_given_and_exist(tmp_path, name):
     for look in (open_dataset, check_folder):
         with pytest.raises(ConfigError, match=f"'{name}' is read from a folder; give it as data"):
             look(TrainConfig(dataset=name))
@@ -102,17 +90,12 @@ def test_folder_that_is_needed_must_be_given_and_exist(tmp_path: Path, name: str
         open_dataset(TrainConfig(dataset=name, data=str(tmp_path / "empty")))
 
 
-def test_folder_that_would_be_ignored_is_refused(root: Path) -> None:
+def test_folder_that_would_be_ignored_is_refused(root):
     with pytest.raises(ConfigError, match=r"'plumage' reads no folder.*cub, cars, aircraft, folder"):
         open_dataset(TrainConfig(dataset="plumage", data=str(root)))
 
 
-def test_unknown_data_set_lists_the_known(root: Path) -> None:
-    with pytest.raises(UnknownName, match=r"'cubs'\. Did you mean 'cub'"):
-        open_dataset(TrainConfig(dataset="cubs", data=str(root)))
-
-
-def test_one_class_or_an_empty_split_is_refused(root: Path) -> None:
+def test_one_class_or_an_empty_split_is_refused(root):
     for path in root.rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"fewer than two classes with training images \(none\).*40 were left out"):
@@ -126,9 +109,7 @@ def test_one_class_or_an_empty_split_is_refused(root: Path) -> None:
         open_dataset(config(root))
 
 
-def test_home_is_expanded_and_paths_do_not_depend_on_the_working_folder(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_home_is_expanded_and_paths_do_not_depend_on_the_working_folder(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(open_dataset(config(Path("~/set"))).train) == 28
     monkeypatch.chdir(root.parent)
@@ -137,14 +118,9 @@ def test_home_is_expanded_and_paths_do_not_depend_on_the_working_folder(
     assert dataset.open_image(dataset.train[0]).size == (6, 5)
 
 
-def test_samples_without_a_file_cannot_be_opened(root: Path) -> None:
-    with pytest.raises(DataError, match="'x' has no file"):
-        open_dataset(config(root)).open_image(Sample("x", 0))
-
-
-def test_second_opening_looks_at_no_image(root: Path, decoded: list[Path]) -> None:
+def test_second_opening_looks_at_no_image(root, decoded):
     (root / "rose" / "03.png").write_bytes(b"")
-    calls: list[tuple[int, int]] = []
+    calls = []
     first = open_dataset(config(root), lambda done, total: calls.append((done, total)))
     assert (len(decoded), calls[0], calls[-1]) == (40, (1, 40), (40, 40))
     second = open_dataset(config(root), lambda done, total: calls.append((done, total)))
@@ -152,7 +128,7 @@ def test_second_opening_looks_at_no_image(root: Path, decoded: list[Path]) -> No
     assert (second.train, second.test, second.problems) == (first.train, first.test, first.problems)
 
 
-def test_changed_files_are_looked_at_again(root: Path, decoded: list[Path]) -> None:
+def test_changed_files_are_looked_at_again(root, decoded):
     check(paths(root), root)
     decoded.clear()
     victim = root / "rose" / "05.png"
@@ -168,54 +144,38 @@ def test_changed_files_are_looked_at_again(root: Path, decoded: list[Path]) -> N
     assert len(problems) == 1
 
 
-def test_a_file_that_just_changed_is_not_remembered(root: Path, decoded: list[Path], monkeypatch) -> None:
+def test_a_file_that_just_changed_is_not_remembered(root, decoded, monkeypatch):
     monkeypatch.setattr(checking, "SETTLED_S", 3600.0)
     for _ in range(2):
         check(paths(root), root)
     assert len(decoded) == 40
-
-
-def test_files_settle_with_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
-    monkeypatch.setattr(checking.time, "time", lambda: now + 10)
-    check(paths(root), root)
-    monkeypatch.setattr(checking, "examine", lambda path: pytest.fail(f"{path} was looked at again"))
-    check(paths(root), root)
+    monkeypatch.setattr(checking.time, "time", lambda: now + 3610)
+    for _ in range(2):
+        check(paths(root), root)
+    assert len(decoded) == 60
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"rules": 1}', '{"files": 3}'])
-def test_damaged_cache_is_no_matter(root: Path, cache: Path, decoded: list[Path], content: str) -> None:
-    check(paths(root), root)
-    (file,) = cache.iterdir()
-    file.write_text(content)
-    assert len(check(paths(root), root)[0]) == 20
-    assert len(decoded) == 40
-
-
-def test_damaged_entries_and_other_rules_are_not_believed(root: Path, cache: Path, decoded: list[Path]) -> None:
+def test_a_damaged_or_unwritable_cache_is_no_matter_and_that_of_other_rules_not_believed(
+    root, cache, monkeypatch, decoded
+):
     check(paths(root), root)
     (file,) = cache.iterdir()
     stored = json.loads(file.read_text())
-    for name in list(stored["files"])[:3]:
-        stored["files"][name] = None
-    file.write_text(json.dumps(stored))
-    check(paths(root), root)
-    assert len(decoded) == 23
-    file.write_text(json.dumps(stored | {"rules": "of another version"}))
-    check(paths(root), root)
-    assert len(decoded) == 43
-
-
-def test_unwritable_cache_is_no_error(root: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[Path]) -> None:
+    some = stored["files"] | dict.fromkeys(list(stored["files"])[:3])
+    damaged = ["", "{", "[]", '{"rules": 1}', '{"files": 3}', json.dumps(stored | {"rules": "of another version"})]
+    for content, looked_at in [*((text, 20) for text in damaged), (json.dumps(stored | {"files": some}), 3)]:
+        decoded.clear()
+        file.write_text(content)
+        assert len(check(paths(root), root)[0]) == 20
+        assert len(decoded) == looked_at
     (root.parent / "file").write_text("")
     monkeypatch.setenv("PMSI_CACHE", str(root.parent / "file" / "cache"))
-    for _ in range(2):
-        assert len(check(paths(root), root)[0]) == 20
-    assert len(decoded) == 40
+    assert len(check(paths(root), root)[0]) == 20
 
 
-def test_what_was_checked_before_an_interruption_is_kept(root: Path, decoded: list[Path]) -> None:
-    def interrupt(done: int, total: int) -> None:
+def test_what_was_checked_before_an_interruption_is_kept(root, decoded):
+    def interrupt(done, total):
         if done == 8:
             raise KeyboardInterrupt
 
@@ -226,7 +186,7 @@ def test_what_was_checked_before_an_interruption_is_kept(root: Path, decoded: li
     assert len(decoded) == 12
 
 
-def test_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_lies_where_the_environment_says(monkeypatch):
     monkeypatch.setenv("PMSI_CACHE", "/a")
     assert cache_folder() == Path("/a")
     monkeypatch.delenv("PMSI_CACHE")
@@ -240,7 +200,7 @@ def test_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) 
 # --- Completeness --------------------------------------------------------------------------------------------------
 
 
-def holding(classes: int, train: int, test: int, left_out: int = 0) -> Dataset:
+def holding(classes, train, test, left_out=0):
     sides = [
         tuple(Sample(f"{side}{i}", i % classes) for i in range(count)) for side, count in (("a", train), ("b", test))
     ]
@@ -249,41 +209,21 @@ def holding(classes: int, train: int, test: int, left_out: int = 0) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("found", "sentence"),
+    ("found", "said"),
     [
-        (holding(4, 2000, 30), "Complete: all 4 classes, 2,000 training images and 30 test images."),
-        (
-            holding(4, 1996, 30, left_out=4),
-            "Incomplete: 4 of 4 classes, 1,996 of 2,000 training images and 30 of 30 test images. The others are "
-            "among the images left out; unpack the archive again.",
-        ),
-        (
-            holding(2, 1000, 15),
-            "A subset: 2 of 4 classes, 1,000 of 2,000 training images and 15 of 30 test images.",
-        ),
-        (
-            holding(2, 998, 15, left_out=2),
-            "A subset: 2 of 4 classes, 998 of 2,000 training images and 15 of 30 test images. 2 of its images are "
-            "left out.",
-        ),
-        (
-            holding(5, 2000, 30),
-            "Not the published data set, but more: 5 of 4 classes, 2,000 of 2,000 training images and 30 of 30 test "
-            "images.",
-        ),
+        (holding(4, 2000, 30), ("Complete", "all 4", "2,000", "30")),
+        (holding(4, 1996, 30, left_out=4), ("Incomplete", "4 of 4", "1,996 of 2,000", "30 of 30", "left out")),
+        (holding(2, 1000, 15), ("A subset", "2 of 4", "1,000 of 2,000", "15 of 30")),
+        (holding(2, 998, 15, left_out=2), ("A subset", "998 of 2,000", "2 of its images")),
+        (holding(5, 2000, 30), ("more", "5 of 4", "2,000 of 2,000")),
     ],
 )
-def test_a_published_data_set_is_whole_lacks_images_or_is_a_subset(found: Dataset, sentence: str) -> None:
+def test_a_published_data_set_is_whole_lacks_images_or_is_a_subset(found, said):
     official = Official(classes=4, train=2000, test=30)
-    assert completeness(found, official) == sentence
+    sentence = completeness(found, official)
+    assert all(words in sentence for words in said)
     assert summary(found, official)["completeness"] == sentence
     assert summary(found)["completeness"] is None
-
-
-def test_official_sizes_are_the_published_ones() -> None:
-    sizes = {
-        name: (row.official.classes, row.official.train, row.official.test)
-        for name, row in DATASETS.items()
-        if row.official
-    }
+    sizes = {name: (row.official.classes, row.official.train, row.official.test)
+             for name, row in DATASETS.items() if row.official}  # fmt: skip
     assert sizes == {"cub": (200, 5994, 5794), "cars": (196, 8144, 8041), "aircraft": (100, 6667, 3333)}

@@ -5,12 +5,12 @@ import mmap
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from pmsi.data.cache import pixels
 from pmsi.data.cache.pixels import PixelFile, Pixels
@@ -24,7 +24,6 @@ pytestmark = [
 ]
 
 SIDE, COUNT = 40, 6
-PATIENCE_S = 60
 
 
 @pytest.fixture
@@ -116,12 +115,6 @@ def kill(child):
     assert ended(child) == -signal.SIGKILL
 
 
-def until(condition):
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-
-
 # What is shared
 
 
@@ -140,14 +133,6 @@ def test_what_a_forked_reader_stores_serves_its_parent(birds, decoded):
     assert ended(forked(lambda: equal(shown))) == 0
     assert equal(shown)
     assert not decoded
-
-
-def test_each_side_and_each_list_has_images_of_its_own(birds):
-    for side in (16, 40, 41):
-        fill(birds, side)
-    backwards = Pixels(birds, birds.train[::-1], SIDE)
-    assert equal(backwards)
-    assert len(stored()) == 4
 
 
 def test_what_is_drawn_or_opened_in_another_way_is_kept_in_memory(birds, colour_dataset, decoded):
@@ -184,7 +169,7 @@ def relinked(path):
     path.symlink_to(other)
 
 
-@pytest.mark.parametrize("change", [replaced, rewritten, relinked])
+@pytest.mark.parametrize("change", [replaced, relinked])
 def test_a_changed_file_is_decoded_anew(birds, change):
     fill(birds)
     old = fresh(birds.train[2])
@@ -246,12 +231,6 @@ def test_other_code_makes_other_images(birds, request, change):
 # Never torn
 
 
-def half_an_image(path, at):
-    with path.open("r+b") as file:
-        file.seek(at + SIDE * SIDE)
-        file.write(bytes(SIDE * SIDE * 2))
-
-
 def one_bit(path, at):
     with path.open("r+b") as file:
         file.seek(at + 1234)
@@ -260,24 +239,15 @@ def one_bit(path, at):
         file.write(bytes([byte ^ 1]))
 
 
-def no_pixels(path, at):
-    os.truncate(path, at)
-    os.truncate(path, at + SIDE * SIDE * 3)
-
-
 def cut_off(path, at):
     os.truncate(path, at + 99)
-
-
-def empty(path, at):
-    path.write_bytes(b"")
 
 
 def garbage(path, at):
     path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", [half_an_image, one_bit, no_pixels, cut_off, empty, garbage])
+@pytest.mark.parametrize("damage", [one_bit, cut_off, garbage])
 def test_a_damaged_image_is_found_out_and_stored_again(birds, damage, decoded):
     fill(birds)
     (path,) = stored()
@@ -286,28 +256,29 @@ def test_a_damaged_image_is_found_out_and_stored_again(birds, damage, decoded):
     damage(path, last)
     decoded.clear()
     fill(birds)
-    assert len(decoded) == (COUNT if damage in (empty, garbage) else 1)
+    assert len(decoded) == (COUNT if damage is garbage else 1)
     decoded.clear()
     fill(birds)
     assert not decoded
 
 
-@pytest.mark.parametrize("after", [0, 1, 5, 20, 60])
-def test_kill_9_of_who_fills_leaves_no_torn_image(tmp_path, after, decoded):
-    side, count = 512, 200
+def test_kill_9_of_who_fills_leaves_no_torn_image(tmp_path, decoded):
+    side, count, after = 256, 200, 5
     drawn = [draw(tmp_path / f"{i}.bmp", i) for i in range(4)]
     many = dataset(drawn[i % 4] for i in range(count))
     expected = [fresh(sample, side) for sample in many.train[:4]]
     shown = Pixels(many, many.train, side)  # before the fork, as a loader does
 
-    def show(i):
-        return shown[i]
+    def fill_all(shown=shown):
+        for i in range(count):
+            _ = shown[i]
+        signal.pause()
 
-    child = forked(lambda: [show(i) for i in range(count)])
+    child = forked(fill_all)
     look = PixelFile(stored()[0], count, side)
     until(lambda: look.read(after) is not None)
     kill(child)
-    del look, shown
+    del look, shown, fill_all
     found = PixelFile(stored()[0], count, side)
     served = {i: image for i in range(count) if (image := found.read(i)) is not None}
     assert len(served) > after
@@ -345,14 +316,6 @@ def half_writes(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "pwrite", lambda file, data, at: pwrite(file, data[: SIDE * SIDE], at))
 
 
-def no_map(monkeypatch, tmp_path):
-    monkeypatch.setattr(mmap, "mmap", raising(OSError(errno.ENODEV, "No such device")))
-
-
-def no_large_files(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "ftruncate", raising(OSError(errno.EFBIG, "File too large")))
-
-
 def limit_reached(monkeypatch, tmp_path):
     monkeypatch.setattr(pixels, "LIMIT_BYTES", COUNT * SIDE * SIDE * 3 - 1)
 
@@ -369,9 +332,7 @@ def raising(error):
     return call
 
 
-@pytest.mark.parametrize(
-    "trouble", [no_folder, no_writing, half_writes, no_map, no_large_files, limit_reached, full_disk]
-)
+@pytest.mark.parametrize("trouble", [no_folder, no_writing, half_writes, limit_reached, full_disk])
 def test_where_nothing_can_be_stored_images_are_kept_in_memory(birds, trouble, monkeypatch, tmp_path, decoded):
     trouble(monkeypatch, tmp_path)
     shown = fill(birds)
@@ -390,14 +351,6 @@ def test_a_disk_that_fills_up_keeps_what_is_stored_and_the_rest_is_kept_in_memor
     assert len(decoded) == COUNT
     fill(birds)
     assert len(decoded) == 2 * COUNT - 1
-
-
-def test_without_room_in_memory_images_are_decoded_each_time(birds, monkeypatch, tmp_path, decoded):
-    no_folder(monkeypatch, tmp_path)
-    monkeypatch.setattr(pixels, "KEPT_BYTES", 2 * SIDE * SIDE * 3)
-    shown = fill(birds)
-    assert equal(shown)
-    assert len(decoded) == 2 + 2 * (COUNT - 2)
 
 
 # What is removed
@@ -459,7 +412,7 @@ def test_a_file_is_in_use_as_long_as_a_process_lives_that_reads_it(birds, tmp_pa
     def read():
         using = [fill_turned(birds, turn) for turn in (0, 1)]
         (tmp_path / "ready").touch()
-        time.sleep(PATIENCE_S)
+        signal.pause()
         assert using
 
     child = forked(read)
@@ -483,10 +436,3 @@ def test_what_is_unused_makes_room_on_a_disk_that_is_nearly_full(birds, monkeypa
     fill_turned(birds, 2)
     assert not first.exists()
     assert second.exists()
-
-
-@pytest.mark.usefixtures("room_for_two")
-def test_what_is_larger_than_all_room_removes_nothing(birds):
-    files = files_of(birds, 2)
-    fill(birds, 3 * SIDE)
-    assert sorted(stored()) == sorted(files)

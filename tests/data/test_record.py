@@ -3,7 +3,6 @@
 import json
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,31 +14,31 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 from pmsi.data.plumage import DRAWING, plumage
 from pmsi.data.plumage.drawing import draw_image
-from pmsi.data.record import Comparison, DataRecord, ImageRecord, compare
+from pmsi.data.record import DataRecord, ImageRecord, compare
 
 Named = list[tuple[str, str, str]]
 """Images as (key, class name, digest)."""
 
 
-def digest(number: int) -> str:
+def digest(number):
     return f"{number:032x}"
 
 
-def made(classes: list[str], train: Named, test: Named) -> DataRecord:
+def made(classes, train, test):
     sides = (
         tuple(ImageRecord(key, classes.index(name), digest) for key, name, digest in images) for images in (train, test)
     )
     return DataRecord("set", tuple(classes), *sides)
 
 
-def named(record: DataRecord, split: str) -> Named:
+def named(record, split):
     return [(image.key, record.classes[image.label], image.digest) for image in getattr(record, split)]
 
 
-def random_record(rng: random.Random) -> DataRecord:
+def random_record(rng):
     classes = [f"class {i}" for i in range(rng.randint(2, 5))]
     numbers = iter(rng.sample(range(10**6), 60))
-    sides: list[Named] = [
+    sides = [
         [(f"{split}/{name}/{i}", name, digest(next(numbers))) for name in classes for i in range(rng.randint(2, 5))]
         for split in ("train", "test")
     ]
@@ -49,8 +48,8 @@ def random_record(rng: random.Random) -> DataRecord:
 # --- One record ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_what_is_written_is_read_back_in_few_bytes(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_written_is_read_back_in_few_bytes(tmp_path, seed):
     rng = random.Random(seed)
     record = replace(random_record(rng), name="Vögel \udcff", passed_over={"not an image (.txt)": 3})
     record.to_file(tmp_path / "a")
@@ -68,7 +67,7 @@ def test_what_is_written_is_read_back_in_few_bytes(tmp_path: Path, seed: int) ->
     assert len(large.to_bytes()) < 40 * len(keys)
 
 
-def test_every_change_of_a_class_or_an_image_changes_the_digest_of_the_whole() -> None:
+def test_every_change_of_a_class_or_an_image_changes_the_digest_of_the_whole():
     record = random_record(random.Random(1))
     first = record.train[0]
     changed = [
@@ -82,7 +81,7 @@ def test_every_change_of_a_class_or_an_image_changes_the_digest_of_the_whole() -
     assert len({record.digest, *(other.digest for other in changed)}) == len(changed) + 1
 
 
-def test_damaged_foreign_and_huge_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_foreign_and_huge_files_are_refused(tmp_path, monkeypatch):
     record = random_record(random.Random(2))
     data, path = record.to_bytes(), tmp_path / "a"
     rng = random.Random(0)
@@ -111,7 +110,7 @@ def test_damaged_foreign_and_huge_files_are_refused(tmp_path: Path, monkeypatch:
         DataRecord.from_file(path)
 
 
-def test_only_images_without_a_digest_are_opened() -> None:
+def test_only_images_without_a_digest_are_opened():
     image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
     opened = []
     dataset = Dataset(
@@ -122,7 +121,7 @@ def test_only_images_without_a_digest_are_opened() -> None:
         lambda sample: opened.append(sample.key) or image,
         passed_over={"system file": 2},
     )
-    calls: list[tuple[int, int]] = []
+    calls = []
     record = DataRecord.of(dataset, lambda done, total: calls.append((done, total)))
     assert opened == ["y", "z"]
     assert calls == [(1, 2), (2, 2)]
@@ -130,7 +129,7 @@ def test_only_images_without_a_digest_are_opened() -> None:
     assert record.passed_over == {"system file": 2}
 
 
-def test_a_drawings_digest_follows_from_what_is_drawn() -> None:
+def test_a_drawings_digest_follows_from_what_is_drawn():
     few, more = (DataRecord.of(plumage(train_per_class=n, test_per_class=2)) for n in (2, 3))
     assert set(few.train) < set(more.train)
     assert few.test == more.test
@@ -139,7 +138,7 @@ def test_a_drawings_digest_follows_from_what_is_drawn() -> None:
     assert len(set.union(*digests)) == 3 * 24
 
 
-def test_drawings_are_those_of_their_version() -> None:
+def test_drawings_are_those_of_their_version():
     """Where this fails because drawings were changed on purpose, raise DRAWING and put the new colours here."""
     assert DRAWING == 1
     expected = {
@@ -156,16 +155,7 @@ def test_drawings_are_those_of_their_version() -> None:
 # --- Two records ---------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_record_is_unknown_and_said() -> None:
-    record = random_record(random.Random(0))
-    for pair, missing in (((None, record), ["run 1"]), ((record, None), ["run 2"]), ((None, None), ["run 1", "run 2"])):
-        about = compare(*pair, ("run 1", "run 2"))
-        assert not any((about.comparable, about.same_classes, about.same_labels, about.same_test))
-        assert len(about.reasons) == len(missing)
-        assert all(name in reason for name, reason in zip(missing, about.reasons, strict=True))
-
-
-def check_against_loops(a: DataRecord, b: DataRecord) -> Comparison:
+def check_against_loops(a, b):
     """Compare, and check everything that a plain loop over names and digests can tell."""
     about = compare(a, b)
     leaked = sum(any(image[2] == other[2] for other in named(a, "train")) for image in named(b, "test"))
@@ -183,8 +173,8 @@ def check_against_loops(a: DataRecord, b: DataRecord) -> Comparison:
     return about
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_what_is_done_to_a_data_set_is_found(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_done_to_a_data_set_is_found(seed):
     rng = random.Random(seed)
     a = random_record(rng)
     classes, train, test = list(a.classes), named(a, "train"), named(a, "test")
@@ -209,7 +199,7 @@ def test_what_is_done_to_a_data_set_is_found(seed: int) -> None:
     about = check_against_loops(a, made(kept, *([i for i in images if i[1] != old] for images in (train, test))))
     assert (about.renamed, about.added, about.removed) == ((), (), (old,))
 
-    extra: Named = [(f"new/{i}", "new", digest(10**7 + i)) for i in range(4)]
+    extra = [(f"new/{i}", "new", digest(10**7 + i)) for i in range(4)]
     about = check_against_loops(a, made(["new", *classes], [*train, *extra[:2]], [*test, *extra[2:]]))
     assert (about.renamed, about.added, about.removed, about.shared) == ((), ("new",), (), len(test))
 
@@ -234,8 +224,13 @@ def test_what_is_done_to_a_data_set_is_found(seed: int) -> None:
     assert (about.relabelled, about.shared) == (1, len(test))
 
 
-def test_reasons_count_in_words() -> None:
+def test_reasons_count_and_a_missing_record_is_unknown():
     a = made(["jay", "tit"], [(f"a{i}", "jay", digest(i)) for i in range(30)], [("t", "tit", digest(99))])
     b = made(["jay", "tit"], [("u", "tit", digest(98))], [(f"b{i}", "jay", digest(i + 1)) for i in range(48)])
-    about = compare(a, b, ("the source", "this run"))
-    assert "29 of 48 test images of this run were among the training images of the source." in about.reasons
+    names = ("the source", "this run")
+    assert any("29 of 48" in reason for reason in compare(a, b, names).reasons)
+    for pair, missing in (((None, a), names[:1]), ((a, None), names[1:]), ((None, None), names)):
+        about = compare(*pair, names)
+        assert not any((about.comparable, about.same_classes, about.same_labels, about.same_test))
+        assert len(about.reasons) == len(missing)
+        assert all(name in reason for name, reason in zip(missing, about.reasons, strict=True))

@@ -9,55 +9,50 @@ from pmsi.base.errors import ConfigError, PMSIError
 from pmsi.pictures.augmentations import augmented
 from pmsi.pictures.mosaics import mosaics
 
-SEEDS = range(8)
-
 
 @pytest.fixture
-def image() -> Image.Image:
+def image():
     return Image.fromarray(np.random.default_rng(0).integers(0, 120, (64, 64, 3), dtype=np.uint8))
 
 
 @pytest.fixture
-def partner() -> Image.Image:
+def partner():
     return Image.fromarray(np.random.default_rng(1).integers(130, 255, (64, 64, 3), dtype=np.uint8))
 
 
-def pixels(picture: Image.Image) -> np.ndarray:
+def pixels(picture):
     return np.asarray(picture).astype(int)
 
 
-@pytest.mark.parametrize("r", [1, 2, 3])
-def test_rmg_is_the_mosaic_of_the_page(r: int, image: Image.Image, partner: Image.Image) -> None:
-    made = augmented("rmg", image, partner, r, seed=5)
-    assert np.array_equal(pixels(made.picture), pixels(mosaics(image, r, seed=5, borders=False)[-1]))
+def test_rmg_is_the_mosaic_of_the_page(image, partner):
+    made = augmented("rmg", image, partner, 3, seed=5)
+    assert np.array_equal(pixels(made.picture), pixels(mosaics(image, 3, seed=5, borders=False)[-1]))
     assert (made.own, made.partner) == (1, 0)
 
 
-def test_jigsaw_permutes_the_image_s_own_pixels(image: Image.Image, partner: Image.Image) -> None:
+def test_jigsaw_permutes_the_image_s_own_pixels(image, partner):
     made = augmented("jigsaw", image, partner, 2)
     assert not np.array_equal(pixels(made.picture), pixels(image))
     assert np.array_equal(np.sort(pixels(made.picture).ravel()), np.sort(pixels(image).ravel()))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_cutmix_shows_both_images_by_the_area_that_the_labels_count(
-    seed: int, image: Image.Image, partner: Image.Image
-) -> None:
-    made = augmented("cutmix", image, partner, 2, seed=seed)
-    pasted = (pixels(made.picture) == pixels(partner)).all(axis=2)
-    assert np.array_equal(pixels(made.picture)[~pasted], pixels(image)[~pasted])
-    assert made.partner == pytest.approx(pasted.mean(), abs=1e-6)
-    assert 0 < made.partner <= 1
+def test_cutmix_shows_both_images_by_the_area_that_the_labels_count(image, partner):
+    for seed in range(8):
+        made = augmented("cutmix", image, partner, 2, seed=seed)
+        pasted = (pixels(made.picture) == pixels(partner)).all(axis=2)
+        assert np.array_equal(pixels(made.picture)[~pasted], pixels(image)[~pasted])
+        assert made.partner == pytest.approx(pasted.mean(), abs=1e-6)
+        assert 0 < made.partner <= 1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_mixup_blends_with_the_weights_of_the_labels(seed: int, image: Image.Image, partner: Image.Image) -> None:
-    made = augmented("mixup", image, partner, 2, seed=seed)
-    assert np.abs(pixels(made.picture) - (made.own * pixels(image) + made.partner * pixels(partner))).max() <= 1
-    assert made.own + made.partner == pytest.approx(1)
+def test_mixup_blends_with_the_weights_of_the_labels(image, partner):
+    for seed in range(8):
+        made = augmented("mixup", image, partner, 2, seed=seed)
+        assert np.abs(pixels(made.picture) - (made.own * pixels(image) + made.partner * pixels(partner))).max() <= 1
+        assert made.own + made.partner == pytest.approx(1)
 
 
-def test_snapmix_counts_what_the_network_sees(image: Image.Image, partner: Image.Image) -> None:
+def test_snapmix_counts_what_the_network_sees(image, partner):
     plain = augmented("snapmix", image, partner, 2, seed=1)
     pasted = (pixels(plain.picture) != pixels(image)).any(axis=2)
     assert plain.own == pytest.approx(1 - pasted.mean(), abs=0.02)
@@ -67,7 +62,7 @@ def test_snapmix_counts_what_the_network_sees(image: Image.Image, partner: Image
     assert seen.own == pytest.approx(1)
 
 
-def test_what_cannot_be_is_refused(image: Image.Image, partner: Image.Image) -> None:
+def test_what_cannot_be_is_refused(image, partner):
     with pytest.raises(ConfigError, match="one size"):
         augmented("mixup", image, partner.resize((32, 32)))
     with pytest.raises(ConfigError, match="nearest size"):

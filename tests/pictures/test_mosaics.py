@@ -13,15 +13,15 @@ from pmsi.pictures.mosaics import COLORS, HELD_MS, LAST_MS, MOVING, frames, gif,
 
 
 @pytest.fixture
-def image() -> Image.Image:
+def image():
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
 
 
-def pixels(image: Image.Image) -> np.ndarray:
+def pixels(image):
     return np.asarray(image)
 
 
-def test_pictures_are_the_mosaics_of_nested_layouts(image: Image.Image) -> None:
+def test_pictures_are_the_mosaics_of_nested_layouts(image):
     pictures = mosaics(image, 3, seed=5, borders=False)
     tensor = torch.from_numpy(pixels(image).copy()).permute(2, 0, 1)[None]
     for picture, layout in zip(pictures, layouts(3, seed=5), strict=True):
@@ -34,15 +34,15 @@ def test_pictures_are_the_mosaics_of_nested_layouts(image: Image.Image) -> None:
         assert not changed.any()
 
 
-def test_nested_pictures_share_their_first_recursions_and_others_do_not() -> None:
-    def first_orders(seed: int, nested: bool) -> list[list[int]]:
+def test_nested_pictures_share_their_first_recursions_and_others_do_not():
+    def first_orders(seed, nested):
         return [layout.orders[0, 0].tolist() for layout in layouts(3, seed=seed, nested=nested)[1:]]
 
     assert all(len({*map(tuple, first_orders(seed, True))}) == 1 for seed in range(5))
     assert any(len({*map(tuple, first_orders(seed, False))}) > 1 for seed in range(5))
 
 
-def test_borders_and_frames_have_the_colour_of_their_recursion(image: Image.Image) -> None:
+def test_borders_and_frames_have_the_colour_of_their_recursion(image):
     pictures = [pixels(picture) for picture in mosaics(image.resize((320, 320)), 2, seed=4)]
     colors = [ImageColor.getrgb(color) for color in COLORS]
     assert tuple(pictures[2][160, 20]) == colors[0]
@@ -54,7 +54,7 @@ def test_borders_and_frames_have_the_colour_of_their_recursion(image: Image.Imag
     assert tuple(cut[y + 1, x + side // 4]) == colors[1]
 
 
-def test_a_size_that_cannot_be_halved_is_refused_with_one_that_can(image: Image.Image) -> None:
+def test_a_size_that_cannot_be_halved_is_refused_with_one_that_can(image):
     for draw in (mosaics, frames):
         with pytest.raises(ConfigError, match="nearest size that works is 64 × 64"):
             draw(image.resize((62, 62)), 3)
@@ -62,7 +62,7 @@ def test_a_size_that_cannot_be_halved_is_refused_with_one_that_can(image: Image.
         mosaic_strip(image, 3, size=100)
 
 
-def test_a_strip_of_an_image_of_any_shape_holds_all_pictures(image: Image.Image) -> None:
+def test_a_strip_of_an_image_of_any_shape_holds_all_pictures(image):
     assert square(Image.new("L", (90, 40)), 32).size == (32, 32)
     assert mosaic_strip(image, 2, size=64).size == (3 * 64 + 2 * 12, 64)
 
@@ -70,17 +70,16 @@ def test_a_strip_of_an_image_of_any_shape_holds_all_pictures(image: Image.Image)
 # The animation
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_frames_go_from_the_image_to_the_mosaic(seed: int, image: Image.Image) -> None:
-    shown = frames(image, 3, seed=seed, borders=False)
-    expected = mosaics(image, 3, seed=seed, borders=False)
+def test_frames_go_from_the_image_to_the_mosaic(image):
+    shown = frames(image, 3, seed=1, borders=False)
+    expected = mosaics(image, 3, seed=1, borders=False)
     assert len(shown) == 1 + 3 * (MOVING + 1)
     assert (shown[0].held_ms, shown[-1].held_ms) == (HELD_MS, LAST_MS)
     for k, picture in enumerate(expected):
         assert np.array_equal(pixels(shown[k * (MOVING + 1)].picture), pixels(picture))
 
 
-def test_patches_move_straight_from_place_to_place_and_nothing_else_does() -> None:
+def test_patches_move_straight_from_place_to_place_and_nothing_else_does():
     colors = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200], [200, 200, 0]], dtype=np.uint8)
     quarters = colors.reshape(2, 2, 3).repeat(32, axis=0).repeat(32, axis=1)
     order = layouts(1, seed=7)[-1].recursions()[0].order
@@ -99,7 +98,7 @@ def test_patches_move_straight_from_place_to_place_and_nothing_else_does() -> No
             assert not outside.any()
 
 
-def test_a_gif_holds_every_frame_for_its_time_in_its_colours() -> None:
+def test_a_gif_holds_every_frame_for_its_time_in_its_colours():
     """Where the rest of a picture is shaded, there are colours that the last picture has not."""
     y, x = np.mgrid[0:160, 0:160]
     grain = np.random.default_rng(0).uniform(-6, 6, (160, 160, 1))  # so that no two pictures are alike

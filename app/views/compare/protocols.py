@@ -24,7 +24,7 @@ from pmsi.runs import State, default_root, known_runs
 from pmsi.tables import TABLES, Filled, Sets, Table, data_sets, expand, fill, found_seeds, protocols, set_title
 from pmsi.tables.definitions import BACKBONE, BACKBONES, PAPER_SETS, TableRow
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
-from pmsi.tables.plan import KINDS, Plan
+from pmsi.tables.needed import KINDS, NeededRuns
 
 FREE = ("seed", *SAME_RESULT)
 """Fields that are no part of a protocol."""
@@ -168,26 +168,26 @@ def unbroken(seeds: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], enumerate(seeds, seeds[0])))
 
 
-def counted(plan: Plan) -> str:
-    """Return how many runs a plan has, and of which kinds: "6 runs: 2 finished, 4 to be made"."""
-    counts = {kind: sum(each.state in states for each in plan.needed) for kind, states in KINDS.items()}
+def counted(needed: NeededRuns) -> str:
+    """Return how many runs are needed, and of which kinds: "6 runs: 2 finished, 4 to be made"."""
+    counts = {kind: sum(each.state in states for each in needed.all) for kind, states in KINDS.items()}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    return f"**{_runs(len(plan.needed))}**: {kinds}"
+    return f"**{_runs(len(needed.all))}**: {kinds}"
 
 
 def _runs(count: int) -> str:
     return f"{count} run{'s' * (count != 1)}"
 
 
-def startable(plan: Plan) -> int:
+def startable(needed: NeededRuns) -> int:
     """Return how many runs can be made or resumed now."""
     idle = {state for kind in ("to be resumed", "to be made") for state in KINDS[kind]}
-    return sum(each.config is not None and each.state in idle for each in plan.needed)
+    return sum(each.config is not None and each.state in idle for each in needed.all)
 
 
-def waiting(plan: Plan) -> int:
+def waiting(needed: NeededRuns) -> int:
     """Return how many sweeps cannot be made before their models are trained."""
-    return sum(each.config is None for each in plan.sweeps)
+    return sum(each.config is None for each in needed.sweeps)
 
 
 def command_of(table: Table, seeds: Sequence[int], root: Path, epoch: str = "last") -> list[str]:

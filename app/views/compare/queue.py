@@ -30,8 +30,8 @@ from pmsi.base.text import duration
 from pmsi.data import DATASETS
 from pmsi.runs import Run, State, default_root, jobs
 from pmsi.tables import Table, set_title
-from pmsi.tables.plan import Plan, make_plan
-from pmsi.tables.plan import start as start_campaign
+from pmsi.tables.needed import NeededRuns, needed_runs
+from pmsi.tables.needed import start as start_table
 
 MOST_SEEDS = 20
 
@@ -41,7 +41,7 @@ def runs_of(table: Table) -> list[Run]:
     if not table.configs:
         return []
     root = default_root()
-    return [found.run for found in make_plan(table, root, seeds_to_show(root, table)).found]
+    return [found.run for found in needed_runs(table, root, seeds_to_show(root, table)).found]
 
 
 def missing_folders(table: Table) -> list[str]:
@@ -60,23 +60,23 @@ def queue_panel(table: Table) -> tuple[int, ...]:
             about = "Each run is done once for each seed; the table shows mean ± standard deviation."
             number = remember(st.number_input, "seeds", usual, "Seeds", 1, MOST_SEEDS, help=about, width=130)
             seeds = tuple(range(found[0], found[0] + int(number)))
-            plan = make_plan(table, root, seeds)
-            _buttons(table, plan, seeds)
+            needed = needed_runs(table, root, seeds)
+            _buttons(table, needed, seeds)
         with said:
-            _how_far(plan)
-        _absent_note(table.number, _absent(plan))
-        if text := kept_estimate(_left(table, plan)):
+            _how_far(needed)
+        _absent_note(table.number, _absent(needed))
+        if text := kept_estimate(_left(table, needed)):
             st.caption(plain(text))
     return seeds
 
 
-def _how_far(plan: Plan) -> None:
+def _how_far(needed: NeededRuns) -> None:
     """Say what there is and what is missing, and show how far the runs are that are worked on."""
-    text = counted(plan) + "."
-    if behind := waiting(plan):
+    text = counted(needed) + "."
+    if behind := waiting(needed):
         text += f" {behind} of them perturb test images, and can be queued once their models are trained."
     st.markdown(text)
-    for run in plan.live:
+    for run in needed.live:
         status = run.status()
         if status.state is not State.QUEUED:
             left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
@@ -84,26 +84,26 @@ def _how_far(plan: Plan) -> None:
             st.progress(share, f":small[{plain(name_of_run(run))} · {plain(status.text) or 'starting'}{left}]")
 
 
-def _buttons(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
-    todo, absent = startable(plan), missing_folders(table)
+def _buttons(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:
+    todo, absent = startable(needed), missing_folders(table)
     words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
-    blocked = not todo or bool(absent) or bool(_absent(plan)) or read_only()
+    blocked = not todo or bool(absent) or bool(_absent(needed)) or read_only()
     launcher = launcher_choice("compare")
     if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
         _queue(table, seeds, launcher)
     if todo and st.button("Estimate the time", icon=":material/timer:", disabled=blocked):
-        _estimate(table, plan, seeds)
-    if plan.live and not read_only():
-        _stop_button(plan.live)
+        _estimate(table, needed, seeds)
+    if needed.live and not read_only():
+        _stop_button(needed.live)
     if read_only():
         st.caption("This app is read-only: nothing can be started here.", width="content")
     if absent:
         st.caption(f"Give the folder of {' and of '.join(map(set_title, absent))} first.", width="content")
 
 
-def _absent(plan: Plan) -> list[str]:
+def _absent(needed: NeededRuns) -> list[str]:
     """Return the weights files that the runs to be made would start from and that are not on this machine."""
-    return absent_weights(each.config for each in plan.trainings if each.found is None)
+    return absent_weights(each.config for each in needed.trainings if each.found is None)
 
 
 def _absent_note(number: str, files: list[str]) -> None:
@@ -127,13 +127,13 @@ def _absent_note(number: str, files: list[str]) -> None:
 def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
     """Queue what can be worked on now; a table of which one run could not even start is refused as a whole."""
     root = default_root()
-    trainings = make_plan(table, root, seeds).trainings
+    trainings = needed_runs(table, root, seeds).trainings
     try:
         require_writable()
         for config in dict.fromkeys(each.config for each in trainings if each.state is not State.FINISHED):
             check_places(config)
             tasks.check(config, root)
-        start_campaign(table, root, seeds, launcher, set())
+        start_table(table, root, seeds, launcher, set())
     except (PMSIError, OSError) as error:
         error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
         return
@@ -152,15 +152,15 @@ def _stop_button(live: list[Run]) -> None:
 # How long it takes
 
 
-def _left(table: Table, plan: Plan) -> tuple[object, ...]:
+def _left(table: Table, needed: NeededRuns) -> tuple[object, ...]:
     """Return what an estimate is about: it holds for as long as this stays the same."""
-    return table.number, table.base, tuple(table.sets.items()), tuple(each.state for each in plan.needed)
+    return table.number, table.base, tuple(table.sets.items()), tuple(each.state for each in needed.all)
 
 
-def _estimate(table: Table, plan: Plan, seeds: tuple[int, ...]) -> None:
+def _estimate(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:
     words = command_of(table, seeds, default_root().absolute())
     try:
         with st.spinner("Trying a few steps of each run …", show_time=True):
-            keep_estimate(_left(table, plan), dry_run(words).splitlines()[-1])
+            keep_estimate(_left(table, needed), dry_run(words).splitlines()[-1])
     except PMSIError as error:
         error_panel(error)

@@ -17,7 +17,7 @@ from app.shared.wording import name_of_run
 from app.views.data.grid import OPEN, close_image
 from pmsi.base.errors import DataError
 from pmsi.pictures.encoding import jpeg
-from pmsi.runs.mistakes import read_answers
+from pmsi.runs.mistakes import read_predictions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -143,7 +143,7 @@ def _reduced(image: "Image") -> "Image":
 def _answers(dataset: "Dataset", sample: "Sample", run: "Run") -> None:
     """Show what each head answered, as the run has kept it."""
     st.markdown(f"**Answers of {plain(name_of_run(run))}**")
-    answers = read_answers(run)
+    answers = read_predictions(run)
     if sample.key in answers.keys:
         at = answers.keys.index(sample.key)
         chips = []

@@ -15,7 +15,7 @@ from app.shared.errors import guarded, plain
 from app.shared.palette import CATEGORICAL, CHART, styled
 from app.shared.session import choice, follow, keep, key_of, remember
 from pmsi.data.dataset import count_by_class
-from pmsi.runs.mistakes import read_answers
+from pmsi.runs.mistakes import read_predictions
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -143,7 +143,7 @@ def _marks(run: "Run | None") -> Mapping[str, bool]:
     """Return for each image that a run has answered whether it was right."""
     if run is None:
         return {}
-    answers = read_answers(run)
+    answers = read_predictions(run)
     given = answers.predicted[answers.primary]
     return {key: label == answer for key, label, answer in zip(answers.keys, answers.labels, given, strict=True)}
 

@@ -7,7 +7,7 @@ import streamlit as st
 from app.shared.errors import plain
 from app.shared.session import choice, keep, remember
 from app.views.data.grid import Tile, page_number, paged, tile_row
-from pmsi.runs.mistakes import RANKINGS, Answer, Answers, Confusion, confusions, read_answers
+from pmsi.runs.mistakes import RANKINGS, Confusion, ImagePrediction, Predictions, confusions, read_predictions
 
 if TYPE_CHECKING:
     from app.views.data.sources import Source
@@ -30,7 +30,7 @@ def mistakes(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
             icon=":material/model_training:",
         )
         return
-    answers = read_answers(run)
+    answers = read_predictions(run)
     before = [choice(name) for name in ("by", "head")]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         by = remember(
@@ -61,7 +61,7 @@ def mistakes(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
         paged(source, dataset, [_tile(dataset, answer) for answer in ranked], "images")
 
 
-def _say(answers: Answers, ranked: list[Answer], head: str) -> None:
+def _say(answers: Predictions, ranked: list[ImagePrediction], head: str) -> None:
     """Say how many images are wrong, and what the order goes by."""
     given = answers.predicted[head]
     wrong = sum(label != answer for label, answer in zip(answers.labels, given, strict=True))
@@ -70,7 +70,7 @@ def _say(answers: Answers, ranked: list[Answer], head: str) -> None:
     st.markdown(words + (f"The order goes {order}." if ranked else "There is nothing to show: well done."))
 
 
-def _tile(dataset: "Dataset", answer: Answer) -> Tile:
+def _tile(dataset: "Dataset", answer: ImagePrediction) -> Tile:
     truth = dataset.classes[answer.label]
     given = dataset.classes[answer.predicted] if answer.predicted < len(dataset.classes) else "a class that is gone"
     if answer.confidence is not None and answer.truth is not None:

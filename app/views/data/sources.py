@@ -16,7 +16,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.data.importing import imported_sets
 from pmsi.runs import Run, default_root, known_runs
-from pmsi.runs.mistakes import has_answers
+from pmsi.runs.mistakes import has_predictions
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset
@@ -65,7 +65,7 @@ def offered() -> dict[str, Source]:
     for run, config in _trained():
         name = by_data.setdefault(_identity(config), f"{config.dataset}-{_digest(config)}")
         known = found.get(name) or Source(_title(config), _unlimited(config))
-        runs = (*known.runs, run) if has_answers(run) else known.runs
+        runs = (*known.runs, run) if has_predictions(run) else known.runs
         found[name] = Source(known.title, _widened(known.config, config), runs)
     return found
 

@@ -1,6 +1,6 @@
 """What the maps page shows of each image and run: which images there are, their maps, and the regions known of them.
 
-Computes (through `app.resources`) and draws nothing; the widgets that say what is wanted are in `app.views.maps.form`.
+Computes, and draws nothing; the widgets that say what is wanted are in `app.views.maps.form`.
 """
 
 from collections.abc import Sequence

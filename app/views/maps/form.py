@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.resources import cam_seconds_once
-from app.shared.cached_models import predictor_of
+from app.shared.cached_models import cam_seconds_once, predictor_of
 from app.shared.session import choice, choose, remember
 from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Place, Wanted
 from pmsi.base.text import duration

@@ -60,14 +60,14 @@ def numbers(runs: "Sequence[Run]") -> None:
 
 
 def _reports(runs: "Sequence[Run]") -> dict[str, Report]:
-    from pmsi.config import ExplainConfig
+    from pmsi.config import MapsConfig
     from pmsi.runs import default_root, known_runs
 
     wanted, found = {run.id for run in runs}, {}
     for other in known_runs(default_root()):
         with contextlib.suppress(RunError):
             config = other.config
-            if isinstance(config, ExplainConfig) and config.of in wanted and config.of not in found:
+            if isinstance(config, MapsConfig) and config.of in wanted and config.of not in found:
                 result = other.result()
                 if result is not None and "regions" in result:
                     found[config.of] = result
@@ -83,12 +83,12 @@ def _offer(run: "Run") -> None:
 
 
 def _start(run: "Run") -> None:
-    from pmsi.config import ExplainConfig
+    from pmsi.config import MapsConfig
     from pmsi.runs import Run, default_root, jobs
 
     try:
         require_writable()
-        made = Run.create(default_root(), ExplainConfig(of=run.id))
+        made = Run.create(default_root(), MapsConfig(of=run.id))
         jobs.submit(made)
     except PMSIError as error:
         error_panel(error)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.resources import results_once
 from app.shared.errors import guarded, plain
 from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors
 from app.shared.session import remember
 from app.shared.wording import name_of_run
+from app.views.robustness.cached import results_once
 from app.views.robustness.report_images import confusion_part, flips_part
 from pmsi.base.errors import PMSIError
 

@@ -21,7 +21,7 @@ from app.views.runs.curves import Record, runs_figure, series
 from pmsi.base.text import duration, percent
 from pmsi.config import TrainConfig
 from pmsi.runs import Run, default_root, known_runs
-from pmsi.runs.comparison import apart, baseline_for, outcome
+from pmsi.runs.comparison import baseline_for, differing_settings, outcome
 from pmsi.runs.disk import in_words
 from pmsi.runs.listing import entries as listed
 
@@ -176,7 +176,7 @@ def _link(run: Run, color: str, name: str) -> str:
 
 def _differences(runs: Sequence[Run]) -> None:
     st.subheader("Settings that differ", anchor=False)
-    differing = apart([run.config for run in runs])
+    differing = differing_settings([run.config for run in runs])
     if not differing or len(runs) < 2:
         st.caption("None." if len(runs) > 1 else "There is only one run here.")
         return

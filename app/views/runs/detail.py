@@ -54,7 +54,7 @@ def detail(run: Run) -> None:
         keep("run", run.id)  # for the other pages
     _head(run, config, status)
     show_labels(run)
-    note = jobs.look(run)
+    note = jobs.launcher_status(run)
     _actions(run, status.state, is_lost=note is not None and note.is_lost)
     if note is not None:
         st.caption(plain(note.text))

@@ -221,7 +221,7 @@ def _state(entry: Entry, status: Status) -> None:
 def _note(entry: Entry, status: Status) -> str:
     """Return in a line what a run waits for, or how it has ended."""
     if status.state is State.QUEUED:
-        seen = jobs.look(entry.run)
+        seen = jobs.launcher_status(entry.run)
         if seen is not None:
             return seen.text
         before = runs_before(entry.run)

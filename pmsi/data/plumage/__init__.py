@@ -1,8 +1,7 @@
-"""plumage: a built-in data set of twelve invented birds, drawn by our own code from a seed.
+"""plumage: a built-in data set of twelve invented birds, drawn from a seed.
 
 Four genera of three species; siblings share shape and colours and differ in one or two small parts, whose masks are
-known exactly. A data set is only a list of names: a drawing is made when it is opened, the same on every machine. This
-module does not know how a bird is drawn (`pmsi.data.plumage.drawing`) nor what a drawing is used for.
+known exactly. The data set is a list of keys; a drawing is made when its sample is opened, the same on every machine.
 """
 
 import hashlib
@@ -15,7 +14,7 @@ from pmsi.base.errors import ConfigError
 from pmsi.base.seeding import derive
 from pmsi.data.dataset import Box, Dataset, Sample
 from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
-from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinguishing_parts, siblings, telling_parts
+from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinctive_parts, distinguishing_parts, siblings
 
 __all__ = [
     "PARTS",
@@ -24,11 +23,11 @@ __all__ = [
     "Genus",
     "Species",
     "box_of",
+    "distinctive_parts",
     "distinguishing_parts",
     "draw",
     "plumage",
     "siblings",
-    "telling_parts",
 ]
 
 
@@ -38,7 +37,7 @@ DRAWING = 1
 
 @dataclass(frozen=True)
 class _Opener:
-    """Draws the samples of one data set; a class, so that a loader's worker processes can be sent it."""
+    """Draws the samples of one data set; a class, so that it can be pickled for a loader's worker processes."""
 
     seed: int
     size: int
@@ -59,9 +58,9 @@ class _Opener:
 
 
 def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 256, seed: int = 0) -> Dataset:
-    """Return the data set; nothing is drawn until a sample is opened.
+    """Return the data set of ``size`` × ``size`` drawings; raises ConfigError for a count or size out of range.
 
-    Samples carry no box, for it is not known before the drawing is made: see `box_of`.
+    A sample is drawn when it is opened. Samples have no box: see `box_of`.
     """
     check_size(size)
     for name, count in (("train_per_class", train_per_class), ("test_per_class", test_per_class)):
@@ -89,5 +88,5 @@ def _samples(split: str, count: int, opener: _Opener) -> tuple[Sample, ...]:
 
 
 def box_of(dataset: Dataset, sample: Sample) -> Box:
-    """Return the smallest box around the visible bird of a sample; this draws it."""
+    """Return the smallest box around the visible bird of a sample, in pixels; this draws the sample."""
     return box_around(dataset.open_parts(sample)["bird"])

@@ -1,15 +1,14 @@
-"""Where every part of a bird lies in a given pose: outlines and axes in body lengths, and their place on the image.
+"""Anatomy: the outlines and axes of a bird's parts in a given pose, in body lengths, and their place on the image.
 
-The bird is built facing right around the centre of its body; x forward, y down. This module knows nothing of colour,
-of marks, nor of what lies around the bird.
+The bird faces right; the origin is the centre of its body, x points forward and y down.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from pmsi.data.plumage.individual import Pose
 from pmsi.data.plumage.ink import Axes, Frame, curve, ribbon
-from pmsi.data.plumage.plan import Pose
 from pmsi.data.plumage.species import Genus
 
 # The torso on the body's axes, for depth 1: from the undertail over the rump to the mantle, and from breast to vent.

@@ -1,7 +1,6 @@
-"""The bird itself, painted part by part from back to front: what all species of a genus share.
+"""`paint_bird`: paints a bird part by part, from back to front.
 
-Where a part has forms, this module marks out its region and leaves the form to the painter it is given
-(`pmsi.data.plumage.marks`). It knows nothing of species, background or perch.
+A part that has several forms is painted within its region by a painter of `pmsi.data.plumage.marks`.
 """
 
 import numpy as np
@@ -36,21 +35,21 @@ def _form(easel: Easel, marks: Marks, part: str, region: Patch, hides: bool = Tr
 
 
 def _tail(easel: Easel, marks: Marks) -> None:
-    anatomy, look = easel.anatomy, easel.look
+    anatomy, palette = easel.anatomy, easel.palette
     region = easel.fill(*anatomy.feathers)
     along, _ = easel.on(anatomy.tail_axes, region)
-    base = mix(look.back * np.float32(0.9), look.wing, smoothstep(0.0, -0.45 * anatomy.tail_length, along))
+    base = mix(palette.back * np.float32(0.9), palette.wing, smoothstep(0.0, -0.45 * anatomy.tail_length, along))
     easel.paint(region, easel.shade(region, base, 0.05, 0.6))
     _form(easel, marks, "tail", region)
     edges = easel.lines(anatomy.feathers[2:], 0.010).within(region)
-    easel.paint(edges, look.wing * np.float32(0.62), 0.30)
+    easel.paint(edges, palette.wing * np.float32(0.62), 0.30)
     quills = [anatomy.tail_axes.out(np.array([(-0.1, 0.0), (-0.95 * anatomy.tail_length, 0.0)]))]
     easel.paint(easel.lines(quills, 0.008).within(region), WARM_WHITE, 0.16)
 
 
 def _legs(easel: Easel) -> None:
     """Paint both legs down to the perch, the far one darker, each with three toes."""
-    anatomy, colour = easel.anatomy, easel.look.leg
+    anatomy, colour = easel.anatomy, easel.palette.leg
     across = anatomy.feet[0] - anatomy.feet[1]
     across = across / np.hypot(*across)
     for hip, foot, light in zip(anatomy.hips, anatomy.feet, (0.78, 1.0), strict=True):
@@ -79,16 +78,16 @@ def _torso(easel: Easel) -> Patch:
 
 def _plumage(easel: Easel, region: Patch) -> np.ndarray:
     """Return the unlit colours of body and head, (3, h, w)."""
-    anatomy, look = easel.anatomy, easel.look
+    anatomy, palette = easel.anatomy, easel.palette
     x, y = easel.on(anatomy.body, region)
     y = y / np.float32(anatomy.depth)
     low = smoothstep(-0.10, 0.16, y + 0.10 * x)
-    under = mix(look.breast, look.belly, np.maximum(smoothstep(0.20, -0.12, x), smoothstep(0.18, 0.36, y)))
-    body = mix(look.back, under, low)
+    under = mix(palette.breast, palette.belly, np.maximum(smoothstep(0.20, -0.12, x), smoothstep(0.18, 0.36, y)))
+    body = mix(palette.back, under, low)
     hx, hy = easel.on(anatomy.head, region)
     hx, hy = hx / np.float32(anatomy.radius), hy / np.float32(anatomy.radius)
-    cheek = mix(look.head, mix(look.head, look.breast, 0.75), smoothstep(-0.15, 0.55, hy - 0.1 * hx))
-    throat = mix(cheek, mix(look.breast, look.belly, 0.6), smoothstep(0.40, 0.95, hy + 0.35 * hx))
+    cheek = mix(palette.head, mix(palette.head, palette.breast, 0.75), smoothstep(-0.15, 0.55, hy - 0.1 * hx))
+    throat = mix(cheek, mix(palette.breast, palette.belly, 0.6), smoothstep(0.40, 0.95, hy + 0.35 * hx))
     lore = smoothstep(0.32, 0.0, np.hypot((hx - 0.72) * 0.8, (hy + 0.05) * 1.7))
     face = throat * (np.float32(1) - np.float32(0.30) * lore)
     return mix(face, body, smoothstep(0.85, 1.45, np.hypot(hx, hy * 0.92)))
@@ -103,7 +102,7 @@ def _down(easel: Easel, torso: Patch) -> None:
     y = (-0.26 + 0.09 * column + 0.045 * (row % 2) + rng.normal(0, 0.012, row.shape)) * anatomy.depth
     roots = np.stack([x, y], axis=1)[:, None]
     arcs = list(anatomy.body.out(roots + SCALE * rng.uniform(0.8, 1.2, (len(x), 1, 1))))
-    easel.paint(easel.lines(arcs, 0.010).within(torso), easel.look.wing, 0.10)
+    easel.paint(easel.lines(arcs, 0.010).within(torso), easel.palette.wing, 0.10)
     easel.paint(easel.lines(_lowered(arcs, 0.011), 0.008).within(torso), WARM_WHITE, 0.12)
 
 
@@ -119,15 +118,15 @@ def _breast(easel: Easel, marks: Marks, torso: Patch) -> None:
 
 
 def _wing(easel: Easel, marks: Marks, torso: Patch) -> None:
-    anatomy, look = easel.anatomy, easel.look
+    anatomy, palette = easel.anatomy, easel.palette
     region = easel.fill(anatomy.wing)
     unit = anatomy.frame.scale
     shadow = region.shifted(0, round(0.035 * unit), easel.side).blurred(0.03 * unit, easel.side).within(torso)
-    easel.paint(shadow, look.wing * np.float32(0.55), 0.42)
+    easel.paint(shadow, palette.wing * np.float32(0.55), 0.42)
     x, y = easel.on(anatomy.wing_axes, region)
     s, n = -x / np.float32(anatomy.wing_length), y / np.float32(anatomy.wing_length)
-    colour = mix(mix(look.back, look.wing, 0.25), look.wing, smoothstep(0.12, 0.52, s + 0.25 * n))
-    colour = mix(colour, look.wing * np.float32(0.72), smoothstep(0.62, 0.95, s))
+    colour = mix(mix(palette.back, palette.wing, 0.25), palette.wing, smoothstep(0.12, 0.52, s + 0.25 * n))
+    colour = mix(colour, palette.wing * np.float32(0.72), smoothstep(0.62, 0.95, s))
     easel.paint(region, easel.shade(region, colour, 0.06, 0.8))
     _flight_feathers(easel, region)
     _coverts(easel, region)
@@ -144,8 +143,10 @@ def _flight_feathers(easel: Easel, wing: Patch) -> None:
         bow = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 - 0.022)
         path = curve([start, bow, end], steps=6, closed=False) * (1, tall) * anatomy.wing_length
         paths.append(anatomy.wing_axes.out(path))
-    easel.paint(easel.lines(paths, 0.013).within(wing), easel.look.wing * np.float32(0.5), 0.6)
-    easel.paint(easel.lines(_lowered(paths, 0.014), 0.010).within(wing), mix(easel.look.breast, WARM_WHITE, 0.3), 0.45)
+    easel.paint(easel.lines(paths, 0.013).within(wing), easel.palette.wing * np.float32(0.5), 0.6)
+    easel.paint(
+        easel.lines(_lowered(paths, 0.014), 0.010).within(wing), mix(easel.palette.breast, WARM_WHITE, 0.3), 0.45
+    )
 
 
 def _coverts(easel: Easel, wing: Patch) -> None:
@@ -154,8 +155,8 @@ def _coverts(easel: Easel, wing: Patch) -> None:
     for row, strength in ((0.46, 0.40), (0.29, 0.34), (0.14, 0.26)):
         tips = covert_tips(anatomy.wing_axes, anatomy.wing_length, row, anatomy.depth)
         rims = [tip[3:12] for tip in tips]
-        easel.paint(easel.lines(rims, 0.012).within(wing), easel.look.wing * np.float32(0.55), strength)
-        easel.paint(easel.fill(*tips).within(wing), easel.look.breast, 0.10)
+        easel.paint(easel.lines(rims, 0.012).within(wing), easel.palette.wing * np.float32(0.55), strength)
+        easel.paint(easel.fill(*tips).within(wing), easel.palette.breast, 0.10)
 
 
 def _bill(easel: Easel, marks: Marks) -> None:
@@ -168,7 +169,7 @@ def _crown(easel: Easel, marks: Marks, torso: Patch) -> None:
     _form(easel, marks, "crown", region, hides=False)
     if anatomy.crest:
         edges = [feather[len(feather) // 5 : -(len(feather) // 5)] for feather in anatomy.crest]
-        easel.paint(easel.lines(edges, 0.010).within(region), easel.look.wing * np.float32(0.7), 0.3)
+        easel.paint(easel.lines(edges, 0.010).within(region), easel.palette.wing * np.float32(0.7), 0.3)
 
 
 def _eye(easel: Easel, marks: Marks) -> None:
@@ -177,7 +178,7 @@ def _eye(easel: Easel, marks: Marks) -> None:
     region = easel.fill(ellipse(x, y, rx * RING[1], ry * RING[1]))
     _form(easel, marks, "eye", region, hides=False)
     easel.paint(
-        easel.record("eye", easel.fill(ellipse(x, y, rx * 1.12, ry * 1.12))), easel.look.wing * np.float32(0.5), 0.75
+        easel.record("eye", easel.fill(ellipse(x, y, rx * 1.12, ry * 1.12))), easel.palette.wing * np.float32(0.5), 0.75
     )
     easel.paint(easel.fill(ellipse(x, y, rx, ry)), np.array((0.10, 0.075, 0.065), np.float32))
     easel.paint(

@@ -1,7 +1,6 @@
-"""One drawing from a species, a seed and a size: the painting in its order, and the masks that come with it.
+"""`draw`: the drawing of a species from a seed, with the masks of its parts.
 
-Every random choice is a fraction of the image, so one seed gives one picture at any size. This module knows neither
-splits nor labels.
+All lengths are drawn as fractions of the image, so one seed gives the same picture at any size.
 """
 
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from pmsi.data.dataset import Box
 from pmsi.data.plumage.anatomy import build
 from pmsi.data.plumage.body import paint_bird
 from pmsi.data.plumage.easel import Easel
+from pmsi.data.plumage.individual import Light, draw_individual
 from pmsi.data.plumage.ink import Patch, picture, spread
 from pmsi.data.plumage.occlusion import occlude
-from pmsi.data.plumage.plan import Light, plan
+from pmsi.data.plumage.perches import PERCHES
 from pmsi.data.plumage.scenery import backdrop
 from pmsi.data.plumage.species import PARTS, SPECIES
-from pmsi.data.plumage.stage import PERCHES
 
 SIZES = (32, 2048)
 """The smallest and the largest drawing, in pixels along each side."""
@@ -28,20 +27,20 @@ SIZES = (32, 2048)
 
 @dataclass(frozen=True)
 class Drawing:
-    """An image and what is known of it."""
+    """An image, the masks of its parts, and the bird's box."""
 
     image: Image.Image
     """RGB, size by size pixels."""
     parts: dict[str, np.ndarray]
-    """What is visible of every part of `PARTS`: bool (size, size)."""
+    """The visible pixels of every part of `PARTS`: bool (size, size)."""
     box: Box
     """The smallest box around the visible bird."""
 
 
 def draw(species: int, seed: int, size: int = 256) -> Drawing:
-    """Draw a species, by its place in `SPECIES`, and return the image with its masks and box.
+    """Return the drawing of a species, an index into `SPECIES`; raises ConfigError for an index or size out of range.
 
-    Siblings drawn with one seed are the same individual in the same place, but for the parts that tell them apart.
+    Siblings drawn with one seed differ only in their distinctive parts.
     """
     easel, occluders = painted(species, seed, size)
     parts = visible_parts(easel, occluders)
@@ -49,43 +48,43 @@ def draw(species: int, seed: int, size: int = 256) -> Drawing:
 
 
 def draw_image(species: int, seed: int, size: int = 256) -> Image.Image:
-    """Return the image of `draw` alone, in less time."""
+    """Return only the image of `draw`, in less time."""
     return _developed(painted(species, seed, size)[0])
 
 
 def box_around(mask: np.ndarray) -> Box:
-    """Return x, y, width and height of the smallest box around a mask that is not empty."""
+    """Return x, y, width and height, in pixels, of the smallest box around a mask that is not empty."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1 - columns[0]), float(rows[-1] + 1 - rows[0])
 
 
 def painted(species: int, seed: int, size: int) -> tuple[Easel, list[Patch]]:
-    """Paint from back to front; return the easel and what each shape in front of the bird covers."""
+    """Paint from back to front; return the easel and the coverage of each shape in front of the bird."""
     check_size(size)
     if not 0 <= species < len(SPECIES):
         raise ConfigError(f"There is no species {species!r}: plumage has {len(SPECIES)}, numbered from 0.")
     row = SPECIES[species]
-    scheme = plan(row.genus, seed)
-    anatomy = build(row.genus, scheme.pose, size)
-    sheet = backdrop(scheme.setting, size, numpy_generator(scheme.seed, "backdrop"))
-    easel = Easel(sheet, anatomy, scheme.look, scheme.light, scheme.seed)
+    individual = draw_individual(row.genus, seed)
+    anatomy = build(row.genus, individual.pose, size)
+    sheet = backdrop(individual.setting, size, numpy_generator(individual.seed, "backdrop"))
+    easel = Easel(sheet, anatomy, individual.palette, individual.light, individual.seed)
     foot = anatomy.frame.pixels(anatomy.feet).mean(axis=0)
-    slope = scheme.pose.slope * scheme.pose.facing
-    PERCHES[scheme.perch](
-        sheet, scheme.setting, foot, slope, anatomy.frame.scale, numpy_generator(scheme.seed, "perch")
+    slope = individual.pose.slope * individual.pose.facing
+    PERCHES[individual.perch](
+        sheet, individual.setting, foot, slope, anatomy.frame.scale, numpy_generator(individual.seed, "perch")
     )
     paint_bird(easel, row.marks)
-    return easel, occlude(easel, scheme.setting, scheme.occluder)
+    return easel, occlude(easel, individual.setting, individual.occluder)
 
 
 def check_size(size: int) -> None:
-    """Raise a `ConfigError` unless a drawing can have this size."""
+    """Raise ConfigError unless a drawing can have this size, in pixels."""
     if not SIZES[0] <= size <= SIZES[1]:
         raise ConfigError(f"A drawing cannot be {size!r} pixels wide: choose {SIZES[0]} to {SIZES[1]}.")
 
 
 def _developed(easel: Easel) -> Image.Image:
-    """Return the sheet under its light as an 8-bit image. Each pixel depends on itself alone."""
+    """Return the sheet under its light as an 8-bit image; each pixel depends only on itself."""
     light: Light = easel.light
     gain = light.balance * np.float32(light.exposure * light.contrast)
     return picture(easel.sheet * spread(gain) + np.float32(0.5 * (1 - light.contrast)))

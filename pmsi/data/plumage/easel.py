@@ -1,7 +1,6 @@
-"""The picture in progress: the sheet, the bird's anatomy and colours, and a record of which part was painted where.
+"""Easel: the picture in progress, the bird's anatomy and colours, and a record of which part was painted where.
 
-The record is what part masks are made from: a part is what was laid down for it, less what was laid over it later.
-This module does not know what the parts look like.
+Part masks are made from the record: a part is what was painted for it, minus what was painted over it later.
 """
 
 from collections.abc import Sequence
@@ -12,13 +11,13 @@ from PIL import Image
 
 from pmsi.data.plumage import ink
 from pmsi.data.plumage.anatomy import Anatomy
+from pmsi.data.plumage.individual import Light, Palette
 from pmsi.data.plumage.ink import Axes, Patch
-from pmsi.data.plumage.plan import Light, Look
 
 DUSK = np.array((0.58, 0.60, 0.63), dtype=np.float32)
-"""What a colour is multiplied by where a form turns away from the light."""
+"""Factor of a colour where a form turns away from the light."""
 SUN = np.array((1.0, 0.985, 0.94), dtype=np.float32)
-"""What a colour tends to where a form faces the light."""
+"""The colour that is mixed in where a form faces the light."""
 RELIEF = 40
 """Pixels to a body length on the small canvas on which forms are modelled."""
 
@@ -34,12 +33,12 @@ class Layer:
 
 @dataclass
 class Easel:
-    """What a painter of one part needs. Shapes are given in the bird's local units."""
+    """The sheet, and what a painter of a part needs. Shapes are given in the bird's local units."""
 
     sheet: np.ndarray
     """The picture, float32 (3, side, side) in [0, 1], painted in place."""
     anatomy: Anatomy
-    look: Look
+    palette: Palette
     light: Light
     seed: int
     layers: list[Layer] = field(default_factory=list)

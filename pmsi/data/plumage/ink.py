@@ -1,8 +1,7 @@
-"""Antialiased shapes: outlines in, coverage in [0, 1] out, and painting one onto the sheet.
+"""Antialiased shapes: functions that return the coverage, in [0, 1], of outlines, and paint it onto the sheet.
 
-Shapes are drawn several times too large on a canvas no bigger than the shape, then averaged down. Points are float
-arrays (n, 2): x to the right, y down. Colours come first among the axes of a picture, which is several times faster to
-mix. This module knows nothing of birds.
+A shape is drawn several times too large on a canvas of its own size, then averaged down. Points are float arrays (n,
+2): x to the right, y down. Colour is the first axis of a picture, which makes mixing several times faster.
 """
 
 import math

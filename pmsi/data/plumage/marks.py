@@ -1,7 +1,7 @@
-"""The forms a part can take: what tells one species from another, each form a painter in one table.
+"""FORMS: the forms that each part can have; each form is a painter.
 
-A painter stays inside the region of its part, the same for every species of a genus: that is what makes the masks the
-true place of the difference. This module does not know which species has which form.
+A painter stays inside the region of its part, which is the same for every species of a genus. Therefore the masks are
+the true places of the differences between species.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,12 @@ def ring(easel: Easel, region: Patch) -> None:
     """A pale ring around the eye."""
     x, y, rx, ry = easel.anatomy.eye
     outer = easel.fill(ellipse(x, y, rx * RING[1], ry * RING[1])).within(region)
-    easel.paint(outer, easel.look.pale)
+    easel.paint(outer, easel.palette.pale)
 
 
 def cap(easel: Easel, region: Patch) -> None:
     """A dark cap over the whole crown."""
-    easel.paint(region, easel.shade(region, easel.look.dark, 0.06, 0.5), 0.93)
+    easel.paint(region, easel.shade(region, easel.palette.dark, 0.06, 0.5), 0.93)
 
 
 def frost(easel: Easel, region: Patch) -> None:
@@ -42,7 +42,7 @@ def frost(easel: Easel, region: Patch) -> None:
     x, y = easel.on(easel.anatomy.head, region)
     r = easel.anatomy.radius
     tips = region.times(smoothstep(-0.55 * r, -0.95 * r, x + 0.35 * y))
-    easel.paint(tips, easel.look.pale, 0.95)
+    easel.paint(tips, easel.palette.pale, 0.95)
 
 
 def streaks(easel: Easel, region: Patch) -> None:
@@ -55,7 +55,7 @@ def streaks(easel: Easel, region: Patch) -> None:
             x = 0.44 - 0.085 * row + rng.normal(0, 0.008)
             y = (-0.05 + 0.085 * column + 0.04 * (row % 2) + rng.normal(0, 0.008)) * depth
             drops.append(body.out(_drop(x, y, 0.085, 0.036)))
-    easel.paint(easel.fill(*drops).within(region), easel.look.dark, 0.88)
+    easel.paint(easel.fill(*drops).within(region), easel.palette.dark, 0.88)
 
 
 def _drop(x: float, y: float, length: float, width: float) -> np.ndarray:
@@ -67,7 +67,7 @@ def _drop(x: float, y: float, length: float, width: float) -> np.ndarray:
 
 def gorget(easel: Easel, region: Patch) -> None:
     """A dark crescent below the throat."""
-    easel.paint(easel.fill(collar(easel)).within(region), easel.look.dark, 0.92)
+    easel.paint(easel.fill(collar(easel)).within(region), easel.palette.dark, 0.92)
 
 
 def collar(easel: Easel) -> np.ndarray:
@@ -84,7 +84,7 @@ def bars(rows: tuple[float, ...]) -> Painter:
     def painter(easel: Easel, region: Patch) -> None:
         length = easel.anatomy.wing_length
         tips = [tip for row in rows for tip in covert_tips(easel.anatomy.wing_axes, length, row, easel.anatomy.depth)]
-        easel.paint(easel.fill(*tips).within(region), easel.look.pale, 0.96)
+        easel.paint(easel.fill(*tips).within(region), easel.palette.pale, 0.96)
 
     return painter
 
@@ -107,16 +107,16 @@ def tail_stretch(start: float, stop: float) -> Painter:
         t = -x / np.float32(length) - np.float32(0.5) * np.abs(y / np.float32(length))
         soft = max(0.012, 0.6 / (easel.anatomy.frame.scale * length))
         light = smoothstep(start - soft, start + soft, t) * smoothstep(stop + soft, stop - soft, t)
-        easel.paint(region.times(light), mix(easel.look.pale, easel.look.back, 0.06), 0.95)
+        easel.paint(region.times(light), mix(easel.palette.pale, easel.palette.back, 0.06), 0.95)
 
     return painter
 
 
 def bill_colour(name: str) -> Painter:
-    """Return a painter of a bill in a colour of the look: paler along the ridge, dark along the gape."""
+    """Return a painter of a bill in a colour of the palette: paler along the ridge, dark along the gape."""
 
     def painter(easel: Easel, region: Patch) -> None:
-        colour = getattr(easel.look, name)
+        colour = getattr(easel.palette, name)
         upper, lower = easel.anatomy.bill
         easel.paint(region, easel.shade(region, colour, 0.035, 0.8))
         easel.paint(easel.fill(lower).within(region), colour * np.float32(0.80), 0.7)

@@ -1,7 +1,7 @@
-"""What stands in front of the bird: a leaf, a blade of grass or a sprig, never hiding too much of it.
+"""OCCLUDERS: leaves, blades of grass and sprigs in front of the bird, which hide a limited share of it.
 
-A candidate is placed at random and kept only if the bird and each of its parts stay recognisable; the check uses the
-regions of parts, which siblings share, so it cannot depend on the species. This module does not know how birds look.
+An occluder is placed at random, and kept if enough of the bird and of each part stays visible. The check uses the
+regions of parts, which siblings share, so it does not depend on the species.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ import numpy as np
 from pmsi.base.seeding import numpy_generator
 from pmsi.data.plumage.easel import Easel
 from pmsi.data.plumage.ink import Patch, curve, fill, rgb, ribbon
+from pmsi.data.plumage.perches import leaf, paint_leaf
 from pmsi.data.plumage.scenery import Setting
-from pmsi.data.plumage.stage import leaf, paint_leaf
 
 Shape = tuple[np.ndarray, np.ndarray]
 """Outline and midrib, in pixels."""

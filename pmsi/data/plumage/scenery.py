@@ -1,7 +1,6 @@
-"""The settings as rows of data, and the soft background that is painted from one.
+"""SETTINGS, the kinds of place, and `backdrop`, which paints the blurred background of one.
 
-A background is drawn small, blurred and enlarged, so it costs the same at every size. This module knows nothing of the
-bird in front of it.
+A background is drawn small, blurred and enlarged, so it costs the same at every size.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,7 @@
-"""The twelve species of plumage as rows of data: four genera of three.
+"""SPECIES: the twelve species of plumage, four genera of three.
 
-A genus fixes everything that its species share (proportions, bill, crest, tail, colours); a species is a genus plus the
-forms of the few parts that tell it from its siblings. This module knows nothing of how a form is painted
-(`pmsi.data.plumage.marks`) nor of a single individual (`pmsi.data.plumage.plan`).
+A genus has everything that its species share (proportions, bill, crest, tail, colours). A species is a genus plus the
+forms of its distinctive parts, which `pmsi.data.plumage.marks` paints.
 """
 
 from dataclasses import dataclass, fields
@@ -37,7 +36,7 @@ class Tail:
 
 @dataclass(frozen=True)
 class Genus:
-    """What the species of a genus share. Lengths are in body lengths (rump to breast) where nothing else is said."""
+    """What the species of a genus share. Lengths are in body lengths (rump to breast) unless stated otherwise."""
 
     name: str
     posture: float
@@ -195,12 +194,12 @@ def distinguishing_parts(a: Species, b: Species) -> tuple[str, ...]:
     return tuple(part.name for part in fields(Marks) if getattr(a.marks, part.name) != getattr(b.marks, part.name))
 
 
-def telling_parts(species: Species) -> tuple[str, ...]:
-    """Return every part that tells a species from at least one sibling, in the order of `PARTS`."""
+def distinctive_parts(species: Species) -> tuple[str, ...]:
+    """Return the parts whose form differs from at least one sibling's, in the order of `PARTS`."""
     found = {part for other in siblings(species) for part in distinguishing_parts(species, other)}
     return tuple(part for part in PARTS if part in found)
 
 
 def find_species(name: str) -> Species:
-    """Return the species with this name, or raise an error that lists them all."""
+    """Return the species with this name; raises UnknownName, which lists them all."""
     return lookup("species", {species.name: species for species in SPECIES}, name)

@@ -1,4 +1,4 @@
-"""LAUNCHERS: what starts workers for queued runs."""
+"""LAUNCHERS: the ways to start workers for queued runs."""
 
 import shutil
 
@@ -11,7 +11,7 @@ LAUNCHERS: dict[str, Launcher] = {
         "Slurm",
         slurm.submit,
         "Each run as a job of a cluster.",
-        look=slurm.look,
+        status=slurm.status,
         withdraw=slurm.withdraw,
         needs="sbatch",
     ),
@@ -19,5 +19,5 @@ LAUNCHERS: dict[str, Launcher] = {
 
 
 def available() -> dict[str, Launcher]:
-    """Return the launchers that this machine can use."""
+    """Return the launchers whose command is installed on this machine."""
     return {name: row for name, row in LAUNCHERS.items() if row.needs is None or shutil.which(row.needs)}

@@ -1,7 +1,6 @@
-"""Which devices of this machine runs can be given: the CPU, and each GPU by its name. No torch here.
+"""The devices of this machine on which runs can be placed: the CPU and each GPU. Does not import torch.
 
-A GPU's name is what ``CUDA_VISIBLE_DEVICES`` calls it: a worker that sees only that name computes there. This module
-does not know who works where.
+A GPU is named as in ``CUDA_VISIBLE_DEVICES``; a worker that sees only that name computes on it.
 """
 
 import functools
@@ -13,16 +12,16 @@ import subprocess
 from pmsi.config import Config
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""Environment: the GPUs that a process may use, in CUDA's own words."""
+"""Environment variable of CUDA with the GPUs that a process may use."""
 
 CPU = "cpu"
 
 ANSWER_S = 20.0
-"""How long a question to the driver may take."""
+"""Seconds that nvidia-smi may take."""
 
 
 def gpus() -> tuple[str, ...]:
-    """Return the names of the GPUs that this process may use; none where nobody knows of any."""
+    """Return the names of the GPUs that this process may use."""
     if (visible := os.environ.get(VISIBLE)) is None:
         return _installed()
     names = [name.strip() for name in visible.split(",")]
@@ -32,7 +31,7 @@ def gpus() -> tuple[str, ...]:
 
 @functools.cache
 def _installed() -> tuple[str, ...]:
-    """Ask the driver, once: a machine's GPUs stay. Where one is cut into parts, the parts are what can be used."""
+    """Return the GPUs that the driver lists, or their MIG instances where a GPU is partitioned."""
     if shutil.which("nvidia-smi") is None:
         return ()
     try:
@@ -44,10 +43,10 @@ def _installed() -> tuple[str, ...]:
 
 
 def wanted(config: Config) -> tuple[tuple[str, ...], int]:
-    """Return the devices on which a run of ``config`` can be worked on, and how many of them it takes.
+    """Return the devices on which a run of ``config`` can be placed, and how many of them it needs.
 
-    Processes that share a batch on the CPU share it in one place. A run that asks for more GPUs than there are gets
-    all of them, and says itself what is wrong.
+    Several processes on the CPU count as one device. A run that asks for more GPUs than there are gets all of them; its
+    worker then reports the error.
     """
     found = () if config.device == CPU else gpus()
     return (found, min(getattr(config, "devices", 1), len(found))) if found else ((CPU,), 1)

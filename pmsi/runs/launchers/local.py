@@ -1,11 +1,10 @@
-"""The local launcher: detached runners work off the queue of one runs folder, each for one device, oldest run first.
+"""The local launcher: one detached runner process per device works off the queue of a runs folder, oldest run first.
 
-On a machine with GPUs, each of them is worked on by one run at a time, and beside them the CPU; a run that asks for
-several GPUs waits until it holds as many. There is no daemon: a submit starts a runner for each device that is free,
-as far as there are runs for it, and a runner goes when nothing is left. It holds the lock on its device's
-``.runner-DEVICE.lock`` while it works; after giving it back it looks once more, so a run that was queued while it was
-on its way out is still seen by it, or by the runner which that submit starts. Each run gets a worker of its own, in its
-own process group, which dies with the runner. This module does not know what a worker computes.
+Each GPU, and the CPU, runs one run at a time; a run that asks for several GPUs waits until it holds as many. There is
+no daemon: a submit starts runners for free devices, and a runner ends when its queue is empty. While it works, it holds
+the lock on ``.runner-DEVICE.lock``. After releasing it, a runner checks the queue once more: a run that was queued
+meanwhile is seen by it or by the runner that the submit starts. Each run gets a worker in a process group of its own,
+which dies with the runner.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ from pmsi.runs.lifecycle import ONLY_QUEUED, PARENT, queued_request
 from pmsi.runs.run import Run
 
 POLL_S = 0.2
-"""How often a run that waits for several GPUs looks whether one has become free."""
+"""Seconds between two checks for free GPUs, for a run that waits for several."""
 
 
 def worker_command(run: Run) -> list[str]:
@@ -40,19 +39,19 @@ def runner_command(root: Path, device: str) -> list[str]:
 
 
 def submit(run: Run) -> None:
-    """See to it that runners work on the folder of ``run``, which is queued already."""
+    """Start runners for the folder of ``run``, which is queued already."""
     start_runners(run.folder.parent)
 
 
 def start_runners(root: Path) -> None:
-    """Start a detached runner for each device of ``root`` that is free, as far as runs wait for it."""
+    """Start a detached runner for each free device for which a run waits in ``root``."""
     root = Path(root).resolve()
     for device in _free_devices(root):
         _spawn_runner(root, device)
 
 
 def _free_devices(root: Path) -> list[str]:
-    """Return a free device for each run that waits, as far as there are any."""
+    """Return a free device for each waiting run, as long as there are free devices."""
     found: list[str] = []
     for _, places, _ in unclaimed(root):
         free = (place for place in places if place not in found and not is_held(runner_lock(root, place)))
@@ -70,12 +69,12 @@ def _spawn_runner(root: Path, device: str) -> None:
             env=_environment(),
             start_new_session=True,
         )
-    # It goes on without us; the thread only takes note of its end, or a long-lived page would keep a zombie of each.
+    # The runner outlives this process. The thread waits for its end, or a long-lived process would keep it as a zombie.
     threading.Thread(target=process.wait, name="pmsi-runner", daemon=True).start()
 
 
 def serve(root: Path, device: str = CPU) -> None:
-    """Work off what waits for ``device`` in the queue of ``root``; return at once if another runner does."""
+    """Work off the queue of ``root`` for ``device``; return at once if another runner does so."""
     root = Path(root).resolve()
     lock = Lock(runner_lock(root, device))
     while waits_for(root, device) and lock.take():
@@ -90,16 +89,16 @@ def serve(root: Path, device: str = CPU) -> None:
 
 
 def _work(root: Path, device: str, taken: Claim) -> None:
-    """Let a worker execute the run that was taken; come back when it is gone, however it went."""
-    with _together(root, device, taken) as places:
+    """Let a worker execute the run that was taken, and wait until it has ended."""
+    with _hold_devices(root, device, taken) as places:
         request = queued_request(taken.run.folder)
         if request is not None:  # else withdrawn just now
             work(taken.run, request, lambda: _start_worker(taken.run, request["cwd"], places))
 
 
 @contextlib.contextmanager
-def _together(root: Path, device: str, taken: Claim) -> Iterator[tuple[str, ...]]:
-    """Hold as many devices as a run takes, ``device`` among them: wait for others to become free."""
+def _hold_devices(root: Path, device: str, taken: Claim) -> Iterator[tuple[str, ...]]:
+    """Wait for and hold as many devices as a run needs, ``device`` among them."""
     if taken.count == 1:
         yield (device,)
         return
@@ -112,7 +111,7 @@ def _together(root: Path, device: str, taken: Claim) -> Iterator[tuple[str, ...]
                     held[other] = lock
             time.sleep(POLL_S if len(held) + 1 < taken.count else 0)
         taken.several.release()
-        start_runners(root)  # for what has made way, and is not needed
+        start_runners(root)  # for runs on devices that this run does not need
         yield (device, *held)
     finally:
         for lock in held.values():
@@ -121,8 +120,7 @@ def _together(root: Path, device: str, taken: Claim) -> Iterator[tuple[str, ...]
 
 
 def _start_worker(run: Run, cwd: str | None, places: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    # Without a GPU to give, the worker sees what it would see by itself: there may be one that the driver calls by no
-    # name.
+    # Without a known GPU, the environment is not changed: there may be a GPU that the driver does not list.
     visible = {} if places == (CPU,) else {VISIBLE: ",".join(places)}
     with run.log_path.open("ab") as log:
         return subprocess.Popen(

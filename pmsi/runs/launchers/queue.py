@@ -1,8 +1,8 @@
-"""The queue of a runs folder: which runs wait for the local launcher, for which devices, and who has taken one.
+"""The queue of a runs folder: the runs that wait for the local launcher, and the devices they wait for.
 
-Whoever takes a run holds the lock ``.claim`` in its folder until its worker is gone, so no two runners start the same.
-A run that asks for several GPUs holds ``.runner-several.lock`` of the runs folder while it waits for them: no other run
-is taken for a GPU then, and it gets those that become free. This module does not know how a run is worked on.
+A runner that takes a run holds the lock ``.claim`` in its folder until the worker has ended, so that two runners never
+start the same run. A run that asks for several GPUs holds ``.runner-several.lock`` of the runs folder while it waits:
+no other run gets a GPU meanwhile, and it takes those that become free.
 """
 
 import re
@@ -21,8 +21,7 @@ from pmsi.runs.run import Run
 class Claim:
     """A run that this process has taken from the queue.
 
-    It can be worked on at ``places``, and takes ``count`` of them; ``several`` is held while it waits for more than
-    one.
+    It needs ``count`` of the devices ``places``; ``several`` is held while it waits for more than one.
     """
 
     run: Run
@@ -32,25 +31,25 @@ class Claim:
     several: Lock
 
     def release(self) -> None:
-        """Give the run back; harmless where that was done."""
+        """Release the locks; does nothing if they are released already."""
         self.several.release()
         self.lock.release()
 
 
 def runner_lock(root: Path, device: str) -> Path:
-    """Return the file that the runner of a device holds a lock on."""
+    """Return the lock file of a device's runner."""
     return root / f".runner-{re.sub(r'[^A-Za-z0-9]+', '-', device)}.lock"
 
 
 def queued(root: Path) -> list[Run]:
-    """Return the runs of ``root`` that wait for the local launcher, the one that has waited longest first."""
+    """Return the runs of ``root`` that are queued for the local launcher, oldest request first."""
     requests = ((queued_request(mark.parent), mark.parent) for mark in root.glob("*/queued"))
     waiting = [(request["at"], folder) for request, folder in requests if request and request["launcher"] == "local"]
     return [Run(folder) for _, folder in sorted(waiting)]
 
 
 def unclaimed(root: Path) -> Iterator[tuple[Run, tuple[str, ...], int]]:
-    """Yield the runs that wait and nobody has taken, each with its places and how many of them it takes."""
+    """Yield the queued runs that no runner has taken, each with its devices and how many of them it needs."""
     waits = is_held(_several(root))
     for run in queued(root):
         places, count = _wanted(run)
@@ -59,19 +58,19 @@ def unclaimed(root: Path) -> Iterator[tuple[Run, tuple[str, ...], int]]:
 
 
 def waits_for(root: Path, device: str) -> bool:
-    """Return whether there is a run for the runner of ``device`` to take."""
+    """Return whether a run waits for ``device``."""
     return any(device in places for _, places, _ in unclaimed(root))
 
 
 def claim(root: Path, device: str) -> Claim | None:
-    """Take the run that has waited longest for ``device``, or return None where there is none to be had."""
+    """Take the run that has waited longest for ``device``; None if there is none."""
     for run, places, count in unclaimed(root):
         if device not in places:
             continue
         taken = Claim(run, places, count, Lock(_claim(run)), Lock(_several(root)))
         if not taken.lock.take():
             continue
-        if queued_request(run.folder) is None:  # somebody took it, and came to its end, just now
+        if queued_request(run.folder) is None:  # another runner has taken and finished it just now
             taken.release()
             continue
         if count > 1 and not taken.several.take():
@@ -90,7 +89,7 @@ def _claim(run: Run) -> Path:
 
 
 def _wanted(run: Run) -> tuple[tuple[str, ...], int]:
-    """Return what a run asks for; a damaged one is left to its worker, which says what is wrong."""
+    """Return the devices of a run; the CPU for a run that cannot be read, whose worker then reports the error."""
     try:
         return devices.wanted(run.config)
     except RunError:

@@ -1,4 +1,4 @@
-"""A row of LAUNCHERS, and what a launcher can tell of a run."""
+"""Launcher, a row of LAUNCHERS, and LauncherStatus, its status of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from pmsi.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a launcher knows of a run and its folder does not say: one line of text for a person.
+class LauncherStatus:
+    """A launcher's status of a run in one line, such as "Slurm job 12: pending".
 
-    ``is_lost`` says that the run waits in the queue for a worker which will never come.
+    ``is_lost``: the run is queued, but no worker will ever start.
     """
 
     text: str
@@ -21,14 +21,14 @@ class Look:
 class Launcher:
     """A way to get queued runs executed; its functions are called with a run.
 
-    ``submit`` gets each run just queued. ``look``, where there is somebody to ask, returns a `Look` at a run or None,
-    and changes nothing. ``withdraw`` gets each run just asked to stop, and frees what is reserved for it. ``needs`` is
-    a command without which the launcher is of no use here.
+    ``submit`` is called for a run just queued. ``status`` returns a launcher's status of a run, or None, and changes
+    nothing. ``withdraw`` is called for a run just asked to stop, and frees what is reserved for it. ``needs`` is a
+    command that must be installed.
     """
 
     title: str
     submit: Callable[[Run], None]
     help: str
-    look: Callable[[Run], Look | None] | None = None
+    status: Callable[[Run], LauncherStatus | None] | None = None
     withdraw: Callable[[Run], None] | None = None
     needs: str | None = None

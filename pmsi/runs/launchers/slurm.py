@@ -1,8 +1,8 @@
-"""The Slurm launcher: each queued run becomes a job of its own, which Slurm starts on some node of the cluster.
+"""The Slurm launcher: each queued run becomes a Slurm job of its own.
 
-A submit writes ``job.sh`` into the run folder, hands it to sbatch, and keeps the job's number in ``slurm.json``. What
-happens inside the job is `pmsi.runs.launchers.slurm_job`. Nobody waits here: Slurm is asked when somebody looks at a
-run or resumes it.
+A submit writes ``job.sh`` into the run folder, submits it with sbatch, and keeps the job's number in ``slurm.json``.
+The job runs `pmsi.runs.launchers.slurm_job`. No process waits for the job: squeue is asked when a run's status is read
+or the run is resumed.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ from pmsi.base.assets import CHECKOUT
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.base.files import read_json, to_json, write_atomically
 from pmsi.runs import ranks
-from pmsi.runs.launchers.row import Look
+from pmsi.runs.launchers.row import LauncherStatus
 from pmsi.runs.launchers.slurm_client import ENDED, call, jobs
 from pmsi.runs.launchers.worker import no_worker
-from pmsi.runs.lifecycle import State, give_up, queued_request, settle
+from pmsi.runs.lifecycle import State, mark_interrupted, queued_request, settle
 from pmsi.runs.run import Run
 
 OPTIONS = "PMSI_SLURM_OPTIONS"
@@ -28,42 +28,42 @@ OPTIONS = "PMSI_SLURM_OPTIONS"
 SCRIPT, RECORD = "job.sh", "slurm.json"
 
 WARNING_S = 60
-"""How long before its time is up a job is told, so that a checkpoint can be written."""
+"""Seconds before its time limit at which Slurm signals a job, so that a checkpoint can be written."""
 
 
 SUBMIT_S = 120.0
-"""How long a submit may take."""
+"""Seconds that sbatch may take."""
 
 
-HANDING_S = SUBMIT_S + 60
-"""A run that is queued for longer than this and has no job was never handed to Slurm."""
+SUBMITTING_S = SUBMIT_S + 60
+"""A run that is queued for longer than this many seconds and has no job was never submitted to Slurm."""
 
 
 # Submitting
 
 
 def submit(run: Run) -> None:
-    """Hand a queued run to sbatch; what refuses is raised, and leaves the run failed with the reason."""
+    """Submit a queued run with sbatch; an error is raised, and the run fails with it."""
     request = queued_request(run.folder)
     if request is None:
-        return  # withdrawn just now
+        return  # the run was stopped just now
     try:
         if not _has_waiting_job(run):
-            _hand_over(run, request["cwd"])
+            _sbatch(run, request["cwd"])
     except (ConfigError, RunError, OSError) as error:
-        if give_up(run.folder, request):
+        if mark_interrupted(run.folder, request):
             settle(run.folder, State.FAILED, no_worker(str(error)) | {"remedy": "Put that right, then resume the run."})
         raise
 
 
 def _has_waiting_job(run: Run) -> bool:
-    """Return whether Slurm will start a job for the run anyway: one submitted twice, or requeued and then resumed."""
+    """Return whether a job of the run is pending already, for a run submitted twice, or requeued and then resumed."""
     record = _record(run)
     job = jobs(fresh=True).get(record["job"]) if record and _is_ours(record) else None
     return job is not None and job.waits
 
 
-def _hand_over(run: Run, cwd: str | None) -> None:
+def _sbatch(run: Run, cwd: str | None) -> None:
     (run.folder / RECORD).unlink(missing_ok=True)
     write_atomically(run.folder / SCRIPT, script(run, cwd))
     number = call("sbatch", "--parsable", str(run.folder.resolve() / SCRIPT), patience_s=SUBMIT_S).partition(";")[0]
@@ -72,7 +72,7 @@ def _hand_over(run: Run, cwd: str | None) -> None:
 
 
 def script(run: Run, cwd: str | None) -> str:
-    """Return the batch script of a run; it can also be handed to sbatch by hand."""
+    """Return the batch script of a run; it can also be submitted by hand."""
     folder = run.folder.resolve()
     options = [
         f"--job-name=pmsi-{run.id}",
@@ -98,9 +98,10 @@ def script(run: Run, cwd: str | None) -> str:
 
 
 def worker_command(run: Run) -> list[str]:
-    """Return the command that executes ``run``, with torchrun where it asks for several devices.
+    """Return the command that executes ``run``, with torchrun if it asks for several devices.
 
-    Slurm sends SIGTERM to every process of a job; torchrun would kill its ranks for it before their checkpoint.
+    Slurm sends SIGTERM to every process of a job. torchrun must ignore it, or it would kill its ranks before their
+    checkpoint.
     """
     folder = run.folder.resolve()
     devices = ranks.wanted(run.config)
@@ -112,7 +113,7 @@ def worker_command(run: Run) -> list[str]:
 
 
 def own_options() -> list[str]:
-    """Return the options of `OPTIONS`, each as a line: those written later win, so they may change ours."""
+    """Return the options in `OPTIONS`, one per line; they follow ours in the script, so they override them."""
     text = os.environ.get(OPTIONS, "")
     try:
         words = shlex.split(text)
@@ -128,54 +129,54 @@ def own_options() -> list[str]:
     return [shlex.join(line) for line in lines]
 
 
-# Following
+# Status
 
 
-def look(run: Run) -> Look | None:
-    """Return what Slurm says of the run's job, or None where it has none, or the run has come to its end."""
+def status(run: Run) -> LauncherStatus | None:
+    """Return Slurm's status of the run's job; None if it has no job or the run has ended."""
     request, record = queued_request(run.folder), _record(run)
     if request is None:
-        return _look_at_begun(run, record)
+        return _status_of_begun(run, record)
     if request["launcher"] != "slurm":
         return None
     try:
-        return _look_at_queued(request, record)
+        return _status_of_queued(request, record)
     except RunError as error:
-        return Look(str(error))
+        return LauncherStatus(str(error))
 
 
-def _look_at_begun(run: Run, record: dict[str, Any] | None) -> Look | None:
-    """Return a look where the job works on the run, or will go on with it."""
+def _status_of_begun(run: Run, record: dict[str, Any] | None) -> LauncherStatus | None:
+    """Return the status if the job works on the run, or will continue it."""
     if record is None or run.state not in (State.RUNNING, State.STOPPING, State.INTERRUPTED):
         return None
     try:
         job = jobs().get(record["job"])
     except RunError as error:
-        return Look(str(error))
-    return Look(f"Slurm job {record['job']}: {job}") if job and job.state not in ENDED else None
+        return LauncherStatus(str(error))
+    return LauncherStatus(f"Slurm job {record['job']}: {job}") if job and job.state not in ENDED else None
 
 
-def _look_at_queued(request: dict[str, Any], record: dict[str, Any] | None) -> Look:
+def _status_of_queued(request: dict[str, Any], record: dict[str, Any] | None) -> LauncherStatus:
     if record and not _is_ours(record):
-        return Look(f"Slurm job {record['job']} of user {record['uid']}")
+        return LauncherStatus(f"Slurm job {record['job']} of user {record['uid']}")
     job = jobs().get(record["job"]) if record else None
     if record and job and job.state not in ENDED:
-        return Look(f"Slurm job {record['job']}: {job}")
+        return LauncherStatus(f"Slurm job {record['job']}: {job}")
     if record and job and record["at"] >= request["at"]:
-        return Look(f"Slurm job {record['job']} ended before a worker began ({job}).", is_lost=True)
-    # It may be on its way: sbatch has not answered yet, or the answer that we keep is older than the job.
-    if time.time() < max(request["at"], record["at"] if record else 0.0) + HANDING_S:
-        return Look("Being handed to Slurm")
-    return Look(
-        f"Slurm does not know job {record['job']}." if record else "It was never handed to Slurm.", is_lost=True
+        return LauncherStatus(f"Slurm job {record['job']} ended before a worker began ({job}).", is_lost=True)
+    # It may be just being submitted: sbatch has not answered yet, or the cached answer of squeue is older than the job.
+    if time.time() < max(request["at"], record["at"] if record else 0.0) + SUBMITTING_S:
+        return LauncherStatus("Being submitted to Slurm")
+    return LauncherStatus(
+        f"Slurm has no job {record['job']}." if record else "It was never submitted to Slurm.", is_lost=True
     )
 
 
 def withdraw(run: Run) -> None:
-    """Cancel the job of a run that was stopped while it waited; a job that works sees the request itself."""
+    """Cancel the pending job of a run that was stopped; a running job sees the request to stop itself."""
     record = _record(run)
     if record and run.state is State.STOPPED:
-        # Where this fails the job comes in vain: its run is no longer in the queue.
+        # If this fails, the job starts and does nothing: its run is no longer queued.
         with contextlib.suppress(RunError):
             call("scancel", "--state=PENDING", record["job"])
 

@@ -1,4 +1,4 @@
-"""Questions to Slurm: its commands, and the jobs that squeue knows of."""
+"""Calls of Slurm's commands, and the jobs that squeue lists."""
 
 import os
 import subprocess
@@ -9,11 +9,11 @@ from functools import lru_cache
 from pmsi.base.errors import RunError
 
 ANSWER_S = 20.0
-"""How long a question to Slurm may take."""
+"""Seconds that a command of Slurm may take."""
 
 
 FRESH_S = 5.0
-"""How long an answer is good for: a page that looks at many runs asks Slurm once."""
+"""Seconds for which squeue's answer is cached, since a page shows many runs."""
 
 
 ENDED = {
@@ -49,7 +49,7 @@ class Job:
 
 
 def jobs(*, fresh: bool = False) -> dict[str, Job]:
-    """Return this user's jobs by number, those lately ended among them; at most `FRESH_S` old, or asked for now."""
+    """Return this user's jobs by number, recently ended ones too; cached for `FRESH_S` unless ``fresh``."""
     if fresh:
         _ask.cache_clear()
     answer = _ask(int(time.monotonic() / FRESH_S))
@@ -60,7 +60,7 @@ def jobs(*, fresh: bool = False) -> dict[str, Job]:
 
 @lru_cache(maxsize=1)
 def _ask(_moment: int) -> dict[str, Job] | RunError:
-    """Ask squeue; a failure is an answer too, so that a Slurm which hangs is not asked for each run of a page."""
+    """Return squeue's jobs or its error; errors are cached too, so that a page waits once for a Slurm that hangs."""
     try:
         text = call("squeue", "--me", "--states=all", "--noheader", f"--Format={FORMAT}")
     except RunError as error:
@@ -70,8 +70,8 @@ def _ask(_moment: int) -> dict[str, Job] | RunError:
 
 
 def call(*words: str, patience_s: float = ANSWER_S) -> str:
-    """Return what a command of Slurm's prints, or raise a RunError with what it complains about."""
-    filters = ("SQUEUE_", "SCANCEL_")  # what a person likes to see would hide jobs from us
+    """Return what a command of Slurm prints; raises RunError if it fails, is missing or takes too long."""
+    filters = ("SQUEUE_", "SCANCEL_")  # a user's own filters would hide jobs
     environment = {name: value for name, value in os.environ.items() if not name.startswith(filters)}
     try:
         done = subprocess.run(

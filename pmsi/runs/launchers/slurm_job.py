@@ -1,10 +1,10 @@
-"""Inside a job of Slurm's: work on the one run that the job is for. ``job.sh`` in the run's folder runs this module.
+"""The batch script of a Slurm job: works on one run. ``job.sh`` in the run's folder runs this module.
 
     python -m pmsi.runs.launchers.slurm_job FOLDER COMMAND…
 
-COMMAND is the worker. Slurm says SIGTERM when the job's time is almost up, when another job takes its place, and when
-somebody cancels it; that becomes the request to stop which the worker knows, a file. Where Slurm will start the job
-again the run goes back into the queue from its checkpoint, and that start goes on with it.
+COMMAND is the worker. Slurm sends SIGTERM shortly before the job's time limit, when the job is preempted, and when it
+is cancelled. This module then writes the run's request to stop. If Slurm will start the job again, the run goes back
+into the queue, and the next start continues from its checkpoint.
 """
 
 import os
@@ -22,14 +22,14 @@ from pmsi.runs.lifecycle import GRACE_S, ONLY_QUEUED, State, enqueue, queued_req
 from pmsi.runs.run import Run
 
 LEASE_S = 120.0
-"""How long a dead node's lock may live on a file server, which waits for the node to come back."""
+"""Seconds that a file server may keep the lock of a dead node."""
 
-LOOK_S = 1.0
-"""How often such a lock is looked at."""
+POLL_S = 1.0
+"""Seconds between two checks of such a lock."""
 
 
 class Job:
-    """The job that this process is the batch script of, and whether Slurm has warned it."""
+    """The job of this batch script, and whether Slurm has sent it SIGTERM."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -38,18 +38,18 @@ class Job:
         self.warned = False
         self._asked = False
 
-    def note(self, _number: int, _frame: FrameType | None) -> None:
-        """Handle SIGTERM. No more than a note: the signal may come in the middle of a change to the run."""
+    def on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+        """Record SIGTERM; nothing else, since the signal may come in the middle of a change to the run."""
         self.warned = True
 
-    def heed(self) -> None:
-        """After a warning, ask the worker to stop as soon as it has begun."""
+    def forward_stop(self) -> None:
+        """After SIGTERM, ask the worker to stop as soon as it has begun."""
         if self.warned and not self._asked and self.run.state is State.RUNNING:
             self._asked = True
-            ask_to_stop(self.run, back_to="slurm" if self.comes_again() else None)
+            ask_to_stop(self.run, back_to="slurm" if self.will_restart() else None)
 
-    def comes_again(self) -> bool:
-        """Return whether the job shall be started again: Slurm does so already, or it runs and can be requeued."""
+    def will_restart(self) -> bool:
+        """Return whether the job will start again: Slurm has requeued it, or it is running and can be requeued."""
         try:
             job = jobs(fresh=True).get(self.number)
         except RunError as error:
@@ -58,7 +58,7 @@ class Job:
         return job is not None and (job.restarts > self.restarts or job.state == "RUNNING")
 
     def requeue(self) -> None:
-        """Give a run that is back in the queue this job's next start; where Slurm refuses, the run is stopped."""
+        """Requeue this job for its run, which is queued again; if Slurm refuses, stop the run."""
         try:
             if jobs(fresh=True)[self.number].restarts == self.restarts:
                 call("scontrol", "requeue", self.number)
@@ -68,7 +68,7 @@ class Job:
 
 
 def ask_to_stop(run: Run, back_to: str | None = None) -> None:
-    """Ask the run to stop, unless it has come to its end just now."""
+    """Ask the run to stop, unless it has just ended."""
     try:
         request_stop(run.folder, GRACE_S, back_to)
     except RunError as error:
@@ -76,15 +76,15 @@ def ask_to_stop(run: Run, back_to: str | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """Print into the run's log, which is where a job's output goes."""
+    """Print a line with the time; the job's output is the run's log."""
     print(f"{time.strftime('%F %T')} {text}", flush=True)
 
 
 def reclaim(run: Run) -> None:
-    """Put a run back into the queue that this job's last start has left in the middle."""
+    """Queue a run again that an earlier start of this job left interrupted."""
     end = time.monotonic() + LEASE_S
     while run.state in (State.RUNNING, State.STOPPING) and time.monotonic() < end:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     if run.state is State.INTERRUPTED:
         enqueue(run.folder, (State.INTERRUPTED,), "slurm")
 
@@ -99,18 +99,18 @@ def main(folder: Path, command: list[str]) -> int:
     if request is None or request["launcher"] != "slurm":
         say(f"Slurm job {job.number} has nothing to do: run {run.id!r} is {run.state}, and not in its queue.")
         return 0
-    work(run, request, lambda: start(command, job), job.heed)
+    work(run, request, lambda: start(command, job), job.forward_stop)
     if job.warned and run.state is State.QUEUED:
         job.requeue()
     return 0 if run.state in (State.FINISHED, State.STOPPED, State.QUEUED) else 1
 
 
 def start(command: list[str], job: Job) -> "subprocess.Popen[bytes]":
-    """Start the worker, deaf to SIGTERM: Slurm sends it to all processes, and it is for `Job` to say what it means."""
+    """Start the worker with SIGTERM ignored: Slurm sends it to all processes, and `Job` handles it for the worker."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     environment = os.environ | {ONLY_QUEUED: "1", "PYTHONUNBUFFERED": "1"}
     worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, process_group=0)
-    signal.signal(signal.SIGTERM, job.note)
+    signal.signal(signal.SIGTERM, job.on_sigterm)
     return worker
 
 

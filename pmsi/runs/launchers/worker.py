@@ -1,8 +1,4 @@
-"""One worker of one run: started, watched until it is gone, and accounted for however it went.
-
-Every launcher comes down to this: somewhere, a process waits for a worker. This module does not know in whose queue
-the run was, how the worker is started, nor what it computes.
-"""
+"""`work`: starts the worker of a run, waits for its end, and records how it ended. All launchers use it."""
 
 import contextlib
 import os
@@ -15,17 +11,17 @@ from typing import Any
 from pmsi.base.errors import RunError
 from pmsi.base.files import read_json
 from pmsi.runs import ranks
-from pmsi.runs.lifecycle import GRACE_S, State, enqueue, give_up, queued_request, settle
+from pmsi.runs.lifecycle import GRACE_S, State, enqueue, mark_interrupted, queued_request, settle
 from pmsi.runs.run import Run
 
 POLL_S = 0.1
-"""How often a worker is looked after."""
+"""Seconds between two checks of a worker."""
 
 EXIT_S = 30.0
-"""How long a worker may take to exit after its run has ended."""
+"""Seconds that a worker may take to exit after its run has ended."""
 
 LOG_LINES = 5
-"""How much of the log's end is told of a run whose workers died."""
+"""Lines of the log in the error of a run whose workers died."""
 
 
 def work(
@@ -34,12 +30,11 @@ def work(
     start: Callable[[], "subprocess.Popen[bytes]"],
     meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
-    """Let the worker that ``start`` starts execute ``run``, and come back when it is gone, however it went.
+    """Execute ``run`` in the worker that ``start`` starts, and wait until it has ended.
 
-    ``request`` is what `pmsi.runs.lifecycle.queued_request` said of the run. The worker must lead a process group:
-    what it leaves behind there is killed. ``meanwhile`` is called at each look after it, every `POLL_S`. A worker that
-    dies without a word gets one successor, which goes on from the last checkpoint; if that dies too, the run has
-    failed.
+    ``request`` is what `pmsi.runs.lifecycle.queued_request` returned. The worker must lead a process group; what is
+    left of the group is killed. ``meanwhile`` is called every `POLL_S`. If a worker dies without ending its run, a
+    second one continues from the last checkpoint; if that dies too, the run has failed.
     """
     died = _attempt(run, request, start, meanwhile)
     if died is None:
@@ -55,17 +50,17 @@ def work(
 def _attempt(
     run: Run, request: dict[str, Any], start: Callable[[], "subprocess.Popen[bytes]"], meanwhile: Callable[[], None]
 ) -> str | None:
-    """Return how the worker died, where it died in the middle of its work and nobody wanted it to stop; else None."""
+    """Return how the worker died, if it died in the middle of its work and the run was not asked to stop; else None."""
     try:
         worker = start()
     except OSError as error:
-        if give_up(run.folder, request):
+        if mark_interrupted(run.folder, request):
             settle(run.folder, State.FAILED, no_worker(f"The worker could not be started: {error}."))
         return None
     killed = _watch(worker, run, meanwhile)
     _kill_group(worker)
     code = worker.returncode
-    if give_up(run.folder, request):
+    if mark_interrupted(run.folder, request):
         if code >= 0:
             settle(run.folder, State.FAILED, no_worker(f"The worker exited with {code} before it began."))
             return None
@@ -74,14 +69,18 @@ def _attempt(
         return None
     if run.state is not State.INTERRUPTED or run.stop_requested:
         return None
-    if (about := ranks.told(run.folder)) is not None:
+    if (about := ranks.read_error(run.folder)) is not None:
         settle(run.folder, State.FAILED, about)
         return None
-    return f"The worker was killed by signal {-code}." if code < 0 else f"The worker exited with {code} in mid-work."
+    return (
+        f"The worker was killed by signal {-code}."
+        if code < 0
+        else f"The worker exited with {code} before its run ended."
+    )
 
 
 def _queue_again(run: Run, launcher: str) -> dict[str, Any] | None:
-    """Return a new request of the same launcher for an interrupted run; None where somebody was faster."""
+    """Queue an interrupted run again and return the request; None if another process has changed its state."""
     try:
         enqueue(run.folder, (State.INTERRUPTED,), launcher)
     except RunError:
@@ -91,17 +90,21 @@ def _queue_again(run: Run, launcher: str) -> dict[str, Any] | None:
 
 def _died_twice(run: Run, died: str) -> dict[str, Any]:
     end = run.log_tail(LOG_LINES)
-    message = f"{died} It was the second time." + (f" The log ends with:\n{end}" if end else "")
+    message = f"{died} This was the second attempt." + (f" The log ends with:\n{end}" if end else "")
     return {
         "kind": "WorkerDied",
         "message": message,
-        "remedy": "Signal 9 mostly means that memory ran out: lower batch_size or image_size. Then resume the run.",
+        "remedy": "Signal 9 usually means that memory ran out: lower batch_size or image_size. Then resume the run.",
     }
 
 
 def no_worker(message: str) -> dict[str, Any]:
-    """Return what error.json says of a run that no worker has begun."""
-    return {"kind": "NoWorker", "message": message, "remedy": "The log ends with the reason; put it right and resume."}
+    """Return the content of error.json for a run that no worker has begun."""
+    return {
+        "kind": "NoWorker",
+        "message": message,
+        "remedy": "The reason is at the end of the log. Fix it, then resume the run.",
+    }
 
 
 def _watch(worker: "subprocess.Popen[bytes]", run: Run, meanwhile: Callable[[], None]) -> bool:
@@ -122,7 +125,7 @@ def _watch(worker: "subprocess.Popen[bytes]", run: Run, meanwhile: Callable[[], 
 
 
 def _patience(run: Run) -> float | None:
-    """Return how long the worker may go on from now, or None for as long as it likes."""
+    """Return the seconds that the worker has left; None if there is no limit."""
     if run.state.is_live:
         stop = run.folder / "stop"
         return float((read_json(stop) or {}).get("grace_s", GRACE_S)) if stop.exists() else None

@@ -1,0 +1,75 @@
+"""Atomic writes and strict JSON."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pmsi.base.files import read_json, remove_leftovers, to_json, write_atomically
+
+# These forks use no thread of the parent, whatever other tests have started there.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+@pytest.mark.parametrize("data", ["ünïcode\n", b"\x00\xff"])
+def test_write_replaces_whole_files(tmp_path, data):
+    path = tmp_path / "file"
+    path.write_text("a longer, older text")
+    write_atomically(path, data)
+    assert path.read_bytes() == (data.encode() if isinstance(data, str) else data)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("operation", ["replace", "fsync"])
+def test_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, monkeypatch, operation):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+    monkeypatch.setattr(os, operation, fail)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_can_be_told(tmp_path):
+    path = tmp_path / ".hidden.json"
+    write_atomically(path, "old")
+    child = os.fork()
+    if child == 0:
+        os.replace = lambda *_, **__: os._exit(9)
+        write_atomically(path, "new")
+    os.waitpid(child, 0)
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_usual_permissions(tmp_path):
+    write_atomically(tmp_path / "atomic", "x")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_json_is_strict():
+    value = {"nan": float("nan"), "inf": [float("-inf"), np.float32("nan")], "n": np.int64(3), 4: (Path("a"), None)}
+    value["array"] = np.array([[1.5, np.inf]])
+    expected = {"nan": None, "inf": [None, None], "n": 3, "4": ["a", None], "array": [[1.5, None]]}
+    assert json.loads(to_json(value), parse_constant=pytest.fail) == expected
+
+
+def test_json_refuses_what_it_cannot_say():
+    with pytest.raises(TypeError):
+        to_json({"x": object()})
+
+
+@pytest.mark.parametrize("content", [None, b'{"a": 1', b"[1]", b"\xff"])
+def test_reading_what_is_no_json_object(tmp_path, content):
+    if content is not None:
+        (tmp_path / "x").write_bytes(content)
+    assert read_json(tmp_path / "x") is None

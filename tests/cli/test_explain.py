@@ -1,0 +1,42 @@
+"""`pmsi explain --figure`: a figure for print of runs and pictures, and what cannot be one."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from untrained import untrained
+
+
+@pytest.fixture
+def runs(tiny_config, tmp_path):
+    return [untrained(tmp_path / "runs", tiny_config.with_(method=method)) for method in ("pmr", "baseline")]
+
+
+def test_a_figure_of_runs_and_pictures_is_written(pmsi, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        Image.new("RGB", (80, 70), "olive").save(f"{name}.png")
+    words = ["explain", runs[0].id, "one.png", "two.png", "--beside", runs[1].id, "--runs", tmp_path / "runs"]
+    assert pmsi(*words, "--figure", "new/fig.svg", "--method", "layercam") == (0, "new/fig.svg\n", "")
+    text = Path("new/fig.svg").read_text()
+    assert all(word in text for word in (">one<", ">two<", f"pmr · {runs[0].id[-4:]}", "baseline", "LayerCAM"))
+    assert text.count("<image") == 2 * 7 + 1
+    status, _, said = pmsi(*words, "--figure", "fig.png", "--scale", "all", "--method", "fem")
+    assert status == 0
+    assert said.count(" s an image") == 2, "a line for each run, as this method is the package's"
+    assert Image.open(io.BytesIO(Path("fig.png").read_bytes())).width > 2000
+
+
+def test_a_figure_that_cannot_be_says_why(pmsi, runs, tmp_path):
+    Image.new("RGB", (80, 70)).save(tmp_path / "a.png")
+    for words, reason in (
+        ([], "--figure FILE"),
+        (["--figure", "x.doc"], ".png, .svg, .pdf"),
+        (["--figure", "x.png", "--scale", "batch"], "map, image, all"),
+        (["--figure", "x.png", "--method", "cam"], "gradcam"),
+        (["--out", "maps", "--beside", runs[1].id], "--out takes one picture"),
+    ):
+        status, _, errors = pmsi("explain", runs[0].id, tmp_path / "a.png", "--runs", tmp_path / "runs", *words)
+        assert status == 2
+        assert reason in errors

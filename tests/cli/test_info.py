@@ -1,0 +1,58 @@
+"""The costs of systems by the command line."""
+
+import json
+
+import pytest
+
+from pmsi.base.text import short
+from pmsi.config import TrainConfig
+from pmsi.engine.costs import costs_of
+from pmsi.methods import METHODS
+from pmsi.model import SMOOTH_CONVS
+
+
+def test_the_costs_of_every_method_are_listed(pmsi):
+    """A method without smooth convs has one line, the others one for each kind of block."""
+    status, out, _ = pmsi("info", "--backbone", "tiny", "--image-size", 64, "--batch-size", 8, "--classes", 5)
+    rows = [line.split() for line in out.splitlines() if line.startswith("tiny")]
+    assert status == 0
+    assert {row[2] for row in rows} == METHODS.keys()
+    assert [row[3] for row in rows if row[2] == "pmr"] == list(SMOOTH_CONVS)
+    assert [row[3] for row in rows if row[2] == "hbp"] == ["–"]
+    assert "5 classes" in out
+    assert "multiply-adds" in out.lower()
+
+
+def test_costs_as_json_are_those_of_the_package_for_each_combination(pmsi):
+    words = ["--method", "pmr", "baseline", "--backbone", "tiny", "resnet18", "--image-size", 64, "--channels", 16]
+    status, out, _ = pmsi("info", *words, "--smooth-conv", "separable", "--stage-num", 2, "--classes", 7, "--json")
+    about = json.loads(out)
+    assert status == 0
+    assert (about["classes"], about["stage_num"], about["refused"]) == (7, 2, {})
+    assert [(row["backbone"], row["method"], row["smooth_conv"]) for row in about["systems"]] == [
+        ("tiny", "pmr", "separable"), ("tiny", "baseline", None),
+        ("resnet18", "pmr", "separable"), ("resnet18", "baseline", None),
+    ]  # fmt: skip
+    config = TrainConfig(backbone="tiny", image_size=64, smooth_conv="separable", stage_num=2, channels=16)
+    costs = costs_of(config, 7)
+    assert about["systems"][0]["macs_train"] == costs.macs_train
+    assert about["systems"][0]["weight_bytes"] == costs.weight_bytes
+
+
+def test_what_stages_see_is_told_beside_the_patches_of_the_phases(pmsi):
+    words = ["info", "--method", "pmr", "--backbone", "resnet18", "--image-size", 448, 896, "--channels", 16]
+    lines = pmsi(*words)[1].splitlines()
+    about = json.loads(pmsi(*words, "--json")[1])["receptive_fields"]
+    # By hand: 7; pooled 7 + 2·2 = 11, and four 3 × 3 at stride 4: 11 + 4·8 = 43; then 43 + 8 + 3·16 = 99, and so on.
+    assert about == {"resnet18": [7, 43, 99, 211, 435]}
+    small, large = (line for line in lines if "patches" in line)
+    assert all(words in small for words in ("448 px", "S3 56, S4 112, S5 224"))
+    assert all(words in large for words in ("896 px", "S3 112, S4 224, S5 448", "784 px"))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 "), (999, "999 "), (999.6, "1.00 k"), (9996, "10.0 k"), (999_600, "1.00 M"), (1.07e11, "107 G")],
+)
+def test_large_numbers_are_written_in_three_digits(number, text):
+    assert short(number) == text

@@ -1,0 +1,240 @@
+"""Mosaics, predictions and maps by the command line, against the package asked directly."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from pmsi.augment.mosaic import Layout, apply, plan
+from pmsi.base.seeding import derive
+from pmsi.data.images import open_rgb
+from pmsi.data.plumage import plumage
+from pmsi.explain.measures.pointing import widened
+from pmsi.explain.measures.regions import cropped_mask
+from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.pictures.mosaics import square
+from pmsi.predictor import Predictor
+
+HEADS = ["S3", "S4", "S5", "concat", "mix"]
+
+
+KEYS = "train/willow_leafling/0001", "train/gorget_crestjay/0002"
+
+
+def picture(path):
+    """The pixels of a picture file, (h, w) or (h, w, 3)."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def animation(path):
+    """The frames of a GIF, each (h, w, 3)."""
+    with Image.open(path) as image:
+        return [np.asarray(frame.convert("RGB"), dtype=int) for frame in ImageSequence.Iterator(image)]
+
+
+@pytest.mark.parametrize("r", [0, 3])
+def test_a_mosaic_is_exactly_g_of_the_picture_and_can_be_replayed(r, here, pmsi):
+    words = ["mosaic", "a bird.png", "--r", r, "--seed", 7, "--size", 64, "--layout", "to/layout.json"]
+    assert pmsi(*words, "--out", "to here/m.png") == (0, "to here/m.png\n", "")
+    shown = picture("to here/m.png")
+    seen = torch.from_numpy(np.array(square(open_rgb("a bird.png"), 64))).permute(2, 0, 1).unsqueeze(0)
+    replayed = Layout.from_json(json.loads(Path("to/layout.json").read_text()))
+    drawn = plan(1, r, generator=torch.Generator().manual_seed(derive("preview", 7)))
+    for layout in (replayed, drawn):
+        assert np.array_equal(shown, apply(seen, layout)[0].permute(1, 2, 0).numpy())
+    pmsi(*words, "--out", "again.png")
+    assert Path("again.png").read_bytes() == Path("to here/m.png").read_bytes()
+
+
+def test_every_augmentation_is_shown_beside_the_others(here, pmsi):
+    words = ["mosaic", KEYS[0], "--dataset", "plumage", "--beside", KEYS[1], "--r", 2, "--size", 64, "--seed", 5]
+    status, said, _ = pmsi(*words, "--out", "all.png")
+    shown = [picture("all.png")[:, 76 * i : 76 * i + 64] for i in range(7)]
+    birds = plumage()
+    own, partner = (square(birds.open_image(birds.find(key)), 64) for key in KEYS)
+    assert np.array_equal(shown[0], np.asarray(own))
+    assert np.array_equal(shown[1], np.asarray(partner))
+    pmsi("mosaic", KEYS[0], "--dataset", "plumage", "--r", 2, "--size", 64, "--seed", 5, "--out", "alone.png")
+    assert np.array_equal(shown[2], picture("alone.png"))
+    pasted = (shown[4] == shown[1]).all(axis=2).mean()
+    blend = next(line for line in said.splitlines() if "Mixup" in line)
+    share = float(re.search(r"([\d.]+) % the image's", blend)[1]) / 100
+    assert np.abs(shown[5] - (share * shown[0].astype(float) + (1 - share) * shown[1])).max() < 2
+    cut = next(line for line in said.splitlines() if "CutMix" in line)
+    assert (status, f"{100 * pasted:.1f} % its partner's" in cut) == (0, True)
+    assert [line.split(":")[0].strip() for line in said.splitlines()[1:]] == [
+        *("RMG", "Jigsaw", "CutMix", "Mixup", "SnapMix")
+    ]
+
+
+def test_snapmix_asks_a_run_where_it_looks(trained, here, pmsi):
+    words = ["mosaic", KEYS[0], "--dataset", "plumage", "--beside", KEYS[1], "--r", 1, "--size", 64, "--out", "x.png"]
+    even = pmsi(*words)[1].splitlines()
+    asked = pmsi(*words, "--run", trained.id, "--runs", trained.folder.parent)[1].splitlines()
+    assert even[:-1] == asked[:-1]
+    assert even[-1] != asked[-1]
+
+
+def test_pictures_of_any_mode_are_taken(here, pmsi, trained):
+    names = {"CMYK": "c.tif", "I;16": "i.png", "LA": "l.png", "P": "p.gif"}
+    for mode, name in names.items():
+        Image.new(mode, (1, 3)).save(name)
+        assert pmsi("mosaic", name, "--size", 64, "--out", "m.bmp")[0] == 0
+    status, out, _ = pmsi("predict", trained.id, *names.values(), "--runs", trained.folder.parent)
+    assert (status, len(json.loads(out))) == (0, 4)
+
+
+def test_predictions_are_a_json_list(trained, here, pmsi):
+    Image.new("RGB", (70, 70), "red").save("red.png")
+    status, out, _ = pmsi("predict", trained.id, "a bird.png", "red.png", "--top", 2, "--runs", trained.folder.parent)
+    answers = json.loads(out)
+    assert (status, [answer["image"] for answer in answers]) == (0, ["a bird.png", "red.png"])
+    for answer in answers:
+        assert list(answer["heads"]) == HEADS
+        assert all(len(guesses) == 2 for guesses in answer["heads"].values())
+        assert answer["best"] == answer["heads"][answer["primary"]][0]
+        assert answer["best"]["name"] == trained.result()["classes"][answer["best"]["label"]]
+
+
+def test_an_explanation_is_pictures_and_numbers(trained, here, pmsi):
+    name = trained.result()["classes"][4]
+    words = ["--head", "S4", "--class", name, "--out", "my maps/x", "--runs", trained.folder.parent]
+    status, out, _ = pmsi("explain", trained.id[:10], "a bird.png", *words)
+    assert status == 0
+    assert {path.name for path in Path("my maps/x").iterdir()} == {
+        "image.png",
+        "S3.png",
+        "S4.png",
+        "S5.png",
+        "maps.json",
+    }
+    assert {picture(path).shape for path in Path("my maps/x").glob("*.png")} == {(64, 64, 3)}
+    about = json.loads(Path("my maps/x/maps.json").read_text())
+    assert {stage: np.shape(values) for stage, values in about["maps"].items()} == {
+        "S3": (8, 8),
+        "S4": (4, 4),
+        "S5": (2, 2),
+    }
+    assert (about["run"], about["head"], about["class"]) == (trained.id, "S4", name)
+    assert json.loads(out) == {key: value for key, value in about.items() if key not in ("maps", "scale")}
+
+
+def test_images_of_a_data_set_are_recognised_and_explained_by_their_keys(trained, here, pmsi):
+    where = ["--runs", trained.folder.parent]
+    birds = plumage()
+    birds.open_image(birds.find(KEYS[0])).save("same.png")
+    by_key = pmsi("predict", trained.id, KEYS[0], "--dataset", "plumage", *where)[1]
+    by_file = pmsi("predict", trained.id, "same.png", *where)[1]
+    assert json.loads(by_key)[0]["heads"] == json.loads(by_file)[0]["heads"]
+    assert pmsi("explain", trained.id, KEYS[0], "--dataset", "plumage", "--out", "maps", *where)[0] == 0
+    assert np.array_equal(picture("maps/image.png"), np.asarray(Predictor.load(trained).prepare(open_rgb("same.png"))))
+
+
+def test_a_region_is_outlined_over_every_map(trained, here, pmsi):
+    words = ["explain", trained.id, KEYS[0], "--dataset", "plumage", "--runs", trained.folder.parent]
+    assert pmsi(*words, "--out", "bare")[0] == 0
+    assert pmsi(*words, "--out", "outlined", "--region", "bill")[0] == 0
+    birds, config = plumage(), trained.config
+    inside = cropped_mask(birds.open_parts(birds.find(KEYS[0]))["bill"], config.resize_to, config.image_size)
+    near = widened(inside, 3.0)
+    assert np.array_equal(picture("bare/image.png"), picture("outlined/image.png"))
+    for stage in ("S3", "S4", "S5"):
+        changed = (picture(f"bare/{stage}.png") != picture(f"outlined/{stage}.png")).any(axis=2)
+        assert changed.any()
+        assert not changed[~near].any()
+    svgs = []
+    for region in ([], ["--region", "bill"]):
+        assert pmsi(*words, "--figure", "x.svg", *region)[0] == 0
+        svgs.append(Path("x.svg").read_text())
+    assert len(svgs[1]) > len(svgs[0])
+    assert ">Willow Leafling<" in svgs[0]
+
+
+def test_the_numbers_of_maps_are_told(trained, here, pmsi):
+    words = ["explain", trained.id, KEYS[0], "--dataset", "plumage", "--runs", trained.folder.parent]
+    status, out, _ = pmsi(*words, "--numbers", "--tolerance", 2, "--region", "wing")
+    told, birds, config = json.loads(out)["numbers"], plumage(), trained.config
+    assert (status, told["region"], told["tolerance"]) == (0, "wing", 2)
+    assert {path.name for path in here.iterdir()} <= {"a bird.png", "text.jpg", "folder", "cache"}, "nothing is written"
+    predictor, sample = Predictor.load(trained), birds.find(KEYS[0])
+    mask = cropped_mask(birds.open_parts(sample)["wing"], config.resize_to, config.image_size)
+    assert told["area"] == pytest.approx(mask.mean())
+    maps = predictor.explain(predictor.prepare(birds.open_image(sample))).maps
+    for stage, values in maps.items():
+        large = torch.nn.functional.interpolate(torch.from_numpy(values)[None, None], (64, 64), mode="bilinear")
+        large = large[0, 0].double().numpy()
+        energy = large[mask].sum() / large.sum() if large.any() else mask.mean()
+        assert told["stages"][stage]["sources"]["map"]["energy"] == pytest.approx(energy, abs=1e-5)
+        assert told["stages"][stage]["peak"] == pytest.approx(values.max(), rel=1e-4)
+        assert list(told["stages"][stage]["sources"]) == ["map", "random", "edges", "centre"]
+    assert json.loads(pmsi(*words, "--numbers")[1])["numbers"]["region"] == "object"
+
+
+def test_removal_curves_start_at_the_prediction(trained, here, pmsi):
+    words = ["explain", trained.id, "a bird.png", "--removal", "--out", "maps", "--runs", trained.folder.parent]
+    status, out, _ = pmsi(*words)
+    told, written = json.loads(out), json.loads(Path("maps/maps.json").read_text())
+    for stage in ("S3", "S4", "S5"):
+        for kind, end in (("deletion", 0), ("insertion", -1)):
+            for source, curve in written["curves"][stage][kind].items():
+                assert curve["probability"][end] == pytest.approx(told["predicted"]["probability"], abs=1e-4)
+                area = np.trapezoid(curve["probability"], curve["shares"])
+                assert told["areas"][stage][kind][source] == pytest.approx(area, abs=1e-6)
+    assert (status, set(told) | {"maps", "scale", "curves"}) == (0, set(written))
+
+
+def test_rising_severity_is_an_animation(trained, here, pmsi):
+    words = ["explain", trained.id, KEYS[0], KEYS[1], "--dataset", "plumage", "--runs", trained.folder.parent]
+    assert pmsi(*words, "--rising", "rotation", "--seed", 2, "--figure", "maps.gif") == (0, "maps.gif\n", "")
+    shown = animation("maps.gif")
+    birds, predictor = plumage(), Predictor.load(trained)
+    side, gap, line = 256, 4, 22
+    assert {frame.shape for frame in shown} == {(line + 2 * (side + gap) - gap, 4 * (side + gap) - gap, 3)}
+    for frame, severity in ((shown[0], 0.0), (shown[-1], max(PERTURBATIONS["rotation"].levels))):
+        for row, key in enumerate(KEYS):
+            clean = predictor.prepare(birds.open_image(birds.find(key)))
+            expected, _ = perturb(clean, "rotation", severity, seed=2, key=key)
+            top = line + row * (side + gap)
+            found = frame[top : top + side, :side].reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
+            assert np.abs(found - np.asarray(expected, dtype=int)).mean() < 8, "256 colours are nearly the pixels"
+
+
+def test_as_severity_rises_the_clean_images_class_is_explained(trained, here, pmsi, monkeypatch):
+    explained, asked = Predictor.explain, []
+
+    def explain(self, *words, **about):
+        found = explained(self, *words, **about)
+        asked.append((about["label"], about["head"], found.label))
+        return found
+
+    monkeypatch.setattr(Predictor, "explain", explain)
+    words = ["a bird.png", "--head", "S4", "--rising", "c_fog", "--figure", "x.gif", "--runs", trained.folder.parent]
+    assert pmsi("explain", trained.id, *words)[0] == 0
+    (label, _, clean), *risen = asked
+    assert label is None
+    assert risen == [(clean, "S4", clean)] * 6
+
+
+def test_a_network_is_shown_perturbed_images(trained, here, pmsi):
+    where = ["--dataset", "plumage", "--runs", trained.folder.parent]
+    steps = ["--perturb", "color_jitter=0.5", "gaussian_noise=20", "--seed", 3]
+    status, out, _ = pmsi("explain", trained.id, KEYS[0], *steps, *where, "--out", "maps")
+    birds, predictor = plumage(), Predictor.load(trained)
+    seen = predictor.prepare(birds.open_image(birds.find(KEYS[0])))
+    for name, severity in (("color_jitter", 0.5), ("gaussian_noise", 20)):
+        seen, _ = perturb(seen, name, severity, seed=3, key=KEYS[0])
+    assert (status, json.loads(out)["perturbed"]) == (0, ["color_jitter=0.5", "gaussian_noise=20"])
+    assert np.array_equal(picture("maps/image.png"), np.asarray(seen))
+    (answer,) = json.loads(pmsi("predict", trained.id, KEYS[0], *steps, *where)[1])
+    assert answer["best"]["probability"] == pytest.approx(predictor.predict(seen).best.probability, abs=1e-6)
+
+
+def test_a_perturbation_needs_one_severity_in_its_range(trained, here, pmsi):
+    for entry in ("rotation", "rotation=1,2", "rotation=x", "rotation=999", "nothing=1"):
+        status, _, err = pmsi("predict", trained.id, "a bird.png", "--perturb", entry, "--runs", trained.folder.parent)
+        assert (status, err.count("\n")) == (2, 1)

@@ -1,0 +1,113 @@
+"""What is wrong is said in one line, with status 2, before anything is made."""
+
+import os
+import shlex
+import sys
+
+from pmsi.base.errors import PMSIError
+from pmsi.runs import list_runs
+
+REFUSED = {
+    "": "COMMAND",
+    "trian": "choose from",
+    "train --epoch 3": "--epochs",
+    "train extra": "'extra'",
+    "train --epochs x": "'x'",
+    "train --epochs 0": "epochs = 0",
+    "train --lr-new nan": "finite",
+    "train --method best": "baseline, m, p, pm",
+    "train --augmentation x": "rmg",
+    "train --permutation x": "uniform, cycle",
+    "train --device gpu": "auto, cpu, cuda",
+    "train --preset fast": "quick, paper, released",
+    "train --weights nofile": "nofile",
+    "train --weights ''": "empty",
+    "train --dataset folder": "data",
+    "train --dataset folder --data nowhere": "nowhere",
+    "train --dataset cub --data text.jpg": "text.jpg",
+    "train --dataset folder --data ~nobody-here/x": "~nobody-here",
+    "train --resize 100 --image-size 200": "resize = 100",
+    "train --runs text.jpg": "'text.jpg'",
+    "mosaic": "IMAGE, --out",
+    "mosaic nofile --out x.png": "nofile",
+    "mosaic folder --out x.png": "folder",
+    "mosaic text.jpg --out x.png": "text.jpg",
+    "mosaic 'a bird.png' --out x.doc": "'.doc'",
+    "mosaic 'a bird.png' --out text.jpg/x.png": "text.jpg",
+    "mosaic 'a bird.png' --out x.png --layout folder": "folder",
+    "mosaic 'a bird.png' --out x.png --r 9": "0 to 8",
+    "mosaic 'a bird.png' --out x.png --size 100": "104 × 104",
+    "mosaic 'a bird.png' --out x.webp --strip --size 4096": ".png",
+    "mosaic 'a bird.png' --out x.png --run any": "--beside",
+    "mosaic 'a bird.png' --out x.png --beside 'a bird.png' --strip": "--beside",
+    "mosaic 'a bird.png' --out x.png --beside gone.png": "gone.png",
+    "evaluate": "RUN",
+    "evaluate RUN --split val": "test, train",
+    "predict nope 'a bird.png'": "'nope'",
+    "predict ../runs 'a bird.png'": "../runs",
+    "predict RUN text.jpg": "text.jpg",
+    "predict RUN 'a bird.png' --top 0": "from 1",
+    "robustness RUN --perturbations fog": "color_jitter, gaussian_noise",
+    "robustness RUN --severities -3": "0 to 1",
+    "robustness RUN nope": "'nope'",
+    "report nope --out x.csv": "'nope'",
+    "explain RUN 'a bird.png'": "--out",
+    "explain RUN 'a bird.png' --out x --rising rotation": "--figure",
+    "explain RUN 'a bird.png' --figure x.gif --rising rotation --perturb jpeg=50": "--perturb",
+    "explain RUN 'a bird.png' --figure x.gif --rising fogg": "'c_fog'",
+    "explain RUN 'a bird.png' --figure x.png --rising rotation": "'.png'",
+    "explain RUN 'a bird.png' --figure x.gif": ".svg",
+    "explain RUN 'a bird.png' --out x --region bill": "--region",
+    "explain RUN test/ochre_finchling/0000 --dataset plumage --out x --region beak": "object",
+    "explain RUN test/ochre_finchling/0000 --dataset plumage --out x --region bill --perturb rotation=5": "--perturb",
+    "explain RUN 'a bird.png' 'a bird.png' --numbers": "--numbers",
+    "explain RUN 'a bird.png' --out x --head S9": "S3, S4, S5, concat, mix",
+    "explain RUN 'a bird.png' --out x --class Dodo": "Ochre Finchling",
+    "runs": "ACTION",
+    "runs show nope": "'nope'",
+    "data check --dataset birds": "choose from",
+    "data preview --out x.png --columns 0": "1 to 50",
+    "info --method pmr --image-size 100": "104 × 104",
+    "info --backbone tini": "tiny",
+    "info --stage-num 9": "stage_num",
+    "info --classes 1": "--classes",
+    "app --port 70000": "65535",
+    "execute nowhere": "nowhere",
+}
+"""By command line: what its refusal must name, mostly the wrong value or what can be done about it."""
+
+
+def test_what_is_wrong_is_one_line_and_status_2(trained, here, pmsi, monkeypatch):
+    monkeypatch.setenv("PMSI_RUNS", str(trained.folder.parent))
+    before = list_runs(trained.folder.parent)
+    for line, named in REFUSED.items():
+        status, out, err = pmsi(*(trained.id if word == "RUN" else word for word in shlex.split(line)))
+        assert (status, out, err.count("\n")) == (2, "", 1), (line, err)
+        assert err.startswith("pmsi: ")
+        assert named in err, line
+    assert list_runs(trained.folder.parent) == before
+    assert not list(here.rglob("*.tmp"))
+
+
+def test_errors_of_the_system_and_of_many_lines_are_one_line_too(pmsi, monkeypatch):
+    def fail(error):
+        def known_runs(root):
+            raise error
+
+        monkeypatch.setattr("pmsi.cli.runs.known_runs", known_runs)
+        return pmsi("runs", "list")
+
+    assert fail(PermissionError(13, "Permission denied", "x")) == (2, "", "pmsi: x: Permission denied.\n")
+    assert fail(OSError(28, "No space left on device")) == (2, "", "pmsi: No space left on device.\n")
+    assert fail(PMSIError("one\n  two")) == (2, "", "pmsi: one two\n")
+    assert fail(KeyboardInterrupt()) == (130, "", "")
+
+
+def test_the_app_s_server_replaces_the_process(pmsi, here, monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+    pmsi("app", "--port", "8765", "--runs", "my runs")
+    ((program, argv, environment),) = started
+    assert program == argv[0] == sys.executable
+    assert "8765" in argv
+    assert environment["PMSI_RUNS"] == "my runs"

@@ -1,0 +1,346 @@
+"""The readers of published data sets: each layout, each missing piece, and images that cannot be used."""
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from pmsi.base.errors import DataError
+from pmsi.data.dataset import count_by_class
+from pmsi.data.readers.aircraft import aircraft
+from pmsi.data.readers.cars import cars
+from pmsi.data.readers.cub import cub
+from pmsi.data.readers.folder import folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def draw(path, size=(12, 10)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "teal").save(path)
+    return path
+
+
+def write(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def keys(dataset, split):
+    return [sample.key for sample in dataset.split(split)]
+
+
+# --- CUB -----------------------------------------------------------------------------------------------------------
+
+BIRDS = {7: "007.Parakeet_Auklet", 31: "031.Black_billed_Cuckoo", 150: "150.Sage_Thrasher"}
+
+
+def make_cub(lists, images=None):
+    """Three classes with numbers that are not contiguous, four images each, of which every second is for training."""
+    images = images or lists / "images"
+    rows = [(label, f"{name}/{name[4:]}_{i}.jpg", i % 2) for label, name in BIRDS.items() for i in range(4)]
+    for _, key, _ in rows:
+        draw(images / key)
+    ids = range(101, 101 + len(rows))
+    write(lists / "images.txt", *(f"{i} {row[1]}" for i, row in zip(ids, rows, strict=True)))
+    write(lists / "image_class_labels.txt", *(f"{i} {row[0]}" for i, row in zip(ids, rows, strict=True)))
+    write(lists / "train_test_split.txt", *(f"{i} {row[2]}" for i, row in zip(ids, rows, strict=True)))
+    write(lists / "classes.txt", *(f"{label} {name}" for label, name in BIRDS.items()), "200 200.Never_Seen")
+    write(lists / "bounding_boxes.txt", *(f"{i} 1.0 2.5 8.0 6.0" for i in ids))
+    return lists
+
+
+def test_cub_is_read_with_its_split_its_boxes_and_readable_names(tmp_path):
+    dataset = cub(make_cub(tmp_path / "CUB_200_2011"))
+    assert dataset.classes == ("Parakeet Auklet", "Black billed Cuckoo", "Sage Thrasher")
+    assert count_by_class(dataset.train, dataset.classes) == dict.fromkeys(dataset.classes, 2)
+    assert keys(dataset, "train")[0] == "007.Parakeet_Auklet/Parakeet_Auklet_1.jpg"
+    assert keys(dataset, "test")[0] == "007.Parakeet_Auklet/Parakeet_Auklet_0.jpg"
+    assert {sample.box for sample in (*dataset.train, *dataset.test)} == {(1.0, 2.5, 8.0, 6.0)}
+    assert dataset.problems == ()
+    image = dataset.open_image(dataset.test[-1])
+    assert (image.mode, image.size) == ("RGB", (12, 10))
+    assert dataset.open_parts(dataset.test[0]) == {}
+
+
+def test_cub_is_found_in_the_folder_above_and_with_its_lists_beside_it(tmp_path):
+    inside = cub(make_cub(tmp_path / "a" / "CUB_200_2011" / "CUB_200_2011"))
+    from_above, from_above_that = cub(tmp_path / "a" / "CUB_200_2011"), cub(tmp_path / "a")
+    make_cub(tmp_path / "b", tmp_path / "b" / "CUB_200_2011" / "images")
+    beside = cub(tmp_path / "b")
+    beside_but_given_inside = cub(tmp_path / "b" / "CUB_200_2011")
+    expected = [(sample.key, sample.label, sample.box) for sample in inside.train]
+    for other in (from_above, from_above_that, beside, beside_but_given_inside):
+        assert [(sample.key, sample.label, sample.box) for sample in other.train] == expected
+
+
+def test_cub_classes_of_one_name_stay_distinct(tmp_path):
+    root = make_cub(tmp_path)
+    write(root / "classes.txt", "7 007.Gull", "31 031.Gull", "150 150.Sage_Thrasher")
+    assert cub(root).classes == ("Gull (7)", "Gull (31)", "Sage Thrasher")
+
+
+def test_cub_needs_its_lists_and_images_but_no_boxes(tmp_path):
+    for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"):
+        root = make_cub(tmp_path / f"without {name}")
+        (root / name).unlink()
+        with pytest.raises(DataError, match=rf"lacks {name}\. .*data\.caltech\.edu"):
+            cub(root)
+        (root / name).write_bytes(b"\xff\xfe\0\0")
+        with pytest.raises(DataError, match=rf"{name} cannot be read"):
+            cub(root)
+    root = make_cub(tmp_path / "whole")
+    (root / "bounding_boxes.txt").unlink()
+    assert cub(root).train[0].box is None
+    (root / "images").rename(root / "pictures")
+    with pytest.raises(DataError, match="lacks images"):
+        cub(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "reason"),
+    [
+        ("images.txt", "101", "line 1: '101' has fewer than 2 words"),
+        ("image_class_labels.txt", "101 8", "image 101 has '8'. Expected a class that classes.txt lists"),
+        ("train_test_split.txt", "101 yes", "image 101 has 'yes'. Expected 1"),
+        ("train_test_split.txt", "900 1", "lacks 1 of the images in images.txt, image 101 first"),
+        ("classes.txt", "seven 007.Parakeet_Auklet", "Expected a whole number"),
+        ("bounding_boxes.txt", "101 1 2 3 wide", "the box of image 101 is '1 2 3 wide'"),
+    ],
+)
+def test_cub_names_the_damaged_line(tmp_path, name, line, reason):
+    path = make_cub(tmp_path) / name
+    write(path, line, *path.read_text().splitlines()[1:])
+    with pytest.raises(DataError) as caught:
+        cub(tmp_path)
+    assert name in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_bad_images_are_named_and_left_out(tmp_path):
+    root = make_cub(tmp_path)
+    place = root / "images" / BIRDS[7]
+    (place / "Parakeet_Auklet_0.jpg").write_bytes(b"")
+    (place / "Parakeet_Auklet_1.jpg").write_text("not an image")
+    whole = place / "Parakeet_Auklet_2.jpg"
+    whole.write_bytes(whole.read_bytes()[:-30])
+    (place / "Parakeet_Auklet_3.jpg").unlink()
+    dataset = cub(root)
+    reasons = {problem.key[-5:]: problem.reason for problem in dataset.problems}
+    assert reasons["0.jpg"] == "the file is empty"
+    assert "not an image" in reasons["1.jpg"]
+    assert "truncated" in reasons["2.jpg"]
+    assert "does not exist" in reasons["3.jpg"]
+    assert dataset.classes == ("Black billed Cuckoo", "Sage Thrasher")  # the first has no training image left
+    assert [sample.label for sample in dataset.train] == [0, 0, 1, 1]
+
+
+def test_test_images_of_a_class_without_training_images_are_reported(tmp_path):
+    root = make_cub(tmp_path)
+    for i in (1, 3):
+        (root / "images" / BIRDS[31] / f"Black_billed_Cuckoo_{i}.jpg").unlink()
+    dataset = cub(root)
+    assert dataset.classes == ("Parakeet Auklet", "Sage Thrasher")
+    assert sum("no training image" in problem.reason for problem in dataset.problems) == 2
+
+
+QUIRKS = {
+    "backslashes": ("images.txt", lambda line: line.replace("/", "\\")),
+    "a prefix": ("images.txt", lambda line: line.replace(" ", " images/")),
+    "commas": ("images.txt", lambda line: line.replace(" ", ",")),
+    "numbers with a point": ("image_class_labels.txt", lambda line: " ".join(f"{word}.0" for word in line.split())),
+    "split with a point": ("train_test_split.txt", lambda line: f"{line}.0"),
+    "boxes with commas": ("bounding_boxes.txt", lambda line: line.replace(" ", ", ")),
+}
+
+
+@pytest.mark.parametrize(("quirk", "header"), [*zip(QUIRKS, ["", "image_id value a b c"] * 3, strict=True)])
+def test_cub_lists_that_other_tools_have_written_read_alike(tmp_path, quirk, header):
+    root = make_cub(tmp_path)
+    plain = cub(root)
+    name, change = QUIRKS[quirk]
+    lines = (root / name).read_text().splitlines()
+    write(root / name, *([header] if header else []), *map(change, lines))
+    odd = cub(root)
+    assert (odd.classes, odd.train, odd.test) == (plain.classes, plain.train, plain.test)
+
+
+def test_paths_that_leave_the_data_set_are_problems(tmp_path):
+    root = make_cub(tmp_path / "set")
+    draw(tmp_path / "secret.jpg")
+    rows = (root / "images.txt").read_text().splitlines()
+    rows[0], rows[1] = "101 ../../secret.jpg", f"102 {tmp_path}/secret.jpg"
+    write(root / "images.txt", *rows)
+    dataset = cub(root)
+    assert [problem.reason for problem in dataset.problems] == 2 * ["its path leads out of the data set's folder"]
+
+
+# --- Stanford Cars -------------------------------------------------------------------------------------------------
+
+MODELS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
+BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
+
+
+def entries(rows):
+    """A MATLAB structure array, with numbers as small as MATLAB stores them."""
+    made = np.zeros((1, len(rows)), dtype=[(field, "O") for field in rows[0]])
+    for i, row in enumerate(rows):
+        made[0, i] = tuple(value if isinstance(value, str) else np.uint8(value) for value in row.values())
+    return made
+
+
+def make_cars(root, test_annotations="cars_test_annos_withlabels.mat", kit="devkit", per_class=2):
+    (root / kit).mkdir(parents=True)
+    scipy.io.savemat(root / kit / "cars_meta.mat", {"class_names": np.array(MODELS, dtype=object)})
+    for split, file in (("cars_train", f"{kit}/cars_train_annos.mat"), ("cars_test", test_annotations)):
+        names = [f"{i + 1:05}.jpg" for i in range(len(MODELS) * per_class)]
+        box = dict(zip(BOX, (1, 2, 10, 8), strict=True))
+        rows = [box | {"class": i // per_class + 1, "fname": name} for i, name in enumerate(names)]
+        for name in names:
+            draw(root / split / name)
+        scipy.io.savemat(root / file, {"annotations": entries(rows)})
+    return root
+
+
+def make_cars_together(root):
+    """The later layout: of each model the first image is for training, the second for testing."""
+    box = dict(zip(BOX, (1, 2, 10, 8), strict=True))
+    names = [f"car_ims/{i + 1:06}.jpg" for i in range(2 * len(MODELS))]
+    rows = [{"relative_im_path": name} | box | {"class": i // 2 + 1, "test": i % 2} for i, name in enumerate(names)]
+    for name in names:
+        draw(root / name)
+    lists = {"annotations": entries(rows), "class_names": np.array(MODELS, dtype=object)}
+    scipy.io.savemat(root / "cars_annos.mat", lists, do_compression=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("test_list", "kit"),
+    [
+        ("cars_test_annos_withlabels.mat", "devkit"),
+        ("devkit/cars_test_annos_withlabels.mat", "devkit"),
+        ("cars_test_annos_withlabels.mat", "car_devkit/devkit"),
+    ],
+)
+def test_cars_are_read_with_their_split_and_boxes(tmp_path, test_list, kit):
+    make_cars(tmp_path / "stanford_cars", test_list, kit)
+    for given in (tmp_path, tmp_path / "stanford_cars"):
+        dataset = cars(given)
+        assert dataset.classes == tuple(MODELS)
+        assert [sample.label for sample in dataset.train] == [0, 0, 1, 1, 2, 2]
+        assert keys(dataset, "test")[:2] == ["cars_test/00001.jpg", "cars_test/00002.jpg"]
+        assert dataset.train[0].box == (0.0, 1.0, 10.0, 7.0)
+        assert dataset.open_image(dataset.test[0]).size == (12, 10)
+        assert dataset.problems == ()
+
+
+def test_cars_are_read_where_all_images_lie_together(tmp_path):
+    root = make_cars_together(tmp_path / "stanford_cars")
+    for given in (tmp_path, root):
+        dataset = cars(given)
+        assert dataset.classes == tuple(MODELS)
+        assert keys(dataset, "train") == [f"car_ims/00000{i}.jpg" for i in (1, 3, 5)]
+        assert keys(dataset, "test") == [f"car_ims/00000{i}.jpg" for i in (2, 4, 6)]
+        assert [sample.label for sample in dataset.test] == [0, 1, 2]
+        assert dataset.test[0].box == (0.0, 1.0, 10.0, 7.0)
+        assert dataset.open_image(dataset.test[0]).size == (12, 10)
+    (root / "cars_annos.mat").unlink()
+    with pytest.raises(DataError, match=r"lacks cars_annos\.mat\. "):
+        cars(root)
+
+
+@pytest.mark.parametrize("make", [make_cars, make_cars_together])
+def test_cars_unpacked_into_a_folder_of_the_same_name_keep_their_keys(tmp_path, make):
+    before = cars(make(tmp_path / "a"))
+    root = make(tmp_path / "b")
+    for place in root.glob("car*_*"):
+        if place.is_dir():
+            place.rename(root / "inner")
+            place.mkdir()
+            (root / "inner").rename(place / place.name)
+    after = cars(root)
+    for split in ("train", "test"):
+        assert keys(after, split) == keys(before, split) != []
+    assert after.problems == ()
+
+
+def test_cars_name_what_is_missing(tmp_path):
+    lists = ("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat")
+    for number, name in enumerate((*lists, "cars_train", "cars_test")):
+        path = make_cars(tmp_path / str(number)) / name
+        path.rename(path.with_name("elsewhere"))
+        with pytest.raises(DataError, match=rf"lacks {path.name}\. .*issues/7545.*'folder'"):
+            cars(tmp_path / str(number))
+
+
+@pytest.mark.parametrize("inner", ["", "car_data/car_data"])
+def test_cars_sorted_into_class_folders_are_for_the_other_reader(tmp_path, inner):
+    for split in ("train", "test"):
+        for name in ("Acura RL Sedan 2012", "Audi TT RS Coupe 2012"):
+            draw(tmp_path / inner / split / name / "1.jpg")
+    with pytest.raises(DataError, match="Choose the data set 'folder' and give") as caught:
+        cars(tmp_path)
+    advised = str(caught.value).split("and give ")[1].split(". The original")[0]
+    assert folder(advised).classes == ("Acura RL Sedan 2012", "Audi TT RS Coupe 2012")
+
+
+def test_cars_list_that_is_damaged_or_without_labels_is_named(tmp_path):
+    root = make_cars(tmp_path)
+    file = root / "cars_test_annos_withlabels.mat"
+    scipy.io.savemat(file, {"annotations": {"fname": "00001.jpg"}})
+    with pytest.raises(DataError, match=r"withlabels\.mat: an entry has no 'class', only fname"):
+        cars(root)
+    scipy.io.savemat(file, {"annotations": entries([{"fname": "00001.jpg", "class": 9} | dict.fromkeys(BOX, 1)])})
+    with pytest.raises(DataError, match=r"withlabels\.mat: cars_test/00001\.jpg has class 9\. Expected 1 to 3"):
+        cars(root)
+    scipy.io.savemat(file, {"annotations": entries([{"fname": "00001.jpg", "class": "one"} | dict.fromkeys(BOX, 1)])})
+    with pytest.raises(DataError, match=r"class is 'one'\. Expected a number"):
+        cars(root)
+    scipy.io.savemat(file, {"images": 1.0})
+    with pytest.raises(DataError, match="has no list 'annotations'"):
+        cars(root)
+    whole = (root / "devkit" / "cars_train_annos.mat").read_bytes()
+    for damaged in (b"<html>", b"\x89HDF\r\n\x1a\n".ljust(512), whole[:200], whole[:-40]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"withlabels\.mat (cannot be read as a MATLAB file|has no list)"):
+            cars(root)
+
+
+# --- FGVC-Aircraft -------------------------------------------------------------------------------------------------
+
+
+def make_aircraft(root):
+    data = root / "data"
+    for number in range(1025794, 1025800):
+        draw(data / "images" / f"{number}.jpg")
+    write(data / "variants.txt", "BAE 146-300", "BAE 146-200", "F-16A/B")  # two that begin with the same word
+    write(data / "images_variant_trainval.txt", "1025794 BAE 146-200", "1025795 BAE 146-300", "1025796 F-16A/B")
+    write(data / "images_variant_test.txt", "1025797 F-16A/B", "1025798 BAE 146-200", "1025799 BAE 146-300")
+    write(data / "images_box.txt", *(f"{number} 1 3 12 10" for number in range(1025794, 1025800)))
+    return root
+
+
+def test_aircraft_is_read_with_its_split_and_boxes(tmp_path):
+    root = make_aircraft(tmp_path / "fgvc-aircraft-2013b" / "fgvc-aircraft-2013b")
+    for given in (tmp_path, root.parent, root, root / "data"):
+        dataset = aircraft(given)
+        assert dataset.classes == ("BAE 146-300", "BAE 146-200", "F-16A/B")
+        assert keys(dataset, "train") == ["1025794.jpg", "1025795.jpg", "1025796.jpg"]
+        assert [sample.label for sample in dataset.test] == [2, 1, 0]
+        assert dataset.test[0].box == (0.0, 2.0, 12.0, 8.0)
+        assert dataset.open_image(dataset.train[0]).size == (12, 10)  # the banner is left in place
+
+
+def test_aircraft_names_what_is_missing_or_unknown(tmp_path):
+    for name in ("variants.txt", "images_variant_trainval.txt", "images_variant_test.txt", "images"):
+        root = make_aircraft(tmp_path / f"without {name}")
+        (root / "data" / name).rename(root / "elsewhere")
+        with pytest.raises(DataError, match=rf"lacks {name}\. .*fgvc-aircraft-2013b\.tar\.gz"):
+            aircraft(root)
+    write(make_aircraft(tmp_path / "other") / "data" / "images_variant_test.txt", "1025797 Zeppelin NT")
+    with pytest.raises(DataError, match=r"images_variant_test\.txt: image 1025797 has variant 'Zeppelin NT'"):
+        aircraft(tmp_path / "other")

@@ -1,0 +1,96 @@
+"""Three distances between maps: against ranks counted by a loop, and against a linear programme."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+from pmsi.base.errors import PMSIError
+from pmsi.explain.measures.drift import GRID, drift, earth_movers_distance, peak_distance, spearman
+
+
+def maps(shape, seed, power=3):
+    return np.random.default_rng(seed).random(shape) ** power
+
+
+def ranks(values):
+    """By a loop: how many are smaller, and half of those that are equal."""
+    return [sum(other < value for other in values) + sum(other == value for other in values) / 2 for value in values]
+
+
+@pytest.mark.parametrize("levels", [None, 4])
+def test_rank_correlation_is_that_of_the_ranks_with_ties_and_without(levels):
+    a, b = maps((6, 5), 1), maps((6, 5), 51)
+    if levels:
+        a, b = np.floor(a * levels), np.floor(b * levels)
+    assert spearman(a, b) == pytest.approx(np.corrcoef(ranks(a.ravel()), ranks(b.ravel()))[0, 1])
+
+
+def test_rank_correlation_of_even_maps_is_unknown_and_of_equal_ones_1():
+    a = maps((4, 4), 0)
+    assert np.isnan(spearman(a, np.ones((4, 4))))
+    assert spearman(a, a * 3 + 1) == pytest.approx(1)
+    assert spearman(a, -a) == pytest.approx(-1)
+
+
+def test_the_peak_moves_in_sides_of_the_image():
+    a, b = np.zeros((2, 4, 8))
+    a[0, 1], b[3, 5] = 1, 2
+    assert peak_distance(a, b) == pytest.approx(np.hypot(3 / 4, 4 / 8))
+    a[0, 3] = 1  # of two peaks, their middle
+    assert peak_distance(a, b) == pytest.approx(np.hypot(3 / 4, 3 / 8))
+
+
+def programme(a, b):
+    """The earth mover's distance by its definition: the cheapest of all ways to carry a's mass to where b has it."""
+    places = (np.argwhere(np.ones(a.shape)) + 0.5) / a.shape
+    cost = np.array([[np.hypot(*(p - q)) for q in places] for p in places])
+    n = a.size
+    leaves, arrives = np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))
+    sums = np.concatenate([a.ravel() / a.sum(), b.ravel() / b.sum()])
+    return scipy.optimize.linprog(cost.ravel(), A_eq=np.vstack([leaves, arrives]), b_eq=sums).fun
+
+
+@pytest.mark.parametrize(("shape", "sparse"), [((1, 1), False), ((1, 7), True), ((3, 5), False), ((7, 7), True)])
+def test_the_earth_mover_s_distance_is_that_of_the_linear_programme(shape, sparse):
+    a, b = maps(shape, 0) + 1e-3, maps(shape, 9) + 1e-3
+    if sparse and a.size > 1:
+        a, b = a * (a >= np.median(a)), b * (b >= np.median(b))
+    assert earth_movers_distance(a, b) == pytest.approx(programme(a, b), abs=1e-6)
+
+
+def test_whole_numbers_with_many_equal_ways_end_too():
+    a, b = (np.random.default_rng(seed).integers(0, 3, (6, 6)).astype(float) for seed in (0, 100))
+    assert earth_movers_distance(a, b) == pytest.approx(programme(a, b), abs=1e-6)
+
+
+def test_fine_maps_are_gathered_into_cells():
+    a, b = maps((28, 14), 3), maps((28, 14), 4)
+    gathered = [m.reshape(GRID, 4, GRID, 2).sum(axis=(1, 3)) for m in (a, b)]
+    assert earth_movers_distance(a, b) == pytest.approx(earth_movers_distance(*gathered))
+    point = np.zeros((10, 10))
+    point[0, 0] = 1
+    odd = earth_movers_distance(point, np.roll(point, 1, axis=1))  # pixels of 0.7 cells: the second is in two of them
+    assert odd == pytest.approx((1 - 0.3 / 0.7) / GRID)
+
+
+def test_it_is_a_distance_between_forms():
+    a, b, c = (maps((7, 7), seed) for seed in range(3))
+    assert earth_movers_distance(a, a * 5) == pytest.approx(0, abs=1e-12)
+    assert earth_movers_distance(a, b) == pytest.approx(earth_movers_distance(b, a))
+    assert earth_movers_distance(a, c) <= earth_movers_distance(a, b) + earth_movers_distance(b, c) + 1e-12
+    assert earth_movers_distance(a, np.zeros((7, 7))) == pytest.approx(earth_movers_distance(a, np.ones((7, 7))))
+    corner = np.zeros((7, 7))
+    corner[0, 0] = 1
+    assert earth_movers_distance(corner, corner[::-1, ::-1]) == pytest.approx(np.hypot(6 / 7, 6 / 7))
+
+
+def test_drift_is_all_three_and_shapes_must_agree():
+    a, b = maps((8, 8), 0), maps((8, 8), 1)
+    found = drift(a, b)
+    assert (found.spearman, found.peak, found.earth) == (
+        spearman(a, b),
+        peak_distance(a, b),
+        earth_movers_distance(a, b),
+    )
+    with pytest.raises(PMSIError, match=r"\(8, 8\) and \(4, 4\)"):
+        drift(a, maps((4, 4), 0))

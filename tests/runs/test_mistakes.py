@@ -1,0 +1,121 @@
+"""What a run got wrong, against plain loops over its answers."""
+
+import json
+
+import pytest
+
+from pmsi.base.errors import RunError, UnknownName
+from pmsi.data import open_dataset
+from pmsi.runs import Run
+from pmsi.runs.mistakes import confidently_wrong, confusions, hardest, has_predictions, read_predictions
+
+LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+MIX = [0, 1, 1, 1, 0, 1, 2, 2, 0]
+S5 = [0, 1, 2, 1, 0, 0, 2, 1, 0]
+TRUTH = [0.9, 0.1, 0.3, 0.8, 0.2, 0.55, 0.7, 0.4, 0.05]
+CONFIDENCE = [0.9, 0.8, 0.6, 0.8, 0.7, 0.55, 0.7, 0.4, 0.95]
+KEYS = [f"test/{i}" for i in range(9)]
+
+
+@pytest.fixture
+def answered(tmp_path, tiny_config):
+    """Make a run with these answers, and what else is given."""
+
+    def made(**more):
+        run = Run.create(tmp_path / "runs", tiny_config)
+        stored = {"keys": KEYS, "labels": LABELS, "predicted": {"S5": S5, "mix": MIX}} | more
+        (run.folder / "predictions.json").write_text(json.dumps(stored))
+        return run
+
+    return made
+
+
+def probabilities(mix):
+    return {"S5": [0.5] * 9, "mix": mix}
+
+
+def numbers(found):
+    return [int(answer.key.removeprefix("test/")) for answer in found]
+
+
+def test_the_hardest_come_first_by_the_probability_of_the_truth(answered):
+    answers = read_predictions(answered(truth=probabilities(TRUTH), confidence=probabilities(CONFIDENCE)))
+    found = hardest(answers, "mix")
+    assert numbers(found) == sorted(range(9), key=TRUTH.__getitem__)
+    assert [answer.truth for answer in found] == sorted(TRUTH)
+
+
+def test_without_probabilities_the_heads_are_counted(answered):
+    found = hardest(read_predictions(answered()), "mix")
+    right = [(MIX[i] == LABELS[i]) + (S5[i] == LABELS[i]) for i in range(9)]
+    assert [answer.heads_right for answer in found] == sorted(right)
+    assert sorted(numbers(found)) == list(range(9))
+    assert numbers(found)[:4] == [1, 2, 4, 8]
+
+
+def test_sure_and_wrong_are_the_wrong_ones_by_confidence(answered):
+    answers = read_predictions(answered(truth=probabilities(TRUTH), confidence=probabilities(CONFIDENCE)))
+    wrong = [i for i in range(9) if MIX[i] != LABELS[i]]
+    assert numbers(confidently_wrong(answers, "mix")) == sorted(wrong, key=lambda i: -CONFIDENCE[i])
+    agreed = confidently_wrong(read_predictions(answered()), "mix")
+    assert numbers(agreed) == [1, 4, 8, 2]  # two heads say the same of the first three
+
+
+def test_confused_classes_are_counted_both_ways(answered):
+    found = confusions(read_predictions(answered()), "mix")
+    expected = {}
+    for key, truth, given in zip(KEYS, LABELS, MIX, strict=True):
+        if truth != given:
+            expected.setdefault((min(truth, given), max(truth, given)), []).append(key)
+    assert {(pair.a, pair.b): sorted((*pair.a_as_b, *pair.b_as_a)) for pair in found} == expected
+    assert [(pair.a, pair.b, pair.count, pair.images) for pair in found] == [(0, 1, 3, 6), (0, 2, 1, 6)]
+    assert found[0].a_as_b == ("test/1", "test/2")
+    assert found[1].b_as_a == ("test/8",)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"keys": KEYS[:3]},
+        {"predicted": {"mix": MIX[:2]}},
+        {"predicted": {}},
+        {"predicted": {"mix": ["a"] * 9}},
+        {"labels": None},
+        {"truth": {"mix": [0.5], "S5": [0.5]}},
+    ],
+)
+def test_damaged_answers_are_refused_by_name(answered, damage):
+    with pytest.raises(RunError, match=r"predictions\.json cannot be read"):
+        read_predictions(answered(**damage))
+
+
+def test_a_run_without_answers_says_when_they_come(tmp_path, tiny_config, answered):
+    run = Run.create(tmp_path / "runs", tiny_config)
+    assert not has_predictions(run)
+    assert has_predictions(answered())
+    with pytest.raises(RunError, match="is written when a run finishes"):
+        read_predictions(run)
+    with pytest.raises(UnknownName, match="'S9'"):
+        hardest(read_predictions(answered()), "S9")
+
+
+def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
+    run = Run.create(tmp_path / "runs", tiny_config)
+    dataset = open_dataset(tiny_config)
+    labels = [sample.label for sample in dataset.test]
+    wrong = [1 if label == 0 else label for label in labels]
+    stored = {"keys": [sample.key for sample in dataset.test], "labels": labels, "predicted": {"mix": wrong}}
+    (run.folder / "predictions.json").write_text(json.dumps(stored))
+    status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1)
+    assert status == 0
+    assert f"{dataset.test[0].key}: {dataset.classes[0]}, taken for {dataset.classes[1]}" in out
+    assert f"1 of 2  {dataset.classes[0]} and {dataset.classes[1]}" in out
+    status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--json")
+    assert json.loads(out)["hardest"][0]["key"] == dataset.test[0].key
+    sure = {"keys": ["a", "b"], "labels": [0, 0], "predicted": {"mix": [1, 1]}}
+    sure |= {"truth": {"mix": [0.1, 0.2]}, "confidence": {"mix": [0.7, 0.8]}}
+    (run.folder / "predictions.json").write_text(json.dumps(sure))
+    words = ["data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1, "--order"]
+    assert "  a: " in pmsi(*words, "hardest")[1]
+    out = pmsi(*words, "sure")[1]
+    assert f"  b: {dataset.classes[0]}, taken for {dataset.classes[1]}, p = 0.800, of the truth 0.200" in out

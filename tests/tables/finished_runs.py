@@ -1,0 +1,35 @@
+"""Runs that a table reads, made with results instead of by training."""
+
+from pmsi.config import RobustnessConfig
+from pmsi.runs import Run, State, lifecycle
+
+
+def ended(root, config, state, about):
+    """Make a run that ended as ``state``, through its whole life."""
+    run = Run.create(root, config)
+    lock = lifecycle.begin(run.folder)
+    lifecycle.settle(run.folder, state, about, lock)
+    return run
+
+
+def finished(root, config, accuracy, best=None, counts=(35, 1050, 942), seconds=60.0):
+    """Make a finished training run with these accuracies by head; the last head is the primary one."""
+    primary = list(accuracy)[-1]
+    result = {
+        "last": {"epoch": config.epochs, "accuracy": accuracy},
+        "best": {"epoch": 1, "accuracy": best or accuracy, "by": primary},
+        "classes": [str(number) for number in range(counts[0])],
+        "train_images": counts[1],
+        "test_images": counts[2],
+        "seconds": seconds,
+    }
+    return ended(root, config, State.FINISHED, {"result": result})
+
+
+def swept(root, runs, name, severity, accuracies, **changes):
+    """Make a finished sweep of one severity, with the accuracy of each run's primary head."""
+    config = RobustnessConfig(of=tuple(run.id for run in runs), perturbations=(name,), severities=(severity,))
+    heads = [{"primary": "x", "heads": {"x": {"accuracy": accuracy}}} for accuracy in accuracies]
+    record = {"perturbation": name, "severity": severity, "runs": dict(zip(config.of, heads, strict=True))}
+    clean = {"perturbation": None, "severity": 0.0, "runs": {}}
+    return ended(root, config.with_(**changes), State.FINISHED, {"result": {"cells": [clean, record]}})

@@ -1,0 +1,228 @@
+"""Training runs: what they record, and that a run stopped anywhere goes on to the same bits."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from learning import Training, assert_equal_bits, go_on, records, state
+from PIL import Image
+
+from pmsi import tasks
+from pmsi.base.errors import ConfigError, TrainingError
+from pmsi.config import TrainConfig
+from pmsi.data.loading import TrainLoader
+from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
+from pmsi.runs import Run, State, Stopped
+from pmsi.training.progress import Progress
+
+SMALL = TrainConfig(
+    backbone="tiny",
+    weights="none",
+    image_size=32,
+    epochs=2,
+    batch_size=8,
+    channels=8,
+    hidden=6,
+    lr_new=0.05,
+    trackers=(),
+)
+PHASES = 4
+"""Of pmr in each batch; SMALL has four batches in an epoch."""
+
+
+@pytest.fixture
+def start(tmp_path, colour_dataset):
+    """Return a function that begins a training run of a config on the colours, or goes on with one."""
+    return lambda config=SMALL, run=None: Training(config, colour_dataset, run or Run.create(tmp_path, config))
+
+
+def test_the_result_tells_last_from_best_and_metrics_hold_every_head(start):
+    trainer = start(SMALL.with_(epochs=3))
+    result = trainer.fit()
+    epochs = [record for record in trainer.run.metrics() if record["kind"] == "epoch"]
+    assert [record["epoch"] for record in epochs] == [1, 2, 3]
+    assert all(set(record["accuracy"]) == {"S3", "S4", "S5", "concat", "mix"} for record in epochs)
+    assert result["last"] == {"epoch": 3, "accuracy": epochs[-1]["accuracy"]}
+    assert result["best"]["accuracy"]["mix"] == max(record["accuracy"]["mix"] for record in epochs)
+    assert result["best"]["by"] == "mix"
+    losses = [record for record in trainer.run.metrics() if record["kind"] == "loss"]
+    assert set(losses[0]["losses"]) == {"S3", "S4", "S5", "concat"}
+    assert losses[-1]["epoch"] == 3
+
+
+def test_the_whole_task_on_plumage(tiny_run):
+    result = tiny_run.result()
+    assert (result["train_images"], len(result["classes"])) == (24, 12)
+    assert (tiny_run.folder / "predictions.json").exists()
+    assert tiny_run.status().done == tiny_run.status().total
+
+
+# Stopping and going on
+
+
+def stop_after(trainer, phases):
+    """Ask for a stop during a phase, the given one from here; return the list to which each phase adds its place."""
+    places, after_phase = [], trainer.after_phase
+
+    def stopping(phase, loss):
+        at = trainer.progress
+        places.append((at.epoch, at.batch, at.phase))
+        if len(places) == phases:
+            (trainer.run.folder / "stop").touch()
+        after_phase(phase, loss)
+
+    trainer.after_phase = stopping
+    return places
+
+
+def stopped(trainer, phases):
+    """Train so many phases, and return the run and where it has been."""
+    places = stop_after(trainer, phases)
+    with pytest.raises(Stopped):
+        trainer.fit()
+    return go_on(trainer.run), places
+
+
+def whole(start, config):
+    trainer = start(config)
+    trainer.fit()
+    return trainer.run
+
+
+@pytest.mark.parametrize(
+    ("method", "augmentation", "stop_at"),
+    [
+        ("pmr", "rmg", 4 * PHASES),  # between two epochs
+        ("pmr", "snapmix", 6),  # its maps are those of the model's attention head
+        ("api", "none", 6),  # its batches are balanced
+    ],
+)
+def test_a_run_stopped_after_a_phase_resumes_to_the_same_bits(start, method, augmentation, stop_at):
+    config = SMALL.with_(method=method, augmentation=augmentation, dropout=0.5)
+    run, _ = stopped(start(config), stop_at)
+    torch.rand(7)  # the state of the global generator does not matter
+    start(config, run).fit()
+    assert_equal_bits(run, whole(start, config))
+
+
+def test_a_run_stopped_after_every_phase_comes_to_the_same_bits(start, tmp_path):
+    config = SMALL.with_(epochs=1, dropout=0.5, nested=True)
+    run, places = Run.create(tmp_path, config), []
+    for _ in range(4 * PHASES):
+        run, been = stopped(start(config, run), 1)
+        places += been
+    start(config, run).fit()
+    assert places == [(0, batch, phase) for batch in range(4) for phase in range(PHASES)]
+    assert_equal_bits(run, whole(start, config))
+
+
+def test_a_checkpoint_of_an_earlier_version_lies_between_two_batches(start, monkeypatch):
+    config = SMALL.with_(epochs=1, dropout=0.5)
+    places = Progress.to_json
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "to_json", lambda self: {k: v for k, v in places(self).items() if k != "phase"})
+        run, _ = stopped(start(config), 2 * PHASES)
+    assert "phase" not in load_checkpoint(run.checkpoints / CHECKPOINT).about
+    start(config, run).fit()
+    assert_equal_bits(run, whole(start, config))
+
+
+class Mortal(Run):
+    """A run whose process dies at its second checkpoint, when its metrics are safe and its weights are not."""
+
+    saves = 0
+
+    def flush_metrics(self):
+        super().flush_metrics()
+        self.saves += 1
+        if self.saves == 2:
+            raise SystemExit("killed")
+
+
+def test_a_run_killed_between_checkpoints_repeats_what_was_lost(start, tmp_path):
+    run = Mortal(Run.create(tmp_path, SMALL).folder)
+    with pytest.raises(SystemExit):
+        start(SMALL, run).fit()
+    run = Run(run.folder)
+    start(SMALL, run).fit()
+    assert_equal_bits(run, whole(start, SMALL))
+
+
+def test_a_resumed_run_lays_its_momentum_out_as_its_weights(start):
+    trainer = start(SMALL.with_(epochs=1))
+    trainer.fit()
+    resumed = start(SMALL.with_(epochs=1), trainer.run)
+    expected, found = trainer.optimizer.state, resumed.optimizer.state
+    parameters = list(zip(trainer.model.parameters(), resumed.model.parameters(), strict=True))
+    assert any(parameter.stride() != parameter.contiguous().stride() for parameter, _ in parameters)
+    for before, after in parameters:
+        assert torch.equal(found[after]["momentum_buffer"], expected[before]["momentum_buffer"])
+        assert found[after]["momentum_buffer"].stride() == after.stride() == before.stride()
+
+
+def test_a_run_does_not_go_on_with_other_data(start, colour_dataset):
+    trainer = start(SMALL.with_(epochs=1))
+    trainer.fit()
+    for change in ({"classes": ("red", "blue", "green", "yellow")}, {"train": colour_dataset.train[:31]}):
+        with pytest.raises(TrainingError, match="colours has changed"):
+            Training(SMALL, replace(colour_dataset, **change), trainer.run)
+
+
+def test_the_answer_does_not_depend_on_the_number_of_workers(start):
+    one, two = (start(SMALL.with_(epochs=1, workers=workers)) for workers in (0, 2))
+    one.fit()
+    two.fit()
+    assert_equal_bits(one.run, two.run)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_spares_the_checkpoint(start):
+    trainer = start()
+    trainer.fit()
+    good = state(trainer.run)
+    diverged = start(SMALL, trainer.run)
+    diverged.config = diverged.learner.config = SMALL.with_(epochs=3)
+    with torch.no_grad():
+        diverged.model.concat.layers[-1].weight.fill_(float("inf"))
+    with pytest.raises(TrainingError, match=r"phase concat is (nan|inf) in epoch 3.*lr_new"):
+        diverged.fit()
+    assert all(torch.equal(value, good[name]) for name, value in state(trainer.run).items())
+
+
+# Batches
+
+
+def test_a_batch_larger_than_the_data_is_refused(colour_dataset):
+    with pytest.raises(ConfigError, match=r"batch_size = 64.*only 32 training images"):
+        TrainLoader(colour_dataset, SMALL.with_(batch_size=64))
+
+
+def test_a_method_that_compares_images_of_a_class_is_given_them_or_refused(start):
+    for _, labels in start(SMALL.with_(method="api")).loader.epoch(0):
+        assert sorted(labels.bincount(minlength=4).tolist()) == [0, 0, 4, 4]
+    with pytest.raises(ConfigError, match="6 classes in a batch, but only 4"):
+        start(SMALL.with_(method="api", batch_size=24))
+
+
+@pytest.mark.usefixtures("cache_folder")
+def test_a_run_can_be_stopped_while_its_images_are_checked(tmp_path, monkeypatch):
+    for split, name, i in itertools.product(("train", "test"), ("rose", "daisy"), range(4)):
+        path = tmp_path / "flowers" / split / name / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12, 10), "teal").save(path)
+    run = Run.create(tmp_path / "runs", SMALL.with_(dataset="folder", data=str(tmp_path / "flowers"), epochs=1))
+    seen, progress = [], Run.progress
+
+    def stopping(self, done, total, text):
+        seen.append((done, total))
+        progress(self, done, total, text)
+        if done == 3:
+            (self.folder / "stop").touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "progress", stopping)
+        assert tasks.execute(run) is State.STOPPED
+    assert seen == [(done, 16) for done in (1, 2, 3)]
+    assert not (run.checkpoints / CHECKPOINT).exists()
+    assert tasks.execute(run) is State.FINISHED, run.status().error
+    assert records(run)
