@@ -8,7 +8,9 @@ Positions in a block are numbered in reading order: 0 top left, 1 top right, 2 b
 """
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,6 +80,24 @@ class Layout:
             side /= 2
             x, y = x + side * (pick % 2), y + side * (pick // 2)
         return found
+
+    def to_json(self) -> dict[str, list]:
+        """Return the layout as JSON types."""
+        return {"orders": self.orders.tolist(), "picks": self.picks.tolist()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Layout":
+        """Return the layout that `to_json` wrote; ConfigError if it is not one."""
+        try:
+            orders = torch.tensor(stored["orders"], dtype=torch.int64)
+            picks = torch.tensor(stored["picks"], dtype=torch.int64)
+            orders = orders.reshape(picks.shape[0], picks.shape[1] if picks.dim() > 1 else 0, 4)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise ConfigError(f"This is not a mosaic layout: {error}. Expected what Layout.to_json returns.") from error
+        is_order = torch.equal(orders.sort(dim=-1).values, torch.arange(4).expand_as(orders))
+        if not is_order or bool(((picks < 0) | (picks > 3)).any()):
+            raise ConfigError("This is not a mosaic layout: each order must permute 0, 1, 2, 3; a pick is one of them.")
+        return cls(orders, picks.reshape(orders.shape[:2]))
 
 
 def plan(
