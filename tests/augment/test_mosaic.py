@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from pmsi.augment.mosaic import MAX_RECURSIONS, apply, plan, recursive_mosaic, source_cells
+from pmsi.augment.mosaic import MAX_RECURSIONS, Layout, apply, plan, recursive_mosaic, source_cells
 from pmsi.base.errors import ConfigError, UnknownName
 
 
