@@ -23,14 +23,14 @@ from pmsi.data.record import DataRecord
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
 from pmsi.robustness.loader import ImageBatch, ModelGroup
-from pmsi.robustness.models import SweptModel, identity, models_of, open_shared
+from pmsi.robustness.models import SweptModel, identity, load_models, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
 
 
 def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     """Work on all unfinished cells, write the report, and return the task's result."""
-    models = models_of(config, run)
+    models = load_models(config, [run.sibling(id) for id in config.of])
     dataset, differs = open_shared(config, models, run)
     records = Sweep(config, run, dataset, models).records()
     primary = {model.id: model.network.primary for model in models}

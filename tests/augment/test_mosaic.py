@@ -141,14 +141,31 @@ def test_without_a_generator_the_global_one_is_left_alone():
     assert not torch.equal(first, second)
 
 
-def test_a_layout_of_a_batch_has_those_of_its_images():
+def test_a_layout_can_be_stored_and_replayed():
     images, layout = numbered(), plan(3, 3, generator=seeded())
+    for stored in (layout, layout[1:3], layout.first(0)):
+        again = Layout.from_json(stored.to_json())
+        assert torch.equal(again.orders, stored.orders)
+        assert torch.equal(again.picks, stored.picks)
+    assert torch.equal(apply(images, Layout.from_json(layout.to_json())), apply(images, layout))
     assert torch.equal(apply(images[1:2], layout[1]), apply(images, layout)[1:2])
-    for one, number in zip(layout, (0, 1, -1), strict=True):
-        assert torch.equal(one.orders, layout[number].orders)
-        assert torch.equal(one.picks, layout[number].picks)
+    assert [one.to_json() for one in layout] == [layout[i].to_json() for i in (0, 1, -1)]
     with pytest.raises(IndexError, match="Image 3 of a layout of 3"):
         layout[3]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"orders": 3, "picks": []},
+        {"orders": [[[0, 1, 2, 2]]], "picks": [[0]]},
+        {"orders": [[[0, 1, 2, 3]]], "picks": [[4]]},
+    ],
+)
+def test_what_is_no_layout_is_refused(stored):
+    with pytest.raises(ConfigError, match="not a mosaic layout"):
+        Layout.from_json(stored)
 
 
 @pytest.mark.parametrize(("size", "nearest"), [((30, 32), "32 × 32"), ((32, 44), "32 × 48"), ((2, 8), "8 × 8")])
