@@ -1,7 +1,6 @@
 """G(p, r) against a plain-loop version of section III-B, and the properties that make it a mosaic."""
 
 import itertools
-import json
 from collections import Counter
 
 import pytest
@@ -185,12 +184,3 @@ def test_other_bad_input_is_refused():
         apply(numbered(3), plan(2, 1))
     with pytest.raises(ConfigError, match="r = 3"):
         plan(2, 2).first(3)
-
-
-def test_a_layout_is_stored_and_replayed():
-    layout = plan(3, 2, generator=seeded())
-    again = Layout.from_json(json.loads(json.dumps(layout.to_json())))
-    assert torch.equal(again.orders, layout.orders)
-    assert torch.equal(again.picks, layout.picks)
-    with pytest.raises(ConfigError):
-        Layout.from_json(layout.to_json() | {"orders": [[[0, 0, 1, 2]] * 2] * 3})
