@@ -85,7 +85,8 @@ def _bench(runs: "list[Run]") -> None:
     rows = _explained(chosen, picked, kept, wanted)
     for one in rows[0][1]:
         if words := unknown_class(one.run, picked.label, one.explanation.prediction.best.name):
-            st.caption(f":material/info: {plain(words)}")
+            whose = f"{name_of_run(one.run)}: " if len(chosen) > 1 else ""
+            st.caption(f":material/info: {plain(whose + words)}")
     opened = show_grid(rows, wanted)
     _bar(wanted)
     if opened:

@@ -13,7 +13,7 @@ from app.shared.access import read_only, require_writable
 from app.shared.errors import error_panel, guarded
 from app.shared.measuring import measure, measured, words_of
 from app.shared.session import choice, choose, follow, keep, key_of, moved, remember
-from app.shared.wording import name_of_run
+from app.shared.wording import name_of_run, with_names
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration
@@ -92,7 +92,7 @@ def form(runs: "list[Run]") -> None:
         if chosen:
             tasks.check(config, default_root())
     except PMSIError as error:
-        error_panel(error)
+        error_panel(type(error)(with_names([str(error)], *runs)))
         config = None
     _submit(config)
 
