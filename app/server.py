@@ -8,6 +8,7 @@ from ``.streamlit/config.toml`` beside this file, or from the environment (``STR
 import argparse
 import asyncio
 import gc
+import importlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -27,14 +28,52 @@ TIDY_EVERY_S = 20
 LINE = "PMSI Lab: open {url}"
 
 
+VIEWS = ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
+MODULES = (
+    "plotly.graph_objects",
+    "pmsi.pictures.mosaics",
+    "pmsi.pictures.overlays",
+    "pmsi.data",
+    "pmsi.runs.jobs",
+    "pmsi.model",
+    "pmsi.engine.checkpoint",
+    "pmsi.predictor",
+    "pmsi.perturbations",
+    "pmsi.robustness.page",
+    *(f"app.views.{name}.page" for name in VIEWS),
+)
+"""What pages import."""
+
+
+def load() -> None:
+    """Import what the pages import, and use the slow parts once: one drawing, its mosaics, their encoding.
+
+    Torch gets one thread: visitors share few cores, and on a busy machine with two, four mosaics took 40 ms of CPU time
+    with two threads and 7 ms with one. Jobs are processes of their own and keep theirs.
+    """
+    for name in MODULES:
+        importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    from app.shared.cached_data import open_builtin
+    from app.views.mosaic.strip import DEPTH, PERMUTATIONS, SEEDS, SIDE, layouts_once
+    from pmsi.pictures.encoding import jpeg
+    from pmsi.pictures.mosaics import mosaics, square
+
+    for permutation in PERMUTATIONS:
+        layouts_once(SEEDS, DEPTH, permutation)
+    data = open_builtin()
+    for picture in mosaics(square(data.open_image(data.test[0]), SIDE)):
+        jpeg(picture)
+
+
 def warm_up() -> None:
-    """Load what the pages need, use it once, and take it out of the garbage collector's sight.
+    """Load what the pages need, and take it out of the garbage collector's sight.
 
     A full collection holds the interpreter for 0.3 s with torch in sight, and for some 20 ms without.
     """
-    from app import warmup
-
-    warmup.warm_up()
+    load()
     gc.collect()
     gc.freeze()
 

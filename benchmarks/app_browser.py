@@ -1,15 +1,14 @@
-"""The app as one person feels it, in Chromium: from the press of a key to the new pixels, and from nothing to a page.
+"""Response times of the app for one user in Chromium: from a key press to new pixels, and from the start to a page.
 
     python -m benchmarks.app_browser
-    python -m benchmarks.app_browser --presses 40 --at-work       # while a training job takes all cores
-    python -m benchmarks.app_browser --visitors 50                # while so many others change layouts
+    python -m benchmarks.app_browser --presses 40 --at-work       # while a training job uses all cores
+    python -m benchmarks.app_browser --visitors 50                # while 50 other users change layouts
 
-A key moves a slider or a number; the time counts from the browser's own event until the pictures have changed and
-are decoded, the predictions (where there are any) have arrived, and two frames have been painted. Each press goes to a
-value that nobody has asked for before, so nothing is remembered. The mosaics of a layout are drawn by the page itself:
-that counts until they are painted, and in a line of its own until the server has followed with code and address. The
-start is timed from `make run` on a machine that is set up until the server says that it is ready, and from then until
-the first picture of the first page is painted.
+A key press moves a slider or a number. The time is from the browser's event until the pictures have changed and are
+decoded, the predictions (if any) have arrived, and two frames have been painted. Each press chooses a new value, so
+caches do not help. The page itself draws the mosaics of a layout: the time is until they are painted, with a separate
+line for the server's answer with code and address. The start is measured from `make run`, on a machine that is set up,
+until the server is ready, and from then until the first picture of the first page is painted.
 """
 
 import argparse

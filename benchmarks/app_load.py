@@ -1,14 +1,14 @@
-"""Many visitors at once on the Mosaic page: each changes the layout every two seconds, or the image.
+"""Response times of the Mosaic page for many users, each of whom changes the layout or the image every two seconds.
 
     python -m benchmarks.app_load
     python -m benchmarks.app_load --visitors 50 --minutes 10
     python -m benchmarks.app_load --act image
 
-Visitors speak the browser's own protocol with a server that is started for the purpose: they open the page, tell a new
-layout as the page's strip does, and wait until everything that depends on it has arrived: code, downloads, address.
-The mosaics of a layout are drawn by the browser before the server hears of it (`benchmarks.app_browser --visitors 50`
-measures that); those of another image (``--act image``) wait for the server. The server's memory and CPU time are
-looked at every ten seconds; of memory, half of the time counts as warming up.
+Users speak the browser's protocol with a server of its own: they open the page, send a new layout as the page does, and
+wait for everything that depends on it: code, downloads, address. The browser draws the mosaics of a layout without the
+server (`benchmarks.app_browser --visitors 50` measures that); those of another image (``--act image``) need the server.
+The server's memory and CPU time are measured every ten seconds; the first half of the time counts as warm-up for
+memory.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The app as the benchmarks need it: a server of its own on a free port, with the runs that ship and no other."""
+"""A server of the app for the benchmarks, on a free port, with only the runs that ship."""
 
 import contextlib
 import os

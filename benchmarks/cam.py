@@ -1,12 +1,11 @@
-"""How fast Grad-CAM of three stages is: beside torch-cam, pytorch-grad-cam, and the forward pass alone.
+"""Speed of Grad-CAM of three stages, compared with torch-cam, pytorch-grad-cam, and the forward pass alone.
 
-Both libraries are called as their documentation has it, on the model as it was built, in torch's default memory format,
-with parameters that ask for gradients: torch-cam once, with three target layers, in one backward pass;
-pytorch-grad-cam once for each layer, because its answer for several layers is their mean. Ours is one call on the
-folded copy that the app and the reports use, and for comparison on the model as it was built. All end with maps of the
-image's size, scaled to 0–1; before anything is timed, these must be equal. All take turns in one process; medians and
-both ratios are printed. No way of explaining that needs the network's answer can be faster than the forward pass,
-which is ours here, folded.
+The libraries are used as documented, on the original model in torch's default memory format, with parameters that
+require gradients: torch-cam once, with three target layers, in one backward pass; pytorch-grad-cam once per layer,
+because its result for several layers is their mean. Ours is one call on the folded copy that the app and the reports
+use, and for comparison on the original model. All return maps of the image's size, scaled to 0–1, and are first checked
+to be equal. They take turns in one process; medians and both ratios are printed. The forward pass (ours, folded) is the
+lower limit.
 
     python -m benchmarks.cam --threads 2
     python -m benchmarks.cam --size 448 --smooth-conv separable --device cuda

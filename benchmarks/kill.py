@@ -1,17 +1,16 @@
-"""kill -9 at random moments of training workers, each resumed: what they end in beside the run that was left alone.
+"""Kills training workers by kill -9 at random moments, resumes them, and compares the end with an undisturbed run.
 
     python -m benchmarks.kill --kills 50 --in-parallel 2
     python -m benchmarks.kill --kills 50 --processes 2
 
-A worker is a process of its own, ``python -m pmsi execute FOLDER``; with two processes it is torchrun with two ranks,
-and the kill meets all of them or any one. A run is killed once to three times, at moments that are uniform over its
-training, from the first batch's reading to the end; but every eighth kill falls while the worker starts (it loads its
-libraries, opens the data, restores), which takes longer than this training and shows less. A third of the others is
-aimed: they wait for the next temporary file of a checkpoint and fall within the milliseconds after. Where a kill fell
-is read off the folder that it left. One that comes after the worker's end does not count, and another is made instead.
+A worker is a process, ``python -m pmsi execute FOLDER``; with two processes it is torchrun with two ranks, and the kill
+hits one or all of them. A run is killed once to three times, at moments that are uniform over its training. Every
+eighth kill comes while the worker starts (imports, data set, checkpoint), which takes longer than this training. A
+third of the others wait for the next temporary file of a checkpoint, and come within milliseconds of it. The run's
+folder shows where a kill came. A kill after the worker's end does not count, and is repeated.
 
-At the end of each run, weights and momentum must have the hash of the undisturbed run's, the metrics must be its
-metrics but for the seconds, and no temporary file may be left. Several runs are undisturbed, and must agree.
+At the end of each run, weights and momentum must have the hash of the undisturbed run, metrics must be equal except for
+seconds, and no temporary file may be left. Several undisturbed runs must agree.
 """
 
 import argparse
@@ -172,7 +171,7 @@ class Bench:
         runs, starts, lives = zip(*pool.map(life, range(1, count + 1)), strict=True)
         hashes = {hash_of(load_checkpoint(run.checkpoints / CHECKPOINT)) for run in runs}
         if len(hashes) > 1 or any(timeless(run) != timeless(runs[0]) for run in runs):
-            raise SystemExit("Runs that nobody disturbs end differently here.")
+            raise SystemExit("Undisturbed runs end differently here.")
         (self.hash,), self.metrics = hashes, timeless(runs[0])
         self.start_s, self.life_s = statistics.median(starts), statistics.median(lives)
         seconds = f"start in {self.start_s:.1f} s and train for {self.life_s:.1f} s"

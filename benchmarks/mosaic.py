@@ -1,11 +1,10 @@
-"""How fast images are cut and mixed: each augmentation beside a loop over images, and beside a copy of the batch.
+"""Speed of cutting and mixing images: each augmentation, a loop over images, and a copy of the batch.
 
-All contestants run in turn, in one process, on the same uint8 batch; medians are printed. Before anything is timed,
-each loop's result is compared with ours for the same draw. Drawing is part of every time.
+All take turns in one process, on the same uint8 batch; medians are printed. Each loop's result is first checked to be
+equal to ours for the same draw. Times include drawing.
 
-The loops are written for this purpose, as one would write them plainly: one image after the other, patches cloned and
-laid down again. Code of this family of methods normalises first and so moves float32; the loops that only move pixels
-are therefore timed on the same batch in float32, too. Nothing here is imported by the package or its tests.
+The loops are plain implementations: one image after the other, with cloned patches. Published code of these methods
+normalises first and so moves float32; the loops that only move pixels are therefore also timed in float32.
 
     python -m benchmarks.mosaic --threads 2
 """

@@ -1,12 +1,11 @@
-"""How fast images are read: decoded each time, kept in memory, kept in the file that all runs share, and a plain copy.
+"""Speed of reading images: decoded each time, cached in memory, cached in the shared file, and a plain copy.
 
     python -m benchmarks.reading
     python -m benchmarks.reading --dataset cub --data CUB_200_2011 --images 500
 
-Every way shows the same batches, which is checked first, through the loader that training tests with. All ways are
-timed in turns, so that a busy machine slows them alike; of the repetitions the median counts. Plumage is drawn into
-JPEG files before, as drawings of its own are not kept in files. The copy moves as many bytes as the batches hold: no
-reader can be faster.
+All go through the loader for tests, and are first checked to give the same batches. They take turns, so that a busy
+machine slows them alike; the median counts. Plumage is first drawn into JPEG files, as drawn images are not cached in
+files. The copy of as many bytes is the lower limit.
 """
 
 import argparse

@@ -1,14 +1,13 @@
-"""How fast a training step is: images per second beside the usual loop for this family of methods, and the limits.
+"""Speed of a training step in images per second, compared with the usual loop of these methods, and the limits.
 
-The usual loop, written here for the purpose, is how public code of progressive training mostly looks: images are
-normalised before they are cut, patches are moved by Python loops over images, the network is in torch's default memory
-format and float32, every head's loss is computed in every phase and read back from the device, the optimizer is torch's
-plain SGD. Phases, heads, losses and learning rates are the same on both sides, and both start from the same weights:
-before anything is timed, both must give the same loss for the same images.
+The usual loop is written like most public code of progressive training: images are normalised before they are cut,
+Python loops over images move patches, the network is in torch's default memory format and float32, every head's loss is
+computed in every phase and read back from the device, and the optimizer is torch's plain SGD. Phases, heads, losses and
+learning rates are the same on both sides. Both start from the same weights, and are first checked to give the same loss
+for the same images.
 
-Each has a process of its own, as memory is handled for a whole process, and they take turns; medians are printed. Then:
-where the time of our step goes, and how far it is from what the machine could do at most (matrix products, memory,
-decoding images).
+Each has a process of its own, because memory settings are per process; they take turns, and medians are printed. Then
+follow the parts of our step's time, and its distance from the machine's limits (matrix products, memory, decoding).
 
     python -m benchmarks.step --threads 2
     python -m benchmarks.step --size 448 --precision bfloat16 --compile --repeats 20        (on a GPU)

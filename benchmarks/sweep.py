@@ -1,15 +1,14 @@
-"""How fast a whole sweep is: the task itself, and the plain loop over runs, cells and images.
+"""Speed of a whole robustness sweep: the task, and a plain loop over runs, cells and images.
 
     python -m benchmarks.sweep
     python -m benchmarks.sweep --images 96 --methods baseline pmr --perturbations color_jitter gaussian_noise c_fog
     python -m benchmarks.sweep --device cuda --images 480
 
 The plain loop decodes each image for each run and cell, resizes and crops it by torchvision on Pillow images, perturbs
-it, and shows batches to the model as it was trained. The task decodes and perturbs once for all runs, hashes what it
-shows, folds BatchNorm into the convolutions, and computes its statistics and writes its files besides. Both are timed
-from the checkpoints on disk to the accuracies, in turns; of the repetitions the median counts. The pixels, by their
-hashes, and the answers are compared first. Plumage is drawn into JPEG files before; the models are not trained, but
-their BatchNorm has seen images.
+it, and runs batches through the original model. The task decodes and perturbs once for all runs, hashes the pixels,
+folds BatchNorm into the convolutions, and also computes its statistics and writes its files. Both are timed from the
+checkpoints on disk to the accuracies, in turns; the median counts. Hashes of the pixels and predictions are first
+checked to be equal. Plumage is first drawn into JPEG files. The models are not trained, but have BatchNorm statistics.
 """
 
 import argparse

@@ -98,13 +98,13 @@ def test_scores_count_what_a_plain_loop_counts(trained):
     assert sum(by_class.values()) / 4 == pytest.approx(scores.accuracy["mix"])
 
 
-def test_an_evaluation_on_other_classes_is_refused(trained, tmp_path, monkeypatch):
+def test_an_evaluation_on_other_classes_is_refused(trained, monkeypatch):
     run, _, dataset = trained
     config = EvaluateConfig(of=run.id)
     others = replace(dataset, classes=("green", "red", "blue", "yellow"))
     monkeypatch.setattr(evaluation, "open_dataset", lambda of, progress: others)
     with pytest.raises(DataError, match=r"4 classes of colours are not the 4 that run .* was trained on"):
-        evaluation.evaluate(config, Run.create(tmp_path, config))
+        evaluation.evaluate(config, Run.create(run.folder.parent, config))
 
 
 def test_scoring_leaves_the_model_as_it_was(trained):

@@ -115,7 +115,8 @@ def _roots() -> Iterator[Path]:
     """Yield the folders that visitors may read, resolved."""
     from pmsi.data.checking import cache_folder
     from pmsi.data.importing import datasets_root
-    from pmsi.runs import SHIPPED, default_root
+    from pmsi.runs import default_root
+    from pmsi.runs.run import SHIPPED
 
     yield from (place.resolve() for place in (default_root(), SHIPPED, datasets_root(), cache_folder() / "zips"))
     if own := os.environ.get(DATA):

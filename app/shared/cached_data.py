@@ -1,5 +1,6 @@
-"""Data sets and their images."""
+"""Data sets and their images. Pictures are kept by their pixels' digest, never by where they lie."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,26 +8,21 @@ import streamlit as st
 from PIL import Image
 
 from app.shared.access import check_place, may_read
+from pmsi.base.files import Stamp, stamp
 from pmsi.config import DATA_FIELDS
+from pmsi.data.images import pixels_digest
 
 if TYPE_CHECKING:
     from pmsi.config import TrainConfig
-    from pmsi.data.dataset import Dataset
-
-
-@st.cache_resource(show_spinner=False)
-def open_builtin() -> "Dataset":
-    """Return the built-in data set."""
-    from pmsi.config import TrainConfig
-    from pmsi.data import open_dataset
-
-    return open_dataset(TrainConfig(dataset="plumage"))
-
+    from pmsi.data.dataset import Dataset, Sample
+    from pmsi.runs import Run
 
 SIGNS = {
     "images.txt": "cub",
     "CUB_200_2011/images.txt": "cub",
     "devkit": "cars",
+    "cars_annos.mat": "cars",
+    "stanford_cars": "cars",
     "variants.txt": "aircraft",
     "data/variants.txt": "aircraft",
 }
@@ -38,27 +34,13 @@ def kind_of_folder(folder: str) -> str:
     return next((name for sign, name in SIGNS.items() if (Path(folder) / sign).exists()), "folder")
 
 
-@st.cache_resource(show_spinner="Reading the folder…", max_entries=8, ttl=600)
-def _open_folder(folder: str) -> "Dataset":
-    from pmsi.config import TrainConfig
-    from pmsi.data import open_dataset
-    from pmsi.data.checking import confined
-
-    return confined(open_dataset(TrainConfig(dataset=kind_of_folder(folder), data=folder)), may_read)
-
-
-def open_folder(folder: str) -> "Dataset":
-    """Return the data set in a folder or a zip that visitors may read: a published one's layout, else class folders."""
-    return _open_folder(str(check_place(folder)))
-
-
 @st.cache_resource(show_spinner="Looking at the images…", max_entries=8, ttl=600)
-def _open_set(fields: dict[str, Any]) -> "Dataset":
+def _open_set(values: dict[str, Any]) -> "Dataset":
     from pmsi.config import TrainConfig
     from pmsi.data import open_dataset
     from pmsi.data.checking import confined
 
-    return confined(open_dataset(TrainConfig(**fields)), may_read)
+    return confined(open_dataset(TrainConfig(**values)), may_read)
 
 
 def open_set(config: "TrainConfig") -> "Dataset":
@@ -66,16 +48,84 @@ def open_set(config: "TrainConfig") -> "Dataset":
     return _open_set({name: getattr(config, name) for name in DATA_FIELDS})
 
 
+def open_builtin() -> "Dataset":
+    """Return the built-in data set."""
+    from pmsi.config import TrainConfig
+
+    return open_set(TrainConfig(dataset="plumage"))
+
+
+def open_folder(folder: str) -> "Dataset":
+    """Return the data set in a folder or a zip that visitors may read: a published one's layout, else class folders."""
+    from pmsi.config import TrainConfig
+
+    place = str(check_place(folder))
+    return open_set(TrainConfig(dataset=kind_of_folder(place), data=place))
+
+
+# Of a run
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The images that a run was trained and tested on, as far as they are there, with the run's own classes and split.
+
+    ``reasons`` say what has changed since.
+    """
+
+    dataset: "Dataset"
+    reasons: tuple[str, ...]
+
+
+def is_drawn(config: "TrainConfig") -> bool:
+    """Return whether a run's pictures are drawn: there is no end of them, so its limits say which there are."""
+    return config.dataset == "plumage"
+
+
+@st.cache_resource(show_spinner="Looking for the run's images…", max_entries=16, ttl=600)
+def _data_of_run(_run: "Run", folder: str, changed: Stamp) -> RunData:
+    from pmsi.runs.record import as_trained, record_of
+
+    config = _run.config
+    if record_of(_run) is not None and not is_drawn(config):  # the record knows which of all images were used
+        config = config.with_(train_per_class=None, test_per_class=None)
+    dataset, reasons = as_trained(_run, open_set(config))
+    return RunData(dataset, tuple(reasons))
+
+
+def data_of_run(run: "Run") -> RunData:
+    """Return the images of a training run: what every page takes for "its test images"."""
+    from pmsi.data.record import FILE
+
+    return _data_of_run(run, str(run.folder), stamp(run.folder / FILE))
+
+
+# Pictures
+
+
+def digest_of(dataset: "Dataset", sample: "Sample") -> str:
+    """Return what stands for the pixels of a sample."""
+    return sample.digest or pixels_digest(dataset.open_image(sample))
+
+
 @st.cache_data(show_spinner=False, max_entries=4096)
-def thumbnail_once(_dataset: "Dataset", place: str, key: str, side: int) -> bytes:
-    """Return the middle square of an image as JPEG; ``place`` tells data sets apart."""
+def _thumbnail(_dataset: "Dataset", _sample: "Sample", digest: str, side: int) -> bytes:
     from pmsi.pictures.encoding import jpeg
     from pmsi.pictures.sheets import thumbnail
 
-    return jpeg(thumbnail(_dataset.open_image(_dataset.find(key)), side), quality=82)
+    return jpeg(thumbnail(_dataset.open_image(_sample), side), quality=82)
+
+
+def thumbnail_once(dataset: "Dataset", sample: "Sample", side: int) -> bytes:
+    """Return the middle square of a sample's image as JPEG."""
+    return _thumbnail(dataset, sample, digest_of(dataset, sample), side)
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)
-def sample_image(_dataset: "Dataset", place: str, key: str) -> Image.Image:
-    """Return the image of a sample; ``place`` tells data sets apart. Not to be changed by anybody."""
-    return _dataset.open_image(_dataset.find(key))
+def _sample_image(_dataset: "Dataset", _sample: "Sample", digest: str) -> Image.Image:
+    return _dataset.open_image(_sample)
+
+
+def sample_image(dataset: "Dataset", sample: "Sample") -> Image.Image:
+    """Return the image of a sample. Not to be changed by anybody."""
+    return _sample_image(dataset, sample, digest_of(dataset, sample))

@@ -1,12 +1,10 @@
-"""Pieces that several pages share: the error panel, the image picker, the run picker. show(…) → value.
-
-They know widgets and the core's types; what a page does with the value is its own affair.
-"""
+"""Pieces that several pages share: the image picker, the run pickers, and what is said where there is no run."""
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -14,18 +12,17 @@ from PIL import Image
 
 from app.shared import session
 from app.shared.access import LARGEST_UPLOAD
-from app.shared.cached_data import open_builtin, open_folder, sample_image
-from app.shared.cached_models import stamp_of
+from app.shared.cached_data import data_of_run, is_drawn, open_builtin, open_folder, sample_image
+from app.shared.cached_models import classes_of_run, has_model
 from app.shared.errors import error_panel, plain
-from app.shared.wording import line_of_run
+from app.shared.wording import data_title, line_of_run, with_names
 from pmsi.base.errors import ImageError, PMSIError, RunError
+from pmsi.data import PER_CLASS
+from pmsi.runs.record import why_not_comparable
 
 if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset
+    from pmsi.data.dataset import Dataset, Sample
     from pmsi.runs import Run
-
-
-# Errors
 
 
 # Pictures
@@ -33,39 +30,96 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picked:
-    """An image that was chosen. ``key`` is its identity for random draws; ``label`` its class, where that is known."""
+    """An image that was chosen. ``key`` is its identity for random draws; ``label`` its class, where that is known.
+
+    ``dataset`` and ``sample`` are where it is from, None for an upload; ``place`` names that: "plumage", a folder, or
+    "" where only the session or a run has it. ``query`` are the query parameters that open a page with it.
+    """
 
     image: Image.Image
     key: str
     title: str
     label: str | None = None
+    dataset: "Dataset | None" = None
+    sample: "Sample | None" = None
+    place: str = ""
+    query: Mapping[str, str] = field(default_factory=lambda: {"source": "upload"})
+
+    @classmethod
+    def of(cls, dataset: "Dataset", sample: "Sample", title: str = "", place: str = "", **query: str) -> "Picked":
+        """Return an image of a data set."""
+        name = dataset.classes[sample.label]
+        title = title or f"{name}, {PurePath(sample.key).stem}"
+        query |= {"image": sample.key}
+        return cls(sample_image(dataset, sample), sample.key, title, name, dataset, sample, place, query)
 
 
+BUILT_IN = "plumage"
 SOURCES = {"sample": "Sample", "data": "Data set", "upload": "Upload"}
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 
 
-def image_picker(source: str = "sample", folder: str = "") -> Picked | None:
+OF_RUN = "run"
+"""The source of images that are a run's own and that no other source has."""
+
+
+def image_picker(run: "Run | None" = None) -> Picked | None:
     """Let the visitor choose an image, and return it; None while there is none.
 
-    ``source`` and ``folder`` are what is offered first. The choice is kept from page to page.
+    Beside a ``run`` its own images are offered first. The choice is kept from page to page.
     """
+    own = own_source(run) if run is not None else _linked_run()
+    sources = ({OF_RUN: "The run's"} if own else {}) | SOURCES
     chosen = session.remember(
         st.segmented_control,
         "source",
-        source,
+        next(iter(sources)),
         "Image from",
-        list(SOURCES),
-        format_func=SOURCES.__getitem__,
+        list(sources),
+        format_func=sources.__getitem__,
         required=True,
         width="stretch",
     )
-    if chosen == "upload":
-        return _uploaded()
-    if chosen == "data":
-        return _from_folder(folder)
-    dataset = open_builtin()
-    return _from_dataset(dataset, "plumage", "Species")
+    try:
+        if chosen == OF_RUN and own:
+            return _from_run(own)
+        if chosen == "upload":
+            return _uploaded()
+        if chosen == "data":
+            return _from_folder()
+        return _from_dataset(open_builtin(), "Species", BUILT_IN, source="sample")
+    except PMSIError as error:
+        error_panel(error)
+        return None
+
+
+def own_source(run: "Run") -> "Run | None":
+    """Return a training run whose images are not those of the source "sample", else None."""
+    config = run.config
+    more = max(config.train_per_class or 0, config.test_per_class or 0) > PER_CLASS
+    return run if not is_drawn(config) or config.split_seed or more else None
+
+
+def _linked_run() -> "Run | None":
+    """Return the run that a link to one of its images names."""
+    if session.choice("source") != OF_RUN:
+        return None
+    return next((own_source(run) for run in trained_runs() if run.id == session.choice("run")), None)
+
+
+def linked_label() -> str | None:
+    """Return the class of the image that the link or another page names, where it is one of a data set."""
+    with contextlib.suppress(PMSIError):
+        source, key = session.choice("source", "sample"), session.choice("image")
+        if source == OF_RUN:
+            run = _linked_run()
+            dataset = data_of_run(run).dataset if run else None
+        else:
+            folder = session.choice("data")
+            dataset = open_builtin() if source == "sample" else open_folder(folder) if source == "data" else None
+        if dataset is not None and key:
+            return dataset.classes[dataset.find(key).label]
+    return None
 
 
 def _uploaded() -> Picked | None:
@@ -99,8 +153,8 @@ def _uploaded() -> Picked | None:
     return Picked(image, f"upload:{digest}", name)
 
 
-def _from_folder(folder: str) -> Picked | None:
-    session.follow("data", "picker-data", folder, lambda value: isinstance(value, str))
+def _from_folder() -> Picked | None:
+    session.follow("data", "picker-data", "", lambda value: isinstance(value, str))
     place = st.text_input(
         "Folder",
         key="picker-data",
@@ -111,16 +165,23 @@ def _from_folder(folder: str) -> Picked | None:
     if not place:
         st.caption("CUB-200-2011's layout, or one folder of images for each class.")
         return None
-    try:
-        return _from_dataset(open_folder(place), place, "Class")
-    except PMSIError as error:
-        error_panel(error)
-        return None
+    return _from_dataset(open_folder(place), "Class", place, source="data", data=place)
 
 
-def _from_dataset(dataset: "Dataset", place: str, kind: str) -> Picked | None:
+def _from_run(run: "Run") -> Picked | None:
+    """Offer the images that a run was tested on and trained on, and say what has changed of them."""
+    found = data_of_run(run)
+    if found.reasons:
+        st.caption(plain(with_names(found.reasons, run)))
+    return _from_dataset(found.dataset, "Class", run.config.data or "", source=OF_RUN, run=run.id)
+
+
+def _from_dataset(dataset: "Dataset", kind: str, place: str, **query: str) -> Picked | None:
     """Let the visitor choose a class, then one of its images; test images come first."""
     samples = {sample.key: sample for sample in (*dataset.test, *dataset.train)}
+    if not samples:
+        st.caption("None of its images is there any more.")
+        return None
     wanted = samples.get(session.choice("image")) or next(iter(samples.values()))
     names = dataset.classes
     linked = session.moved("image")
@@ -137,8 +198,7 @@ def _from_dataset(dataset: "Dataset", place: str, kind: str) -> Picked | None:
     numbers = {key: i + 1 for i, key in enumerate(keys)}
     key = right.selectbox("Image", keys, key="picker-image", format_func=lambda key: f"{numbers[key]} of {len(keys)}")
     session.keep("image", key)
-    image = sample_image(dataset, place, key)
-    return Picked(image, key, f"{name}, image {numbers[key]}", name)
+    return Picked.of(dataset, samples[key], f"{name}, image {numbers[key]}", place, **query)
 
 
 # Runs
@@ -152,24 +212,83 @@ def trained_runs() -> "list[Run]":
     found = []
     for run in known_runs(default_root()):
         with contextlib.suppress(RunError):
-            if isinstance(run.config, TrainConfig) and stamp_of(run):
+            if isinstance(run.config, TrainConfig) and has_model(run):
                 found.append(run)
     return found
 
 
-def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", none: str = "") -> "Run | None":
-    """Let the visitor choose one of ``runs``; with ``none`` (its label) also no run."""
+def answering_run(runs: "Sequence[Run]", label: str | None) -> "Run | None":
+    """Return the run that answers for an image of a class: the one chosen, else the first that knows the class.
+
+    Where the class is unknown, to all runs or altogether, it is the first one.
+    """
+    chosen = next((run for run in runs if run.id == session.choice("run")), None)
+    knowing = (run for run in runs if label is not None and label in classes_of_run(run))
+    return chosen or next(knowing, next(iter(runs), None))
+
+
+def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", default: str = "") -> "Run | None":
+    """Let the visitor choose one of ``runs``, at first that with the id ``default``, else the first."""
     by_id = {run.id: run for run in runs}
     titles = {run.id: line_of_run(run, st.context.timezone) for run in runs}
-    options = ["", *by_id] if none else list(by_id)
-    wanted = session.choice(name)
+    wanted, first = session.choice(name), default if default in by_id else next(iter(by_id))
     if wanted and wanted not in by_id:
         st.caption(f"Run {plain(wanted)} has no checkpoint here; another one is shown.")
-    chosen = session.remember(
-        st.selectbox, name, options[0], label, options, format_func=lambda id: titles.get(id, none)
-    )
+    chosen = session.remember(st.selectbox, name, first, label, list(by_id), format_func=titles.get)
     session.keep(name, chosen)
     return by_id.get(chosen)
+
+
+def beside_picker(run: "Run", runs: "Sequence[Run]", label: str = "Beside it", name: str = "beside") -> "Run | None":
+    """Let the visitor choose a run to see beside ``run``: one that can be compared, or any where they insist.
+
+    What keeps the two from being compared is then said below the choice.
+    """
+    from pmsi.runs.record import comparable, is_alike
+
+    by_id = {other.id: other for other in runs if other.id != run.id}
+    fitting = sorted(comparable(run, by_id.values()), key=lambda other: not is_alike(run, other))
+    insisted = [other for id, other in by_id.items() if any_run() or id == session.choice(name)]
+    offered = dict.fromkeys([*fitting, *insisted])
+    titles = {other.id: line_of_run(other, st.context.timezone) for other in offered}
+    chosen = session.remember(
+        st.selectbox, name, "", label, ["", *titles], format_func=lambda id: titles.get(id, "No other run")
+    )
+    session.keep(name, chosen)
+    if len(fitting) < len(by_id) and name == "beside":
+        any_run_box()
+    other = by_id.get(chosen)
+    if other is not None:
+        say_apart(run, other)
+    return other
+
+
+def any_run() -> bool:
+    """Return whether the visitor insists on runs that cannot be compared."""
+    return bool(st.session_state.get(session.key_of("any"), session.choice("any")))
+
+
+def any_run_box() -> None:
+    """Let the visitor insist on runs that cannot be compared."""
+    help = "Other classes, other test images, or test images that one of the two was trained on."
+    session.remember(st.checkbox, "any", False, "Also runs that cannot be compared", help=help)
+
+
+def say_apart(run: "Run", other: "Run") -> None:
+    """Say what keeps two training runs from being compared, if anything does."""
+
+    if reasons := why_not_comparable(run, other):
+        words = with_names(["These two cannot be compared.", *reasons], run, other)
+        st.warning(plain(words), icon=":material/warning:")
+
+
+def unknown_class(run: "Run", label: str | None, best: str) -> str:
+    """Return in words that a run cannot know an image's class, with the nearest that it knows; "" where it may."""
+    classes = classes_of_run(run)
+    if label in classes:
+        return ""
+    words = f"This network knows {len(classes)} classes of {data_title(run.config)}"
+    return f"{words}, not {label}; nearest: {best}." if label else f"{words}; the nearest to this image: {best}."
 
 
 def run_colors(runs: "Sequence[Run]") -> dict[str, str]:
@@ -183,13 +302,6 @@ def run_colors(runs: "Sequence[Run]") -> dict[str, str]:
 
     order = [run.id for run in reversed(known_runs(default_root()))]
     return spread({run.id: order.index(run.id) if run.id in order else len(order) for run in runs})
-
-
-def start_of_picker(run: "Run | None") -> tuple[str, str]:
-    """Return the source and the folder that `image_picker` offers first beside a run: its own data set."""
-    config = getattr(run, "config", None)
-    folder = getattr(config, "data", None)
-    return ("data", folder) if folder else ("sample", "")
 
 
 def no_runs_yet(what: str, title: str = "No trained model yet") -> None:

@@ -1,4 +1,4 @@
-"""The choices of one visitor, which outlive one run of a page; what all visitors share is cached by what uses it.
+"""The choices of one visitor, which outlive one run of a page; what all visitors share is in the caches beside it.
 
 The file that names the session's keys. A choice that matters is kept twice: in the session, for the way from page to
 page, and in the URL, for reloads and links. The URL wins where they differ.

@@ -6,8 +6,10 @@ Words and colours only; nothing is drawn here.
 import calendar
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pmsi.base.errors import RunError
@@ -51,11 +53,28 @@ def badge_of(state: State) -> str:
 def title_of_run(config: Config) -> str:
     """Return a short title: the method and the data set, or the task and the run that it is about."""
     if isinstance(config, TrainConfig):
-        return f"{config.method} on {config.dataset}"
+        return f"{method_title(config.method)} on {data_title(config)}"
     of = getattr(config, "of", ())
     runs = [of] if isinstance(of, str) else list(of)
     about = short_id(runs[0]) if len(runs) == 1 else f"{len(runs)} runs"
     return f"{TASKS.get(config.task, config.task)} of {about}"
+
+
+def method_title(name: str) -> str:
+    """Return what a method is called, also one that exists no more."""
+    from pmsi.methods import METHODS
+
+    return METHODS[name].title if name in METHODS else name
+
+
+def data_title(config: TrainConfig) -> str:
+    """Return what the data set of a training run is called: a published one's name, or else that of its folder."""
+    from pmsi.data import DATASETS
+
+    row = DATASETS.get(config.dataset)
+    if row is not None and row.official:
+        return row.title
+    return Path(config.data).name if config.data else config.dataset
 
 
 def called(run: Run) -> str:
@@ -74,6 +93,14 @@ def ending_of(id: str) -> str:
 def name_of_run(run: Run) -> str:
     """Return what a run is called, with the end of its id. People may have written it: not for HTML or markdown."""
     return f"{called(run)} · {ending_of(run.id)}"
+
+
+def with_names(reasons: Iterable[str], *runs: Run) -> str:
+    """Return sentences in which runs are called by their ids with the runs' names instead."""
+    text = " ".join(reasons)
+    for run in runs:
+        text = text.replace(f"run {run.id}", name_of_run(run))
+    return text
 
 
 def line_of_run(run: Run, zone: str | None = None) -> str:

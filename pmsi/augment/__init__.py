@@ -1,7 +1,7 @@
-"""AUGMENTATIONS: what the progressive phases show instead of the raw image (Table IV).
+"""AUGMENTATIONS: the augmentations of the progressive phases (Table IV).
 
-A row turns a batch (b, c, h, w) of uint8 images, their labels and the phase's number of recursions into images and a
-target. Where r is 0, the last phase, every row leaves the image as it is.
+A row turns a batch (b, c, h, w) of uint8 images, their labels and the phase's number of recursions r into images and a
+target. In the last phase r is 0, and every row returns the images unchanged.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from pmsi.config import TrainConfig
 from pmsi.model.batch import Target
 
 Attention = Callable[[], Tensor]
-"""→ (b, h, w): where the network sees each image's own class, of either sign; computed when it is called."""
+"""() → (b, h, w): the network's map of each image's class, of either sign; computed when called."""
 
 Augment = Callable[[Tensor, Tensor, int, torch.Generator, TrainConfig, Attention], tuple[Tensor, Target]]
 """(images, labels, r, generator, config, attention) → (images, target)."""
@@ -27,8 +27,8 @@ Augment = Callable[[Tensor, Tensor, int, torch.Generator, TrainConfig, Attention
 class Augmentation:
     """A row of AUGMENTATIONS.
 
-    ``progressive`` says that it needs phases (it does nothing where r is 0), ``cuts`` that 2^r must divide the images'
-    sides, ``attends`` that it asks the network where it looks.
+    ``progressive`` says that it needs phases, because it does nothing if r is 0; ``cuts`` that 2^r must divide the
+    images' sides; ``attends`` that it uses the network's attention.
     """
 
     title: str
@@ -42,14 +42,14 @@ class Augmentation:
 def none(
     images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
 ) -> tuple[Tensor, Target]:
-    """Return the images as they are."""
+    """Return the images unchanged."""
     return images, Target.plain(labels)
 
 
 def cutmix(
     images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
 ) -> tuple[Tensor, Target]:
-    """Return each image with a box of another one pasted into it, and both labels by area."""
+    """Return each image with a box of another one, and both labels weighted by area."""
     if r == 0:
         return images, Target.plain(labels)
     drawn = mixing.plan_cut(len(images), images.shape[2:], generator=generator, per_image=config.per_image)
@@ -59,7 +59,7 @@ def cutmix(
 def mixup(
     images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
 ) -> tuple[Tensor, Target]:
-    """Return a weighted mean of each image and another one, and both labels with the same weights."""
+    """Return the weighted mean of each image and another one, and both labels with the same weights."""
     if r == 0:
         return images, Target.plain(labels)
     drawn = mixing.plan_blend(len(images), generator=generator, per_image=config.per_image)
@@ -69,7 +69,7 @@ def mixup(
 def snapmix(
     images: Tensor, labels: Tensor, r: int, generator: torch.Generator, config: TrainConfig, attention: Attention
 ) -> tuple[Tensor, Target]:
-    """Return each image with a resized box of another one, and both labels by what the network sees in the boxes."""
+    """Return each image with a resized box of another one, and both labels weighted by the attention in the boxes."""
     if r == 0:
         return images, Target.plain(labels)
     drawn = mixing.plan_snap(len(images), images.shape[2:], generator=generator, per_image=config.per_image)
@@ -77,7 +77,7 @@ def snapmix(
 
 
 def permuted(permute: Callable[..., Tensor]) -> Augment:
-    """Return the function of a row that only moves patches: each image keeps its own label.
+    """Return the function of a row that only moves patches, so that images keep their labels.
 
     ``permute`` is (images, r, generator, per_image, permutation) → images, the last three by keyword.
     """

@@ -1,10 +1,7 @@
-"""The jigsaw of PMG: the n×n patches of the whole image, permuted (Du et al., ECCV 2020).
+"""The jigsaw of PMG (Du et al., ECCV 2020): the n × n patches of the whole image, permuted.
 
-`plan` draws which patch goes where (small, storable), `apply` moves the pixels. Unlike those of the recursive mosaic
-all patches have one size; n is 2^r, so that a phase's r means the same smallest patch for both. The module does not
-know what a phase is.
-
-Patches are numbered in reading order, 0 to n² − 1.
+`plan` draws the permutation (small, storable), `apply` moves the pixels. All patches have the same size; n is 2^r, so
+the smallest patch is that of the recursive mosaic with the same r. Patches are numbered in reading order, 0 to n² − 1.
 """
 
 from collections.abc import Callable
@@ -18,12 +15,12 @@ from pmsi.model.batch import Images
 
 
 def _any_order(draws: Tensor) -> Tensor:
-    """Return an order of the patches for each row of uniform numbers: each of the (n²)! is as likely."""
+    """Return a uniformly drawn order of the patches for each row of uniform numbers."""
     return draws.argsort(dim=1)
 
 
 def _one_cycle(draws: Tensor) -> Tensor:
-    """Return one cycle through all patches for each row of uniform numbers: each of the (n² − 1)! is as likely."""
+    """Return a uniformly drawn cycle through all patches for each row of uniform numbers."""
     along = draws.argsort(dim=1)
     return torch.empty_like(along).scatter_(1, along, along.roll(-1, dims=1))
 
@@ -37,23 +34,22 @@ def plan(
     """Draw the jigsaws of ``batch`` images: (b, n, n) int64 on the CPU, with n = 2^r.
 
     ``cells[i, y, x]`` is the patch of image i that moves to row y, column x. ``permutation`` is "uniform" (any order)
-    or "cycle" (one cycle through all patches, so that none stays, as PMG's released code draws it). With
-    ``per_image=False`` one draw serves the whole batch. For one state of the generator, image i gets the same jigsaw
-    whatever the batch size.
+    or "cycle" (one cycle through all patches, so that none stays, as in PMG's released code). With
+    ``per_image=False`` the whole batch shares one draw. The draw of image i does not depend on the batch size.
     """
     if not 0 <= r <= MAX_RECURSIONS:
         raise ConfigError(f"r = {r}: a jigsaw has 2^r patches a side, with r from 0 to {MAX_RECURSIONS}.")
     order = lookup("permutation", PERMUTATIONS, permutation)
     n = 2**r
-    # In double precision no two numbers are equal in practice; the sort would not put equal ones in a random order.
+    # In double precision, because the sort would not order equal numbers at random.
     draws = torch.rand(batch if per_image else 1, n * n, generator=generator, dtype=torch.float64)
     return order(draws).expand(batch, -1).reshape(batch, n, n)
 
 
 def apply(images: Images, cells: Tensor) -> Images:
-    """Return the jigsaws of ``images`` (b, c, h, w), any dtype: their patches where ``cells`` (b, n, n) puts them.
+    """Return the jigsaws of ``images`` (b, c, h, w), any dtype, with their patches moved by ``cells`` (b, n, n).
 
-    A permutation of pixels: none is changed, lost or repeated. h and w must be multiples of n (ConfigError).
+    An exact permutation of the pixels. h and w must be multiples of n (ConfigError).
     """
     if len(images) != len(cells):
         raise ConfigError(f"Expected {len(cells)} images, one for each jigsaw drawn, found {len(images)}.")

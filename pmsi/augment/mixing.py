@@ -1,11 +1,10 @@
-"""Mixup, CutMix and SnapMix: each image of a batch meets another one, its partner, and the labels mix too.
+"""Mixup, CutMix and SnapMix: each image of a batch is mixed with another one, its partner, and so are the labels.
 
-`plan_blend`, `plan_cut` and `plan_snap` draw (small, storable; on the CPU, wherever the images are); `mixup`, `cutmix`
-and `snapmix` change pixels and weigh labels, on the images' device. The module does not know what a phase is, nor how a
-network sees: SnapMix is given the maps.
+`plan_blend`, `plan_cut` and `plan_snap` draw, on the CPU; `mixup`, `cutmix` and `snapmix` change pixels and weight
+labels, on the images' device.
 
-A box is (top, left, bottom, right) in pixels, the last two exclusive, as (b, 4) int64; it is empty where a side is 0.
-Partners are a permutation of the batch, so an image may meet itself.
+A box is (top, left, bottom, right) in pixels, the last two exclusive, as (b, 4) int64; its sides may be 0. Partners are
+a permutation of the batch, so an image may be its own partner.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +18,13 @@ from torch import Tensor
 from pmsi.model.batch import Images, Labels, Target
 
 PIECE = 1_000_000
-"""Numbers of a batch that a CPU computes with at a time. A whole batch as float32 fits no cache, and its memory costs
-more to get from the system, each time, than to fill."""
+"""Values that a CPU computes at a time: a whole batch as float32 would exceed the caches, and allocating its memory
+would take longer than filling it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """What Mixup draws: each image's ``partner`` (b,) int64, and its own share ``lam`` (b,) in [0, 1] (λ)."""
+    """A draw of Mixup: each image's ``partner`` (b,) int64, and the image's share ``lam`` (b,) in [0, 1] (λ)."""
 
     partner: Tensor
     lam: Tensor
@@ -33,9 +32,9 @@ class Blend:
 
 @dataclass(frozen=True, slots=True)
 class Paste:
-    """What CutMix and SnapMix draw: each image's ``partner`` (b,) int64, and two boxes.
+    """A draw of CutMix or SnapMix: each image's ``partner`` (b,) int64, and two boxes.
 
-    What ``source`` (b, 4) holds of the partner is shown in ``onto`` (b, 4) of the image; CutMix has one box for both.
+    The pixels of the partner in ``source`` (b, 4) go into ``onto`` (b, 4) of the image; in CutMix these are equal.
     """
 
     partner: Tensor
@@ -47,11 +46,8 @@ class Paste:
 
 
 def symmetric_beta(a: int, count: int, generator: torch.Generator) -> Tensor:
-    """Draw ``count`` numbers from Beta(a, a), a whole: (count,) float64.
-
-    For a = 1 they are uniform.
-    """
-    # torch's own Beta takes no generator; the a-th smallest of 2a − 1 uniform numbers has exactly this distribution.
+    """Draw ``count`` numbers from Beta(a, a) for a whole number a: (count,) float64; uniform if a = 1."""
+    # torch's Beta takes no generator; the a-th smallest of 2a − 1 uniform numbers has exactly this distribution.
     return torch.rand(count, 2 * a - 1, generator=generator, dtype=torch.float64).kthvalue(a, dim=1).values
 
 
@@ -76,7 +72,7 @@ def plan_snap(batch: int, size: Sequence[int], *, generator: torch.Generator, pe
 
 
 def _boxes(a: int, count: int, size: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Draw boxes (count, 4) of sides √(1 − λ) of the image's, λ ~ Beta(a, a), the centre anywhere, clipped."""
+    """Draw boxes (count, 4) with √(1 − λ) of the image's sides, λ ~ Beta(a, a), a uniform centre, clipped."""
     lam = symmetric_beta(a, count, generator)
     edges = []
     for side in size:
@@ -93,8 +89,7 @@ def _boxes(a: int, count: int, size: Sequence[int], generator: torch.Generator) 
 def mixup(images: Images, labels: Labels, blend: Blend) -> tuple[Images, Target]:
     """Return λ x_a + (1 − λ) x_b of uint8 images, and both labels with these weights (Zhang et al., ICLR 2018).
 
-    Pixels are rounded to uint8 again, because whatever follows takes images as they were read; that moves none by more
-    than half a grey level.
+    Pixels are rounded to uint8, which changes them by at most half a grey level.
     """
     partner, lam = blend.partner.to(images.device), blend.lam.to(images.device, torch.float32)
     mixed = _piecewise(_blended, _piece(images), images, images.index_select(0, partner), lam)
@@ -104,7 +99,7 @@ def mixup(images: Images, labels: Labels, blend: Blend) -> tuple[Images, Target]
 def cutmix(images: Images, labels: Labels, paste: Paste) -> tuple[Images, Target]:
     """Return uint8 images with their partner's pixels in the box, both labels by area (Yun et al., ICCV 2019).
 
-    λ is the area that is left to the image, counted after the box was clipped.
+    λ is the image's share of the area, after the box was clipped.
     """
     partner, box = paste.partner.to(images.device), paste.onto.to(images.device)
     mixed = _pasted(images, images.index_select(0, partner), box)
@@ -113,12 +108,11 @@ def cutmix(images: Images, labels: Labels, paste: Paste) -> tuple[Images, Target
 
 
 def snapmix(images: Images, labels: Labels, paste: Paste, maps: Tensor) -> tuple[Images, Target]:
-    """Return uint8 images with a resized box of their partner pasted, both labels weighed by what the boxes show.
+    """Return uint8 images with a resized box of their partner, both labels weighted by the maps.
 
-    Huang et al., AAAI 2021. ``maps`` (b, h_n, w_n) say where the network sees each image's class, of either sign (see
-    `semantic_mass`). ``weight_a`` is 1 − the mass of the image's own map that the box hides, ``weight_b`` the mass of
-    the partner's map in the box that was taken: they need not sum to 1. Equal labels are no special case, since the
-    weights of one label add up in the loss. Where a box is empty the image stays as it is, with the weights 1 and 0.
+    Huang et al., AAAI 2021. ``maps`` (b, h_n, w_n) are the network's maps of each image's class, of either sign.
+    ``weight_a`` is 1 − the mass of the image's map in the covered box, ``weight_b`` is the mass of the partner's map in
+    the box taken; they need not sum to 1. If a box is empty, the image does not change and has the weights 1 and 0.
     """
     partner, onto, source = (part.to(images.device) for part in (paste.partner, paste.onto, paste.source))
     possible = (_area(onto) * _area(source) > 0)[:, None]
@@ -131,29 +125,29 @@ def snapmix(images: Images, labels: Labels, paste: Paste, maps: Tensor) -> tuple
 
 
 def semantic_mass(maps: Tensor, box: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the share (b,) of each map (b, h_n, w_n) that lies in its box (b, 4), in images of ``size``.
+    """Return the share (b,) of each map (b, h_n, w_n) in its box (b, 4), for images of ``size`` (height, width).
 
-    A map may have either sign: resized bilinearly to the image's size, less its minimum, over its sum, it is a density.
-    One that is the same everywhere says nothing: its density is uniform, and the share is the box's area.
+    A map of either sign is resized bilinearly to the image's size, shifted to a minimum of 0, and scaled to a sum of 1.
+    A constant map counts as uniform: the share is that of the box's area.
     """
     sized = F.interpolate(maps.unsqueeze(1).float(), size=size, mode="bilinear", align_corners=False).squeeze(1)
     least, most = sized.amin(dim=(1, 2)), sized.amax(dim=(1, 2))
     density = sized - least[:, None, None]
     total = density.sum(dim=(1, 2))
     share = (density * _inside(box, size)).sum(dim=(1, 2)) / total
-    # Resizing a constant leaves differences of the last bits of a float, which must not pass for a map.
+    # Resizing a constant map leaves rounding differences, which must not count as a map.
     pixels = size[0] * size[1]
     flat = total <= 1e-6 * pixels * torch.maximum(least.abs(), most.abs())
     return torch.where(flat, _area(box) / pixels, share)
 
 
 def _piece(images: Images) -> int:
-    """Return how many of the images to work on at a time; see `PIECE`."""
+    """Return the number of images to process at a time; see `PIECE`."""
     return len(images) if images.device.type != "cpu" else max(1, PIECE // images[0].numel())
 
 
 def _piecewise(work: Callable[..., Tensor], piece: int, *parts: Tensor) -> Tensor:
-    """Return ``work(*parts)``, done for ``piece`` images at a time."""
+    """Return ``work(*parts)``, computed for ``piece`` images at a time."""
     return torch.cat([work(*some) for some in zip(*(part.split(piece) for part in parts), strict=True)])
 
 
@@ -162,9 +156,9 @@ def _blended(images: Images, others: Images, lam: Tensor) -> Images:
 
 
 def _resized(images: Images, onto: Tensor, source: Tensor) -> Images:
-    """Return uint8 images whose box ``onto`` shows their box ``source``, resized bilinearly; the rest is undefined.
+    """Return uint8 images with their box ``source`` resized bilinearly into their box ``onto``; the rest is undefined.
 
-    The corner pixels of one box are those of the other (align_corners), as in the authors' code.
+    The corner pixels of the boxes coincide (align_corners), as in the authors' code.
     """
     positions = []
     for axis, side in enumerate(images.shape[2:]):
@@ -185,7 +179,7 @@ def _to_pixels(values: Tensor) -> Tensor:
 
 def _pasted(images: Images, others: Images, box: Tensor) -> Images:
     """Return uint8 images with the pixels of ``others`` in the box."""
-    # a ^ ((a ^ b) & mask): a CPU selects bytes this way many times faster than torch.where does.
+    # a ^ ((a ^ b) & mask) is many times faster on a CPU than torch.where.
     differences = others ^ images
     differences &= _inside(box, images.shape[2:]).neg()[:, None]
     return differences.bitwise_xor_(images)

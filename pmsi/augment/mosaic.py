@@ -1,8 +1,8 @@
 """The recursive mosaic generator G(p, r): section III-B and Fig. 3 of the paper.
 
 One recursion cuts the current block 2×2 and permutes its four patches; then one of the four becomes the block of the
-next recursion. `plan` draws the layout (small, storable), `apply` moves the pixels. Whatever the depth, the recursions
-of a batch are composed into one index first, so pixels move once. The module does not know what a phase is.
+next recursion. `plan` draws the layout (small, storable), `apply` moves the pixels. All recursions of a batch are first
+composed into one index, so pixels move only once.
 
 Positions in a block are numbered in reading order: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
 """
@@ -19,7 +19,7 @@ from pmsi.augment.rule import nearest_size
 from pmsi.base.errors import ConfigError, lookup
 
 MAX_RECURSIONS = 8
-"""Recursions drawn for each image, whatever r is: so the layout of r is the start of that of r + 1, for one seed."""
+"""Recursions that are drawn for each image, whatever r: so for a seed, the layout of r begins that of r + 1."""
 
 PERMUTATIONS: dict[str, tuple[tuple[int, ...], ...]] = {
     "uniform": tuple(itertools.permutations(range(4))),
@@ -67,13 +67,13 @@ class Layout:
         return Layout(self.orders[index], self.picks[index])
 
     def first(self, r: int) -> "Layout":
-        """Return the layout of the first r recursions: the nested mosaics of Fig. 3 share one draw."""
+        """Return the layout of the first r recursions, for nested mosaics as in Fig. 3."""
         if not 0 <= r <= self.r:
             raise ConfigError(f"r = {r}: this layout has {self.r} recursions, so r is from 0 to {self.r}.")
         return Layout(self.orders[:, :r], self.picks[:, :r])
 
     def recursions(self, image: int = 0) -> list[Recursion]:
-        """Return the recursions of one image of the batch, for drawing."""
+        """Return the recursions of one image of the batch."""
         found, x, y, side = [], 0.0, 0.0, 1.0
         for order, pick in zip(self.orders[image].tolist(), self.picks[image].tolist(), strict=True):
             found.append(Recursion(tuple(order), (x, y, side)))
@@ -87,7 +87,7 @@ class Layout:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Layout":
-        """Return the layout that `to_json` wrote; anything that is not one is refused."""
+        """Return the layout that `to_json` wrote; raises ConfigError for anything else."""
         try:
             orders = torch.tensor(stored["orders"], dtype=torch.int64)
             picks = torch.tensor(stored["picks"], dtype=torch.int64)
@@ -110,10 +110,9 @@ def plan(
 ) -> Layout:
     """Draw the layouts of ``batch`` images with ``r`` recursions each.
 
-    ``permutation`` is "uniform" (any of the 24 orders) or "cycle" (the six 4-cycles). With ``per_image=False`` one draw
-    serves the whole batch. For one state of the generator, image i gets the same layout whatever the batch size, and
-    the first recursions are the same whatever r. The generator is one of the CPU's, wherever the images are; without
-    one the draw is seeded by the operating system.
+    ``permutation`` is "uniform" (any of the 24 orders) or "cycle" (the six 4-cycles). With ``per_image=False`` the
+    whole batch shares one draw. The layout of image i does not depend on the batch size, nor its first recursions on r.
+    The generator is one of the CPU's; without one, the draw is seeded by the operating system.
     """
     if not 0 <= r <= MAX_RECURSIONS:
         raise ConfigError(f"r = {r}: the number of recursions is from 0 to {MAX_RECURSIONS}.")
@@ -121,18 +120,18 @@ def plan(
     if generator is None:
         generator = torch.Generator()
         generator.seed()
-    # One number holds both the order and the pick, so that images and recursions follow each other in one stream.
+    # One number holds both order and pick, so that draws do not depend on the batch size.
     drawn = torch.randint(len(orders) * 4, (batch if per_image else 1, MAX_RECURSIONS), generator=generator)
     drawn = drawn.expand(batch, -1)[:, :r]
     return Layout(orders[drawn // 4], drawn % 4)
 
 
 def source_cells(layout: Layout, inverse: bool = False) -> Tensor:
-    """Return (b, g, g) int64 with g = 2^r: for each cell of the result, the cell of the image whose pixels it shows.
+    """Return (b, g, g) int64 with g = 2^r: for each cell of the mosaic, the cell of the image that goes there.
 
-    Cells are numbered in reading order. A cell also has an address: its place in the image's four patches, its place in
-    that patch's four, and so on, r places. Recursion k changes place k alone, and only of cells whose earlier places
-    are the picks; so no recursion has to wait for another, and all compose at once.
+    Cells are numbered in reading order. A cell's address is its place among the image's four patches, its place among
+    that patch's four, and so on: r places. Recursion k changes only place k, and only in cells whose earlier places are
+    the picks. So all recursions can be composed at once.
     """
     b, r, g = len(layout), layout.r, 2**layout.r
     cell, step = torch.arange(g * g), torch.arange(r).flip(0)[:, None]  # (g²,) and (r, 1)
@@ -147,7 +146,7 @@ def source_cells(layout: Layout, inverse: bool = False) -> Tensor:
 def apply(images: Tensor, layout: Layout, inverse: bool = False) -> Tensor:
     """Return the mosaics (b, c, h, w) of ``images`` (b, c, h, w), any dtype; ``inverse=True`` undoes it exactly.
 
-    A permutation of pixels: none is changed, lost or repeated. h and w must be multiples of 2^r (ConfigError).
+    An exact permutation of the pixels. h and w must be multiples of 2^r (ConfigError).
     """
     if images.dim() != 4 or images.shape[0] != len(layout):
         raise ConfigError(f"Expected {len(layout)} images as (b, c, h, w), found a shape of {tuple(images.shape)}.")
@@ -158,7 +157,7 @@ def apply(images: Tensor, layout: Layout, inverse: bool = False) -> Tensor:
 
 
 def gather_cells(images: Tensor, cells: Tensor) -> Tensor:
-    """Return ``images`` (b, c, h, w), any dtype, with cell ``cells[i, y, x]`` of image i at cell (y, x) of its grid.
+    """Return ``images`` (b, c, h, w), any dtype, with cell ``cells[i, y, x]`` of image i moved to cell (y, x).
 
     ``cells`` is (b, g, g) int64, numbered in reading order; h and w must be multiples of g.
     """
@@ -169,10 +168,10 @@ def gather_cells(images: Tensor, cells: Tensor) -> Tensor:
 
 
 def _gather(images: Tensor, cells: Tensor) -> Tensor:
-    """Move runs of pixels: (b, c, h, w, d) contiguous → the same shape, by one row-wise gather."""
+    """Return contiguous images (b, c, h, w, d) with their cells moved, by one gather of rows of pixels."""
     b, c, h, w, d = images.shape
     g = cells.shape[-1]
-    # Narrow integers: at r = 3 the index of a batch is long enough to cost as much as moving some of its pixels.
+    # int32, because at r = 3 computing the index of a batch takes considerable time.
     cells = cells.to(torch.int32)
     rows = torch.arange(h // g, dtype=torch.int32, device=cells.device)
     planes = torch.arange(b * c, dtype=torch.int32, device=cells.device).reshape(b, c, 1) * (h * g)
@@ -185,9 +184,10 @@ def _gather(images: Tensor, cells: Tensor) -> Tensor:
 
 
 def _in_words(runs: Tensor) -> Tensor:
-    """View runs of bytes (n, m) as the widest words that divide them, since a GPU moves one element a thread.
+    """Return rows of bytes (n, m) as a view of the widest integers that divide them.
 
-    Other types stay: they are wide enough, and a view as whole numbers would cut gradients off.
+    A GPU moves one element per thread. Other types do not change: they are wide enough, and a view as integers would
+    have no gradient.
     """
     if runs.dtype == torch.uint8:
         for dtype in (torch.int64, torch.int32, torch.int16):
@@ -197,7 +197,7 @@ def _in_words(runs: Tensor) -> Tensor:
 
 
 def check_divisible(size: torch.Size | tuple[int, int], r: int) -> None:
-    """Raise ConfigError unless 2^r divides both sides, naming the nearest size that works."""
+    """Raise ConfigError, with the nearest size that works, unless 2^r divides both sides."""
     cells = 2**r
     if any(side % cells for side in size):
         nearest = " × ".join(str(nearest_size(side, r)) for side in size)

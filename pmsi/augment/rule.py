@@ -1,6 +1,6 @@
 """The patch rule of section III-B: a phase's smallest patch must be smaller than its stage's receptive field.
 
-Otherwise, the paper says, the stage is harder to train. This module knows numbers only: no image, no network.
+Otherwise, according to the paper, the stage is harder to train.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pmsi.base.errors import ConfigError
 from pmsi.model.batch import STAGES
 
 MAX_R = 3
-"""r ≤ 3 is the paper's reasonable range: with StageNum > 3 the first phases share r = 3."""
+"""The paper's largest reasonable r; with StageNum > 3 the first phases have r = 3."""
 
 
 def recursions_of(stage: int) -> int:
@@ -20,7 +20,7 @@ def recursions_of(stage: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PhaseRule:
-    """What the rule says of one phase. ``smallest_patch`` and ``receptive_field`` are sides in pixels of the image."""
+    """The rule for one phase; ``smallest_patch`` and ``receptive_field`` are sides in pixels of the image."""
 
     phase: int
     stage: str
@@ -35,10 +35,10 @@ class PhaseRule:
 
 
 def patch_rule(image_size: int, receptive_fields: Sequence[int], stage_num: int) -> list[PhaseRule]:
-    """Return the rule for phases 1…StageNum (the last phase, concat on the whole image, has no patches).
+    """Return the rule for phases 1…StageNum; the last phase, concat on the whole image, has no patches.
 
-    ``receptive_fields`` are those of S1…S5, in pixels. A size that 2^r does not divide is judged by the patch rounded
-    down; see `nearest_size`.
+    ``receptive_fields`` are those of S1…S5 in pixels. If 2^r does not divide the size, the patch is rounded down; see
+    `nearest_size`.
     """
     if not 1 <= stage_num <= len(receptive_fields) or len(receptive_fields) != STAGES:
         raise ConfigError(
@@ -54,13 +54,13 @@ def patch_rule(image_size: int, receptive_fields: Sequence[int], stage_num: int)
 
 
 def nearest_size(image_size: int, r: int = MAX_R) -> int:
-    """Return the multiple of 2^r that is nearest to ``image_size`` (of two, the larger), at least 2^r."""
+    """Return the nearest multiple of 2^r to ``image_size`` (the larger of two), at least 2^r."""
     cells = 2**r
     return max(cells, (image_size + cells // 2) // cells * cells)
 
 
 def largest_size(rules: Sequence[PhaseRule]) -> int:
-    """Return the largest image size that keeps the rule in all these phases and that their deepest 2^r divides."""
+    """Return the largest image size that fulfils the rule in all these phases and that their largest 2^r divides."""
     cells = 2 ** max(rule.r for rule in rules)
     limit = min(rule.receptive_field * 2**rule.r for rule in rules)
     return max(0, (limit - 1) // cells * cells)

@@ -1,4 +1,4 @@
-"""The recursive mosaic as a transform of torchvision, and the phases of Algorithm 1 for training loops of one's own."""
+"""The recursive mosaic as a torchvision transform, and the phases of Algorithm 1 for any training loop."""
 
 import math
 from collections.abc import Iterator
@@ -15,35 +15,34 @@ from pmsi.base.vision import tv_tensors, v2
 from pmsi.model.batch import STAGES
 
 ALL_COORDINATES = {"XYXY": 4, "XYXYXYXY": 8}
-"""Coordinates of a box that move with it, by its format; of the other formats the first two do."""
+"""Number of coordinates of a box that are positions, by its format; in other formats, two."""
 
 
 class RecursiveMosaic(v2.Transform):
-    """The recursive mosaic G(x, r) as a transform: cut 2×2, permute, and again in one of the four patches, r times.
+    """The recursive mosaic G(x, r) as a transform: cut 2×2, permute, and repeat in one of the four patches, r times.
 
-    It takes what transforms of torchvision's v2 take: an image, or any sample of images, masks, boxes, key points and
-    labels, alone or nested in tuples and dicts.
+    It takes what torchvision's v2 transforms take: an image, or a sample of images, masks, boxes, key points and
+    labels, nested in tuples and dicts.
 
-    - Images are PIL images of any mode, or tensors (..., c, h, w) of any dtype, of which no value is changed, lost or
-      repeated. 2^r must divide h and w.
+    - Images are PIL images of any mode, or tensors (..., c, h, w) of any dtype. Pixels are permuted exactly. 2^r must
+      divide h and w.
     - A batch gets a layout for each image, or one for all with ``per_image=False``. The frames of a `Video` share one.
-    - Masks (..., h, w) move as the pixels do; those of a batch must start with the batch's dimensions.
-    - Key points, (x, y) in pixels, move with the cell of the 2^r × 2^r grid in which they are.
-    - Boxes move where the patch borders leave them whole. A box whose parts move to different places is no longer a
-      box: `ConfigError`.
-    - Boxes and key points of a batch are refused unless it shares one layout: it is not known which image is whose.
+    - Masks (..., h, w) move with the pixels; those of a batch must start with the batch's dimensions.
+    - Key points, (x, y) in pixels, move with their cell of the 2^r × 2^r grid.
+    - Boxes move with their cells. If the cells of a box move to different places, `ConfigError` is raised.
+    - Boxes and key points of a batch need ``per_image=False``, because they do not say to which image they belong.
 
-    Without a ``generator`` of the CPU's, draws come from torch's global one (``torch.manual_seed``), as those of
-    torchvision do. Each worker of a DataLoader has a copy of an explicit generator, and all copies draw the same.
+    Without a ``generator``, one of the CPU's, draws come from torch's global one (``torch.manual_seed``), like those of
+    torchvision. Each worker of a DataLoader has a copy of an explicit generator, and all copies draw the same.
 
     Args:
         r: number of recursions, 0 to 8; the paper's are 1 to 3. r = 0 leaves the image as it is.
-        permutation: "uniform" over the 24 orders of the four patches, or "cycle", which leaves none in its place.
+        permutation: "uniform" over the 24 orders of the four patches, or "cycle", in which every patch moves.
         per_image: draw a layout for each image of a batch.
-        generator: where the draws come from.
+        generator: the generator of the draws.
 
     Raises:
-        ConfigError: r out of range, a side that 2^r does not divide, or what cannot be moved, as above.
+        ConfigError: r out of range, a side that 2^r does not divide, or boxes and points as above.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class RecursiveMosaic(v2.Transform):
         return f"r={self.r}, permutation={self.permutation!r}, per_image={self.per_image}"
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Return ``layout``, a `pmsi.augment.mosaic.Layout`, and ``batch``, the dimensions that it is drawn for."""
+        """Return ``layout``, a `pmsi.augment.mosaic.Layout`, and ``batch``, the batch's dimensions."""
         batch = _batch(flat_inputs) if self.per_image else ()
         layout = plan(
             math.prod(batch),
@@ -77,7 +76,7 @@ class RecursiveMosaic(v2.Transform):
         return {"layout": layout, "batch": batch}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Return one part of the sample, moved as ``params`` say."""
+        """Return one part of the sample, moved by the layout in ``params``."""
         layout, batch = params["layout"], params["batch"]
         if isinstance(inpt, Image.Image):
             return _move_picture(inpt, layout)
@@ -94,7 +93,7 @@ class RecursiveMosaic(v2.Transform):
 
 
 def _batch(parts: list[Any]) -> tuple[int, ...]:
-    """Return the dimensions of a sample's images before (c, h, w), or (t, c, h, w) of a video; () for one image."""
+    """Return the dimensions of a sample's images before (c, h, w), or before (t, c, h, w) of a video."""
     for part in parts:
         if isinstance(part, Image.Image):
             return ()
@@ -106,7 +105,7 @@ def _batch(parts: list[Any]) -> tuple[int, ...]:
 
 
 def _move_pixels(pixels: Tensor, layout: Layout, batch: tuple[int, ...]) -> Tensor:
-    """Return ``pixels`` (*batch, ..., h, w) moved by a layout for each of the batch."""
+    """Return ``pixels`` (*batch, ..., h, w), each moved by its layout."""
     if pixels.dim() < 2 + len(batch) or tuple(pixels.shape[: len(batch)]) != batch:
         raise ConfigError(f"A tensor of shape {tuple(pixels.shape)}: expected ({', '.join(map(str, batch))} …, h, w).")
     h, w = pixels.shape[-2:]
@@ -126,7 +125,7 @@ def _move_picture(picture: Image.Image, layout: Layout) -> Image.Image:
 
 
 def _shifts(canvas: tuple[int, int], layout: Layout) -> tuple[Tensor, Tensor]:
-    """Return by how many pixels each cell (y, x) of the grid moves, (g, g, 2) as (x, y), and a cell's sides (2,)."""
+    """Return the shift of each cell (y, x) of the grid in pixels, (g, g, 2) as (x, y), and a cell's sides (2,)."""
     check_divisible(canvas, layout.r)
     g = 2**layout.r
     sides = torch.tensor([canvas[1] // g, canvas[0] // g])
@@ -136,14 +135,14 @@ def _shifts(canvas: tuple[int, int], layout: Layout) -> tuple[Tensor, Tensor]:
 
 
 def _move_points(points: Tensor, like: Any, layout: Layout) -> Tensor:
-    """Return key points (..., 2), each moved with its cell; one outside the image moves with the nearest cell."""
+    """Return key points (..., 2), each moved with its cell; points outside the image move with the nearest cell."""
     shifts, sides = _shifts(like.canvas_size, layout)
     cells = (points.cpu() // sides).long().clamp(0, len(shifts) - 1)
     return points + shifts[cells[..., 1], cells[..., 0]].to(points)
 
 
 def _move_boxes(boxes: Tensor, like: Any, layout: Layout) -> Tensor:
-    """Return boxes (n, k), each moved with the cells that it covers, or raise ConfigError where they part."""
+    """Return boxes (n, k), each moved with its cells; ConfigError if these move to different places."""
     if len(boxes) == 0:
         return boxes.clone()
     shifts, sides = _shifts(like.canvas_size, layout)
@@ -167,11 +166,10 @@ def _move_boxes(boxes: Tensor, like: Any, layout: Layout) -> Tensor:
 
 
 class ProgressiveMosaic:
-    """The phases of Algorithm 1 for any training loop: calling it with a batch yields (r, images), finest first.
+    """The phases of Algorithm 1 for any training loop: a call with a batch yields (r, images), the largest r first.
 
-    With ``stage_num`` = 3 a batch is shown with r = 3, 2, 1, 0, in this order; each phase trains what the loop chooses
-    (the paper: the classifier of one more stage, at last all together) by one optimizer step. r is at most 3, and the
-    last phase shows the images as they are.
+    With ``stage_num`` = 3, r is 3, 2, 1, 0; the loop takes one optimizer step for each. In the paper, each phase trains
+    the classifier of the next stage, and the last phase that of all. r is at most 3; the last images are unchanged.
 
         for images, labels in loader:
             for r, mosaics in progressive(images):
@@ -179,8 +177,8 @@ class ProgressiveMosaic:
                 ...
 
     Args:
-        stage_num: StageNum, 1 to 5: how many of the last stages take part; the phases are one more.
-        options: those of `RecursiveMosaic`: permutation, per_image, generator. Each phase draws anew.
+        stage_num: StageNum, 1 to 5, the number of stages that are trained; there is one phase more.
+        options: those of `RecursiveMosaic`: permutation, per_image, generator. Each phase has a new draw.
 
     Raises:
         ConfigError: stage_num out of range, or what `RecursiveMosaic` raises.
@@ -199,6 +197,6 @@ class ProgressiveMosaic:
         return f"ProgressiveMosaic(recursions={self.recursions})"
 
     def __call__(self, images: Any) -> Iterator[tuple[int, Any]]:
-        """Yield (r, G(images, r)) for each phase; ``images`` are (b, c, h, w), or whatever `RecursiveMosaic` takes."""
+        """Yield (r, G(images, r)) for each phase; ``images`` are (b, c, h, w), or a sample for `RecursiveMosaic`."""
         for r in self.recursions:
             yield r, self._mosaics[r](images)

@@ -73,6 +73,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
+Stamp = tuple[int, int]
+"""A file's time of last change in ns and its size in bytes; (0, 0) where there is no file."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Return the stamp of a file: while it stays, so does what was read from the file."""
+    try:
+        about = path.stat()
+    except OSError:
+        return 0, 0
+    return about.st_mtime_ns, about.st_size
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in ``path``; None if the file is missing or holds no JSON object."""
     try:

@@ -43,11 +43,17 @@ class DatasetRow:
     official: Official | None = None
 
 
+PER_CLASS = 40
+"""Images of each class that are drawn for each split where a config sets no limit."""
+
+
 def _plumage(config: TrainConfig, progress: Progress | None) -> Dataset:
     from pmsi.data.plumage import plumage  # here, because it imports all that draws
 
     return plumage(
-        train_per_class=config.train_per_class or 40, test_per_class=config.test_per_class or 40, seed=config.split_seed
+        train_per_class=config.train_per_class or PER_CLASS,
+        test_per_class=config.test_per_class or PER_CLASS,
+        seed=config.split_seed,
     )
 
 

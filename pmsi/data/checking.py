@@ -37,7 +37,7 @@ SETTLED_S = 2.0
 coarse as two seconds, so a younger file could change again and keep its stamp."""
 
 RULES = f"2, Pillow {PIL.__version__}, {MAX_PIXELS} or {MAX_JPEG_PIXELS} pixels"
-"""What cached results depend on besides the file."""
+"""The version of cached results, which depend on these besides the file."""
 
 
 def locate(title: str, places: Sequence[Path], names: Sequence[str], source: str) -> list[Path]:

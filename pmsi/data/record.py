@@ -230,9 +230,10 @@ class Comparison:
         """The differences and unknowns in sentences; empty if there are none."""
         if self.unknown:
             return [f"What {name} was trained on is unknown: it has no record of its data." for name in self.unknown]
-        return [*self._about_classes(), *self._about_test_images(), *self._about_training_images()]
+        return [*self.about_classes(), *self._about_test_images(), *self._about_training_images()]
 
-    def _about_classes(self) -> Iterator[str]:
+    def about_classes(self) -> Iterator[str]:
+        """Yield in sentences what differs between the classes."""
         a, b = self.names
         for old, new in self.renamed:
             yield f"The class {old!r} of {a} is called {new!r} in {b}."

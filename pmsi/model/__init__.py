@@ -1,4 +1,4 @@
-"""Backbones, heads and the systems made of them. Importing this imports torch and torchvision."""
+"""Backbones, heads, and the recognisers made of them. Importing this imports torch and torchvision."""
 
 from pmsi.model.backbone import Backbone, BackboneRow
 from pmsi.model.backbones import BACKBONES

@@ -1,8 +1,4 @@
-"""Backbones: networks that turn images into five stage maps S1…S5. The rows of BACKBONES stand beside their builders.
-
-A stage ends where the stride doubles. Weights are read from a download or from a file, and "none" is a choice that has
-to be stated.
-"""
+"""Backbones: networks that turn images into five stage maps S1…S5. A stage ends where the stride doubles."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +14,12 @@ StateDict = dict[str, Tensor]
 
 
 class Backbone(nn.Module):
-    """A network as pieces that run one after the other; those that ``ends`` numbers end the stages S1…S5.
+    """A network as a sequence of pieces; ``ends`` are the indices of the pieces that end the stages S1…S5.
 
-    Two stages end together where one layer doubles the stride twice, as a stem of 4×4 patches does for S1 and S2.
-    ``channels`` are those of each piece's map: C_n where pieces are stages. ``dropout`` is that of the network's usual
-    classifier, used by the plain baseline. ``late`` states the late layers: the numbers of consecutive blocks of S5
-    whose maps bilinear methods pool, with their channels; without any, S5's map is the only late one.
+    Two stages have the same end if one layer has stride 4, such as a stem of 4×4 patches. ``channels`` are those of
+    each piece's map: C_n, if pieces are stages. ``dropout`` is that of the network's usual classifier, for the
+    baseline. ``late`` are the late layers, which bilinear methods pool: indices of consecutive blocks of S5, with their
+    channels; if empty, S5's map is the only late layer.
     """
 
     def __init__(
@@ -45,11 +41,11 @@ class Backbone(nn.Module):
         self.late = dict(late or {})
 
     def forward(self, images: Images) -> list[Tensor]:
-        """Return the maps of all pieces: of S1…S5, (b, C_n, h / 2^n, w / 2^n) each, where pieces are stages."""
+        """Return the maps of all pieces; if pieces are stages, those of S1…S5, (b, C_n, h / 2^n, w / 2^n) each."""
         return self.advance(images, 0)
 
     def advance(self, x: Tensor, done: int) -> list[Tensor]:
-        """Return the maps of the pieces after the first ``done``, whose map is ``x`` (the images where it is 0)."""
+        """Return the maps of the pieces after the first ``done``; ``x`` is the last of their maps, or the images."""
         maps = []
         for piece in self.pieces[done:]:
             x = piece(x)
@@ -57,10 +53,10 @@ class Backbone(nn.Module):
         return maps
 
     def cut_late(self, count: int = 1) -> "Backbone":
-        """Return this network with S5 cut after each of its last ``count`` late layers, or all if it has fewer.
+        """Return this network with S5 cut after each of its last ``count`` late layers, or after all if it has fewer.
 
-        The last pieces' maps are then those of the late layers; blocks of S5 behind them are left out. The modules are
-        shared with this backbone.
+        The last pieces' maps are those of the late layers; later blocks of S5 are left out. The modules are shared with
+        this backbone.
         """
         if not self.late:
             return self
@@ -71,9 +67,9 @@ class Backbone(nn.Module):
         return Backbone(pieces, channels, self.dropout, ends=(*self.ends[:-1], len(pieces) - 1))
 
     def receptive_fields(self) -> tuple[int | None, ...]:
-        """Return the theoretical receptive field of each stage's map, in pixels of the input; None where unknown.
+        """Return the theoretical receptive field of each stage's map in pixels of the input, or None if unknown.
 
-        See `pmsi.model.receptive_field` for what counts. The network's mode stays as it is.
+        See `pmsi.model.receptive_field`. The network's mode does not change.
         """
         was_training = self.training
         try:
@@ -87,12 +83,12 @@ class Backbone(nn.Module):
 
 @dataclass(frozen=True)
 class BackboneRow:
-    """A row of BACKBONES: how to make the network, given the weights of the whole ImageNet model or None.
+    """A row of BACKBONES.
 
-    ``make(state, stem_stride)`` takes one of ``stem_strides``, by default 2. ``download`` fetches the weights; None
-    where nobody offers any. ``from_file`` says whether there can be a file of them; else the network is always trained
-    from scratch. ``stages`` is how many of S1…S5, counted from the last, have a map of their own: the largest StageNum.
-    ``late`` is how many late layers bilinear methods can pool, S5's own map among them.
+    ``make(state, stem_stride)`` returns the network with the weights of the whole ImageNet model or None, and with one
+    of ``stem_strides``. ``download`` returns ImageNet weights; None if there are none to download. ``from_file`` says
+    whether weights can come from a file; else the network is always trained from scratch. ``stages`` is the number of
+    last stages with a map of their own, hence the largest StageNum. ``late`` is the number of late layers.
     """
 
     title: str
@@ -105,15 +101,15 @@ class BackboneRow:
 
 
 def load_weights(network: nn.Module, state: StateDict | None, spare: str | tuple[str, ...], title: str) -> None:
-    """Load the weights of a whole network, if any; raise CheckpointError, which names ``title``, where they are others.
+    """Load the weights of a whole network, if any; CheckpointError, with ``title``, if they do not fit.
 
-    Those whose names begin as ``spare`` says, the classifier's, may be absent or of another size, and are left out.
+    Weights whose names begin with ``spare``, those of the classifier, are ignored: they may be missing or different.
     """
     if state is None:
         return
     expected = {name: value for name, value in network.state_dict().items() if not name.startswith(spare)}
     given = {name: value for name, value in state.items() if not name.startswith(spare)}
-    # BatchNorm's count of batches is in no file older than torch 0.4.1, the ResNets' among them; nothing here reads it.
+    # Files older than torch 0.4.1, such as the ResNets', have no BatchNorm count of batches; nothing here uses it.
     missing = sorted(name for name in expected.keys() - given.keys() if not name.endswith(".num_batches_tracked"))
     foreign = sorted(given.keys() - expected.keys())
     wrong = [name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape]
@@ -124,7 +120,7 @@ def load_weights(network: nn.Module, state: StateDict | None, spare: str | tuple
             f"These weights are not those of {title}: {counts} ({example!r}, for one). "
             "Choose the backbone that the weights were trained for."
         )
-    if not next(network.parameters()).is_meta:  # there, names and shapes are all that can be checked
+    if not next(network.parameters()).is_meta:  # on the meta device, only names and shapes are checked
         network.load_state_dict(given, strict=False)
 
 

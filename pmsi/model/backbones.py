@@ -1,4 +1,4 @@
-"""BACKBONES: the networks, each beside its row (``timm:NAME`` is one of timm), and the weights that they start from."""
+"""BACKBONES: the networks, each followed by its row (``timm:NAME`` is one of timm), and their initial weights."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,14 +19,14 @@ BACKBONES: dict[str, BackboneRow] = {}
 
 
 def _torchvision(weights: str) -> Callable[[], StateDict]:
-    """Return what downloads weights that torchvision names."""
+    """Return the function that downloads torchvision's weights of this name."""
     return lambda: models.get_weight(weights).get_state_dict(progress=False, check_hash=True)
 
 
 def mobilenet_v2(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
-    """MobileNetV2 (Sandler et al., 2018), cut where the stride doubles: features 0 | 1–3 | 4–6 | 7–13 | 14–18.
+    """Return MobileNetV2 (Sandler et al., 2018), cut where the stride doubles: features 0 | 1–3 | 4–6 | 7–13 | 14–18.
 
-    The late layers are features 15, 16 and 17: the last one only widens the map for the usual classifier.
+    The late layers are features 15, 16 and 17; feature 18 only widens the map for the usual classifier.
     """
     network = models.mobilenet_v2(weights=None)
     load_weights(network, state, "classifier.", "MobileNetV2")
@@ -43,7 +43,7 @@ BACKBONES["mobilenet_v2"] = BackboneRow(
 
 def _resnet(name: str) -> Callable[..., Backbone]:
     def make(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
-        """ResNet (He et al., 2016): the stem's convolution, then its four layers."""
+        """Return a ResNet (He et al., 2016) with the stem's convolution and the four layers as stages."""
         net = getattr(models, name)(weights=None)
         load_weights(net, state, "fc.", name)
         net.conv1.stride = (stem_stride, stem_stride)
@@ -64,7 +64,7 @@ BACKBONES["resnet34"] = BackboneRow(
 
 
 def tiny(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
-    """Five small stages of two 3×3 convolutions: trains from scratch in minutes on two cores; for trials and tests."""
+    """Return a network of five small stages of two 3×3 convolutions, for tests and quick runs from scratch."""
     assert state is None, "check_weights refuses others"
     channels = (16, 32, 48, 80, 128)
     strides = (stem_stride, 2, 2, 2, 2)
@@ -84,7 +84,7 @@ BACKBONES["tiny"] = BackboneRow("Tiny (from scratch)", tiny, None, from_file=Fal
 
 
 FAMILIES: dict[str, Callable[[str], BackboneRow]] = {"timm": timm.row}
-"""Collections of networks: ``timm:NAME`` is what the row ``timm`` returns for NAME."""
+"""Functions NAME → row for collections of networks: ``timm:NAME`` is the row of NAME in timm."""
 
 
 def find_backbone(name: str) -> BackboneRow:
@@ -99,15 +99,15 @@ def find_backbone(name: str) -> BackboneRow:
 
 
 def receptive_fields_of(name: str, stem_stride: int = 2) -> tuple[int | None, ...]:
-    """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
+    """Return the receptive fields of S1…S5 of a backbone in pixels; None for an unknown one."""
     row = find_backbone(name)
     check_stem(row, stem_stride)
-    with torch.device("meta"):  # sizes are all that matters, and the network may be large
+    with torch.device("meta"):  # without weights, because only sizes matter and the network may be large
         return row.make(None, stem_stride).receptive_fields()
 
 
 def check_stages(row: BackboneRow, stage_num: int) -> None:
-    """Raise ConfigError where the last ``stage_num`` stages do not each have a map of their own."""
+    """Raise ConfigError if one of the last ``stage_num`` stages has no map of its own."""
     if stage_num > row.stages:
         raise ConfigError(
             f"stage_num = {stage_num}: {row.title} has maps for its last {row.stages} stages alone, because its stem "
@@ -116,14 +116,14 @@ def check_stages(row: BackboneRow, stage_num: int) -> None:
 
 
 def check_stem(row: BackboneRow, stem_stride: int) -> None:
-    """Raise ConfigError where the network's first convolution cannot have this stride."""
+    """Raise ConfigError if the network's first convolution cannot have this stride."""
     if stem_stride not in row.stem_strides:
         known = " or ".join(map(str, sorted(row.stem_strides)))
         raise ConfigError(f"stem_stride = {stem_stride}: {row.title} is there with {known} alone. Choose that.")
 
 
 def check_late(row: BackboneRow, count: int, method: str) -> None:
-    """Raise ConfigError where a bilinear method needs more late layers than the backbone states."""
+    """Raise ConfigError if a bilinear method needs more late layers than the backbone has."""
     if count > row.late:
         able = ", ".join(name for name, other in BACKBONES.items() if other.late >= count)
         raise ConfigError(
@@ -133,7 +133,7 @@ def check_late(row: BackboneRow, count: int, method: str) -> None:
 
 
 def check_weights(row: BackboneRow, weights: str) -> None:
-    """Raise CheckpointError where these weights cannot be had for this backbone; a file is read, nothing downloaded."""
+    """Raise CheckpointError if these weights do not fit the backbone; a file is read, nothing is downloaded."""
     _check_offered(row, weights)
     if weights not in WEIGHT_WORDS:
         path = _file(weights)
@@ -142,7 +142,7 @@ def check_weights(row: BackboneRow, weights: str) -> None:
 
 @lru_cache(maxsize=16)
 def _check_file(row: BackboneRow, path: Path, changed: int) -> None:
-    """Check a file once for as long as it does not change: a form asks with every click."""
+    """Check a file; cached until it changes, because the app's form checks at every click."""
     state = read_weights(path)
     with torch.device("meta"):
         row.make(state)
@@ -154,7 +154,7 @@ def _check_offered(row: BackboneRow, weights: str) -> None:
     if not row.from_file:
         raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
     if weights == "imagenet" and row.download is None:
-        raise CheckpointError(f"Nobody offers weights of {row.title} for download. Give a file, or choose none.")
+        raise CheckpointError(f"There are no weights of {row.title} to download. Give a file, or choose none.")
 
 
 def _file(weights: str) -> Path:
@@ -165,11 +165,11 @@ def _file(weights: str) -> Path:
 
 
 def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
-    """Return the weights to start from: "none" → None, "imagenet" → a download, else the file's."""
+    """Return the initial weights: "none" → None, "imagenet" → a download, else those of a file."""
     _check_offered(row, weights)
     if weights == "none":
         return None
-    if weights != "imagenet" or row.download is None:  # the check has refused imagenet without a download
+    if weights != "imagenet" or row.download is None:  # _check_offered refuses imagenet without a download
         return read_weights(_file(weights))
     try:
         return row.download()

@@ -1,4 +1,4 @@
-"""The plain baseline: the backbone with its usual classifier, global average pooling and one linear layer."""
+"""The baseline: the backbone with its usual classifier, global average pooling and one linear layer."""
 
 from collections.abc import Collection
 

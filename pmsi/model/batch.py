@@ -1,6 +1,6 @@
-"""What passes between data, augmentation, model and loss: the tensors' types, a phase, and a target.
+"""The types that data, augmentation, model and loss share: tensors with their shapes, a phase, and a target.
 
-The tensors' shapes are written once, here, and used as annotations everywhere; the tests check them at run time.
+The shapes are annotations, which the tests check at run time.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ else:
     StageMap = Float[Tensor, "b c_n h_n w_n"]
 
 STAGES = 5
-"""N: stages of a backbone, named S1…S5; a stage ends where the stride doubles."""
+"""N, the number of stages of a backbone; they are named S1…S5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One forward, backward and optimizer step of Algorithm 1: the head it trains, its recursions, its loss weight."""
+    """One phase of Algorithm 1, which is one optimizer step: the head trained, the recursions, and the loss weight."""
 
     head: str
     r: int
@@ -40,10 +40,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a batch should be recognised as: two labels for each image with a weight each.
+    """The target of a batch: two labels with a weight each for every image.
 
-    Plain labels have ``weight_a`` = 1 and ``weight_b`` = 0. The weights of SnapMix need not sum to 1, which is why both
-    are kept. Labels are (b,) int64 in [0, classes); weights are (b,) float, at least 0.
+    Images that were not mixed have ``weight_a`` = 1 and ``weight_b`` = 0. Weights need not sum to 1 (SnapMix). Labels
+    are (b,) int64 in [0, classes); weights are (b,) float, at least 0.
     """
 
     label_a: Labels

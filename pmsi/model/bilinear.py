@@ -1,8 +1,8 @@
-"""Bilinear pooling: products of a late map's channels with those of itself (B-CNN) or of its neighbours (HBP).
+"""Bilinear pooling: products of channels within one late layer (B-CNN) or between two (HBP).
 
-Both are trained in one phase on the raw image. They pool the late layers that a backbone states (`Backbone.late`),
-without the block that only widens the last map for the usual classifier: from MobileNetV2's 1280 channels an outer
-product would have 1.6 million entries.
+Both are trained in one phase on the raw image. They pool the late layers of a backbone (`Backbone.late`), which exclude
+a block that only widens the map for the usual classifier: with MobileNetV2's 1280 channels, an outer product would have
+1.6 million entries.
 """
 
 import contextlib
@@ -21,21 +21,21 @@ HBP_LAYERS = 3
 """Late layers whose pairs HBP multiplies."""
 
 EPSILON = 1e-10
-"""Keeps the slope of the square root finite at 0."""
+"""Added under the square root, to keep its gradient finite at 0."""
 
 
 def signed_sqrt(x: Tensor) -> Tensor:
-    """Return sign(x)·√(|x| + ε), whose slope at 0 is taken to be 0; x is float32 or wider, as small sums matter."""
+    """Return sign(x)·√(|x| + ε), with gradient 0 at 0; x must be float32 or wider."""
     return x.sign() * (x.abs() + EPSILON).sqrt()
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """Return x in float32, or as it is where it is wider: half precision cannot hold sums over a map's positions."""
+    """Return x in float32 or wider: half precision is too coarse for sums over a map's positions."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager:
-    """Return a context in which autocast lowers no product; a device that has no autocast needs none."""
+    """Return a context without autocast, also for devices that do not support it."""
     if not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
@@ -44,8 +44,8 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager:
 class BCNN(Recognizer):
     """Bilinear CNN with one network (Lin et al., ICCV 2015).
 
-    Outer product, sum over positions (a mean here: the L2 normalisation takes the factor out again), signed square
-    root, L2, linear.
+    Outer product, mean over positions (the paper's sum differs by a factor that the normalisation removes), signed
+    square root, L2 normalisation, linear layer.
     """
 
     heads = (CLASSIFIER,)
@@ -63,10 +63,10 @@ class BCNN(Recognizer):
 
 
 class HBP(Recognizer):
-    """Hierarchical bilinear pooling (Yu et al., ECCV 2018): late layers, projected alike wide, multiplied in pairs.
+    """Hierarchical bilinear pooling (Yu et al., ECCV 2018): late layers, projected to equal width, multiplied in pairs.
 
-    ``projection`` is the width, 8192 in the paper; as in the authors' code, no activation follows it. A network with
-    two late layers, as ResNet-18, has one pair rather than three.
+    ``projection`` is that width, 8192 in the paper; as in the authors' code, no activation follows. A network with two
+    late layers, such as ResNet-18, has one pair instead of three.
     """
 
     heads = (CLASSIFIER,)

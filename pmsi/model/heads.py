@@ -1,4 +1,4 @@
-"""Between a stage map and a prediction: smooth conv, multi-stage interaction (Eq. 1–3), classifier (Eq. 4 and 6)."""
+"""The layers after the backbone: smooth conv, multi-stage interaction (Eq. 1–3), classifier (Eq. 4 and 6)."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ def _separable(hidden: int, channels: int) -> list[nn.Module]:
 
 
 SMOOTH_CONVS: dict[str, Callable[[int, int], list[nn.Module]]] = {"paper": _full, "separable": _separable}
-"""The second convolution h → c of a smooth conv block: the paper's 3×3, or this project's mobile form of it."""
+"""The second convolution h → c of a smooth conv block: the paper's 3×3, or a depthwise separable one."""
 
 
 class SmoothConv(nn.Module):
@@ -50,7 +50,7 @@ class SmoothConv(nn.Module):
 
 
 class MultiStageInteraction(nn.Module):
-    """Strengthen each stage's vector by what all of them share (Eq. 1–3)."""
+    """Multi-stage interaction: each stage's vector, gated by the mixture of all (Eq. 1–3)."""
 
     def __init__(self, stage_num: int, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class MultiStageInteraction(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Two fully connected layers with batch normalisation and ELU (Eq. 4 and 6; the softmax is the loss's)."""
+    """Two fully connected layers with batch normalisation and ELU (Eq. 4 and 6; the loss has the softmax)."""
 
     def __init__(self, features: int, hidden: int, classes: int) -> None:
         super().__init__()

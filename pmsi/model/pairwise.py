@@ -1,7 +1,7 @@
 """Losses over pairs of images: Pairwise Confusion, and attentive pairwise interaction (API-Net).
 
-Both test like the plain baseline, one image at a time; what differs is the loss of a batch, in one phase on the raw
-images. A batch must suit it (`Method.batch_multiple`, `Method.images_per_class`).
+Both are tested like the baseline; only the loss of a batch differs. There is one phase, on the raw images. The loss has
+requirements for batches (`Method.batch_multiple`, `Method.images_per_class`).
 """
 
 from collections.abc import Collection
@@ -18,23 +18,23 @@ MUTUAL = 512
 """Hidden width of API-Net's mapping from two vectors to their mutual vector."""
 
 MARGIN = 0.05
-"""How much more probable an image's own gate shall make its class than the other image's gate."""
+"""Margin by which an image's own gate should make its class more probable than the other image's gate does."""
 
 Pairs = tuple[Tensor, Tensor]
-"""For each image of a batch the number (b,) int64 of its partner, and whether it has one at all, (b,) bool."""
+"""The index (b,) int64 of each image's partner, and whether there is one, (b,) bool."""
 
 
 def log_probabilities(logits: Logits) -> Logits:
-    """Return the logarithm of the softmax over classes, in float32 where the logits are of half precision."""
+    """Return the log softmax over classes, in float32 if the logits have half precision."""
     return logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def pairwise_confusion(logits: Logits, labels: Labels) -> Scalar:
     """Return the sum over pairs of ‖p_left − p_right‖₂, divided by the batch size; p are softmax probabilities.
 
-    The i-th image of a batch's first half is paired with the i-th of its second half; pairs of one class count as 0,
-    and the slope of a norm of 0 is 0. The divisor is that of the authors' code, which goes with its λ = 10. An odd
-    batch is a RuntimeError (`Method.batch_multiple` rules it out).
+    The i-th image of a batch's first half is paired with the i-th of its second half; pairs of the same class count 0.
+    The divisor is that of the authors' code, with λ = 10. An odd batch raises RuntimeError (`Method.batch_multiple`
+    excludes it).
     """
     p_left, p_right = log_probabilities(logits).exp().unflatten(0, (2, -1))
     label_left, label_right = labels.unflatten(0, (2, -1))
@@ -57,9 +57,9 @@ class PC(Baseline):
 
 
 def nearest_pairs(x: Vectors, labels: Labels) -> tuple[Pairs, Pairs]:
-    """Return for each image the nearest other one of its class, and the nearest of another class.
+    """Return the nearest other image of the same class, and the nearest image of another class, for each image.
 
-    Nearest in Euclidean distance of the vectors x (b, c), and of equally near ones the first.
+    By the Euclidean distance of the vectors x (b, c); of equally near ones, the first.
     """
     distance = torch.cdist(x.float(), x.float(), compute_mode="donot_use_mm_for_euclid_dist")
     same = labels[:, None] == labels[None, :]
@@ -74,8 +74,8 @@ def _nearest(distance: Tensor, allowed: Tensor) -> Pairs:
 class APINet(Recognizer):
     """Attentive pairwise interaction (Zhuang et al., AAAI 2020).
 
-    In training each image meets its nearest neighbour of its own class and that of the others; a vector of what both
-    share opens a gate for each. The test is the classifier on the pooled map alone.
+    In training, each image is paired with the nearest image of its class and with the nearest of another class; a
+    mutual vector of both gives a gate for each. Tests use only the classifier of the pooled map.
     """
 
     heads = (CLASSIFIER,)
@@ -94,9 +94,9 @@ class APINet(Recognizer):
     def head_loss(
         self, maps: list[Tensor], target: Target, phase: Phase, heads: Collection[str] | None = None
     ) -> Scalar:
-        """Return the cross-entropy of all four views of each pair, and by how much a view of its own falls short.
+        """Return the cross-entropy of the four gated vectors of each pair, plus their margin ranking loss.
 
-        An image without a partner makes no pair, and a batch without pairs has a loss of 0.
+        Images without a partner do not count; a batch without pairs has loss 0.
         """
         x, labels = maps[-1].mean(dim=(2, 3)), target.label_a
         (intra, has_intra), (inter, has_inter) = nearest_pairs(x.detach(), labels)
@@ -105,12 +105,12 @@ class APINet(Recognizer):
         truth = torch.cat([labels, labels, labels[intra], labels[inter]])
         own, other = (log_probabilities(logits).gather(1, truth[:, None])[:, 0] for logits in (own, other))
         loss = (other.exp() - own.exp() + MARGIN).relu() - (own + other) / 2
-        # Masked rather than picked: to count the pairs here would make a GPU wait.
+        # Masked rather than indexed, because indexing would synchronise with the GPU.
         paired = torch.cat([has_intra, has_inter, has_intra, has_inter])
         return (loss * paired).sum() / paired.sum().clamp(min=1)
 
     def interact(self, x_1: Vectors, x_2: Vectors) -> tuple[Tensor, Tensor]:
-        """Return logits (2b, classes) of x_1 and then x_2, seen through their own gates, and through the other's."""
+        """Return the logits (2b, classes) of x_1 and then x_2, with their own gates, and with the other's gates."""
         x_m = self.mutual(torch.cat([x_1, x_2], dim=1))
         g_1, g_2 = torch.sigmoid(x_m * x_1), torch.sigmoid(x_m * x_2)
         own = torch.cat([x_1 + x_1 * g_1, x_2 + x_2 * g_2])

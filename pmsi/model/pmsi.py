@@ -1,7 +1,7 @@
 """The paper's model: smooth convs on the last StageNum stages, interaction, a classifier for each stage and for all.
 
-With ``interaction=False`` it is the "+ P" model (m_n = x_n). With ``stage_heads=False`` only the concat classifier
-exists: the "+ M" model, which is not trained in phases.
+With ``interaction=False`` it is the "+ P" model (m_n = x_n). With ``stage_heads=False`` it has only the concat
+classifier: the "+ M" model, which is not trained in phases.
 """
 
 import math
@@ -26,16 +26,14 @@ def stage_names(stage_num: int) -> tuple[str, ...]:
 def mix_logits(outputs: list[Tensor]) -> Tensor:
     """Return the mean of the logits: Eq. 8, divided by the number of outputs.
 
-    The winner is that of the sum. The softmax of the sum is too sharp: four outputs at 13, 16, 10 and 20 % become 69 %.
+    The predicted class is that of the sum, but the sum's softmax would be too sharp: four outputs with probabilities of
+    13, 16, 10 and 20 % would give 69 %.
     """
     return torch.stack(outputs).mean(dim=0)
 
 
 def mix_probabilities(outputs: list[Tensor]) -> Tensor:
-    """Return the logarithm of the mean of the softmax outputs: Eq. 8 read literally.
-
-    As logits, so that their softmax is that mean; the argmax is that of the sum.
-    """
+    """Return the logarithm of the mean of the softmax outputs: Eq. 8 read literally, as logits."""
     log_p = torch.stack([logits.log_softmax(dim=1) for logits in outputs])
     return log_p.logsumexp(dim=0) - math.log(len(outputs))
 

@@ -1,7 +1,7 @@
-"""What every system of the lab is: a backbone, and a way to classify its stage maps.
+"""`Recognizer`, the base class of all models: a backbone, and a classification of its stage maps.
 
-``forward = classify(backbone(images))``. Because the maps pass through here in the open, every system explains itself
-in the same way, without hooks. A recogniser does not know how it is trained, apart from its loss.
+``forward = classify(backbone(images))``. As the stage maps are outputs of the backbone, class activation maps need no
+hooks.
 """
 
 from abc import ABC, abstractmethod
@@ -18,9 +18,9 @@ Outputs = dict[str, Logits]
 
 
 class Recognizer(nn.Module, ABC):
-    """Base of every system.
+    """Base class of all models.
 
-    ``heads`` names its outputs, in the order in which they are shown; ``primary`` is the one that it predicts with.
+    ``heads`` are the names of the outputs, in display order; ``primary`` is the output for predictions.
     """
 
     heads: tuple[str, ...]
@@ -33,36 +33,36 @@ class Recognizer(nn.Module, ABC):
 
     @abstractmethod
     def classify(self, maps: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
-        """Return logits (b, classes) by head from the maps of S1…S5; of all heads, or of those asked for."""
+        """Return logits (b, classes) by head from the backbone's maps, of all ``heads`` by default."""
 
     def forward(self, images: Images, heads: Collection[str] | None = None) -> Outputs:
         return self.classify(self.backbone(images), heads)
 
     def loss(self, images: Images, target: Target, phase: Phase, heads: Collection[str] | None = None) -> Scalar:
-        """Return the loss of the phase's head alone, before the phase's weight; ``heads`` are those that run."""
+        """Return the loss of the phase's head, without the phase's weight; ``heads`` are those that are computed."""
         maps = self.backbone(images)
         loss = self.head_loss(maps, target, phase, heads)
         if self.attention_head is None:
             return loss
-        # The head learns beside the others and moves none of them: its map is detached, and its loss adds 0.
+        # The attention head is trained without influence on the rest: its input is detached, and its loss adds 0.
         aside = cross_entropy(self.attention_head(maps[-1].detach().mean(dim=(2, 3))), target)
-        return loss + (aside - aside.detach())  # in this order: the difference is exactly 0
+        return loss + (aside - aside.detach())  # in this order, because the difference is exactly 0
 
     def head_loss(
         self, maps: list[Tensor], target: Target, phase: Phase, heads: Collection[str] | None = None
     ) -> Scalar:
-        """Return the loss of the phase's head from the maps; a method with a loss of its own replaces this."""
+        """Return the loss of the phase's head from the maps; methods with another loss override this."""
         return cross_entropy(self.classify(maps, heads)[phase.head], target)
 
     def add_attention_head(self, classes: int) -> None:
-        """Add a linear classifier of the last map's mean, whose weights make the activation maps of `attention`."""
+        """Add a linear classifier of the last map's mean, whose weights give the maps of `attention`."""
         self.attention_head = nn.Linear(self.backbone.channels[-1], classes)
 
     @torch.no_grad()
     def attention(self, images: Images, labels: Labels) -> Tensor:
-        """Return where the attention head sees each image's own class: (b, h_N, w_N), of either sign, no graph.
+        """Return the class activation map (Zhou et al., CVPR 2016) of each image's class: (b, h_N, w_N), any sign.
 
-        A class activation map (Zhou et al., CVPR 2016) of the last map, with BatchNorm's running statistics.
+        Of the attention head, with BatchNorm's running statistics and without a graph.
         """
         assert self.attention_head is not None, "build adds one where the augmentation attends"
         was_training = self.backbone.training
@@ -73,18 +73,18 @@ class Recognizer(nn.Module, ABC):
         return torch.einsum("bchw,bc->bhw", last.float(), self.attention_head.weight[labels])
 
     def new_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters outside the backbone: those that never come from ImageNet."""
+        """Return the parameters outside the backbone, which are never pretrained."""
         own = {id(parameter) for parameter in self.backbone.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
     def check_head(self, head: str) -> str:
-        """Return the name of a head, or raise UnknownName that lists those there are."""
+        """Return the name of a head; UnknownName, with the known ones, for another name."""
         lookup("output", dict.fromkeys(self.heads), head)
         return head
 
 
 class Objective(nn.Module):
-    """A recogniser's loss as the forward of a module: that is what torch's DistributedDataParallel watches."""
+    """A recogniser's loss as the forward of a module, which torch's DistributedDataParallel needs."""
 
     def __init__(self, model: Recognizer) -> None:
         super().__init__()

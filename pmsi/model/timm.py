@@ -1,8 +1,7 @@
-"""``timm:NAME``: any network of timm whose features, as its ``features_only`` gives them, are S1…S5.
+"""``timm:NAME``: any network of timm whose ``features_only`` maps are S1…S5.
 
-timm is optional, and imported only here. ``feature_info`` says which of the network's modules end at which stride; the
-network's own modules up to there are the pieces of the backbone. Weights are those of the whole classifier network, as
-timm stores them.
+timm is optional, and imported only here. ``feature_info`` says which modules end a stride; the network's modules up to
+there are the pieces of the backbone. Weights are those of the whole classifier network, as timm stores them.
 """
 
 import difflib
@@ -21,17 +20,17 @@ from pmsi.model.backbone import Backbone, BackboneRow, StateDict, load_weights
 from pmsi.model.batch import STAGES
 
 SIDE = 128
-"""Side in pixels of the images on which a network is tried: S5's map has four cells each way."""
+"""Side in pixels of the images with which a network is checked: S5's map has 4 × 4 cells."""
 
 STRIDES = tuple(2**n for n in range(1, STAGES + 1))
-"""Those of S1…S5. A network without a map at stride 2, whose stem goes straight to 4, lets S1 and S2 share one."""
+"""Strides of S1…S5. In a network without a map of stride 2, S1 and S2 share the map of stride 4."""
 
 
 @lru_cache(maxsize=64)
 def row(name: str) -> BackboneRow:
-    """Return the row of ``timm:name``: ``name`` is a network of timm, with a tag of its weights or without.
+    """Return the row of ``timm:name``; ``name`` is a network of timm, with or without the tag of its weights.
 
-    Raises ConfigError where timm is not installed or the network does not fit, and UnknownName where there is none.
+    Raises ConfigError if timm is not installed or the network does not fit, and UnknownName for an unknown network.
     """
     try:
         import timm  # the import of pmsi.model.backbone above has prepared torchvision for it
@@ -54,7 +53,7 @@ def row(name: str) -> BackboneRow:
 
 
 def _features(name: str) -> dict[int, int]:
-    """Return by stride the place in ``feature_info`` of the last feature that has it, for the strides of S1…S5."""
+    """Return the index in ``feature_info`` of the last feature of each stride of S1…S5."""
     import timm
     from timm.models import FeatureListNet
     from timm.models.efficientnet import EfficientNetFeatures
@@ -101,9 +100,9 @@ def _refused(name: str, reason: str) -> ConfigError:
 
 
 def _make(name: str, places: tuple[int, ...], state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
-    """Return the network cut behind the features at these places, with these weights or drawn from torch's generator.
+    """Return the network cut after the features at these places, with these weights or random ones.
 
-    Piece p is a Sequential of the modules behind feature p − 1, up to feature p.
+    Piece p is a Sequential of the modules after feature p − 1, up to feature p.
     """
     import timm
     from timm.models import FeatureListNet
@@ -127,9 +126,9 @@ def _make(name: str, places: tuple[int, ...], state: StateDict | None = None, st
 
 
 class Renormalize(nn.Module):
-    """From images normalised by ImageNet's mean and standard deviation to the ones that the weights were trained on.
+    """Converts images normalised by ImageNet's statistics to the normalisation that the weights were trained with.
 
-    It stands before the first convolution, whose padding with zeros is then that of the network's own training.
+    Before the first convolution, so that its zero padding is that of the network's training.
     """
 
     scale: Tensor
@@ -150,10 +149,10 @@ class Renormalize(nn.Module):
 
 
 def _download(name: str) -> StateDict:
-    """Return the weights that timm has for a network, fetched on first use."""
+    """Return timm's weights of a network, downloaded at the first use."""
     import timm
 
-    with torch.random.fork_rng(devices=[]):  # the network is drawn before its weights come
+    with torch.random.fork_rng(devices=[]):  # timm first initialises the network at random
         return dict(timm.create_model(name, pretrained=True).state_dict())
 
 
@@ -161,11 +160,11 @@ PIECE = re.compile(r"backbone\.pieces\.(\d+)\.")
 
 
 def renamed(found: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
-    """Return a model's tensors under their names of today, where an earlier version cut timm's network otherwise.
+    """Return a model's tensors with today's names, given those of an earlier version.
 
-    That version took the same modules in the same order out of whatever held them, and numbered them by stage, block
-    and place: the name of today ends as that of then. Where the stages that the model uses do not have as many tensors
-    now as then, the names stay as they are, and do not fit.
+    That version cut timm's networks differently, but had the same modules in the same order, numbered by stage, block
+    and place, so today's names have the same endings. If the stages that the model uses had another number of tensors,
+    the names do not change.
     """
     expected = model.state_dict()
     if found.keys() == expected.keys():
@@ -189,7 +188,7 @@ def renamed(found: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tenso
 
 
 def _by_piece(names: Iterable[str], last: int) -> list[list[str]]:
-    """Return the names of a backbone's tensors by its last pieces, after those of all pieces before."""
+    """Return the names of a backbone's tensors: those of all but the ``last`` pieces, then by piece."""
     numbered = [(int(match[1]), name) for name in names if (match := PIECE.match(name))]
     first = max((piece for piece, _ in numbered), default=0) - last
     return [[name for piece, name in numbered if max(0, piece - first) == place] for place in range(last + 1)]

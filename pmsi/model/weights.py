@@ -13,10 +13,10 @@ from pmsi.base.errors import CheckpointError
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return a state dict from a safetensors file or a torch file, read without executing anything in it.
+    """Return the state dict in a safetensors file or a torch file, without executing code in it.
 
-    A torch file may be a state dict or hold one under "state_dict" or "model"; "module." before a name is dropped.
-    Raises CheckpointError where there are no such weights, or where they can be nobody's: not finite, say.
+    A torch file is a state dict or has one under "state_dict" or "model"; the prefix "module." is removed from names.
+    Raises CheckpointError if there are no weights, or invalid ones such as values that are not finite.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no weights file at {path}.")

@@ -1,15 +1,15 @@
-"""PERTURBATIONS: what is done to a test image to see whether it is still recognised; the same for every model.
+"""PERTURBATIONS: changes of test images that measure robustness; every model gets the same pixels.
 
-A perturbation acts on the 8-bit RGB image after resize and crop, before normalisation. It has two halves: ``draw``
-makes a few numbers from a generator (storable, replayable), ``apply`` changes pixels by them and by nothing else. The
-draw depends on the perturbation, its severity, a base seed and the image's key alone, so neither batch size nor order,
-workers or device can change a pixel. Importing this package imports no torch.
+A perturbation works on the 8-bit RGB image after resize and crop, before normalisation. ``draw`` draws a few factors
+from a generator (storable, replayable); ``apply`` changes pixels by these factors only. The draw depends only on the
+perturbation, its severity, a base seed and the image's key, not on batch size, order, workers or device. Importing this
+package imports no torch.
 
-    row         what a row is
+    row         the type of a row
     paper       Table VII: colour jitter, Gaussian noise
-    capture     what cameras and the web do: JPEG, resolution, rotation, occlusion
+    capture     effects of cameras and the web: JPEG, resolution, rotation, occlusion
     imagenet_c  the 15 + 4 corruptions of ImageNet-C
-    entries     rows as they are typed: rotation=10,20
+    entries     parsing of perturbations with severities: rotation=10,20
 """
 
 import hashlib
@@ -29,7 +29,7 @@ PERTURBATIONS: dict[str, Perturbation] = {**paper.ROWS, **capture.ROWS, **imagen
 
 
 def draw(name: str, severity: float, size: tuple[int, int], *, seed: int, key: str) -> dict[str, Any]:
-    """Return the factors for the image ``key`` of ``size`` (width, height): those that `perturb` would apply."""
+    """Return the factors that `perturb` applies to the image ``key`` of ``size`` (width, height)."""
     row = lookup("perturbation", PERTURBATIONS, name)
     severity = row.check(severity)
     return row.draw(numpy_generator("perturbation", name, severity, seed, key), severity, size)
@@ -40,9 +40,9 @@ def perturb(
 ) -> tuple[ImageOrArray, dict[str, Any]]:
     """Return the perturbed image and the factors that were drawn for it.
 
-    ``image`` is RGB, resized and cropped, as a Pillow image or as a uint8 array (height, width, 3); ``key`` is its
-    identity within its data set. Severity 0 gives the same pixels. Raises `UnknownName`, `ConfigError` (severity out of
-    range) or `ImageError` (not 8-bit RGB).
+    ``image`` is RGB, resized and cropped: a Pillow image or a uint8 array (height, width, 3). ``key`` identifies it
+    within its data set. Severity 0 changes nothing. Raises `UnknownName`, `ConfigError` (severity out of range) or
+    `ImageError` (not 8-bit RGB).
     """
     size = image.size if isinstance(image, Image.Image) else (image.shape[1], image.shape[0])
     factors = draw(name, severity, size, seed=seed, key=key)
@@ -50,5 +50,5 @@ def perturb(
 
 
 def pixel_hash(image: Image.Image | np.ndarray) -> str:
-    """Return 16 hexadecimal digits that tell whether two images of one size have the same pixels."""
+    """Return 16 hexadecimal digits, a hash of an image's pixels without its size."""
     return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).hexdigest()

@@ -1,6 +1,6 @@
-"""What cameras and the web do to an image: JPEG, fewer pixels, a tilt, something in front.
+"""Effects of cameras and the web: JPEG compression, low resolution, rotation, occlusion.
 
-Severities grow with the damage, so quality and resolution count what is lost.
+Severities increase with the damage, so those of JPEG and resolution are the quality and the pixels that are lost.
 """
 
 import io
@@ -13,14 +13,14 @@ from PIL import Image
 from pmsi.perturbations.row import CAPTURE, Factors, Perturbation, nothing_drawn
 
 GRID = 8
-"""Occluding patches are cells of a grid of so many rows and columns."""
+"""Rows and columns of the grid of occluding patches."""
 
 FILL = np.array([124, 116, 104], np.uint8)
-"""ImageNet's mean colour: what the network sees there is about 0."""
+"""ImageNet's mean colour, about 0 after normalisation."""
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """Return an image encoded as JPEG of a quality from 1 to 100, 4:2:0 as Pillow does by default, and decoded."""
+    """Return an image after JPEG compression with a quality from 1 to 100, 4:2:0 as is Pillow's default."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
     with Image.open(file) as encoded:
@@ -44,7 +44,7 @@ def _draw_angle(generator: np.random.Generator, most: float, _size: tuple[int, i
 
 def _rotated(image: np.ndarray, _most: float, factors: Factors) -> np.ndarray:
     h, w = image.shape[:2]
-    room = math.ceil((math.hypot(h, w) - min(h, w)) / 2) + 2  # from any angle, the corners see nothing but the mirror
+    room = math.ceil((math.hypot(h, w) - min(h, w)) / 2) + 2  # enough to fill the corners at any angle
     wide = Image.fromarray(np.pad(image, ((room, room), (room, room), (0, 0)), "symmetric"))
     turned = wide.rotate(factors["angle"], Image.Resampling.BILINEAR)
     return np.asarray(turned)[room : room + h, room : room + w].copy()

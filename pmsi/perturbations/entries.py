@@ -1,4 +1,4 @@
-"""Perturbations as they are typed: a name, or a name and its severities, such as rotation=10,20."""
+"""Parsing of perturbations as they are typed: a name, or a name with severities, such as rotation=10,20."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,15 @@ from pmsi.perturbations import PERTURBATIONS
 
 
 def severities_of(entry: str, usual: Sequence[float] | None = None) -> list[tuple[str, float]]:
-    """Return the (name, severity) pairs of an entry; without severities of its own, ``usual``, or those of its row.
+    """Return the (name, severity) pairs of an entry; without severities, ``usual`` or the default ones of its row.
 
-    Raises UnknownName for the name, and ConfigError for a severity out of its row's range.
+    Raises UnknownName for the name, and ConfigError for a severity that is no number or out of the row's range.
     """
-    name, own, listed = entry.partition("=")
+    name, equals, listed = entry.partition("=")
     row = lookup("perturbation", PERTURBATIONS, name)
-    severities = _numbers(entry, listed) if own else row.levels if usual is None else usual
+    severities = row.levels if usual is None else usual
+    if equals:
+        severities = _numbers(entry, listed)
     return [(name, row.check(severity)) for severity in severities]
 
 

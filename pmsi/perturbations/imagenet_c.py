@@ -1,12 +1,12 @@
 """The 15 + 4 common corruptions of ImageNet-C (Hendrycks & Dietterich, ICLR 2019), with their published constants.
 
-For images of any size, and each image with a draw of its own, as ImageNet-C has no canonical seed. Lengths are in
-pixels, as published for 224 × 224, and do not grow with the image. Everywhere, values are rounded to pixels, where
-ImageNet-C drops the fraction: up to one level of 255 brighter. Other departures are in the rows' help. Rows carry a
-"c_" before ImageNet-C's name, because some of these names mean something else here.
+Images can have any size. Each image has a draw of its own, as ImageNet-C has no canonical seed. Lengths are in pixels,
+as published for 224 × 224, and do not scale with the image. Values are rounded, where ImageNet-C truncates: up to one
+level of 255 brighter. Other differences are in the rows' help. Keys are "c_" + ImageNet-C's name, because other rows
+have some of these names.
 
 A corruption is a function of an image (h, w, 3) uint8, the constant of the severity, and the drawn factors. It returns
-values (h, w, 3) on the 0–255 scale, not yet rounded and clipped. `corruption` above it is its row.
+values (h, w, 3) on the 0–255 scale, not yet rounded and clipped. The decorator `corruption` makes its row.
 """
 
 import math
@@ -80,13 +80,13 @@ def gaussian_noise(image: np.ndarray, sigma: float, factors: Factors) -> np.ndar
 
 @corruption([60, 25, 12, 5, 3], help="Poisson noise of 60 down to 3 photons for white.", drawn=seed_drawn)
 def shot_noise(image: np.ndarray, photons: float, factors: Factors) -> np.ndarray:
-    """A Poisson count about as many photons as the value has of ``photons`` for white, scaled back."""
+    """Poisson noise for ``photons`` photons in a white value."""
     return noise_of(factors).poisson(image * (photons / 255)) * (255 / photons)
 
 
 @corruption([0.03, 0.06, 0.09, 0.17, 0.27], help="From 3 % to 27 % of all values become 0 or 255.", drawn=seed_drawn)
 def impulse_noise(image: np.ndarray, share: float, factors: Factors) -> np.ndarray:
-    """A ``share`` of the values, each channel on its own, becomes 0 or 255, as often the one as the other."""
+    """Set a ``share`` of the values to 0 or 255 with equal probability, independently in each channel."""
     drawn = noise_of(factors).random(image.shape)
     return np.where(drawn < share / 2, 0, np.where(drawn < share, 255, image))
 
@@ -97,11 +97,11 @@ def impulse_noise(image: np.ndarray, share: float, factors: Factors) -> np.ndarr
 @corruption([(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)], help="A disc with a radius from 3 to 10 pixels.")
 def defocus_blur(image: np.ndarray, constants: tuple[int, float], _factors: Factors) -> np.ndarray:
     """Blur by a disc, its rim softened by a Gaussian of σ that is cut to 3×3, or to 5×5 above a radius of 8."""
-    from scipy.signal import fftconvolve  # here, because it takes a second to import and only this row needs it
+    from scipy.signal import fftconvolve  # here, because it takes a second
 
     radius, sigma = constants
     soft = 1 if radius <= 8 else 2
-    reach = radius + soft  # so that all light that the Gaussian spreads is kept
+    reach = radius + soft  # so that the whole blurred disc is kept
     way = np.arange(-reach, reach + 1)
     disc = (way[:, None] ** 2 + way**2 <= radius**2).astype(np.float64)
     kernel = ndimage.gaussian_filter(disc / disc.sum(), sigma, radius=soft)
@@ -115,7 +115,7 @@ def defocus_blur(image: np.ndarray, constants: tuple[int, float], _factors: Fact
     drawn=seed_drawn,
 )
 def glass_blur(image: np.ndarray, constants: tuple[float, int, int], factors: Factors) -> np.ndarray:
-    """Blur, replace each pixel by one at most ``reach`` away, so many ``times``, and blur again."""
+    """Blur, replace each pixel by one at most ``reach`` away, repeat that ``times`` times, and blur again."""
     sigma, reach, times = constants
     x, generator = blurred(image, sigma), noise_of(factors)
     for _ in range(times):
@@ -124,11 +124,10 @@ def glass_blur(image: np.ndarray, constants: tuple[float, int, int], factors: Fa
 
 
 def scattered(x: np.ndarray, reach: int, generator: np.random.Generator) -> np.ndarray:
-    """Return ``x`` (h, w, c) where each pixel that is far enough from the border became one from [−reach, reach) away.
+    """Return ``x`` (h, w, c) with each pixel, except near the border, replaced by one from [−reach, reach) away.
 
-    Pixels take their turns from the last one back to the first, and a pixel that had its turn passes on what it became.
-    ImageNet-C's code reads as if it swapped the two pixels. But what it swaps are views of one numpy array: when the
-    second is written, the first already holds its values, and nothing changes.
+    Pixels are replaced in place, from the last to the first. ImageNet-C's code looks as if it swapped two pixels, but
+    it swaps views of one numpy array: after the first assignment both views have the same values.
     """
     h, w = x.shape[:2]
     place = np.arange(h * w)
@@ -136,10 +135,10 @@ def scattered(x: np.ndarray, reach: int, generator: np.random.Generator) -> np.n
     inner = source.reshape(h, w)[reach + 1 : h - reach + 1, reach + 1 : w - reach + 1]
     down, right = generator.integers(-reach, reach, (2, *inner.shape))
     inner += down * w + right
-    passed_on = source > place  # from a pixel that had its turn before: go on to where that one's came from
-    while passed_on.any():
-        before = source[passed_on]
-        source[passed_on], passed_on[passed_on] = source[before], passed_on[before]
+    replaced = source > place  # the source was itself replaced before: follow it to its own source
+    while replaced.any():
+        before = source[replaced]
+        source[replaced], replaced[replaced] = source[before], replaced[before]
     return x.reshape(h * w, -1)[source].reshape(x.shape)
 
 
@@ -177,9 +176,9 @@ def blurred(x: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def smeared(x: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """Return an image or a field (h, w) smeared from each pixel on towards ``angle`` (degrees); the border repeats.
+    """Return an image or a field (h, w) with motion blur in the direction ``angle`` (degrees); the border repeats.
 
-    2 · radius + 1 places along the line, each rounded to a pixel, are weighted by half a Gaussian of σ pixels.
+    The mean of 2 · radius + 1 pixels along the line, weighted by half a Gaussian of σ pixels.
     """
     h, w = x.shape[:2]
     room = 2 * radius
@@ -226,7 +225,7 @@ def snow(
 ) -> np.ndarray:
     """Whiten the image, and add a layer of falling flakes and the same layer turned by 180°.
 
-    Flakes are noise N(mean, sd), enlarged ``size`` times, without what is below ``least``, smeared along the fall.
+    Flakes are noise N(mean, sd), enlarged ``size`` times, set to 0 below ``least``, with motion blur along their fall.
     """
     mean, sd, size, least, radius, sigma, kept = constants
     flakes = enlarged(noise_of(factors).normal(mean, sd, image.shape[:2]).astype(np.float32), size)
@@ -272,7 +271,7 @@ def frost_texture(shape: tuple[int, int], generator: np.random.Generator) -> np.
     drawn=seed_drawn,
 )
 def fog(image: np.ndarray, constants: tuple[float, float], factors: Factors) -> np.ndarray:
-    """Add fog of a density to the image, and scale both back to the brightest value that the image had."""
+    """Add fog of a density to the image, and scale the sum back to the image's brightest value."""
     density, decay = constants
     h, w = image.shape[:2]
     clouds = plasma(1 << (max(h, w) - 1).bit_length(), decay, noise_of(factors))[:h, :w, None]
@@ -316,7 +315,7 @@ def brightness(image: np.ndarray, added: float, _factors: Factors) -> np.ndarray
 
 @corruption([0.4, 0.3, 0.2, 0.1, 0.05], help="Contrast about each channel's mean lowered to 40 % down to 5 %.")
 def contrast(image: np.ndarray, factor: float, _factors: Factors) -> np.ndarray:
-    """Bring every value nearer to the mean of its channel."""
+    """Scale every value's distance from the mean of its channel."""
     mean = image.mean(axis=(0, 1))
     return (image - mean) * factor + mean
 
@@ -327,10 +326,9 @@ def contrast(image: np.ndarray, factor: float, _factors: Factors) -> np.ndarray:
     drawn=seed_drawn,
 )
 def elastic_transform(image: np.ndarray, constants: tuple[float, float, float], factors: Factors) -> np.ndarray:
-    """Move three points of a middle square at random, the image with them, then every pixel by a smooth noise.
+    """Apply an affine map that moves three points of a central square at random, then shift pixels by a smooth noise.
 
-    ``alpha`` · noise in [−1, 1] blurred by ``sigma`` is how far a pixel is taken from; the points move by at most
-    ``corner``; all in pixels.
+    The shift is ``alpha`` · noise in [−1, 1], blurred by ``sigma``; the points move by at most ``corner``; in pixels.
     """
     alpha, sigma, corner = constants
     generator, (h, w) = noise_of(factors), image.shape[:2]
@@ -362,7 +360,7 @@ def jpeg_compression(image: np.ndarray, quality: int, _factors: Factors) -> np.n
     return jpeg(image, quality)
 
 
-# Extra: the four that ImageNet-C sets aside for validation
+# Extra: ImageNet-C's four corruptions for validation
 
 
 @corruption(
@@ -405,22 +403,22 @@ RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
 def spatter(
     image: np.ndarray, constants: tuple[float, float, float, float, float, bool], factors: Factors
 ) -> np.ndarray:
-    """Drops are where noise N(mean, sd), blurred by σ pixels, is above a threshold; see `_mud` and `_water`."""
+    """Add drops of water or mud, where noise N(mean, sd), blurred by σ pixels, is above a threshold."""
     mean, sd, sigma, threshold, amount, is_mud = constants
     liquid = blurred(noise_of(factors).normal(mean, sd, image.shape[:2]), sigma)
     liquid = np.where(liquid < threshold, 0, liquid)
-    return (_mud if is_mud else _water)(image, liquid, amount)
+    return _mud(image, liquid, amount) if is_mud else _water(image, liquid, amount)
 
 
 def _mud(image: np.ndarray, liquid: np.ndarray, sigma: float) -> np.ndarray:
-    """Cover the image with the drops, blurred by σ, where they are still nearly whole."""
+    """Cover the image with brown drops, blurred by σ and set to 0 where they are thin."""
     cover = blurred(liquid > 0, sigma)[..., None]
     cover = np.where(cover < 0.8, 0, cover)
     return image * (1 - cover) + MUD * cover
 
 
 def _water(image: np.ndarray, liquid: np.ndarray, strength: float) -> np.ndarray:
-    """Add the drops, brighter where their relief, lit from one corner, rises from the edge."""
+    """Add pale drops whose brightness is that of a relief, lit from one corner."""
     liquid = np.floor(255 * liquid)
     edges = canny(liquid, 50, 150)
     far = np.full(edges.shape, 20.0)  # pixels from which on the relief is flat
@@ -432,15 +430,15 @@ def _water(image: np.ndarray, liquid: np.ndarray, strength: float) -> np.ndarray
 
 
 def mean_of_nine(x: np.ndarray) -> np.ndarray:
-    """Return the mean of each 3 × 3 pixels of a field (h, w); whole numbers stay so, which a running sum spoils."""
+    """Return the mean of each 3 × 3 pixels of a field (h, w); sums of integers are exact, unlike in a running mean."""
     return ndimage.correlate(x, np.ones((3, 3)), mode="mirror") / 9
 
 
 def canny(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return the edges of a field (h, w) by Canny's method, (h, w) bool, with OpenCV's choices.
+    """Return the edges (h, w) bool of a field (h, w) by Canny's method, with OpenCV's choices.
 
-    An edge is where the gradient (Sobel; |∂x| + |∂y|) is above ``low`` and at its largest across the edge, in one of
-    four directions, and which hangs together with such a place where it is above ``high``.
+    Edges are local maxima, in one of four directions, of the gradient (Sobel; |∂x| + |∂y|) above ``low`` that are
+    connected to one above ``high``.
     """
     dy, dx = (ndimage.sobel(x, axis, mode="nearest") for axis in (0, 1))
     steep = np.abs(dy) + np.abs(dx)
@@ -458,7 +456,7 @@ def canny(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def equalized(values: np.ndarray) -> np.ndarray:
-    """Return 8-bit values spread so that each part of 0–255 is equally frequent; a single value stays."""
+    """Return 8-bit values after histogram equalisation; a constant image does not change."""
     counts = np.bincount(values.ravel(), minlength=256)
     below = counts.cumsum()
     first = counts[counts > 0][0]

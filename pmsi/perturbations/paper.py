@@ -1,4 +1,4 @@
-"""What Table VII does to a test image: colour jitter, and Gaussian noise in three readings of the paper's sentence."""
+"""The perturbations of Table VII: colour jitter, and Gaussian noise in three readings of the paper's sentence."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from pmsi.perturbations.row import TABLE_VII, Factors, Perturbation, noise_of, s
 # Colour jitter
 
 ENHANCERS = {"brightness": ImageEnhance.Brightness, "contrast": ImageEnhance.Contrast, "saturation": ImageEnhance.Color}
-"""What torchvision's ColorJitter calls for a Pillow image, so the pixels are the same; hue is left alone."""
+"""The enhancers of torchvision's ColorJitter for Pillow images, so that pixels are the same; without hue."""
 
 
 def _draw_jitter(generator: np.random.Generator, k: float, _size: tuple[int, int]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def _apply_jitter(image: np.ndarray, _k: float, factors: Factors) -> np.ndarray:
 
 
 def noisy(image: np.ndarray, sigma: float, factors: Factors, channels: int = 3) -> np.ndarray:
-    """Return x + N(0, σ²) as float32, not yet in pixel range; one noise value for each of ``channels`` channels."""
+    """Return x + N(0, σ²) as float32, not rounded or clipped; ``channels`` is 3, or 1 for grey noise."""
     noise = noise_of(factors).standard_normal((*image.shape[:2], channels), dtype=np.float32)
     return image + np.float32(sigma) * noise
 
@@ -44,11 +44,11 @@ def _apply_mono(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray
 
 
 def _apply_legacy(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray:
-    """The widely copied ``AddGaussianNoise(mean, variance, amplitude)``.
+    """Apply the widely copied snippet ``AddGaussianNoise(mean, variance, amplitude)``.
 
-    It adds amplitude × N(mean, variance) of one value for the three channels, cuts at 255 but not at 0, and casts to
-    uint8: fractions are dropped towards 0, and −1 becomes 255, so dark pixels flash white. The cast is written out
-    here, because that of a negative float is undefined in C. σ stands for amplitude × variance.
+    It adds amplitude × N(mean, variance), the same for the three channels, clips at 255 but not at 0, and casts to
+    uint8: fractions are truncated, and −1 becomes 255, so dark pixels turn white. The cast is explicit here, because
+    casting a negative float is undefined in C. σ is amplitude × variance.
     """
     values = np.trunc(np.minimum(noisy(image, sigma, factors, channels=1), 255))
     return (values.astype(np.int32) % 256).astype(np.uint8)

@@ -1,7 +1,4 @@
-"""What a row of PERTURBATIONS is: how its severity is named and checked, how it draws, how it changes pixels.
-
-Severity 0 is no change for every row; in ImageNet-C's own code it would index the strongest.
-"""
+"""`Perturbation`, the type of a row of PERTURBATIONS: its severities, its draw, and its change of pixels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,27 +11,27 @@ from PIL import Image
 from pmsi.base.errors import ConfigError, ImageError
 
 Factors = Mapping[str, Any]
-"""What was drawn for one image, as JSON types: floats are quantities (an angle, a gain), whole numbers are not."""
+"""The factors drawn for one image, as JSON types: floats are quantities (an angle, a gain), integers are not."""
 
 Draw = Callable[[np.random.Generator, float, tuple[int, int]], dict[str, Any]]
 Apply = Callable[[np.ndarray, float, Factors], np.ndarray]
 ImageOrArray = TypeVar("ImageOrArray", Image.Image, np.ndarray)
 
 TABLE_VII, IMAGENET_C, EXTRA, CAPTURE = "Table VII", "ImageNet-C", "ImageNet-C, extra", "Capture"
-"""Families of rows: the paper's, ImageNet-C's fifteen, its four for validation, and what cameras and the web do."""
+"""Families of rows: the paper's, ImageNet-C's fifteen, its four for validation, and effects of cameras and the web."""
 
 NOISE_SEEDS = 2**53
-"""Noise seeds are below this: the largest range of whole numbers that every reader of JSON keeps exactly."""
+"""Noise seeds are below this, so that every JSON reader keeps them exactly."""
 
 
 @dataclass(frozen=True)
 class Perturbation:
     """A row of PERTURBATIONS.
 
-    ``symbol`` and ``unit`` name the severity, which is from 0 (no change, for every row) to ``maximum``, and a whole
-    number where ``whole`` says so; ``levels`` are the severities of a sweep by default, ``paper`` is that of Table VII,
-    or 0 where that has none. ``help`` says what is done to which image. ``drawn`` is (generator, severity, (width,
-    height)) → factors; ``applied`` is (uint8 array (height, width, 3), severity > 0, factors) → a new array like it.
+    ``symbol`` and ``unit`` name the severity, which is from 0 (no change) to ``maximum``, a whole number if ``whole``.
+    ``levels`` are the default severities of a sweep; ``paper`` is the severity of Table VII, or 0 if it has none.
+    ``drawn`` is (generator, severity, (width, height)) → factors; ``applied`` is (uint8 array (height, width, 3),
+    severity > 0, factors) → a new array of the same shape.
     """
 
     title: str
@@ -50,10 +47,10 @@ class Perturbation:
     whole: bool = False
 
     def check(self, severity: float) -> float:
-        """Return the severity as a float, or raise ConfigError that names the range."""
+        """Return the severity as a float; ConfigError, with the range, if it is not allowed."""
         number = isinstance(severity, Real) and not isinstance(severity, bool)
         if number and 0 <= severity <= self.maximum and not (self.whole and severity % 1):  # NaN compares false
-            return float(severity) + 0.0  # −0.0 becomes 0.0, which is printed and seeded like any other 0
+            return float(severity) + 0.0  # −0.0 becomes 0.0, because the severity is printed and seeds the draw
         kind = "whole number" if self.whole else "number"
         papers = f"; the paper's is {self.paper:g}" if self.paper else ""
         raise ConfigError(
@@ -66,7 +63,7 @@ class Perturbation:
         return self.drawn(generator, self.check(severity), size)
 
     def apply(self, image: ImageOrArray, severity: float, factors: Factors) -> ImageOrArray:
-        """Return a perturbed copy of an RGB image, or of a uint8 array (height, width, 3); raises ImageError."""
+        """Return a perturbed copy of an RGB image or uint8 array (height, width, 3); ImageError for others."""
         severity = self.check(severity)
         if isinstance(image, Image.Image):
             if image.mode != "RGB":
@@ -80,17 +77,17 @@ class Perturbation:
 
 
 def nothing_drawn(_generator: np.random.Generator, _severity: float, _size: tuple[int, int]) -> dict[str, Any]:
-    """Draw for a row whose pixels depend on the severity alone."""
+    """Return no factors, for rows that depend only on the severity."""
     return {}
 
 
 def seed_drawn(generator: np.random.Generator, _severity: float, _size: tuple[int, int]) -> dict[str, Any]:
-    """Draw the seed of a noise with too many values to be kept."""
+    """Draw the seed of a noise, which itself would be too large to store."""
     return {"noise_seed": int(generator.integers(NOISE_SEEDS))}
 
 
 def noise_of(factors: Factors) -> np.random.Generator:
-    """Return the generator of the noise whose seed was drawn."""
+    """Return the generator of the noise, seeded by `seed_drawn`."""
     return np.random.default_rng(factors["noise_seed"])
 
 

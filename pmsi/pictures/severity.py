@@ -30,13 +30,13 @@ OWN = "map"
 class Subject:
     """A network's input (side, side) RGB, and the function that explains it.
 
-    ``key`` seeds the perturbations of the image. ``look`` is (perturbed picture, severity) → its maps, which must
+    ``key`` seeds the perturbations of the image. ``explain`` is (perturbed picture, severity) → its maps, which must
     explain the same class at all severities.
     """
 
     picture: Image.Image
     key: str
-    look: Callable[[Image.Image, float], MapCell]
+    explain: Callable[[Image.Image, float], MapCell]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def frames(subjects: Sequence[Subject], name: str, *, seed: int) -> list[Frame]:
     found = []
     for severity in severities(name):
         pictures = [perturb(one.picture, name, severity, seed=seed, key=one.key)[0] for one in subjects]
-        cells = [one.look(picture, severity) for one, picture in zip(subjects, pictures, strict=True)]
+        cells = [one.explain(picture, severity) for one, picture in zip(subjects, pictures, strict=True)]
         found.append(Frame(severity, tuple(cells)))
     return found
 

@@ -92,20 +92,17 @@ def confusion_figure(
     off = part * (1 - np.eye(len(numbers), dtype=part.dtype))
     named, titles = [classes[number] for number in numbers], (escape(titles[0]), escape(titles[1]))
     few, most = len(numbers) <= MOST_NUMBERED, max(1, int(off.max(initial=0)))
-    squares: Trace = {
-        "type": "scatter",
-        "mode": "markers+text" if few else "markers",
-        "showlegend": False,
-    }
-    marker: dict[str, object] = {"size": 24, "color": TRANSPARENT}
     data: list[Trace] = []
+    marker: dict[str, Any] = {"symbol": "square", "line": {"width": 0}}
     if few:
+        marker |= {"size": 24, "color": TRANSPARENT}
         shades = [[0, TRANSPARENT], [0.5 / most, faded(color, 0.15)], [1, faded(color, 0.5)]]
         heat = {"type": "heatmap", "z": off.tolist(), "colorscale": shades, "zmin": 0, "zmax": most}
         data.append(heat | {"showscale": False, "hoverinfo": "skip"})
     else:
-        marker = _shaded(off[np.nonzero(part)], most, len(numbers), color)
-    squares["marker"] = marker | {"symbol": "square", "line": {"width": 0}}
+        marker |= _shaded(off[np.nonzero(part)], most, len(numbers), color)
+    mode = "markers+text" if few else "markers"
+    squares = {"type": "scatter", "mode": mode, "marker": marker, "showlegend": False}
     data.append(squares | _places(part, numbers, named, titles))
     height = max(340, min(760, 150 + 26 * len(numbers)))
     click = {"hovermode": "closest", "dragmode": False, "clickmode": "event", "showlegend": False}

@@ -53,11 +53,6 @@ class SweptModel:
         return folded(self.network)
 
 
-def models_of(config: RobustnessConfig, run: Run) -> tuple[SweptModel, ...]:
-    """Return the models of the runs that a sweep names, each once, on the sweep's device."""
-    return load_models(config, [run.sibling(id) for id in config.of])
-
-
 def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptModel, ...]:
     """Return the models of these runs, each once, on the sweep's device."""
     device = prepare_device(config)

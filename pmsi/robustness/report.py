@@ -39,7 +39,7 @@ class FinishedCells:
     keys: list[str]
     labels: np.ndarray
     primary: Mapping[str, str]
-    answers: dict[Cell, CellPredictions]
+    predictions: dict[Cell, CellPredictions]
     factors: dict[Cell, dict[str, dict[str, list[Any]]]]
 
     @property
@@ -49,20 +49,20 @@ class FinishedCells:
 
     def predicted(self, cell: Cell, run: str) -> np.ndarray:
         """Return the labels (n,) int32 that a run predicts, at its primary output."""
-        return self.answers[cell][run][self.primary[run]]
+        return self.predictions[cell][run][self.primary[run]]
 
     def right(self, cell: Cell, run: str, output: str | None = None) -> np.ndarray:
         """Return whether each image was recognised by an output, (n,) bool; by default the primary one."""
-        return self.answers[cell][run][output or self.primary[run]] == self.labels
+        return self.predictions[cell][run][output or self.primary[run]] == self.labels
 
     def of(self, perturbation: str) -> list[Cell]:
         """Return the finished cells of a perturbation, the least severe first."""
-        return sorted((c for c in self.answers if c.perturbation == perturbation), key=lambda cell: cell.severity)
+        return sorted((c for c in self.predictions if c.perturbation == perturbation), key=lambda cell: cell.severity)
 
     @property
     def perturbations(self) -> list[str]:
         """Names of the perturbations with a finished cell."""
-        return [*dict.fromkeys(cell.perturbation for cell in self.answers if cell.perturbation is not None)]
+        return [*dict.fromkeys(cell.perturbation for cell in self.predictions if cell.perturbation is not None)]
 
 
 def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> FinishedCells:
@@ -122,13 +122,13 @@ def comparisons(finished: FinishedCells) -> list[dict[str, Any]]:
 def _outputs(finished: FinishedCells, a: str, b: str) -> list[tuple[str, str]]:
     """Return the pairs of outputs of two runs that are compared, each once."""
     predicting = (finished.primary[a], finished.primary[b])
-    shared = [(name, name) for name in finished.answers[CLEAN][a] if name in finished.answers[CLEAN][b]]
+    shared = [(name, name) for name in finished.predictions[CLEAN][a] if name in finished.predictions[CLEAN][b]]
     return [*dict.fromkeys([predicting, *shared])]
 
 
 def _compared(finished: FinishedCells, runs: tuple[str, str], outputs: tuple[str, str]) -> list[dict[str, Any]]:
     sides = [*zip(runs, outputs, strict=True)]
-    pairs = {cell: [finished.right(cell, *side) for side in sides] for cell in finished.answers}
+    pairs = {cell: [finished.right(cell, *side) for side in sides] for cell in finished.predictions}
     p_values = [mcnemar(*pair) for pair in pairs.values()]
     about = {"a": runs[0], "b": runs[1], "output_a": outputs[0], "output_b": outputs[1]}
     return [
@@ -166,7 +166,7 @@ def class_drops(finished: FinishedCells, classes: int) -> list[dict[str, Any]]:
         sums = np.bincount(finished.labels, lost, minlength=classes)
         return [float(total / n) if n else None for total, n in zip(sums, images, strict=True)]
 
-    perturbed = [cell for cell in finished.answers if cell != CLEAN]
+    perturbed = [cell for cell in finished.predictions if cell != CLEAN]
     return [_about(cell) | {"runs": {id: drops(cell, id) for id in finished.runs}} for cell in perturbed]
 
 

@@ -156,7 +156,7 @@ def read_results(run: Run) -> SweepResults:
         raise RunError(f"Sweep {run.id} has no finished cell yet. Wait, or resume it: pmsi runs resume {run.id}")
     primary = {id: found["primary"] for id, found in records[CLEAN]["runs"].items()}
     finished = read(run.folder, [*records], primary)
-    return SweepResults(run, config, records, summarise(finished, _classes(run, finished)), finished.answers)
+    return SweepResults(run, config, records, summarise(finished, _classes(run, finished)), finished.predictions)
 
 
 def _classes(run: Run, finished: FinishedCells) -> list[str]:

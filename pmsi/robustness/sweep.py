@@ -23,14 +23,14 @@ from pmsi.data.record import DataRecord
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
 from pmsi.robustness.loader import ImageBatch, ModelGroup
-from pmsi.robustness.models import SweptModel, identity, models_of, open_shared
+from pmsi.robustness.models import SweptModel, identity, load_models, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
 
 
 def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     """Work on all unfinished cells, write the report, and return the task's result."""
-    models = models_of(config, run)
+    models = load_models(config, [run.sibling(id) for id in config.of])
     dataset, differs = open_shared(config, models, run)
     records = Sweep(config, run, dataset, models).records()
     primary = {model.id: model.network.primary for model in models}
@@ -59,11 +59,11 @@ class Sweep:
         self.labels = np.array([sample.label for sample in self.samples])
         self.identity = identity(models, self.images)
         pixels = {side: Pixels(dataset, self.samples, side) for side in {model.sides[0] for model in models}}
-        self.views = [
-            ModelGroup([model for model in models if model.sides == view], pixels[view[0]], self.cells, config)
-            for view in dict.fromkeys(model.sides for model in models)
+        self.groups = [
+            ModelGroup([model for model in models if model.sides == sides], pixels[sides[0]], self.cells, config)
+            for sides in dict.fromkeys(model.sides for model in models)
         ]
-        self.batches = sum(view.batches for view in self.views)  # of a cell
+        self.batches = sum(group.batches for group in self.groups)  # of a cell
         self.done, self.total = 0, len(self.cells) * self.batches
 
     def records(self) -> list[dict[str, Any]]:
@@ -84,10 +84,10 @@ class Sweep:
         return [finished[cell] for cell in self.cells]
 
     def _batches(self, numbers: Sequence[int]) -> Generator[tuple[ModelGroup, ImageBatch], None, None]:
-        """Yield what the runs of each view are shown in some cells, one cell after the other."""
-        steps = ((number, view) for number in numbers for view in self.views)
-        batches = ((view, shown) for number, view in steps for shown in view.batches_of(number))
-        yield from batches if self.config.workers else prefetched(batches)  # workers are ahead by themselves
+        """Yield the batches of each group of models, for one cell after the other."""
+        steps = ((number, group) for number in numbers for group in self.groups)
+        batches = ((group, batch) for number, group in steps for batch in group.batches_of(number))
+        yield from batches if self.config.workers else prefetched(batches)  # workers prefetch by themselves
 
     def _finished(self) -> dict[Cell, dict[str, Any]]:
         """Return the records of finished cells that are valid: made of the same models and images."""
@@ -100,13 +100,13 @@ class Sweep:
         return found if CLEAN in found else {}  # drops are relative to the clean images
 
     def _predict(
-        self, number: int, shown: Iterator[tuple[ModelGroup, ImageBatch]], pool: ThreadPoolExecutor
+        self, number: int, batches: Iterator[tuple[ModelGroup, ImageBatch]], pool: ThreadPoolExecutor
     ) -> dict[str, Any]:
         """Return the predictions of every head of every run in a cell, as they are stored."""
         predictions = {model.id: Predictions(model, pool) for model in self.models}
-        for view, batch in islice(shown, self.batches):
+        for group, batch in islice(batches, self.batches):
             self.run.check_stop()
-            for model in view.models:
+            for model in group.models:
                 predictions[model.id].add(batch)
             self.done += 1
             self.run.progress(self.done, self.total, self.cells[number].title)

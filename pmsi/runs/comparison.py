@@ -4,21 +4,21 @@ Accuracies at the last and the best epoch come from a run's result or, while it 
 torch.
 """
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pmsi.base.errors import DataError, RunError
+from pmsi.base.errors import RunError
+from pmsi.base.files import Stamp, stamp
 from pmsi.base.text import duration, percent
 from pmsi.config import Config, TrainConfig
 from pmsi.config.titles import method_title
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import labels_of
 from pmsi.runs.lifecycle import State
-from pmsi.runs.record import record_of, why_not_comparable
+from pmsi.runs.record import comparable, is_alike, record_of, why_not_comparable
 from pmsi.runs.run import Run
 
 Record = Mapping[str, Any]
@@ -68,15 +68,12 @@ def summary(records: Iterable[Record]) -> dict[str, Any] | None:
 def scores_of(run: Run) -> dict[str, Any] | None:
     """Return the `summary` of a run; cached until its metrics change. None if there is nothing to read."""
     path = run.folder / "metrics.jsonl"
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return _scores(str(run.folder), about.st_mtime_ns, about.st_size)
+    changed = stamp(path)
+    return _scores(str(run.folder), changed) if any(changed) else None
 
 
 @lru_cache(maxsize=4096)
-def _scores(folder: str, changed: int, size: int) -> dict[str, Any] | None:
+def _scores(folder: str, changed: Stamp) -> dict[str, Any] | None:
     try:
         return summary(Run(Path(folder)).metrics())
     except (AttributeError, KeyError, TypeError, IndexError):  # the file is damaged
@@ -117,26 +114,11 @@ def differing_settings(configs: Sequence[Config]) -> dict[str, list[Any]]:
 
 
 def baseline_for(run: Run, runs: Iterable[Run]) -> Run | None:
-    """Return the baseline to see a run beside: judged by the same test images, and of those the most alike.
-
-    With the same backbone, and from the same weights; None where there is none.
-    """
-    config = run.config
-    if not isinstance(config, TrainConfig):
+    """Return the baseline to see a training run beside, or None: the first on the same data that began alike."""
+    if not isinstance(run.config, TrainConfig):
         return None
-    found = []
-    for other in runs:
-        with contextlib.suppress(RunError, DataError):  # a damaged run is none to be seen beside
-            known = other.config
-            fits = isinstance(known, TrainConfig) and known.method == "baseline" and _network(known) == _network(config)
-            if fits and other.id != run.id and scores_of(other) is not None and not why_not_comparable(run, other):
-                found.append(other)
-    return min(found, key=lambda other: len(differing_settings([config, other.config])), default=None)
-
-
-def _network(config: TrainConfig) -> tuple[str, int, bool]:
-    """Return what a method's baseline has in common with it: the backbone, its image size, whether it is pretrained."""
-    return config.backbone, config.image_size, config.weights != "none"
+    found = (other for other in comparable(run, runs) if getattr(other.config, "method", "") == "baseline")
+    return next((other for other in found if is_alike(run, other)), None)
 
 
 def incomparable(runs: Sequence[Run]) -> list[str]:

@@ -4,6 +4,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from pmsi.base.files import stamp
+
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -21,14 +23,8 @@ def in_words(size: int) -> str:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Return times that change when a file is added, removed or replaced. A file that only grows is noticed later."""
-    stamps = []
-    for place in (folder, folder / "checkpoints", folder / "metrics.jsonl"):
-        try:
-            stamps.append(place.stat().st_mtime_ns)
-        except OSError:
-            stamps.append(0)
-    return tuple(stamps)
+    """Return what changes whenever a file is added, removed or replaced; one that only grows is seen a little later."""
+    return tuple(stamp(place)[0] for place in (folder, folder / "checkpoints", folder / "metrics.jsonl"))
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import RunError
+from pmsi.base.files import Stamp, stamp
 from pmsi.config import Config
 from pmsi.runs.comparison import scores_of
 from pmsi.runs.disk import size_of
@@ -117,19 +118,12 @@ ORDERS: dict[str, Order] = {
 }
 
 
-def _stamps(folder: Path) -> tuple[int, int]:
-    return _changed(folder / "config.json"), _changed(folder / FILE)
-
-
-def _changed(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+def _stamps(folder: Path) -> tuple[Stamp, Stamp]:
+    return stamp(folder / "config.json"), stamp(folder / FILE)
 
 
 @lru_cache(maxsize=4096)
-def _read(folder: str, config_changed: int, labels_changed: int) -> tuple[Config | None, Labels]:
+def _read(folder: str, config: Stamp, labels: Stamp) -> tuple[Config | None, Labels]:
     run = Run(Path(folder))
     try:
         return run.config, labels_of(run)

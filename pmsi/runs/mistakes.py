@@ -7,12 +7,15 @@ probabilities, images are ranked by how many heads are right.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import RunError, lookup
 from pmsi.base.files import read_json
-from pmsi.runs.record import classes_of, trained_by
+from pmsi.runs.record import classes_of, record_of, trained_by
 from pmsi.runs.run import Run
+
+if TYPE_CHECKING:
+    from pmsi.data.dataset import Dataset, Sample
 
 FILE = "predictions.json"
 
@@ -97,6 +100,21 @@ def read_predictions(run: Run) -> Predictions:
     primary = (run.result() or {}).get("primary")
     primary = primary if primary in predicted else list(predicted)[-1]
     return Predictions(classes, keys, labels, predicted, truth, confidence, primary)
+
+
+def shown_in(run: Run, answers: Predictions, dataset: "Dataset") -> "dict[str, Sample]":
+    """Return {key in the answers: sample} of the images that are in a data set now, found by their pixels.
+
+    Of a run without a record, whose images are known by their keys alone, those are looked for among the test images.
+    """
+    record = record_of(trained_by(run))
+    if record is None:
+        by_key = {sample.key: sample for sample in dataset.test}
+        return {key: by_key[key] for key in answers.keys if key in by_key}
+    by_digest = {sample.digest: sample for sample in (*dataset.train, *dataset.test)}
+    digests = {image.key: image.digest for image in (*record.train, *record.test)}
+    found = {key: by_digest.get(digests.get(key, "?")) for key in answers.keys}
+    return {key: sample for key, sample in found.items() if sample is not None}
 
 
 def _probabilities(stored: Any, predicted: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

@@ -4,19 +4,20 @@ A run keeps a `pmsi.data.record.DataRecord` beside its config. The record names 
 and decides whether two runs can be compared. Older runs have no record; what they were trained on is then unknown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pmsi.base.errors import DataError, RunError
-from pmsi.config import SPLIT_FIELDS, TrainConfig
+from pmsi.base.files import Stamp, stamp
+from pmsi.config import SPLIT_FIELDS, Config, TrainConfig
 from pmsi.runs.run import Run
 
 if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset
-    from pmsi.data.record import Comparison, DataRecord
+    from pmsi.data.dataset import Dataset, Sample
+    from pmsi.data.record import Comparison, DataRecord, ImageRecord
 
 # pmsi.data.record is imported inside functions: it needs numpy and Pillow, and runs are listed without them.
 
@@ -26,18 +27,14 @@ def record_of(run: Run) -> "DataRecord | None":
     from pmsi.data.record import FILE
 
     path = run.folder / FILE
-    try:
-        about = path.stat()
-    except FileNotFoundError:
-        return None
-    return _read(str(path), about.st_mtime_ns, about.st_size)
+    return _read(path, stamp(path))
 
 
 @lru_cache(maxsize=64)
-def _read(path: str, changed: int, size: int) -> "DataRecord | None":
+def _read(path: Path, changed: Stamp) -> "DataRecord | None":
     from pmsi.data.record import DataRecord
 
-    return DataRecord.from_file(Path(path))
+    return DataRecord.from_file(path)
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
@@ -85,13 +82,51 @@ def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
 
     ``limited``: both are tested on images drawn anew, so the runs' own test images may differ.
     """
-    if (record := record_of(a)) is not None and record == record_of(b):
-        return []
+    from pmsi.data.record import FILE
+
+    files = [run.folder / name for run in (a, b) for name in ("config.json", FILE, "result.json")]
+    return list(_apart(a, b, limited, tuple(map(stamp, files))))
+
+
+@lru_cache(maxsize=4096)
+def _apart(a: Run, b: Run, limited: bool, changed: tuple[Stamp, ...]) -> tuple[str, ...]:
+    if not limited and _same_files(a, b):
+        return ()
     about = compare_runs(a, b)
     if about.unknown:
-        return [*_settings_apart(a, b, limited), *_counts_apart(a, b, limited)]
+        return (*_settings_apart(a, b, limited), *_counts_apart(a, b, limited))
     fair = about.same_labels and not (about.leaked or about.leaked_back) if limited else about.comparable
-    return [] if fair else about.reasons
+    return () if fair else tuple(about.reasons)
+
+
+def _same_files(a: Run, b: Run) -> bool:
+    """Return whether two runs have equal records, as runs on one data set do: equal records are equal files."""
+    from pmsi.data.record import FILE
+
+    files = (a.folder / FILE, b.folder / FILE)
+    return all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes()
+
+
+ALIKE = ("image_size", "backbone", "weights")
+"""Settings that a run shares with the one that it is shown beside by default: size, network and pretraining."""
+
+
+def comparable(run: Run, others: Iterable[Run]) -> list[Run]:
+    """Return those of ``others``, in their order, whose accuracies can be compared with a training run's."""
+    trained = (other for other in others if other.id != run.id and isinstance(_config(other), TrainConfig))
+    return [other for other in trained if not why_not_comparable(run, other)]
+
+
+def is_alike(a: Run, b: Run) -> bool:
+    """Return whether two training runs began alike: the same network, pretraining and image size."""
+    return all(_setting(a, name) == _setting(b, name) for name in ALIKE)
+
+
+def _config(run: Run) -> Config | None:
+    try:
+        return run.config
+    except RunError:
+        return None
 
 
 def experiments_apart(a: Run, b: Run) -> list[str]:
@@ -139,6 +174,41 @@ def compare_record(run: Run, record: "DataRecord") -> "Comparison":
     from pmsi.data.record import compare
 
     return compare(record_of(run), record, (f"run {run.id}", record.name))
+
+
+def as_trained(run: Run, dataset: "Dataset") -> "tuple[Dataset, list[str]]":
+    """Return the images of a data set that a run was trained and tested on, and in words what has changed since.
+
+    Classes, label numbers, keys and split are the run's. An image is found by its pixels, wherever it lies now. Of a
+    run without a record the data set is returned as it is.
+    """
+    from pmsi.data.images import pixels_digest
+
+    record = record_of(run)
+    about = compare_data(run, dataset)
+    if record is None:
+        return dataset, about.reasons
+    here: dict[str, dict[str, Sample]] = {}  # by digest, then by key
+    for sample in (*dataset.train, *dataset.test):
+        here.setdefault(sample.digest or pixels_digest(dataset.open_image(sample)), {})[sample.key] = sample
+
+    def found(images: "Iterable[ImageRecord]") -> "Iterator[Sample]":
+        for image in images:
+            if alike := here.get(image.digest):
+                sample = alike.get(image.key) or next(iter(alike.values()))
+                yield replace(sample, key=image.key, label=image.label, digest=image.digest)
+
+    then = replace(dataset, classes=record.classes, train=tuple(found(record.train)), test=tuple(found(record.test)))
+    return then, [*about.about_classes(), *_about_images(run, record, then, about)]
+
+
+def _about_images(run: Run, record: "DataRecord", then: "Dataset", about: "Comparison") -> "Iterator[str]":
+    """Yield in words which test images of a run are not there any more, and which it must not be tested on."""
+    if gone := len(record.test) - len(then.test):
+        changed = f"; {about.changed} have other pixels" if about.changed else ""
+        yield f"{gone} of the {len(record.test)} test images of run {run.id} are gone{changed}."
+    if about.leaked:
+        yield f"{about.leaked} of today's {about.tested[1]} test images were among its training images."
 
 
 def compare_data(run: Run, dataset: "Dataset", limited: bool = False) -> "Comparison":

@@ -131,7 +131,7 @@ def _stage_numbers(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part
     return lines, _outputs(*STAGES, "concat", "mix")
 
 
-def _methods_of(number: str) -> Callable[[TrainConfig, Sets], tuple[list[Part], list[Part]]]:
+def _methods_of(number: str, *, letters: bool = False) -> Callable[[TrainConfig, Sets], tuple[list[Part], list[Part]]]:
     def lay(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
         from pmsi.methods import METHODS
 
@@ -209,7 +209,7 @@ TABLES: dict[str, TableRow] = {
     for row in (
         TableRow("1", (), _statistics, True),
         TableRow("2", (*_METHOD, "stage_num"), _stage_numbers),
-        TableRow("3", _METHOD, _methods_of("3")),
+        TableRow("3", _METHOD, _methods_of("3", letters=True)),
         TableRow("4", _METHOD, _augmentations),
         TableRow("5", _METHOD, _methods_of("5")),
         TableRow("6", _METHOD, _backbones, True, True),

@@ -3,18 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-SITE = """
-import streamlit as st
-
-from app import session
-from app.shared.panels import guarded
-from app.shared.run_session import page_of
-
-page = st.navigation([page_of(name) for name in dict.fromkeys([{name!r}, "train"])])
-session.enter(page.url_path)
-with guarded():
-    page.run()
-"""
+SITE = "from pages import navigate; navigate({name!r}, 'train')"
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +31,11 @@ def open_page():
 
 @pytest.fixture
 def make_run(runs_folder, tiny_config):
-    """Make a run with the checkpoint of a model that was never trained; the fields given are changed."""
+    """Make a run with the record of its data and the checkpoint of a model that was never trained, fields changed."""
     import torch
 
-    from pmsi.data.plumage.species import SPECIES
+    from pmsi.data import open_dataset
+    from pmsi.data.record import FILE, DataRecord
     from pmsi.engine.checkpoint import CHECKPOINT, save_checkpoint
     from pmsi.methods import build
     from pmsi.runs import Run
@@ -53,9 +43,11 @@ def make_run(runs_folder, tiny_config):
     def made(**fields):
         config = tiny_config.with_(**fields)
         run = Run.create(runs_folder, config)
-        model = build(config, len(SPECIES))
+        dataset = open_dataset(config)
+        DataRecord.of(dataset).to_file(run.folder / FILE)
+        model = build(config, len(dataset.classes))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        about = {"epoch": 1, "step": 0, "config": config.to_dict(), "classes": [species.name for species in SPECIES]}
+        about = {"epoch": 1, "step": 0, "config": config.to_dict(), "classes": dataset.classes}
         save_checkpoint(run.checkpoints / CHECKPOINT, model, optimizer, about)
         return run
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import server
+from app import login, server
 from app.shared import access
 from app.shared.access import PlaceError, ReadOnlyError, check_place, is_private, require_writable
 from pmsi.runs import Run
@@ -25,7 +25,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("PMSI_DATA", str(tmp_path / "allowed"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "here")
-    for name in ("PMSI_READ_ONLY", access.ADDRESS, access.BASE_PATH, access.ALLOWED_EMAILS):
+    for name in ("PMSI_READ_ONLY", access.ADDRESS, access.BASE_PATH, login.ALLOWED_EMAILS):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -188,9 +188,9 @@ def visit(monkeypatch):
     def opened(auth, user=None, allowed=""):
         import streamlit as st
 
-        monkeypatch.setattr(access, "_auth", lambda: auth)
+        monkeypatch.setattr(login, "auth_section", lambda: auth)
         monkeypatch.setattr(st, "user", Visitor(user or {}))
-        monkeypatch.setenv(access.ALLOWED_EMAILS, allowed)
+        monkeypatch.setenv(login.ALLOWED_EMAILS, allowed)
         return AppTest.from_file(MAIN, default_timeout=60).run()
 
     return opened
@@ -261,10 +261,10 @@ def test_a_login_without_its_package_lets_nobody_in_and_says_what_to_install(mon
     monkeypatch.setattr(type(st.secrets), "load_if_toml_exists", lambda self: True)
     monkeypatch.setattr(type(st.secrets), "get", lambda self, name, default=None: ONE, raising=False)
     monkeypatch.setattr(access, "is_authlib_installed", lambda: True)
-    assert access._auth() == ONE
+    assert access.auth_section() == ONE
     monkeypatch.setattr(access, "is_authlib_installed", lambda: False)
     with pytest.raises(access.LoginError, match="pip install Authlib"):
-        access._auth()
+        access.auth_section()
 
 
 def test_a_broken_secrets_file_lets_nobody_in(monkeypatch, tmp_path):
@@ -273,7 +273,7 @@ def test_a_broken_secrets_file_lets_nobody_in(monkeypatch, tmp_path):
     secrets = tmp_path / "secrets.toml"
     monkeypatch.setattr(st, "get_option", lambda name: [str(secrets)] if name == "secrets.files" else None)
     monkeypatch.setattr(type(st.secrets), "load_if_toml_exists", lambda self: False)
-    assert access._auth() == {}
+    assert access.auth_section() == {}
     secrets.write_text("[auth\n")
     with pytest.raises(access.LoginError, match="cannot be read"):
-        access._auth()
+        access.auth_section()

@@ -30,21 +30,3 @@ def test_an_image_leads_to_the_other_pages(open_page, make_run, page):
         assert asked["image"] == [KEY]
         assert asked["source"] == ["sample"]
         assert asked.get("run", [run.id]) == [run.id]
-        assert ("run" in asked) == (page != "mosaic")
-
-
-def test_an_image_of_the_runs_own_folder_is_named_with_its_folder(open_page, make_run, tmp_path):
-    from PIL import Image
-
-    from app.shared.cached_data import open_builtin
-
-    for number, name in enumerate(open_builtin().classes):  # the run's classes
-        (tmp_path / "birds" / name).mkdir(parents=True)
-        for i in range(3):
-            Image.new("RGB", (70, 70), (8 * number, 60 * i, 90)).save(tmp_path / "birds" / name / f"{i}.png")
-    run = make_run(method="baseline", dataset="folder", data=str(tmp_path / "birds"))
-    test = open_page("maps", run=run.id)
-    assert not test.exception
-    asked = parse_qs(actions(test)["Mosaic"].query_string)
-    assert asked["data"] == [str(tmp_path / "birds")]
-    assert asked["source"] == ["data"]

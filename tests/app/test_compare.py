@@ -21,6 +21,7 @@ from pmsi.runs import Run, State, lifecycle, list_runs
 from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.row import Launcher
 from pmsi.tables import FORMATS, TABLES, expand, fill, seeds_from
+from pmsi.tables.definitions import PAPER_LABELS
 
 SETS = {"cub": "/photos/cub", "cars": "/photos/cars", "aircraft": "/photos/aircraft"}
 
@@ -34,16 +35,8 @@ def base(tiny_config):
 def submitted(monkeypatch):
     """The ids of runs given to a launcher that starts nothing."""
     ids = []
-    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", f"{__name__}:launch", ""))
-    monkeypatch.setattr(f"{__name__}.launched", ids)
+    monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", lambda run: ids.append(run.id), ""))
     return ids
-
-
-launched = []
-
-
-def launch(run):
-    launched.append(run.id)
 
 
 def ended(root, config, state, about):
@@ -68,6 +61,11 @@ def finished(root, config, accuracy, best=None):
 
 def failed(root, config):
     return ended(root, config, State.FAILED, {"kind": "OutOfMemory", "message": "no", "remedy": ""})
+
+
+def line_of(method):
+    """A method's line in Table III."""
+    return PAPER_LABELS.get(("3", method), METHODS[method].title)
 
 
 def page_html(test):
@@ -123,7 +121,7 @@ def test_bad_words_in_the_address_are_passed_over(open_page, runs_folder, base):
     assert "has no runs here" in words(test)
     assert test.number_input(key="kept-seeds").value == 1
     assert "worst" not in str(test.query_params)
-    assert cells(test)[METHODS["pmr"].title][1][0] == "50.0"
+    assert cells(test)[PAPER_LABELS["3", "pmr"]][1][0] == "50.0"
 
 
 @pytest.mark.parametrize("number", TABLES)
@@ -141,7 +139,7 @@ def test_the_newest_protocol_comes_first_and_the_address_keeps_another(open_page
     assert about.base.dropout == 0.1
     for asked, key, expected in (({}, newest, "75.0"), ({"protocol": older}, older, "25.0")):
         test = open_page("compare", table="3", **asked)
-        assert cells(test)[METHODS["pmr"].title][1][0] == expected
+        assert cells(test)[PAPER_LABELS["3", "pmr"]][1][0] == expected
         assert test.query_params["protocol"] == key
 
 
@@ -176,9 +174,15 @@ def test_a_protocol_whose_weights_are_gone_is_read_and_can_be_begun_anew(
     file = tmp_path / "weights_*.safetensors"
     finished(runs_folder, base.with_(weights=str(file), backbone="mobilenet_v2"), {"mix": 0.5})
     test = open_page("compare", table="3")
-    assert cells(test)[METHODS["pmr"].title][1][0] == "50.0"
+    assert cells(test)[PAPER_LABELS["3", "pmr"]][1][0] == "50.0"
     assert button(test, "missing runs").disabled
-    assert f"start from **{file.name}**, which is not on this machine" in words(test)
+    assert f"start from **{file}**, which is not on this machine" in words(test).replace("\\", "")
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(b"")
+    test.text_input(key="kept-weights-file").set_value(str(moved)).run()
+    assert "not on this machine" not in words(test)
+    assert not button(test, "missing runs").disabled
+    test = open_page("compare", table="3")
     button(test, "from ImageNet's weights").click().run()
     shown = offered(runs_folder, "3")[test.query_params["protocol"]]
     assert shown.base == base.with_(method="pmr", backbone="mobilenet_v2", weights="imagenet")
@@ -196,7 +200,7 @@ def test_a_wide_window_has_the_paper_s_numbers_beside_ours(open_page, runs_folde
     finished(runs_folder, base, {"concat": 0.25, "mix": 0.5})
     html = page_html(open_page("compare", table="3"))
     wide = re.search(r'<table class="numbers wide".*?</table>', html, re.DOTALL)[0]
-    line = re.search(rf"<tr class=\"line\"><th[^>]*>{re.escape(escape(METHODS['pmr'].title))}</th>(.*?)</tr>", wide)[1]
+    line = re.search(rf'<tr class="line"><th[^>]*>{re.escape(escape(line_of("pmr")))}</th>(.*?)</tr>', wide)[1]
     shown = [unescape(re.sub("<.*?>", "", cell)) for cell in re.findall(r"<td.*?</td>", line)]
     assert shown == ["25.0", "86.6", "−61.6", "50.0", "87.0", "−37.0"]
     heads = re.findall(r"<th[^>]*>([^<]*)</th>", wide)
@@ -218,12 +222,12 @@ def test_each_number_leads_to_its_run(open_page, runs_folder, base):
     }
     lines = cells(open_page("compare", table="3"))
     for n, (method, run) in enumerate(runs.items(), start=4):
-        assert lines[METHODS[method].title] == [("50.0", [run.id]), (f"{5 * n:.1f}", [run.id])]
+        assert lines[line_of(method)] == [("50.0", [run.id]), (f"{5 * n:.1f}", [run.id])]
 
 
 def test_seeds_are_averaged_and_each_leads_to_its_run(open_page, runs_folder, base):
     runs = [finished(runs_folder, base.with_(seed=seed), {"mix": 0.5 + seed / 10}) for seed in range(3)]
-    text, links = cells(open_page("compare", table="3"))[METHODS["pmr"].title][1]
+    text, links = cells(open_page("compare", table="3"))[PAPER_LABELS["3", "pmr"]][1]
     assert text.startswith("60.0 ± 10.0")
     assert "n = 3" in text
     assert links == [run.id for run in runs]
@@ -242,9 +246,9 @@ def test_what_is_live_or_failed_says_so_and_leads_to_its_run(open_page, runs_fol
     try:
         test = open_page("compare", table="3")
         lines = cells(test)
-        assert lines[METHODS[first.method].title][0] == ("running 45 %", [running.id])
-        assert lines[METHODS[second.method].title][0] == ("failed", [broken.id])
-        assert lines[METHODS[third.method].title][0] == ("queued", [queued.id])
+        assert lines[line_of(first.method)][0] == ("running 45 %", [running.id])
+        assert lines[line_of(second.method)][0] == ("failed", [broken.id])
+        assert lines[line_of(third.method)][0] == ("queued", [queued.id])
         assert "2 queued or running, 1 to be resumed, 3 to be made" in words(test)
     finally:
         lock.release()
@@ -253,10 +257,10 @@ def test_what_is_live_or_failed_says_so_and_leads_to_its_run(open_page, runs_fol
 def test_the_best_epoch_is_shown_where_it_is_asked_for(open_page, runs_folder, base):
     finished(runs_folder, base, {"mix": 0.5}, best={"mix": 0.875})
     test = open_page("compare", table="3", epoch="best")
-    assert cells(test)[METHODS["pmr"].title][1][0] == "87.5"
+    assert cells(test)[PAPER_LABELS["3", "pmr"]][1][0] == "87.5"
     assert "chosen on the test images" in words(test)
     test.selectbox(key="kept-epoch").set_value("last").run()
-    assert cells(test)[METHODS["pmr"].title][1][0] == "50.0"
+    assert cells(test)[PAPER_LABELS["3", "pmr"]][1][0] == "50.0"
 
 
 def test_a_perturbed_cell_leads_to_its_sweep(open_page, runs_folder, base):

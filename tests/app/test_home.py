@@ -1,7 +1,6 @@
 """The first page: the method in one picture, with the visitor's image and a model's answers in it."""
 
 import io
-import json
 import re
 
 import pytest
@@ -41,28 +40,6 @@ def test_a_trained_model_says_what_it_sees_by_head(open_page, make_run):
         assert f"<b>{head}</b>" in picture(test)
     assert len(re.findall(r"\d%</span>", picture(test))) == 5
     assert f"run={run.id}" in picture(test)
-
-
-def test_a_run_with_phases_answers_before_a_newer_baseline_unless_that_was_chosen(open_page, make_run):
-    phased = make_run(method="pmr")
-    baseline = make_run(method="baseline")
-    assert f"run={phased.id}" in picture(open_page("home"))
-    assert f"run={baseline.id}" in picture(open_page("home", run=baseline.id))
-
-
-def test_a_run_that_knows_the_class_answers_before_a_newer_one_that_does_not(open_page, make_run):
-    from app.shared.cached_data import open_builtin
-
-    def learned(run, classes):
-        (run.folder / "result.json").write_text(json.dumps({"result": {"classes": classes}}))
-        return run
-
-    known = learned(make_run(method="pmr"), open_builtin().classes)
-    strange = learned(make_run(method="pmr", seed=1), ["cat", "dog"])
-    shown = picture(open_page("home"))
-    assert f"run={known.id}" in shown
-    assert "never seen" not in shown
-    assert "which has never seen this class" in picture(open_page("home", run=strange.id))
 
 
 def test_the_answers_are_those_of_the_predictor(open_page, make_run):

@@ -9,14 +9,16 @@ import pytest
 from PIL import Image
 
 from app.shared.wording import name_of_run
-from app.views.maps.explained import MORE, ranked_mistakes
+from app.views.maps.explained import MORE, more_images, ranked_mistakes
 from app.views.maps.zoom import numbers_table, removal_chart
 from pmsi.base.errors import DataError
+from pmsi.data import open_dataset
 from pmsi.explain.measures.deletion import Curve
 from pmsi.explain.measures.pointing import RegionScores
 from pmsi.maps import disagreement, sampled
 from pmsi.runs import Run, State
 from pmsi.runs.lifecycle import enqueue
+from pmsi.runs.mistakes import Predictions
 
 KEY = "test/ochre_finchling/0000"
 
@@ -116,7 +118,7 @@ def test_while_the_first_run_is_trained_its_page_is_offered(open_page, runs_fold
 
 
 def test_more_images_stand_below_and_kept_ones_stay(open_page, make_run):
-    make_run()
+    make_run(test_per_class=3)
     test = open_page("maps", image=KEY, more="class", count="2", kept="test/gorget_crestjay/0001|gone")
     assert not test.exception
     titles = [row["title"] for row in data_of(test)["rows"]]
@@ -131,30 +133,38 @@ def test_more_images_stand_below_and_kept_ones_stay(open_page, make_run):
     assert "".join(test.query_params["kept"]) == f"test/gorget_crestjay/0001|{KEY}"
 
 
-def test_every_row_of_more_lists_images_that_exist(make_run):
-    from app.shared.cached_data import open_builtin
-    from app.views.maps.explained import Place
+def answered(run, given):
+    """Write what a run of the tests answered: ``given`` by key where that is not the true class."""
+    test = open_dataset(run.config).test
+    labels = [sample.label for sample in test]
+    answers = [given.get(sample.key, sample.label) for sample in test]
+    stored = {"keys": [sample.key for sample in test], "labels": labels, "predicted": {"mix": answers}}
+    (run.folder / "predictions.json").write_text(json.dumps(stored))
 
-    run, place = make_run(), Place(open_builtin(), "plumage")
-    picked = place.picked(KEY)
-    others = MORE["others"][1](run, picked, place)
-    assert len(others) == 11
-    assert len({place.picked(key).label for key in others} | {picked.label}) == 12
-    same = MORE["class"][1](run, picked, place)
-    assert KEY in same
-    assert {place.picked(key).label for key in same} == {picked.label}
-    assert MORE["mistakes"][1](run, picked, place) == []
-    assert place.picked("nowhere") is None
+
+def test_every_row_of_more_lists_test_images_of_the_run(make_run):
+    from app.shared.cached_data import open_builtin
+    from app.shared.panels import Picked
+
+    run, data = make_run(test_per_class=3), open_builtin()
+    picked = Picked.of(data, data.find(KEY))
+    keys = [sample.key for sample in open_dataset(run.config).test]
+    other = next(key for key in keys if "ochre" not in key)
+    answered(run, {other: 0, KEY: 5})
+    found = {kind: more_images(run, picked, kind, 99) for kind in MORE}
+    assert [image.key for image in found["class"]] == [key for key in keys if "ochre" in key and key != KEY]
+    assert {image.label for image in found["others"]} == {*data.classes} - {picked.label}
+    assert len(found["others"]) == 11
+    assert [image.key for image in found["mistakes"]] == [other]
+    assert {image.key for image in found["others"]} <= set(keys)
+    assert found[""] == []
 
 
 def test_mistakes_begin_with_the_pair_that_is_confused_most():
-    written = {
-        "keys": list("abcdef"),
-        "labels": [0, 1, 1, 2, 2, 0],
-        "predicted": {"S3": [0] * 6, "mix": [0, 2, 0, 1, 2, 1]},
-    }
-    assert ranked_mistakes(written) == ["c", "f", "b", "d"]
-    assert ranked_mistakes({}) == []
+    given = {"S3": (0,) * 6, "mix": (0, 2, 0, 1, 2, 1)}
+    answers = Predictions(("a", "b", "c"), tuple("abcdef"), (0, 1, 1, 2, 2, 0), given, {}, {}, "mix")
+    found = ranked_mistakes(answers)
+    assert {frozenset(found[:2]), frozenset(found[2:])} == {frozenset("bd"), frozenset("cf")}
 
 
 def test_an_outline_and_a_mosaic_are_drawn(open_page, make_run):
@@ -306,20 +316,3 @@ def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
     from app.views.maps.numbers import _sentence
 
     assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
-
-
-def test_the_numbers_of_a_finished_report_are_shown_beside_an_offer_for_the_other_run(open_page, make_run, runs_folder):
-    from pmsi import tasks
-    from pmsi.config import MapsConfig
-    from pmsi.runs import Run
-
-    run, other = make_run(), make_run(method="baseline")
-    made = Run.create(runs_folder, MapsConfig(of=run.id, faithfulness_per_class=0))
-    assert tasks.execute(made) == "finished"
-    test = open_page("maps", run=run.id, beside=other.id, tool="numbers")
-    assert not test.exception
-    assert not test.error
-    assert [button.label for button in test.button if "Measure" in button.label] == ["Measure it"]
-    told = " ".join(element.value for element in test.markdown)
-    expected = made.result()["regions"]["telling"]["numbers"]["S3 - S5/energy"]["mean"]
-    assert f"S3 − S5 is {100 * expected:+.1f} points" in told

@@ -242,8 +242,8 @@ def test_the_code_and_the_command_make_the_picture_of_the_page(
     from pmsi.pictures.mosaics import mosaic_strip
 
     monkeypatch.chdir(tmp_path)
-    picked, place = made(source, open_builtin, tmp_path)
-    shown = drawn(picked, place, 7, permutation, borders, size)
+    picked = made(source, open_builtin, tmp_path)
+    shown = drawn(picked, 7, permutation, borders, size)
     expected = np.asarray(mosaic_strip(picked.image, 3, seed=7, size=size, permutation=permutation, borders=borders))
     exec(python_of(shown, "by code.png"), {})
     assert np.array_equal(np.asarray(Image.open("by code.png")), expected)
@@ -254,16 +254,16 @@ def test_the_code_and_the_command_make_the_picture_of_the_page(
 
 
 def made(source, open_builtin, folder):
-    """Return an image as the picker gives it, and where it is from."""
+    """Return an image as the picker gives it."""
     if source == "sample":
         data = open_builtin()
-        return Picked(data.open_image(data.test[3]), data.test[3].key, "a bird"), "plumage"
+        return Picked(data.open_image(data.test[3]), data.test[3].key, "a bird", place="plumage")
     noise = Image.fromarray(np.random.default_rng(2).integers(0, 255, (90, 70, 3), dtype=np.uint8))
     if source == "upload":
         noise.save(folder / "it's a bird.png")
-        return Picked(noise, "upload:0", "it's a bird.png"), ""
+        return Picked(noise, "upload:0", "it's a bird.png")
     for name in ("one", "two"):
         (folder / "my birds" / name).mkdir(parents=True)
         for number in range(4):
             noise.save(folder / "my birds" / name / f"{number}.png")
-    return Picked(noise, "one/2.png", "one, image 3"), str(folder / "my birds")
+    return Picked(noise, "one/2.png", "one, image 3", place=str(folder / "my birds"))

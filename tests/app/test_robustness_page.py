@@ -60,12 +60,6 @@ def swept(make_run, runs_folder):
 # The bench
 
 
-def test_without_a_run_there_is_one_button_that_leads_to_training(open_page):
-    test = open_page("robustness")
-    assert not test.exception
-    assert [button.label for button in test.button] == ["Train a model"]
-
-
 def test_the_drawn_factors_are_stated(open_page, make_run):
     make_run()
     test = open_page("robustness", k="0.8", draw="5")

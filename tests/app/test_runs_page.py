@@ -33,11 +33,9 @@ RESULT = {
 
 
 def site():
-    import streamlit as st
+    from pages import navigate
 
-    from app.shared.run_session import page_of
-
-    st.navigation([page_of("runs"), page_of("train"), page_of("maps"), page_of("robustness")]).run()
+    navigate("runs", "train", "maps", "robustness")
 
 
 @pytest.fixture
@@ -304,7 +302,7 @@ def test_an_unknown_time_zone_is_the_servers():
 
 
 def test_titles_say_what_a_run_is_about():
-    assert title_of_run(CONFIG) == "pmr on plumage"
+    assert title_of_run(CONFIG) == "RMG-PMSI on plumage"
     assert title_of_run(EvaluateConfig(of="20260101-101010-train-pmr-cub-ab12")) == "evaluation of pmr-cub-ab12"
     assert title_of_run(RobustnessConfig(of=("a", "b"))) == "robustness of 2 runs"
     assert short_id("20260101-101010-evaluate-test-ab12") == "evaluate-test-ab12"
@@ -314,8 +312,8 @@ def test_a_run_to_choose_has_its_name_moment_and_facts(root):
     run = Run(root / "20260101-101010-train-pmr-plumage-ab12")
     run.folder.mkdir()
     (run.folder / "config.json").write_text(json.dumps(CONFIG.to_dict()))
-    assert name_of_run(run) == "pmr on plumage · ab12"
-    assert line_of_run(run, "UTC") == "pmr on plumage · ab12 · 01 Jan, 10:10 · tiny · 64 px · 2 epochs"
+    assert name_of_run(run) == "RMG-PMSI on plumage · ab12"
+    assert line_of_run(run, "UTC") == "RMG-PMSI on plumage · ab12 · 01 Jan, 10:10 · tiny · 64 px · 2 epochs"
 
 
 # Stuck
@@ -355,7 +353,7 @@ def test_a_name_is_shown_wherever_a_run_is_named_and_never_as_markup(root):
     test = shown(run)
     assert test.title[0].value == r"\*\*Best\*\* \<b\>so far\</b\>"
     assert "A _note_." in [text.value for text in test.text]
-    assert "pmr on plumage" in words(test)
+    assert "RMG-PMSI on plumage" in words(test)
 
 
 def test_a_run_is_named_on_its_page(root):
@@ -482,7 +480,7 @@ def test_a_run_is_deleted_and_comes_back(root):
     checked(next(button for button in test.button if button.key == "delete-yes").click().run())
     assert list_runs(root) == []
     test = checked(test.run())
-    assert "Deleted: pmr on plumage" in words(test)
+    assert "Deleted: RMG-PMSI on plumage" in words(test)
     checked(next(button for button in test.button if button.label == "Undo").click().run())
     assert list_runs(root) == [run]
 
@@ -536,7 +534,7 @@ def test_visitors_who_may_only_look_are_offered_nothing_that_writes(root, monkey
 def test_runs_that_come_with_the_program_can_only_be_looked_at(root, monkeypatch):
     shipped = root / "shipped"
     run = make(shipped, ending=State.FINISHED, about={"result": RESULT}, epochs=2)
-    monkeypatch.setattr("pmsi.runs.SHIPPED", shipped)
+    monkeypatch.setattr("pmsi.runs.run.SHIPPED", shipped)
     assert "Come with the program" in words(open_list())
     test = shown(run)
     assert "comes with the program" in words(test)

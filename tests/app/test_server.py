@@ -5,7 +5,7 @@ import tomllib
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import server, warmup
+from app import server
 from app.shared.palette import CATEGORICAL
 
 
@@ -17,7 +17,7 @@ def test_the_theme_has_the_ten_colours():
 
 
 def test_the_warm_up_runs():
-    warmup.warm_up()
+    server.load()
 
 
 def test_the_whole_app_opens_on_the_first_screen():

@@ -7,7 +7,7 @@ from app.shared.session import parsed, written
 SCRIPT = """
 import streamlit as st
 
-from app import session
+from app.shared import session
 
 session.enter(st.session_state.get("wanted-page", "first"))
 session.remember(st.number_input, "seed", 3, "Seed", 0, 99)

@@ -18,11 +18,9 @@ from pmsi.runs import Run, default_root, jobs, list_runs
 
 
 def site():
-    import streamlit as st
+    from pages import navigate
 
-    from app.shared.run_session import page_of
-
-    st.navigation([page_of("train"), page_of("runs"), page_of("maps"), page_of("robustness")]).run()
+    navigate("train", "runs", "maps", "robustness")
 
 
 @pytest.fixture
@@ -116,7 +114,7 @@ def test_the_costs_follow_the_form(page):
 def test_costs_are_counted_again_only_where_something_that_costs_has_changed(page, monkeypatch):
     counted, count = [], pmsi.engine.costs.costs_of
     monkeypatch.setattr(
-        pmsi.engine.costs, "costs_of", lambda config, classes: counted.append(config) or count(config, classes)
+        "app.views.train.outlook.costs_of", lambda config, classes: counted.append(config) or count(config, classes)
     )
     widget(page, "number_input", "epochs").set_value(5).run()
     checked(widget(page, "number_input", "lr_new").set_value(0.07).run())

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from pmsi.base.errors import ConfigError, ImageError, PMSIError, UnknownName
-from pmsi.base.vision import functional
 from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash
 
 NOISES = ("gaussian_noise", "gaussian_noise_mono", "gaussian_noise_legacy")
@@ -109,6 +108,8 @@ def test_another_process_shows_the_same_pixels():
 
 
 def test_jitter_has_the_arithmetic_of_torchvision():
+    from pmsi.base.vision import functional  # with torch, which the other process above does without
+
     adjust = {
         "brightness": functional.adjust_brightness,
         "contrast": functional.adjust_contrast,

@@ -14,7 +14,15 @@ from app.shared.charts import paired_bars
 from app.shared.errors import error_panel, guarded, plain
 from app.shared.palette import CHART
 from app.shared.session import choice, follow, keep, key_of, moved, relabel, remember
-from app.views.compare.protocols import as_typed, command_of, counts_once, protocols_once, seeds_to_show, titles
+from app.views.compare.protocols import (
+    absent_weights,
+    as_typed,
+    command_of,
+    counts_once,
+    protocols_once,
+    seeds_to_show,
+    titles,
+)
 from app.views.compare.queue import queue_panel, runs_of
 from app.views.compare.table_html import BOX, table_html
 from pmsi.base.errors import PMSIError
@@ -37,6 +45,8 @@ INTRO = (
     "number to open the run that it comes from."
 )
 FIRST = "3"
+WEIGHTS = "weights-file"
+"""In the URL: the file of the starting weights that was typed."""
 EPOCH_TITLES = {"last": "Last epoch", "best": "Best epoch"}
 FILES = {
     "csv": ("CSV", "csv", "text/csv"),
@@ -115,7 +125,10 @@ def _table(number: str, protocol: "Protocol") -> Table:
         return table if table.configs else expand(number, base, _countable(table))
     if DATASETS[base.dataset].needs_folder and not base.data:
         base = base.with_(data=_folder(base.dataset) or None)
-    return expand(number, base)
+    table = expand(number, base)
+    if choice(WEIGHTS) or absent_weights(table.configs):
+        table = expand(number, base.with_(weights=_weights_file() or base.weights))
+    return table
 
 
 def _countable(table: Table) -> Sets:
@@ -133,11 +146,14 @@ def _countable(table: Table) -> Sets:
 
 def _folder(dataset: str) -> str:
     """Ask for the folder of a data set; it is kept in the URL."""
-    name, row = f"{dataset}-folder", DATASETS[dataset]
+    row = DATASETS[dataset]
+    return _typed_place(f"{dataset}-folder", f"Folder of {row.title}", "/path/to/the/folder", row.help)
+
+
+def _typed_place(name: str, label: str, example: str, help: str) -> str:
+    """Ask for a path that visitors may use; it is kept in the URL. Empty where there is none or it is refused."""
     follow(name, key_of(name), "", lambda value: isinstance(value, str))
-    typed = st.text_input(
-        f"Folder of {row.title}", key=key_of(name), placeholder="/path/to/the/folder", help=row.help
-    ).strip()
+    typed = st.text_input(label, key=key_of(name), placeholder=example, help=help).strip()
     keep(name, typed)
     try:
         if typed:
@@ -146,6 +162,12 @@ def _folder(dataset: str) -> str:
         error_panel(error)
         return ""
     return typed
+
+
+def _weights_file() -> str:
+    """Ask for the file of weights that runs start from, where those of the protocol are gone; it is kept in the URL."""
+    help = "`{backbone}` in it stands for each network's name. Runs that start from another file are other runs."
+    return _typed_place(WEIGHTS, "File of the starting weights", "/path/to/weights.safetensors", help)
 
 
 def _has_epochs(number: str) -> bool:

@@ -3,8 +3,6 @@
 Estimates are those of `app.shared.measuring`.
 """
 
-from pathlib import Path
-
 import streamlit as st
 
 from app.shared.access import check_places, read_only, require_writable
@@ -110,10 +108,10 @@ def _absent_note(number: str, files: list[str]) -> None:
     """Say why no more runs can be made where the weights that they start from are gone, and what can be done."""
     if not files:
         return
-    names = " and ".join(f"**{plain(Path(file).name)}**" for file in files)
+    names = " and ".join(f"**{plain(file)}**" for file in files)
     st.info(
-        f"The missing runs start from {names}, which {'is' if len(files) == 1 else 'are'} not on this machine, so they "
-        "cannot be made here. What there is can be read all the same.",
+        f"The missing runs start from {names}, which {'is' if len(files) == 1 else 'are'} not on this machine. "
+        "Give the file above, or begin anew. What there is can be read all the same.",
         icon=":material/inventory_2:",
     )
     choices = protocols_once(number)

@@ -11,13 +11,13 @@ from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
 from app.shared.images import picture
 from app.shared.palette import CATEGORICAL, head_color
-from app.shared.panels import Picked
+from app.shared.panels import Picked, unknown_class
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.data.grid import OPEN, close_image
 from pmsi.base.errors import DataError
 from pmsi.pictures.encoding import jpeg
-from pmsi.runs.mistakes import read_predictions
+from pmsi.runs.mistakes import read_predictions, shown_in
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,7 +47,7 @@ def show_open_image(source: "Source", dataset: "Dataset", run: "Run | None") -> 
 
 @guarded()
 def _details(source: "Source", dataset: "Dataset", sample: "Sample", run: "Run | None") -> None:
-    image = sample_image(dataset, source.place, sample.key)
+    image = sample_image(dataset, sample)
     name = dataset.classes[sample.label]
     left, right = st.columns([4, 3], gap="medium")
     with right:
@@ -62,8 +62,9 @@ def _details(source: "Source", dataset: "Dataset", sample: "Sample", run: "Run |
         drawn = outlines_over(image, outlines) if wanted else image
         picture(jpeg(_reduced(drawn)), alt=f"{name}, {sample.key}" + (", with its outlines" if wanted else ""))
     if run is not None and remember(st.toggle, "ask", False, "Ask the model now, with probabilities"):
-        _ask(run, image, sample, name)
-    image_actions(Picked(image, sample.key, name, name), place=source.place, **({"run": run.id} if run else {}))
+        _ask(run, image, name)
+    picked = Picked.of(dataset, sample, name, **source.query(run))
+    image_actions(picked, **({"run": run.id} if run else {}))
 
 
 def _facts(dataset: "Dataset", sample: "Sample", image: "Image") -> None:
@@ -144,26 +145,30 @@ def _answers(dataset: "Dataset", sample: "Sample", run: "Run") -> None:
     """Show what each head answered, as the run has kept it."""
     st.markdown(f"**Answers of {plain(name_of_run(run))}**")
     answers = read_predictions(run)
-    if sample.key in answers.keys:
-        at = answers.keys.index(sample.key)
-        chips = []
-        for head, given in answers.predicted.items():
-            known = given[at] < len(dataset.classes)
-            name = dataset.classes[given[at]] if known else "a class that is gone"
-            sure = f", {answers.confidence[head][at]:.0%}" if answers.confidence else ""
-            mark = "✓" if given[at] == sample.label else "✗"
-            chips.append(f"{mark} **{plain(head)}**: {plain(name)}{sure}")
-        st.markdown("  \n".join(chips))
-    else:
-        st.caption("It keeps its answers to test images only.")
+    here = shown_in(run, answers, dataset)
+    at = next((i for i, key in enumerate(answers.keys) if here.get(key) is sample), None)
+    if at is None:
+        st.caption("It keeps its answers to test images only, and this is none of its test images.")
+        return
+    chips = []
+    for head, given in answers.predicted.items():
+        sure = f", {answers.confidence[head][at]:.0%}" if answers.confidence else ""
+        mark = "✓" if given[at] == answers.labels[at] else "✗"
+        chips.append(f"{mark} **{plain(head)}**: {plain(answers.classes[given[at]])}{sure}")
+    then = answers.classes[answers.labels[at]]
+    if then != dataset.classes[sample.label]:
+        chips.append(f"To the run it is {plain(then)}.")
+    st.markdown("  \n".join(chips))
 
 
-def _ask(run: "Run", image: "Image", sample: "Sample", truth: str) -> None:
+def _ask(run: "Run", image: "Image", truth: str) -> None:
     from app.shared.charts import confidence_bars
 
     predictor = predictor_of(run)
     prepared = predictor.prepare(image)
-    prediction = predict_once(run, prepared, sample.key)
+    prediction = predict_once(run, prepared)
+    if strange := unknown_class(run, truth, prediction.best.name):
+        st.caption(plain(strange))
     heads = list(prediction.heads.items())
     for place, (head, guesses) in zip(st.columns(len(heads)), heads, strict=True):
         with place:

@@ -15,12 +15,11 @@ from app.shared.errors import guarded, plain
 from app.shared.palette import CATEGORICAL, CHART, styled
 from app.shared.session import choice, follow, keep, key_of, remember
 from pmsi.data.dataset import count_by_class
-from pmsi.runs.mistakes import read_predictions
+from pmsi.runs.mistakes import predictions_of, read_predictions, shown_in
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from app.views.data.sources import Source
     from pmsi.data.dataset import Dataset, Sample
     from pmsi.runs import Run
 
@@ -37,9 +36,9 @@ ALL = ""
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture: its key, what stands under it, and what it shows in words."""
+    """A small picture: its sample, what stands under it, and what it shows in words."""
 
-    key: str
+    sample: "Sample"
     label: str
     alt: str
 
@@ -54,27 +53,27 @@ def close_image() -> None:
     st.query_params.pop(OPEN, None)
 
 
-def browse(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
+def browse(dataset: "Dataset", run: "Run | None") -> None:
     """Show how many images each class has, and the images, filtered by class and split."""
     with st.expander("Images per class", expanded=True, icon=":material/bar_chart:"):
         alt = "Images of each class, training and test; a class's numbers are shown as it is pointed at"
         st.plotly_chart(_bars(dataset), key="images-per-class", alt=alt, **CHART)
-    marks = _marks(run)
+    marks = _marks(run, dataset)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         found = _filtered(dataset)
     if not found:
         st.info("No image here. Choose another class, or all.", icon=":material/search_off:")
         return
     tiles = [_tile(dataset, sample, marks) for sample in found]
-    paged(source, dataset, tiles, "images")
+    paged(dataset, tiles, "images")
 
 
-def paged(source: "Source", dataset: "Dataset", tiles: Sequence[Tile], what: str) -> None:
+def paged(dataset: "Dataset", tiles: Sequence[Tile], what: str) -> None:
     """Show one page of tiles, and the way to the others."""
     pages = ceil(len(tiles) / PER_PAGE)
     number = page_number(pages)
     first = (number - 1) * PER_PAGE
-    tile_row(source, dataset, tiles[first : first + PER_PAGE])
+    tile_row(dataset, tiles[first : first + PER_PAGE])
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
         _turn("Previous", ":material/chevron_left:", number - 1, number > 1)
         last = min(first + PER_PAGE, len(tiles))
@@ -92,26 +91,26 @@ def _turn(label: str, icon: str, number: int, possible: bool) -> None:
     st.button(label, icon=icon, key=f"turn-{label}", disabled=not possible, on_click=keep, args=("page", str(number)))
 
 
-def tile_row(source: "Source", dataset: "Dataset", tiles: Sequence[Tile], group: str = "") -> None:
+def tile_row(dataset: "Dataset", tiles: Sequence[Tile], group: str = "") -> None:
     """Show small pictures in rows that break where the window ends; ``group`` tells rows on one page apart."""
     with st.container(horizontal=True, gap="small", key=f"tiles-{group}" if group else None):
         for tile in tiles:
             with st.container(width=WIDTH, gap="xsmall"):
-                _small(source, dataset, tile)
+                _small(dataset, tile)
                 st.button(
                     tile.label,
-                    key=f"open-{group}-{tile.key}",
+                    key=f"open-{group}-{tile.sample.key}",
                     type="tertiary",
                     width="stretch",
                     on_click=open_image,
-                    args=(tile.key,),
+                    args=(tile.sample.key,),
                     help="Open this image",
                 )
 
 
 @guarded()
-def _small(source: "Source", dataset: "Dataset", tile: Tile) -> None:
-    small = thumbnail_once(dataset, source.place, tile.key, SIDE)
+def _small(dataset: "Dataset", tile: Tile) -> None:
+    small = thumbnail_once(dataset, tile.sample, SIDE)
     st.image(small, width=WIDTH, output_format="JPEG", alt=tile.alt)
 
 
@@ -139,19 +138,20 @@ def _filtered(dataset: "Dataset") -> "list[Sample]":
     return [sample for sample in samples if dataset.classes[sample.label] in wanted]
 
 
-def _marks(run: "Run | None") -> Mapping[str, bool]:
-    """Return for each image that a run has answered whether it was right."""
+def _marks(run: "Run | None", dataset: "Dataset") -> Mapping[str, bool]:
+    """Return for the key of each image that a run has answered whether it was right."""
     if run is None:
         return {}
     answers = read_predictions(run)
-    given = answers.predicted[answers.primary]
-    return {key: label == answer for key, label, answer in zip(answers.keys, answers.labels, given, strict=True)}
+    here = shown_in(run, answers, dataset)
+    found = predictions_of(answers, answers.primary)
+    return {here[answer.key].key: answer.is_right for answer in found if answer.key in here}
 
 
 def _tile(dataset: "Dataset", sample: "Sample", marks: Mapping[str, bool]) -> Tile:
     name = dataset.classes[sample.label]
     mark = {True: "✓ ", False: "✗ "}.get(marks.get(sample.key), "")  # type: ignore[arg-type]
-    return Tile(sample.key, mark + plain(name), f"{name}, {sample.key}")
+    return Tile(sample, mark + plain(name), f"{name}, {sample.key}")
 
 
 def _bars(dataset: "Dataset") -> "go.Figure":

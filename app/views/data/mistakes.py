@@ -1,5 +1,6 @@
 """What a run gets wrong in a data set: the hardest images, what it was sure of, and the classes that it confuses."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -7,11 +8,10 @@ import streamlit as st
 from app.shared.errors import plain
 from app.shared.session import choice, keep, remember
 from app.views.data.grid import Tile, page_number, paged, tile_row
-from pmsi.runs.mistakes import RANKINGS, Confusion, ImagePrediction, Predictions, confusions, read_predictions
+from pmsi.runs.mistakes import RANKINGS, Confusion, ImagePrediction, Predictions, confusions, read_predictions, shown_in
 
 if TYPE_CHECKING:
-    from app.views.data.sources import Source
-    from pmsi.data.dataset import Dataset
+    from pmsi.data.dataset import Dataset, Sample
     from pmsi.runs import Run
 
 PAIRS = "pairs"
@@ -21,7 +21,7 @@ IN_PAIR = 3
 """Images of each class that are shown of a pair."""
 
 
-def mistakes(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
+def mistakes(dataset: "Dataset", run: "Run | None") -> None:
     """Show what ``run`` gets wrong, ranked as the visitor likes."""
     if run is None:
         st.info(
@@ -48,17 +48,16 @@ def mistakes(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
         )
     if before != [choice(name) for name in ("by", "head")]:
         keep("page", "")
-    known = {sample.key for sample in dataset.test}
-    gone = sum(key not in known for key in answers.keys)
-    if gone:
+    here = shown_in(run, answers, dataset)
+    if gone := len(answers.keys) - len(here):
         st.caption(f"{gone:,} of the images that the run has answered are not in this data set any more.")
     if by == PAIRS:
-        _pairs(source, dataset, [pair for pair in confusions(answers, head) if pair.b < len(dataset.classes)], known)
+        _pairs(dataset, answers, confusions(answers, head), here)
         return
-    ranked = [answer for answer in RANKINGS[by][1](answers, head) if answer.key in known]
+    ranked = [answer for answer in RANKINGS[by][1](answers, head) if answer.key in here]
     _say(answers, ranked, head)
     if ranked:
-        paged(source, dataset, [_tile(dataset, answer) for answer in ranked], "images")
+        paged(dataset, [_tile(answers.classes, answer, here[answer.key]) for answer in ranked], "images")
 
 
 def _say(answers: Predictions, ranked: list[ImagePrediction], head: str) -> None:
@@ -70,18 +69,18 @@ def _say(answers: Predictions, ranked: list[ImagePrediction], head: str) -> None
     st.markdown(words + (f"The order goes {order}." if ranked else "There is nothing to show: well done."))
 
 
-def _tile(dataset: "Dataset", answer: ImagePrediction) -> Tile:
-    truth = dataset.classes[answer.label]
-    given = dataset.classes[answer.predicted] if answer.predicted < len(dataset.classes) else "a class that is gone"
+def _tile(classes: Sequence[str], answer: ImagePrediction, sample: "Sample") -> Tile:
+    """Return an image with what the run answered; ``classes`` are the run's."""
+    truth, given = classes[answer.label], classes[answer.predicted]
     if answer.confidence is not None and answer.truth is not None:
         sure = f"{answer.truth:.0%}" if answer.is_right else f"{answer.confidence:.0%}, truth {answer.truth:.0%}"
     else:
         sure = f"{answer.heads_right} of {answer.heads} outputs right" if answer.heads > 1 else ""
     said = f"✓ {plain(truth)}" if answer.is_right else f"{plain(truth)}  \n✗ {plain(given)}"
-    return Tile(answer.key, f"{said}  \n:small[{sure}]" if sure else said, f"{truth}, taken for {given}")
+    return Tile(sample, f"{said}  \n:small[{sure}]" if sure else said, f"{truth}, taken for {given}")
 
 
-def _pairs(source: "Source", dataset: "Dataset", pairs: list[Confusion], known: set[str]) -> None:
+def _pairs(dataset: "Dataset", answers: Predictions, pairs: list[Confusion], here: "Mapping[str, Sample]") -> None:
     """Show the classes that are taken for each other side by side, those of the most images first."""
     if not pairs:
         st.success("No class is taken for another one.", icon=":material/check_circle:")
@@ -90,13 +89,13 @@ def _pairs(source: "Source", dataset: "Dataset", pairs: list[Confusion], known: 
     first = (page_number(pages) - 1) * PAIRS_SHOWN
     for pair in pairs[first : first + PAIRS_SHOWN]:
         with st.container(border=True):
-            a, b = (plain(dataset.classes[label]) for label in (pair.a, pair.b))
+            a, b = (plain(answers.classes[label]) for label in (pair.a, pair.b))
             st.markdown(f"**{a}** and **{b}** · {pair.count} of {pair.images} images taken for the other class")
             for place, label, other, keys in zip(
                 st.columns(2, gap="medium"), (pair.a, pair.b), (b, a), (pair.a_as_b, pair.b_as_a), strict=True
             ):
                 with place:
-                    _half(source, dataset, pair, label, other, [key for key in keys if key in known])
+                    _half(dataset, answers, pair, label, other, keys, here)
     with st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
         for label, step in (("Previous", -1), ("Next", 1)):
             number = page_number(pages) + step
@@ -104,14 +103,23 @@ def _pairs(source: "Source", dataset: "Dataset", pairs: list[Confusion], known: 
                       args=("page", str(number)))  # fmt: skip
 
 
-def _half(source: "Source", dataset: "Dataset", pair: Confusion, label: int, other: str, keys: list[str]) -> None:
+def _half(
+    dataset: "Dataset",
+    answers: Predictions,
+    pair: Confusion,
+    label: int,
+    other: str,
+    keys: Sequence[str],
+    here: "Mapping[str, Sample]",
+) -> None:
     """Show the images of one class that were taken for the other one; where none was, some others of the class."""
-    name = plain(dataset.classes[label])
+    name = answers.classes[label]
     if keys:
         more = f", {IN_PAIR} of them here" if len(keys) > IN_PAIR else ""
-        st.caption(f"{name} taken for {other}: {len(keys)}{more}")
+        st.caption(f"{plain(name)} taken for {other}: {len(keys)}{more}")
     else:
-        st.caption(f"{name}: none taken for {other}; others for comparison")
-        keys = [sample.key for sample in dataset.test if sample.label == label]
-    tiles = [Tile(key, f"Open {i}", f"{dataset.classes[label]}, {key}") for i, key in enumerate(keys[:IN_PAIR], 1)]
-    tile_row(source, dataset, tiles, f"{pair.a}-{pair.b}-{label}")
+        st.caption(f"{plain(name)}: none taken for {other}; others for comparison")
+        keys = [key for key, truth in zip(answers.keys, answers.labels, strict=True) if truth == label]
+    found = [here[key] for key in keys if key in here][:IN_PAIR]
+    tiles = [Tile(sample, f"Open {i}", f"{name}, {sample.key}") for i, sample in enumerate(found, 1)]
+    tile_row(dataset, tiles, f"{pair.a}-{pair.b}-{label}")

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.shared.cached_data import data_of_run
 from app.shared.errors import guarded, plain
 from app.shared.session import choice, follow, keep, key_of, moved, remember
-from app.shared.wording import line_of_run
+from app.shared.wording import line_of_run, name_of_run, with_names
 from app.views.data.details import show_open_image
 from app.views.data.grid import browse
 from app.views.data.import_form import import_form
@@ -85,10 +86,12 @@ def _run(source: Source | None) -> "Run | None":
 def _look(source: Source, run: "Run | None", view: str) -> None:
     dataset = source.open()
     _facts(source, dataset)
+    if run is not None:
+        _of_run(run)
     if view == "images":
-        browse(source, dataset, run)
+        browse(dataset, run)
     elif view == "mistakes":
-        mistakes(source, dataset, run)
+        mistakes(dataset, run)
     else:
         _left_out(dataset)
     show_open_image(source, dataset, run)
@@ -104,6 +107,14 @@ def _facts(source: Source, dataset: "Dataset") -> None:
     st.markdown(words + (f" · **{left:,}** left out" if left else ""))
     if official := DATASETS[source.config.dataset].official:
         st.caption(plain(completeness(dataset, official)))
+
+
+def _of_run(run: "Run") -> None:
+    """Say how many images a run used, and what differs between its data and those of today."""
+    result = run.result() or {}
+    used = [result.get(f"{split}_images") for split in ("train", "test")]
+    words = [f"{plain(name_of_run(run))} used {used[0]:,} training and {used[1]:,} test images."] if all(used) else []
+    st.caption(" ".join([*words, plain(with_names(data_of_run(run).reasons, run))]))
 
 
 def _left_out(dataset: "Dataset") -> None:

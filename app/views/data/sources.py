@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.shared.cached_data import open_folder, open_set
+from app.shared.panels import OF_RUN, own_source
 from pmsi.base.errors import PMSIError
 from pmsi.config import TrainConfig
-from pmsi.data import DATASETS
+from pmsi.data import DATASETS, PER_CLASS
 from pmsi.data.importing import imported_sets
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.mistakes import has_predictions
@@ -38,10 +39,15 @@ class Source:
     config: TrainConfig
     runs: tuple[Run, ...] = ()
 
-    @property
-    def place(self) -> str:
-        """What tells it apart: its folder, or its name where it is built in."""
-        return self.config.data or self.config.dataset
+    def query(self, run: Run | None) -> dict[str, str]:
+        """Return the query parameters that open another page with one of its images, beside those that name it.
+
+        They are a run's own images where a run is named, or where no other source has them.
+        """
+        if run is None and self.config.data:
+            return {"source": "data", "data": self.config.data}
+        of = run or next(iter(self.runs), None)
+        return {"source": OF_RUN, "run": of.id} if of and own_source(of) else {"source": "sample"}
 
     def open(self) -> "Dataset":
         """Return the data set; raises what `pmsi.data.open_dataset` does."""
@@ -53,12 +59,12 @@ class TypedSource(Source):
     """A folder that a visitor typed, which may lie where nobody may look."""
 
     def open(self) -> "Dataset":
-        return open_folder(self.place)
+        return open_folder(self.config.data or "")
 
 
 def offered() -> dict[str, Source]:
     """Return what can be chosen, by a short name for the URL that stays the same."""
-    found = {FIRST: Source(DATASETS[FIRST].title, TrainConfig(dataset=FIRST, train_per_class=40, test_per_class=20))}
+    found = {FIRST: Source(DATASETS[FIRST].title, TrainConfig(dataset=FIRST))}
     for name, place in imported_sets().items():
         found[MARK + name] = Source(f"{name} (imported)", TrainConfig(dataset="folder", data=str(place.resolve())))
     by_data = {_identity(source.config): name for name, source in found.items()}
@@ -111,4 +117,4 @@ def _widened(known: TrainConfig, config: TrainConfig) -> TrainConfig:
     """Return ``known`` with limits that leave all pictures of ``config`` in, where the pictures are drawn."""
     if config.dataset != FIRST:
         return known
-    return known.with_(**{name: max(getattr(known, name) or 0, getattr(config, name) or 0) or None for name in LIMITS})
+    return known.with_(**{name: max(getattr(each, name) or PER_CLASS for each in (known, config)) for name in LIMITS})

@@ -9,16 +9,17 @@ from app.shared import session
 from app.shared.cached_models import predict_once, predictor_of
 from app.shared.components import part
 from app.shared.errors import guarded
-from app.shared.image_links import image_actions, query_of
-from app.shared.panels import Picked, image_picker, trained_runs
+from app.shared.image_links import image_actions
+from app.shared.panels import Picked, answering_run, image_picker, trained_runs, unknown_class
 from app.shared.run_session import page_of
 from app.shared.wording import name_of_run
 from app.views.home.flow import Answer, flow
 from app.views.mosaic.strip import DEPTH, Chosen
+from pmsi.data.images import pixels_digest
 from pmsi.pictures.encoding import jpeg
-from pmsi.tables.matching import result_of
 
 if TYPE_CHECKING:
+    from pmsi.predictor import Prediction
     from pmsi.runs import Run
 
 OWN_LINKS = "flow-links"
@@ -55,15 +56,16 @@ def _picture() -> None:
         st.info("Choose an image, and it goes through the method here.", icon=":material/image:")
         return
     with actions:
-        image_actions(picked)
+        run = answering_run(trained_runs(), picked.label)
+        image_actions(picked, **({"run": run.id} if run else {}))
     with st.container(key=OWN_LINKS):  # hidden: what a click on a part of the picture clicks
-        for name, query in links(picked, answering_run(picked.label)).values():
+        for name, query in links(picked, run).values():
             st.page_link(page_of(name), label=name, query_params=query)
     part("links")(key="links", data={"links": f".st-key-{OWN_LINKS}"})
-    _flow(picked)
+    _flow(picked, run)
 
 
-def _flow(picked: Picked) -> None:
+def _flow(picked: Picked, run: "Run | None") -> None:
     """Draw the picture at once; what a model says of the image is added when it is known."""
     from pmsi.pictures.mosaics import mosaics, square
 
@@ -71,61 +73,37 @@ def _flow(picked: Picked) -> None:
     seed = session.parsed(session.choice("seed"), Chosen.seed)
     cut = mosaics(square(picked.image, MOSAIC), DEPTH, seed=seed, borders=False)[::-1]
     photo, encoded = jpeg(square(picked.image, PHOTO)), [jpeg(mosaic, 82) for mosaic in cut]
-    run = answering_run(picked.label)
     name = picked.title if picked.label else "Your image"
     if run is None:
         place.html(flow(name, photo, encoded, {}, WAITING, _addresses(picked, run)))
         return
-    strange = picked.label is not None and picked.label not in (_classes(run) or [picked.label])
-    note = f"What {name_of_run(run)} says of it" + (", which has never seen this class." if strange else ".")
-    if not session.is_answered(run.id, picked.key):
+    note, shown = f"What {name_of_run(run)} says of it.", pixels_digest(picked.image)
+    if not session.is_answered(run.id, shown):
         place.html(flow(name, photo, encoded, {}, note, _addresses(picked, run)))
     with guarded():
-        answers = answers_of(run, picked)
-        place.html(flow(name, photo, encoded, answers, note, _addresses(picked, run)))
-        session.keep_answered(run.id, picked.key)
+        predictor = predictor_of(run)
+        prediction = predict_once(run, predictor.prepare(picked.image))
+        strange = unknown_class(run, picked.label, prediction.best.name)
+        answers = answers_of(prediction, None if strange else picked.label)
+        place.html(flow(name, photo, encoded, answers, f"{note} {strange}", _addresses(picked, run)))
+        session.keep_answered(run.id, shown)
 
 
-def answering_run(label: str | None = None) -> "Run | None":
-    """Return the run that answers: the one chosen on another page, or else one that knows the class ``label``.
-
-    Of several, or where none does, one with many heads comes before one with a single head, and a new one before an
-    old one.
-    """
-    from pmsi.methods import METHODS
-
-    runs = trained_runs()
-    chosen = session.choice("run")
-    heads = {run.id: len(METHODS[run.config.method].phases(run.config)) > 1 for run in runs}
-    best = max(runs, key=lambda run: (label in _classes(run), heads[run.id]), default=None)
-    return next((run for run in runs if run.id == chosen), best)
-
-
-def _classes(run: "Run") -> list[str]:
-    """Return the classes of a finished run; those of another are only in its model."""
-    result = result_of(run) or {}
-    return list(result.get("classes", ()))
-
-
-def answers_of(run: "Run", picked: Picked) -> "dict[str, Answer]":
-    """Return what each head of a run says of an image; right or wrong where its class is one that the run knows."""
-    predictor = predictor_of(run)
-    prediction = predict_once(run, predictor.prepare(picked.image), picked.key)
-    known = picked.label in predictor.classes
+def answers_of(prediction: "Prediction", truth: str | None) -> dict[str, Answer]:
+    """Return what each head says; right or wrong where the image's class is one that the run knows (``truth``)."""
     best = {head: guesses[0] for head, guesses in prediction.heads.items()}
     return {
-        head: Answer(guess.name, guess.probability, guess.name == picked.label if known else None)
+        head: Answer(guess.name, guess.probability, guess.name == truth if truth else None)
         for head, guess in best.items()
     }
 
 
 def links(picked: Picked, run: "Run | None") -> "dict[str, tuple[str, dict[str, str]]]":
     """Return by part of the picture the page that it opens, and the query parameters, with the image in them."""
-    image = query_of(picked)
-    model = {"run": run.id} if run else {}
+    image, model = dict(picked.query), {"run": run.id} if run else {}
     return {
         "image": ("robustness", image | model),
-        "mosaics": ("mosaic", image),
+        "mosaics": ("mosaic", image | model),
         "stages": ("maps", image | model),
         "interaction": ("train", {}),
         "heads": ("compare", {}),
@@ -139,7 +117,7 @@ def _addresses(picked: Picked, run: "Run | None") -> dict[str, str]:
 
 def _beginnings() -> None:
     """Show three ways to begin."""
-    run = answering_run()
+    run = answering_run(trained_runs(), None)
     trained, train, numbers = st.columns(3, gap="medium")
     with trained, st.container(border=True, height="stretch"):
         st.markdown("**See it with a trained model**")

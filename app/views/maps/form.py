@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.shared.cached_models import cam_seconds_once, predictor_of
+from app.shared.panels import Picked
 from app.shared.session import choice, choose, remember
-from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Place, Wanted
+from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
 from pmsi.base.text import duration
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ APART = "|"
 """Between keys of images in the URL."""
 
 
-def settings(run: "Run", place: Place) -> Wanted:
+def settings(run: "Run", picked: Picked | None) -> Wanted:
     """Show the settings for maps of a run and others beside it, and return them."""
     predictor = predictor_of(run)
     first, second, third, fourth = st.columns(4, gap="medium")
@@ -31,7 +32,7 @@ def settings(run: "Run", place: Place) -> Wanted:
         predictor.primary,
         "Output",
         list(predictor.heads),
-        help="The classifier whose score is explained: one of a stage, of all stages (concat), or their sum (mix).",
+        help="The classifier whose score is explained: one of a stage, of all stages (concat), or their mean (mix).",
     )
     classes = [PREDICTED, *predictor.classes]
     label = remember(second.selectbox, "class", PREDICTED, "Class", classes, format_func=_class_title)
@@ -49,7 +50,7 @@ def settings(run: "Run", place: Place) -> Wanted:
         width="stretch",
     )
     with st.expander("How it is drawn", expanded=_is_changed()):
-        strength, outline, mosaic, layout = _drawing(place)
+        strength, outline, mosaic, layout = _drawing(picked)
     return Wanted(head, label, method, scale, strength / 100, outline, mosaic, layout)
 
 
@@ -88,7 +89,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else duration(seconds)
 
 
-def _drawing(place: Place) -> tuple[int, str, str, int]:
+def _drawing(picked: Picked | None) -> tuple[int, str, str, int]:
     """Return the overlay's opacity in per cent, the region that is outlined, the kind of mosaics and their layout."""
     first, second, third, fourth = st.columns(4, gap="medium")
     strength = remember(
@@ -99,7 +100,7 @@ def _drawing(place: Place) -> tuple[int, str, str, int]:
         "outline",
         "",
         "Outline",
-        _outlines(place),
+        _outlines(picked),
         format_func=lambda name: OUTLINES.get(name, f"{name.capitalize()} (a part)"),
         help="Where it is known: the box or mask of the object, one of its parts, or the parts in which its species "
         "differs from the sibling that the run finds likeliest.",
@@ -119,16 +120,20 @@ def _drawing(place: Place) -> tuple[int, str, str, int]:
     return int(strength), outline, mosaic, int(layout)
 
 
-def _outlines(place: Place) -> list[str]:
+def _outlines(picked: Picked | None) -> list[str]:
     """Return the regions that can be outlined; a data set without masks has boxes at most."""
-    has_parts = place.dataset is not None and place.dataset.name == "plumage"
+    has_parts = picked is not None and picked.dataset is not None and picked.dataset.name == "plumage"
     return [*OUTLINES, *PARTS] if has_parts else ["", "object"]
 
 
-def rows_form(place: Place, key: str) -> tuple[str, int, list[str]]:
-    """Show which images stand below the chosen one; return a row of MORE, how many, and the keys that were kept."""
-    if place.dataset is None:
+def rows_form(picked: Picked) -> tuple[str, int, list[Picked]]:
+    """Show which images stand below the chosen one; return a row of MORE, how many, and those that were kept.
+
+    Kept images are of the data set of the chosen one.
+    """
+    if picked.dataset is None:
         return "", 0, []
+    samples = {sample.key: sample for sample in (*picked.dataset.test, *picked.dataset.train)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = remember(
             st.selectbox,
@@ -140,18 +145,18 @@ def rows_form(place: Place, key: str) -> tuple[str, int, list[str]]:
             width=220,
         )
         count = remember(st.number_input, "count", 3, "How many", 1, 8, disabled=not kind, width=120)
-        pinned = [one for one in choice(KEPT).split(APART) if one and place.sample(one)]
+        pinned = [one for one in choice(KEPT).split(APART) if one in samples]
         st.button(
             "Keep this image",
             icon=":material/keep:",
             on_click=_keep,
-            args=(pinned, key),
-            disabled=key in pinned,
+            args=(pinned, picked.key),
+            disabled=picked.key in pinned,
             help="It stays in the grid while you choose another one.",
         )
         if pinned:
             st.button(f"Let go of {len(pinned)} kept", icon=":material/keep_off:", on_click=choose, args=(KEPT, ""))
-    return kind, int(count), pinned
+    return kind, int(count), [Picked.of(picked.dataset, samples[one]) for one in pinned if one != picked.key]
 
 
 def _keep(pinned: list[str], key: str) -> None:

@@ -96,8 +96,7 @@ def _mosaic(one: Seen, picked: Picked, stage: str, wanted: Wanted) -> dict[str, 
     shown, note = enlarged(cut, SIDE), f"r = {r}"
     if wanted.mosaic == "map":
         about = one.explanation
-        key = repr((picked.key, "mosaic", wanted.layout, r))
-        values = explain_once(one.run, cut, key, about.head, about.label, about.method).maps[stage]
+        values = explain_once(one.run, cut, about.head, about.label, about.method).maps[stage]
         shown, note = overlay(shown, values, strength=wanted.strength), f"r = {r}, own scale"
     return {"mosaic": _encoded(shown, f"{picked.title}, mosaic of the phase of {stage}") | {"note": note}}
 

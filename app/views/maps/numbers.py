@@ -5,19 +5,24 @@ Reads finished reports and starts new ones as jobs. How a number is made stands 
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from app.shared.access import read_only, require_writable
+from app.shared.cached_models import predictor_of
 from app.shared.errors import error_panel, guarded, plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors
 from app.shared.run_session import page_of
 from app.shared.session import remember
-from app.shared.wording import name_of_run
+from app.shared.wording import name_of_run, with_names
+from app.views.maps.explained import PREDICTED, Wanted, possible
 from pmsi.base.errors import PMSIError, RunError
+from pmsi.explain.methods import CAM_METHODS
+from pmsi.runs.record import why_not_comparable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -47,48 +52,92 @@ BASELINES = {"edges": "dash", "centre": "dot"}
 """Baselines that have no stage, and how their lines are dashed."""
 
 
-def numbers(runs: "Sequence[Run]") -> None:
-    """Show the newest finished report of each of ``runs``, and offer to make those that are missing."""
-    found = _reports(runs)
+@dataclass(frozen=True)
+class Question:
+    """What reports are about, as far as it decides which of them stand beside each other.
+
+    ``per_class`` limits the test images of each class, None for all; ``images`` counts them.
+    """
+
+    stages: tuple[str, ...]
+    tolerance: float
+    per_class: int | None
+    images: int
+
+    @property
+    def title(self) -> str:
+        return f"{', '.join(self.stages)} · {self.images} test images · tolerance {self.tolerance:g} px"
+
+
+def numbers(runs: "Sequence[Run]", wanted: Wanted) -> None:
+    """Show the reports of ``runs`` on what the page explains, and offer to make those that are missing.
+
+    All of them answer one question: the method and output of the page, and the same stages and images.
+    """
+    heads = {run.id: possible(predictor_of(run), wanted.head, PREDICTED)[0] for run in runs}
+    found = {run.id: reports_on(run, wanted.method, heads[run.id]) for run in runs}
+    questions = list(dict.fromkeys(question for each in found.values() for question in each))
+    question = _chosen(questions)
+    shown, colors = [], run_colors(runs)
     for run in runs:
-        if run.id not in found:
-            _offer(run)
-    if found:
-        colors = run_colors(runs)
-        shown = {run.id: (name_of_run(run), colors[run.id], found[run.id]) for run in runs if run.id in found}
-        show_reports(list(shown.values()))
+        if reasons := why_not_comparable(runs[0], run, limited=question is not None and question.per_class is not None):
+            st.caption(plain(with_names([f"{name_of_run(run)} is left out.", *reasons], runs[0], run)))
+        elif question in found[run.id]:
+            shown.append((name_of_run(run), colors[run.id], found[run.id][question]))
+        else:
+            _offer(run, wanted.method, heads[run.id], question)
+    if shown:
+        show_reports(shown)
 
 
-def _reports(runs: "Sequence[Run]") -> dict[str, Report]:
+def _chosen(questions: list[Question]) -> Question | None:
+    """Let the visitor choose what the numbers are about, where there are reports on several questions."""
+    if len(questions) < 2:
+        return next(iter(questions), None)
+    titles = {question.title: question for question in questions}
+    return titles[remember(st.selectbox, "report", next(iter(titles)), "Reports on", list(titles), width=480)]
+
+
+def reports_on(run: "Run", method: str, head: str) -> dict[Question, Report]:
+    """Return the finished reports of a run's maps for a method and an output, the newest of each question."""
     from pmsi.config import MapsConfig
     from pmsi.runs import default_root, known_runs
 
-    wanted, found = {run.id for run in runs}, {}
+    found: dict[Question, Report] = {}
     for other in known_runs(default_root()):
         with contextlib.suppress(RunError):
             config = other.config
-            if isinstance(config, MapsConfig) and config.of in wanted and config.of not in found:
-                result = other.result()
-                if result is not None and "regions" in result:
-                    found[config.of] = result
+            result = other.result() if isinstance(config, MapsConfig) and config.of == run.id else None
+            if result is None or (result.get("method"), result.get("head")) != (method, head):
+                continue
+            of = Question(tuple(result["stages"]), result["tolerance"], config.test_per_class, result["images"])
+            found.setdefault(of, result)
     return found
 
 
-def _offer(run: "Run") -> None:
-    """Say that a run has no report, and start one on request."""
+def _offer(run: "Run", method: str, head: str, question: Question | None) -> None:
+    """Say that a run has no report on what is asked, and start one on request."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{plain(name_of_run(run))} has no report yet: a few minutes on two cores.", width="content")
+        title = CAM_METHODS[method].title
+        words = f"{plain(name_of_run(run))} has no report of {title} at output {head} here yet"
+        st.caption(f"{words}: a few minutes on two cores.", width="content")
         if st.button("Measure it", key=f"measure-{run.id}", icon=":material/straighten:", disabled=read_only()):
-            _start(run)
+            like = {} if question is None else {
+                "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class
+            }  # fmt: skip
+            _start(run, method=method, head=head, **like)
 
 
-def _start(run: "Run") -> None:
+def _start(run: "Run", **asked: Any) -> None:
+    from pmsi import tasks
     from pmsi.config import MapsConfig
     from pmsi.runs import Run, default_root, jobs
 
     try:
         require_writable()
-        made = Run.create(default_root(), MapsConfig(of=run.id))
+        config = MapsConfig(of=run.id, **asked)
+        tasks.check(config, default_root())
+        made = Run.create(default_root(), config)
         jobs.submit(made)
     except PMSIError as error:
         error_panel(error)
@@ -100,11 +149,23 @@ def _start(run: "Run") -> None:
 def show_reports(reports: Sequence[tuple[str, str, Report]]) -> None:
     """Show reports of (run's name, its colour, its report) beside each other."""
     regions = list(dict.fromkeys(name for _, _, report in reports for name in report["regions"]))
+    st.caption(asked_in_words(reports))
     ordered = [*(name for name in REGIONS if name in regions), *(name for name in regions if name not in REGIONS)]
     if ordered:
         _regions(reports, ordered)
     with st.expander("What the maps are worth: deletion, insertion, ROAD, drift", icon=":material/science:"):
         _trials(reports)
+
+
+def asked_in_words(reports: Sequence[tuple[str, str, Report]]) -> str:
+    """Say what reports that answer one question are about: method, output, stages and images."""
+    first = reports[0][2]
+    heads = dict.fromkeys(report["head"] for _, _, report in reports)
+    made = CAM_METHODS[first["method"]].title if first["method"] in CAM_METHODS else first["method"]
+    return plain(
+        f"{made} at output {' / '.join(heads)}, stages {', '.join(first['stages'])}, on {first['images']} test images, "
+        "each explained for its true class."
+    )
 
 
 def _regions(reports: Sequence[tuple[str, str, Report]], regions: list[str]) -> None:
@@ -121,10 +182,10 @@ def _regions(reports: Sequence[tuple[str, str, Report]], regions: list[str]) -> 
     alt = f"{MEASURES[measure]}, {title_of_region(region)}: by stage and run, with 95 % intervals"
     st.plotly_chart(stages_figure(mine, measure), key=f"numbers-{region}-{measure}", alt=alt, **CHART)
     lines = [_sentence(name, about["numbers"], measure) for name, _, about in mine]
-    images = max(about["images"] for _, _, about in mine)
+    images = mine[0][2]["images"]
     st.markdown("  \n".join(lines))
     st.caption(
-        f"Means over {images} test images, each explained for its true class, with 95 % bootstrap intervals. Hollow: "
+        f"Means over the {images} images that show the region, with 95 % bootstrap intervals. Hollow: "
         "noise at the stage's own resolution. Lines: a map of the image's edges, one of its middle, and chance, which "
         "is the region's share of the image."
     )
@@ -150,7 +211,7 @@ def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measu
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    stages = [name for name in STAGES if f"{name}/{measure}" in reports[0][2]["numbers"]]
+    stages = [name for name in STAGES if all(f"{name}/{measure}" in found["numbers"] for _, _, found in reports)]
     for number, (name, color, about) in enumerate(reports):
         found: Numbers = about["numbers"]
         x = [i + 0.16 * (number - (len(reports) - 1) / 2) for i in range(len(stages))]
@@ -229,4 +290,4 @@ def _drift_rows(name: str, report: Report) -> list[dict[str, str]]:
 def _interval(value: Mapping[str, float], scale: float) -> str:
     digits = 1 if scale > 1 else 2
     mean, low, high = (scale * value[end] for end in ("mean", "low", "high"))
-    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return f"{mean:z.{digits}f} ({low:z.{digits}f} to {high:z.{digits}f})"

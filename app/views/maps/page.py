@@ -4,13 +4,26 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.shared.cached_data import data_of_run
 from app.shared.cached_models import disagreement_once, predictor_of
 from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
-from app.shared.panels import Picked, image_picker, no_runs_yet, run_picker, start_of_picker, trained_runs
+from app.shared.panels import (
+    OF_RUN,
+    Picked,
+    answering_run,
+    beside_picker,
+    image_picker,
+    linked_label,
+    no_runs_yet,
+    own_source,
+    run_picker,
+    trained_runs,
+    unknown_class,
+)
 from app.shared.session import choice, keep, remember
-from app.shared.wording import name_of_run
-from app.views.maps.explained import Place, Seen, Wanted, figure_of, more_images, seen
+from app.shared.wording import name_of_run, with_names
+from app.views.maps.explained import Seen, Wanted, figure_of, more_images, pixels_of, seen
 from app.views.maps.form import rows_form, settings
 from app.views.maps.grid import show_grid
 from app.views.maps.numbers import numbers
@@ -59,44 +72,50 @@ def _bench(runs: "list[Run]") -> None:
     with left, st.container(border=True, height="stretch"):
         chosen = _runs(runs)
     with right, st.container(border=True, height="stretch"):
-        source, folder = start_of_picker(chosen[0])
-        picked = image_picker(source, folder)
-        place = Place.of(choice("source", source), choice("data"))
+        picked = image_picker(chosen[0])
         if picked is not None:
-            image_actions(picked, here="maps", place=place.folder, run=chosen[0].id)
-    wanted = settings(chosen[0], place)
+            image_actions(picked, here="maps", run=chosen[0].id)
+    wanted = settings(chosen[0], picked)
     if picked is None:
         st.info("Choose an image to see the maps.", icon=":material/image:")
         return
-    kind, count, kept = rows_form(place, picked.key)
-    others = [image for key in kept if key != picked.key and (image := place.picked(key))]
-    others += more_images(chosen[0], picked, place, kind, count)
-    rows = _explained(chosen, picked, others, place, wanted)
+    kind, count, kept = rows_form(picked)
+    with guarded():
+        kept += more_images(chosen[0], picked, kind, count)
+    rows = _explained(chosen, picked, kept, wanted)
+    for one in rows[0][1]:
+        if words := unknown_class(one.run, picked.label, one.explanation.prediction.best.name):
+            whose = f"{name_of_run(one.run)}: " if len(chosen) > 1 else ""
+            st.caption(f":material/info: {plain(whose + words)}")
     opened = show_grid(rows, wanted)
     _bar(wanted)
     if opened:
         keep(ZOOM, opened)
     if choice(ZOOM):
         enlarge(rows, choice(ZOOM), wanted)
-    _more(rows, place, wanted)
+    _more(rows, wanted)
 
 
 def _runs(runs: "list[Run]") -> "list[Run]":
     """Let the visitor choose up to three runs, and return those that differ."""
-    run = run_picker(runs)
-    others = [run_picker(runs, "Beside it", name="beside", none="No second run")]
+    first = answering_run(runs, linked_label())
+    run = run_picker(runs, default=first.id if first else "")
+    assert run is not None
+    others = [beside_picker(run, runs)]
     if others[0] is not None and len(runs) > 2:
-        others.append(run_picker(runs, "And a third", name="third", none="No third run"))
+        others.append(beside_picker(run, runs, "And a third", "third"))
     by_id = {one.id: one for one in (run, *others) if one is not None}
     return list(by_id.values())
 
 
 def _explained(
-    runs: "list[Run]", picked: Picked, others: list[Picked], place: Place, wanted: Wanted
+    runs: "list[Run]", picked: Picked, others: list[Picked], wanted: Wanted
 ) -> "list[tuple[Picked, list[Seen]]]":
-    images = list({image.key: image for image in (picked, *others)}.values())
+    images = {pixels_of(picked): picked}
+    for other in others:
+        images.setdefault(pixels_of(other), other)
     with st.spinner("Explaining…"):
-        return [(image, [seen(run, image, place, wanted) for run in runs]) for image in images]
+        return [(image, [seen(run, image, wanted) for run in runs]) for image in images.values()]
 
 
 def _bar(wanted: Wanted) -> None:
@@ -114,7 +133,7 @@ def _bar(wanted: Wanted) -> None:
 # Below the grid
 
 
-def _more(rows: "list[tuple[Picked, list[Seen]]]", place: Place, wanted: Wanted) -> None:
+def _more(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
     st.space("small")
     tool = remember(
         st.segmented_control,
@@ -129,65 +148,65 @@ def _more(rows: "list[tuple[Picked, list[Seen]]]", place: Place, wanted: Wanted)
     if tool == "severity":
         motion(*rows[0], wanted)
     elif tool == "disagree":
-        _disagreement([one.run for one in rows[0][1]], place)
+        _disagreement([one.run for one in rows[0][1]])
     elif tool == "numbers":
-        numbers([one.run for one in rows[0][1]])
+        numbers([one.run for one in rows[0][1]], wanted)
     elif tool == "figure":
         _figure(rows, wanted)
 
 
 @guarded()
-def _disagreement(runs: "list[Run]", place: Place) -> None:
-    """List the test images on which the first two runs look at the most different places."""
-    if len(runs) < 2 or place.dataset is None:
-        st.info(
-            "Choose a second run, and an image of a data set: its test images are gone through.", icon=":material/info:"
-        )
+def _disagreement(runs: "list[Run]") -> None:
+    """List the first run's test images on which the first two runs look at the most different places."""
+    if len(runs) < 2:
+        st.info("Choose a second run: the test images of the first are gone through.", icon=":material/info:")
         return
+    tested = data_of_run(runs[0])
+    if tested.reasons:
+        st.caption(plain(with_names(tested.reasons, runs[0])))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         per_class = remember(st.segmented_control, "sample", 1, "Test images of each class", PER_CLASS, required=True)
         stages = ("S3", "S4", "S5")
         stage = remember(st.segmented_control, "by", "S5", "Ordered by", stages, required=True)
     pair = (runs[0], runs[1])
-    found = _distances(pair, place.dataset, place.folder, per_class)
+    found = _distances(pair, tested.dataset, per_class)
     names = [plain(name_of_run(run)) for run in pair]
     st.caption(
         f"Earth mover's distance between the maps of {names[0]} and {names[1]} for the true class, in sides of the "
-        f"image (0: the same place), on {len(found)} test images. Open one to see it in the grid above."
+        f"image (0: the same place), on {len(found)} test images of the first. Open one to see it in the grid above."
     )
     best = sorted(found, key=lambda one: -one.earth[stage])[:SHOWN]
     with st.container(horizontal=True, gap="small"):
         for one in best:
-            _disagreeing(one, place, stage)
+            _disagreeing(one, pair[0], tested.dataset, stage)
 
 
-def _distances(pair: "tuple[Run, Run]", dataset: "Dataset", folder: str, per_class: int) -> "list[Disagreement]":
+def _distances(pair: "tuple[Run, Run]", dataset: "Dataset", per_class: int) -> "list[Disagreement]":
     from pmsi.maps import sampled
 
     samples = sampled(predictor_of(pair[0]), predictor_of(pair[1]), dataset, per_class)
     bar, found = st.progress(0.0), []
     for done, sample in enumerate(samples):
         bar.progress(done / len(samples), f"Both runs explain the test images: {done} of {len(samples)}")
-        found.append(disagreement_once(pair, dataset, folder, sample))
+        found.append(disagreement_once(pair, dataset, sample))
     bar.empty()
     return found
 
 
-def _disagreeing(one: "Disagreement", place: Place, stage: str) -> None:
-    image = place.picked(one.key)
-    if image is None:
-        return
+def _disagreeing(one: "Disagreement", run: "Run", dataset: "Dataset", stage: str) -> None:
+    image = Picked.of(dataset, dataset.find(one.key))
     said = "" if one.answers[0] == one.answers[1] else f" · {plain(one.answers[0])} / {plain(one.answers[1])}"
     with st.container(width=156, gap="xsmall"):
         small = image.image.convert("RGB").resize((156, 156))
         st.image(jpeg(small), width="stretch", output_format="JPEG", alt=image.title)
         st.caption(f"**{one.earth[stage]:.2f}** {plain(one.name)}{said}")
-        st.button("Open", key=f"open-{one.key}", on_click=_open, args=(one.key,), width="stretch")
+        st.button("Open", key=f"open-{one.key}", on_click=_open, args=(run, one.key), width="stretch")
 
 
-def _open(key: str) -> None:
-    """Open an image as a link does, so that the picker follows."""
+def _open(run: "Run", key: str) -> None:
+    """Open a test image of a run as a link does, so that the picker follows."""
     st.query_params["image"] = key
+    st.query_params["source"] = OF_RUN if own_source(run) else "sample"
 
 
 def _figure(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:

@@ -62,17 +62,17 @@ def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> "lis
     """Return what each run makes of an image at each severity, for the class that it explains on the clean one."""
     from pmsi.pictures import severity
 
-    views = [severity.Subject(one.picture, picked.key, _look(one, (picked.key, name, seed))) for one in sights]
+    views = [severity.Subject(one.picture, picked.key, _look(one)) for one in sights]
     return severity.frames(views, name, seed=seed)
 
 
-def _look(one: Seen, drawn: tuple[str, str, int]) -> "Callable[[Image, float], MapCell]":
-    """Return what explains a perturbed picture, once for all visitors; ``drawn`` names its pixels but for severity."""
+def _look(one: Seen) -> "Callable[[Image, float], MapCell]":
+    """Return what explains a perturbed picture, once for all visitors."""
     from pmsi.pictures.figure import MapCell
 
     def look(pixels: "Image", severity: float) -> "MapCell":
         clean = one.explanation
-        about = explain_once(one.run, pixels, repr((*drawn, severity)), clean.head, clean.label, clean.method)
+        about = explain_once(one.run, pixels, clean.head, clean.label, clean.method)
         best = about.prediction.best
         return MapCell(pixels, about.maps, f"says {best.name} {best.probability:.0%}")
 

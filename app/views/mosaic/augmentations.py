@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.shared.cached_data import open_builtin, open_folder, sample_image
+from app.shared.cached_data import open_builtin, sample_image
 from app.shared.cached_models import explain_once, predictor_of
 from app.shared.errors import plain
-from app.shared.image_links import BUILT_IN
 from app.shared.panels import run_picker, trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import remember
@@ -31,13 +30,14 @@ def beside(scene: Scene) -> None:
     """Draw every augmentation of the image, its partner, and what each shows of the labels."""
     from pmsi.augment import AUGMENTATIONS
     from pmsi.pictures.augmentations import ORDER, augmented
+    from pmsi.pictures.mosaics import square as squared
 
     picked, square, shown = scene.picked, scene.square, scene.drawn
-    kind = scene.place or BUILT_IN
-    dataset = open_builtin() if kind == BUILT_IN else open_folder(kind)
+    dataset = picked.dataset or open_builtin()
     r, sample, run = _settings(dataset, picked)
-    partner, name = _squared(dataset, kind, sample, square.width), dataset.classes[sample.label]
-    attention, asked = _attention(run, picked, sample_image(dataset, kind, sample.key), sample.key, name)
+    image, name = sample_image(dataset, sample), dataset.classes[sample.label]
+    partner = squared(image, square.width)
+    attention, asked = _attention(run, picked, image, name)
     figures = [Figure(jpeg(partner), f"The partner, {name}", "Partner", name)]
     for row in ORDER:
         look = attention if AUGMENTATIONS[row].attends else None
@@ -50,7 +50,7 @@ def beside(scene: Scene) -> None:
         "All five fill the phases before the last one, which always shows the raw image. CutMix and Mixup share the "
         f"labels by area and by weight; SnapMix by what a network sees in the two boxes: {plain(asked)}"
     )
-    if scene.place:  # the command takes both images from one data set
+    if picked.place:  # the command takes both images from one data set
         words = beside_command(shown, sample.key, r, run.id if run and attention else None)
         st.code(words, language="bash", wrap_lines=True)
 
@@ -68,18 +68,12 @@ def _settings(dataset: "Dataset", picked: "Picked") -> "tuple[int, Sample, Run |
     return int(r), first[name], run
 
 
-def _squared(dataset: "Dataset", place: str, sample: "Sample", side: int) -> "Image":
-    from pmsi.pictures.mosaics import square
-
-    return square(sample_image(dataset, place, sample.key), side)
-
-
 def _shares(made: "Augmented", picked: "Picked", partner: str) -> str:
     return f"{percent(made.own)} {picked.label or 'this image'}, {percent(made.partner)} {partner}"
 
 
 def _attention(
-    run: "Run | None", picked: "Picked", other: "Image", key: str, name: str
+    run: "Run | None", picked: "Picked", other: "Image", name: str
 ) -> "tuple[Callable[[], Tensor] | None, str]":
     """Return where a run sees both classes, and in words who was asked."""
     if run is None:
@@ -87,18 +81,18 @@ def _attention(
     classes = predictor_of(run).classes
     if name not in classes or (picked.label is not None and picked.label not in classes):
         return None, "this run does not know both classes, so every place counts alike here."
-    pairs = ((picked.image, picked.key, picked.label), (other, key, name))
+    pairs = ((picked.image, picked.label), (other, name))
     return lambda: _maps(run, pairs), f"here the Grad-CAM of S5 of run {run.id}."
 
 
-def _maps(run: "Run", pairs: "tuple[tuple[Image, str, str | None], ...]") -> "Tensor":
+def _maps(run: "Run", pairs: "tuple[tuple[Image, str | None], ...]") -> "Tensor":
     """Return (2, h, w): the evidence for each image's own class; of an unknown one, for the class that is predicted."""
     import torch
 
     predictor = predictor_of(run)
     found = []
-    for image, key, label in pairs:
+    for image, label in pairs:
         number = None if label is None else predictor.class_number(label)
-        seen = explain_once(run, predictor.prepare(image), key, predictor.primary, number)
+        seen = explain_once(run, predictor.prepare(image), predictor.primary, number)
         found.append(torch.from_numpy(seen.maps["S5"]))
     return torch.stack(found)

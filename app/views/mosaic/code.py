@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from PIL import Image
 
 from app.shared.cached_data import kind_of_folder
-from app.shared.image_links import BUILT_IN
-from app.shared.panels import Picked
+from app.shared.panels import BUILT_IN, Picked
 from pmsi.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is shown: an image's place (`place_of`), and how its mosaic is drawn."""
+    """What is shown: an image, and how its mosaic is drawn."""
 
     name: str
     dataset: str | None
@@ -29,16 +28,15 @@ class Scene:
     """What the page's closer looks look at: the image that was picked, where it is from, and it as a square."""
 
     picked: Picked
-    place: str
     square: Image.Image
     drawn: Drawn
 
 
-def drawn(picked: Picked, place: str, seed: int, permutation: str, borders: bool, size: int) -> Drawn:
-    """Return how a picked image is drawn; ``place`` is "plumage", the folder of a data set, or empty for an upload."""
-    if not place:
+def drawn(picked: Picked, seed: int, permutation: str, borders: bool, size: int) -> Drawn:
+    """Return how a picked image is drawn."""
+    if not picked.place:
         return Drawn(picked.title, None, None, seed, permutation, borders, size)
-    return Drawn(picked.key, *kind_of(place), seed, permutation, borders, size)
+    return Drawn(picked.key, *kind_of(picked.place), seed, permutation, borders, size)
 
 
 def kind_of(place: str) -> tuple[str, str | None]:

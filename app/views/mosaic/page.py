@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.shared.errors import guarded
-from app.shared.image_links import image_actions, place_of
+from app.shared.image_links import image_actions
 from app.shared.panels import Picked, image_picker
 from app.shared.run_session import page_of
-from app.shared.session import remember
+from app.shared.session import choice, remember
 from app.views.mosaic.augmentations import beside
 from app.views.mosaic.code import Scene, drawn
 from app.views.mosaic.receptive_fields import fields
 from app.views.mosaic.steps import recursion
-from app.views.mosaic.strip import SIDE, Strip, opened, squared, squared_once, strip
+from app.views.mosaic.strip import SIDE, Strip, opened, squared_once, strip
 from app.views.mosaic.training import training
 
 if TYPE_CHECKING:
@@ -50,12 +50,11 @@ def _mosaics() -> None:
     with st.container(border=True):
         picked = image_picker()
         if picked is not None:
-            image_actions(picked, here="mosaic")
+            image_actions(picked, here="mosaic", **({"run": choice("run")} if choice("run") else {}))
     if picked is None:
         st.info("Choose an image to see its mosaics.", icon=":material/image:")
         return
-    place = place_of(picked)
-    image, address = squared_once(picked.image, place, picked.key) if place else squared(picked.image)
+    image, address = squared_once(picked.image)
     _layouts(picked, image, opened(address, picked.title))
 
 
@@ -63,7 +62,7 @@ def _mosaics() -> None:
 @guarded()
 def _layouts(picked: Picked, image: "Image", shown: Strip) -> None:
     """Draw what depends on the layout: a fragment of its own, since it is what a visitor changes most."""
-    chosen, place = strip(shown), place_of(picked)
+    chosen = strip(shown)
     look = remember(
         st.segmented_control,
         "look",
@@ -74,5 +73,5 @@ def _layouts(picked: Picked, image: "Image", shown: Strip) -> None:
         required=True,
         label_visibility="collapsed",
     )
-    shown_so = drawn(picked, place, chosen.seed, chosen.permutation, chosen.borders, SIDE)
-    LOOKS[look][1](Scene(picked, place, image, shown_so))
+    shown_so = drawn(picked, chosen.seed, chosen.permutation, chosen.borders, SIDE)
+    LOOKS[look][1](Scene(picked, image, shown_so))

@@ -13,6 +13,7 @@ import streamlit as st
 
 from app.shared.components import part
 from app.shared.session import choice, keep, key_of, moved, parsed, written
+from pmsi.data.images import pixels_digest
 from pmsi.pictures.encoding import data_uri, jpeg
 
 if TYPE_CHECKING:
@@ -55,14 +56,6 @@ class Strip:
     title: str
     link: str
     start: Chosen
-
-
-def squared(image: "Image") -> "tuple[Image, str]":
-    """Return the square of an image that is cut, and its address as JPEG."""
-    from pmsi.pictures.mosaics import square
-
-    cut = square(image, SIDE)
-    return cut, data_uri(jpeg(cut))
 
 
 def opened(picture: str, title: str) -> Strip:
@@ -136,6 +129,13 @@ def layouts_once(seeds: int, r: int, permutation: str) -> list[list[int]]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)
-def squared_once(_image: "Image", place: str, key: str) -> "tuple[Image, str]":
-    """Return what `squared` makes of a sample's image, kept by its place and key; not for uploads."""
-    return squared(_image)
+def _squared(_image: "Image", pixels: str) -> "tuple[Image, str]":
+    from pmsi.pictures.mosaics import square
+
+    cut = square(_image, SIDE)
+    return cut, data_uri(jpeg(cut))
+
+
+def squared_once(image: "Image") -> "tuple[Image, str]":
+    """Return the square of an image that is cut, and its address as JPEG, made once for all visitors."""
+    return _squared(image, pixels_digest(image))

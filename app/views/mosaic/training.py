@@ -26,7 +26,7 @@ SEEN = 256
 
 def training(scene: Scene) -> None:
     """Draw the phases of one image of one batch, for a method or for a run."""
-    config, settings = _config(scene.place, scene.drawn.seed)
+    config, settings = _config(scene.picked.place, scene.drawn.seed)
     dataset = open_set(config)
     epoch, batch, number = _which(config, dataset, scene.picked.key)
     phases = batch_once(config, epoch, batch, most=config.batch_size, side=SEEN)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.shared.cached_data import open_set
+from pmsi.base.files import stamp
 
 if TYPE_CHECKING:
     from pmsi.robustness.results import SweepResults
@@ -21,7 +22,7 @@ def _results(_run: "Run", *of: object) -> "SweepResults":
 def results_once(run: "Run") -> "SweepResults":
     """Return a sweep as far as it is finished, read once for all visitors."""
     files = (run.folder / name for name in ("metrics.jsonl", "report.json"))
-    return _results(run, str(run.folder), *(file.stat().st_mtime_ns if file.exists() else 0 for file in files))
+    return _results(run, str(run.folder), *map(stamp, files))
 
 
 @st.cache_data(show_spinner=False, max_entries=2048)

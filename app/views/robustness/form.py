@@ -13,9 +13,12 @@ from app.shared.access import read_only, require_writable
 from app.shared.errors import error_panel, guarded
 from app.shared.measuring import measure, measured, words_of
 from app.shared.session import choice, choose, follow, keep, key_of, moved, remember
-from app.shared.wording import name_of_run
+from app.shared.wording import name_of_run, with_names
+from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration
+from pmsi.runs import default_root
+from pmsi.runs.record import why_not_comparable
 
 if TYPE_CHECKING:
     from pmsi.config import RobustnessConfig
@@ -69,19 +72,9 @@ def families() -> "dict[str, dict[str, Perturbation]]":
 @guarded()
 def form(runs: "list[Run]") -> None:
     """Draw the form of a new sweep over some of ``runs``."""
-    by_id = {run.id: run for run in runs}
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        default = [choice("run")] if choice("run") in by_id else list(by_id)[:1]
-        _fill(OF, default, {key_of(OF): list(by_id)})
-        chosen = st.multiselect(
-            "Runs",
-            list(by_id),
-            format_func=lambda id: name_of_run(by_id[id]),
-            help="Runs on the same test images can be compared. Tests and errors are against the first.",
-            key=key_of(OF),
-        )
-        _keep(OF, chosen, default)
+        chosen = _runs(runs)
     with right:
         limit = int(remember(st.selectbox, IMAGES, 0, "Test images", list(LIMITS), format_func=LIMITS.get))
     preset = remember(
@@ -96,10 +89,35 @@ def form(runs: "list[Run]") -> None:
     names = _ticked() if preset == OWN else _of(preset)
     try:
         config = config_of(chosen, names, _levels(), limit or None)
+        if chosen:
+            tasks.check(config, default_root())
     except PMSIError as error:
-        error_panel(error)
+        error_panel(type(error)(with_names([str(error)], *runs)))
         config = None
     _submit(config)
+
+
+def _runs(runs: "list[Run]") -> list[str]:
+    """Let the visitor choose runs: those that are not in training and can be swept together with the first one."""
+    by_id = {run.id: run for run in runs}
+    ended = [run.id for run in runs if not run.state.is_live]
+    default = [choice("run")] if choice("run") in ended else ended[:1]
+    _fill(OF, default, {key_of(OF): list(by_id)})
+    picked = st.session_state[key_of(OF)]
+    limited = bool(st.session_state.get(key_of(IMAGES), choice(IMAGES, "0") != "0"))
+    fitting = [id for id in ended if not picked or not why_not_comparable(by_id[picked[0]], by_id[id], limited)]
+    chosen = st.multiselect(
+        "Runs",
+        list(dict.fromkeys([*fitting, *picked])),
+        format_func=lambda id: name_of_run(by_id[id]),
+        help="Tests and errors are against the first.",
+        key=key_of(OF),
+    )
+    if others := len(by_id) - len({*fitting, *picked}):
+        why = "in training, or judged by other classes or test images than the first"
+        st.caption(f"{others} other run{'s are' if others > 1 else ' is'} not offered: {why}.")
+    _keep(OF, chosen, default)
+    return chosen
 
 
 def _fill(name: str, default: Sequence[str], widgets: dict[str, list[str]]) -> None:
@@ -200,7 +218,6 @@ def _size(config: "RobustnessConfig") -> str:
 
 def _foreseen(config: "RobustnessConfig") -> str:
     """Say about how long a sweep takes, where that is known."""
-    from pmsi.runs import default_root
     from pmsi.tables.estimate import known_sweep
 
     if (seconds := measured(words_of(config))) is not None:
@@ -211,8 +228,7 @@ def _foreseen(config: "RobustnessConfig") -> str:
 
 
 def _start(config: "RobustnessConfig") -> None:
-    from pmsi import tasks
-    from pmsi.runs import Run, default_root, jobs
+    from pmsi.runs import Run, jobs
 
     require_writable()
     try:

@@ -12,15 +12,25 @@ import streamlit as st
 from app.shared.cached_models import explain_once, predict_once, predictor_of
 from app.shared.charts import confidence_bars
 from app.shared.errors import guarded, plain
-from app.shared.image_links import PAIR, image_actions, place_of
+from app.shared.image_links import PAIR, image_actions
 from app.shared.images import picture
 from app.shared.palette import head_color
-from app.shared.panels import Picked, image_picker, run_colors, run_picker, start_of_picker
+from app.shared.panels import (
+    Picked,
+    answering_run,
+    beside_picker,
+    image_picker,
+    linked_label,
+    run_colors,
+    run_picker,
+    unknown_class,
+)
 from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
 from app.views.robustness.form import families
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.sheets import enlarged
+from pmsi.runs.comparison import baseline_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,13 +88,13 @@ def bench(runs: "list[Run]") -> None:
     """Draw the bench."""
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
-        run = run_picker(runs)
+        first = answering_run(runs, linked_label())
+        run = run_picker(runs, default=first.id if first else "")
         assert run is not None
         other = _second(run, runs)
-        source, folder = start_of_picker(run)
-        picked = image_picker(source, folder)
+        picked = image_picker(run)
         if picked is not None:
-            image_actions(picked, here="robustness", place=place_of(picked, source), run=run.id)
+            image_actions(picked, here="robustness", run=run.id)
     with right, st.container(border=True, height="stretch"):
         change = _change()
         maps = remember(st.toggle, "maps", False, "Grad-CAM maps before and after")
@@ -107,12 +117,12 @@ def bench(runs: "list[Run]") -> None:
 
 
 def _second(run: "Run", runs: "list[Run]") -> "Run | None":
-    """Let the visitor choose a run beside the first; the newest baseline is one click away."""
-    baseline = next((each for each in runs if getattr(each.config, "method", "") == "baseline" and each != run), None)
+    """Let the visitor choose a run beside the first; the newest baseline that began like it is one click away."""
+    baseline = baseline_for(run, runs)
     absent = choice("beside") in ("", run.id)
     if baseline is not None and absent and st.button("Beside the baseline", icon=":material/compare_arrows:"):
         choose("beside", baseline.id)
-    return run_picker(runs, "Beside it", name="beside", none="No second run")
+    return beside_picker(run, runs)
 
 
 def _change() -> Change:
@@ -185,12 +195,15 @@ def _pictures(place: Any, picked: Picked, prepared: "Image", perturbed: "Image",
 
 def _answer(run: "Run", picked: Picked, change: Change, color: str | None) -> None:
     """Say in a line and in bars what became of a run's prediction; ``color`` is the run's, where there are two."""
-    prepared, perturbed, name = _seen(run, picked, change)
-    before, after = predict_once(run, prepared, picked.key), predict_once(run, perturbed, name)
+    prepared, perturbed = _seen(run, picked, change)
+    before, after = predict_once(run, prepared), predict_once(run, perturbed)
     if color:
         st.html(f'<div style="border-top:4px solid {color};border-radius:2px"></div>')
         st.markdown(f"**{plain(name_of_run(run))}**")
-    _sentence(before, after, picked.label)
+    strange = unknown_class(run, picked.label, before.best.name)
+    _sentence(before, after, None if strange else picked.label)
+    if strange:
+        st.caption(f":material/info: {plain(strange)}")
     bars = color or head_color(before.primary)
     st.html(confidence_bars(before.heads[before.primary], after.heads[after.primary], bars, truth=picked.label))
     st.caption(f"Probability at output {before.primary}: grey before, coloured after.")
@@ -200,11 +213,10 @@ def _answer(run: "Run", picked: Picked, change: Change, color: str | None) -> No
             st.html(confidence_bars(guesses, after.heads[head], head_color(head), top=3, truth=picked.label))
 
 
-def _seen(run: "Run", picked: Picked, change: Change) -> "tuple[Image, Image, str]":
-    """Return what a run sees before and after, and what names the picture after."""
+def _seen(run: "Run", picked: Picked, change: Change) -> "tuple[Image, Image]":
+    """Return what a run sees before and after."""
     prepared = predictor_of(run).prepare(picked.image)
-    perturbed, _ = change.applied(prepared, picked.key)
-    return prepared, perturbed, repr((picked.key, change.steps, change.seed))
+    return prepared, change.applied(prepared, picked.key)[0]
 
 
 def _sentence(before: "Prediction", after: "Prediction", truth: str | None) -> None:
@@ -224,9 +236,9 @@ def _maps(run: "Run", picked: Picked, change: Change) -> None:
     """Show the maps of the last three stages for the class predicted before, before and after."""
     from pmsi.pictures.overlays import overlay
 
-    prepared, perturbed, name = _seen(run, picked, change)
-    first = explain_once(run, prepared, picked.key, predictor_of(run).primary, None)
-    second = explain_once(run, perturbed, name, first.head, first.label)
+    prepared, perturbed = _seen(run, picked, change)
+    first = explain_once(run, prepared, predictor_of(run).primary, None)
+    second = explain_once(run, perturbed, first.head, first.label)
     explained = predictor_of(run).classes[first.label]
     st.markdown(
         f"**{plain(name_of_run(run))}**: evidence for {plain(explained)} at output {first.head}; "

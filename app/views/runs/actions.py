@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.shared.access import read_only, require_writable
-from app.shared.cached_models import stamp_of
+from app.shared.cached_models import has_model
 from app.shared.errors import error_panel
 from app.shared.run_session import page_of
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.config import EvaluateConfig
 from pmsi.runs import Run, default_root, jobs, known_runs
-from pmsi.runs.comparison import baseline_for
+from pmsi.runs.comparison import baseline_for, scores_of
 
 if TYPE_CHECKING:
     from pmsi.export.formats import Export
@@ -32,7 +32,7 @@ PRECISIONS = {"Full precision": False, "Half precision, half the size": True}
 
 def run_actions(run: Run) -> None:
     """Draw a row of what can be done next with a training run; before its first checkpoint most of it waits."""
-    ready = stamp_of(run) > 0
+    ready = has_model(run)
     waits = None if ready else "There is a model after the first epoch."
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         for name, (label, icon) in NEXT.items():
@@ -48,7 +48,8 @@ def run_actions(run: Run) -> None:
 
 
 def _baseline(run: Run) -> None:
-    beside = baseline_for(run, known_runs(default_root()))
+    measured = (other for other in known_runs(default_root()) if scores_of(other) is not None)
+    beside = baseline_for(run, measured)
     if beside is not None and st.button("Beside a baseline", icon=":material/stacked_line_chart:", help=beside.id):
         st.switch_page(page_of("runs"), query_params={"runs": f"{run.id},{beside.id}"})
 
@@ -92,7 +93,8 @@ def _export(run: Run) -> None:
                 icon=":material/download:",
             )
             st.caption(row.help)
-        st.code(f"python -m pmsi export {run.id} --out model.safetensors --half", language="bash", wrap_lines=True)
+        half = " --half" if PRECISIONS[chosen] else ""
+        st.code(f"python -m pmsi export {run.id} --out model.safetensors{half}", language="bash", wrap_lines=True)
 
 
 def _bytes(run: Run, row: "Export", half: bool) -> Callable[[], bytes]:

@@ -13,7 +13,7 @@ import streamlit as st
 from app.shared.errors import guarded, plain
 from app.shared.fields import entries
 from app.shared.palette import CHART, NEUTRAL
-from app.shared.panels import run_colors
+from app.shared.panels import any_run, any_run_box, run_colors, say_apart
 from app.shared.run_session import page_of
 from app.shared.session import choice, keep, moved, remember
 from app.shared.wording import name_of_run
@@ -21,9 +21,10 @@ from app.views.runs.curves import Record, runs_figure, series
 from pmsi.base.text import duration, percent
 from pmsi.config import TrainConfig
 from pmsi.runs import Run, default_root, known_runs
-from pmsi.runs.comparison import baseline_for, differing_settings, outcome
+from pmsi.runs.comparison import baseline_for, differing_settings, outcome, scores_of
 from pmsi.runs.disk import in_words
 from pmsi.runs.listing import entries as listed
+from pmsi.runs.record import comparable
 
 REFRESH_S = 3.0
 KEY = "picker-runs"
@@ -54,6 +55,8 @@ def compare() -> None:
     if not runs:
         st.info("Choose two or more training runs.", icon=":material/info:")
         return
+    for other in runs[1:]:
+        say_apart(runs[0], other)
     _offer_baseline(runs, by_id)
     live = any(run.state.is_live for run in runs)
     st.fragment(_curves, run_every=REFRESH_S if live else None)(runs, live)
@@ -79,7 +82,13 @@ def _choose(by_id: dict[str, Run]) -> list[Run]:
         if gone:
             st.caption(f"Not here, or no training run: {plain(', '.join(gone))}.")
     names = {id: name_of_run(run) for id, run in by_id.items()}
-    ids = st.multiselect("Runs", list(by_id), key=KEY, format_func=names.get, placeholder="Choose runs")
+    picked = st.session_state[KEY]
+    first = by_id[picked[0]] if picked else None
+    fitting = by_id.values() if first is None or any_run() else comparable(first, by_id.values())
+    options = [id for id, run in by_id.items() if run in fitting or id in picked]
+    ids = st.multiselect("Runs", options, key=KEY, format_func=names.get, placeholder="Choose runs")
+    if first is not None and (any_run() or len(options) < len(by_id)):
+        any_run_box()
     _keep(ids)
     return [by_id[id] for id in ids]
 
@@ -98,7 +107,7 @@ def _offer_baseline(runs: Sequence[Run], by_id: dict[str, Run]) -> None:
     known = {id: run.config for id, run in ((run.id, run) for run in runs)}
     if any(getattr(config, "method", "") == "baseline" for config in known.values()):
         return
-    beside = baseline_for(runs[0], by_id.values())
+    beside = baseline_for(runs[0], (run for run in by_id.values() if scores_of(run) is not None))
     if beside is not None:
         words = f"Add the baseline: {plain(name_of_run(beside))}"
         st.button(words, icon=":material/add:", on_click=_add, args=(beside.id,))

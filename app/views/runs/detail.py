@@ -9,7 +9,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.shared.access import read_only, require_writable
-from app.shared.cached_models import stamp_of
+from app.shared.cached_models import has_model
 from app.shared.errors import error_panel, guarded, plain
 from app.shared.fields import entries
 from app.shared.run_session import page_of
@@ -61,7 +61,7 @@ def detail(run: Run) -> None:
     if isinstance(config, TrainConfig):
         run_actions(run)
     _ending(run, status)
-    seen = (status.state, stamp_of(run) > 0)
+    seen = (status.state, has_model(run))
     st.fragment(_live, run_every=REFRESH_S if status.state.is_live else None)(run, seen)
     if not status.state.is_live:
         _result(run, config)
@@ -141,7 +141,7 @@ def _ending(run: Run, status: Status) -> None:
     resume = ""
     if status.state in (State.STOPPED, State.INTERRUPTED):
         resume = (
-            " Resume goes on from its last checkpoint." if stamp_of(run) else " Resume starts it from the beginning."
+            " Resume goes on from its last checkpoint." if has_model(run) else " Resume starts it from the beginning."
         )
     show = st.warning if status.state is State.INTERRUPTED else st.info
     show(ADVICE[status.state] + resume, icon=":material/info:")
@@ -154,7 +154,7 @@ def _ending(run: Run, status: Status) -> None:
 def _live(run: Run, seen: tuple[State, bool]) -> None:
     """Draw progress and curves; ask for the whole page again when the run's state is not what the page shows."""
     status = run.status()
-    if (status.state, stamp_of(run) > 0) != seen or not run.folder.exists():
+    if (status.state, has_model(run)) != seen or not run.folder.exists():
         st.rerun()
     if status.state.is_live:
         _progress(run, status)

@@ -19,7 +19,7 @@ Records = list[dict[str, Any]]
 
 HEADS_IN_WORDS = (
     "Each of the last stages of the network (S1 to S5, from fine to coarse) has a classifier of its own; concat sees "
-    "them all together, and mix adds up the answers of all of these."
+    "them all together, and mix takes the mean of what all of these say."
 )
 
 # While it works, and after

@@ -81,7 +81,8 @@ def _method(entry: Entry, key: str, value: str) -> str:
     from pmsi.methods import METHODS  # imports torch
 
     chosen = str(selectbox(entry, key, value))
-    st.caption(f"{METHODS[chosen].help} {LETTERS}" if "+" in METHODS[chosen].title else METHODS[chosen].help)
+    row = METHODS[chosen]
+    st.caption(f"{row.help} {LETTERS}" if "+" in row.title + row.help else row.help)
     return chosen
 
 

@@ -28,7 +28,7 @@ FOLDER = "stanford_cars"
 FILES = ("cars_meta.mat", "cars_train_annos.mat", "cars_test_annos_withlabels.mat", "cars_train", "cars_test")
 TOGETHER = ("cars_annos.mat", "car_ims")
 KITS = ("", "devkit", "car_devkit/devkit")
-"""Where the lists lie, from the data set's folder."""
+"""Places of the lists, relative to the data set's folder."""
 
 SOURCE = (
     "The original page (https://ai.stanford.edu/~jkrause/cars/car_dataset.html) is gone. The images cars_train and "

@@ -283,7 +283,7 @@ def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
     spellings = {name: name for alike in groups.values() for name in alike}
     notes = []
     for alike in groups.values():
-        said = f"The classes {_all(alike)} differ in capital letters alone and are"
+        said = f"The classes {_all(alike)} differ only in capital letters and are"
         if len(alike) > 1 and len(alike[0]) == 1 and any(len(names & {*alike}) > 1 for names in known):
             notes.append(f"{said} kept apart.")
         elif len(alike) > 1:

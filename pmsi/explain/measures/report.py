@@ -72,7 +72,7 @@ better) and "insertion" in [0, 1], and "road" in [−1/2, 1/2]. Those of drift a
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """What is measured: ``method`` is a key of CAM_METHODS, ``head`` an output (default: the primary one).
+    """The settings of the measures: ``method`` is a key of CAM_METHODS, ``head`` an output (default: the primary one).
 
     ``tolerance`` is in pixels of the network's input; ``seed`` seeds every draw. `Faithfulness` is measured on
     ``faithfulness_per_class`` test images of each class; ``drift`` lists its perturbations, such as "rotation=10,20".

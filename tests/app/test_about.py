@@ -1,0 +1,298 @@
+"""What a page shows is about the image, classes, split and runs that are shown, whatever has changed since."""
+
+import io
+import json
+import re
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+
+from app.shared.cached_data import data_of_run, open_builtin, thumbnail_once
+from app.shared.cached_models import predictor_of
+from app.shared.wording import name_of_run
+from pmsi.config import MapsConfig
+from pmsi.runs import Run, jobs
+from pmsi.runs.record import record_of
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache_folder):
+    """Nothing that another test has read."""
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def paint(file, seed):
+    """Write a picture of noise, the same for a seed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((72, 72), Image.Resampling.NEAREST).save(file)
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """Class folders of three birds, with eight pictures each."""
+    for number, name in enumerate(("jay", "tit", "wren")):
+        for i in range(8):
+            paint(tmp_path / "birds" / name / f"{i}.png", 100 * number + i)
+    return tmp_path / "birds"
+
+
+@pytest.fixture
+def trained(make_run, birds):
+    """A run on the birds, with a split of its own, that took the first jay for a tit and knew all else."""
+    run = make_run(dataset="folder", data=str(birds), split="stratified", split_seed=5, test_per_class=None)
+    record = record_of(run)
+    labels = [image.label for image in record.test]
+    given = [1, *labels[1:]]
+    heads = {"S5": given, "mix": given}
+    (run.folder / "predictions.json").write_text(
+        json.dumps({"keys": [image.key for image in record.test], "labels": labels, "predicted": heads})
+    )
+    return run
+
+
+def words(test):
+    kinds = ("markdown", "caption", "warning", "info", "success", "error", "html")
+    return "\n".join(str(element.value) for kind in kinds for element in getattr(test, kind)).replace("\\", "")
+
+
+def shown(test):
+    assert not test.exception
+    assert not test.error
+    return test
+
+
+def grid(test):
+    """Return what the grid of maps was given."""
+    (found,) = [one.proto for one in test.get("bidi_component") if one.proto.component_name == "pmsi_maps_grid"]
+    return json.loads(found.json)
+
+
+def tiles(test):
+    return [button.label.replace("\\", "") for button in test.button if button.key.startswith("open-")]
+
+
+# Images are known by their pixels
+
+
+def test_two_folders_with_the_same_names_have_their_own_answers_maps_and_thumbnails(open_page, make_run, tmp_path):
+    run, rows = make_run(), []
+    for number in (0, 1):
+        home = tmp_path / f"photos {number}"
+        for i in range(4):
+            paint(home / "Gorget Crestjay" / f"{i}.png", 10 * number + i)
+            paint(home / "Dusk Crestjay" / f"{i}.png", 50 + i)
+        query = {"source": "data", "data": str(home), "image": "Gorget Crestjay/1.png", "run": run.id}
+        (row,) = grid(shown(open_page("maps", **query)))["rows"]
+        image = Image.open(home / "Gorget Crestjay" / "1.png")
+        best = predictor_of(run).predict(predictor_of(run).prepare(image)).best
+        assert f"{best.name} {best.probability:.0%}" in row["sights"][0]["verdict"]
+        rows.append(row)
+    assert rows[0]["image"]["src"] != rows[1]["image"]["src"]
+    assert all(
+        a["image"]["src"] != b["image"]["src"] for a, b in zip(*(r["sights"][0]["cells"] for r in rows), strict=True)
+    )
+
+
+def test_birds_of_another_seed_are_shown_as_they_are(open_page, make_run):
+    run, usual = make_run(split_seed=3), open_builtin()
+    own = data_of_run(run).dataset
+    sample = own.test[0]
+    assert thumbnail_once(own, sample, 64) != thumbnail_once(usual, usual.find(sample.key), 64)
+    mine, other = (
+        grid(shown(open_page("maps", run=run.id, image=sample.key, source=source)))["rows"][0]
+        for source in ("run", "sample")
+    )
+    assert mine["image"]["src"] != other["image"]["src"]
+    again = open_page("mosaic", run=run.id, image=sample.key, source="run")
+    assert "run" in parse_qs(
+        next(link.proto for link in again.get("page_link") if link.proto.label == "Explain").query_string
+    )
+
+
+# Labels are named by the run's own classes
+
+
+def rename(home):
+    (home / "tit").rename(home / "coal tit")
+
+
+def add(home):
+    for i in range(8):
+        paint(home / "ani" / f"{i}.png", 900 + i)
+
+
+def remove(home):
+    for file in (home / "wren").iterdir():
+        file.unlink()
+    (home / "wren").rmdir()
+
+
+@pytest.mark.parametrize("change", [rename, add, remove])
+def test_a_right_answer_stays_right_whatever_becomes_of_the_classes(open_page, trained, birds, change):
+    count = len(record_of(trained).test)
+    change(birds)
+    test = shown(open_page("data", set="folder", data=str(birds), run=trained.id, show="mistakes"))
+    assert f"**1 of {count}** test images are wrong" in words(test)
+    wrong = [label for label in tiles(test) if "✗" in label]
+    assert len(wrong) == 1
+    assert wrong[0].startswith("jay")
+    assert "✗ tit" in wrong[0]
+    assert not any("ani" in label for label in tiles(test))
+    assert re.search({rename: "'tit'.* 'coal tit'", add: "'ani'", remove: "'wren'"}[change], words(test))
+    test = shown(open_page("data", set="folder", data=str(birds), run=trained.id, show="mistakes", by="pairs"))
+    assert "**jay** and **tit**" in words(test)
+    marked = tiles(shown(open_page("data", set="folder", data=str(birds), run=trained.id, split="test")))
+    assert sum("✗" in label for label in marked) <= 1
+    assert not any("✗" in label and "jay" not in label for label in marked)
+
+
+def test_an_image_that_moved_keeps_its_answer_and_one_with_other_pixels_loses_it(open_page, trained, birds):
+    first, second = record_of(trained).test[:2]
+    (birds / first.key).rename(birds / "jay" / "moved.png")
+    paint(birds / second.key, 77)
+    test = shown(open_page("data", set="folder", data=str(birds), run=trained.id, open="jay/moved.png"))
+    assert "✗ **mix**: tit" in words(test)
+    assert "1 of the" in words(test)  # the other one is gone
+    test = shown(open_page("data", set="folder", data=str(birds), run=trained.id, open=second.key))
+    assert "**mix**" not in words(test)
+
+
+# Test images are those of the run's own split
+
+
+def test_a_runs_test_images_are_those_of_its_record(open_page, trained, birds):
+    record = record_of(trained)
+    for i in range(8, 14):
+        paint(birds / "jay" / f"{i}.png", i)
+    paint(birds / record.test[0].key, 555)
+    then = data_of_run(trained)
+    assert then.dataset.classes == record.classes
+    assert [sample.digest for sample in then.dataset.test] == [image.digest for image in record.test[1:]]
+    assert not {sample.digest for sample in then.dataset.test} & {image.digest for image in record.train}
+    assert f"1 of the {len(record.test)} test images" in " ".join(then.reasons)
+    test = shown(open_page("maps", run=trained.id, more="class", count="8", image=record.test[1].key, source="run"))
+    titles = {row["title"] for row in grid(test)["rows"][1:]}
+    assert titles == {f"jay, {image.key[4:-4]}" for image in record.test[2:] if image.label == 0}
+    assert "gone" in words(test)
+
+
+# What can be compared
+
+
+def options(test, name="beside"):
+    return test.selectbox(key=f"kept-{name}").options
+
+
+def test_beside_a_run_stands_what_can_be_compared_and_the_rest_with_its_reasons(open_page, make_run, trained):
+    small = make_run(method="baseline", stage_num=1, image_size=96)
+    alike = make_run(method="baseline", stage_num=1)
+    run = make_run()
+    test = shown(open_page("robustness", run=run.id))
+    assert len(options(test)) == 3
+    assert all(name_of_run(trained) not in option for option in options(test))
+    assert name_of_run(alike) in options(test)[1]
+    next(button for button in test.button if button.label == "Beside the baseline").click().run()
+    assert test.query_params["beside"] == alike.id
+    test.checkbox(key="kept-any").check().run()
+    assert len(options(shown(test))) == 4
+    insisted = shown(open_page("maps", run=run.id, beside=trained.id))
+    assert "cannot be compared" in insisted.warning[0].value
+    assert not shown(open_page("maps", run=run.id, beside=small.id)).warning
+
+
+def test_no_baseline_of_another_folder_is_offered(open_page, make_run, trained):
+    make_run(method="baseline", stage_num=1)
+    test = shown(open_page("robustness", run=trained.id))
+    assert not any(button.label == "Beside the baseline" for button in test.button)
+
+
+def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, make_run, trained, monkeypatch):
+    monkeypatch.setattr(jobs, "submit", lambda run: pytest.fail("started"))
+    run, _ = make_run(), make_run(seed=1)
+    test = shown(open_page("robustness", view="sweep", run=run.id))
+    assert len(test.multiselect(key="kept-sweep-of").options) == 2
+    test = open_page("robustness", **{"sweep-of": f"{run.id},{trained.id}"})
+    assert "cannot be swept together" in words(test)
+    assert next(button for button in test.button if button.label == "Start the sweep").disabled
+
+
+# Links and defaults
+
+
+def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_page, make_run, trained):
+    from pmsi.runs import list_runs
+
+    plumage = make_run()
+    newest = make_run(dataset="folder", data=trained.config.data, seed=9)
+    assert list_runs(plumage.folder.parent)[0].id == newest.id
+    test = shown(open_page("home"))
+    links = [link.proto for link in test.get("page_link") if link.proto.label in ("Predict", "Explain", "Mosaic")]
+    assert [parse_qs(link.query_string)["run"] for link in links] == [[plumage.id]] * 3
+    key = parse_qs(links[0].query_string)["image"][0]
+    assert open_page("robustness", source="sample", image=key).selectbox(key="kept-run").value == plumage.id
+    strange = shown(open_page("robustness", source="sample", image=key, run=newest.id))
+    assert "This network knows 3 classes of birds" in words(strange)
+    assert not re.search("[✓✗]", words(strange))
+
+
+def test_an_upload_is_neither_right_nor_wrong(open_page, make_run):
+    make_run()
+    file = io.BytesIO()
+    Image.new("RGB", (90, 40), (200, 30, 30)).save(file, "PNG")
+    for page in ("home", "robustness", "maps"):
+        test = open_page(page, source="upload")
+        test.file_uploader(key="picker-upload").set_value(("x.png", file.getvalue(), "image/png")).run()
+        assert "This network knows 12 classes of plumage" in words(shown(test))
+        assert not re.search("[✓✗]", words(test) + json.dumps(grid(test) if page == "maps" else {}))
+
+
+# Maps in numbers
+
+
+def test_reports_beside_each_other_answer_what_the_page_asks(open_page, make_run, runs_folder):
+    from pmsi import tasks
+
+    run, other = make_run(), make_run(seed=1)
+
+    def reported(of, **asked):
+        made = Run.create(runs_folder, MapsConfig(of=of.id, trials_per_class=0, **asked))
+        assert tasks.execute(made) == "finished"
+        return made.result()
+
+    usual = reported(run)
+    reported(run, method="eigencam")
+    reported(other, stages=("S3",))
+    one = shown(open_page("maps", run=run.id, beside=other.id, tool="numbers"))
+    assert "Grad-CAM at output mix, stages S3, S4, S5, on 12 test images" in words(one)
+    assert [button.label for button in one.button if button.label == "Measure it"] == ["Measure it"]
+    mean = usual["regions"]["telling"]["numbers"]["S3 - S5/energy"]["mean"]
+    assert f"S3 − S5 is {100 * mean:+.1f} points" in words(one)
+    assert "Eigen-CAM at" not in words(one)
+    deep = shown(open_page("maps", run=other.id, tool="numbers"))
+    assert "stages S3, on 12 test images" in words(deep)
+    assert "stages S3, S4, S5" not in words(deep)
+    assert "Eigen-CAM at output mix" in words(shown(open_page("maps", run=run.id, method="eigencam", tool="numbers")))
+    none = shown(open_page("maps", run=run.id, head="S4", tool="numbers"))
+    assert "has no report" in words(none)
+
+
+# Small truths
+
+
+def test_the_export_command_has_the_precision_that_is_chosen(open_page, make_run):
+    test = shown(open_page("runs", run=make_run().id))
+    said = lambda: next(code.value for code in test.code if "pmsi export" in code.value)  # noqa: E731
+    assert "--half" not in said()
+    test.radio(key="export-precision").set_value("Half precision, half the size").run()
+    assert said().endswith(" --half")
+
+
+def test_no_number_is_a_negative_zero():
+    from app.views.maps.numbers import _interval
+
+    assert _interval({"mean": -1e-9, "low": -1e-9, "high": 1e-9}, 100) == "0.0 (0.0 to 0.0)"
