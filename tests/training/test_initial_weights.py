@@ -1,7 +1,6 @@
 """Training that starts from another run's model: its tensors and nothing else of it, and only where they fit."""
 
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from learning import StoppedAfter, assert_equal_bits, go_on, train
 
 from pmsi.base.errors import ConfigError, RunError
 from pmsi.data import open_dataset
-from pmsi.data.record import DataRecord
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, Stopped
 from pmsi.training.initial_weights import check_initial_weights, initial_model
@@ -21,8 +19,8 @@ def trained(copied):
     return copied
 
 
-def data_of(config):
-    return DataRecord.of(open_dataset(config))
+def classes_of(config):
+    return open_dataset(config).classes
 
 
 def state_of(run):
@@ -31,7 +29,7 @@ def state_of(run):
 
 def test_the_model_is_the_other_run_s_to_the_bit(trained, tmp_path):
     config = trained.config.with_(start_from=trained.id, lr_new=0.5, epochs=9, seed=4)
-    model = initial_model(config, Run.create(tmp_path, config), data_of(config))
+    model = initial_model(config, Run.create(tmp_path, config), classes_of(config))
     ours, theirs = model.state_dict(), state_of(trained)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -70,7 +68,7 @@ def test_a_model_that_does_not_fit_is_refused_by_what_differs(trained, tmp_path,
     with pytest.raises(ConfigError, match=f"{named} = "):
         check_initial_weights(config, tmp_path)
     with pytest.raises(ConfigError, match=trained.id):
-        initial_model(config, Run.create(tmp_path, config), data_of(config))
+        initial_model(config, Run.create(tmp_path, config), classes_of(config))
 
 
 def test_only_what_changes_tensors_counts(trained, tmp_path):
@@ -79,12 +77,12 @@ def test_only_what_changes_tensors_counts(trained, tmp_path):
 
 def test_other_classes_are_refused(trained, tmp_path):
     config = trained.config.with_(start_from=trained.id)
-    data = data_of(config)
+    classes = classes_of(config)
     run = Run.create(tmp_path, config)
     with pytest.raises(ConfigError, match="Dodo"):
-        initial_model(config, run, replace(data, classes=("Dodo", *data.classes[1:])))
+        initial_model(config, run, ("Dodo", *classes[1:]))
     with pytest.raises(ConfigError, match="order"):
-        initial_model(config, run, replace(data, classes=data.classes[::-1]))
+        initial_model(config, run, classes[::-1])
 
 
 def test_a_run_that_is_not_there_or_has_no_model_is_refused(trained, tmp_path, tiny_config):
