@@ -8,6 +8,7 @@ import torch
 from pmsi.augment import AUGMENTATIONS
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import TrainConfig
+from pmsi.config.titles import METHOD_TITLES
 from pmsi.methods import METHODS, build, resolve
 from pmsi.model.batch import Phase, Target, cross_entropy
 
@@ -112,3 +113,7 @@ def test_cross_entropy_of_mixed_targets_by_its_definition(generator):
     torch.testing.assert_close(cross_entropy(logits, target), sum(losses) / 3)
     plain = Target.plain(torch.tensor([0, 1, 2]))
     torch.testing.assert_close(cross_entropy(logits, plain), torch.nn.functional.cross_entropy(logits, plain.label_a))
+
+
+def test_a_method_has_one_title():
+    assert {name: row.title for name, row in METHODS.items()} == METHOD_TITLES
