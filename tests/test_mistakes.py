@@ -24,6 +24,7 @@ def answered(tmp_path, tiny_config):
         run = Run.create(tmp_path / "runs", tiny_config)
         stored = {"keys": KEYS, "labels": LABELS, "predicted": {"S5": S5, "mix": MIX}} | more
         (run.folder / "predictions.json").write_text(json.dumps(stored))
+        (run.folder / "result.json").write_text(json.dumps({"result": {"classes": ["a", "b", "c"]}}))
         return run
 
     return made
@@ -75,7 +76,7 @@ def test_confused_classes_are_counted_both_ways(answered):
 def test_the_primary_head_is_the_one_that_the_run_names(answered):
     run = answered()
     assert read_answers(run).primary == "mix"
-    (run.folder / "result.json").write_text(json.dumps({"result": {"primary": "S5"}}))
+    (run.folder / "result.json").write_text(json.dumps({"result": {"primary": "S5", "classes": ["a", "b", "c"]}}))
     assert read_answers(run).primary == "S5"
 
 
@@ -107,6 +108,7 @@ def test_a_run_without_answers_says_when_they_come(tmp_path, tiny_config, answer
 
 def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
     from pmsi.data import open_dataset
+    from pmsi.data.record import FILE, DataRecord
 
     run = Run.create(tmp_path / "runs", tiny_config)
     dataset = open_dataset(tiny_config)
@@ -114,10 +116,12 @@ def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
     wrong = [1 if label == 0 else label for label in labels]
     stored = {"keys": [sample.key for sample in dataset.test], "labels": labels, "predicted": {"mix": wrong}}
     (run.folder / "predictions.json").write_text(json.dumps(stored))
+    DataRecord.of(dataset).to_file(run.folder / FILE)
     status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1)
     assert status == 0
     assert f"{dataset.test[0].key}: {dataset.classes[0]}, taken for {dataset.classes[1]}" in out
     assert f"1 of 2  {dataset.classes[0]} and {dataset.classes[1]}" in out
+    DataRecord.of(dataset).to_file(run.folder / FILE)
     status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--json")
     assert json.loads(out)["hardest"][0]["key"] == dataset.test[0].key
     sure = {"keys": ["a", "b"], "labels": [0, 0], "predicted": {"mix": [1, 1]}}
