@@ -178,7 +178,7 @@ def test_names_that_do_not_exist_are_refused():
         expand("6", BASE, {"birds": "/photos"})
 
 
-@pytest.mark.parametrize("module", ["pmsi.tables", "pmsi.tables.printed", "pmsi.campaign"])
+@pytest.mark.parametrize("module", ["pmsi.tables", "pmsi.tables.printed", "pmsi.tables.plan"])
 def test_looking_at_tables_needs_no_torch(module, tmp_path):
     look = "from pmsi.tables import *; from pmsi.config import TrainConfig; b = TrainConfig(); r = sys.argv[1]\n"
     look += "for n in ('2', '6', '7', 'fig1'): as_text(fill(expand(n, b), r)); protocols(r, n)\n"
