@@ -44,7 +44,7 @@ def test_a_number_opens_its_run(page, filled):
     number = page.get_by_role("table").get_by_role("link", name="62.5")
     number.click()
     expect(page).to_have_url(re.compile(rf"/runs\?run={run.id}$"))
-    expect(page.get_by_role("heading", name="pmr on plumage")).to_be_visible()
+    expect(page.get_by_role("heading", name="RMG-PMSI on plumage")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Table III")).to_be_visible()
     number.focus()

@@ -48,7 +48,7 @@ def look_at_mosaics(page):
 
 
 def watch_it_finish(page):
-    expect(page.get_by_role("heading", name="pmr on plumage")).to_be_visible()
+    expect(page.get_by_role("heading", name="RMG-PMSI on plumage")).to_be_visible()
     expect_state(page, "finished", QUICK_S)
     for words in ("Training loss", "Test accuracy"):
         expect(page.get_by_text(words).first).to_be_visible()

@@ -87,7 +87,7 @@ def test_a_run_is_deleted_and_undo_brings_it_back(page, runs, root):
     page.goto(f"/runs?run={run.id}")
     page.get_by_role("button", name="Delete").click()
     page.get_by_test_id("stPopoverBody").get_by_role("button", name="Delete").click()
-    expect(page.get_by_text("Deleted: pmr on plumage")).to_be_visible()
+    expect(page.get_by_text("Deleted: RMG-PMSI on plumage")).to_be_visible()
     expect(row_of(page, run)).to_have_count(0)
     assert run not in list_runs(root)
     page.get_by_role("button", name="Undo").click()

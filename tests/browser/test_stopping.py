@@ -35,7 +35,7 @@ def test_a_run_is_stopped_and_resumed(page):
     expect_state(page, "running", SECONDS)
     stop(page)
     go(page, "Runs")
-    expect(page.get_by_text("pmr on plumage").first).to_be_visible()
+    expect(page.get_by_text("RMG-PMSI on plumage").first).to_be_visible()
 
 
 def test_a_killed_worker_gets_a_successor_and_a_second_kill_is_explained(page):

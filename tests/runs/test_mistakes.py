@@ -108,10 +108,12 @@ def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
     stored = {"keys": [sample.key for sample in dataset.test], "labels": labels, "predicted": {"mix": wrong}}
     DataRecord.of(dataset).to_file(run.folder / FILE)
     (run.folder / "predictions.json").write_text(json.dumps(stored))
+    DataRecord.of(dataset).to_file(run.folder / FILE)
     status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1)
     assert status == 0
     assert f"{dataset.test[0].key}: {dataset.classes[0]}, taken for {dataset.classes[1]}" in out
     assert f"1 of 2  {dataset.classes[0]} and {dataset.classes[1]}" in out
+    DataRecord.of(dataset).to_file(run.folder / FILE)
     status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--json")
     assert json.loads(out)["hardest"][0]["key"] == dataset.test[0].key
     sure = {"keys": ["a", "b"], "labels": [0, 0], "predicted": {"mix": [1, 1]}}
