@@ -20,6 +20,10 @@ from streamlit.auth_util import is_authlib_installed
 from pmsi.base.errors import PMSIError
 from pmsi.config import WEIGHT_WORDS
 from pmsi.config.declare import Config
+from pmsi.data.checking import cache_folder
+from pmsi.data.importing import datasets_root
+from pmsi.runs import default_root, known_runs
+from pmsi.runs.run import SHIPPED
 
 READ_ONLY = "PMSI_READ_ONLY"
 """Environment: 1 where visitors may only look."""
@@ -113,11 +117,6 @@ def is_private() -> bool:
 
 def _roots() -> Iterator[Path]:
     """Yield the folders that visitors may read, resolved."""
-    from pmsi.data.checking import cache_folder
-    from pmsi.data.importing import datasets_root
-    from pmsi.runs import default_root
-    from pmsi.runs.run import SHIPPED
-
     yield from (place.resolve() for place in (default_root(), SHIPPED, datasets_root(), cache_folder() / "zips"))
     if own := os.environ.get(DATA):
         yield from (Path(place).expanduser().resolve() for place in own.split(os.pathsep) if place)
@@ -131,8 +130,6 @@ def _used_by_runs() -> Iterator[Path]:
     Looked at only where no folder of `_roots` holds a path. The command line checks nothing, for who can type there can
     read the files anyway.
     """
-    from pmsi.runs import default_root, known_runs
-
     for run in known_runs(default_root()):
         with contextlib.suppress(PMSIError, OSError):
             for name in ("data", "weights"):

@@ -9,8 +9,14 @@ from PIL import Image
 
 from app.shared.access import check_place, may_read
 from pmsi.base.files import Stamp, stamp
-from pmsi.config import DATA_FIELDS
+from pmsi.config import DATA_FIELDS, TrainConfig
+from pmsi.data import open_dataset
+from pmsi.data.checking import confined
 from pmsi.data.images import pixels_digest
+from pmsi.data.record import FILE
+from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.sheets import thumbnail
+from pmsi.runs.record import as_trained, record_of
 
 if TYPE_CHECKING:
     from pmsi.config import TrainConfig
@@ -36,10 +42,6 @@ def kind_of_folder(folder: str) -> str:
 
 @st.cache_resource(show_spinner="Looking at the images…", max_entries=8, ttl=600)
 def _open_set(values: dict[str, Any]) -> "Dataset":
-    from pmsi.config import TrainConfig
-    from pmsi.data import open_dataset
-    from pmsi.data.checking import confined
-
     return confined(open_dataset(TrainConfig(**values)), may_read)
 
 
@@ -50,15 +52,11 @@ def open_set(config: "TrainConfig") -> "Dataset":
 
 def open_builtin() -> "Dataset":
     """Return the built-in data set."""
-    from pmsi.config import TrainConfig
-
     return open_set(TrainConfig(dataset="plumage"))
 
 
 def open_folder(folder: str) -> "Dataset":
     """Return the data set in a folder or a zip that visitors may read: a published one's layout, else class folders."""
-    from pmsi.config import TrainConfig
-
     place = str(check_place(folder))
     return open_set(TrainConfig(dataset=kind_of_folder(place), data=place))
 
@@ -84,8 +82,6 @@ def is_drawn(config: "TrainConfig") -> bool:
 
 @st.cache_resource(show_spinner="Looking for the run's images…", max_entries=16, ttl=600)
 def _data_of_run(_run: "Run", folder: str, changed: Stamp) -> RunData:
-    from pmsi.runs.record import as_trained, record_of
-
     config = _run.config
     if record_of(_run) is not None and not is_drawn(config):  # the record knows which of all images were used
         config = config.with_(train_per_class=None, test_per_class=None)
@@ -95,8 +91,6 @@ def _data_of_run(_run: "Run", folder: str, changed: Stamp) -> RunData:
 
 def data_of_run(run: "Run") -> RunData:
     """Return the images of a training run: what every page takes for "its test images"."""
-    from pmsi.data.record import FILE
-
     return _data_of_run(run, str(run.folder), stamp(run.folder / FILE))
 
 
@@ -110,9 +104,6 @@ def digest_of(dataset: "Dataset", sample: "Sample") -> str:
 
 @st.cache_data(show_spinner=False, max_entries=4096)
 def _thumbnail(_dataset: "Dataset", _sample: "Sample", digest: str, side: int) -> bytes:
-    from pmsi.pictures.encoding import jpeg
-    from pmsi.pictures.sheets import thumbnail
-
     return jpeg(thumbnail(_dataset.open_image(_sample), side), quality=82)
 
 

@@ -11,6 +11,12 @@ from app.shared.cached_data import digest_of
 from pmsi.base.errors import RunError
 from pmsi.base.files import Stamp, stamp
 from pmsi.data.images import pixels_digest
+from pmsi.engine.checkpoint import CHECKPOINT
+from pmsi.explain.measures.deletion import removal_curves
+from pmsi.maps import disagreement
+from pmsi.predictor import Predictor
+from pmsi.runs import Run
+from pmsi.runs.record import classes_of
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset, Sample
@@ -25,8 +31,6 @@ Model = tuple[str, Stamp]
 
 def model_of(run: "Run") -> Model:
     """Return what is another value as soon as the run's checkpoint is another."""
-    from pmsi.engine.checkpoint import CHECKPOINT
-
     return str(run.folder), stamp(run.folder / "checkpoints" / CHECKPOINT)
 
 
@@ -37,9 +41,6 @@ def has_model(run: "Run") -> bool:
 
 @st.cache_resource(show_spinner="Loading the model…", max_entries=6)
 def _predictor(model: Model) -> "Predictor":
-    from pmsi.predictor import Predictor
-    from pmsi.runs import Run
-
     return Predictor.load(Run(Path(model[0])))
 
 
@@ -50,8 +51,6 @@ def predictor_of(run: "Run") -> "Predictor":
 
 def classes_of_run(run: "Run") -> tuple[str, ...]:
     """Return the classes that a run knows, in the order of its label numbers; nothing where it does not say."""
-    from pmsi.runs.record import classes_of
-
     try:
         return classes_of(run)
     except RunError:  # an old run that is still in training
@@ -102,8 +101,6 @@ def cam_seconds_once(run: "Run", head: str, method: str) -> float:
 def _removal(
     _predictor: "Predictor", _seen: Image.Image, _values: np.ndarray, key: str, head: str, label: int, *of: object
 ) -> "dict[str, dict[str, Curve]]":
-    from pmsi.explain.measures.deletion import removal_curves
-
     return removal_curves(_predictor.model, np.asarray(_seen), _values, head=head, label=label, key=key)
 
 
@@ -122,8 +119,6 @@ def removal_once(
 def _disagreement(
     _pair: "tuple[Predictor, Predictor]", _dataset: "Dataset", _sample: "Sample", *of: object
 ) -> "Disagreement":
-    from pmsi.maps import disagreement
-
     return disagreement(*_pair, _dataset, _sample)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+import plotly.graph_objects as go
+
 from app.shared.palette import CATEGORICAL, NEUTRAL, faded, head_color, styled
 from pmsi.pictures.encoding import data_uri
 
@@ -130,8 +132,6 @@ def paired_bars(names: Sequence[str], pairs: "Sequence[tuple[FilledCell | None, 
 
     Whiskers are the standard deviation over seeds. What is not measured has no bar.
     """
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     for (name, color), cells, side in zip(PAIR.items(), zip(*pairs, strict=True), (-APART, APART), strict=True):
         x = [i + side for i in range(len(names))]

@@ -15,10 +15,15 @@ from app.shared.access import LARGEST_UPLOAD
 from app.shared.cached_data import data_of_run, is_drawn, open_builtin, open_folder, sample_image
 from app.shared.cached_models import classes_of_run, has_model
 from app.shared.errors import error_panel, plain
+from app.shared.palette import spread
+from app.shared.run_session import page_of
 from app.shared.wording import data_title, line_of_run, with_names
 from pmsi.base.errors import ImageError, PMSIError, RunError
+from pmsi.config import TrainConfig
 from pmsi.data import PER_CLASS
-from pmsi.runs.record import why_not_comparable
+from pmsi.data.images import check_file_size, open_rgb_bytes
+from pmsi.runs import default_root, known_runs, list_runs
+from pmsi.runs.record import comparable, is_alike, why_not_comparable
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset, Sample
@@ -131,8 +136,6 @@ def _uploaded() -> Picked | None:
         max_upload_size=LARGEST_UPLOAD,
     )
     if file is not None:
-        from pmsi.data.images import check_file_size, open_rgb_bytes
-
         data = file.getvalue()
         digest = hashlib.blake2b(data, digest_size=8).hexdigest()
         known = session.kept_upload()
@@ -206,9 +209,6 @@ def _from_dataset(dataset: "Dataset", kind: str, place: str, **query: str) -> Pi
 
 def trained_runs() -> "list[Run]":
     """Return the training runs that have a checkpoint, newest first; those that came with the program come last."""
-    from pmsi.config import TrainConfig
-    from pmsi.runs import default_root, known_runs
-
     found = []
     for run in known_runs(default_root()):
         with contextlib.suppress(RunError):
@@ -244,8 +244,6 @@ def beside_picker(run: "Run", runs: "Sequence[Run]", label: str = "Beside it", n
 
     What keeps the two from being compared is then said below the choice.
     """
-    from pmsi.runs.record import comparable, is_alike
-
     by_id = {other.id: other for other in runs if other.id != run.id}
     fitting = sorted(comparable(run, by_id.values()), key=lambda other: not is_alike(run, other))
     insisted = [other for id, other in by_id.items() if any_run() or id == session.choice(name)]
@@ -297,17 +295,12 @@ def run_colors(runs: "Sequence[Run]") -> dict[str, str]:
     A run's colour goes by its place among all runs, the oldest first, so that a new run changes nobody's. Of two that
     meet, the later one takes the next that is free.
     """
-    from app.shared.palette import spread
-    from pmsi.runs import default_root, known_runs
-
     order = [run.id for run in reversed(known_runs(default_root()))]
     return spread({run.id: order.index(run.id) if run.id in order else len(order) for run in runs})
 
 
 def no_runs_yet(what: str, title: str = "No trained model yet") -> None:
     """Say calmly that there is nothing to show yet, with the way to a trained model."""
-    from app.shared.run_session import page_of
-
     live = _training_run()
     with st.container(border=True, horizontal_alignment="center", gap="medium"):
         st.subheader(title, anchor=False, text_alignment="center")
@@ -324,9 +317,6 @@ def no_runs_yet(what: str, title: str = "No trained model yet") -> None:
 
 def _training_run() -> "Run | None":
     """Return the training run that is worked on, or will be next."""
-    from pmsi.config import TrainConfig
-    from pmsi.runs import default_root, list_runs
-
     for run in reversed(list_runs(default_root())):
         with contextlib.suppress(RunError):
             if run.state.is_live and isinstance(run.config, TrainConfig):

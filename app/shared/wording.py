@@ -15,6 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pmsi.base.errors import RunError
 from pmsi.base.text import duration
 from pmsi.config import Config, RobustnessConfig, TrainConfig
+from pmsi.data import DATASETS
+from pmsi.methods import METHODS
+from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State, list_runs
 from pmsi.runs.labels import labels_of
 from pmsi.runs.lifecycle import queued_request
@@ -62,15 +65,11 @@ def title_of_run(config: Config) -> str:
 
 def method_title(name: str) -> str:
     """Return what a method is called, also one that exists no more."""
-    from pmsi.methods import METHODS
-
     return METHODS[name].title if name in METHODS else name
 
 
 def data_title(config: TrainConfig) -> str:
     """Return what the data set of a training run is called: a published one's name, or else that of its folder."""
-    from pmsi.data import DATASETS
-
     row = DATASETS.get(config.dataset)
     if row is not None and row.official:
         return row.title
@@ -141,8 +140,6 @@ def facts_of(config: Config) -> list[str]:
 
 def perturbation_title(name: str) -> str:
     """Return the title of a perturbation, also of one that exists no more."""
-    from pmsi.perturbations import PERTURBATIONS
-
     name, _, own = name.partition("=")
     row = PERTURBATIONS.get(name)
     title = row.title if row is not None else name.replace("_", " ").capitalize()

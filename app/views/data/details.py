@@ -1,12 +1,14 @@
 """One image of a data set, large: what is known about it, what a run answered, and the way to the other pages."""
 
 import contextlib
+from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.shared.cached_data import sample_image
 from app.shared.cached_models import predict_once, predictor_of
+from app.shared.charts import confidence_bars
 from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
 from app.shared.images import picture
@@ -17,6 +19,7 @@ from app.shared.wording import name_of_run
 from app.views.data.grid import OPEN, close_image
 from pmsi.base.errors import DataError
 from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.overlays import borders, draw_lines
 from pmsi.runs.mistakes import read_predictions, shown_in
 
 if TYPE_CHECKING:
@@ -87,8 +90,6 @@ Outlines = dict[str, tuple[tuple[float, float, float, float], ...]]
 
 def _outlines(dataset: "Dataset", sample: "Sample", image: "Image") -> Outlines:
     """Return the outlines of the box and of the parts that are known."""
-    from pmsi.pictures.overlays import borders
-
     found: Outlines = {part: tuple(borders(mask)) for part, mask in dataset.open_parts(sample).items() if mask.any()}
     if sample.box is not None:
         x, y, width, height = sample.box
@@ -101,8 +102,6 @@ def _outlines(dataset: "Dataset", sample: "Sample", image: "Image") -> Outlines:
 
 def outlines_over(image: "Image", outlines: Outlines) -> "Image":
     """Return a copy of a picture, large enough to see thin lines, with outlines in the colours of `_legend`."""
-    from pmsi.pictures.overlays import draw_lines
-
     scale = max(1.0, 600 / max(image.size))
     drawn = image.resize((round(image.width * scale), round(image.height * scale)))
     thin = max(2, round(max(drawn.size) / 300))
@@ -119,8 +118,6 @@ def _colors(outlines: Outlines) -> list[str]:
 
 
 def _legend(outlines: Outlines) -> str:
-    from html import escape
-
     def mark(color: str) -> str:
         style = f"display:inline-block;width:.8em;height:.8em;border-radius:.2em;background:{color}"
         return f'<i style="{style};margin-right:.35em"></i>'
@@ -162,8 +159,6 @@ def _answers(dataset: "Dataset", sample: "Sample", run: "Run") -> None:
 
 
 def _ask(run: "Run", image: "Image", truth: str) -> None:
-    from app.shared.charts import confidence_bars
-
     predictor = predictor_of(run)
     prepared = predictor.prepare(image)
     prediction = predict_once(run, prepared)

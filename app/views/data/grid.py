@@ -5,9 +5,11 @@ A picture is open while the URL names it (`open`); what is shown then is in `app
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from math import ceil
 from typing import TYPE_CHECKING
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.cached_data import thumbnail_once
@@ -156,8 +158,6 @@ def _tile(dataset: "Dataset", sample: "Sample", marks: Mapping[str, bool]) -> Ti
 
 def _bars(dataset: "Dataset") -> "go.Figure":
     """Return the number of images of each class, training below test."""
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     names = [shown(name) for name in dataset.classes]
     for split, color in (("train", CATEGORICAL[0]), ("test", CATEGORICAL[5])):
@@ -175,6 +175,4 @@ def _bars(dataset: "Dataset") -> "go.Figure":
 
 def shown(name: str) -> str:
     """Return a name that plotly shows as it is: it reads HTML in texts."""
-    from html import escape
-
     return escape(name)

@@ -17,6 +17,7 @@ from app.views.home.flow import Answer, flow
 from app.views.mosaic.strip import DEPTH, Chosen
 from pmsi.data.images import pixels_digest
 from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.mosaics import mosaics, square
 
 if TYPE_CHECKING:
     from pmsi.predictor import Prediction
@@ -67,8 +68,6 @@ def _picture() -> None:
 
 def _flow(picked: Picked, run: "Run | None") -> None:
     """Draw the picture at once; what a model says of the image is added when it is known."""
-    from pmsi.pictures.mosaics import mosaics, square
-
     place = st.empty()
     seed = session.parsed(session.choice("seed"), Chosen.seed)
     cut = mosaics(square(picked.image, MOSAIC), DEPTH, seed=seed, borders=False)[::-1]

@@ -15,6 +15,9 @@ from app.shared.cached_models import classes_of_run, explain_once, predict_once,
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
 from pmsi.data.images import pixels_digest
+from pmsi.explain.measures.regions import known_regions
+from pmsi.explain.methods import CAM_METHODS
+from pmsi.pictures.figure import Figure, MapCell, Row, note_of
 from pmsi.runs.mistakes import Predictions, confusions, has_predictions, read_predictions
 
 if TYPE_CHECKING:
@@ -101,8 +104,6 @@ def regions(run: "Run", prepared: "Image", picked: Picked) -> dict[str, np.ndarr
 
     The distinctive parts are those in which the image's species differs from the sibling that the run finds likeliest.
     """
-    from pmsi.explain.measures.regions import known_regions
-
     dataset, sample = picked.dataset, picked.sample
     if dataset is None or sample is None:
         return {}
@@ -196,9 +197,6 @@ MORE: "dict[str, tuple[str, Callable[[Run, Picked], Listed]]]" = {
 
 def figure_of(rows: "Sequence[tuple[Picked, Sequence[Seen]]]", wanted: Wanted) -> "Figure":
     """Return the grid as a figure for print."""
-    from pmsi.explain.methods import CAM_METHODS
-    from pmsi.pictures.figure import Figure, MapCell, Row, note_of
-
     printed = tuple(
         Row(picked.label or picked.title, tuple(
             MapCell(one.picture, one.explanation.maps, verdict(one, picked.label), one.region(wanted.outline))

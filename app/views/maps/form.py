@@ -9,6 +9,7 @@ from app.shared.panels import Picked
 from app.shared.session import choice, choose, remember
 from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
 from pmsi.base.text import duration
+from pmsi.explain.methods import CAM_METHODS
 
 if TYPE_CHECKING:
     from pmsi.runs import Run
@@ -64,8 +65,6 @@ def _is_changed() -> bool:
 
 def _method(column: "st.delta_generator.DeltaGenerator", run: "Run", head: str) -> str:
     """Show the choice of a CAM method, with its seconds below it."""
-    from pmsi.explain.methods import CAM_METHODS
-
     every = ", ".join(row.title for row in CAM_METHODS.values() if row.package is not None)
     method = str(
         remember(

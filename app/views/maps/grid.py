@@ -14,6 +14,8 @@ from app.shared.panels import Picked, run_colors
 from app.shared.wording import name_of_run
 from app.views.maps.explained import SIDE, Seen, Wanted, verdict
 from pmsi.pictures.encoding import data_uri, jpeg
+from pmsi.pictures.overlays import ceilings, outlined, overlay, peak_words
+from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 from pmsi.pictures.sheets import enlarged
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ def show_grid(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> 
 
 def grid_data(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> dict[str, Any]:
     """Return what the component draws: texts and encoded pictures."""
-    from pmsi.pictures.overlays import ceilings
-
     runs = [one.run for one in rows[0][1]]
     colors = run_colors(runs)
     tops = ceilings([[one.explanation.maps for one in sights] for _, sights in rows], wanted.scale)
@@ -55,8 +55,6 @@ def grid_data(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> 
 
 
 def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: float, wanted: Wanted) -> dict[str, Any]:
-    from pmsi.pictures.overlays import peak_words
-
     values = one.explanation.maps[stage]
     note = peak_words(values)
     alt = f"{picked.title}, {name_of_run(one.run)}, {stage}: evidence for {one.explained}, {note}"
@@ -70,24 +68,17 @@ def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: fl
 
 def overlaid(one: Seen, stage: str, top: float, wanted: Wanted, side: int = SIDE) -> "Image":
     """Return a map, whose colours end at ``top``, over its image, with the outline that is wanted."""
-    from pmsi.pictures.overlays import outlined, overlay
-
     shown = overlay(enlarged(one.picture, side), one.explanation.maps[stage], top, wanted.strength)
     return outlined(shown, one.region(wanted.outline))
 
 
 def outlined_picture(one: Seen, wanted: Wanted) -> "Image":
     """Return what the run sees, with the outline that is wanted."""
-    from pmsi.pictures.overlays import outlined
-
     return outlined(enlarged(one.picture, SIDE), one.region(wanted.outline))
 
 
 def _mosaic(one: Seen, picked: Picked, stage: str, wanted: Wanted) -> dict[str, Any]:
     """Return the image as the stage's phase was shown it, or why there is none."""
-    from pmsi.pictures.overlays import overlay
-    from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
-
     config = one.predictor.config
     cut = phase_mosaic(one.picture, config, stage, seed=wanted.layout, key=picked.key)
     if cut is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.access import read_only, require_writable
@@ -18,10 +19,13 @@ from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors
 from app.shared.run_session import page_of
 from app.shared.session import remember
-from app.shared.wording import name_of_run, with_names
+from app.shared.wording import name_of_run, perturbation_title, with_names
 from app.views.maps.explained import PREDICTED, Wanted, possible
+from pmsi import tasks
 from pmsi.base.errors import PMSIError, RunError
+from pmsi.config import MapsConfig
 from pmsi.explain.methods import CAM_METHODS
+from pmsi.runs import Run, default_root, jobs, known_runs
 from pmsi.runs.record import why_not_comparable
 
 if TYPE_CHECKING:
@@ -100,9 +104,6 @@ def _chosen(questions: list[Question]) -> Question | None:
 
 def reports_on(run: "Run", method: str, head: str) -> dict[Question, Report]:
     """Return the finished reports of a run's maps for a method and an output, the newest of each question."""
-    from pmsi.config import MapsConfig
-    from pmsi.runs import default_root, known_runs
-
     found: dict[Question, Report] = {}
     for other in known_runs(default_root()):
         with contextlib.suppress(RunError):
@@ -129,10 +130,6 @@ def _offer(run: "Run", method: str, head: str, question: Question | None) -> Non
 
 
 def _start(run: "Run", **asked: Any) -> None:
-    from pmsi import tasks
-    from pmsi.config import MapsConfig
-    from pmsi.runs import Run, default_root, jobs
-
     try:
         require_writable()
         config = MapsConfig(of=run.id, **asked)
@@ -208,8 +205,6 @@ def _sentence(name: str, numbers: Numbers, measure: str) -> str:
 
 def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measure: str) -> "go.Figure":
     """Return the stages' means with intervals by run, in per cent, among those of the baselines."""
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     stages = [name for name in STAGES if all(f"{name}/{measure}" in found["numbers"] for _, _, found in reports)]
     for number, (name, color, about) in enumerate(reports):
@@ -278,8 +273,6 @@ def _removal_rows(name: str, report: Report) -> list[dict[str, str]]:
 
 
 def _drift_rows(name: str, report: Report) -> list[dict[str, str]]:
-    from app.shared.wording import perturbation_title
-
     return [
         {"Run": name, "Drift under": perturbation_title(entry)}
         | {source: _interval(about["numbers"][f"{source}/spearman"], 1) for source in [*report["stages"], "edges"]}

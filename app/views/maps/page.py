@@ -29,7 +29,9 @@ from app.views.maps.grid import show_grid
 from app.views.maps.numbers import numbers
 from app.views.maps.severity import motion
 from app.views.maps.zoom import ZOOM, enlarge
+from pmsi.maps import sampled
 from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.figure import to_pdf, to_png, to_svg
 from pmsi.pictures.overlays import COLOR_SCALES, color_bar
 
 if TYPE_CHECKING:
@@ -182,8 +184,6 @@ def _disagreement(runs: "list[Run]") -> None:
 
 
 def _distances(pair: "tuple[Run, Run]", dataset: "Dataset", per_class: int) -> "list[Disagreement]":
-    from pmsi.maps import sampled
-
     samples = sampled(predictor_of(pair[0]), predictor_of(pair[1]), dataset, per_class)
     bar, found = st.progress(0.0), []
     for done, sample in enumerate(samples):
@@ -211,8 +211,6 @@ def _open(run: "Run", key: str) -> None:
 
 def _figure(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
     """Show the grid as a figure laid out like the paper's Fig. 4, and offer it for download."""
-    from pmsi.pictures.figure import to_pdf, to_png, to_svg
-
     figure = figure_of(rows, wanted)
     shown = to_png(figure, dpi=150)
     st.image(shown, width=min(900, 225 * (1 + len(figure.models) * len(figure.stages))), output_format="PNG",

@@ -15,7 +15,10 @@ from app.shared.panels import Picked, run_colors
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import Seen, Wanted
+from pmsi.perturbations import PERTURBATIONS
 from pmsi.pictures.encoding import data_uri, jpeg
+from pmsi.pictures.figure import MapCell
+from pmsi.pictures.severity import animation, drawn, label_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,9 +29,6 @@ if TYPE_CHECKING:
 
 def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
     """Show the choice of a perturbation, the player, and the download."""
-    from pmsi.perturbations import PERTURBATIONS
-    from pmsi.pictures.severity import animation
-
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = remember(
             st.selectbox,
@@ -68,7 +68,6 @@ def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> "lis
 
 def _look(one: Seen) -> "Callable[[Image, float], MapCell]":
     """Return what explains a perturbed picture, once for all visitors."""
-    from pmsi.pictures.figure import MapCell
 
     def look(pixels: "Image", severity: float) -> "MapCell":
         clean = one.explanation
@@ -81,8 +80,6 @@ def _look(one: Seen) -> "Callable[[Image, float], MapCell]":
 
 def player_data(made: "Sequence[Frame]", sights: Sequence[Seen], name: str, wanted: Wanted) -> dict[str, Any]:
     """Return what the component draws."""
-    from pmsi.pictures.severity import drawn, label_of
-
     colors = run_colors([one.run for one in sights])
     stages = list(sights[0].explanation.maps)
     pictures = drawn(made, scale=wanted.scale, strength=wanted.strength)

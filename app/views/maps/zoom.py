@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.cached_models import removal_once
@@ -15,6 +16,7 @@ from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import OUTLINES, Seen, Wanted
 from app.views.maps.grid import overlaid
+from pmsi.explain.measures.pointing import region_scores, summary
 from pmsi.pictures.encoding import jpeg
 
 if TYPE_CHECKING:
@@ -62,8 +64,6 @@ def title_of_region(region: str) -> str:
 
 
 def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
-    from pmsi.explain.measures.pointing import summary
-
     about, best, told = one.explanation, one.explanation.prediction.best, summary(values)
     head = {guess.label: guess for guess in about.prediction.heads[about.head]}
     score = head.get(about.label)
@@ -84,8 +84,6 @@ def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
 
 def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
     """Show where the map points, beside the baselines; return the region that this is about."""
-    from pmsi.explain.measures.pointing import region_scores
-
     if not one.regions:
         st.caption("The data set knows no box or parts of this image, so nobody can say where a map ought to point.")
         return ""
@@ -142,8 +140,6 @@ def _curves(picked: Picked, one: Seen, stage: str) -> None:
 
 def removal_chart(curves: "dict[str, Curve]", color: str, name: str) -> "go.Figure":
     """Return the curves of a map (in ``color``) and of a random one (grey); the legend gives their areas."""
-    import plotly.graph_objects as go
-
     figure = go.Figure()
     for source, curve in curves.items():
         own = source == "map"

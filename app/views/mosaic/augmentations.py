@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import streamlit as st
+import torch
 
 from app.shared.cached_data import open_builtin, sample_image
 from app.shared.cached_models import explain_once, predictor_of
@@ -11,8 +12,11 @@ from app.shared.panels import run_picker, trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import remember
 from app.views.mosaic.code import Scene, beside_command
+from pmsi.augment import AUGMENTATIONS
 from pmsi.base.text import percent
+from pmsi.pictures.augmentations import ORDER, augmented
 from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.mosaics import square as squared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +32,6 @@ if TYPE_CHECKING:
 
 def beside(scene: Scene) -> None:
     """Draw every augmentation of the image, its partner, and what each shows of the labels."""
-    from pmsi.augment import AUGMENTATIONS
-    from pmsi.pictures.augmentations import ORDER, augmented
-    from pmsi.pictures.mosaics import square as squared
-
     picked, square, shown = scene.picked, scene.square, scene.drawn
     dataset = picked.dataset or open_builtin()
     r, sample, run = _settings(dataset, picked)
@@ -87,8 +87,6 @@ def _attention(
 
 def _maps(run: "Run", pairs: "tuple[tuple[Image, str | None], ...]") -> "Tensor":
     """Return (2, h, w): the evidence for each image's own class; of an unknown one, for the class that is predicted."""
-    import torch
-
     predictor = predictor_of(run)
     found = []
     for image, label in pairs:

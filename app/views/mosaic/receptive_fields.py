@@ -10,6 +10,9 @@ from app.shared.fields import title_of
 from app.shared.palette import head_color
 from app.shared.session import choice, remember
 from app.views.mosaic.code import Scene
+from pmsi.augment.rule import largest_size, nearest_size, patch_rule
+from pmsi.model import BACKBONES
+from pmsi.model.backbones import receptive_fields_of
 from pmsi.pictures.encoding import data_uri, jpeg
 
 if TYPE_CHECKING:
@@ -53,8 +56,6 @@ def fields(scene: Scene) -> None:
 
 def _settings() -> tuple[str, int, int, int]:
     """Return the backbone, the stride of its stem, the image's size in pixels, and StageNum."""
-    from pmsi.model import BACKBONES
-
     with st.container(horizontal=True):
         backbone = remember(
             st.selectbox,
@@ -91,8 +92,6 @@ def _settings() -> tuple[str, int, int, int]:
 
 
 def _rules(known: "Sequence[int | None]", size: int, stage_num: int) -> "list[PhaseRule]":
-    from pmsi.augment.rule import patch_rule
-
     return patch_rule(size, [field or 0 for field in known], stage_num)
 
 
@@ -135,8 +134,6 @@ def position(text: str) -> list[float]:
 
 def _warnings(rules: "list[PhaseRule]", size: int) -> None:
     """Say what is wrong with the size, and which one would do."""
-    from pmsi.augment.rule import largest_size, nearest_size
-
     deepest = max(rule.r for rule in rules)
     better = nearest_size(size, deepest)
     if better != size:
@@ -165,6 +162,4 @@ def _list(words: list[str]) -> str:
 @st.cache_resource(show_spinner=False, max_entries=64)
 def receptive_fields(backbone: str, stem_stride: int) -> tuple[int | None, ...]:
     """Return the receptive fields of S1…S5 of a backbone, in pixels; None where one is unknown."""
-    from pmsi.model.backbones import receptive_fields_of
-
     return receptive_fields_of(backbone, stem_stride)

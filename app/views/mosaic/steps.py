@@ -9,6 +9,8 @@ from app.shared.session import choice, parsed
 from app.views.mosaic.code import Drawn, Scene, command_of, python_of
 from app.views.mosaic.strip import DEPTH
 from pmsi.pictures.encoding import png
+from pmsi.pictures.mosaics import COLORS, frames, gif, mosaics
+from pmsi.pictures.sheets import side_by_side
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 def recursion(scene: Scene) -> None:
     """Draw the recursion as it happens, with what can be taken along: files and code."""
-    from pmsi.pictures.mosaics import COLORS
-
     square, shown = scene.square, scene.drawn
     left, right = st.columns([5, 7], gap="large")
     with left:
@@ -53,15 +53,10 @@ def _downloads(square: "Image", shown: Drawn) -> None:
 
 
 def _strip(square: "Image", shown: Drawn) -> "Image":
-    from pmsi.pictures.mosaics import mosaics
-    from pmsi.pictures.sheets import side_by_side
-
     drawn = {"seed": shown.seed, "permutation": shown.permutation}
     return side_by_side(mosaics(square, DEPTH, **drawn, borders=shown.borders))
 
 
 def _animation(square: "Image", shown: Drawn) -> bytes:
-    from pmsi.pictures.mosaics import frames, gif
-
     drawn = {"seed": shown.seed, "permutation": shown.permutation}
     return gif(frames(square, DEPTH, **drawn, borders=shown.borders))

@@ -13,8 +13,10 @@ import streamlit as st
 
 from app.shared.components import part
 from app.shared.session import choice, keep, key_of, moved, parsed, written
+from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
 from pmsi.data.images import pixels_digest
 from pmsi.pictures.encoding import data_uri, jpeg
+from pmsi.pictures.mosaics import COLORS, layouts, square
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -89,9 +91,6 @@ def strip(shown: Strip) -> Chosen:
 
 def data_of(shown: Strip) -> dict[str, Any]:
     """Return what the part in the browser needs; the same for every choice, so that it is sent once."""
-    from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
-    from pmsi.pictures.mosaics import COLORS
-
     return {
         "image": shown.picture,
         "title": shown.title,
@@ -109,9 +108,6 @@ def data_of(shown: Strip) -> dict[str, Any]:
 
 def numbers(r: int, seed: int, permutation: str) -> list[int]:
     """Return a layout of `pmsi.pictures.mosaics` as one number for each recursion: 4 × its order's place + its pick."""
-    from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
-    from pmsi.pictures.mosaics import layouts
-
     deepest = layouts(r, seed=seed, permutation=permutation)[-1]
     places = map(partial(tuple.index, ORDERS[permutation]), map(tuple, deepest.orders[0].tolist()))
     return [4 * place + pick for place, pick in zip(places, deepest.picks[0].tolist(), strict=True)]
@@ -130,8 +126,6 @@ def layouts_once(seeds: int, r: int, permutation: str) -> list[list[int]]:
 
 @st.cache_resource(show_spinner=False, max_entries=128)
 def _squared(_image: "Image", pixels: str) -> "tuple[Image, str]":
-    from pmsi.pictures.mosaics import square
-
     cut = square(_image, SIDE)
     return cut, data_uri(jpeg(cut))
 

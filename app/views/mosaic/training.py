@@ -15,6 +15,9 @@ from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
 from app.views.mosaic.code import Scene, kind_of
+from pmsi.config import TrainConfig
+from pmsi.methods import METHODS
+from pmsi.pictures.phases import batch_keys, place_of
 
 if TYPE_CHECKING:
     from pmsi.config import TrainConfig
@@ -42,9 +45,6 @@ def _config(place: str, seed: int) -> "tuple[TrainConfig, list[str]]":
 
     Second, what names it on the command line.
     """
-    from pmsi.config import TrainConfig
-    from pmsi.methods import METHODS
-
     runs = {run.id: run for run in trained_runs()}
     chosen = remember(
         st.selectbox,
@@ -65,8 +65,6 @@ def _config(place: str, seed: int) -> "tuple[TrainConfig, list[str]]":
 
 def _which(config: "TrainConfig", dataset: "Dataset", key: str) -> tuple[int, int, int]:
     """Return epoch, batch and place in the batch, which count from 0 (those on the page from 1)."""
-    from pmsi.pictures.phases import batch_keys, place_of
-
     with st.container(horizontal=True, vertical_alignment="bottom"):
         epoch = int(remember(st.number_input, "epoch", 1, "Epoch", 1, config.epochs, width=130)) - 1
         batches = batch_keys(config, dataset, epoch)

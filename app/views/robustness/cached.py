@@ -6,6 +6,9 @@ import streamlit as st
 
 from app.shared.cached_data import open_set
 from pmsi.base.files import stamp
+from pmsi.pictures.encoding import jpeg
+from pmsi.robustness import Cell
+from pmsi.robustness.results import read_results
 
 if TYPE_CHECKING:
     from pmsi.robustness.results import SweepResults
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _results(_run: "Run", *of: object) -> "SweepResults":
-    from pmsi.robustness.results import read_results
-
     return read_results(_run)
 
 
@@ -27,9 +28,6 @@ def results_once(run: "Run") -> "SweepResults":
 
 @st.cache_data(show_spinner=False, max_entries=2048)
 def _sweep_picture(_results: "SweepResults", folder: str, index: int, name: str | None, severity: float) -> bytes:
-    from pmsi.pictures.encoding import jpeg
-    from pmsi.robustness import Cell
-
     return jpeg(_results.picture(open_set(_results.trained), index, Cell(name, severity)))
 
 

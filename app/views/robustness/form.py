@@ -17,8 +17,13 @@ from app.shared.wording import name_of_run, with_names
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration
-from pmsi.runs import default_root
+from pmsi.config import RobustnessConfig
+from pmsi.config.command import command
+from pmsi.perturbations import PERTURBATIONS
+from pmsi.robustness import cells_of
+from pmsi.runs import Run, default_root, jobs
 from pmsi.runs.record import why_not_comparable
+from pmsi.tables.estimate import known_sweep
 
 if TYPE_CHECKING:
     from pmsi.config import RobustnessConfig
@@ -60,8 +65,6 @@ PRESETS: dict[str, Preset] = {
 
 def families() -> "dict[str, dict[str, Perturbation]]":
     """Return the rows of PERTURBATIONS by family, in their order."""
-    from pmsi.perturbations import PERTURBATIONS
-
     found: dict[str, dict[str, Perturbation]] = {}
     for name, row in PERTURBATIONS.items():
         found.setdefault(row.family, {})[name] = row
@@ -172,9 +175,6 @@ def config_of(runs: list[str], names: list[str], levels: str, limit: int | None)
 
     Raises ConfigError where a name or a severity does not exist.
     """
-    from pmsi.config import RobustnessConfig
-    from pmsi.robustness import cells_of
-
     own = {entry.partition("=")[0]: entry for entry in levels.replace(";", " ").split()}
     entries = [own.pop(name, name) for name in names] + list(own.values())
     config = RobustnessConfig(of=tuple(runs), perturbations=tuple(entries), test_per_class=limit)
@@ -184,8 +184,6 @@ def config_of(runs: list[str], names: list[str], levels: str, limit: int | None)
 
 def _submit(config: "RobustnessConfig | None") -> None:
     """Say how large the sweep is and how long it takes, and start it where it may be."""
-    from pmsi.config.command import command
-
     ready = config is not None and bool(config.of and config.perturbations)
     size = st.empty()
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -209,8 +207,6 @@ def _submit(config: "RobustnessConfig | None") -> None:
 
 
 def _size(config: "RobustnessConfig") -> str:
-    from pmsi.robustness import cells_of
-
     count, runs = len(cells_of(config)), len(config.of)
     each = f" for each of {runs} runs" if runs > 1 else ""
     return f"**{count} passes** over the test images{each}, the clean ones included. {_foreseen(config)}"
@@ -218,8 +214,6 @@ def _size(config: "RobustnessConfig") -> str:
 
 def _foreseen(config: "RobustnessConfig") -> str:
     """Say about how long a sweep takes, where that is known."""
-    from pmsi.tables.estimate import known_sweep
-
     if (seconds := measured(words_of(config))) is not None:
         return f"About {duration(seconds)} on this machine, by a trial."
     if (seconds := known_sweep(config, default_root())) is not None:
@@ -228,8 +222,6 @@ def _foreseen(config: "RobustnessConfig") -> str:
 
 
 def _start(config: "RobustnessConfig") -> None:
-    from pmsi.runs import Run, jobs
-
     require_writable()
     try:
         tasks.check(config, default_root())

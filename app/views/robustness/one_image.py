@@ -28,7 +28,9 @@ from app.shared.panels import (
 from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
 from app.views.robustness.form import families
+from pmsi.perturbations import PERTURBATIONS, perturb
 from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.overlays import overlay
 from pmsi.pictures.sheets import enlarged
 from pmsi.runs.comparison import baseline_for
 
@@ -61,8 +63,6 @@ class Change:
 
     def applied(self, image: "Image", key: str) -> "tuple[Image, str]":
         """Return the image after all steps, and what was drawn in words."""
-        from pmsi.perturbations import PERTURBATIONS, perturb
-
         words = []
         for name, severity in self.steps:
             if severity > 0:
@@ -234,8 +234,6 @@ def _sentence(before: "Prediction", after: "Prediction", truth: str | None) -> N
 
 def _maps(run: "Run", picked: Picked, change: Change) -> None:
     """Show the maps of the last three stages for the class predicted before, before and after."""
-    from pmsi.pictures.overlays import overlay
-
     prepared, perturbed = _seen(run, picked, change)
     first = explain_once(run, prepared, predictor_of(run).primary, None)
     second = explain_once(run, perturbed, first.head, first.label)
@@ -255,8 +253,6 @@ def _maps(run: "Run", picked: Picked, change: Change) -> None:
 
 def _strip(prepared: "Image", picked: Picked, change: Change) -> None:
     """Show the image at each usual severity of the perturbation that is chosen."""
-    from pmsi.perturbations import PERTURBATIONS, perturb
-
     row = PERTURBATIONS[change.strip]
     st.caption(f"{row.title} at each of its usual severities, {row.symbol} in {row.unit}")
     with st.container(horizontal=True, gap="small"):

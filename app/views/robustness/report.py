@@ -8,16 +8,35 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.errors import guarded, plain
 from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors
 from app.shared.session import remember
-from app.shared.wording import name_of_run
+from app.shared.wording import name_of_run, perturbation_title
 from app.views.robustness.cached import results_once
 from app.views.robustness.report_images import confusion_part, flips_part
 from pmsi.base.errors import PMSIError
+from pmsi.config.command import command
+from pmsi.perturbations import PERTURBATIONS
+from pmsi.robustness import Cell
+from pmsi.robustness.drawing import class_drops, curves
+from pmsi.robustness.export import as_csv, cell_row, images_as_csv
+from pmsi.robustness.page import (
+    accuracy_text,
+    as_html,
+    drawn_points,
+    drop_text,
+    most_dropped,
+    p_text,
+    points,
+    ratio_text,
+    survival_points,
+    tests_text,
+)
+from pmsi.runs import Run
 
 if TYPE_CHECKING:
     from pmsi.robustness import Cell
@@ -47,8 +66,6 @@ class Seen:
 
 def seen(run: "Run") -> Seen:
     """Return a sweep as it is shown; raises RunError while no cell is finished."""
-    from pmsi.runs import Run
-
     results = results_once(run)
     runs = []
     titles = {}
@@ -83,8 +100,6 @@ def report(run: "Run") -> None:
 
 def chosen_perturbation(results: "SweepResults") -> str:
     """Let the visitor choose one of the sweep's perturbations."""
-    from app.shared.wording import perturbation_title
-
     names = results.perturbations
     return str(remember(st.selectbox, "by", names[0], "Perturbation", names, format_func=perturbation_title))
 
@@ -101,18 +116,12 @@ def output_of(results: "SweepResults", run: str, head: str) -> str:
 
 
 def _draw(figure: "Figure", key: str, alt: str) -> None:
-    import plotly.graph_objects as go
-
     layout = figure["layout"]
     chart = styled(go.Figure(figure), height=layout["height"]).update_layout(hovermode=layout["hovermode"])
     st.plotly_chart(chart, key=key, alt=alt, **CHART)
 
 
 def _curves(shown: Seen) -> None:
-    from pmsi.perturbations import PERTURBATIONS
-    from pmsi.robustness.drawing import curves
-    from pmsi.robustness.page import points
-
     results, head = shown.results, chosen_output(shown.results)
     places = [column for _ in range(0, len(results.perturbations), 2) for column in st.columns(2, gap="medium")]
     for column, name in zip(places, results.perturbations, strict=False):
@@ -130,8 +139,6 @@ def _curves(shown: Seen) -> None:
 
 
 def _table(shown: Seen) -> None:
-    from pmsi.robustness.page import tests_text
-
     results, head = shown.results, chosen_output(shown.results)
     rows = [_row(shown, cell, run, head) for cell in results.cells for run in results.runs]
     st.dataframe(rows, hide_index=True, height=min(38 + 35 * len(rows), 640), column_config=WIDTHS)
@@ -147,10 +154,6 @@ WIDTHS = {"Images": {"pinned": True, "width": 150}}
 
 def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
     """Return a line of the table: an output of a run in a cell, in words."""
-    from app.shared.wording import perturbation_title
-    from pmsi.robustness.export import cell_row
-    from pmsi.robustness.page import accuracy_text, drop_text, p_text, ratio_text
-
     row = cell_row(shown.results, cell, run, output_of(shown.results, run, head))
     clean = cell.perturbation is None
     line = {
@@ -166,10 +169,6 @@ def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
 
 
 def _survival(shown: Seen) -> None:
-    from pmsi.perturbations import PERTURBATIONS
-    from pmsi.robustness.drawing import curves
-    from pmsi.robustness.page import survival_points
-
     name = chosen_perturbation(shown.results)
     row = PERTURBATIONS[name]
     lines = {shown.titles[id]: survival_points(shown.results, name, id) for id in shown.results.runs}
@@ -179,10 +178,6 @@ def _survival(shown: Seen) -> None:
 
 
 def _factors(shown: Seen) -> None:
-    from pmsi.robustness import Cell
-    from pmsi.robustness.drawing import curves
-    from pmsi.robustness.page import drawn_points
-
     found = {(Cell.of(each), each["factor"]): each for each in shown.results.report["factors"]}
     if not found:
         st.caption("None of these perturbations draws a quantity for each image.")
@@ -197,10 +192,6 @@ def _factors(shown: Seen) -> None:
 
 
 def _classes(shown: Seen) -> None:
-    from pmsi.robustness import Cell
-    from pmsi.robustness.drawing import class_drops
-    from pmsi.robustness.page import most_dropped
-
     cells = {Cell.of(each).title: each for each in shown.results.report["class_drops"]}
     chosen = remember(st.selectbox, "cell", list(cells)[-1], "Images", list(cells))
     drops, classes = cells[chosen]["runs"], shown.results.report["classes"]
@@ -231,10 +222,6 @@ def _flips(shown: Seen) -> None:
 
 
 def _downloads(shown: Seen) -> None:
-    from pmsi.config.command import command
-    from pmsi.robustness.export import as_csv, images_as_csv
-    from pmsi.robustness.page import as_html
-
     results = shown.results
     with st.container(horizontal=True):
         st.download_button(

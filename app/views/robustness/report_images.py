@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.errors import plain
@@ -10,6 +12,11 @@ from app.shared.images import picture
 from app.shared.palette import CHART, styled
 from app.shared.session import choice, choose, keep, remember
 from app.views.robustness.cached import sweep_picture_once
+from pmsi.perturbations import PERTURBATIONS
+from pmsi.robustness import CLEAN, Cell
+from pmsi.robustness.confusion import Pair, confused_pairs, confusion, first_to_flip, images_at, most_confused
+from pmsi.robustness.drawing import confusion_figure
+from pmsi.robustness.page import p_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +38,6 @@ PLACE = "place"
 
 def confusion_part(results: "SweepResults", titles: dict[str, str], colors: dict[str, str]) -> None:
     """Show what one run answers against the truth, or against another run, and the images behind a place."""
-    from pmsi.robustness.confusion import confused_pairs, confusion
-
     first, second, third = st.columns(3, gap="small")
     with first:
         run = remember(st.selectbox, "answers", results.runs[-1], "Answers of", results.runs, format_func=titles.get)
@@ -67,8 +72,6 @@ def confusion_part(results: "SweepResults", titles: dict[str, str], colors: dict
 
 def _places(matrix: "np.ndarray", pairs: "Sequence[Pair]", classes: Sequence[str]) -> dict[str, str]:
     """Return the places that are listed, by their name in the URL: the fullest, and at first another that is open."""
-    from pmsi.robustness.confusion import Pair
-
     open_place = choice(PLACE).split("-")
     numbers = [int(word) for word in open_place if word.isdecimal() and int(word) < len(classes)]
     extra = [Pair(*numbers, int(matrix[tuple(numbers)]))] if len(numbers) == len(open_place) == 2 else []
@@ -87,8 +90,6 @@ def _told(pair: "Pair", classes: Sequence[str]) -> str:
 
 def _apart(results: "SweepResults", cell: "Cell", runs: tuple[str, str], titles: dict[str, str]) -> str:
     """Say how many images either run alone recognises, and what McNemar's test says of that."""
-    from pmsi.robustness.page import p_text
-
     first, second = ((run, results.report["primary"][run]) for run in runs)
     test = results.test(cell, first, second)
     assert test is not None
@@ -105,8 +106,6 @@ def _axis(of: str, titles: dict[str, str]) -> str:
 
 
 def _labels(results: "SweepResults", cell: "Cell", of: str) -> "np.ndarray":
-    import numpy as np
-
     return (
         np.array(results.report["labels"])
         if of == TRUTH
@@ -116,10 +115,6 @@ def _labels(results: "SweepResults", cell: "Cell", of: str) -> "np.ndarray":
 
 def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], color: str) -> None:
     """Draw the matrix of the most confused classes; a click on a place chooses it."""
-    import plotly.graph_objects as go
-
-    from pmsi.robustness.confusion import most_confused
-    from pmsi.robustness.drawing import confusion_figure
 
     most = len(classes)
     if len(classes) > SHOWN:
@@ -141,8 +136,6 @@ def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], co
 def _behind(
     results: "SweepResults", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray", row: int, column: int
 ) -> None:
-    from pmsi.robustness.confusion import images_at
-
     found = images_at(rows, columns, row, column)
     classes, labels, keys = results.report["classes"], results.report["labels"], results.report["keys"]
     places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
@@ -157,10 +150,6 @@ def _behind(
 
 def flips_part(results: "SweepResults", name: str, run: str) -> None:
     """Show the clean hits of a run that the least severity of a perturbation turns, before and at the flip."""
-    from pmsi.perturbations import PERTURBATIONS
-    from pmsi.robustness import CLEAN, Cell
-    from pmsi.robustness.confusion import first_to_flip
-
     head, labels, classes = results.report["primary"][run], results.report["labels"], results.report["classes"]
     clean = (results.predictions(CLEAN, run, head) == labels).tolist()
     flips = first_to_flip(results.report, run, name, clean)

@@ -1,5 +1,6 @@
 """Robustness sweeps on the robustness page: the form of a new one, how far one is, and its report."""
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -9,6 +10,9 @@ from app.shared.errors import guarded, plain
 from app.shared.panels import run_picker
 from app.views.robustness.form import FIELDS, form
 from app.views.robustness.report import report
+from pmsi.base.errors import RunError
+from pmsi.config import RobustnessConfig
+from pmsi.runs import default_root, jobs, known_runs
 
 if TYPE_CHECKING:
     from pmsi.runs import Run
@@ -34,11 +38,6 @@ def sweeps(runs: "list[Run]") -> None:
 
 
 def _sweep_runs() -> "list[Run]":
-    import contextlib
-
-    from pmsi.base.errors import RunError
-    from pmsi.config import RobustnessConfig
-    from pmsi.runs import default_root, known_runs
 
     found = []
     for run in known_runs(default_root()):
@@ -77,8 +76,6 @@ def _watch(run: "Run", cells: int) -> None:
 
 def _status(run: "Run") -> None:
     """Show how far the sweep is, or how it ended where it did not end well."""
-    from pmsi.runs import jobs
-
     status = run.status()
     if status.error is not None:
         st.error(plain(f"{status.error.message} {status.error.remedy}"), icon=":material/info:")

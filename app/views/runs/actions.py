@@ -15,6 +15,7 @@ from app.shared.run_session import page_of
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.config import EvaluateConfig
+from pmsi.export.formats import EXPORTS
 from pmsi.runs import Run, default_root, jobs, known_runs
 from pmsi.runs.comparison import baseline_for, scores_of
 
@@ -78,8 +79,6 @@ def submit(run: Run, make: Callable[[], EvaluateConfig]) -> None:
 
 def _export(run: Run) -> None:
     with st.popover("Export", icon=":material/download:"):
-        from pmsi.export.formats import EXPORTS
-
         chosen = st.radio("Precision", list(PRECISIONS), key="export-precision", label_visibility="collapsed")
         for ending, row in EXPORTS.items():
             name = f"{run.id}{'-half' if PRECISIONS[chosen] else ''}{ending}"

@@ -11,6 +11,7 @@ import streamlit as st
 from app.shared.palette import CATEGORICAL, CHART
 from app.shared.run_session import page_of
 from app.shared.wording import perturbation_title, short_id
+from app.views.maps.numbers import show_reports
 from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, summary
 from pmsi.base.text import duration, percent
 from pmsi.runs import Run
@@ -147,8 +148,6 @@ def _any_result(result: dict[str, Any]) -> None:
 
 
 def _maps_result(result: dict[str, Any]) -> None:
-    from app.views.maps.numbers import show_reports
-
     show_reports([(short_id(result["of"]), CATEGORICAL[0], result)])
 
 

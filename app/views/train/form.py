@@ -13,6 +13,7 @@ from app.shared.run_session import widget_value
 from app.shared.wording import line_of_run
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
+from pmsi.methods import METHODS
 from pmsi.runs import Run
 
 WEIGHTS = {
@@ -78,8 +79,6 @@ def _data_folder(entry: Entry, key: str, value: str | None) -> str | None:
 
 def _method(entry: Entry, key: str, value: str) -> str:
     """Draw the choice of the method, and say what the chosen one is."""
-    from pmsi.methods import METHODS  # imports torch
-
     chosen = str(selectbox(entry, key, value))
     row = METHODS[chosen]
     st.caption(f"{row.help} {LETTERS}" if "+" in row.title + row.help else row.help)

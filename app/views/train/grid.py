@@ -17,6 +17,7 @@ from pmsi.config import TrainConfig
 from pmsi.config.text import from_text, split, to_text
 from pmsi.runs import default_root
 from pmsi.tables import grid as grids
+from pmsi.tables.estimate import Estimator
 
 SHOWN = 12
 """Runs that are listed one by one."""
@@ -114,8 +115,6 @@ def _words(grid: grids.Grid) -> list[str]:
 
 def _foreseen(grid: grids.Grid, todo: list[TrainConfig]) -> str:
     """Say about how long the runs take one after another, where equal runs or a trial have told."""
-    from pmsi.tables.estimate import Estimator
-
     if not todo:
         return ""
     if (seconds := measured(_words(grid))) is not None:

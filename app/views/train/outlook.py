@@ -20,6 +20,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.engine.costs import FIELDS, HOW_COUNTED, Costs, costs_of
 from pmsi.runs import default_root
+from pmsi.tables.estimate import Estimator
 
 SOME_CLASSES = 200
 """Classes for which costs are shown of a folder that nobody has looked into: as many as CUB-200-2011 has."""
@@ -83,8 +84,6 @@ def classes_of(config: TrainConfig, ready: bool) -> int:
 
 def _time(config: TrainConfig) -> tuple[str, str, str]:
     """Return about how long training takes, where that is from in a few words, and in a sentence."""
-    from pmsi.tables.estimate import Estimator
-
     if (seconds := Estimator(default_root()).known(config)) is not None:
         return duration(seconds), "as equal runs took", "The mean of finished runs with these settings and any seed."
     if (seconds := measured(words_of(config))) is not None:

@@ -16,6 +16,7 @@ from pmsi.config import TrainConfig
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
 from pmsi.data import DATASETS
+from pmsi.methods import resolve
 from pmsi.runs import Run, default_root, jobs, list_runs
 
 KEY = "train"
@@ -111,8 +112,6 @@ def _wrong(config: TrainConfig) -> str | None:
 
 def _outlook(config: TrainConfig) -> str:
     """Say what is going to happen."""
-    from pmsi.methods import resolve
-
     steps = [
         f"{phase.head} on mosaics with r = {phase.r}" if phase.r else f"{phase.head} on the whole images"
         for phase in resolve(config).phases
