@@ -24,7 +24,7 @@ ACCOUNT_STYLE = """<style>
 
 
 def require_login() -> None:
-    """Show the login instead of the page to whoever is not let in; nothing where there is no login.
+    """Show the login instead of the page to a visitor who is not logged in; do nothing where there is no login.
 
     Who is let in sees on every page as whom, and finds the way out there.
     """
@@ -64,7 +64,7 @@ def _refusal(user: Mapping[str, Any]) -> None:
     with st.container(horizontal_alignment="center"), st.container(width=440, border=True):
         st.title("Not open to this account", anchor=False)
         st.write(
-            f"You are logged in as {plain(_named(user))}, but this app is for others. Ask whoever runs it, or log in "
+            f"You are logged in as {plain(_named(user))}, but this app is for others. Ask who runs it, or log in "
             "with another account."
         )
         st.button("Log out", icon=":material/logout:", on_click=st.logout)

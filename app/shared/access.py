@@ -79,7 +79,7 @@ def check_place(path: str | Path) -> Path:
     if any(real.is_relative_to(place) for places in (_roots(), _used_by_runs()) for place in places):
         return real
     raise PlaceError(
-        f"{str(path)!r} is outside the folders that this app may read. Whoever runs the app can allow a folder by "
+        f"{str(path)!r} is outside the folders that this app may read. Who runs the app can allow a folder by "
         f"starting it with {DATA} set to it (several are parted by a colon, as in PATH), or import the pictures with "
         "pmsi data import."
     )

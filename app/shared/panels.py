@@ -292,7 +292,7 @@ def unknown_class(run: "Run", label: str | None, best: str) -> str:
 def run_colors(runs: "Sequence[Run]") -> dict[str, str]:
     """Return the colour of each of ``runs`` by id: the same on every page, and different as long as ten suffice.
 
-    A run's colour goes by its place among all runs, the oldest first, so that a new run changes nobody's. Of two that
+    A run's colour goes by its place among all runs, the oldest first, so that a new run changes none. Of two that
     meet, the later one takes the next that is free.
     """
     order = [run.id for run in reversed(known_runs(default_root()))]

@@ -43,7 +43,7 @@ def runs_of(table: Table) -> list[Run]:
 
 
 def missing_folders(table: Table) -> list[str]:
-    """Return the data sets of a table whose folder nobody has given."""
+    """Return the data sets of a table whose folder is not given yet."""
     return [name for name, data in table.sets.items() if not data and DATASETS[name].needs_folder]
 
 

@@ -1,7 +1,6 @@
 """A filled table → HTML: our numbers with the paper's below, each a link to the run that it comes from. Pure functions.
 
-What a row says is decided in `pmsi.tables.rows`, the same for the page and for the files that it exports. Where the
-table stands, how it scrolls and when it is drawn again is the page's affair.
+`pmsi.tables.rows` decides what a row says, for the page as for the files that it exports.
 """
 
 from collections.abc import Iterator, Mapping
@@ -164,7 +163,7 @@ def _cell(cell: FilledCell | None, text: str, shares: Mapping[str, float], mark:
 
 
 def run_behind(entry: Entry) -> str | None:
-    """Return the id of the run that a number comes from, or will; None where nobody has made it."""
+    """Return the id of the run that a number comes from, or will; None where there is none yet."""
     if entry.state is None:
         return None
     return entry.sweep or entry.run

@@ -56,7 +56,7 @@ class Source:
 
 @dataclass(frozen=True)
 class TypedSource(Source):
-    """A folder that a visitor typed, which may lie where nobody may look."""
+    """A folder that a visitor typed, which may be outside the folders that the app may read."""
 
     def open(self) -> "Dataset":
         return open_folder(self.config.data or "")

@@ -53,7 +53,7 @@ ARROW = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one head says: a class, its probability 0–1, and whether it is right (None: nobody knows)."""
+    """What one head says: a class, its probability 0–1, and whether it is right (None: unknown)."""
 
     name: str
     probability: float

@@ -1,7 +1,7 @@
 """The grid of the maps page: a row for each image, a column for each stage of each run; a click names one map.
 
 A component of its own, because pictures in Streamlit cannot be clicked and columns cannot be scrolled sideways. It
-shows what it is given and knows no model.
+shows what it is given.
 """
 
 from collections.abc import Sequence

@@ -85,7 +85,7 @@ def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
 def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
     """Show where the map points, beside the baselines; return the region that this is about."""
     if not one.regions:
-        st.caption("The data set knows no box or parts of this image, so nobody can say where a map ought to point.")
+        st.caption("The data set has no box or parts of this image, so there is no region to point at.")
         return ""
     first, second = st.columns([3, 2], gap="medium")
     names = list(one.regions)

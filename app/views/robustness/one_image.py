@@ -1,7 +1,7 @@
 """The interactive bench of the robustness page: one image, live perturbations, one or two runs, before and after.
 
 All that moves is one fragment: pictures are JPEG, bars are HTML, and models and their answers are kept, so that a
-slider is answered at once. What a perturbation does is `pmsi.perturbations`' affair.
+slider is answered at once.
 """
 
 from dataclasses import dataclass

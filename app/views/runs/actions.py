@@ -1,6 +1,6 @@
 """The way on from a run: its maps, its robustness, an evaluation, a baseline beside it, its export, training on.
 
-A row of links and buttons for any page that shows a training run. What they lead to is other pages' affair.
+A row of links and buttons for any page that shows a training run.
 """
 
 from collections.abc import Callable

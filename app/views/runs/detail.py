@@ -1,7 +1,7 @@
 """One run on the screen: what it is doing, its curves, its numbers, and what can be done with it.
 
 What moves is one fragment that reads the run's folder every two seconds, and only while somebody works on the run; when
-the state changes, the whole page is drawn once more. This module does not know how a run computes.
+the state changes, the whole page is drawn once more.
 """
 
 from collections.abc import Callable

@@ -167,7 +167,7 @@ def _chosen_bar(known: Sequence[Entry]) -> None:
 # One run
 
 
-@guarded()  # files that nobody understands are one run's trouble
+@guarded()  # a damaged run is reported, and the others are listed
 def _line(entry: Entry) -> None:
     """Draw one run of the list: what it is, its state, how far it is, how well it recognises."""
     run, status = entry.run, entry.run.status()

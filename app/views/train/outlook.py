@@ -23,7 +23,7 @@ from pmsi.runs import default_root
 from pmsi.tables.estimate import Estimator
 
 SOME_CLASSES = 200
-"""Classes for which costs are shown of a folder that nobody has looked into: as many as CUB-200-2011 has."""
+"""Classes for which costs are shown of a folder that has not been read yet: as many as CUB-200-2011 has."""
 
 
 @st.fragment
