@@ -28,7 +28,8 @@ SETS = {"cub": "/photos/cub", "cars": "/photos/cars", "aircraft": "/photos/aircr
 
 @pytest.fixture
 def base(tiny_config):
-    return tiny_config
+    """A protocol; trackers are no part of one, and are the default's."""
+    return tiny_config.with_(trackers=TrainConfig().trackers)
 
 
 @pytest.fixture
@@ -155,8 +156,7 @@ def test_titles_say_what_tells_protocols_apart_and_how_much_there_is(runs_folder
 def test_the_settings_of_a_run_that_no_cell_asks_for_can_start_a_table(runs_folder, base):
     finished(runs_folder, base.with_(method="hbp"), {"classifier": 0.5})
     sources = {protocol.source: protocol for protocol in offered(runs_folder, "3").values()}
-    expected = base.with_(method="pmr", trackers=TrainConfig().trackers)  # these are no part of a protocol
-    assert sources["Settings of a run"].base == expected
+    assert sources["Settings of a run"].base == base.with_(method="pmr")
 
 
 def test_a_data_set_without_its_folder_is_asked_for(open_page, submitted, tmp_path):
