@@ -378,13 +378,14 @@ def test_more_seeds_need_more_runs(open_page, runs_folder, base, submitted):
 def test_sweeps_are_queued_once_their_models_are_trained(open_page, runs_folder, base, submitted):
     finished(runs_folder, base, {"mix": 0.5})
     test = open_page("compare", table="7")
-    assert "2 of them perturb test images" in words(test)
+    assert "3 of them perturb test images" in words(test)
     assert button(test, "Queue the missing run")
     finished(runs_folder, base.with_(method="baseline"), {"classifier": 0.5})
-    button(open_page("compare", table="7"), "Queue the 2 missing runs").click().run()
+    button(open_page("compare", table="7"), "Queue the 3 missing runs").click().run()
     sweeps = [run.config for run in list_runs(runs_folder) if isinstance(run.config, RobustnessConfig)]
-    assert sorted(sweep.perturbations for sweep in sweeps) == [("color_jitter",), ("gaussian_noise",)]
-    assert len(submitted) == 2
+    swept = sorted(sweep.perturbations for sweep in sweeps)
+    assert swept == [("color_jitter",), ("gaussian_noise",), ("gaussian_noise_legacy",)]
+    assert len(submitted) == 3
 
 
 def test_runs_that_could_not_start_are_not_made(open_page, runs_folder, base, submitted):
