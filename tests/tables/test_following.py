@@ -152,14 +152,15 @@ def test_sweeps_follow_their_training_runs_and_show_both_the_same_pixels(fakes, 
     status, out, _ = pmsi("tables", "7", *FLAGS, "--runs", tmp_path, "--seeds", 2)
     assert status == 0
     configs = [Run.open(tmp_path, id).config for id in executed]
-    assert [config.task for config in configs] == ["train"] * 4 + ["robustness"] * 4
+    assert [config.task for config in configs] == ["train"] * 4 + ["robustness"] * 6
     for config in configs[4:]:
         pair = [Run.open(tmp_path, id).config for id in config.of]
         assert [trained.method for trained in pair] == ["baseline", "pmr"]
         assert pair[0].seed == pair[1].seed
     shown = [(config.perturbations, config.severities) for config in configs[4:]]
-    assert shown == [(("color_jitter",), (1.0,)), (("gaussian_noise",), (5.0,))] * 2
-    assert out.count("25.0 ± 0.0") == 4
+    noises = [(("gaussian_noise",), (5.0,)), (("gaussian_noise_legacy",), (5.0,))]
+    assert shown == [(("color_jitter",), (1.0,)), *noises] * 2
+    assert out.count("25.0 ± 0.0") == 6
 
 
 def test_no_sweep_without_both_of_its_runs(fakes, tmp_path, pmsi):
@@ -168,7 +169,7 @@ def test_no_sweep_without_both_of_its_runs(fakes, tmp_path, pmsi):
     assert [Run.open(tmp_path, id).config.task for id in executed] == ["train"] * 2
     failing.clear()
     assert pmsi("tables", "7", *FLAGS, "--runs", tmp_path)[0] == 0
-    assert len(executed) == 2 + 1 + 2
+    assert len(executed) == 2 + 1 + 3
 
 
 def test_a_sweep_that_somebody_made_is_not_made_again(fakes, tmp_path, pmsi):
@@ -178,7 +179,7 @@ def test_a_sweep_that_somebody_made_is_not_made_again(fakes, tmp_path, pmsi):
     own = Run.create(tmp_path, RobustnessConfig(of=tuple(ids), perturbations=("gaussian_noise",), severities=(5.0,)))
     jobs.submit(own)
     needed = needed_runs(table, tmp_path, (0,))
-    assert states(needed) == [State.FINISHED, State.FINISHED, None, State.FINISHED]
+    assert states(needed) == [State.FINISHED, State.FINISHED, None, State.FINISHED, None]
 
 
 def _is_mobile(root, id, method):
