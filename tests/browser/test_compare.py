@@ -74,7 +74,7 @@ def test_a_wide_table_scrolls_beside_its_first_column(page, filled):
     first, last = page.locator(".numbers thead th").first, page.locator(".numbers thead th").last
     before, hidden = first.bounding_box(), last.bounding_box()
     page.locator(".st-key-paper-table").evaluate("box => box.scrollLeft = 1000")
-    assert first.bounding_box() == before
+    assert first.bounding_box()["x"] == before["x"]
     assert last.bounding_box()["x"] < hidden["x"]
 
 

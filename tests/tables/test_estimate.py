@@ -30,7 +30,7 @@ def measured(monkeypatch):
         return Pace(step=0.5, frozen_step=0.25, test=0.125)
 
     monkeypatch.setattr(estimates, "try_training", try_training)
-    reading = Reading(train=100, test=40, classes=5, decode=0.01, cut=0.001)
+    reading = Reading(train=100, test=40, classes=5, decode=0.01, crop=0.001)
     monkeypatch.setattr(Estimator, "reading", lambda self, config: reading)
     return tried
 
@@ -86,8 +86,7 @@ def test_reading_counts_what_there_is(tmp_path, cache_folder):
     reading = Estimator(tmp_path).reading(TINY)
     assert (reading.train, reading.test, reading.classes) == (60, 12, 12)
     assert Estimator(tmp_path).reading(TINY.with_(train_per_class=7)).train == 84
-    assert reading.cut > 0
-    assert reading.decode > 0, "drawing a bird takes longer than cutting it out"
+    assert reading.crop > 0
 
 
 # Sweeps
