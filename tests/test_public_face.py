@@ -71,7 +71,7 @@ def test_training_that_cannot_start_leaves_no_folder_and_one_that_fails_says_why
     def fail(config, run):
         raise ConfigError("Too little of it. Take more.")
 
-    monkeypatch.setattr("pmsi.training.loop.train", fail)
+    monkeypatch.setattr("pmsi.training.session.train", fail)
     with pytest.raises(PMSIError, match="Take more"):
         pmsi.train(tiny_config, tmp_path / "runs")
 

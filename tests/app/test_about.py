@@ -260,7 +260,7 @@ def test_reports_beside_each_other_answer_what_the_page_asks(open_page, make_run
     run, other = make_run(), make_run(seed=1)
 
     def reported(of, **asked):
-        made = Run.create(runs_folder, MapsConfig(of=of.id, trials_per_class=0, **asked))
+        made = Run.create(runs_folder, MapsConfig(of=of.id, faithfulness_per_class=0, **asked))
         assert tasks.execute(made) == "finished"
         return made.result()
 

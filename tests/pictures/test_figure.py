@@ -98,7 +98,7 @@ def test_rows_are_images_and_columns_are_stages_by_model():
 def test_what_cannot_be_a_figure_is_refused():
     with pytest.raises(ConfigError, match="at least one image"):
         draw(Figure(("a",), ()))
-    with pytest.raises(ConfigError, match="one sight for each"):
+    with pytest.raises(ConfigError, match="cell for each"):
         draw(Figure(("a", "b"), (Row("x", (sight(),)),)))
     with pytest.raises(ConfigError, match="Show fewer models"):
         draw(figure(5))
