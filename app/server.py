@@ -56,14 +56,15 @@ def load() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from app.shared.cached_data import open_builtin
     from app.views.mosaic.strip import DEPTH, PERMUTATIONS, SEEDS, SIDE, layouts_once
+    from pmsi.config import TrainConfig
+    from pmsi.data import open_dataset
     from pmsi.pictures.encoding import jpeg
     from pmsi.pictures.mosaics import mosaics, square
 
     for permutation in PERMUTATIONS:
         layouts_once(SEEDS, DEPTH, permutation)
-    data = open_builtin()
+    data = open_dataset(TrainConfig(dataset="plumage"))  # not the cached one, whose spinner needs a page
     for picture in mosaics(square(data.open_image(data.test[0]), SIDE)):
         jpeg(picture)
 

@@ -32,7 +32,11 @@ def parser_of(name):
 def test_a_task_has_one_flag_for_each_field_and_its_help_names_the_default(task):
     actions = [action for action in parser_of(task)._actions if action.option_strings]
     flags = {action.dest: action for action in actions if action.help is not argparse.SUPPRESS}  # without old names
-    ahead = {"train": {"preset", "dry_run", "first_batch", "json"}, "robustness": {"dry_run", "json"}, "maps": {"dry_run", "json"}}
+    ahead = {
+        "train": {"preset", "dry_run", "first_batch", "json"},
+        "robustness": {"dry_run", "json"},
+        "maps": {"dry_run", "json"},
+    }
     own = {"help", "runs", "queue", "launcher"} | ahead.get(task, set())
     known = {about.name: about for about in fields(CONFIGS[task]) if about.name != "of"}
     assert flags.keys() - own == known.keys()
