@@ -271,7 +271,7 @@ def queue(tmp_path):
 
 
 def test_a_real_campaign_goes_on_with_a_run_that_is_there(queue, pmsi, tiny_run):
-    """Of a table of two trained systems and two sweeps, one system is trained already."""
+    """Of a table of two trained systems and three sweeps, one system is trained already."""
     base = tiny_run.config
     Run(shutil.copytree(tiny_run.folder, queue / tiny_run.id))
     flags = shlex.split(command(base))[4:]
@@ -280,7 +280,7 @@ def test_a_real_campaign_goes_on_with_a_run_that_is_there(queue, pmsi, tiny_run)
     status, out, err = pmsi("tables", "7", *flags, "--runs", queue)
     assert status == 0, err
     runs = list_runs(queue)
-    assert sorted(run.config.task for run in runs) == ["robustness"] * 2 + ["train"] * 2
+    assert sorted(run.config.task for run in runs) == ["robustness"] * 3 + ["train"] * 2
     assert {run.state for run in runs} == {State.FINISHED}
     filled = fill(expand("7", base), queue)
     sweep = next(run for run in runs if run.config.task == "robustness" and "color_jitter" in run.config.perturbations)
