@@ -24,18 +24,6 @@ from pmsi.config import Config, from_json
 from pmsi.runs.lifecycle import ENDINGS, State, request_stop, state_of
 from pmsi.runs.status import ErrorReport, Heartbeat, Status, status_of
 
-__all__ = [
-    "ErrorReport",
-    "Run",
-    "SecondaryRun",
-    "State",
-    "Status",
-    "Stopped",
-    "default_root",
-    "known_runs",
-    "list_runs",
-]
-
 SHIPPED = ASSETS / "demo"
 """Finished runs that ship with the program. They are never written to."""
 

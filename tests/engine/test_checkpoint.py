@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from dying import deaths
 from learning import StoppedAfter, Training, assert_equal_bits, go_on, state
+from small import SMALL
 from torch import nn
 
 from pmsi.base.errors import CheckpointError
@@ -22,18 +23,7 @@ from pmsi.engine import checkpoint as checkpoints
 from pmsi.engine.checkpoint import CHECKPOINT, MAY_CHANGE, load_checkpoint, save_checkpoint
 from pmsi.runs import Run, Stopped
 
-SMALL = TrainConfig(
-    backbone="tiny",
-    weights="none",
-    image_size=32,
-    epochs=2,
-    batch_size=8,
-    channels=8,
-    hidden=6,
-    lr_new=0.05,
-    trackers=(),
-    device="cpu",
-)
+SMALL = SMALL.with_(device="cpu")
 
 
 @pytest.fixture

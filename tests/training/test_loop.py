@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from learning import Training
+from small import SMALL
 from torch import nn
 
 from pmsi.augment import AUGMENTATIONS, Augmentation
@@ -21,18 +22,7 @@ from pmsi.training import loop
 from pmsi.training.loop import train_batch
 from pmsi.training.optimizer import cosine, frozen, make_optimizer, set_learning_rates
 
-SMALL = TrainConfig(
-    backbone="tiny",
-    weights="none",
-    image_size=64,
-    epochs=2,
-    batch_size=8,
-    channels=8,
-    hidden=6,
-    dropout=0.0,
-    lr_new=0.05,
-    trackers=(),
-)
+SMALL = SMALL.with_(image_size=64, dropout=0.0)
 
 
 @pytest.fixture

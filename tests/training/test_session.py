@@ -7,26 +7,15 @@ import pytest
 import torch
 from learning import Training, assert_equal_bits, go_on, records, state
 from PIL import Image
+from small import SMALL
 
 from pmsi import tasks
 from pmsi.base.errors import ConfigError, TrainingError
-from pmsi.config import TrainConfig
 from pmsi.data.loading import TrainLoader
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, State, Stopped
 from pmsi.training.progress import Progress
 
-SMALL = TrainConfig(
-    backbone="tiny",
-    weights="none",
-    image_size=32,
-    epochs=2,
-    batch_size=8,
-    channels=8,
-    hidden=6,
-    lr_new=0.05,
-    trackers=(),
-)
 PHASES = 4
 """Of pmr in each batch; SMALL has four batches in an epoch."""
 

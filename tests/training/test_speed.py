@@ -4,10 +4,10 @@ import jaxtyping
 import pytest
 import torch
 from learning import StoppedAfter, Training, assert_equal_bits, go_on
+from small import SMALL
 from torch import nn
 
 from pmsi.augment.mosaic import apply, plan
-from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.engine.device import autocast
@@ -16,17 +16,7 @@ from pmsi.model.batch import Target
 from pmsi.runs import Run, Stopped
 from pmsi.training.optimizer import make_optimizer
 
-SMALL = TrainConfig(
-    backbone="tiny",
-    weights="none",
-    image_size=64,
-    epochs=2,
-    batch_size=8,
-    channels=8,
-    hidden=6,
-    lr_new=0.05,
-    trackers=(),
-)
+SMALL = SMALL.with_(image_size=64)
 
 
 def batch(generator, size=64):

@@ -94,7 +94,7 @@ def possible(predictor: "Predictor", head: str, label: str) -> tuple[str, str, s
         notes.append(f"it has no output {head}, so {predictor.primary} is explained")
         head = predictor.primary
     if label != PREDICTED and label not in predictor.classes:
-        notes.append("it does not know this class, so the predicted one is explained")
+        notes.append(f"{label} is not one of its {len(predictor.classes)} classes, so the predicted one is explained")
         label = PREDICTED
     return head, label, f" ({'; '.join(notes)})" if notes else ""
 

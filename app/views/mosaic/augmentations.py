@@ -80,7 +80,7 @@ def _attention(
         return None, "no model is trained yet, so every place counts alike here."
     classes = predictor_of(run).classes
     if name not in classes or (picked.label is not None and picked.label not in classes):
-        return None, "this run does not know both classes, so every place counts alike here."
+        return None, f"run {run.id} was not trained on both classes, so every place counts alike here."
     pairs = ((picked.image, picked.label), (other, name))
     return lambda: _maps(run, pairs), f"here the Grad-CAM of S5 of run {run.id}."
 
