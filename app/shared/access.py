@@ -20,7 +20,7 @@ from streamlit.auth_util import is_authlib_installed
 from pmsi.base.errors import PMSIError
 from pmsi.config import WEIGHT_WORDS
 from pmsi.config.declare import Config
-from pmsi.data.checking import cache_folder
+from pmsi.data.cache.zips import zips_folder
 from pmsi.data.importing import datasets_root
 from pmsi.runs import default_root, known_runs
 from pmsi.runs.run import SHIPPED
@@ -117,7 +117,7 @@ def is_private() -> bool:
 
 def _roots() -> Iterator[Path]:
     """Yield the folders that visitors may read, resolved."""
-    yield from (place.resolve() for place in (default_root(), SHIPPED, datasets_root(), cache_folder() / "zips"))
+    yield from (place.resolve() for place in (default_root(), SHIPPED, datasets_root(), zips_folder()))
     if own := os.environ.get(DATA):
         yield from (Path(place).expanduser().resolve() for place in own.split(os.pathsep) if place)
     elif is_private():

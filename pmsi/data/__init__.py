@@ -18,10 +18,11 @@ from pmsi.data.checking import Progress
 from pmsi.data.completeness import Official, completeness
 from pmsi.data.dataset import Dataset, Sample, count_by_class
 from pmsi.data.readers.aircraft import aircraft
-from pmsi.data.readers.archive import contents, unpacked
+from pmsi.data.readers.archive import contents
 from pmsi.data.readers.cars import cars
 from pmsi.data.readers.cub import cub
 from pmsi.data.readers.folder import folder
+from pmsi.data.readers.unpacking import unpacked
 
 Opener = Callable[[TrainConfig, Progress | None], Dataset]
 """Reads a data set, from ``config.data`` if it needs a folder, before any limit per class."""

@@ -22,9 +22,10 @@ from pmsi.base.locks import Lock
 from pmsi.data.checking import Progress, confined
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.images import MAX_FILE_BYTES
-from pmsi.data.readers.archive import LIMITS, Limits, require_space, unpack_into
+from pmsi.data.readers.archive import LIMITS, Limits
 from pmsi.data.readers.folder import find_splits, folder, is_split_name, unwrapped
 from pmsi.data.readers.tree import SUFFIXES, read_tree
+from pmsi.data.readers.unpacking import require_space, unpack_into
 
 ROOT = "PMSI_DATASETS"
 """Environment variable with the folder of imported data sets."""

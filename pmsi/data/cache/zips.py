@@ -1,7 +1,7 @@
 """The unpacked archives in the cache: marking them as in use, and removing unused ones to make room.
 
-`pmsi.data.readers.archive` unpacks them. Beside the folder HOME of each archive are HOME.use, its mark, HOME.lock, held
-while it is unpacked, and leftovers of killed processes: .HOME.*.tmp.
+`pmsi.data.readers.unpacking` unpacks them. Beside the folder HOME of each archive are HOME.use, its mark, HOME.lock,
+held while it is unpacked, and leftovers of killed processes: .HOME.*.tmp.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pmsi.base.locks import locked
 from pmsi.data.cache.disk import CacheEntry, make_room, mark_in_use, size_below
+from pmsi.data.checking import cache_folder
 
 KEPT_BYTES = 50 * 10**9
 """Limit of all unpacked archives together: before another is unpacked, the longest unused ones are removed."""
@@ -24,6 +25,11 @@ LOCK = "lock"
 """Name of the lock that is held while an archive is marked, or some are removed."""
 
 _held: dict[Path, int] = {}
+
+
+def zips_folder() -> Path:
+    """Return the folder of unpacked archives in the cache."""
+    return cache_folder() / "zips"
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Zips and tars of pictures: checked before a byte is written, then unpacked into the cache as a whole or not at all.
+"""The contents of zips and tars of pictures: every entry is checked, and nothing is unpacked.
 
 Archives are not trusted: paths that lead out of the folder and archives that would fill the disk are refused. Images,
-by suffix or content, and the lists that readers need are unpacked; other files are only counted, also inner archives.
+by suffix or content, and the lists that readers need are to be unpacked; other files are only counted, also inner
+archives. `pmsi.data.readers.unpacking` writes the files.
 """
 
 import bz2
@@ -12,8 +13,6 @@ import json
 import os
 import posixpath
 import re
-import secrets
-import shutil
 import stat
 import struct
 import tarfile
@@ -29,9 +28,7 @@ from typing import IO, Any
 
 from pmsi.base.errors import DataError
 from pmsi.base.files import read_json, write_atomically
-from pmsi.base.locks import locked
-from pmsi.data.cache.zips import SPARE_BYTES, make_room_for, using
-from pmsi.data.checking import Progress, cache_folder
+from pmsi.data.cache.zips import zips_folder
 from pmsi.data.images import START, begins_as_image
 from pmsi.data.readers.tree import SUFFIXES, counted, is_system, system_reason
 
@@ -123,46 +120,6 @@ class Contents:
         return sum(entry.size for entry in self.files.values())
 
 
-def unpacked(
-    archive: Path, progress: Progress | None = None, limits: Limits = LIMITS, encoding: str | None = None
-) -> Path:
-    """Return the folder with the images and lists of an archive, unpacked below `cache_folder` now or earlier.
-
-    An archive is unpacked again if it has changed, or if unpacked files are missing. The folder exists as long as this
-    process; others may be removed (`pmsi.data.cache.zips`). ``progress`` counts the files written. Raises what
-    `contents` does, and DataError if the cache is full or cannot be written.
-    """
-    inside = contents(archive, limits, encoding)
-    home = _cache() / _identity(archive, inside, encoding)
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with using(home), locked(home.with_name(f"{home.name}.lock")):
-            if not _is_whole(home, inside):
-                make_room_for(home.parent, inside.size)
-                _unpack(archive, inside, home, progress)
-    except OSError as error:
-        raise DataError(
-            f"{archive} cannot be unpacked into {home.parent} ({error.strerror or error}). Set PMSI_CACHE to a folder "
-            "that can be written, or unpack it yourself and give the folder."
-        ) from error
-    return home
-
-
-def unpack_into(
-    archive: Path,
-    home: Path,
-    progress: Progress | None = None,
-    limits: Limits = LIMITS,
-    encoding: str | None = None,
-) -> Path:
-    """Unpack the images and lists of an archive into the new folder ``home``, and return it.
-
-    ``progress`` counts the files written. Raises what `contents` does, and DataError if the disk is full.
-    """
-    _unpack(archive, contents(archive, limits, encoding), home, progress)
-    return home
-
-
 def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None) -> Contents:
     """Return the contents of an archive after checking all entries; nothing is unpacked.
 
@@ -170,7 +127,7 @@ def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None
     allowed (`_entry_fault`, `_name_fault`), an exceeded limit, a damaged file, or an archive without images.
     """
     try:
-        found = _tar_contents(archive, limits) if _is_tar(archive) else _zip_contents(archive, limits, encoding)
+        found = _tar_contents(archive, limits) if is_tar(archive) else _zip_contents(archive, limits, encoding)
     except OSError as error:
         raise DataError(f"{archive} cannot be read ({error.strerror or error}). {EXPECTED}.") from error
     if all(Path(path).suffix.lower() in LISTS for path in found.files):
@@ -182,6 +139,38 @@ def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None
     _refuse_clashes(archive, found.files)
     _refuse_bombs(archive, found.size, limits)
     return found
+
+
+def files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes], int]]:
+    """Yield the path of each file of ``inside`` but links, an open file to read it from, and the bytes to read at once.
+
+    To be used within `reading`.
+    """
+    yield from (_tar_files if is_tar(archive) else _zip_files)(archive, inside)
+
+
+def identity(archive: Path, inside: Contents | None = None) -> str:
+    """Return a digest of an archive's path, size and times; for a zip, given what is ``inside``, of every checksum."""
+    about, place = archive.stat(), os.path.realpath(archive)
+    if inside is None or is_tar(archive):
+        return _digest((place, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+    listed = sorted((path, entry.size, entry.place, entry.checksum) for path, entry in inside.files.items())
+    return _digest((place, about.st_size, about.st_mtime_ns, listed))
+
+
+def _digest(known: object) -> str:
+    return hashlib.blake2b(repr(known).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+@contextmanager
+def reading(archive: Path) -> Iterator[None]:
+    """Raise DataError for damaged bytes of an archive."""
+    try:
+        yield
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DataError(f"{archive} is not a zip or tar, or damaged ({error}). {EXPECTED}.") from error
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
@@ -265,19 +254,8 @@ class _Bounded(io.BufferedReader):
 
 
 @contextmanager
-def _whole(archive: Path) -> Iterator[None]:
-    """Raise DataError for damaged bytes of an archive."""
-    try:
-        yield
-    except (*DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise DataError(f"{archive} is not a zip or tar, or damaged ({error}). {EXPECTED}.") from error
-
-
-@contextmanager
 def _opened_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
-    with _whole(archive), _Bounded(io.FileIO(archive)) as file, zipfile.ZipFile(file) as zipped:
+    with reading(archive), _Bounded(io.FileIO(archive)) as file, zipfile.ZipFile(file) as zipped:
         yield zipped
 
 
@@ -357,7 +335,6 @@ def _candidates(names: list[bytes]) -> str:
 
 
 def _zip_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes], int]]:
-    """Yield the path of each file, an open file to read it from, and the bytes to read at once."""
     with _opened_zip(archive) as zipped:
         entries = zipped.infolist()
         for path, about in inside.files.items():
@@ -398,7 +375,7 @@ class _Unpacking(io.RawIOBase):
             raise tarfile.ReadError(f"it unpacks to more than {self._limit:,.0f} bytes, as no archive of pictures does")
 
 
-def _is_tar(archive: Path) -> bool:
+def is_tar(archive: Path) -> bool:
     with archive.open("rb") as file:
         start = file.read(512)
     return any(map(start.startswith, COMPRESSED_TARS)) or start[257:262] == b"ustar"
@@ -408,7 +385,7 @@ def _is_tar(archive: Path) -> bool:
 def _opened_tar(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
     size = archive.stat().st_size
     limit = min(2 * limits.unpacked_bytes, max(limits.harmless_bytes, limits.ratio * size)) + 2**20
-    with _whole(archive), archive.open("rb") as file:
+    with reading(archive), archive.open("rb") as file:
         start = file.read(4)
         file.seek(0)
         reader = next((make for magic, make in COMPRESSED_TARS.items() if start.startswith(magic)), None)
@@ -422,7 +399,7 @@ def _opened_tar(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
 
 def _tar_contents(archive: Path, limits: Limits) -> Contents:
     """Return the contents of a tar, from the cache if possible: finding them means reading the whole tar."""
-    cached = _cache() / f"{_tar_identity(archive)}.list"
+    cached = zips_folder() / f"{identity(archive)}.list"
     if (stored := read_json(cached)) is not None:
         with suppress(KeyError, TypeError, AttributeError):
             files = {path: Entry(*row) for path, row in stored["files"].items()}
@@ -475,95 +452,3 @@ def _tar_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes]
         for place, entry in enumerate(tar):
             if (path := wanted.get(place)) and (source := tar.extractfile(entry)):
                 yield path, source, CHUNK
-
-
-# --- In the cache ----------------------------------------------------------------------------------------------------
-
-
-def _cache() -> Path:
-    return cache_folder() / "zips"
-
-
-def _tar_identity(archive: Path) -> str:
-    about = archive.stat()
-    known = (os.path.realpath(archive), about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-    return _digest(known)
-
-
-def _identity(archive: Path, inside: Contents, encoding: str | None) -> str:
-    """Return a digest of the archive's path, size and time, and for a zip of every checksum."""
-    if _is_tar(archive):
-        return _tar_identity(archive)
-    about = archive.stat()
-    listed = sorted((path, entry.size, entry.place, entry.checksum) for path, entry in inside.files.items())
-    return _digest((os.path.realpath(archive), about.st_size, about.st_mtime_ns, listed))
-
-
-def _digest(known: object) -> str:
-    return hashlib.blake2b(repr(known).encode(errors="surrogateescape"), digest_size=16).hexdigest()
-
-
-def _is_whole(home: Path, inside: Contents) -> bool:
-    """Return whether every file exists with its size; a crash or a cache cleaner may have removed some."""
-    try:
-        return home.is_dir() and all(
-            (home / path).stat().st_size == (inside.files[entry.link].size if entry.link else entry.size)
-            for path, entry in inside.files.items()
-        )
-    except OSError:
-        return False
-
-
-def _unpack(archive: Path, inside: Contents, home: Path, progress: Progress | None) -> None:
-    """Write all files into a temporary folder beside ``home``, and rename it."""
-    require_space(archive, home.parent, inside.size)
-    for leftover in home.parent.glob(f".{home.name}.*.tmp"):  # of killed processes, because this one holds the lock
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = home.with_name(f".{home.name}.{secrets.token_hex(4)}.tmp")
-    files = _tar_files if _is_tar(archive) else _zip_files
-    try:
-        with _whole(archive):
-            for done, (path, source, chunk) in enumerate(files(archive, inside), 1):
-                with _new(temporary / path, archive).open("xb") as file:
-                    _copy(source, file, path, inside.files[path].size, chunk)
-                if progress is not None:
-                    progress(done, len(inside.files))
-            for path, entry in inside.files.items():
-                if entry.link:
-                    shutil.copyfile(temporary / entry.link, _new(temporary / path, archive))
-            if home.exists():
-                shutil.rmtree(home)
-            temporary.replace(home)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _new(target: Path, archive: Path) -> Path:
-    """Return ``target`` after making its folder; DataError if it exists, as on a disk that ignores capitals."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        raise DataError(f"{archive}: the disk takes {target.name!r} and another name for the same file. {REMEDY}")
-    return target
-
-
-def require_space(source: Path, place: Path, size: int) -> None:
-    """Raise DataError if the disk of ``place`` has no room for ``size`` bytes, those of ``source``."""
-    free = shutil.disk_usage(place).free
-    if size + SPARE_BYTES > free:
-        raise DataError(
-            f"{source} takes {size / 1e9:.1f} GB unpacked, and the disk of {place} has {free / 1e9:.1f} GB left, of "
-            f"which {SPARE_BYTES / 1e9:.0f} should stay. Free some (`pmsi data cache` shows what is kept), or set "
-            "PMSI_CACHE (PMSI_DATASETS, for an import) to a folder on another disk."
-        )
-
-
-def _copy(source: IO[bytes], file: IO[bytes], name: str, size: int, chunk: int) -> None:
-    """Copy one file; raises BadZipFile if it does not have the declared ``size``."""
-    left = size
-    while data := source.read(chunk):
-        left -= len(data)
-        if left < 0:
-            break
-        file.write(data)
-    if left:
-        raise zipfile.BadZipFile(f"{name!r} is not of the {size:,} bytes that it declares")

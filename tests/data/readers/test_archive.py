@@ -21,7 +21,8 @@ from pmsi.data import check_folder, open_dataset
 from pmsi.data.cache import zips
 from pmsi.data.cache.disk import remove_unused
 from pmsi.data.readers import archive as archives
-from pmsi.data.readers.archive import Limits, contents, unpack_into, unpacked
+from pmsi.data.readers.archive import Limits, contents
+from pmsi.data.readers.unpacking import unpack_into, unpacked
 from pmsi.data.record import DataRecord
 
 ROOT = Path(__file__).parents[3]
@@ -131,7 +132,7 @@ def test_what_is_no_image_is_not_written(tmp_path, cache):
 def in_a_process(code, zipped):
     """Run ``code`` elsewhere; it knows ``unpacked`` and ``zipped``."""
     start = (
-        f"from pathlib import Path; from pmsi.data.readers.archive import unpacked; zipped = Path({str(zipped)!r}); "
+        f"from pathlib import Path; from pmsi.data.readers.unpacking import unpacked; zipped = Path({str(zipped)!r}); "
     )
     return subprocess.Popen([sys.executable, "-c", start + code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
@@ -429,7 +430,7 @@ def test_a_full_disk_and_a_cache_that_cannot_be_written_say_what_to_do(tmp_path,
     zipped = make(tmp_path / "a.zip", BIRDS)
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=archives.SPARE_BYTES))
+        patch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=zips.SPARE_BYTES))
         with pytest.raises(DataError, match="PMSI_CACHE"):
             unpacked(zipped)
     assert left_in(cache) == []

@@ -1,0 +1,118 @@
+"""Archives unpacked into the cache, or into a folder of one's own: as a whole or not at all."""
+
+import secrets
+import shutil
+import zipfile
+from pathlib import Path
+from typing import IO
+
+from pmsi.base.errors import DataError
+from pmsi.base.locks import locked
+from pmsi.data.cache.zips import SPARE_BYTES, make_room_for, using, zips_folder
+from pmsi.data.checking import Progress
+from pmsi.data.readers.archive import LIMITS, REMEDY, Contents, Limits, contents, files, identity, reading
+
+
+def unpacked(
+    archive: Path, progress: Progress | None = None, limits: Limits = LIMITS, encoding: str | None = None
+) -> Path:
+    """Return the folder with the images and lists of an archive, unpacked below `cache_folder` now or earlier.
+
+    An archive is unpacked again if it has changed, or if unpacked files are missing. The folder exists as long as this
+    process; others may be removed (`pmsi.data.cache.zips`). ``progress`` counts the files written. Raises what
+    `contents` does, and DataError if the cache is full or cannot be written.
+    """
+    inside = contents(archive, limits, encoding)
+    home = zips_folder() / identity(archive, inside)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with using(home), locked(home.with_name(f"{home.name}.lock")):
+            if not _is_whole(home, inside):
+                make_room_for(home.parent, inside.size)
+                _unpack(archive, inside, home, progress)
+    except OSError as error:
+        raise DataError(
+            f"{archive} cannot be unpacked into {home.parent} ({error.strerror or error}). Set PMSI_CACHE to a folder "
+            "that can be written, or unpack it yourself and give the folder."
+        ) from error
+    return home
+
+
+def unpack_into(
+    archive: Path,
+    home: Path,
+    progress: Progress | None = None,
+    limits: Limits = LIMITS,
+    encoding: str | None = None,
+) -> Path:
+    """Unpack the images and lists of an archive into the new folder ``home``, and return it.
+
+    ``progress`` counts the files written. Raises what `contents` does, and DataError if the disk is full.
+    """
+    _unpack(archive, contents(archive, limits, encoding), home, progress)
+    return home
+
+
+def _is_whole(home: Path, inside: Contents) -> bool:
+    """Return whether every file exists with its size; a crash or a cache cleaner may have removed some."""
+    try:
+        return home.is_dir() and all(
+            (home / path).stat().st_size == (inside.files[entry.link].size if entry.link else entry.size)
+            for path, entry in inside.files.items()
+        )
+    except OSError:
+        return False
+
+
+def _unpack(archive: Path, inside: Contents, home: Path, progress: Progress | None) -> None:
+    """Write all files into a temporary folder beside ``home``, and rename it."""
+    require_space(archive, home.parent, inside.size)
+    for leftover in home.parent.glob(f".{home.name}.*.tmp"):  # of killed processes, because this one holds the lock
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = home.with_name(f".{home.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with reading(archive):
+            for done, (path, source, chunk) in enumerate(files(archive, inside), 1):
+                with _new(temporary / path, archive).open("xb") as file:
+                    _copy(source, file, path, inside.files[path].size, chunk)
+                if progress is not None:
+                    progress(done, len(inside.files))
+            for path, entry in inside.files.items():
+                if entry.link:
+                    shutil.copyfile(temporary / entry.link, _new(temporary / path, archive))
+            if home.exists():
+                shutil.rmtree(home)
+            temporary.replace(home)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _new(target: Path, archive: Path) -> Path:
+    """Return ``target`` after making its folder; DataError if it exists, as on a disk that ignores capitals."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise DataError(f"{archive}: the disk takes {target.name!r} and another name for the same file. {REMEDY}")
+    return target
+
+
+def require_space(source: Path, place: Path, size: int) -> None:
+    """Raise DataError if the disk of ``place`` has no room for ``size`` bytes, those of ``source``."""
+    free = shutil.disk_usage(place).free
+    if size + SPARE_BYTES > free:
+        raise DataError(
+            f"{source} takes {size / 1e9:.1f} GB unpacked, and the disk of {place} has {free / 1e9:.1f} GB left, of "
+            f"which {SPARE_BYTES / 1e9:.0f} should stay. Free some (`pmsi data cache` shows what is kept), or set "
+            "PMSI_CACHE (PMSI_DATASETS, for an import) to a folder on another disk."
+        )
+
+
+def _copy(source: IO[bytes], file: IO[bytes], name: str, size: int, chunk: int) -> None:
+    """Copy one file; raises BadZipFile if it does not have the declared ``size``."""
+    left = size
+    while data := source.read(chunk):
+        left -= len(data)
+        if left < 0:
+            break
+        file.write(data)
+    if left:
+        raise zipfile.BadZipFile(f"{name!r} is not of the {size:,} bytes that it declares")
