@@ -67,7 +67,9 @@ def test_the_explanation_is_the_cam_of_the_same_picture(trained):
     assert list(found.maps) == ["S3", "S4", "S5"]
     model.requires_grad_(True)
     for stage, values in found.maps.items():  # the predictor folds its BatchNorms: equal but for rounding
-        np.testing.assert_allclose(values, expected.raw[stage][0], rtol=0, atol=1e-3 * float(expected.raw[stage].max()) + 1e-6)
+        np.testing.assert_allclose(
+            values, expected.raw[stage][0], rtol=0, atol=1e-3 * float(expected.raw[stage].max()) + 1e-6
+        )
     assert (found.head, found.label) == ("S4", 2)
     assert predictor.explain(seen).label == predictor.predict(seen).best.label
 
