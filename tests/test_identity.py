@@ -166,9 +166,11 @@ cases = pytest.mark.parametrize(
 
 
 def worked(root, of, config):
-    """Work on a run of ``config`` in a folder of its own, beside the run that it is about."""
+    """Work on a run of ``config`` in a folder of its own, beside the run that it is about: its checkpoint alone knows
+    what it was trained on.
+    """
     if not (root / of.id).exists():
-        shutil.copytree(of.folder, root / of.id)
+        shutil.copytree(of.folder, root / of.id, ignore=shutil.ignore_patterns("data.json.gz"))
     run = Run.create(root, config)
     return run, tasks.execute(run)
 
@@ -206,6 +208,10 @@ def test_names_or_a_refusal(changed, pmsi):
     # runs check
     status, out, _ = pmsi("runs", "check", run.id, "--json", "--runs", run.folder.parent)
     assert (status == 0) == (json.loads(out)["changes"] == []) == (now == then)
+
+    # A checkpoint by itself
+    alone = shutil.copy(run.checkpoints / CHECKPOINT, root / "alone.safetensors")
+    assert pmsi("runs", "check", alone, "--json")[1].partition(",")[2] == out.partition(",")[2]
 
     # Evaluation, maps and a sweep
     for config in (

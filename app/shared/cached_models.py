@@ -11,12 +11,12 @@ from app.shared.cached_data import digest_of
 from pmsi.base.errors import RunError
 from pmsi.base.files import Stamp, stamp
 from pmsi.data.images import pixels_digest
-from pmsi.engine.checkpoint import CHECKPOINT
 from pmsi.explain.measures.deletion import removal_curves
 from pmsi.maps import disagreement
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
 from pmsi.runs.record import classes_of
+from pmsi.runs.run import CHECKPOINT
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset, Sample

@@ -18,6 +18,7 @@ from pmsi.cli.flags import folder
 from pmsi.cli.task import work
 from pmsi.config import Config, MapsConfig, RobustnessConfig, TrainConfig, from_json
 from pmsi.runs import Run, State
+from pmsi.runs.run import CHECKPOINT
 
 HELP = "Make the runs that ship with the program."
 
@@ -106,8 +107,7 @@ def _remove(path: Path) -> None:
 
 def _ship(run: Run, folder: Path) -> None:
     """Copy the files of a training run that ship into ``folder``."""
-    from pmsi.engine.checkpoint import CHECKPOINT  # torch, which pmsi --help does without
-    from pmsi.export.formats import export, portable
+    from pmsi.export.formats import export, portable  # torch, which pmsi --help does without
 
     (folder / "checkpoints").mkdir(parents=True)
     for name in SHIPPED:

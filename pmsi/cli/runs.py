@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import DataError, RunError
@@ -14,13 +15,14 @@ from pmsi.cli.arguments import add_queue, add_runs
 from pmsi.cli.console import damage_as_run_error, describe, image_counter, one_line, what_if_stuck
 from pmsi.cli.flags import whole
 from pmsi.cli.task import training_config, work
-from pmsi.config import differences
+from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.config.command import command, flag
 from pmsi.runs import Run, State, comparison, jobs, known_runs, trash
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import label, labels_of
 from pmsi.runs.listing import Choice, chosen, entries
 from pmsi.runs.record import record_of, trained_by
+from pmsi.runs.run import CHECKPOINT
 
 if TYPE_CHECKING:
     from pmsi.data.record import DataRecord
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (help, many) in {
         "list": ("All runs, newest first, and those that ship with the program.", None),
         "show": ("One run: its state, settings, results and the command that repeats it.", ""),
-        "check": ("Print what a run was trained on, and whether the data on disk have changed.", ""),
+        "check": ("Print what a run, or a checkpoint file, was trained on, and whether the data have changed.", ""),
         "stop": ("Ask a run to stop; it writes a checkpoint first.", ""),
         "resume": ("Continue a run that was stopped, interrupted or has failed.", ""),
         "compare": ("Compare training runs: accuracies, time, and settings that differ.", "+"),
@@ -160,32 +162,39 @@ def _check_run(typed: argparse.Namespace) -> int:
     from pmsi.data import open_dataset
     from pmsi.data.record import DataRecord
 
-    run = Run.open(typed.runs, typed.run)
-    trained = trained_by(run)
-    record = record_of(trained)
+    name, config, record = _trained_on(typed)
     try:
         with image_counter(sys.stderr, "images checked") as progress:
-            now = DataRecord.of(open_dataset(training_config(trained), progress))
+            now = DataRecord.of(open_dataset(config, progress))
         changes = ["unknown: the run has no record of its data"] if record is None else record.changes(now)
     except DataError as error:
         changes = [f"they cannot be read: {error}"]
     same = None if record is None else not changes
     if typed.json:
-        print(to_json({"run": trained.id, "record": None if record is None else _recorded(record), "same": same,
+        print(to_json({"run": name, "record": None if record is None else _recorded(record), "same": same,
                        "changes": changes}, indent=1))  # fmt: skip
         return 0 if same else 1
     if record is None:
-        print(
-            f"Run {trained.id} has no record of its data: what it was trained on is unknown, apart from its settings."
-        )
+        print(f"{name} has no record of its data: what it was trained on is unknown, apart from its settings.")
     else:
         about = _recorded(record)
         images = f"{about['train']} training and {about['test']} test images"
-        print(
-            f"Run {trained.id} was trained on {record.name}: {len(record.classes)} classes, {images}, {record.digest}."
-        )
+        print(f"{name} was trained on {record.name}: {len(record.classes)} classes, {images}, {record.digest}.")
     print("The data on disk are the same." if same else f"The data on disk: {'; '.join(changes)}.")
     return 0 if same else 1
+
+
+def _trained_on(typed: argparse.Namespace) -> "tuple[str, TrainConfig, DataRecord | None]":
+    """Return the name, the config and the record of the typed run, or of a checkpoint without its run."""
+    if Path(typed.run).suffix == Path(CHECKPOINT).suffix:
+        from pmsi.engine.checkpoint import load_checkpoint  # torch
+
+        checkpoint = load_checkpoint(Path(typed.run))
+        config = from_dict(checkpoint.about["config"])
+        assert isinstance(config, TrainConfig)
+        return typed.run, config, checkpoint.record
+    trained = trained_by(Run.open(typed.runs, typed.run))
+    return trained.id, training_config(trained), record_of(trained)
 
 
 def _recorded(record: "DataRecord") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The record of a run's data: class names, and the key, label and pixels' digest of every image.
 
-A run stores a `DataRecord` beside its config, because its data set's folder may change later. `compare` compares two.
+A run stores a `DataRecord` beside its config and in its checkpoint, because its data set's folder may change later.
+`compare` compares two.
 """
 
 import gzip
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import safetensors
+
 from pmsi.base.errors import DataError
 from pmsi.base.files import write_atomically
 from pmsi.data.checking import Progress
@@ -20,7 +23,7 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 
 FILE = "data.json.gz"
-"""Name of the file in a run's folder."""
+"""Name of the file in a run's folder, and of the tensor of its bytes in a checkpoint."""
 
 FORMAT = 1
 DIGEST = 32
@@ -140,6 +143,19 @@ class DataRecord:
         if len(data) > MAX_FILE_BYTES:
             raise DataError(f"{path} has more than {MAX_FILE_BYTES // 2**20} MB. Expected the record of a data set.")
         return cls.from_bytes(data, str(path))
+
+    @classmethod
+    def from_checkpoint(cls, path: Path) -> "DataRecord | None":
+        """Return the record in a checkpoint, or None if there is no file or it has none; nothing else of it is read.
+
+        Raises DataError if the record is damaged.
+        """
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                data = file.get_tensor(FILE) if FILE in file.keys() else None  # noqa: SIM118 (not a dict)
+        except (OSError, safetensors.SafetensorError):
+            return None  # what is wrong with it is said where its model is needed
+        return None if data is None else cls.from_bytes(data.tobytes(), str(path))
 
 
 def _digest(dataset: Dataset, sample: Sample) -> str:

@@ -1,8 +1,8 @@
 """Weights and training state on disk: one safetensors file, written atomically, never a pickle.
 
 A training checkpoint holds all that a run needs to go on: ``model.*`` (with BatchNorm's buffers) and ``optimizer.*``
-tensors, and as metadata the epoch, the step, the config and the class names. It holds no state of a random generator,
-since every draw is seeded by its place in training. A checksum reveals a damaged file.
+tensors, the record of the run's data, and as metadata the epoch, the step, the config and the class names. It holds no
+state of a random generator, since every draw is seeded by its place in training. A checksum reveals a damaged file.
 """
 
 import json
@@ -20,16 +20,15 @@ from torch import Tensor, nn
 from pmsi.base.errors import CheckpointError, RunError
 from pmsi.base.files import write_atomically
 from pmsi.config import TrainConfig, differences, from_dict
+from pmsi.data.record import FILE, DataRecord
 from pmsi.methods import build
 from pmsi.model import Recognizer
 from pmsi.model.timm import renamed
 from pmsi.runs import Run
+from pmsi.runs.run import CHECKPOINT
 
 FORMAT = "pmsi-checkpoint-1"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
-
-CHECKPOINT = "last.safetensors"
-"""The one checkpoint of a training run: its last finished epoch, or the batch at which it was stopped."""
 
 MAY_CHANGE = (
     "device",
@@ -51,12 +50,16 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint read from ``path``: ``model`` and ``optimizer`` are state dicts, ``about`` is JSON."""
+    """A checkpoint read from ``path``: ``model`` and ``optimizer`` are state dicts, ``about`` is JSON.
+
+    ``record`` is that of the run's data, None in a checkpoint that is older than records.
+    """
 
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     about: dict[str, Any]
     path: Path
+    record: DataRecord | None = None
 
     def check_config(self, config: TrainConfig) -> None:
         """Raise CheckpointError if ``config`` differs from the checkpoint's in a setting outside `MAY_CHANGE`."""
@@ -122,15 +125,28 @@ def _groups(state: Mapping[str, Any]) -> list[list[int]]:
     return [group["params"] for group in state["param_groups"]]
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]) -> None:
-    """Write a training checkpoint; ``about`` is JSON (epoch, step, config, classes)."""
-    write_atomically(path, checkpoint_bytes(model.state_dict(), optimizer.state_dict(), about))
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    about: dict[str, Any],
+    record: DataRecord | None = None,
+) -> None:
+    """Write a training checkpoint; ``about`` is JSON (epoch, step, config, classes), ``record`` that of the data."""
+    write_atomically(path, checkpoint_bytes(model.state_dict(), optimizer.state_dict(), about, record))
 
 
-def checkpoint_bytes(model: Mapping[str, Tensor], optimizer: Mapping[str, Any], about: Mapping[str, Any]) -> bytes:
+def checkpoint_bytes(
+    model: Mapping[str, Tensor],
+    optimizer: Mapping[str, Any],
+    about: Mapping[str, Any],
+    record: DataRecord | None = None,
+) -> bytes:
     """Return the bytes of a checkpoint file of a model's and an optimizer's state dicts; ``about`` is JSON."""
     tensors = {_MODEL + name: value for name, value in model.items()} | _slots(optimizer)
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    if record is not None:
+        tensors[FILE] = torch.frombuffer(bytearray(record.to_bytes()), dtype=torch.uint8)
     header = {"format": FORMAT, "about": json.dumps(about), "param_groups": json.dumps(optimizer["param_groups"])}
     header["checksum"] = _checksum(tensors, header)
     return safetensors.torch.save(tensors, header)
@@ -167,7 +183,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     # Exported models may be stored in half precision (`pmsi.export.formats`); they compute in float32.
     wide = {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
     model = {name.removeprefix(_MODEL): value for name, value in wide.items() if name.startswith(_MODEL)}
-    return Checkpoint(model, {"state": slots, "param_groups": groups}, about, path)
+    record = DataRecord.from_bytes(tensors[FILE].numpy().tobytes(), str(path)) if FILE in tensors else None
+    return Checkpoint(model, {"state": slots, "param_groups": groups}, about, path, record)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

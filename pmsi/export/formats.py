@@ -24,6 +24,7 @@ from pmsi.model import Recognizer
 from pmsi.model.batch import Images
 from pmsi.model.recognizer import Outputs
 from pmsi.runs import Run
+from pmsi.runs.record import record_of
 
 ABOUT = "about.json"
 """The extra file in a program, with its classes, heads and sizes."""
@@ -51,7 +52,7 @@ def weights(run: Run, half: bool = False) -> bytes:
     assert isinstance(config, TrainConfig)
     about = {key: checkpoint.about[key] for key in ("epoch", "step", "classes")}
     about["config"] = portable(config).to_dict()
-    return checkpoint_bytes(model, {"state": {}, "param_groups": []}, about)
+    return checkpoint_bytes(model, {"state": {}, "param_groups": []}, about, record_of(run))
 
 
 def portable(config: TrainConfig) -> TrainConfig:

@@ -1,7 +1,8 @@
 """The record of what a run was trained on, and comparisons of it with a data set or another run.
 
-A run keeps a `pmsi.data.record.DataRecord` beside its config. The record names the run's classes and its test images,
-and decides whether two runs can be compared. Older runs have no record; what they were trained on is then unknown.
+A run keeps a `pmsi.data.record.DataRecord` beside its config and in its checkpoint. The record names the run's classes
+and its test images, and decides whether two runs can be compared. Older runs have no record; what they were trained on
+is then unknown.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import Stamp, stamp
 from pmsi.config import SPLIT_FIELDS, Config, TrainConfig
-from pmsi.runs.run import Run
+from pmsi.runs.run import CHECKPOINT, Run
 
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset, Sample
@@ -26,15 +27,16 @@ def record_of(run: Run) -> "DataRecord | None":
     """Return the record of a run's data; None for an older run. Raises DataError if the record is damaged."""
     from pmsi.data.record import FILE
 
-    path = run.folder / FILE
-    return _read(path, stamp(path))
+    paths = run.folder / FILE, run.folder / "checkpoints" / CHECKPOINT
+    return _read(*paths, *map(stamp, paths))
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, changed: Stamp) -> "DataRecord | None":
+def _read(path: Path, checkpoint: Path, *changed: Stamp) -> "DataRecord | None":
     from pmsi.data.record import DataRecord
 
-    return DataRecord.from_file(path)
+    record = DataRecord.from_file(path)
+    return DataRecord.from_checkpoint(checkpoint) if record is None else record
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
@@ -84,7 +86,8 @@ def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
     """
     from pmsi.data.record import FILE
 
-    files = [run.folder / name for run in (a, b) for name in ("config.json", FILE, "result.json")]
+    names = ("config.json", FILE, "result.json", f"checkpoints/{CHECKPOINT}")
+    files = [run.folder / name for run in (a, b) for name in names]
     return list(_apart(a, b, limited, tuple(map(stamp, files))))
 
 

@@ -35,6 +35,9 @@ SALIENT = {
 }
 """Config fields whose values are part of the run's id, by task."""
 
+CHECKPOINT = "last.safetensors"
+"""The one checkpoint of a training run: its last finished epoch, or the batch at which it was stopped."""
+
 TAIL_BYTES = 1 << 16
 
 

@@ -16,13 +16,15 @@ from pmsi.data import check_folder, open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.loading import EvaluationLoader, TrainLoader
 from pmsi.data.record import FILE, DataRecord
-from pmsi.engine.checkpoint import CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from pmsi.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pmsi.engine.device import gradient_scaler, prepare_device
 from pmsi.evaluation import checking_progress, score, write_predictions
 from pmsi.methods import build, resolve
 from pmsi.model import Objective, Recognizer
 from pmsi.model.batch import Phase, Scalar
 from pmsi.runs import Run, Stopped
+from pmsi.runs.record import record_of
+from pmsi.runs.run import CHECKPOINT
 from pmsi.training.distributed import Team, team
 from pmsi.training.initial_weights import check_initial_weights, check_leakage, initial_model
 from pmsi.training.loop import Learner, progressive_training
@@ -221,13 +223,12 @@ class Training:
                 "config": self.config.to_dict(),
                 "classes": list(self.dataset.classes),
                 "train_images": len(self.dataset.train),
-                "data": self.record.digest,
                 "start_differs": self.start_differs,
                 "step": self._step,
                 "made_with": made_with(self.team.size),
             }
             self.run.flush_metrics()  # a checkpoint must not be ahead of them
-            save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about)
+            save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about, self.record)
         self.saved_at = time.monotonic()
 
     def _begin(self) -> Progress:
@@ -258,7 +259,7 @@ class Training:
 
     def _check_data(self, checkpoint: Checkpoint) -> None:
         """Raise TrainingError where the data set is not what the run began with: it would be another run."""
-        then = DataRecord.from_file(self.run.folder / FILE)
+        then = checkpoint.record or record_of(self.run)
         if then is not None:
             changes = then.changes(self.record)
         else:  # a run older than records: its checkpoint knows the classes, and the number of images

@@ -20,8 +20,9 @@ from pmsi.base.errors import CheckpointError
 from pmsi.base.files import remove_leftovers
 from pmsi.config import TrainConfig
 from pmsi.engine import checkpoint as checkpoints
-from pmsi.engine.checkpoint import CHECKPOINT, MAY_CHANGE, load_checkpoint, save_checkpoint
+from pmsi.engine.checkpoint import MAY_CHANGE, load_checkpoint, save_checkpoint
 from pmsi.runs import Run, Stopped
+from pmsi.runs.run import CHECKPOINT
 
 SMALL = SMALL.with_(device="cpu")
 

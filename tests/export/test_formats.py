@@ -14,6 +14,7 @@ from pmsi.engine.checkpoint import load_model
 from pmsi.export.formats import export, portable
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
+from pmsi.runs.record import record_of
 
 ELSEWHERE = """
 import json, sys
@@ -59,6 +60,7 @@ def test_weights_are_a_smaller_checkpoint_that_loads(tiny_run, tmp_path):
         for folder in (tiny_run.folder, tmp_path / "full", tmp_path / "half")
     ]
     assert sizes[0] > 1.8 * sizes[1] > 1.8 * 1.8 * sizes[2]
+    assert record_of(Run(tmp_path / "half")) == record_of(tiny_run) is not None
     cpu = torch.device("cpu")
     here, full, half = (
         load_model(Run(folder), cpu)[0].state_dict()
