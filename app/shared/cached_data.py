@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 from PIL import Image
@@ -12,16 +12,13 @@ from pmsi.base.files import Stamp, stamp
 from pmsi.config import DATA_FIELDS, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.checking import confined
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 from pmsi.data.record import FILE
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.sheets import thumbnail
+from pmsi.runs import Run
 from pmsi.runs.record import as_trained, record_of
-
-if TYPE_CHECKING:
-    from pmsi.config import TrainConfig
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.runs import Run
 
 SIGNS = {
     "images.txt": "cub",
@@ -41,21 +38,21 @@ def kind_of_folder(folder: str) -> str:
 
 
 @st.cache_resource(show_spinner="Looking at the images…", max_entries=8, ttl=600)
-def _open_set(values: dict[str, Any]) -> "Dataset":
+def _open_set(values: dict[str, Any]) -> Dataset:
     return confined(open_dataset(TrainConfig(**values)), may_read)
 
 
-def open_set(config: "TrainConfig") -> "Dataset":
+def open_set(config: TrainConfig) -> Dataset:
     """Return the data set of a config, opened once for all configs that agree about it."""
     return _open_set({name: getattr(config, name) for name in DATA_FIELDS})
 
 
-def open_builtin() -> "Dataset":
+def open_builtin() -> Dataset:
     """Return the built-in data set."""
     return open_set(TrainConfig(dataset="plumage"))
 
 
-def open_folder(folder: str) -> "Dataset":
+def open_folder(folder: str) -> Dataset:
     """Return the data set in a folder or a zip that visitors may read: a published one's layout, else class folders."""
     place = str(check_place(folder))
     return open_set(TrainConfig(dataset=kind_of_folder(place), data=place))
@@ -71,17 +68,17 @@ class RunData:
     ``reasons`` say what has changed since.
     """
 
-    dataset: "Dataset"
+    dataset: Dataset
     reasons: tuple[str, ...]
 
 
-def is_drawn(config: "TrainConfig") -> bool:
+def is_drawn(config: TrainConfig) -> bool:
     """Return whether a run's pictures are drawn: there is no end of them, so its limits say which there are."""
     return config.dataset == "plumage"
 
 
 @st.cache_resource(show_spinner="Looking for the run's images…", max_entries=16, ttl=600)
-def _data_of_run(_run: "Run", folder: str, changed: Stamp) -> RunData:
+def _data_of_run(_run: Run, folder: str, changed: Stamp) -> RunData:
     config = _run.config
     if record_of(_run) is not None and not is_drawn(config):  # the record knows which of all images were used
         config = config.with_(train_per_class=None, test_per_class=None)
@@ -89,7 +86,7 @@ def _data_of_run(_run: "Run", folder: str, changed: Stamp) -> RunData:
     return RunData(dataset, tuple(reasons))
 
 
-def data_of_run(run: "Run") -> RunData:
+def data_of_run(run: Run) -> RunData:
     """Return the images of a training run: what every page takes for "its test images"."""
     return _data_of_run(run, str(run.folder), stamp(run.folder / FILE))
 
@@ -97,26 +94,26 @@ def data_of_run(run: "Run") -> RunData:
 # Pictures
 
 
-def digest_of(dataset: "Dataset", sample: "Sample") -> str:
+def digest_of(dataset: Dataset, sample: Sample) -> str:
     """Return what stands for the pixels of a sample."""
     return sample.digest or pixels_digest(dataset.open_image(sample))
 
 
 @st.cache_data(show_spinner=False, max_entries=4096)
-def _thumbnail(_dataset: "Dataset", _sample: "Sample", digest: str, side: int) -> bytes:
+def _thumbnail(_dataset: Dataset, _sample: Sample, digest: str, side: int) -> bytes:
     return jpeg(thumbnail(_dataset.open_image(_sample), side), quality=82)
 
 
-def thumbnail_once(dataset: "Dataset", sample: "Sample", side: int) -> bytes:
+def thumbnail_once(dataset: Dataset, sample: Sample, side: int) -> bytes:
     """Return the middle square of a sample's image as JPEG."""
     return _thumbnail(dataset, sample, digest_of(dataset, sample), side)
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)
-def _sample_image(_dataset: "Dataset", _sample: "Sample", digest: str) -> Image.Image:
+def _sample_image(_dataset: Dataset, _sample: Sample, digest: str) -> Image.Image:
     return _dataset.open_image(_sample)
 
 
-def sample_image(dataset: "Dataset", sample: "Sample") -> Image.Image:
+def sample_image(dataset: Dataset, sample: Sample) -> Image.Image:
     """Return the image of a sample. Not to be changed by anybody."""
     return _sample_image(dataset, sample, digest_of(dataset, sample))

@@ -6,19 +6,14 @@ plotly's, which is imported only when one is drawn.
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
 from app.shared.palette import CATEGORICAL, NEUTRAL, faded, head_color, styled
+from pmsi.augment.rule import PhaseRule
 from pmsi.pictures.encoding import data_uri
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from pmsi.augment.rule import PhaseRule
-    from pmsi.predictor import Guess
-    from pmsi.tables import FilledCell
+from pmsi.predictor import Guess
+from pmsi.tables import FilledCell
 
 # The patch rule
 
@@ -33,7 +28,7 @@ CARDS = """<style>
 </style>"""
 
 
-def rule_cards(rules: "Sequence[PhaseRule]", image_size: int) -> str:
+def rule_cards(rules: Sequence[PhaseRule], image_size: int) -> str:
     """Return a card for each phase: the image in its smallest patches, the receptive field over it, the verdict."""
     cards = "".join(_rule_card(rule, image_size) for rule in rules)
     last = (
@@ -44,7 +39,7 @@ def rule_cards(rules: "Sequence[PhaseRule]", image_size: int) -> str:
     return f'{CARDS}<div class="rule">{cards}{last}</div>'
 
 
-def _rule_card(rule: "PhaseRule", image_size: int) -> str:
+def _rule_card(rule: PhaseRule, image_size: int) -> str:
     sign = "&lt;" if rule.ok else "≥"
     verdict = "✓ keeps the rule" if rule.ok else "⚠ breaks the rule"
     figure = _patches(image_size, rule.smallest_patch, rule.receptive_field, head_color(rule.stage))
@@ -89,7 +84,7 @@ BARS = """<style>
 
 
 def confidence_bars(
-    before: "Sequence[Guess]", after: "Sequence[Guess] | None", color: str, *, top: int = 5, truth: str | None = None
+    before: Sequence[Guess], after: Sequence[Guess] | None, color: str, *, top: int = 5, truth: str | None = None
 ) -> str:
     """Return bars of the most probable classes before (grey) and after (in ``color``) a perturbation.
 
@@ -105,7 +100,7 @@ def confidence_bars(
     return f'{BARS}<div class="bars">{rows}</div>'
 
 
-def _bar_row(was: "Guess", now: "Guess | None", color: str, truth: str | None) -> str:
+def _bar_row(was: Guess, now: Guess | None, color: str, truth: str | None) -> str:
     marked = " <span>· true class</span>" if was.name == truth else ""
     numbers = f"{was.probability:.0%}" + (f" → {now.probability:.0%}" if now else "")
     bars = _bar(was.probability, faded(NEUTRAL, 0.55) if now else color) + (_bar(now.probability, color) if now else "")
@@ -127,7 +122,7 @@ BAR, APART = 0.36, 0.2
 """Width of a bar, and how far its middle is from the middle of its pair; two pairs are 1 apart."""
 
 
-def paired_bars(names: Sequence[str], pairs: "Sequence[tuple[FilledCell | None, FilledCell | None]]") -> "go.Figure":
+def paired_bars(names: Sequence[str], pairs: Sequence[tuple[FilledCell | None, FilledCell | None]]) -> go.Figure:
     """Return two bars for each name (a backbone), in per cent, with the paper's numbers as hollow markers.
 
     Whiskers are the standard deviation over seeds. What is not measured has no bar.
@@ -165,6 +160,6 @@ def paired_bars(names: Sequence[str], pairs: "Sequence[tuple[FilledCell | None, 
     return figure.update_layout(hovermode="closest", barmode="overlay")
 
 
-def _percents(cells: "Sequence[FilledCell | None]", field: str) -> list[float | None]:
+def _percents(cells: Sequence[FilledCell | None], field: str) -> list[float | None]:
     values = [None if cell is None else getattr(cell, field) for cell in cells]
     return [None if value is None else 100 * value for value in values]

@@ -1,19 +1,16 @@
 """Parts of pages that work in the browser without the server."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import streamlit as st
-
-if TYPE_CHECKING:
-    from streamlit.components.v2.types import ComponentRenderer
+from streamlit.components.v2.types import ComponentRenderer
 
 SHARED = {"strip": ("tiles",), "steps": ("tiles",)}
 """By part, the scripts that it shares with others: they come before its own."""
 
 
 @st.cache_resource(show_spinner=False)
-def part(name: str) -> "ComponentRenderer":
+def part(name: str) -> ComponentRenderer:
     """Return a part of a page that works in the browser without the server; its files are ``app/parts/NAME.*``."""
     place = Path(__file__).parents[1] / "parts"
     texts = {kind: path.read_text() for kind in ("html", "css", "js") if (path := place / f"{name}.{kind}").exists()}

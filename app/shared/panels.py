@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 import streamlit as st
 from PIL import Image
@@ -21,14 +20,10 @@ from app.shared.wording import data_title, line_of_run, with_names
 from pmsi.base.errors import ImageError, PMSIError, RunError
 from pmsi.config import TrainConfig
 from pmsi.data import PER_CLASS
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import check_file_size, open_rgb_bytes
-from pmsi.runs import default_root, known_runs, list_runs
+from pmsi.runs import Run, default_root, known_runs, list_runs
 from pmsi.runs.record import comparable, is_alike, why_not_comparable
-
-if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.runs import Run
-
 
 # Pictures
 
@@ -45,13 +40,13 @@ class Picked:
     key: str
     title: str
     label: str | None = None
-    dataset: "Dataset | None" = None
-    sample: "Sample | None" = None
+    dataset: Dataset | None = None
+    sample: Sample | None = None
     place: str = ""
     query: Mapping[str, str] = field(default_factory=lambda: {"source": "upload"})
 
     @classmethod
-    def of(cls, dataset: "Dataset", sample: "Sample", title: str = "", place: str = "", **query: str) -> "Picked":
+    def of(cls, dataset: Dataset, sample: Sample, title: str = "", place: str = "", **query: str) -> "Picked":
         """Return an image of a data set."""
         name = dataset.classes[sample.label]
         title = title or f"{name}, {PurePath(sample.key).stem}"
@@ -68,7 +63,7 @@ OF_RUN = "run"
 """The source of images that are a run's own and that no other source has."""
 
 
-def image_picker(run: "Run | None" = None) -> Picked | None:
+def image_picker(run: Run | None = None) -> Picked | None:
     """Let the visitor choose an image, and return it; None while there is none.
 
     Beside a ``run`` its own images are offered first. The choice is kept from page to page.
@@ -98,14 +93,14 @@ def image_picker(run: "Run | None" = None) -> Picked | None:
         return None
 
 
-def own_source(run: "Run") -> "Run | None":
+def own_source(run: Run) -> Run | None:
     """Return a training run whose images are not those of the source "sample", else None."""
     config = run.config
     more = max(config.train_per_class or 0, config.test_per_class or 0) > PER_CLASS
     return run if not is_drawn(config) or config.split_seed or more else None
 
 
-def _linked_run() -> "Run | None":
+def _linked_run() -> Run | None:
     """Return the run that a link to one of its images names."""
     if session.choice("source") != OF_RUN:
         return None
@@ -171,7 +166,7 @@ def _from_folder() -> Picked | None:
     return _from_dataset(open_folder(place), "Class", place, source="data", data=place)
 
 
-def _from_run(run: "Run") -> Picked | None:
+def _from_run(run: Run) -> Picked | None:
     """Offer the images that a run was tested on and trained on, and say what has changed of them."""
     found = data_of_run(run)
     if found.reasons:
@@ -179,7 +174,7 @@ def _from_run(run: "Run") -> Picked | None:
     return _from_dataset(found.dataset, "Class", run.config.data or "", source=OF_RUN, run=run.id)
 
 
-def _from_dataset(dataset: "Dataset", kind: str, place: str, **query: str) -> Picked | None:
+def _from_dataset(dataset: Dataset, kind: str, place: str, **query: str) -> Picked | None:
     """Let the visitor choose a class, then one of its images; test images come first."""
     samples = {sample.key: sample for sample in (*dataset.test, *dataset.train)}
     if not samples:
@@ -207,7 +202,7 @@ def _from_dataset(dataset: "Dataset", kind: str, place: str, **query: str) -> Pi
 # Runs
 
 
-def trained_runs() -> "list[Run]":
+def trained_runs() -> list[Run]:
     """Return the training runs that have a checkpoint, newest first; those that came with the program come last."""
     found = []
     for run in known_runs(default_root()):
@@ -217,7 +212,7 @@ def trained_runs() -> "list[Run]":
     return found
 
 
-def answering_run(runs: "Sequence[Run]", label: str | None) -> "Run | None":
+def answering_run(runs: Sequence[Run], label: str | None) -> Run | None:
     """Return the run that answers for an image of a class: the one chosen, else the first that knows the class.
 
     Where the class is unknown, to all runs or altogether, it is the first one.
@@ -227,7 +222,7 @@ def answering_run(runs: "Sequence[Run]", label: str | None) -> "Run | None":
     return chosen or next(knowing, next(iter(runs), None))
 
 
-def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", default: str = "") -> "Run | None":
+def run_picker(runs: Sequence[Run], label: str = "Run", name: str = "run", default: str = "") -> Run | None:
     """Let the visitor choose one of ``runs``, at first that with the id ``default``, else the first."""
     by_id = {run.id: run for run in runs}
     titles = {run.id: line_of_run(run, st.context.timezone) for run in runs}
@@ -239,7 +234,7 @@ def run_picker(runs: "Sequence[Run]", label: str = "Run", name: str = "run", def
     return by_id.get(chosen)
 
 
-def beside_picker(run: "Run", runs: "Sequence[Run]", label: str = "Beside it", name: str = "beside") -> "Run | None":
+def beside_picker(run: Run, runs: Sequence[Run], label: str = "Beside it", name: str = "beside") -> Run | None:
     """Let the visitor choose a run to see beside ``run``: one that can be compared, or any where they insist.
 
     What keeps the two from being compared is then said below the choice.
@@ -272,7 +267,7 @@ def any_run_box() -> None:
     session.remember(st.checkbox, "any", False, "Also runs that cannot be compared", help=help)
 
 
-def say_apart(run: "Run", other: "Run") -> None:
+def say_apart(run: Run, other: Run) -> None:
     """Say what keeps two training runs from being compared, if anything does."""
 
     if reasons := why_not_comparable(run, other):
@@ -280,7 +275,7 @@ def say_apart(run: "Run", other: "Run") -> None:
         st.warning(plain(words), icon=":material/warning:")
 
 
-def unknown_class(run: "Run", label: str | None, best: str) -> str:
+def unknown_class(run: Run, label: str | None, best: str) -> str:
     """Return in words that a run cannot know an image's class, with the nearest that it knows; "" where it may."""
     classes = classes_of_run(run)
     if label in classes:
@@ -289,7 +284,7 @@ def unknown_class(run: "Run", label: str | None, best: str) -> str:
     return f"{words}, not {label}; nearest: {best}." if label else f"{words}; the nearest to this image: {best}."
 
 
-def run_colors(runs: "Sequence[Run]") -> dict[str, str]:
+def run_colors(runs: Sequence[Run]) -> dict[str, str]:
     """Return the colour of each of ``runs`` by id: the same on every page, and different as long as ten suffice.
 
     A run's colour goes by its place among all runs, the oldest first, so that a new run changes none. Of two that
@@ -315,7 +310,7 @@ def no_runs_yet(what: str, title: str = "No trained model yet") -> None:
             st.switch_page(page_of("train"))
 
 
-def _training_run() -> "Run | None":
+def _training_run() -> Run | None:
     """Return the training run that is worked on, or will be next."""
     for run in reversed(list_runs(default_root())):
         with contextlib.suppress(RunError):

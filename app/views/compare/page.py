@@ -5,9 +5,10 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.access import PlaceError, check_place
 from app.shared.charts import paired_bars
@@ -15,6 +16,7 @@ from app.shared.errors import error_panel, guarded, plain
 from app.shared.palette import CHART
 from app.shared.session import choice, follow, keep, key_of, moved, relabel, remember
 from app.views.compare.protocols import (
+    Protocol,
     absent_weights,
     as_typed,
     command_of,
@@ -32,11 +34,6 @@ from pmsi.runs import State, default_root
 from pmsi.tables import EPOCHS, FORMATS, TABLES, Filled, Sets, Table, expand, fill
 from pmsi.tables.definitions import PAPER_SETS
 from pmsi.tables.rows import notes
-
-if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
-
-    from app.views.compare.protocols import Protocol
 
 REFRESH_S = 2.0
 
@@ -88,7 +85,7 @@ def _number() -> str:
     )
 
 
-def _protocol(number: str) -> "Protocol":
+def _protocol(number: str) -> Protocol:
     """Let the visitor choose what the runs of the table have in common; the newest is offered first."""
     choices = protocols_once(number)
     default = next(iter(choices))
@@ -113,7 +110,7 @@ def _protocol(number: str) -> "Protocol":
     return choices[key]
 
 
-def _table(number: str, protocol: "Protocol") -> Table:
+def _table(number: str, protocol: Protocol) -> Table:
     """Return the table of a protocol, with the folders that are typed where its data sets have none."""
     base, sets = protocol.base, dict(protocol.sets)
     if TABLES[number].compares_sets:
@@ -176,7 +173,7 @@ def _has_epochs(number: str) -> bool:
     return bool(table.configs) and not any(line.perturbation for line in table.lines)
 
 
-def _epoch(place: "DeltaGenerator") -> str:
+def _epoch(place: DeltaGenerator) -> str:
     return str(
         remember(
             place.selectbox,

@@ -2,9 +2,9 @@
 
 import contextlib
 from html import escape
-from typing import TYPE_CHECKING
 
 import streamlit as st
+from PIL.Image import Image
 
 from app.shared.cached_data import sample_image
 from app.shared.cached_models import predict_once, predictor_of
@@ -17,23 +17,19 @@ from app.shared.panels import Picked, unknown_class
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.data.grid import OPEN, close_image
+from app.views.data.sources import Source
 from pmsi.base.errors import DataError
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.overlays import borders, draw_lines
+from pmsi.runs import Run
 from pmsi.runs.mistakes import read_predictions, shown_in
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from app.views.data.sources import Source
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.runs import Run
 
 LARGEST = 900
 """Longer side of the picture, in pixels."""
 
 
-def show_open_image(source: "Source", dataset: "Dataset", run: "Run | None") -> None:
+def show_open_image(source: Source, dataset: Dataset, run: Run | None) -> None:
     """Show the image that the URL names, if there is one, over the page."""
     key = st.query_params.get(OPEN)
     if not key:
@@ -49,7 +45,7 @@ def show_open_image(source: "Source", dataset: "Dataset", run: "Run | None") -> 
 
 
 @guarded()
-def _details(source: "Source", dataset: "Dataset", sample: "Sample", run: "Run | None") -> None:
+def _details(source: Source, dataset: Dataset, sample: Sample, run: Run | None) -> None:
     image = sample_image(dataset, sample)
     name = dataset.classes[sample.label]
     left, right = st.columns([4, 3], gap="medium")
@@ -70,7 +66,7 @@ def _details(source: "Source", dataset: "Dataset", sample: "Sample", run: "Run |
     image_actions(picked, **({"run": run.id} if run else {}))
 
 
-def _facts(dataset: "Dataset", sample: "Sample", image: "Image") -> None:
+def _facts(dataset: Dataset, sample: Sample, image: Image) -> None:
     split = "training" if any(sample is other for other in dataset.train) else "test"
     lines = [f"A {split} image, {image.width} × {image.height} px", f"Key: {plain(sample.key)}"]
     if sample.path is not None:
@@ -88,7 +84,7 @@ Outlines = dict[str, tuple[tuple[float, float, float, float], ...]]
 """By name, the lines around a region, in fractions of the picture's sides."""
 
 
-def _outlines(dataset: "Dataset", sample: "Sample", image: "Image") -> Outlines:
+def _outlines(dataset: Dataset, sample: Sample, image: Image) -> Outlines:
     """Return the outlines of the box and of the parts that are known."""
     found: Outlines = {part: tuple(borders(mask)) for part, mask in dataset.open_parts(sample).items() if mask.any()}
     if sample.box is not None:
@@ -100,7 +96,7 @@ def _outlines(dataset: "Dataset", sample: "Sample", image: "Image") -> Outlines:
     return found
 
 
-def outlines_over(image: "Image", outlines: Outlines) -> "Image":
+def outlines_over(image: Image, outlines: Outlines) -> Image:
     """Return a copy of a picture, large enough to see thin lines, with outlines in the colours of `_legend`."""
     scale = max(1.0, 600 / max(image.size))
     drawn = image.resize((round(image.width * scale), round(image.height * scale)))
@@ -129,7 +125,7 @@ def _legend(outlines: Outlines) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:.2rem .9rem;font-size:.85rem">{words}</div>'
 
 
-def _reduced(image: "Image") -> "Image":
+def _reduced(image: Image) -> Image:
     smaller = image.copy()
     smaller.thumbnail((LARGEST, LARGEST))
     return smaller
@@ -138,7 +134,7 @@ def _reduced(image: "Image") -> "Image":
 # Answers
 
 
-def _answers(dataset: "Dataset", sample: "Sample", run: "Run") -> None:
+def _answers(dataset: Dataset, sample: Sample, run: Run) -> None:
     """Show what each head answered, as the run has kept it."""
     st.markdown(f"**Answers of {plain(name_of_run(run))}**")
     answers = read_predictions(run)
@@ -158,7 +154,7 @@ def _answers(dataset: "Dataset", sample: "Sample", run: "Run") -> None:
     st.markdown("  \n".join(chips))
 
 
-def _ask(run: "Run", image: "Image", truth: str) -> None:
+def _ask(run: Run, image: Image, truth: str) -> None:
     predictor = predictor_of(run)
     prepared = predictor.prepare(image)
     prediction = predict_once(run, prepared)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil
-from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -16,14 +15,9 @@ from app.shared.cached_data import thumbnail_once
 from app.shared.errors import guarded, plain
 from app.shared.palette import CATEGORICAL, CHART, styled
 from app.shared.session import choice, follow, keep, key_of, remember
-from pmsi.data.dataset import count_by_class
+from pmsi.data.dataset import Dataset, Sample, count_by_class
+from pmsi.runs import Run
 from pmsi.runs.mistakes import predictions_of, read_predictions, shown_in
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.runs import Run
 
 OPEN = "open"
 """The URL's name for the picture that is open. It is kept nowhere else, so that no other page comes back to it."""
@@ -40,7 +34,7 @@ ALL = ""
 class Tile:
     """A small picture: its sample, what stands under it, and what it shows in words."""
 
-    sample: "Sample"
+    sample: Sample
     label: str
     alt: str
 
@@ -55,7 +49,7 @@ def close_image() -> None:
     st.query_params.pop(OPEN, None)
 
 
-def browse(dataset: "Dataset", run: "Run | None") -> None:
+def browse(dataset: Dataset, run: Run | None) -> None:
     """Show how many images each class has, and the images, filtered by class and split."""
     with st.expander("Images per class", expanded=True, icon=":material/bar_chart:"):
         alt = "Images of each class, training and test; a class's numbers are shown as it is pointed at"
@@ -70,7 +64,7 @@ def browse(dataset: "Dataset", run: "Run | None") -> None:
     paged(dataset, tiles, "images")
 
 
-def paged(dataset: "Dataset", tiles: Sequence[Tile], what: str) -> None:
+def paged(dataset: Dataset, tiles: Sequence[Tile], what: str) -> None:
     """Show one page of tiles, and the way to the others."""
     pages = ceil(len(tiles) / PER_PAGE)
     number = page_number(pages)
@@ -93,7 +87,7 @@ def _turn(label: str, icon: str, number: int, possible: bool) -> None:
     st.button(label, icon=icon, key=f"turn-{label}", disabled=not possible, on_click=keep, args=("page", str(number)))
 
 
-def tile_row(dataset: "Dataset", tiles: Sequence[Tile], group: str = "") -> None:
+def tile_row(dataset: Dataset, tiles: Sequence[Tile], group: str = "") -> None:
     """Show small pictures in rows that break where the window ends; ``group`` tells rows on one page apart."""
     with st.container(horizontal=True, gap="small", key=f"tiles-{group}" if group else None):
         for tile in tiles:
@@ -111,7 +105,7 @@ def tile_row(dataset: "Dataset", tiles: Sequence[Tile], group: str = "") -> None
 
 
 @guarded()
-def _small(dataset: "Dataset", tile: Tile) -> None:
+def _small(dataset: Dataset, tile: Tile) -> None:
     small = thumbnail_once(dataset, tile.sample, SIDE)
     st.image(small, width=WIDTH, output_format="JPEG", alt=tile.alt)
 
@@ -119,7 +113,7 @@ def _small(dataset: "Dataset", tile: Tile) -> None:
 # What is shown
 
 
-def _filtered(dataset: "Dataset") -> "list[Sample]":
+def _filtered(dataset: Dataset) -> list[Sample]:
     """Let the visitor choose split and class, and return the images."""
     before = [choice(name) for name in ("split", "find", "only")]
     split = remember(
@@ -140,7 +134,7 @@ def _filtered(dataset: "Dataset") -> "list[Sample]":
     return [sample for sample in samples if dataset.classes[sample.label] in wanted]
 
 
-def _marks(run: "Run | None", dataset: "Dataset") -> Mapping[str, bool]:
+def _marks(run: Run | None, dataset: Dataset) -> Mapping[str, bool]:
     """Return for the key of each image that a run has answered whether it was right."""
     if run is None:
         return {}
@@ -150,13 +144,13 @@ def _marks(run: "Run | None", dataset: "Dataset") -> Mapping[str, bool]:
     return {here[answer.key].key: answer.is_right for answer in found if answer.key in here}
 
 
-def _tile(dataset: "Dataset", sample: "Sample", marks: Mapping[str, bool]) -> Tile:
+def _tile(dataset: Dataset, sample: Sample, marks: Mapping[str, bool]) -> Tile:
     name = dataset.classes[sample.label]
     mark = {True: "✓ ", False: "✗ "}.get(marks.get(sample.key), "")  # type: ignore[arg-type]
     return Tile(sample, mark + plain(name), f"{name}, {sample.key}")
 
 
-def _bars(dataset: "Dataset") -> "go.Figure":
+def _bars(dataset: Dataset) -> go.Figure:
     """Return the number of images of each class, training below test."""
     figure = go.Figure()
     names = [shown(name) for name in dataset.classes]

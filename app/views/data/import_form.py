@@ -6,9 +6,10 @@ What is done with them is `pmsi.data.importing`; here is only how it is asked fo
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only, require_writable
 from app.shared.errors import error_panel, plain
@@ -18,9 +19,6 @@ from app.views.data.sources import MARK
 from pmsi.base.errors import DataError, PMSIError
 from pmsi.data.importing import Imported, Picture, import_dataset, import_pictures
 from pmsi.data.readers.archive import Limits
-
-if TYPE_CHECKING:
-    from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 ZIP_LIMITS = Limits(entries=50_000, unpacked_bytes=4 * 10**9)
 """What a zip that somebody sends may hold; the command line takes larger ones."""
@@ -97,7 +95,7 @@ def _folder() -> Work | None:
     return _writer((parts[-2], parts[-1], file) for parts, file in inside if len(parts) >= 2)
 
 
-def _writer(files: "Iterator[tuple[str, str, UploadedFile]]") -> Work:
+def _writer(files: Iterator[tuple[str, str, UploadedFile]]) -> Work:
     given = list(files)
 
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:

@@ -1,18 +1,15 @@
 """What a run gets wrong in a data set: the hardest images, what it was sure of, and the classes that it confuses."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.shared.errors import plain
 from app.shared.session import choice, keep, remember
 from app.views.data.grid import Tile, page_number, paged, tile_row
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.runs import Run
 from pmsi.runs.mistakes import RANKINGS, Confusion, ImagePrediction, Predictions, confusions, read_predictions, shown_in
-
-if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.runs import Run
 
 PAIRS = "pairs"
 TITLES = {name: title for name, (title, _) in RANKINGS.items()} | {PAIRS: "Confused classes"}
@@ -21,7 +18,7 @@ IN_PAIR = 3
 """Images of each class that are shown of a pair."""
 
 
-def mistakes(dataset: "Dataset", run: "Run | None") -> None:
+def mistakes(dataset: Dataset, run: Run | None) -> None:
     """Show what ``run`` gets wrong, ranked as the visitor likes."""
     if run is None:
         st.info(
@@ -69,7 +66,7 @@ def _say(answers: Predictions, ranked: list[ImagePrediction], head: str) -> None
     st.markdown(words + (f"The order goes {order}." if ranked else "There is nothing to show: well done."))
 
 
-def _tile(classes: Sequence[str], answer: ImagePrediction, sample: "Sample") -> Tile:
+def _tile(classes: Sequence[str], answer: ImagePrediction, sample: Sample) -> Tile:
     """Return an image with what the run answered; ``classes`` are the run's."""
     truth, given = classes[answer.label], classes[answer.predicted]
     if answer.confidence is not None and answer.truth is not None:
@@ -80,7 +77,7 @@ def _tile(classes: Sequence[str], answer: ImagePrediction, sample: "Sample") -> 
     return Tile(sample, f"{said}  \n:small[{sure}]" if sure else said, f"{truth}, taken for {given}")
 
 
-def _pairs(dataset: "Dataset", answers: Predictions, pairs: list[Confusion], here: "Mapping[str, Sample]") -> None:
+def _pairs(dataset: Dataset, answers: Predictions, pairs: list[Confusion], here: Mapping[str, Sample]) -> None:
     """Show the classes that are taken for each other side by side, those of the most images first."""
     if not pairs:
         st.success("No class is taken for another one.", icon=":material/check_circle:")
@@ -104,13 +101,13 @@ def _pairs(dataset: "Dataset", answers: Predictions, pairs: list[Confusion], her
 
 
 def _half(
-    dataset: "Dataset",
+    dataset: Dataset,
     answers: Predictions,
     pair: Confusion,
     label: int,
     other: str,
     keys: Sequence[str],
-    here: "Mapping[str, Sample]",
+    here: Mapping[str, Sample],
 ) -> None:
     """Show the images of one class that were taken for the other one; where none was, some others of the class."""
     name = answers.classes[label]

@@ -1,7 +1,5 @@
 """The data page: what is in a data set and what is wrong with it, what a run gets wrong, and how to bring one's own."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
 from app.shared.cached_data import data_of_run
@@ -15,10 +13,8 @@ from app.views.data.mistakes import mistakes
 from app.views.data.sources import FIRST, TYPED, Source, offered, typed_source
 from pmsi.data import DATASETS
 from pmsi.data.completeness import completeness
-
-if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset
-    from pmsi.runs import Run
+from pmsi.data.dataset import Dataset
+from pmsi.runs import Run
 
 INTRO = (
     "Look at what a network learns from: every class, every image, and whatever could not be read. With a run beside "
@@ -68,7 +64,7 @@ def _source(sources: dict[str, Source]) -> Source | None:
     return typed_source(typed) if typed else None
 
 
-def _run(source: Source | None) -> "Run | None":
+def _run(source: Source | None) -> Run | None:
     """Let the visitor choose whose answers are shown beside the images."""
     runs = {run.id: run for run in source.runs} if source else {}
     titles = {id: line_of_run(run, st.context.timezone) for id, run in runs.items()} | {"": "No run"}
@@ -83,7 +79,7 @@ def _run(source: Source | None) -> "Run | None":
     return runs.get(chosen)
 
 
-def _look(source: Source, run: "Run | None", view: str) -> None:
+def _look(source: Source, run: Run | None, view: str) -> None:
     dataset = source.open()
     _facts(source, dataset)
     if run is not None:
@@ -97,7 +93,7 @@ def _look(source: Source, run: "Run | None", view: str) -> None:
     show_open_image(source, dataset, run)
 
 
-def _facts(source: Source, dataset: "Dataset") -> None:
+def _facts(source: Source, dataset: Dataset) -> None:
     """Say in one line how much there is, and whether a published data set is whole."""
     words = (
         f"**{len(dataset.classes):,}** classes · **{len(dataset.train):,}** training images · "
@@ -109,7 +105,7 @@ def _facts(source: Source, dataset: "Dataset") -> None:
         st.caption(plain(completeness(dataset, official)))
 
 
-def _of_run(run: "Run") -> None:
+def _of_run(run: Run) -> None:
     """Say how many images a run used, and what differs between its data and those of today."""
     result = run.result() or {}
     used = [result.get(f"{split}_images") for split in ("train", "test")]
@@ -117,7 +113,7 @@ def _of_run(run: "Run") -> None:
     st.caption(" ".join([*words, plain(with_names(data_of_run(run).reasons, run))]))
 
 
-def _left_out(dataset: "Dataset") -> None:
+def _left_out(dataset: Dataset) -> None:
     """Show the images that cannot be used, and why."""
     if not dataset.problems:
         st.info("Every image can be read: none was left out.", icon=":material/check_circle:")

@@ -8,19 +8,16 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.shared.cached_data import open_folder, open_set
 from app.shared.panels import OF_RUN, own_source
 from pmsi.base.errors import PMSIError
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, PER_CLASS
+from pmsi.data.dataset import Dataset
 from pmsi.data.importing import imported_sets
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.mistakes import has_predictions
-
-if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset
 
 FIRST, TYPED = "plumage", "folder"
 MARK = "imported-"
@@ -49,7 +46,7 @@ class Source:
         of = run or next(iter(self.runs), None)
         return {"source": OF_RUN, "run": of.id} if of and own_source(of) else {"source": "sample"}
 
-    def open(self) -> "Dataset":
+    def open(self) -> Dataset:
         """Return the data set; raises what `pmsi.data.open_dataset` does."""
         return open_set(self.config)
 
@@ -58,7 +55,7 @@ class Source:
 class TypedSource(Source):
     """A folder that a visitor typed, which may be outside the folders that the app may read."""
 
-    def open(self) -> "Dataset":
+    def open(self) -> Dataset:
         return open_folder(self.config.data or "")
 
 

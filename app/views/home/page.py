@@ -1,6 +1,5 @@
 """The first page: the method in one picture with the visitor's own image in it, and three ways to begin."""
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -18,10 +17,8 @@ from app.views.mosaic.strip import DEPTH, Chosen
 from pmsi.data.images import pixels_digest
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.mosaics import mosaics, square
-
-if TYPE_CHECKING:
-    from pmsi.predictor import Prediction
-    from pmsi.runs import Run
+from pmsi.predictor import Prediction
+from pmsi.runs import Run
 
 OWN_LINKS = "flow-links"
 """Key of the container of links that the picture's parts stand for."""
@@ -66,7 +63,7 @@ def _picture() -> None:
     _flow(picked, run)
 
 
-def _flow(picked: Picked, run: "Run | None") -> None:
+def _flow(picked: Picked, run: Run | None) -> None:
     """Draw the picture at once; what a model says of the image is added when it is known."""
     place = st.empty()
     seed = session.parsed(session.choice("seed"), Chosen.seed)
@@ -88,7 +85,7 @@ def _flow(picked: Picked, run: "Run | None") -> None:
         session.keep_answered(run.id, shown)
 
 
-def answers_of(prediction: "Prediction", truth: str | None) -> dict[str, Answer]:
+def answers_of(prediction: Prediction, truth: str | None) -> dict[str, Answer]:
     """Return what each head says; right or wrong where the image's class is one that the run knows (``truth``)."""
     best = {head: guesses[0] for head, guesses in prediction.heads.items()}
     return {
@@ -97,7 +94,7 @@ def answers_of(prediction: "Prediction", truth: str | None) -> dict[str, Answer]
     }
 
 
-def links(picked: Picked, run: "Run | None") -> "dict[str, tuple[str, dict[str, str]]]":
+def links(picked: Picked, run: Run | None) -> dict[str, tuple[str, dict[str, str]]]:
     """Return by part of the picture the page that it opens, and the query parameters, with the image in them."""
     image, model = dict(picked.query), {"run": run.id} if run else {}
     return {
@@ -109,7 +106,7 @@ def links(picked: Picked, run: "Run | None") -> "dict[str, tuple[str, dict[str, 
     }
 
 
-def _addresses(picked: Picked, run: "Run | None") -> dict[str, str]:
+def _addresses(picked: Picked, run: Run | None) -> dict[str, str]:
     """Return the same as addresses, relative to the first page's, for who opens one elsewhere."""
     return {part: f"{name}?{urlencode(query)}".rstrip("?") for part, (name, query) in links(picked, run).items()}
 

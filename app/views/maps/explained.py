@@ -6,27 +6,22 @@ Draws nothing; the widgets that say what is wanted are in `app.views.maps.form`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL.Image import Image
 
 from app.shared.cached_data import data_of_run, digest_of
 from app.shared.cached_models import classes_of_run, explain_once, predict_once, predictor_of
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 from pmsi.explain.measures.regions import known_regions
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.pictures.figure import Figure, MapCell, Row, note_of
+from pmsi.predictor import Explanation, Predictor
+from pmsi.runs import Run
 from pmsi.runs.mistakes import Predictions, confusions, has_predictions, read_predictions
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.pictures.figure import Figure
-    from pmsi.predictor import Explanation, Predictor
-    from pmsi.runs import Run
 
 PREDICTED = "predicted"
 OUTLINES = {"": "Nothing", "object": "The object", "telling": "The distinctive parts"}
@@ -53,14 +48,14 @@ class Wanted:
 class Seen:
     """One image as one run sees it. ``note`` says where something else is explained than what was asked for."""
 
-    run: "Run"
+    run: Run
     picked: Picked
-    picture: "Image"
-    explanation: "Explanation"
+    picture: Image
+    explanation: Explanation
     note: str
 
     @property
-    def predictor(self) -> "Predictor":
+    def predictor(self) -> Predictor:
         return predictor_of(self.run)
 
     @cached_property
@@ -77,7 +72,7 @@ class Seen:
         return self.predictor.classes[self.explanation.label]
 
 
-def seen(run: "Run", picked: Picked, wanted: Wanted) -> Seen:
+def seen(run: Run, picked: Picked, wanted: Wanted) -> Seen:
     """Return an image as a run sees it, for the output and class that are wanted or the nearest that it has."""
     predictor = predictor_of(run)
     head, label, note = possible(predictor, wanted.head, wanted.label)
@@ -87,7 +82,7 @@ def seen(run: "Run", picked: Picked, wanted: Wanted) -> Seen:
     return Seen(run, picked, prepared, explanation, note)
 
 
-def possible(predictor: "Predictor", head: str, label: str) -> tuple[str, str, str]:
+def possible(predictor: Predictor, head: str, label: str) -> tuple[str, str, str]:
     """Return a head and a class that this model has, and a note where that is not what was asked for."""
     notes = []
     if head not in predictor.heads:
@@ -99,7 +94,7 @@ def possible(predictor: "Predictor", head: str, label: str) -> tuple[str, str, s
     return head, label, f" ({'; '.join(notes)})" if notes else ""
 
 
-def regions(run: "Run", prepared: "Image", picked: Picked) -> dict[str, np.ndarray]:
+def regions(run: Run, prepared: Image, picked: Picked) -> dict[str, np.ndarray]:
     """Return the regions that the data set knows of an image, (side, side) bool on the run's pixels, by name.
 
     The distinctive parts are those in which the image's species differs from the sibling that the run finds likeliest.
@@ -126,7 +121,7 @@ def verdict(one: Seen, truth: str | None) -> str:
 # Which images
 
 
-def neighbours(run: "Run", picked: Picked) -> "Dataset | None":
+def neighbours(run: Run, picked: Picked) -> Dataset | None:
     """Return the data set whose test images stand beside a picked one: the run's own where it knows the class.
 
     None for an upload.
@@ -136,7 +131,7 @@ def neighbours(run: "Run", picked: Picked) -> "Dataset | None":
     return data_of_run(run).dataset
 
 
-def more_images(run: "Run", picked: Picked, kind: str, count: int) -> list[Picked]:
+def more_images(run: Run, picked: Picked, kind: str, count: int) -> list[Picked]:
     """Return the images beside the chosen one that a row of MORE asks for, at most ``count``."""
     dataset, samples = MORE[kind][1](run, picked)
     others = (sample for sample in dict.fromkeys(samples) if digest_of(dataset, sample) != pixels_of(picked))
@@ -148,21 +143,21 @@ def pixels_of(picked: Picked) -> str:
     return digest_of(picked.dataset, picked.sample) if picked.dataset and picked.sample else pixels_digest(picked.image)
 
 
-Listed = tuple["Dataset", "list[Sample]"]
+Listed = tuple[Dataset, list[Sample]]
 """A data set, and some of its images."""
 
 
-def _none(run: "Run", picked: Picked) -> Listed:
+def _none(run: Run, picked: Picked) -> Listed:
     return data_of_run(run).dataset, []
 
 
-def _same_class(run: "Run", picked: Picked) -> Listed:
+def _same_class(run: Run, picked: Picked) -> Listed:
     dataset = neighbours(run, picked)
     assert dataset is not None
     return dataset, [sample for sample in dataset.test if dataset.classes[sample.label] == picked.label]
 
 
-def _other_classes(run: "Run", picked: Picked) -> Listed:
+def _other_classes(run: Run, picked: Picked) -> Listed:
     """Return the first test image of each class, those after the chosen image's class first."""
     dataset = neighbours(run, picked)
     assert dataset is not None
@@ -172,7 +167,7 @@ def _other_classes(run: "Run", picked: Picked) -> Listed:
     return dataset, [first[name] for name in (*names[start:], *names[:start]) if name in first and name != picked.label]
 
 
-def _mistakes(run: "Run", picked: Picked) -> Listed:
+def _mistakes(run: Run, picked: Picked) -> Listed:
     """Return the run's mistakes on its test images, the pair of classes that it confuses most first."""
     dataset = data_of_run(run).dataset
     by_key = {sample.key: sample for sample in dataset.test}
@@ -186,7 +181,7 @@ def ranked_mistakes(answers: Predictions) -> list[str]:
     return [key for pair in pairs for key in (*pair.a_as_b, *pair.b_as_a)]
 
 
-MORE: "dict[str, tuple[str, Callable[[Run, Picked], Listed]]]" = {
+MORE: dict[str, tuple[str, Callable[[Run, Picked], Listed]]] = {
     "": ("No others", _none),
     "class": ("Of its class", _same_class),
     "others": ("Of other classes", _other_classes),
@@ -195,7 +190,7 @@ MORE: "dict[str, tuple[str, Callable[[Run, Picked], Listed]]]" = {
 """Which images are shown below the chosen one: a label, and what lists them with their data set."""
 
 
-def figure_of(rows: "Sequence[tuple[Picked, Sequence[Seen]]]", wanted: Wanted) -> "Figure":
+def figure_of(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> Figure:
     """Return the grid as a figure for print."""
     printed = tuple(
         Row(picked.label or picked.title, tuple(

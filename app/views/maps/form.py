@@ -1,7 +1,5 @@
 """The settings of the maps page: what is explained, how it is drawn, and which images stand below the chosen one."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
 from app.shared.cached_models import cam_seconds_once, predictor_of
@@ -10,9 +8,7 @@ from app.shared.session import choice, choose, remember
 from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
 from pmsi.base.text import duration
 from pmsi.explain.methods import CAM_METHODS
-
-if TYPE_CHECKING:
-    from pmsi.runs import Run
+from pmsi.runs import Run
 
 SCALES = {"map": "Own", "image": "Image", "all": "All"}
 MOSAICS = {"": "None", "plain": "Shown", "map": "With its map"}
@@ -23,7 +19,7 @@ APART = "|"
 """Between keys of images in the URL."""
 
 
-def settings(run: "Run", picked: Picked | None) -> Wanted:
+def settings(run: Run, picked: Picked | None) -> Wanted:
     """Show the settings for maps of a run and others beside it, and return them."""
     predictor = predictor_of(run)
     first, second, third, fourth = st.columns(4, gap="medium")
@@ -63,7 +59,7 @@ def _is_changed() -> bool:
     return any(choice(name) for name in ("overlay", "outline", "mosaic"))
 
 
-def _method(column: "st.delta_generator.DeltaGenerator", run: "Run", head: str) -> str:
+def _method(column: st.delta_generator.DeltaGenerator, run: Run, head: str) -> str:
     """Show the choice of a CAM method, with its seconds below it."""
     every = ", ".join(row.title for row in CAM_METHODS.values() if row.package is not None)
     method = str(

@@ -5,7 +5,9 @@ shows what it is given.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL.Image import Image
 
 from app.shared.cached_models import explain_once
 from app.shared.components import part
@@ -17,9 +19,6 @@ from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.pictures.overlays import ceilings, outlined, overlay, peak_words
 from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 from pmsi.pictures.sheets import enlarged
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def show_grid(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> str:
@@ -66,13 +65,13 @@ def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: fl
     return cell | _mosaic(one, picked, stage, wanted) if wanted.mosaic else cell
 
 
-def overlaid(one: Seen, stage: str, top: float, wanted: Wanted, side: int = SIDE) -> "Image":
+def overlaid(one: Seen, stage: str, top: float, wanted: Wanted, side: int = SIDE) -> Image:
     """Return a map, whose colours end at ``top``, over its image, with the outline that is wanted."""
     shown = overlay(enlarged(one.picture, side), one.explanation.maps[stage], top, wanted.strength)
     return outlined(shown, one.region(wanted.outline))
 
 
-def outlined_picture(one: Seen, wanted: Wanted) -> "Image":
+def outlined_picture(one: Seen, wanted: Wanted) -> Image:
     """Return what the run sees, with the outline that is wanted."""
     return outlined(enlarged(one.picture, SIDE), one.region(wanted.outline))
 
@@ -92,5 +91,5 @@ def _mosaic(one: Seen, picked: Picked, stage: str, wanted: Wanted) -> dict[str, 
     return {"mosaic": _encoded(shown, f"{picked.title}, mosaic of the phase of {stage}") | {"note": note}}
 
 
-def _encoded(picture: "Image", alt: str) -> dict[str, str]:
+def _encoded(picture: Image, alt: str) -> dict[str, str]:
     return {"src": data_uri(jpeg(picture, 84)), "alt": alt}

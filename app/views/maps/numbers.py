@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -27,11 +27,6 @@ from pmsi.config import MapsConfig
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.runs import Run, default_root, jobs, known_runs
 from pmsi.runs.record import why_not_comparable
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from pmsi.runs import Run
 
 Report = Mapping[str, Any]
 Numbers = Mapping[str, Mapping[str, float]]
@@ -73,7 +68,7 @@ class Question:
         return f"{', '.join(self.stages)} · {self.images} test images · tolerance {self.tolerance:g} px"
 
 
-def numbers(runs: "Sequence[Run]", wanted: Wanted) -> None:
+def numbers(runs: Sequence[Run], wanted: Wanted) -> None:
     """Show the reports of ``runs`` on what the page explains, and offer to make those that are missing.
 
     All of them answer one question: the method and output of the page, and the same stages and images.
@@ -102,7 +97,7 @@ def _chosen(questions: list[Question]) -> Question | None:
     return titles[remember(st.selectbox, "report", next(iter(titles)), "Reports on", list(titles), width=480)]
 
 
-def reports_on(run: "Run", method: str, head: str) -> dict[Question, Report]:
+def reports_on(run: Run, method: str, head: str) -> dict[Question, Report]:
     """Return the finished reports of a run's maps for a method and an output, the newest of each question."""
     found: dict[Question, Report] = {}
     for other in known_runs(default_root()):
@@ -116,7 +111,7 @@ def reports_on(run: "Run", method: str, head: str) -> dict[Question, Report]:
     return found
 
 
-def _offer(run: "Run", method: str, head: str, question: Question | None) -> None:
+def _offer(run: Run, method: str, head: str, question: Question | None) -> None:
     """Say that a run has no report on what is asked, and start one on request."""
     with st.container(horizontal=True, vertical_alignment="center"):
         title = CAM_METHODS[method].title
@@ -129,7 +124,7 @@ def _offer(run: "Run", method: str, head: str, question: Question | None) -> Non
             _start(run, method=method, head=head, **like)
 
 
-def _start(run: "Run", **asked: Any) -> None:
+def _start(run: Run, **asked: Any) -> None:
     try:
         require_writable()
         config = MapsConfig(of=run.id, **asked)
@@ -203,7 +198,7 @@ def _sentence(name: str, numbers: Numbers, measure: str) -> str:
     return f"**{plain(name)}**: S3 − S5 is {mean:+z.1f} points ({low:+z.1f} to {high:+z.1f}); {verdict}."
 
 
-def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measure: str) -> "go.Figure":
+def stages_figure(reports: Sequence[tuple[str, str, Mapping[str, Any]]], measure: str) -> go.Figure:
     """Return the stages' means with intervals by run, in per cent, among those of the baselines."""
     figure = go.Figure()
     stages = [name for name in STAGES if all(f"{name}/{measure}" in found["numbers"] for _, _, found in reports)]
@@ -229,7 +224,7 @@ def stages_figure(reports: "Sequence[tuple[str, str, Mapping[str, Any]]]", measu
     return figure.update_layout(hovermode="closest")
 
 
-def _points(figure: "go.Figure", x: list[float], y: list[Mapping[str, float]], name: str, color: str) -> None:
+def _points(figure: go.Figure, x: list[float], y: list[Mapping[str, float]], name: str, color: str) -> None:
     """Add means with intervals; those of noise are hollow."""
     hollow = name.endswith(", noise")
     figure.add_scatter(

@@ -1,7 +1,5 @@
 """The maps page: where the last three stages of some models look, on some images, for any output and any class."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
 from app.shared.cached_data import data_of_run
@@ -29,15 +27,13 @@ from app.views.maps.grid import show_grid
 from app.views.maps.numbers import numbers
 from app.views.maps.severity import motion
 from app.views.maps.zoom import ZOOM, enlarge
+from pmsi.data.dataset import Dataset
+from pmsi.explain.measures.disagreement import Disagreement
 from pmsi.maps import sampled
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.figure import to_pdf, to_png, to_svg
 from pmsi.pictures.overlays import COLOR_SCALES, color_bar
-
-if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset
-    from pmsi.explain.measures.disagreement import Disagreement
-    from pmsi.runs import Run
+from pmsi.runs import Run
 
 INTRO = (
     "A network has five stages, one after the other. A class activation map shows which places of a stage's map speak "
@@ -69,7 +65,7 @@ def page() -> None:
 
 @st.fragment
 @guarded()
-def _bench(runs: "list[Run]") -> None:
+def _bench(runs: list[Run]) -> None:
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
         chosen = _runs(runs)
@@ -98,7 +94,7 @@ def _bench(runs: "list[Run]") -> None:
     _more(rows, wanted)
 
 
-def _runs(runs: "list[Run]") -> "list[Run]":
+def _runs(runs: list[Run]) -> list[Run]:
     """Let the visitor choose up to three runs, and return those that differ."""
     first = answering_run(runs, linked_label())
     run = run_picker(runs, default=first.id if first else "")
@@ -111,8 +107,8 @@ def _runs(runs: "list[Run]") -> "list[Run]":
 
 
 def _explained(
-    runs: "list[Run]", picked: Picked, others: list[Picked], wanted: Wanted
-) -> "list[tuple[Picked, list[Seen]]]":
+    runs: list[Run], picked: Picked, others: list[Picked], wanted: Wanted
+) -> list[tuple[Picked, list[Seen]]]:
     images = {pixels_of(picked): picked}
     for other in others:
         images.setdefault(pixels_of(other), other)
@@ -135,7 +131,7 @@ def _bar(wanted: Wanted) -> None:
 # Below the grid
 
 
-def _more(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
+def _more(rows: list[tuple[Picked, list[Seen]]], wanted: Wanted) -> None:
     st.space("small")
     tool = remember(
         st.segmented_control,
@@ -158,7 +154,7 @@ def _more(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
 
 
 @guarded()
-def _disagreement(runs: "list[Run]") -> None:
+def _disagreement(runs: list[Run]) -> None:
     """List the first run's test images on which the first two runs look at the most different places."""
     if len(runs) < 2:
         st.info("Choose a second run: the test images of the first are gone through.", icon=":material/info:")
@@ -183,7 +179,7 @@ def _disagreement(runs: "list[Run]") -> None:
             _disagreeing(one, pair[0], tested.dataset, stage)
 
 
-def _distances(pair: "tuple[Run, Run]", dataset: "Dataset", per_class: int) -> "list[Disagreement]":
+def _distances(pair: tuple[Run, Run], dataset: Dataset, per_class: int) -> list[Disagreement]:
     samples = sampled(predictor_of(pair[0]), predictor_of(pair[1]), dataset, per_class)
     bar, found = st.progress(0.0), []
     for done, sample in enumerate(samples):
@@ -193,7 +189,7 @@ def _distances(pair: "tuple[Run, Run]", dataset: "Dataset", per_class: int) -> "
     return found
 
 
-def _disagreeing(one: "Disagreement", run: "Run", dataset: "Dataset", stage: str) -> None:
+def _disagreeing(one: Disagreement, run: Run, dataset: Dataset, stage: str) -> None:
     image = Picked.of(dataset, dataset.find(one.key))
     said = "" if one.answers[0] == one.answers[1] else f" · {plain(one.answers[0])} / {plain(one.answers[1])}"
     with st.container(width=156, gap="xsmall"):
@@ -203,13 +199,13 @@ def _disagreeing(one: "Disagreement", run: "Run", dataset: "Dataset", stage: str
         st.button("Open", key=f"open-{one.key}", on_click=_open, args=(run, one.key), width="stretch")
 
 
-def _open(run: "Run", key: str) -> None:
+def _open(run: Run, key: str) -> None:
     """Open a test image of a run as a link does, so that the picker follows."""
     st.query_params["image"] = key
     st.query_params["source"] = OF_RUN if own_source(run) else "sample"
 
 
-def _figure(rows: "list[tuple[Picked, list[Seen]]]", wanted: Wanted) -> None:
+def _figure(rows: list[tuple[Picked, list[Seen]]], wanted: Wanted) -> None:
     """Show the grid as a figure laid out like the paper's Fig. 4, and offer it for download."""
     figure = figure_of(rows, wanted)
     shown = to_png(figure, dpi=150)

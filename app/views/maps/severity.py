@@ -4,9 +4,10 @@ What the frames are and how they are drawn is in `pmsi.pictures.severity`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
+from PIL.Image import Image
 
 from app.shared.cached_models import explain_once
 from app.shared.components import part
@@ -18,13 +19,7 @@ from app.views.maps.explained import Seen, Wanted
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.pictures.figure import MapCell
-from pmsi.pictures.severity import animation, drawn, label_of
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from pmsi.pictures.figure import MapCell
-    from pmsi.pictures.severity import Frame
+from pmsi.pictures.severity import Frame, animation, drawn, label_of
 
 
 def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
@@ -58,7 +53,7 @@ def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
     )
 
 
-def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> "list[Frame]":
+def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> list[Frame]:
     """Return what each run makes of an image at each severity, for the class that it explains on the clean one."""
     from pmsi.pictures import severity
 
@@ -66,10 +61,10 @@ def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> "lis
     return severity.frames(views, name, seed=seed)
 
 
-def _look(one: Seen) -> "Callable[[Image, float], MapCell]":
+def _look(one: Seen) -> Callable[[Image, float], MapCell]:
     """Return what explains a perturbed picture, once for all visitors."""
 
-    def look(pixels: "Image", severity: float) -> "MapCell":
+    def look(pixels: Image, severity: float) -> MapCell:
         clean = one.explanation
         about = explain_once(one.run, pixels, clean.head, clean.label, clean.method)
         best = about.prediction.best
@@ -78,7 +73,7 @@ def _look(one: Seen) -> "Callable[[Image, float], MapCell]":
     return look
 
 
-def player_data(made: "Sequence[Frame]", sights: Sequence[Seen], name: str, wanted: Wanted) -> dict[str, Any]:
+def player_data(made: Sequence[Frame], sights: Sequence[Seen], name: str, wanted: Wanted) -> dict[str, Any]:
     """Return what the component draws."""
     colors = run_colors([one.run for one in sights])
     stages = list(sights[0].explanation.maps)

@@ -1,7 +1,6 @@
 """One map of the maps page, enlarged with its numbers: what is predicted, where it points, what pixels are worth."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,14 +15,9 @@ from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import OUTLINES, Seen, Wanted
 from app.views.maps.grid import overlaid
-from pmsi.explain.measures.pointing import region_scores, summary
+from pmsi.explain.measures.deletion import Curve
+from pmsi.explain.measures.pointing import RegionScores, region_scores, summary
 from pmsi.pictures.encoding import jpeg
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from pmsi.explain.measures.deletion import Curve
-    from pmsi.explain.measures.pointing import RegionScores
 
 ZOOM = "zoom"
 """The choice that says which map is open: "image.run.stage"."""
@@ -31,7 +25,7 @@ SIDE = 640
 SOURCES = {"map": "This map", "random": "Random maps", "edges": "Edges of the image", "centre": "Middle of the image"}
 
 
-def enlarge(rows: "list[tuple[Picked, list[Seen]]]", opened: str, wanted: Wanted) -> None:
+def enlarge(rows: list[tuple[Picked, list[Seen]]], opened: str, wanted: Wanted) -> None:
     """Open the map that ``opened`` names, where there is such a one."""
     try:
         row, run, stage = opened.split(".")
@@ -118,7 +112,7 @@ def _numbers(picked: Picked, one: Seen, stage: str, wanted: Wanted) -> str:
     return str(region)
 
 
-def numbers_table(found: "dict[str, RegionScores]", area: float) -> str:
+def numbers_table(found: dict[str, RegionScores], area: float) -> str:
     """Return the numbers of a map and of its baselines as a table in markdown."""
     lines = ["| | Pointing game | Energy inside |", "|---|---|---|"]
     for source, numbers in found.items():
@@ -138,7 +132,7 @@ def _curves(picked: Picked, one: Seen, stage: str) -> None:
             st.plotly_chart(removal_chart(by_source, head_color(stage), name), key=f"zoom-{name}", alt=alt, **CHART)
 
 
-def removal_chart(curves: "dict[str, Curve]", color: str, name: str) -> "go.Figure":
+def removal_chart(curves: dict[str, Curve], color: str, name: str) -> go.Figure:
     """Return the curves of a map (in ``color``) and of a random one (grey); the legend gives their areas."""
     figure = go.Figure()
     for source, curve in curves.items():

@@ -1,33 +1,26 @@
 """The mosaic page's comparison: RMG, Jigsaw, CutMix, Mixup and SnapMix on the same image."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import streamlit as st
 import torch
+from PIL.Image import Image
+from torch import Tensor
 
 from app.shared.cached_data import open_builtin, sample_image
 from app.shared.cached_models import explain_once, predictor_of
 from app.shared.errors import plain
-from app.shared.panels import run_picker, trained_runs
+from app.shared.panels import Picked, run_picker, trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import remember
 from app.views.mosaic.code import Scene, beside_command
 from pmsi.augment import AUGMENTATIONS
 from pmsi.base.text import percent
-from pmsi.pictures.augmentations import ORDER, augmented
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.pictures.augmentations import ORDER, Augmented, augmented
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.mosaics import square as squared
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from PIL.Image import Image
-    from torch import Tensor
-
-    from app.shared.panels import Picked
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.pictures.augmentations import Augmented
-    from pmsi.runs import Run
+from pmsi.runs import Run
 
 
 def beside(scene: Scene) -> None:
@@ -55,7 +48,7 @@ def beside(scene: Scene) -> None:
         st.code(words, language="bash", wrap_lines=True)
 
 
-def _settings(dataset: "Dataset", picked: "Picked") -> "tuple[int, Sample, Run | None]":
+def _settings(dataset: Dataset, picked: Picked) -> tuple[int, Sample, Run | None]:
     """Return r of the phase, the partner, and the run that SnapMix asks."""
     others = [name for name in dataset.classes if name != picked.label]
     first = {dataset.classes[sample.label]: sample for sample in (*dataset.train, *dataset.test)[::-1]}
@@ -68,13 +61,11 @@ def _settings(dataset: "Dataset", picked: "Picked") -> "tuple[int, Sample, Run |
     return int(r), first[name], run
 
 
-def _shares(made: "Augmented", picked: "Picked", partner: str) -> str:
+def _shares(made: Augmented, picked: Picked, partner: str) -> str:
     return f"{percent(made.own)} {picked.label or 'this image'}, {percent(made.partner)} {partner}"
 
 
-def _attention(
-    run: "Run | None", picked: "Picked", other: "Image", name: str
-) -> "tuple[Callable[[], Tensor] | None, str]":
+def _attention(run: Run | None, picked: Picked, other: Image, name: str) -> tuple[Callable[[], Tensor] | None, str]:
     """Return where a run sees both classes, and in words who was asked."""
     if run is None:
         return None, "no model is trained yet, so every place counts alike here."
@@ -85,7 +76,7 @@ def _attention(
     return lambda: _maps(run, pairs), f"here the Grad-CAM of S5 of run {run.id}."
 
 
-def _maps(run: "Run", pairs: "tuple[tuple[Image, str | None], ...]") -> "Tensor":
+def _maps(run: Run, pairs: tuple[tuple[Image, str | None], ...]) -> Tensor:
     """Return (2, h, w): the evidence for each image's own class; of an unknown one, for the class that is predicted."""
     predictor = predictor_of(run)
     found = []

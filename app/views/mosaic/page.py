@@ -1,8 +1,7 @@
 """The mosaic page: G(x, r) of one image for r = 0…3, and below it one of four looks at what that means."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
+from PIL.Image import Image
 
 from app.shared.errors import guarded
 from app.shared.image_links import image_actions
@@ -15,9 +14,6 @@ from app.views.mosaic.receptive_fields import fields
 from app.views.mosaic.steps import recursion
 from app.views.mosaic.strip import SIDE, Strip, opened, squared_once, strip
 from app.views.mosaic.training import training
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 INTRO = (
     "Similar species differ in small parts, which a network overlooks when the shape of the whole gives enough away. "
@@ -60,7 +56,7 @@ def _mosaics() -> None:
 
 @st.fragment
 @guarded()
-def _layouts(picked: Picked, image: "Image", shown: Strip) -> None:
+def _layouts(picked: Picked, image: Image, shown: Strip) -> None:
     """Draw what depends on the layout: a fragment of its own, since it is what a visitor changes most."""
     chosen = strip(shown)
     look = remember(

@@ -1,6 +1,6 @@
 """The mosaic page's patch rule: receptive fields over the image, beside the patches of each phase, with a verdict."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -10,15 +10,10 @@ from app.shared.fields import title_of
 from app.shared.palette import head_color
 from app.shared.session import choice, remember
 from app.views.mosaic.code import Scene
-from pmsi.augment.rule import largest_size, nearest_size, patch_rule
+from pmsi.augment.rule import PhaseRule, largest_size, nearest_size, patch_rule
 from pmsi.model import BACKBONES
 from pmsi.model.backbones import receptive_fields_of
 from pmsi.pictures.encoding import data_uri, jpeg
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pmsi.augment.rule import PhaseRule
 
 SMALLEST = 32
 """Smallest image size that a config takes."""
@@ -91,11 +86,11 @@ def _settings() -> tuple[str, int, int, int]:
     return backbone, int(stem_stride), int(size), int(stage_num)
 
 
-def _rules(known: "Sequence[int | None]", size: int, stage_num: int) -> "list[PhaseRule]":
+def _rules(known: Sequence[int | None], size: int, stage_num: int) -> list[PhaseRule]:
     return patch_rule(size, [field or 0 for field in known], stage_num)
 
 
-def _shown(scene: Scene, known: "Sequence[int | None]", rules: "list[PhaseRule]", size: int) -> dict:
+def _shown(scene: Scene, known: Sequence[int | None], rules: list[PhaseRule], size: int) -> dict:
     """Return what the part in the browser needs: the image, and each stage whose field is known."""
     by_stage = {rule.stage: rule for rule in rules}
     stages = []
@@ -113,7 +108,7 @@ def _shown(scene: Scene, known: "Sequence[int | None]", rules: "list[PhaseRule]"
     }
 
 
-def _stage(name: str, field: int, rule: "PhaseRule | None") -> dict:
+def _stage(name: str, field: int, rule: PhaseRule | None) -> dict:
     verdict = ""
     if rule is not None:
         sign = "✓ smaller" if rule.ok else "⚠ not smaller"
@@ -132,7 +127,7 @@ def position(text: str) -> list[float]:
     return [x, y] if 0 <= x <= 1 and 0 <= y <= 1 else list(MIDDLE)
 
 
-def _warnings(rules: "list[PhaseRule]", size: int) -> None:
+def _warnings(rules: list[PhaseRule], size: int) -> None:
     """Say what is wrong with the size, and which one would do."""
     deepest = max(rule.r for rule in rules)
     better = nearest_size(size, deepest)

@@ -1,8 +1,7 @@
 """The mosaic page's recursion: stepped through in the browser, downloaded as a picture or a GIF, copied as code."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
+from PIL.Image import Image
 
 from app.shared.components import part
 from app.shared.session import choice, parsed
@@ -11,9 +10,6 @@ from app.views.mosaic.strip import DEPTH
 from pmsi.pictures.encoding import png
 from pmsi.pictures.mosaics import COLORS, frames, gif, mosaics
 from pmsi.pictures.sheets import side_by_side
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def recursion(scene: Scene) -> None:
@@ -31,7 +27,7 @@ def recursion(scene: Scene) -> None:
         st.code(command_of(shown), language="bash", wrap_lines=True)
 
 
-def _downloads(square: "Image", shown: Drawn) -> None:
+def _downloads(square: Image, shown: Drawn) -> None:
     name = f"mosaic-seed-{shown.seed}"
     with st.container(horizontal=True):
         st.download_button(
@@ -52,11 +48,11 @@ def _downloads(square: "Image", shown: Drawn) -> None:
         )
 
 
-def _strip(square: "Image", shown: Drawn) -> "Image":
+def _strip(square: Image, shown: Drawn) -> Image:
     drawn = {"seed": shown.seed, "permutation": shown.permutation}
     return side_by_side(mosaics(square, DEPTH, **drawn, borders=shown.borders))
 
 
-def _animation(square: "Image", shown: Drawn) -> bytes:
+def _animation(square: Image, shown: Drawn) -> bytes:
     drawn = {"seed": shown.seed, "permutation": shown.permutation}
     return gif(frames(square, DEPTH, **drawn, borders=shown.borders))

@@ -7,9 +7,10 @@ hand rests: a class of thirty may drag through layouts, and the server hears of 
 import secrets
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
+from PIL.Image import Image
 
 from app.shared.components import part
 from app.shared.session import choice, keep, key_of, moved, parsed, written
@@ -17,9 +18,6 @@ from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
 from pmsi.data.images import pixels_digest
 from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.pictures.mosaics import COLORS, layouts, square
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SIDE = 448
 """Side of the pictures, in pixels: three recursions divide it."""
@@ -125,11 +123,11 @@ def layouts_once(seeds: int, r: int, permutation: str) -> list[list[int]]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)
-def _squared(_image: "Image", pixels: str) -> "tuple[Image, str]":
+def _squared(_image: Image, pixels: str) -> tuple[Image, str]:
     cut = square(_image, SIDE)
     return cut, data_uri(jpeg(cut))
 
 
-def squared_once(image: "Image") -> "tuple[Image, str]":
+def squared_once(image: Image) -> tuple[Image, str]:
     """Return the square of an image that is cut, and its address as JPEG, made once for all visitors."""
     return _squared(image, pixels_digest(image))

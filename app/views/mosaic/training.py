@@ -1,7 +1,6 @@
 """The mosaic page's look into training: one image of a batch in every phase, exactly as the network sees it."""
 
 import shlex
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -16,12 +15,9 @@ from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
 from app.views.mosaic.code import Scene, kind_of
 from pmsi.config import TrainConfig
+from pmsi.data.dataset import Dataset
 from pmsi.methods import METHODS
 from pmsi.pictures.phases import batch_keys, place_of
-
-if TYPE_CHECKING:
-    from pmsi.config import TrainConfig
-    from pmsi.data.dataset import Dataset
 
 SEEN = 256
 """Side of the pictures of a batch, in pixels, at most."""
@@ -40,7 +36,7 @@ def training(scene: Scene) -> None:
     st.code(shlex.join(words), language="bash", wrap_lines=True)
 
 
-def _config(place: str, seed: int) -> "tuple[TrainConfig, list[str]]":
+def _config(place: str, seed: int) -> tuple[TrainConfig, list[str]]:
     """Return the config that the visitor has chosen: a method's, on the data set of the image, or that of a run.
 
     Second, what names it on the command line.
@@ -63,7 +59,7 @@ def _config(place: str, seed: int) -> "tuple[TrainConfig, list[str]]":
     return TrainConfig(dataset=kind, data=data, method=chosen, seed=seed), words
 
 
-def _which(config: "TrainConfig", dataset: "Dataset", key: str) -> tuple[int, int, int]:
+def _which(config: TrainConfig, dataset: Dataset, key: str) -> tuple[int, int, int]:
     """Return epoch, batch and place in the batch, which count from 0 (those on the page from 1)."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         epoch = int(remember(st.number_input, "epoch", 1, "Epoch", 1, config.epochs, width=130)) - 1
@@ -95,7 +91,7 @@ def _figure(phase_number: int, phase: SeenPhase, number: int) -> Figure:
     return Figure(phase.images[number], alt, f"Phase {phase_number} · {phase.head}", words, head_color(phase.head))
 
 
-def _words(config: "TrainConfig", phases: list[SeenPhase], epoch: int, batch: int) -> None:
+def _words(config: TrainConfig, phases: list[SeenPhase], epoch: int, batch: int) -> None:
     """Say what is seen, and what cannot be known before training."""
     text = (
         f"Seed {config.seed}, epoch {epoch + 1}, batch {batch + 1}, {config.image_size} × {config.image_size} px: "

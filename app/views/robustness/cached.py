@@ -1,36 +1,31 @@
 """Results of sweeps, and the pictures that their runs were shown."""
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
 from app.shared.cached_data import open_set
 from pmsi.base.files import stamp
 from pmsi.pictures.encoding import jpeg
 from pmsi.robustness import Cell
-from pmsi.robustness.results import read_results
-
-if TYPE_CHECKING:
-    from pmsi.robustness.results import SweepResults
-    from pmsi.runs import Run
+from pmsi.robustness.results import SweepResults, read_results
+from pmsi.runs import Run
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _results(_run: "Run", *of: object) -> "SweepResults":
+def _results(_run: Run, *of: object) -> SweepResults:
     return read_results(_run)
 
 
-def results_once(run: "Run") -> "SweepResults":
+def results_once(run: Run) -> SweepResults:
     """Return a sweep as far as it is finished, read once for all visitors."""
     files = (run.folder / name for name in ("metrics.jsonl", "report.json"))
     return _results(run, str(run.folder), *map(stamp, files))
 
 
 @st.cache_data(show_spinner=False, max_entries=2048)
-def _sweep_picture(_results: "SweepResults", folder: str, index: int, name: str | None, severity: float) -> bytes:
+def _sweep_picture(_results: SweepResults, folder: str, index: int, name: str | None, severity: float) -> bytes:
     return jpeg(_results.picture(open_set(_results.trained), index, Cell(name, severity)))
 
 
-def sweep_picture_once(results: "SweepResults", index: int, name: str | None = None, severity: float = 0.0) -> bytes:
+def sweep_picture_once(results: SweepResults, index: int, name: str | None = None, severity: float = 0.0) -> bytes:
     """Return what the runs of a sweep were shown of an image in a cell, as JPEG, made once for all visitors."""
     return _sweep_picture(results, str(results.run.folder), index, name, severity)

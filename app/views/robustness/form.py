@@ -5,7 +5,6 @@ It stands in the URL, field by field, so that a link opens it as it was.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -19,16 +18,11 @@ from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration
 from pmsi.config import RobustnessConfig
 from pmsi.config.command import command
-from pmsi.perturbations import PERTURBATIONS
+from pmsi.perturbations import PERTURBATIONS, Perturbation
 from pmsi.robustness import cells_of
 from pmsi.runs import Run, default_root, jobs
 from pmsi.runs.record import why_not_comparable
 from pmsi.tables.estimate import known_sweep
-
-if TYPE_CHECKING:
-    from pmsi.config import RobustnessConfig
-    from pmsi.perturbations import Perturbation
-    from pmsi.runs import Run
 
 LIMITS = {0: "All", 5: "5 per class", 10: "10 per class", 20: "20 per class"}
 
@@ -42,7 +36,7 @@ MEASURES = (
     "perturbations. Nothing is kept."
 )
 
-Chosen = Callable[[str, "Perturbation"], bool]
+Chosen = Callable[[str, Perturbation], bool]
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def families() -> "dict[str, dict[str, Perturbation]]":
+def families() -> dict[str, dict[str, Perturbation]]:
     """Return the rows of PERTURBATIONS by family, in their order."""
     found: dict[str, dict[str, Perturbation]] = {}
     for name, row in PERTURBATIONS.items():
@@ -73,7 +67,7 @@ def families() -> "dict[str, dict[str, Perturbation]]":
 
 @st.fragment
 @guarded()
-def form(runs: "list[Run]") -> None:
+def form(runs: list[Run]) -> None:
     """Draw the form of a new sweep over some of ``runs``."""
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -100,7 +94,7 @@ def form(runs: "list[Run]") -> None:
     _submit(config)
 
 
-def _runs(runs: "list[Run]") -> list[str]:
+def _runs(runs: list[Run]) -> list[str]:
     """Let the visitor choose runs: those that are not in training and can be swept together with the first one."""
     by_id = {run.id: run for run in runs}
     ended = [run.id for run in runs if not run.state.is_live]
@@ -170,7 +164,7 @@ def _levels() -> str:
     return levels
 
 
-def config_of(runs: list[str], names: list[str], levels: str, limit: int | None) -> "RobustnessConfig":
+def config_of(runs: list[str], names: list[str], levels: str, limit: int | None) -> RobustnessConfig:
     """Return the config of a sweep; ``levels`` holds entries such as rotation=10,20, which replace the usual ones.
 
     Raises ConfigError where a name or a severity does not exist.
@@ -182,7 +176,7 @@ def config_of(runs: list[str], names: list[str], levels: str, limit: int | None)
     return config
 
 
-def _submit(config: "RobustnessConfig | None") -> None:
+def _submit(config: RobustnessConfig | None) -> None:
     """Say how large the sweep is and how long it takes, and start it where it may be."""
     ready = config is not None and bool(config.of and config.perturbations)
     size = st.empty()
@@ -206,13 +200,13 @@ def _submit(config: "RobustnessConfig | None") -> None:
         _start(config)
 
 
-def _size(config: "RobustnessConfig") -> str:
+def _size(config: RobustnessConfig) -> str:
     count, runs = len(cells_of(config)), len(config.of)
     each = f" for each of {runs} runs" if runs > 1 else ""
     return f"**{count} passes** over the test images{each}, the clean ones included. {_foreseen(config)}"
 
 
-def _foreseen(config: "RobustnessConfig") -> str:
+def _foreseen(config: RobustnessConfig) -> str:
     """Say about how long a sweep takes, where that is known."""
     if (seconds := measured(words_of(config))) is not None:
         return f"About {duration(seconds)} on this machine, by a trial."
@@ -221,7 +215,7 @@ def _foreseen(config: "RobustnessConfig") -> str:
     return ""
 
 
-def _start(config: "RobustnessConfig") -> None:
+def _start(config: RobustnessConfig) -> None:
     require_writable()
     try:
         tasks.check(config, default_root())

@@ -5,9 +5,10 @@ slider is answered at once.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
+from PIL.Image import Image
 
 from app.shared.cached_models import explain_once, predict_once, predictor_of
 from app.shared.charts import confidence_bars
@@ -28,18 +29,13 @@ from app.shared.panels import (
 from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
 from app.views.robustness.form import families
-from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.perturbations import PERTURBATIONS, Perturbation, perturb
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.overlays import overlay
 from pmsi.pictures.sheets import enlarged
+from pmsi.predictor import Prediction
+from pmsi.runs import Run
 from pmsi.runs.comparison import baseline_for
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from pmsi.perturbations import Perturbation
-    from pmsi.predictor import Prediction
-    from pmsi.runs import Run
 
 SIGMA = 64
 """Largest σ on the slider; beyond it a photo is hardly recognisable."""
@@ -61,7 +57,7 @@ class Change:
     seed: int
     strip: str
 
-    def applied(self, image: "Image", key: str) -> "tuple[Image, str]":
+    def applied(self, image: Image, key: str) -> tuple[Image, str]:
         """Return the image after all steps, and what was drawn in words."""
         words = []
         for name, severity in self.steps:
@@ -71,7 +67,7 @@ class Change:
         return image, ", then ".join(words) or "unchanged"
 
 
-def told(row: "Perturbation", name: str, severity: float, factors: Any) -> str:
+def told(row: Perturbation, name: str, severity: float, factors: Any) -> str:
     """Return a perturbation and what it drew, in words."""
     if "order" in factors:
         return ", ".join(f"{part} × {factors[part]:.2f}" for part in factors["order"])
@@ -84,7 +80,7 @@ def told(row: "Perturbation", name: str, severity: float, factors: Any) -> str:
 
 @st.fragment
 @guarded()
-def bench(runs: "list[Run]") -> None:
+def bench(runs: list[Run]) -> None:
     """Draw the bench."""
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
@@ -116,7 +112,7 @@ def bench(runs: "list[Run]") -> None:
     _strip(prepared, picked, change)
 
 
-def _second(run: "Run", runs: "list[Run]") -> "Run | None":
+def _second(run: Run, runs: list[Run]) -> Run | None:
     """Let the visitor choose a run beside the first; the newest baseline that began like it is one click away."""
     baseline = baseline_for(run, runs)
     absent = choice("beside") in ("", run.id)
@@ -169,7 +165,7 @@ def _pair() -> tuple[Step, ...]:
     return ("color_jitter", float(k)), (noise, float(sigma))
 
 
-def _single(rows: "dict[str, Perturbation]") -> tuple[Step, ...]:
+def _single(rows: dict[str, Perturbation]) -> tuple[Step, ...]:
     """Let the visitor choose one perturbation of a family, and its severity."""
     first = next(iter(rows))
     name = remember(
@@ -185,7 +181,7 @@ def _single(rows: "dict[str, Perturbation]") -> tuple[Step, ...]:
     return ((name, float(at)),)
 
 
-def _pictures(place: Any, picked: Picked, prepared: "Image", perturbed: "Image", words: str) -> None:
+def _pictures(place: Any, picked: Picked, prepared: Image, perturbed: Image, words: str) -> None:
     first, second = place.columns(2, gap="small", wrap=False)
     with first:
         picture(jpeg(prepared), alt=f"{picked.title}, as the network sees it", caption="**Before**")
@@ -193,7 +189,7 @@ def _pictures(place: Any, picked: Picked, prepared: "Image", perturbed: "Image",
         picture(jpeg(perturbed), alt=f"{picked.title}, {words}", caption=f"**After** · {words}")
 
 
-def _answer(run: "Run", picked: Picked, change: Change, color: str | None) -> None:
+def _answer(run: Run, picked: Picked, change: Change, color: str | None) -> None:
     """Say in a line and in bars what became of a run's prediction; ``color`` is the run's, where there are two."""
     prepared, perturbed = _seen(run, picked, change)
     before, after = predict_once(run, prepared), predict_once(run, perturbed)
@@ -213,13 +209,13 @@ def _answer(run: "Run", picked: Picked, change: Change, color: str | None) -> No
             st.html(confidence_bars(guesses, after.heads[head], head_color(head), top=3, truth=picked.label))
 
 
-def _seen(run: "Run", picked: Picked, change: Change) -> "tuple[Image, Image]":
+def _seen(run: Run, picked: Picked, change: Change) -> tuple[Image, Image]:
     """Return what a run sees before and after."""
     prepared = predictor_of(run).prepare(picked.image)
     return prepared, change.applied(prepared, picked.key)[0]
 
 
-def _sentence(before: "Prediction", after: "Prediction", truth: str | None) -> None:
+def _sentence(before: Prediction, after: Prediction, truth: str | None) -> None:
     """Say in a line what became of the prediction."""
 
     def named(guess: Any) -> str:
@@ -232,7 +228,7 @@ def _sentence(before: "Prediction", after: "Prediction", truth: str | None) -> N
         st.markdown(f"From {named(before.best)} to {named(after.best)}.")
 
 
-def _maps(run: "Run", picked: Picked, change: Change) -> None:
+def _maps(run: Run, picked: Picked, change: Change) -> None:
     """Show the maps of the last three stages for the class predicted before, before and after."""
     prepared, perturbed = _seen(run, picked, change)
     first = explain_once(run, prepared, predictor_of(run).primary, None)
@@ -251,7 +247,7 @@ def _maps(run: "Run", picked: Picked, change: Change) -> None:
                 picture(shown, alt=f"{stage} {words}: evidence for {explained}", caption=f"**{stage}** {words}")
 
 
-def _strip(prepared: "Image", picked: Picked, change: Change) -> None:
+def _strip(prepared: Image, picked: Picked, change: Change) -> None:
     """Show the image at each usual severity of the perturbation that is chosen."""
     row = PERTURBATIONS[change.strip]
     st.caption(f"{row.title} at each of its usual severities, {row.symbol} in {row.unit}")

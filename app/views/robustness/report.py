@@ -6,7 +6,6 @@ The parts about single images are in `app.views.robustness.report_images`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -22,7 +21,7 @@ from pmsi.base.errors import PMSIError
 from pmsi.config.command import command
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.robustness import Cell
-from pmsi.robustness.drawing import class_drops, curves
+from pmsi.robustness.drawing import Figure, class_drops, curves
 from pmsi.robustness.export import as_csv, cell_row, images_as_csv
 from pmsi.robustness.page import (
     accuracy_text,
@@ -36,13 +35,8 @@ from pmsi.robustness.page import (
     survival_points,
     tests_text,
 )
+from pmsi.robustness.results import SweepResults
 from pmsi.runs import Run
-
-if TYPE_CHECKING:
-    from pmsi.robustness import Cell
-    from pmsi.robustness.drawing import Figure
-    from pmsi.robustness.results import SweepResults
-    from pmsi.runs import Run
 
 OWN = "as predicted"
 """The choice of an output that is, for each run, the one it predicts with; see `pmsi.robustness.page.PREDICTED`."""
@@ -54,7 +48,7 @@ MOST = 20
 class Seen:
     """A sweep, and how its runs are called and coloured here: by id."""
 
-    results: "SweepResults"
+    results: SweepResults
     titles: dict[str, str]
     colors: dict[str, str]
 
@@ -64,7 +58,7 @@ class Seen:
         return {self.titles[id]: self.colors[id] for id in self.results.runs}
 
 
-def seen(run: "Run") -> Seen:
+def seen(run: Run) -> Seen:
     """Return a sweep as it is shown; raises RunError while no cell is finished."""
     results = results_once(run)
     runs = []
@@ -81,7 +75,7 @@ def seen(run: "Run") -> Seen:
 
 @st.fragment
 @guarded()
-def report(run: "Run") -> None:
+def report(run: Run) -> None:
     """Show the chosen part of a sweep's report, and the buttons that download it."""
     shown = seen(run)
     part = remember(
@@ -98,24 +92,24 @@ def report(run: "Run") -> None:
     _downloads(shown)
 
 
-def chosen_perturbation(results: "SweepResults") -> str:
+def chosen_perturbation(results: SweepResults) -> str:
     """Let the visitor choose one of the sweep's perturbations."""
     names = results.perturbations
     return str(remember(st.selectbox, "by", names[0], "Perturbation", names, format_func=perturbation_title))
 
 
-def chosen_output(results: "SweepResults") -> str:
+def chosen_output(results: SweepResults) -> str:
     """Let the visitor choose an output; `OWN` is, for each run, the one with which it predicts."""
     heads = [OWN, *dict.fromkeys(head for id in results.runs for head in results.heads(id))]
     return str(remember(st.segmented_control, "output", OWN, "Output", heads, required=True))
 
 
-def output_of(results: "SweepResults", run: str, head: str) -> str:
+def output_of(results: SweepResults, run: str, head: str) -> str:
     """Return the chosen output where a run has it, else the one with which it predicts."""
     return head if head in results.heads(run) else str(results.report["primary"][run])
 
 
-def _draw(figure: "Figure", key: str, alt: str) -> None:
+def _draw(figure: Figure, key: str, alt: str) -> None:
     layout = figure["layout"]
     chart = styled(go.Figure(figure), height=layout["height"]).update_layout(hovermode=layout["hovermode"])
     st.plotly_chart(chart, key=key, alt=alt, **CHART)
@@ -152,7 +146,7 @@ def _table(shown: Seen) -> None:
 WIDTHS = {"Images": {"pinned": True, "width": 150}}
 
 
-def _row(shown: Seen, cell: "Cell", run: str, head: str) -> dict[str, str]:
+def _row(shown: Seen, cell: Cell, run: str, head: str) -> dict[str, str]:
     """Return a line of the table: an output of a run in a cell, in words."""
     row = cell_row(shown.results, cell, run, output_of(shown.results, run, head))
     clean = cell.perturbation is None

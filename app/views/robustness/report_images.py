@@ -1,7 +1,7 @@
 """The images behind a sweep's numbers: a confusion matrix whose places open them, and those that flip first."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,13 +17,7 @@ from pmsi.robustness import CLEAN, Cell
 from pmsi.robustness.confusion import Pair, confused_pairs, confusion, first_to_flip, images_at, most_confused
 from pmsi.robustness.drawing import confusion_figure
 from pmsi.robustness.page import p_text
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from pmsi.robustness import Cell
-    from pmsi.robustness.confusion import Pair
-    from pmsi.robustness.results import SweepResults
+from pmsi.robustness.results import SweepResults
 
 TRUTH = "the true class"
 BEHIND, FIRST = 12, 12
@@ -36,7 +30,7 @@ PLACE = "place"
 """In the URL: row and column of the place whose images are open."""
 
 
-def confusion_part(results: "SweepResults", titles: dict[str, str], colors: dict[str, str]) -> None:
+def confusion_part(results: SweepResults, titles: dict[str, str], colors: dict[str, str]) -> None:
     """Show what one run answers against the truth, or against another run, and the images behind a place."""
     first, second, third = st.columns(3, gap="small")
     with first:
@@ -70,7 +64,7 @@ def confusion_part(results: "SweepResults", titles: dict[str, str], colors: dict
     _behind(results, cell, rows, columns, row, column)
 
 
-def _places(matrix: "np.ndarray", pairs: "Sequence[Pair]", classes: Sequence[str]) -> dict[str, str]:
+def _places(matrix: np.ndarray, pairs: Sequence[Pair], classes: Sequence[str]) -> dict[str, str]:
     """Return the places that are listed, by their name in the URL: the fullest, and at first another that is open."""
     open_place = choice(PLACE).split("-")
     numbers = [int(word) for word in open_place if word.isdecimal() and int(word) < len(classes)]
@@ -79,16 +73,16 @@ def _places(matrix: "np.ndarray", pairs: "Sequence[Pair]", classes: Sequence[str
     return {_name(pair): _told(pair, classes) for pair in listed}
 
 
-def _name(pair: "Pair") -> str:
+def _name(pair: Pair) -> str:
     return f"{pair.row}-{pair.column}"
 
 
-def _told(pair: "Pair", classes: Sequence[str]) -> str:
+def _told(pair: Pair, classes: Sequence[str]) -> str:
     row, column = plain(classes[pair.row]), plain(classes[pair.column])
     return f"{row}, agreed · {pair.count}" if pair.row == pair.column else f"{row} → {column} · {pair.count}"
 
 
-def _apart(results: "SweepResults", cell: "Cell", runs: tuple[str, str], titles: dict[str, str]) -> str:
+def _apart(results: SweepResults, cell: Cell, runs: tuple[str, str], titles: dict[str, str]) -> str:
     """Say how many images either run alone recognises, and what McNemar's test says of that."""
     first, second = ((run, results.report["primary"][run]) for run in runs)
     test = results.test(cell, first, second)
@@ -105,7 +99,7 @@ def _axis(of: str, titles: dict[str, str]) -> str:
     return "True class" if of == TRUTH else titles[of]
 
 
-def _labels(results: "SweepResults", cell: "Cell", of: str) -> "np.ndarray":
+def _labels(results: SweepResults, cell: Cell, of: str) -> np.ndarray:
     return (
         np.array(results.report["labels"])
         if of == TRUTH
@@ -113,7 +107,7 @@ def _labels(results: "SweepResults", cell: "Cell", of: str) -> "np.ndarray":
     )
 
 
-def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], color: str) -> None:
+def _matrix(matrix: np.ndarray, classes: list[str], names: tuple[str, str], color: str) -> None:
     """Draw the matrix of the most confused classes; a click on a place chooses it."""
 
     most = len(classes)
@@ -133,9 +127,7 @@ def _matrix(matrix: "np.ndarray", classes: list[str], names: tuple[str, str], co
             choose(PLACE, clicked)
 
 
-def _behind(
-    results: "SweepResults", cell: "Cell", rows: "np.ndarray", columns: "np.ndarray", row: int, column: int
-) -> None:
+def _behind(results: SweepResults, cell: Cell, rows: np.ndarray, columns: np.ndarray, row: int, column: int) -> None:
     found = images_at(rows, columns, row, column)
     classes, labels, keys = results.report["classes"], results.report["labels"], results.report["keys"]
     places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
@@ -148,7 +140,7 @@ def _behind(
         st.caption(f"{BEHIND} of {len(found)} images.")
 
 
-def flips_part(results: "SweepResults", name: str, run: str) -> None:
+def flips_part(results: SweepResults, name: str, run: str) -> None:
     """Show the clean hits of a run that the least severity of a perturbation turns, before and at the flip."""
     head, labels, classes = results.report["primary"][run], results.report["labels"], results.report["classes"]
     clean = (results.predictions(CLEAN, run, head) == labels).tolist()

@@ -1,7 +1,6 @@
 """Robustness sweeps on the robustness page: the form of a new one, how far one is, and its report."""
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,17 +11,14 @@ from app.views.robustness.form import FIELDS, form
 from app.views.robustness.report import report
 from pmsi.base.errors import RunError
 from pmsi.config import RobustnessConfig
-from pmsi.runs import default_root, jobs, known_runs
-
-if TYPE_CHECKING:
-    from pmsi.runs import Run
+from pmsi.runs import Run, default_root, jobs, known_runs
 
 EVERY_S = 1.5
 OPEN = "kept-sweep-open"
 """Key: whether the form was open when the page was."""
 
 
-def sweeps(runs: "list[Run]") -> None:
+def sweeps(runs: list[Run]) -> None:
     """Show the form of a new sweep, and the report of a chosen one."""
     st.markdown(
         "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
@@ -37,7 +33,7 @@ def sweeps(runs: "list[Run]") -> None:
     _result(found)
 
 
-def _sweep_runs() -> "list[Run]":
+def _sweep_runs() -> list[Run]:
 
     found = []
     for run in known_runs(default_root()):
@@ -48,7 +44,7 @@ def _sweep_runs() -> "list[Run]":
 
 
 @guarded()
-def _result(found: "list[Run]") -> None:
+def _result(found: list[Run]) -> None:
     if not found:
         return
     run = run_picker(found, "Report of", name="sweep")
@@ -62,19 +58,19 @@ def _result(found: "list[Run]") -> None:
         report(run)
 
 
-def _cells(run: "Run") -> int:
+def _cells(run: Run) -> int:
     return sum(record.get("kind") == "cell" for record in run.metrics())
 
 
 @guarded()
-def _watch(run: "Run", cells: int) -> None:
+def _watch(run: Run, cells: int) -> None:
     """Show how far the sweep is; draw the page again when a cell more is finished, or nothing is worked on any more."""
     _status(run)
     if not run.state.is_live or _cells(run) != cells:
         st.rerun()
 
 
-def _status(run: "Run") -> None:
+def _status(run: Run) -> None:
     """Show how far the sweep is, or how it ended where it did not end well."""
     status = run.status()
     if status.error is not None:

@@ -4,7 +4,6 @@ A row of links and buttons for any page that shows a training run.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -15,12 +14,9 @@ from app.shared.run_session import page_of
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.config import EvaluateConfig
-from pmsi.export.formats import EXPORTS
+from pmsi.export.formats import EXPORTS, Export
 from pmsi.runs import Run, default_root, jobs, known_runs
 from pmsi.runs.comparison import baseline_for, scores_of
-
-if TYPE_CHECKING:
-    from pmsi.export.formats import Export
 
 NEXT = {
     "maps": ("**Maps**: where it looks", ":material/visibility:"),
@@ -96,6 +92,6 @@ def _export(run: Run) -> None:
         st.code(f"python -m pmsi export {run.id} --out model.safetensors{half}", language="bash", wrap_lines=True)
 
 
-def _bytes(run: Run, row: "Export", half: bool) -> Callable[[], bytes]:
+def _bytes(run: Run, row: Export, half: bool) -> Callable[[], bytes]:
     """Return what makes the file once somebody asks for it."""
     return lambda: row.make(run, half)
