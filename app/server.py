@@ -14,16 +14,25 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 if str(HERE.parent) not in sys.path:  # started as a program, only this folder is
     sys.path.insert(0, str(HERE.parent))
 
 import streamlit as st  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
+
+from app.guard import Guard  # noqa: E402
+from app.shared.access import LARGEST_UPLOAD, address, allowed_hosts, read_only  # noqa: E402
+from app.shared.memory import budget  # noqa: E402
+from pmsi.base.errors import ConfigError  # noqa: E402
 
 DEFAULT_PORT = 8501
-ADDRESS = "STREAMLIT_SERVER_ADDRESS"
-"""Environment: the address to listen at. By default this machine only, since pages read folders that are typed in."""
+ANSWERS = 0.2
+"""Of the memory budget, for what pages have computed (st.cache_data)."""
+LARGEST_MESSAGE = 1
+"""Megabytes of what a page tells the server at once: the values of its widgets."""
 TIDY_EVERY_S = 20
 LINE = "PMSI Lab: open {url}"
 
@@ -112,15 +121,15 @@ PASSED_ON: dict[str, tuple[str, type]] = {
 """Environment that is handed to Streamlit as options, since only its own command line reads it."""
 
 
-def options() -> dict[str, str | int]:
+def options() -> dict[str, Any]:
     """Return what the environment says about the server; a read-only one takes no zips, so small uploads will do."""
-    from app.shared.access import LARGEST_UPLOAD, read_only
-
-    found: dict[str, str | int] = {"server.maxUploadSize": LARGEST_UPLOAD} if read_only() else {}
+    found: dict[str, Any] = {"server.address": address(), "server.allowedHosts": allowed_hosts()}
+    found |= {"server.maxWidgetStateSize": LARGEST_MESSAGE, "server.maxCacheDataSize": f"{int(ANSWERS * budget())}b"}
+    found |= {"server.maxUploadSize": LARGEST_UPLOAD} if read_only() else {}
     return found | {name: kind(os.environ[key]) for key, (name, kind) in PASSED_ON.items() if os.environ.get(key)}
 
 
-app = st.App(HERE / "main.py", lifespan=lifespan, on_script_error=on_script_error)
+app = st.App(HERE / "main.py", lifespan=lifespan, on_script_error=on_script_error, middleware=[Middleware(Guard)])
 
 
 def main() -> None:
@@ -132,7 +141,11 @@ def main() -> None:
     if arguments.runs is not None:
         os.environ["PMSI_RUNS"] = str(arguments.runs.resolve())
     sys.argv[1:] = []
-    app.run(config={"server.port": arguments.port, "server.address": os.environ.get(ADDRESS, "127.0.0.1"), **options()})
+    try:
+        found = options()
+    except ConfigError as error:
+        sys.exit(f"pmsi: {error}")
+    app.run(config={"server.port": arguments.port, **found})
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ LARGEST_UPLOAD = 25
 
 
 ADDRESS, BASE_PATH = "STREAMLIT_SERVER_ADDRESS", "STREAMLIT_SERVER_BASE_URL_PATH"
+HOSTS = "STREAMLIT_SERVER_ALLOWED_HOSTS"
+"""Environment: the names, parted by commas, under which a proxy serves the app."""
+
+LOCAL = ("localhost", "127.0.0.1", "::1")
+"""Names under which a browser on this machine finds the app."""
 
 
 class PlaceError(PMSIError):
@@ -102,17 +107,38 @@ def check_places(config: Config) -> None:
             check_place(place)
 
 
+def address() -> str:
+    """Return the address to listen on. By default, and where it is empty, this machine's own."""
+    return os.environ.get(ADDRESS, "").strip() or "127.0.0.1"
+
+
 def is_private() -> bool:
     """Return whether only the person at this machine is expected: nobody else can reach the app, as far as is known.
 
-    A proxy in front of it shows by its base path, or by the login. One without either shows by nothing: set PMSI_DATA.
+    An address that is not clearly this machine's own is public. A proxy shows by its base path, by the name that it is
+    reached by (`allowed_hosts`), or by the login.
     """
-    if read_only() or os.environ.get(BASE_PATH, "").strip("/") or auth_section():
+    if read_only() or os.environ.get(BASE_PATH, "").strip("/") or _proxy_hosts() or auth_section():
         return False
-    address = os.environ.get(ADDRESS, "") or "127.0.0.1"
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(address).is_loopback
-    return address == "localhost"
+        return ipaddress.ip_address(address()).is_loopback
+    return address() == "localhost"
+
+
+def allowed_hosts() -> list[str]:
+    """Return the names in an address that the app answers to; none where it answers to all.
+
+    A private app answers to this machine's own names only. Else a web page of another site, whose name is made to
+    resolve to this machine (DNS rebinding), could read it through a visitor's browser.
+    """
+    with contextlib.suppress(LoginError):  # its page says so
+        return [*LOCAL, *_proxy_hosts()] if _proxy_hosts() or is_private() else []
+    return []
+
+
+def _proxy_hosts() -> list[str]:
+    named = (host.strip() for host in os.environ.get(HOSTS, "").split(","))
+    return [host for host in named if host and host not in LOCAL]
 
 
 def _roots() -> Iterator[Path]:

@@ -1,11 +1,18 @@
 """The start of the server, and what a visitor sees of an error that nobody caught."""
 
 import tomllib
+from types import SimpleNamespace
 
 import pytest
+import streamlit as st
+from starlette.websockets import WebSocketDisconnect
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
-from app import server
+from app import guard, server
+from app.shared import access
 from app.shared.palette import CATEGORICAL
 
 
@@ -47,13 +54,96 @@ def test_an_unforeseen_error_is_shown_without_its_text():
     assert known == "No \\*images\\* here. Choose another folder."
 
 
-@pytest.mark.parametrize(("environment", "address"), [({}, "127.0.0.1"), ({server.ADDRESS: "0.0.0.0"}, "0.0.0.0")])
-def test_it_answers_this_machine_only_unless_told_otherwise(monkeypatch, environment, address):
-    monkeypatch.delenv(server.ADDRESS, raising=False)
+@pytest.mark.parametrize(
+    ("environment", "address", "hosts"),
+    [
+        ({}, "127.0.0.1", True),
+        ({"ADDRESS": ""}, "127.0.0.1", True),  # to Streamlit, that means all addresses
+        ({"ADDRESS": "0.0.0.0"}, "0.0.0.0", False),
+        ({"ADDRESS": "unix:///tmp/lab"}, "unix:///tmp/lab", False),
+        ({"HOSTS": "lab.example.org"}, "127.0.0.1", True),
+    ],
+)
+def test_it_listens_and_answers_to_this_machine_only_unless_told_otherwise(monkeypatch, environment, address, hosts):
+    for name in ("ADDRESS", "HOSTS"):
+        monkeypatch.delenv(getattr(access, name), raising=False)
     for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(getattr(access, name), value)
     monkeypatch.setattr("sys.argv", ["server.py", "--port", "8765"])
     served = []
     monkeypatch.setattr(type(server.app), "run", lambda app, config: served.append(config))
     server.main()
-    assert served == [{"server.port": 8765, "server.address": address}]
+    assert (served[0]["server.port"], served[0]["server.address"]) == (8765, address)
+    assert access.is_private() == (address == "127.0.0.1" and "HOSTS" not in environment)
+    assert bool(served[0]["server.allowedHosts"]) == hosts
+    assert "evil.example" not in served[0]["server.allowedHosts"]
+    if "HOSTS" in environment:
+        assert "lab.example.org" in served[0]["server.allowedHosts"]
+
+
+# --- What comes in over the network --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """A browser before the guard of a public app; behind it a server that answers with what it got."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route, WebSocketRoute
+    from starlette.testclient import TestClient
+
+    async def page(socket):
+        await socket.accept()
+        await socket.send_bytes(await socket.receive_bytes())
+
+    async def answer(request):
+        manager.add_file(request.path_params["session"], UploadedFileRec("id", "name", "", await request.body()))
+        return PlainTextResponse("taken")
+
+    manager = MemoryUploadedFileManager("")
+    monkeypatch.setattr(guard, "get_instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
+    monkeypatch.setattr(guard, "is_private", lambda: False)
+    monkeypatch.setenv("PMSI_MEMORY", "4M")
+    routes = [Route(guard.METRICS, lambda request: PlainTextResponse("numbers")), WebSocketRoute("/stream", page),
+              Route(guard.UPLOAD + "{session}/{file}", answer, methods=["PUT"])]  # fmt: skip
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(guard.Guard)]), "http://localhost"), manager
+
+
+def test_a_public_app_keeps_its_numbers_and_its_caches(guarded, monkeypatch):
+    browser, _ = guarded
+    assert browser.get(guard.METRICS).status_code == 404
+    with browser.websocket_connect("/stream") as socket:
+        socket.send_bytes(BackMsg(clear_cache=True).SerializeToString())
+        wanted = BackMsg(app_heartbeat=True).SerializeToString()
+        socket.send_bytes(wanted)
+        assert socket.receive_bytes() == wanted
+    monkeypatch.setattr(guard, "is_private", lambda: True)
+    assert browser.get(guard.METRICS).text == "numbers"
+
+
+def test_another_sites_name_is_not_answered_to(guarded):
+    browser, _ = guarded
+    st.config.set_option("server.allowedHosts", ["localhost"])
+    try:
+        assert browser.get("/", headers={"host": "evil.example"}).status_code == 421
+        with pytest.raises(WebSocketDisconnect):
+            browser.websocket_connect("/stream", headers={"host": "evil.example"}).__enter__()
+        assert browser.get("/").status_code == 404  # nothing is there
+    finally:
+        st.config.set_option("server.allowedHosts", [])
+
+
+def test_uploads_are_bounded_in_all_and_who_holds_most_makes_room(guarded):
+    """There is room for 1 MB."""
+    browser, manager = guarded
+
+    def put(session, size):
+        return browser.put(f"{guard.UPLOAD}{session}/id", content=b"x" * size).status_code
+
+    assert put("hostile", 2**20 + 1) == 413
+    assert put("hostile", 800_000) == 200
+    assert put("other", 300_000) == 200
+    assert set(manager.file_storage) == {"other"}
+    assert put("late", 800_000) == 413
+    assert set(manager.file_storage) == {"other"}
