@@ -27,27 +27,21 @@ GIGA, MEGA = 1e9, 1e6
 # METHOD's numbers
 
 
-def test_the_backbone_and_the_heads_of_the_paper_s_model():
-    model, plain = costs_of(PAPER, 200), costs_of(PAPER.with_(method="baseline"), 200)
+def test_the_numbers_of_the_paper_s_model():
+    """A separable block saves the 3×3 convolutions: k²·h·c against k²·h + h·c at 56², 28² and 14² positions."""
+    changes = ({}, {"method": "baseline"}, {"smooth_conv": "separable"}, {"image_size": 224})
+    model, plain, separable, half = (costs_of(PAPER.with_(**change), 200) for change in changes)
     backbone_macs = plain.macs_predict - 1280 * 200
     assert model.backbone_parameters == pytest.approx(2.2 * MEGA, abs=0.05 * MEGA)
     assert model.head_parameters == pytest.approx(8.3 * MEGA, abs=0.05 * MEGA)
     assert backbone_macs == pytest.approx(1.2 * GIGA, abs=0.05 * GIGA)
     assert model.macs_predict - backbone_macs == pytest.approx(7.7 * GIGA, abs=0.05 * GIGA)
-
-
-def test_what_the_separable_block_saves_is_the_3x3_convolutions():
-    """k²·h·c against k²·h + h·c at each of the 56², 28² and 14² positions; S3's 3×3 alone is METHOD's 5.8 G."""
+    assert 2 * half.macs_train == pytest.approx(54 * GIGA, abs=GIGA)
     h, c = 320, 640
-    assert 9 * h * c * 56**2 == pytest.approx(5.8 * GIGA, abs=0.05 * GIGA)
-    saved = sum((9 * h * c - (9 * h + h * c)) * side**2 for side in (56, 28, 14))
-    paper, separable = (costs_of(PAPER.with_(smooth_conv=name), 200) for name in ("paper", "separable"))
-    assert paper.macs_predict - separable.macs_predict == saved
-    assert paper.parameters - separable.parameters == 3 * (9 * h * c - (9 * h + h * c))
-
-
-def test_an_iteration_at_224_px_is_about_54_gflop_an_image():
-    assert 2 * costs_of(PAPER.with_(image_size=224), 200).macs_train == pytest.approx(54 * GIGA, abs=GIGA)
+    assert 9 * h * c * 56**2 == pytest.approx(5.8 * GIGA, abs=0.05 * GIGA)  # S3's 3×3 alone
+    saved = 9 * h * c - (9 * h + h * c)
+    assert model.macs_predict - separable.macs_predict == saved * (56**2 + 28**2 + 14**2)
+    assert model.parameters - separable.parameters == 3 * saved
 
 
 # Multiply-adds, by hand and by torch's own counter
@@ -87,12 +81,9 @@ def steps(config, model, batch):
         model.loss(images, target, phase).backward()
 
 
-KINDS = ("pmr", "m", "baseline", "bcnn", "hbp", "pc", "api")
-"""One method for each way to build a model or to make its loss; the others differ in their phases alone."""
-
-
-@pytest.mark.parametrize("method", KINDS)
+@pytest.mark.parametrize("method", ["pmr", "m", "baseline", "bcnn", "hbp", "pc", "api"])
 def test_torch_s_own_counter_agrees_where_no_convolution_is_grouped(method):
+    """One method for each way to build a model or to make its loss; the others differ in their phases alone."""
     config = SMALL.with_(method=method, batch_size=8)
     model, costs = build(config, 5), costs_of(config, 5)
     with FlopCounterMode(display=False) as counter:
@@ -113,10 +104,10 @@ def test_the_gradients_of_a_grouped_convolution_are_counted_by_group():
 
 def test_an_augmentation_that_attends_costs_a_look_of_the_backbone_in_each_of_its_phases(monkeypatch):
     monkeypatch.setitem(AUGMENTATIONS, "attending", Augmentation("Attending", none, "For this test.", attends=True))
-    plain, attending = (costs_of(SMALL.with_(augmentation=name), 5) for name in ("none", "attending"))
+    plain, attending = (costs_of(SMALL.with_(augmentation=name, stage_num=1), 5) for name in ("none", "attending"))
     cells, backbone = 2 * 2, sum(tiny_convolutions(64))
-    head = 4 * 2 * 128 * 5  # in all four phases; its map is detached, so it has the weights' gradients alone
-    assert attending.macs_train - plain.macs_train == 3 * (backbone + 128 * cells) + head
+    head = 2 * 2 * 128 * 5  # in both phases; its map is detached, so it has the weights' gradients alone
+    assert attending.macs_train - plain.macs_train == backbone + 128 * cells + head
     assert attending.macs_predict == plain.macs_predict
 
 
@@ -156,7 +147,7 @@ def reported_peak(run):
     return peak
 
 
-@pytest.mark.parametrize(("method", "backbone"), [("pmr", "mobilenet_v2"), ("baseline", "resnet18"), ("hbp", "tiny")])
+@pytest.mark.parametrize(("method", "backbone"), [("m", "mobilenet_v2"), ("pmr", "tiny"), ("hbp", "tiny")])
 def test_the_memory_of_training_is_about_what_torch_s_allocator_reports(method, backbone):
     """Kernels of a CPU may set some aside in addition, so not exactly."""
     config = SMALL.with_(method=method, backbone=backbone, image_size=96, batch_size=8, channels=64, hidden=32)
@@ -180,30 +171,21 @@ def test_memory_follows_the_batch_the_devices_and_the_momentum():
 # What a cost depends on
 
 CHANGES = {
-    "image_size": 32,
-    "method": "p",
-    "backbone": "resnet18",
-    "stem_stride": 1,
-    "stage_num": 2,
-    "smooth_conv": "separable",
-    "channels": 10,
-    "hidden": 5,
-    "augmentation": "snapmix",
-    "momentum": 0.0,
-    "batch_size": 8,
-    "devices": 2,
-    "heads": "phase",
-}
+    "image_size": 32, "method": "baseline", "backbone": "resnet18", "stem_stride": 1, "stage_num": 2,
+    "smooth_conv": "separable", "channels": 10, "hidden": 5, "augmentation": "snapmix", "momentum": 0.0,
+    "batch_size": 8, "devices": 2, "heads": "phase",
+}  # fmt: skip
 
 
 def test_each_of_these_fields_changes_the_costs():
-    progressive = {name: CHANGES[name] for name in ("augmentation", "heads")}
-    for config, changes in ((SMALL, progressive), (LEAN, {k: v for k, v in CHANGES.items() if k not in progressive})):
-        costs = costs_of(config, 5)
-        assert [name for name, value in changes.items() if costs_of(config.with_(**{name: value}), 5) == costs] == []
+    phased = SMALL.with_(stage_num=1)
+    before = {config: costs_of(config, 5) for config in (LEAN, phased)}
+    for name, value in CHANGES.items():
+        config = phased if name in ("augmentation", "heads") else LEAN
+        assert costs_of(config.with_(**{name: value}), 5) != before[config], name
     assert {*CHANGES, "projection"} == set(FIELDS)
-    few, many = (costs_of(SMALL.with_(method="hbp", projection=width), 5) for width in (64, 128))
-    assert few.head_parameters < many.head_parameters
+    few, many = (outline(SMALL.with_(method="hbp", projection=width), 5) for width in (64, 128))
+    assert few.classifier.in_features < many.classifier.in_features
 
 
 def test_no_other_field_changes_the_costs():
@@ -222,10 +204,10 @@ def test_no_other_field_changes_the_costs():
 
 @pytest.mark.parametrize(
     ("method", "backbone"),
-    [("pmr", "mobilenet_v2"), ("m", "tiny"), ("pr", "tiny"), ("hbp", "resnet18"), ("api", "tiny")],
+    [("m", "mobilenet_v2"), ("pr", "tiny"), ("hbp", "tiny"), ("api", "tiny")],
 )
 def test_shapes_alone_cost_what_numbers_cost(method, backbone):
-    config = SMALL.with_(method=method, backbone=backbone, smooth_conv="separable", batch_size=8)
+    config = SMALL.with_(method=method, backbone=backbone, stage_num=2, smooth_conv="separable", batch_size=8)
     assert costs_of(config, 5) == measure(build(config, 5), config)
 
 
