@@ -1,4 +1,4 @@
-"""`pmsi app`: open the lab in the browser."""
+"""Open the lab in the browser."""
 
 import argparse
 import importlib.util
@@ -10,8 +10,6 @@ from pmsi.base.assets import APP
 from pmsi.base.errors import ConfigError
 from pmsi.cli.arguments import add_runs
 from pmsi.cli.flags import whole
-
-HELP = "Open the lab in the browser."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,10 @@
-"""`pmsi data`: list, check, preview and import data sets; what a run got wrong; what the cache holds."""
+"""List, check, preview and import data sets; what a run got wrong; the cache."""
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pmsi.base.errors import lookup
 from pmsi.base.files import to_json
@@ -13,19 +13,16 @@ from pmsi.cli.console import image_counter
 from pmsi.cli.flags import folder, path, place, whole
 from pmsi.cli.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
+from pmsi.data import DATASETS, open_dataset, summary
+from pmsi.data.checking import cache_folder
+from pmsi.data.importing import import_dataset, imported_sets
+from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 from pmsi.runs import Run
 from pmsi.runs.disk import in_words
-
-if TYPE_CHECKING:
-    from pmsi.runs.mistakes import ImagePrediction
-
-
-HELP = "List, check, preview and import data sets; what a run got wrong; the cache."
+from pmsi.runs.mistakes import RANKINGS, ImagePrediction, confusions, read_predictions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from pmsi.runs.mistakes import RANKINGS
-
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="The data sets that can be read.", description="The data sets that can be read.")
     for name, help in {
@@ -80,9 +77,6 @@ def run(typed: argparse.Namespace) -> int:
 
 
 def _list(typed: argparse.Namespace) -> int:
-    from pmsi.data import DATASETS
-    from pmsi.data.importing import imported_sets
-
     for name, row in DATASETS.items():
         print(f"{name:10} {row.title}: {row.help}")
     for name, where in imported_sets().items():
@@ -97,15 +91,11 @@ def _config(typed: argparse.Namespace) -> TrainConfig:
 
 def _read(typed: argparse.Namespace) -> int:
     """Check a data set, or write its contact sheet."""
-    from pmsi.data import DATASETS, open_dataset, summary
-
     if typed.action == "preview":
         picture_format(typed.out)
     with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(_config(typed), progress)
     if typed.action == "preview":
-        from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
-
         sheet = contact_sheet(dataset, typed.columns, typed.page)
         save_picture(sheet.picture, typed.out)
         print(typed.out)
@@ -141,8 +131,6 @@ def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _images(typed: argparse.Namespace) -> int:
     """List the images of a data set, all or those of one class."""
-    from pmsi.data import open_dataset
-
     with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(_config(typed), progress)
     if typed.class_name is not None:
@@ -159,8 +147,6 @@ def _images(typed: argparse.Namespace) -> int:
 
 
 def _import(typed: argparse.Namespace) -> int:
-    from pmsi.data.importing import import_dataset
-
     with image_counter(sys.stderr, "images") as progress:
         done = import_dataset(
             typed.source, typed.name, root=typed.into, progress=progress, encoding=typed.name_encoding
@@ -172,8 +158,7 @@ def _import(typed: argparse.Namespace) -> int:
 
 def _cache(typed: argparse.Namespace) -> int:
     """Print the size of the cache, or remove what no process uses."""
-    from pmsi.data.cache import clear as cache
-    from pmsi.data.checking import cache_folder
+    from pmsi.data.cache import clear as cache  # torch, which the other actions do without
 
     found = cache.clear() if typed.clear else cache.usage()
     total = in_words(sum(taken.size for taken in found.values()))
@@ -188,8 +173,6 @@ def _cache(typed: argparse.Namespace) -> int:
 
 def _mistakes(typed: argparse.Namespace) -> int:
     """Print the hardest images of a run and the classes that it confuses, named by the run's own classes."""
-    from pmsi.runs.mistakes import RANKINGS, confusions, read_predictions
-
     predictions = read_predictions(Run.open(typed.runs, typed.run))
     head, names = typed.head or predictions.primary, predictions.classes
     title, ranked = RANKINGS[typed.order]
@@ -207,7 +190,7 @@ def _mistakes(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _how_sure(image: "ImagePrediction") -> str:
+def _how_sure(image: ImagePrediction) -> str:
     """Return the probabilities of the predicted and the true class, or how many heads are right."""
     if image.truth is None or image.confidence is None:
         return f"{image.heads_right} of {image.heads} heads right"

@@ -1,4 +1,4 @@
-"""`pmsi demo`: makes the runs that ship with the program.
+"""Make the runs that ship with the program.
 
 A baseline and the paper's method are trained on the built-in birds by the same recipe; their models are stored in half
 precision. A robustness sweep and their maps are measured on the models as they ship. Run ids are names without dates,
@@ -17,10 +17,9 @@ from pmsi.cli.arguments import add_like, add_runs
 from pmsi.cli.flags import folder
 from pmsi.cli.task import work
 from pmsi.config import Config, MapsConfig, RobustnessConfig, TrainConfig, from_json
+from pmsi.export.formats import export, portable
 from pmsi.runs import Run, State
 from pmsi.runs.run import CHECKPOINT
-
-HELP = "Make the runs that ship with the program."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,8 +106,6 @@ def _remove(path: Path) -> None:
 
 def _ship(run: Run, folder: Path) -> None:
     """Copy the files of a training run that ship into ``folder``."""
-    from pmsi.export.formats import export, portable  # torch, which pmsi --help does without
-
     (folder / "checkpoints").mkdir(parents=True)
     for name in SHIPPED:
         shutil.copyfile(run.folder / name, folder / name)

@@ -1,11 +1,9 @@
-"""`pmsi evaluate`: the accuracy of every head of a trained model."""
+"""Accuracy of every head of a trained model."""
 
 import argparse
 
 from pmsi.cli.task import add_of, add_task, start, typed_config
 from pmsi.config import EvaluateConfig
-
-HELP = "Accuracy of every head of a trained model."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

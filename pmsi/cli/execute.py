@@ -1,4 +1,4 @@
-"""`pmsi execute`: works on a run folder; called by launchers."""
+"""Work on a run folder (called by launchers)."""
 
 import argparse
 
@@ -7,8 +7,6 @@ from pmsi.base.errors import RunError
 from pmsi.cli.flags import folder
 from pmsi.cli.task import ENDED_EARLY
 from pmsi.runs import Run, State
-
-HELP = "Work on a run folder (called by launchers)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

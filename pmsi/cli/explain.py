@@ -1,4 +1,4 @@
-"""`pmsi explain`: the maps of single images as pictures and numbers, as a figure for print, or as an animation."""
+"""Show where the last three stages look (Grad-CAM and other CAM methods)."""
 
 import argparse
 import dataclasses
@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import to_json
@@ -15,19 +18,16 @@ from pmsi.cli.flags import folder, path, whole
 from pmsi.cli.inputs import Viewer, how_perturbed
 from pmsi.cli.output import save_picture, text_of, write_output
 from pmsi.config import MapsConfig
+from pmsi.explain.measures.deletion import Curve, removal_curves
+from pmsi.explain.measures.pointing import region_scores, summary
+from pmsi.explain.measures.regions import known_regions
+from pmsi.explain.methods import CAM_METHODS
+from pmsi.methods import METHODS
+from pmsi.pictures.figure import FORMATS, Figure, MapCell, Row, note_of
+from pmsi.pictures.overlays import outlined, overlay, tops_of
+from pmsi.pictures.severity import Subject, animation, frames
+from pmsi.predictor import Explanation, Predictor
 from pmsi.runs import Run
-
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image
-
-    from pmsi.explain.measures.deletion import Curve
-    from pmsi.pictures.figure import Figure, MapCell
-    from pmsi.pictures.severity import Subject
-    from pmsi.predictor import Explanation
-
-
-HELP = "Show where the last three stages look (Grad-CAM and other CAM methods)."
 
 METHOD = (
     "How maps are made: gradcam, layercam and others of one pass, or a class of pytorch-grad-cam (scorecam, "
@@ -81,7 +81,7 @@ def region_name(text: str) -> str:
     return REGION_KEYS.get(text, text)
 
 
-Curves = dict[str, dict[str, "Curve"]]
+Curves = dict[str, dict[str, Curve]]
 """Deletion and insertion curves by source: those of a map, and of a random one."""
 
 
@@ -109,8 +109,6 @@ def run(typed: argparse.Namespace) -> int:
 
 def _say_cost(explainer: "_Explainer") -> None:
     """Print on stderr how long an image takes, for CAM methods that need more than one pass."""
-    from pmsi.explain import CAM_METHODS
-
     row = lookup("CAM method", CAM_METHODS, explainer.typed.method)
     if row.package is not None:
         seconds = explainer.predictor.explain_seconds(head=explainer.typed.head, method=explainer.typed.method)
@@ -138,8 +136,6 @@ class _Explainer:
     """One run that explains the typed pictures for the typed output, class and CAM method."""
 
     def __init__(self, run: Run, viewer: Viewer, typed: argparse.Namespace) -> None:
-        from pmsi.predictor import Predictor
-
         self.run, self.viewer, self.typed = run, viewer, typed
         self.predictor = Predictor.load(run, typed.device)
         self.label = None if typed.class_name is None else self.predictor.class_number(typed.class_name)
@@ -147,39 +143,35 @@ class _Explainer:
     @property
     def name(self) -> str:
         """The run's name in a figure."""
-        from pmsi.methods import METHODS
-
         if self.run.is_shipped:
             return self.run.id
         return f"{METHODS[self.predictor.config.method].title} · {self.run.id[-4:]}"
 
-    def seen(self, word: Path) -> "Image":
+    def seen(self, word: Path) -> Image:
         """Return the network's input for a picture."""
         return self.viewer.seen(self.predictor, word)
 
-    def explained(self, seen: "Image") -> "Explanation":
+    def explained(self, seen: Image) -> Explanation:
         """Return the maps of a picture for the typed output and class."""
         return self.predictor.explain(seen, head=self.typed.head, label=self.label, method=self.typed.method)
 
-    def sight(self, word: Path) -> "MapCell":
+    def sight(self, word: Path) -> MapCell:
         """Return a picture with its maps, its prediction as text, and the region to outline."""
         seen = self.seen(word)
         return _sight(seen, self.explained(seen), self.region(word, seen))
 
-    def view(self, word: Path) -> "Subject":
+    def view(self, word: Path) -> Subject:
         """Return a picture and a function that explains perturbed copies of it, for the clean picture's class."""
-        from pmsi.pictures.severity import Subject
-
         seen = self.seen(word)
         about = self.explained(seen)
 
-        def explain(pixels: "Image", _severity: float) -> "MapCell":
+        def explain(pixels: Image, _severity: float) -> MapCell:
             found = self.predictor.explain(pixels, head=about.head, label=about.label, method=about.method)
             return _sight(pixels, found)
 
         return Subject(seen, self.viewer.pictures.key(word), explain)
 
-    def region(self, word: Path, seen: "Image") -> "np.ndarray | None":
+    def region(self, word: Path, seen: Image) -> np.ndarray | None:
         """Return the typed region, if any; raises UnknownName if the image has no such region."""
         name = self.typed.region
         if not name:
@@ -188,12 +180,8 @@ class _Explainer:
             return lookup("region", known, name)
         raise ConfigError(f"The data set has no box and no parts of {text_of(word)}: leave out --region.")
 
-    def regions(self, word: Path, seen: "Image") -> "dict[str, np.ndarray]":
+    def regions(self, word: Path, seen: Image) -> dict[str, np.ndarray]:
         """Return the regions of an image, (side, side) bool; none for a file or a perturbed image."""
-        import numpy as np
-
-        from pmsi.explain.measures.regions import known_regions
-
         dataset = self.viewer.pictures.dataset
         if dataset is None or self.viewer.steps:
             return {}
@@ -205,9 +193,7 @@ class _Explainer:
         return known_regions(dataset, self.viewer.pictures.sample(word), self.predictor.config, chances)
 
 
-def _sight(seen: "Image", found: "Explanation", region: "np.ndarray | None" = None) -> "MapCell":
-    from pmsi.pictures.figure import MapCell
-
+def _sight(seen: Image, found: Explanation, region: np.ndarray | None = None) -> MapCell:
     best = found.prediction.best
     return MapCell(seen, found.maps, f"{best.name} {best.probability:.0%}", region)
 
@@ -235,7 +221,7 @@ def _print_maps(explainer: _Explainer) -> None:
     print(to_json(about, indent=1))
 
 
-def _about(explainer: _Explainer, word: Path, found: "Explanation") -> dict[str, Any]:
+def _about(explainer: _Explainer, word: Path, found: Explanation) -> dict[str, Any]:
     """Return the run, picture, output and class that are explained, and the prediction."""
     return {
         "run": explainer.run.id,
@@ -246,24 +232,16 @@ def _about(explainer: _Explainer, word: Path, found: "Explanation") -> dict[str,
     } | how_perturbed(explainer.typed)
 
 
-def _write_pictures(
-    typed: argparse.Namespace, seen: "Image", found: "Explanation", region: "np.ndarray | None"
-) -> None:
+def _write_pictures(typed: argparse.Namespace, seen: Image, found: Explanation, region: np.ndarray | None) -> None:
     """Write the network's input, and an overlay for each stage with the region outlined."""
-    from pmsi.pictures.overlays import outlined, overlay, tops_of
-
     save_picture(seen, typed.out / "image.png")
     tops = tops_of(found.maps, typed.scale)
     for stage, values in found.maps.items():
         save_picture(outlined(overlay(seen, values, tops[stage]), region), typed.out / f"{stage}.png")
 
 
-def _numbers(explainer: _Explainer, word: Path, seen: "Image", found: "Explanation") -> dict[str, Any]:
+def _numbers(explainer: _Explainer, word: Path, seen: Image, found: Explanation) -> dict[str, Any]:
     """Return each stage's peak and, if the image has regions, how well its map points there, beside baselines."""
-    import numpy as np
-
-    from pmsi.explain.measures.pointing import region_scores, summary
-
     stages = {stage: dataclasses.asdict(summary(values)) for stage, values in found.maps.items()}
     known = explainer.regions(word, seen)
     if not known:
@@ -276,12 +254,8 @@ def _numbers(explainer: _Explainer, word: Path, seen: "Image", found: "Explanati
     return {"region": name, "area": float(known[name].mean()), "tolerance": explainer.typed.tolerance, "stages": stages}
 
 
-def _curves(explainer: _Explainer, word: Path, seen: "Image", found: "Explanation") -> dict[str, Curves]:
+def _curves(explainer: _Explainer, word: Path, seen: Image, found: Explanation) -> dict[str, Curves]:
     """Return by stage the deletion and insertion curves of its map, and of a random one."""
-    import numpy as np
-
-    from pmsi.explain.measures.deletion import removal_curves
-
     model, pixels, key = explainer.predictor.model, np.asarray(seen), explainer.viewer.pictures.key(word)
     return {
         stage: removal_curves(model, pixels, values, head=found.head, label=found.label, key=key)
@@ -289,25 +263,20 @@ def _curves(explainer: _Explainer, word: Path, seen: "Image", found: "Explanatio
     }
 
 
-def _each(kinds: Curves, value: "Callable[[Curve], Any]") -> dict[str, dict[str, Any]]:
+def _each(kinds: Curves, value: Callable[[Curve], Any]) -> dict[str, dict[str, Any]]:
     """Return ``value`` of each curve, by kind and source."""
     return {kind: {source: value(curve) for source, curve in curves.items()} for kind, curves in kinds.items()}
 
 
 def _drawings(typed: argparse.Namespace) -> tuple[str, dict[str, Draw]]:
     """Return the kind of file for messages, and the function that draws it by the file's ending."""
-    from pmsi.pictures.figure import FORMATS
-
     if typed.over_severity:
         return "ending of an animation", {".gif": _animation}
     return "ending of a figure", {ending: partial(_figure, write) for ending, write in FORMATS.items()}
 
 
-def _figure(write: "Callable[[Figure], bytes]", explainers: list[_Explainer], typed: argparse.Namespace) -> bytes:
+def _figure(write: Callable[[Figure], bytes], explainers: list[_Explainer], typed: argparse.Namespace) -> bytes:
     """Return one figure: a row for each picture, columns for the stages of each run."""
-    from pmsi.explain.methods import CAM_METHODS
-    from pmsi.pictures.figure import Figure, Row, note_of
-
     name = explainers[0].viewer.pictures.name
     rows = tuple(Row(name(word), tuple(each.sight(word) for each in explainers)) for word in typed.images)
     note = note_of(CAM_METHODS[typed.method].title, typed.class_name or "the predicted class", typed.head, typed.scale)
@@ -316,8 +285,6 @@ def _figure(write: "Callable[[Figure], bytes]", explainers: list[_Explainer], ty
 
 def _animation(explainers: list[_Explainer], typed: argparse.Namespace) -> bytes:
     """Return a GIF over severities, with a line for each picture and run."""
-    from pmsi.pictures.severity import animation, frames
-
     views = [each.view(word) for word in typed.images for each in explainers]
     made = frames(views, typed.over_severity, seed=typed.seed)
     return animation(made, typed.over_severity, scale=typed.scale)

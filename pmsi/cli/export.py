@@ -1,12 +1,11 @@
-"""`pmsi export`: a trained model as one file."""
+"""Write a trained model as one file."""
 
 import argparse
 
 from pmsi.cli.arguments import TRAINED, add_runs
 from pmsi.cli.flags import path
+from pmsi.export.formats import export
 from pmsi.runs import Run
-
-HELP = "Write a trained model as one file."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write a trained model to one file."""
-    from pmsi.export.formats import export  # torch, which pmsi --help does without
-
     typed.out.parent.mkdir(parents=True, exist_ok=True)
     export(Run.open(typed.runs, typed.run), typed.out, typed.half)
     print(typed.out)

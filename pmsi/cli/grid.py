@@ -1,7 +1,7 @@
-"""`pmsi grid`: queues a training run for each combination of values of one or two settings."""
+"""Queue training runs for all values of one or two settings."""
 
 import argparse
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pmsi.cli.arguments import add_preset, add_runs
 from pmsi.cli.flags import add_flags
@@ -9,12 +9,7 @@ from pmsi.cli.task import training_base, typed_config
 from pmsi.cli.train import estimate_text
 from pmsi.config import TrainConfig
 from pmsi.runs.launchers import LAUNCHERS
-
-if TYPE_CHECKING:
-    from pmsi.tables.grid import Grid
-
-
-HELP = "Queue training runs for all values of one or two settings."
+from pmsi.tables import grid as grids
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Queue a training run for each combination of values; print the ids of the new runs."""
-    from pmsi.tables import grid as grids  # it imports numpy and torch
-
     grid = grids.make_grid(typed_config(typed, training_base(typed)), [grids.read_axis(text) for text in typed.vary])
     if typed.dry_run:
         return _dry_run(typed, grid)
@@ -41,10 +34,8 @@ def run(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _dry_run(typed: argparse.Namespace, grid: "Grid") -> int:
+def _dry_run(typed: argparse.Namespace, grid: grids.Grid) -> int:
     """Print which runs are missing and about how long they take."""
-    from pmsi.tables import grid as grids
-
     grids.check(grid, typed.runs)
     todo = grids.missing(grid, typed.runs)
     if not typed.json:

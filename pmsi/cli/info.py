@@ -1,4 +1,4 @@
-"""`pmsi info`: costs of systems and receptive fields of their stages, as a table or JSON."""
+"""Show what each method costs, and the receptive fields of the stages."""
 
 import argparse
 import dataclasses
@@ -6,8 +6,9 @@ import itertools
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pmsi.augment.rule import largest_size, patch_rule
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.base.files import to_json
 from pmsi.base.text import short
@@ -15,12 +16,11 @@ from pmsi.cli.arguments import add_like
 from pmsi.cli.flags import whole
 from pmsi.config import TrainConfig
 from pmsi.config.command import flag
-
-if TYPE_CHECKING:
-    from pmsi.engine.costs import Costs
-
-
-HELP = "Show what each method costs, and the receptive fields of the stages."
+from pmsi.engine.costs import HOW_COUNTED, Costs, costs_of
+from pmsi.methods import METHODS, outline
+from pmsi.model import SMOOTH_CONVS
+from pmsi.model.backbones import receptive_fields_of
+from pmsi.model.heads import SmoothConv
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ class Line:
 
     config: TrainConfig
     smooth_conv: str | None
-    costs: "Costs"
+    costs: Costs
 
     def to_json(self) -> dict[str, Any]:
         about = {name: getattr(self.config, name) for name in ("backbone", "image_size", "method")}
@@ -66,8 +66,6 @@ class Line:
 
 def run(typed: argparse.Namespace) -> int:
     """Print the costs of the systems that the flags describe, and the invalid combinations."""
-    from pmsi.model.backbones import receptive_fields_of
-
     systems, refused = _counted(typed)
     if not systems:
         raise next(iter(refused.values()))
@@ -84,8 +82,6 @@ def run(typed: argparse.Namespace) -> int:
 
 def _counted(typed: argparse.Namespace) -> tuple[list[Line], dict[str, ConfigError]]:
     """Return the systems, and the errors of invalid combinations; raises UnknownName for an unknown name."""
-    from pmsi.engine.costs import costs_of
-
     systems, refused = [], {}
     for config in _configs(typed):
         try:
@@ -102,8 +98,6 @@ def _counted(typed: argparse.Namespace) -> tuple[list[Line], dict[str, ConfigErr
 
 def _configs(typed: argparse.Namespace) -> Iterator[TrainConfig]:
     """Yield a config for each backbone, size, method and smooth conv."""
-    from pmsi.methods import METHODS
-
     shared = {name: getattr(typed, name) for name in SHARED}
     axes = (typed.backbone, typed.image_size, typed.method or METHODS, _smooth_convs(typed))
     for backbone, size, method, smooth_conv in itertools.product(*axes):
@@ -111,15 +105,10 @@ def _configs(typed: argparse.Namespace) -> Iterator[TrainConfig]:
 
 
 def _smooth_convs(typed: argparse.Namespace) -> list[str]:
-    from pmsi.model import SMOOTH_CONVS
-
     return typed.smooth_conv or list(SMOOTH_CONVS)
 
 
 def _has_smooth_conv(config: TrainConfig, classes: int) -> bool:
-    from pmsi.methods import outline
-    from pmsi.model.heads import SmoothConv
-
     return any(isinstance(part, SmoothConv) for part in outline(config, classes).modules())
 
 
@@ -148,8 +137,6 @@ QUANTITIES: tuple[Column, ...] = (
 
 
 def _readable(systems: list[Line], refused: dict[str, ConfigError], typed: argparse.Namespace) -> str:
-    from pmsi.engine.costs import HOW_COUNTED
-
     columns = NAMES + QUANTITIES
     rows = [[above for above, _, _ in columns], [title for _, title, _ in columns]]
     rows += [[cell(system).strip() for _, _, cell in columns] for system in systems]
@@ -163,9 +150,6 @@ def _readable(systems: list[Line], refused: dict[str, ConfigError], typed: argpa
 
 def _receptive_fields(backbone: str, typed: argparse.Namespace) -> Iterator[str]:
     """Yield lines with the receptive fields of a backbone and, for each size, whether patches are smaller (III-B)."""
-    from pmsi.augment.rule import largest_size, patch_rule
-    from pmsi.model.backbones import receptive_fields_of
-
     fields = receptive_fields_of(backbone, typed.stem_stride)
     known = ", ".join(f"S{n} {field or '–'}" for n, field in enumerate(fields, start=1))
     yield f"Receptive fields of {backbone}, in px: {known}."

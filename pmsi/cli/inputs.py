@@ -3,19 +3,22 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL.Image import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.cli.output import text_of
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.predictor import Predictor
+from pmsi.config import TrainConfig
+from pmsi.data import open_dataset
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.images import open_rgb
+from pmsi.perturbations import perturb
+from pmsi.perturbations.entries import severities_of
+from pmsi.predictor import Predictor
 
 Arguments = argparse.Namespace
-Pictured = tuple["Image", str | None]
+Pictured = tuple[Image, str | None]
 """A picture, and its class if known."""
 
 
@@ -23,28 +26,23 @@ Pictured = tuple["Image", str | None]
 class Pictures:
     """Opens the typed images: files, or with ``--dataset`` keys of a data set's images."""
 
-    dataset: "Dataset | None"
+    dataset: Dataset | None
 
     @classmethod
     def of(cls, typed: Arguments) -> "Pictures":
         """Return the source that ``--dataset`` and ``--data`` name."""
-        from pmsi.config import TrainConfig
-        from pmsi.data import open_dataset
-
         if typed.dataset is None:
             return cls(None)
         return cls(open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data)))
 
     def open(self, word: Path) -> Pictured:
         """Return a typed picture and its class."""
-        from pmsi.data.images import open_rgb
-
         if self.dataset is None:
             return open_rgb(word), None
         sample = self.sample(word)
         return self.dataset.open_image(sample), self.dataset.classes[sample.label]
 
-    def sample(self, word: Path) -> "Sample":
+    def sample(self, word: Path) -> Sample:
         """Return the sample of a key; raises ConfigError without a data set, DataError for an unknown key."""
         if self.dataset is None:
             raise ConfigError(f"{text_of(word)} is a file, whose class is not known: give --dataset and a key.")
@@ -72,10 +70,8 @@ class Viewer:
         """Return the viewer that ``--perturb`` and ``--seed`` describe."""
         return cls(Pictures.of(typed), tuple(_step(entry) for entry in typed.perturb), typed.seed)
 
-    def seen(self, predictor: "Predictor", word: Path) -> "Image":
+    def seen(self, predictor: Predictor, word: Path) -> Image:
         """Return a network's input for a typed picture."""
-        from pmsi.perturbations import perturb
-
         image = predictor.prepare(self.pictures.open(word)[0])
         for name, severity in self.steps:
             image, _ = perturb(image, name, severity, seed=self.seed, key=self.pictures.key(word))
@@ -84,8 +80,6 @@ class Viewer:
 
 def _step(entry: str) -> tuple[str, float]:
     """Return the perturbation and severity of NAME=SEVERITY; raises ConfigError."""
-    from pmsi.perturbations.entries import severities_of
-
     found = severities_of(entry)
     if len(found) != 1 or "=" not in entry:
         raise ConfigError(f"Perturbation {entry!r}: expected a name and one severity, such as rotation=10.")

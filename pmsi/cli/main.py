@@ -2,36 +2,17 @@
 
 import argparse
 import difflib
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
 from pmsi import __version__
 from pmsi.base.errors import PMSIError
-from pmsi.cli import (
-    app,
-    data,
-    demo,
-    evaluate,
-    execute,
-    explain,
-    export,
-    grid,
-    info,
-    maps,
-    mosaic,
-    phases,
-    predict,
-    report,
-    robustness,
-    runner,
-    runs,
-    tables,
-    train,
-)
 
 FAILED, INTERRUPTED = 2, 130
 STATUSES = "Exit status: 0 done; 1 the run was stopped or failed; 2 an error, in one line on stderr; 130 interrupted."
@@ -63,31 +44,23 @@ def _one_line(text: object) -> str:
     return " ".join(line.strip() for line in str(text).splitlines())
 
 
-COMMANDS: dict[str, ModuleType] = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (
-        mosaic,
-        phases,
-        train,
-        evaluate,
-        predict,
-        robustness,
-        explain,
-        maps,
-        grid,
-        runs,
-        data,
-        info,
-        tables,
-        report,
-        export,
-        demo,
-        app,
-        execute,
-        runner,
-    )
-}
-"""The subcommands: modules with ``HELP``, ``add_arguments(parser)`` and ``run(typed)``, which returns the status."""
+COMMANDS = (
+    "mosaic", "phases", "train", "evaluate", "predict", "robustness", "explain", "maps", "grid", "runs", "data", "info",
+    "tables", "report", "export", "demo", "app", "execute", "runner",
+)  # fmt: skip
+"""The subcommands. Each is a module here: its docstring's first line is its help, ``add_arguments(parser)`` its
+arguments, and ``run(typed)`` does the work and returns the status. Only the one that is typed is imported."""
+
+
+def command(name: str) -> ModuleType:
+    """Return the module of a subcommand."""
+    return importlib.import_module(f"pmsi.cli.{name}")
+
+
+def help_of(name: str) -> str:
+    """Return a subcommand's help, the first line of its file; importing all of them would take seconds."""
+    with Path(__file__).with_name(f"{name}.py").open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"')
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -99,10 +72,10 @@ def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pmsi {__version__}")
     subparsers = parser.add_subparsers(dest="task", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=command.HELP, description=command.HELP)
+    for name in COMMANDS:
+        subparser = subparsers.add_parser(name, help=help_of(name), description=help_of(name))
         if chosen in (None, name):
-            command.add_arguments(subparser)
+            command(name).add_arguments(subparser)
     return parser
 
 
@@ -132,7 +105,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     chosen = next((word for word in words if word in COMMANDS), "")
     typed = make_parser(chosen).parse_args(words)
-    status: int = COMMANDS[typed.task].run(typed)
+    status: int = command(typed.task).run(typed)
     return status
 
 

@@ -1,4 +1,4 @@
-"""`pmsi maps`: measures a trained model's class activation maps on all test images."""
+"""Measure where a trained model looks, on all test images."""
 
 import argparse
 import dataclasses
@@ -7,8 +7,7 @@ from pmsi.base.files import to_json
 from pmsi.base.text import duration
 from pmsi.cli.task import add_dry_run, add_of, add_task, start, typed_config
 from pmsi.config import MapsConfig
-
-HELP = "Measure where a trained model looks, on all test images."
+from pmsi.maps import check, estimate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +24,6 @@ def run(typed: argparse.Namespace) -> int:
 
 def _dry_run(typed: argparse.Namespace, config: MapsConfig) -> int:
     """Print how many images are explained and about how long that takes."""
-    from pmsi.maps import check, estimate  # torch, which pmsi --help does without
-
     check(config, typed.runs)
     found = estimate(config, typed.runs)
     if typed.json:

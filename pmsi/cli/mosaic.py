@@ -1,10 +1,15 @@
-"""`pmsi mosaic`: the recursive mosaic of a picture, its recursions as an animation, or all augmentations of it."""
+"""Cut a picture into a recursive mosaic G(p, r)."""
 
 import argparse
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from pmsi.augment import AUGMENTATIONS
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import to_json
 from pmsi.base.text import percent
@@ -13,14 +18,11 @@ from pmsi.cli.flags import path, whole
 from pmsi.cli.inputs import Pictured, Pictures
 from pmsi.cli.output import picture_format, save_picture, write_output
 from pmsi.config import TrainConfig
+from pmsi.pictures.augmentations import ORDER, augmented
+from pmsi.pictures.mosaics import frames, gif, layouts, mosaics, square
+from pmsi.pictures.sheets import side_by_side
+from pmsi.predictor import Predictor
 from pmsi.runs import Run
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
-
-
-HELP = "Cut a picture into a recursive mosaic G(p, r)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write the mosaic, animation or augmentations that the flags describe."""
-    from pmsi.pictures.mosaics import layouts, square
-
     animated = typed.out.suffix.lower() == ".gif" and typed.beside is None
     if not animated:
         picture_format(typed.out)
@@ -74,27 +74,17 @@ def _drawn(typed: argparse.Namespace) -> dict[str, Any]:
     return {"seed": typed.seed, "permutation": typed.permutation}
 
 
-def _save_mosaic(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    from pmsi.pictures.mosaics import mosaics
-    from pmsi.pictures.sheets import side_by_side
-
+def _save_mosaic(image: Image, typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
     pictures = mosaics(image, typed.r, **drawn, borders=typed.strip and typed.borders)
     save_picture(side_by_side(pictures) if typed.strip else pictures[-1], typed.out)
 
 
-def _save_animation(image: "Image", typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    from pmsi.pictures.mosaics import frames, gif
-
+def _save_animation(image: Image, typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
     write_output(typed.out, gif(frames(image, typed.r, **drawn, borders=typed.borders)))
 
 
 def _augmentations(typed: argparse.Namespace) -> int:
     """Write a picture, its partner, and each augmentation of them; print the weights of the two labels."""
-    from pmsi.augment import AUGMENTATIONS
-    from pmsi.pictures.augmentations import ORDER, augmented
-    from pmsi.pictures.mosaics import square
-    from pmsi.pictures.sheets import side_by_side
-
     if typed.strip or typed.layout:
         raise ConfigError("--strip and --layout do not go with --beside: leave one or the other out.")
     pair = [*map(Pictures.of(typed).open, (typed.image, typed.beside))]
@@ -109,14 +99,11 @@ def _augmentations(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _attention(run: Run, pair: Sequence[Pictured]) -> "Callable[[], Tensor]":
+def _attention(run: Run, pair: Sequence[Pictured]) -> Callable[[], Tensor]:
     """Return a cached function that returns a run's S5 maps of two pictures, (2, h, w), each for its class."""
-    import torch
-
-    from pmsi.predictor import Predictor
 
     @cache
-    def attention() -> "Tensor":
+    def attention() -> Tensor:
         predictor, found = Predictor.load(run), []
         for picture, name in pair:
             label = None if name is None else predictor.class_number(name)

@@ -1,8 +1,7 @@
-"""`pmsi phases`: a batch of a training run as the network's input in each phase."""
+"""Show a training batch as the network's input in each phase."""
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from pmsi.base.errors import ConfigError, DataError
 from pmsi.cli.arguments import add_preset, add_runs
@@ -11,13 +10,10 @@ from pmsi.cli.flags import add_flags, path, whole
 from pmsi.cli.output import picture_format, save_picture
 from pmsi.cli.task import training_base, training_config, typed_config
 from pmsi.config import TrainConfig
+from pmsi.data import open_dataset
+from pmsi.data.dataset import Dataset
+from pmsi.pictures.phases import batch_by_phase, batch_keys, place_of, sheet, target_text
 from pmsi.runs import Run
-
-if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset
-
-
-HELP = "Show a training batch as the network's input in each phase."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write a batch as each phase's input; print the labels of its images."""
-    from pmsi.data import open_dataset
-    from pmsi.pictures.phases import batch_by_phase, sheet, target_text
-
     picture_format(typed.out)
     config = _settings(typed)
     with image_counter(sys.stderr, "images checked") as progress:
@@ -66,10 +59,8 @@ def _settings(typed: argparse.Namespace) -> TrainConfig:
     return typed_config(typed, start)
 
 
-def _which(typed: argparse.Namespace, config: TrainConfig, dataset: "Dataset") -> tuple[int, int, int]:
+def _which(typed: argparse.Namespace, config: TrainConfig, dataset: Dataset) -> tuple[int, int, int]:
     """Return the typed batch, its first image to show (both from 0), and how many images at most."""
-    from pmsi.pictures.phases import batch_keys, place_of
-
     if typed.image is None:
         return typed.batch - 1, 0, typed.most
     place = place_of(typed.image, batch_keys(config, dataset, typed.epoch - 1))

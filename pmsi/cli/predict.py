@@ -1,4 +1,4 @@
-"""`pmsi predict`: a trained model's predictions for pictures, as JSON."""
+"""Predict the classes of pictures; prints JSON."""
 
 import argparse
 import dataclasses
@@ -8,9 +8,8 @@ from pmsi.cli.arguments import KEYED, TRAINED, add_images_of, add_like, add_pert
 from pmsi.cli.flags import path, whole
 from pmsi.cli.inputs import Viewer, how_perturbed
 from pmsi.cli.output import text_of
+from pmsi.predictor import Predictor
 from pmsi.runs import Run
-
-HELP = "Predict the classes of pictures; prints JSON."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Print the predictions of every head for each picture."""
-    from pmsi.predictor import Predictor
-
     predictor = Predictor.load(Run.open(typed.runs, typed.run), typed.device)
     viewer, found = Viewer.of(typed), []
     for word in typed.images:

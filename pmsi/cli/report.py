@@ -1,20 +1,15 @@
-"""`pmsi report`: the report of a robustness sweep, as an HTML page or CSV."""
+"""Write the report of a robustness sweep."""
 
 import argparse
-from typing import TYPE_CHECKING
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.cli.arguments import add_runs
 from pmsi.cli.flags import path
 from pmsi.cli.output import write_output
 from pmsi.config.command import command
+from pmsi.robustness.export import as_csv, images_as_csv
+from pmsi.robustness.results import SweepResults, read_results
 from pmsi.runs import Run
-
-if TYPE_CHECKING:
-    from pmsi.robustness.results import SweepResults
-
-
-HELP = "Write the report of a robustness sweep."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Write the report of the cells that a sweep has finished."""
-    from pmsi.robustness.results import read_results
-
     write = lookup("ending of a report", ENDINGS, typed.out.suffix.lower())
     if typed.per_image and typed.out.suffix.lower() != ".csv":
         raise ConfigError(f"--per-image is for .csv, not for {typed.out.name}: leave it out, or write a .csv.")
@@ -38,15 +31,13 @@ def run(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _html(results: "SweepResults", typed: argparse.Namespace) -> str:
+def _html(results: SweepResults, typed: argparse.Namespace) -> str:
     from pmsi.robustness.page import as_html
 
     return as_html(results, command=command(results.config), pictures=typed.pictures)
 
 
-def _csv(results: "SweepResults", typed: argparse.Namespace) -> str:
-    from pmsi.robustness.export import as_csv, images_as_csv
-
+def _csv(results: SweepResults, typed: argparse.Namespace) -> str:
     return images_as_csv(results) if typed.per_image else as_csv(results)
 
 

@@ -1,4 +1,4 @@
-"""`pmsi robustness`: a robustness sweep, the accuracy of trained models on perturbed test images."""
+"""Accuracy of trained models on perturbed images."""
 
 import argparse
 
@@ -7,8 +7,8 @@ from pmsi.base.files import to_json
 from pmsi.base.text import duration
 from pmsi.cli.task import add_dry_run, add_of, add_task, start, typed_config
 from pmsi.config import RobustnessConfig
-
-HELP = "Accuracy of trained models on perturbed images."
+from pmsi.robustness import cells_of
+from pmsi.tables.estimate import Estimator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +25,6 @@ def run(typed: argparse.Namespace) -> int:
 
 def _dry_run(typed: argparse.Namespace, config: RobustnessConfig) -> int:
     """Print the number of passes of a sweep and about how long they take."""
-    from pmsi.robustness import cells_of
-    from pmsi.tables.estimate import Estimator
-
     tasks.check(config, typed.runs)
     cells, runs, seconds = len(cells_of(config)), len(config.of), Estimator(typed.runs).seconds(config)
     if typed.json:

@@ -1,10 +1,9 @@
-"""`pmsi runner`: works off the queue of a runs folder; called by the local launcher."""
+"""Work off a queue of a runs folder (called by the local launcher)."""
 
 import argparse
 
 from pmsi.cli.arguments import add_runs
-
-HELP = "Work off a queue of a runs folder (called by the local launcher)."
+from pmsi.runs.launchers.local import serve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Work off the queue of a runs folder for one device."""
-    from pmsi.runs.launchers.local import serve
-
     serve(typed.runs, typed.device)
     return 0

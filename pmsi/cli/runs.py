@@ -1,4 +1,4 @@
-"""`pmsi runs`: lists, shows, compares, labels, stops, resumes, deletes and restores runs."""
+"""List, show, compare, label, delete, stop and resume runs."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import to_json
@@ -17,17 +17,14 @@ from pmsi.cli.flags import whole
 from pmsi.cli.task import training_config, work
 from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.config.command import command, flag
+from pmsi.data import open_dataset
+from pmsi.data.record import DataRecord
 from pmsi.runs import Run, State, comparison, jobs, known_runs, trash
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import label, labels_of
-from pmsi.runs.listing import Choice, chosen, entries
+from pmsi.runs.listing import ORDERS, Choice, chosen, entries
 from pmsi.runs.record import record_of, trained_by
 from pmsi.runs.run import CHECKPOINT
-
-if TYPE_CHECKING:
-    from pmsi.data.record import DataRecord
-
-HELP = "List, show, compare, label, delete, stop and resume runs."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
-    from pmsi.runs.listing import ORDERS
-
     for name, help in {
         "text": "Only runs in whose id, name, tags, note or settings these words occur.",
         "state": "Only runs in this state.",
@@ -159,9 +154,6 @@ def _show_run(typed: argparse.Namespace) -> int:
 
 def _check_run(typed: argparse.Namespace) -> int:
     """Print what a run was trained on and how the data on disk differ; the exit status is 1 if they differ."""
-    from pmsi.data import open_dataset
-    from pmsi.data.record import DataRecord
-
     name, config, record = _trained_on(typed)
     try:
         with image_counter(sys.stderr, "images checked") as progress:
@@ -184,10 +176,10 @@ def _check_run(typed: argparse.Namespace) -> int:
     return 0 if same else 1
 
 
-def _trained_on(typed: argparse.Namespace) -> "tuple[str, TrainConfig, DataRecord | None]":
+def _trained_on(typed: argparse.Namespace) -> tuple[str, TrainConfig, DataRecord | None]:
     """Return the name, the config and the record of the typed run, or of a checkpoint without its run."""
     if Path(typed.run).suffix == Path(CHECKPOINT).suffix:
-        from pmsi.engine.checkpoint import load_checkpoint  # torch
+        from pmsi.engine.checkpoint import load_checkpoint  # torch, which the other actions do without
 
         checkpoint = load_checkpoint(Path(typed.run))
         config = from_dict(checkpoint.about["config"])
@@ -197,7 +189,7 @@ def _trained_on(typed: argparse.Namespace) -> "tuple[str, TrainConfig, DataRecor
     return trained.id, training_config(trained), record_of(trained)
 
 
-def _recorded(record: "DataRecord") -> dict[str, Any]:
+def _recorded(record: DataRecord) -> dict[str, Any]:
     counts = {"train": len(record.train), "test": len(record.test), "passed_over": dict(record.passed_over)}
     return {"name": record.name, "classes": record.classes, "digest": record.digest} | counts
 

@@ -1,4 +1,4 @@
-"""`pmsi train`: trains a model, estimates how long that takes, or shows its first batch."""
+"""Train a model."""
 
 import argparse
 
@@ -10,8 +10,9 @@ from pmsi.cli.flags import path
 from pmsi.cli.output import save_picture
 from pmsi.cli.task import add_dry_run, add_task, start, training_base, typed_config
 from pmsi.config import TrainConfig
-
-HELP = "Train a model."
+from pmsi.data import open_dataset
+from pmsi.pictures.phases import batch_by_phase, sheet
+from pmsi.tables.grid import estimate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +30,6 @@ def run(typed: argparse.Namespace) -> int:
         return start(config, typed)
     tasks.check(config, typed.runs)
     if typed.first_batch:
-        from pmsi.data import open_dataset
-        from pmsi.pictures.phases import batch_by_phase, sheet
-
         save_picture(sheet(batch_by_phase(config, open_dataset(config))), typed.first_batch)
         print(typed.first_batch)
     if typed.dry_run:
@@ -41,9 +39,7 @@ def run(typed: argparse.Namespace) -> int:
 
 def estimate_text(configs: list[TrainConfig], typed: argparse.Namespace) -> str:
     """Return the number of runs and about how long they take, as text or JSON."""
-    from pmsi.tables import grid as grids
-
-    seconds = grids.estimate(configs, typed.runs) if configs else 0.0
+    seconds = estimate(configs, typed.runs) if configs else 0.0
     if typed.json:
         return to_json({"runs": len(configs), "seconds": seconds})
     if not configs:

@@ -2,16 +2,18 @@
 
 A cell's config differs from the base config only in what its line and column say. Cells with equal configs share their
 run, also across tables. The lines of Tables III to V are rows of METHODS and AUGMENTATIONS, so a new method appears in
-them. Only these tables import torch.
+them.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pmsi.augment import AUGMENTATIONS
 from pmsi.base.errors import lookup
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
+from pmsi.methods import METHODS
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.tables.printed import Place, Printed, paper_table
 
@@ -131,10 +133,8 @@ def _stage_numbers(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part
     return lines, _outputs(*STAGES, "concat", "mix")
 
 
-def _methods_of(number: str, *, letters: bool = False) -> Callable[[TrainConfig, Sets], tuple[list[Part], list[Part]]]:
+def _methods_of(number: str) -> Callable[[TrainConfig, Sets], tuple[list[Part], list[Part]]]:
     def lay(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
-        from pmsi.methods import METHODS
-
         lines = [
             Part(name, PAPER_LABELS.get((number, name), row.title), _method(name))
             for name, row in METHODS.items()
@@ -150,8 +150,6 @@ OWN_AUGMENTATION = {"none": _method("pm"), "rmg": _method(OURS)}
 
 
 def _augmentations(base: TrainConfig, sets: Sets) -> tuple[list[Part], list[Part]]:
-    from pmsi.augment import AUGMENTATIONS
-
     printed = dict.fromkeys(line for line, _ in paper_table("4").cells)
     names = [name for name in printed if name in AUGMENTATIONS]
     names += [name for name in AUGMENTATIONS if name not in printed]
@@ -209,7 +207,7 @@ TABLES: dict[str, TableRow] = {
     for row in (
         TableRow("1", (), _statistics, True),
         TableRow("2", (*_METHOD, "stage_num"), _stage_numbers),
-        TableRow("3", _METHOD, _methods_of("3", letters=True)),
+        TableRow("3", _METHOD, _methods_of("3")),
         TableRow("4", _METHOD, _augmentations),
         TableRow("5", _METHOD, _methods_of("5")),
         TableRow("6", _METHOD, _backbones, True, True),

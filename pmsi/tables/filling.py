@@ -12,6 +12,7 @@ from typing import Any
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.statistics import mean_std
 from pmsi.config import TrainConfig, differences
+from pmsi.data import open_dataset
 from pmsi.runs import Run, State
 from pmsi.runs.record import data_of, record_of
 from pmsi.tables.definitions import Cell, Part, Table
@@ -277,7 +278,5 @@ def _statistics(table: Table, seeds: tuple[int, ...], epoch: str, root: Path) ->
 
 
 def _opened(cell: Cell) -> Images:
-    from pmsi.data import open_dataset
-
     dataset = open_dataset(cell.config)
     return Images(cell.line, len(dataset.classes), len(dataset.train), len(dataset.test))

@@ -19,6 +19,7 @@ from pmsi.config.declare import field_type
 from pmsi.config.text import from_text, split, to_text
 from pmsi.runs import Run, State, jobs
 from pmsi.runs.labels import label
+from pmsi.tables.estimate import Estimator
 from pmsi.tables.matching import SAME_RESULT, Runs
 
 MOST_FIELDS, MOST_RUNS = 2, 100
@@ -141,7 +142,5 @@ def changes(grid: Grid, config: TrainConfig) -> str:
 
 def estimate(configs: Sequence[TrainConfig], root: Path) -> float:
     """Return the estimated seconds of some runs, one after another; makes trials for those without an equal run."""
-    from pmsi.tables.estimate import Estimator  # imports torch
-
     estimator = Estimator(root)
     return sum(estimator.seconds(config) for config in configs)

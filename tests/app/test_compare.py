@@ -13,7 +13,7 @@ from app.views.compare.protocols import command_of, offered, titles, unbroken
 from app.views.compare.table_html import table_html
 from pmsi.base.errors import RunError
 from pmsi.cli.main import make_parser
-from pmsi.cli.table_runs import table_of
+from pmsi.cli.tables import table_of
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.config.presets import PRESETS
 from pmsi.methods import METHODS

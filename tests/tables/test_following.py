@@ -9,8 +9,8 @@ import pytest
 from waiting import until
 
 from pmsi import tasks
-from pmsi.cli import table_runs as watching
-from pmsi.cli.table_runs import follow, shared_out
+from pmsi.cli import tables as watching
+from pmsi.cli.tables import follow, shared_out
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.config.command import command
 from pmsi.runs import Run, State, jobs, lifecycle, list_runs
