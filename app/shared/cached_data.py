@@ -10,7 +10,7 @@ from PIL import Image
 from app.shared.access import check_place, may_read
 from pmsi.base.files import Stamp, stamp
 from pmsi.config import DATA_FIELDS, TrainConfig
-from pmsi.data import open_dataset
+from pmsi.data import kind_of, open_dataset
 from pmsi.data.checking import confined
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
@@ -19,22 +19,6 @@ from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.sheets import thumbnail
 from pmsi.runs import Run
 from pmsi.runs.record import as_trained, record_of
-
-SIGNS = {
-    "images.txt": "cub",
-    "CUB_200_2011/images.txt": "cub",
-    "devkit": "cars",
-    "cars_annos.mat": "cars",
-    "stanford_cars": "cars",
-    "variants.txt": "aircraft",
-    "data/variants.txt": "aircraft",
-}
-"""What is found in the folder of a published data set; class folders have none of it."""
-
-
-def kind_of_folder(folder: str) -> str:
-    """Return the row of DATASETS that reads a folder: a published one's by its files, else that of class folders."""
-    return next((name for sign, name in SIGNS.items() if (Path(folder) / sign).exists()), "folder")
 
 
 @st.cache_resource(show_spinner="Looking at the images…", max_entries=8, ttl=600)
@@ -55,7 +39,7 @@ def open_builtin() -> Dataset:
 def open_folder(folder: str) -> Dataset:
     """Return the data set in a folder or a zip that visitors may read: a published one's layout, else class folders."""
     place = str(check_place(folder))
-    return open_set(TrainConfig(dataset=kind_of_folder(place), data=place))
+    return open_set(TrainConfig(dataset=kind_of(Path(place)), data=place))
 
 
 # Of a run

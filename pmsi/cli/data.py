@@ -13,7 +13,7 @@ from pmsi.cli.console import image_counter
 from pmsi.cli.flags import folder, path, place, whole
 from pmsi.cli.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
-from pmsi.data import DATASETS, open_dataset, summary
+from pmsi.data import DATASETS, official_of, open_dataset, summary
 from pmsi.data.checking import cache_folder
 from pmsi.data.importing import import_dataset, imported_sets
 from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
@@ -102,7 +102,7 @@ def _read(typed: argparse.Namespace) -> int:
         if len(dataset.classes) > CLASSES_PER_PAGE:
             print(sheet.words, file=sys.stderr)
         return 0
-    about = summary(dataset, DATASETS[typed.dataset].official)
+    about = summary(dataset, official_of(DATASETS[typed.dataset], dataset))
     print(to_json(about, indent=1) if typed.json else _readable(about))
     return 0
 

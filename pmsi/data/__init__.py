@@ -3,6 +3,7 @@
 `pmsi.data.dataset` has the type `Dataset`; `pmsi.data.loading` makes batches of its images.
 """
 
+import contextlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -20,8 +21,12 @@ from pmsi.data.dataset import Dataset, Sample, count_by_class
 from pmsi.data.readers.aircraft import aircraft
 from pmsi.data.readers.archive import contents
 from pmsi.data.readers.cars import cars
-from pmsi.data.readers.cub import cub
+from pmsi.data.readers.cub import NABIRDS, cub
+from pmsi.data.readers.dogs import dogs
+from pmsi.data.readers.flowers import flowers
 from pmsi.data.readers.folder import folder
+from pmsi.data.readers.pets import pets
+from pmsi.data.readers.tree import folders_below
 from pmsi.data.readers.unpacking import unpacked
 
 Opener = Callable[[TrainConfig, Progress | None], Dataset]
@@ -33,7 +38,7 @@ class DatasetRow:
     """A row of DATASETS.
 
     ``help`` describes the data set and its folder. ``archive`` says whether a zip or tar can be given instead of a
-    folder. ``official`` is the size of a published data set.
+    folder. ``official`` is the size of a published data set, ``signs`` are files, any of which shows its layout.
     """
 
     title: str
@@ -42,6 +47,7 @@ class DatasetRow:
     help: str
     archive: bool = False
     official: Official | None = None
+    signs: tuple[str, ...] = ()
 
 
 PER_CLASS = 40
@@ -67,7 +73,16 @@ def _folder(config: TrainConfig, progress: Progress | None) -> Dataset:
         test_on=config.test_on,
         name=_stem(_place(config)),
     )
-    return _read(read, config, progress)
+    dataset = _read(read, config, progress)
+    if (published := kind_of(_place(config))) == "folder":
+        return dataset
+    title = DATASETS[published].title
+    note = f"It has the lists of {title}: the data set {published!r} reads it with its official split."
+    return replace(dataset, notes=(*dataset.notes, note))
+
+
+def _flowers(config: TrainConfig, progress: Progress | None) -> Dataset:
+    return _read(partial(flowers, test_on=config.test_on), config, progress)
 
 
 def _read(read: Callable[..., Dataset], config: TrainConfig, progress: Progress | None) -> Dataset:
@@ -103,6 +118,15 @@ DATASETS: dict[str, DatasetRow] = {
         "200 bird species; the folder CUB_200_2011, or some of its classes laid out alike.",
         archive=True,
         official=Official(classes=200, train=5994, test=5794),
+        signs=("train_test_split.txt", "image_class_labels.txt"),
+    ),
+    "nabirds": DatasetRow(
+        "NABirds",
+        partial(_read, partial(cub, published=NABIRDS)),
+        True,
+        "555 kinds of North American birds; the folder nabirds, whose lists are those of CUB-200-2011.",
+        archive=True,
+        official=Official(classes=555, train=23929, test=24633),
     ),
     "cars": DatasetRow(
         "Stanford Cars",
@@ -111,6 +135,7 @@ DATASETS: dict[str, DatasetRow] = {
         "196 car models; the folder with devkit, cars_train and cars_test. Sorted into class folders, it is `folder`.",
         archive=True,
         official=Official(classes=196, train=8144, test=8041),
+        signs=("cars_train_annos.mat", "cars_annos.mat"),
     ),
     "aircraft": DatasetRow(
         "FGVC-Aircraft",
@@ -119,6 +144,34 @@ DATASETS: dict[str, DatasetRow] = {
         "100 aircraft variants; the folder fgvc-aircraft-2013b.",
         archive=True,
         official=Official(classes=100, train=6667, test=3333),
+        signs=("variants.txt", "images_variant_trainval.txt"),
+    ),
+    "flowers": DatasetRow(
+        "Oxford Flowers-102",
+        _flowers,
+        True,
+        "102 kinds of flowers; the folder with jpg, imagelabels.mat and setid.mat.",
+        archive=True,
+        official=Official(classes=102, train=2040, test=6149),
+        signs=("imagelabels.mat", "setid.mat"),
+    ),
+    "pets": DatasetRow(
+        "Oxford-IIIT Pets",
+        partial(_read, pets),
+        True,
+        "37 breeds of cats and dogs; the folder with images and annotations.",
+        archive=True,
+        official=Official(classes=37, train=3680, test=3669),
+        signs=("annotations/trainval.txt",),
+    ),
+    "dogs": DatasetRow(
+        "Stanford Dogs",
+        partial(_read, dogs),
+        True,
+        "120 breeds of dogs; the folder with Images, train_list.mat and test_list.mat.",
+        archive=True,
+        official=Official(classes=120, train=12000, test=8580),
+        signs=("train_list.mat", "test_list.mat"),
     ),
     "folder": DatasetRow(
         "Class folders",
@@ -182,6 +235,25 @@ def limit(samples: Sequence[Sample], per_class: int | None, seed: tuple[object, 
         for key in sorted(keys, key=lambda key: derive(*seed, "limit", key))[:per_class]
     }
     return tuple(sample for sample in samples if sample.key in chosen)
+
+
+def kind_of(place: Path) -> str:
+    """Return the row of DATASETS whose layout a folder or archive has: a published one by its signs, else "folder"."""
+    homes = [place, *folders_below(place)] if place.is_dir() else []
+    files: list[str] = []
+    if place.is_file():
+        with contextlib.suppress(DataError):
+            files = [f"/{path}" for path in contents(place).files]
+
+    def has(sign: str) -> bool:
+        return any((home / sign).exists() for home in homes) or any(path.endswith(f"/{sign}") for path in files)
+
+    return next((name for name, row in DATASETS.items() if any(map(has, row.signs))), "folder")
+
+
+def official_of(row: DatasetRow, dataset: Dataset) -> Official | None:
+    """Return the published size of what a row has read; it may be another published data set of the same layout."""
+    return DATASETS[dataset.name].official if row.official else None
 
 
 def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pmsi.base.errors import DataError
 from pmsi.base.files import read_json, write_atomically
 from pmsi.data.dataset import Box, Dataset, Problem, Sample
 from pmsi.data.images import MAX_JPEG_PIXELS, MAX_PIXELS, Examined, examine, open_rgb
+from pmsi.data.readers.tree import folders_below
 
 Progress = Callable[[int, int], None]
 """Called with the number of images checked so far and the number to check; not called for cached results."""
@@ -41,42 +42,52 @@ RULES = f"2, Pillow {PIL.__version__}, {MAX_PIXELS} or {MAX_JPEG_PIXELS} pixels"
 
 
 def locate(title: str, places: Sequence[Path], names: Sequence[str], source: str) -> list[Path]:
-    """Return the path of each of ``names``, in the first of ``places`` that has it.
+    """Return the path of each of ``names``, in the first of ``places`` that has it, or in a folder below the first.
 
     Raises DataError that lists missing ones, and says where the data set ``title`` comes from (``source``).
     """
-    found = [next((place / name for place in places if (place / name).exists()), None) for name in names]
+    found = [_first(places, name) for name in names]
+    if None in found:
+        found = [_first([*places, *folders_below(places[0])], name) for name in names]
     absent = [name for name, path in zip(names, found, strict=True) if path is None]
     if absent:
         raise DataError(f"{places[0]} is not a complete {title} folder: it lacks {', '.join(absent)}. {source}")
     return [path for path in found if path is not None]
 
 
+def _first(places: Iterable[Path], name: str) -> Path | None:
+    return next((place / name for place in places if (place / name).exists()), None)
+
+
 def read_rows(path: Path, columns: int, numbered: bool = False) -> dict[str, str]:
-    """Return {first word: rest of the line} of a list file in its order, without blank lines.
+    """Return `read_lines` as {first word: rest}; DataError if a word has two different rests."""
+    rows: dict[str, str] = {}
+    for word, rest in read_lines(path, columns, numbered):
+        if rows.setdefault(word, rest) != rest:
+            raise DataError(f"{path} lists {word!r} twice, with {rows[word]!r} and {rest!r}. Remove one of the lines.")
+    return rows
+
+
+def read_lines(path: Path, columns: int, numbered: bool = False) -> list[tuple[str, str]]:
+    """Return the first word and the rest of each line of a list file, without blank lines.
 
     Raises DataError if a line has fewer than ``columns`` words. If the lines are ``numbered``, lists written by other
-    tools are read too: with commas for blanks, a header, or 7.0 for 7.
+    tools are read too: with commas between words, a header, or 7.0 for 7.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error}). Expected a text file; unpack the archive again.") from error
-    rows: dict[str, str] = {}
+    rows = []
     for number, line in enumerate(lines, 1):
-        if numbered:
-            line = line.replace(",", " ")
-        if line.strip():
-            words = line.split(maxsplit=1)
-            if len(line.split()) < columns:
+        words = re.split(r"\s*,\s*|\s+", line.strip()) if numbered and "," in line else line.split()
+        if words:
+            if len(words) < columns:
                 raise DataError(f"{path}, line {number}: {line!r} has fewer than {columns} words. It may be cut off.")
-            rows[words[0]] = words[1].strip() if len(words) > 1 else ""
-    if not numbered:
-        return rows
-    first = next(iter(rows.items()), ("", ""))
-    if len(rows) > 1 and not re.search(r"\d", " ".join(first)):
-        del rows[first[0]]  # a header
-    return {whole(key): rest for key, rest in rows.items()}
+            rows.append((words[0], line.strip()[len(words[0]) :].lstrip(" \t,").rstrip()))
+    if numbered and len(rows) > 1 and not re.search(r"\d", " ".join(rows[0])):
+        del rows[0]  # a header
+    return [(whole(word), rest) for word, rest in rows] if numbered else rows
 
 
 def whole(word: str) -> str:
@@ -87,7 +98,7 @@ def whole(word: str) -> str:
 def four_numbers(path: Path, key: str, text: str) -> tuple[float, float, float, float]:
     """Return the four numbers of a box in ``text``; DataError, with file and line ``key``, if there are no such."""
     try:
-        first, second, third, fourth = (float(word) for word in text.split())
+        first, second, third, fourth = (float(word) for word in text.replace(",", " ").split())
     except ValueError as error:
         raise DataError(f"{path}: the box of {key} is {text!r}. Expected four numbers.") from error
     return first, second, third, fourth

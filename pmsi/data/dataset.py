@@ -52,6 +52,8 @@ class Dataset:
     test: tuple[Sample, ...]
     open_image: Callable[[Sample], Image.Image]
     open_parts: Callable[[Sample], dict[str, np.ndarray]] = field(default=lambda sample: {})
+    part_names: tuple[str, ...] = ()
+    """Parts that ``open_parts`` can return besides the whole object, in the order to offer them."""
     problems: tuple[Problem, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     layout: str = ""

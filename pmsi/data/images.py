@@ -173,6 +173,14 @@ class Examined:
         }.get(self.orientation, (x, y, w, h))
 
 
+def geometry(path: str | Path) -> Examined:
+    """Return the size, orientation and reduction of an image that `open_rgb` opens, from its header; no digest."""
+    try:
+        return _with_file(path, _geometry)
+    except _Refused as error:
+        raise ImageError(f"{path}: {error}. {EXPECTED}") from error.__cause__
+
+
 def examine(path: str | Path) -> Examined:
     """Return the result of decoding an image file, with the reason if `open_rgb` would refuse it."""
     try:
@@ -245,14 +253,27 @@ def _examine(file: BinaryIO) -> Examined:
     return Examined("", pixels_digest(rgb), *rgb.size, orientation, reduction)
 
 
+def _geometry(file: BinaryIO) -> Examined:
+    image = _header(file)
+    reduction, orientation = _reduce(image), _orientation(image)
+    width, height = image.size[::-1] if orientation >= 5 else image.size
+    return Examined("", "", width, height, orientation, reduction)
+
+
+def _reduce(image: ImageFile) -> float:
+    """Have a JPEG of more than `MAX_PIXELS` decoded at half its size; return stored pixels for each decoded pixel."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        image.draft(None, (width // 2, height // 2))
+    return width / image.size[0]
+
+
 def _decode(file: BinaryIO) -> tuple[Image.Image, int, float]:
     """Return the upright RGB image, its EXIF orientation, and the stored pixels per decoded pixel along a side."""
     image = _header(file)
     width, height = image.size
     with _LARGE if width * height > LARGE_PIXELS else contextlib.nullcontext():
-        if width * height > MAX_PIXELS:
-            image.draft(None, (width // 2, height // 2))
-        reduction = width / image.size[0]
+        reduction = _reduce(image)
         orientation = _orientation(image)
         image.load()
         with contextlib.suppress(Exception):  # a damaged EXIF block; the pixels are whole

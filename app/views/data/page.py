@@ -11,7 +11,7 @@ from app.views.data.grid import browse
 from app.views.data.import_form import import_form
 from app.views.data.mistakes import mistakes
 from app.views.data.sources import FIRST, TYPED, Source, offered, typed_source
-from pmsi.data import DATASETS
+from pmsi.data import DATASETS, official_of
 from pmsi.data.completeness import completeness
 from pmsi.data.dataset import Dataset
 from pmsi.runs import Run
@@ -101,7 +101,7 @@ def _facts(source: Source, dataset: Dataset) -> None:
     )
     left = len(dataset.problems)
     st.markdown(words + (f" · **{left:,}** left out" if left else ""))
-    if official := DATASETS[source.config.dataset].official:
+    if official := official_of(DATASETS[source.config.dataset], dataset):
         st.caption(plain(completeness(dataset, official)))
 
 

@@ -22,7 +22,11 @@ from pmsi.runs.mistakes import has_predictions
 FIRST, TYPED = "plumage", "folder"
 MARK = "imported-"
 
-SEEDED = {"plumage": ("split_seed",), "folder": ("split_seed", "test_fraction", "split", "test_on", "name_encoding")}
+SEEDED = {
+    "plumage": ("split_seed",),
+    "flowers": ("test_on",),
+    "folder": ("split_seed", "test_fraction", "split", "test_on", "name_encoding"),
+}
 """Settings that change which pictures a data set has, or on which side of the split they are, besides limits."""
 
 LIMITS = ("train_per_class", "test_per_class")

@@ -24,7 +24,7 @@ from pmsi.runs import Run
 from pmsi.runs.mistakes import Predictions, confusions, has_predictions, read_predictions
 
 PREDICTED = "predicted"
-OUTLINES = {"": "Nothing", "object": "The object", "telling": "The distinctive parts"}
+OUTLINES = {"": "Nothing", "object": "The object", "telling": "The distinctive parts", "parts": "All parts"}
 """Regions that are not a part of their own."""
 SIDE = 384
 """Pictures are drawn at least this large, so that a map over a small image is smooth."""

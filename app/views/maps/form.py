@@ -7,13 +7,12 @@ from app.shared.panels import Picked
 from app.shared.session import choice, choose, remember
 from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
 from pmsi.base.text import duration
+from pmsi.explain.measures.regions import DISTINCTIVE_PARTS
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.runs import Run
 
 SCALES = {"map": "Own", "image": "Image", "all": "All"}
 MOSAICS = {"": "None", "plain": "Shown", "map": "With its map"}
-PARTS = ("eye", "bill", "crown", "breast", "wing", "tail")
-"""Parts that some data sets have masks of; those that are not known of an image are not outlined."""
 KEPT = "kept"
 APART = "|"
 """Between keys of images in the URL."""
@@ -116,9 +115,11 @@ def _drawing(picked: Picked | None) -> tuple[int, str, str, int]:
 
 
 def _outlines(picked: Picked | None) -> list[str]:
-    """Return the regions that can be outlined; a data set without masks has boxes at most."""
-    has_parts = picked is not None and picked.dataset is not None and picked.dataset.name == "plumage"
-    return [*OUTLINES, *PARTS] if has_parts else ["", "object"]
+    """Return the regions that can be outlined; a data set without parts has boxes at most."""
+    dataset = picked.dataset if picked is not None else None
+    if dataset is None or not dataset.part_names:
+        return ["", "object"]
+    return ["", "object", "telling" if dataset.name in DISTINCTIVE_PARTS else "parts", *dataset.part_names]
 
 
 def rows_form(picked: Picked) -> tuple[str, int, list[Picked]]:

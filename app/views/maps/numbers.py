@@ -36,6 +36,7 @@ REGIONS = {
     "pair": "That part, of the two most confused classes",
     "focus": "That part's share of what is on the bird",
     "object": "The whole object",
+    "parts": "All parts of the object that are visible",
     "box": "The box around the object",
 }
 """Regions that have a title of their own; any other is the name of a part."""

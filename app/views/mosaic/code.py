@@ -2,12 +2,13 @@
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
-from app.shared.cached_data import kind_of_folder
 from app.shared.panels import BUILT_IN, Picked
 from pmsi.config import TrainConfig
+from pmsi.data import kind_of
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ def drawn(picked: Picked, seed: int, permutation: str, borders: bool, size: int)
     """Return how a picked image is drawn."""
     if not picked.place:
         return Drawn(picked.title, None, None, seed, permutation, borders, size)
-    return Drawn(picked.key, *kind_of(picked.place), seed, permutation, borders, size)
+    return Drawn(picked.key, *data_of(picked.place), seed, permutation, borders, size)
 
 
-def kind_of(place: str) -> tuple[str, str | None]:
+def data_of(place: str) -> tuple[str, str | None]:
     """Return the data set's name and folder, as a config has them, of ``place``; an upload's are the built-in one's."""
     if place in ("", BUILT_IN):
         return BUILT_IN, None
-    return kind_of_folder(place), place
+    return kind_of(Path(place)), place
 
 
 def python_of(shown: Drawn, out: str = "mosaic.png") -> str:

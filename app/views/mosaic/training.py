@@ -13,7 +13,7 @@ from app.shared.panels import trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
-from app.views.mosaic.code import Scene, kind_of
+from app.views.mosaic.code import Scene, data_of
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.methods import METHODS
@@ -54,7 +54,7 @@ def _config(place: str, seed: int) -> tuple[TrainConfig, list[str]]:
     )
     if chosen in runs:
         return runs[chosen].config, [chosen]
-    kind, data = kind_of(place)
+    kind, data = data_of(place)
     words = ["--method", chosen, "--seed", str(seed), "--dataset", kind, *(["--data", data] if data else [])]
     return TrainConfig(dataset=kind, data=data, method=chosen, seed=seed), words
 

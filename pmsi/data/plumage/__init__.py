@@ -74,6 +74,7 @@ def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 
         test=_samples("test", test_per_class, opener),
         open_image=opener.image,
         open_parts=opener.parts,
+        part_names=PARTS[:-1],
     )
 
 

@@ -14,10 +14,9 @@ published. The distribution's README asks to remove it for training: do so in a 
 from pathlib import Path
 
 from pmsi.base.errors import DataError
-from pmsi.data.checking import Progress, assemble, box_of_corners, check, four_numbers, locate, read_rows
+from pmsi.data.checking import Progress, assemble, box_of_corners, check, four_numbers, locate, read_lines, read_rows
 from pmsi.data.dataset import Dataset, Sample
 
-FOLDER = "fgvc-aircraft-2013b"
 FILES = ("variants.txt", "images_variant_trainval.txt", "images_variant_test.txt", "images")
 SOURCE = (
     "Download fgvc-aircraft-2013b.tar.gz from the page FGVC-Aircraft Benchmark "
@@ -28,12 +27,10 @@ SOURCE = (
 def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return FGVC-Aircraft: 100 variants, 6,667 training images (training and validation) and 3,333 test images.
 
-    ``folder`` is fgvc-aircraft-2013b, its parent or grandparent, or its folder data. Classes are in the order of
+    ``folder`` is fgvc-aircraft-2013b, its folder data, or one around it. Classes are in the order of
     variants.txt; keys are file names in images/. Raises DataError if a file is missing or a line is damaged.
     """
-    root = Path(folder)
-    places = [root / "data", root / FOLDER / "data", root / FOLDER / FOLDER / "data", root]
-    variants_txt, train_txt, test_txt, images = locate("FGVC-Aircraft", places, FILES, SOURCE)
+    variants_txt, train_txt, test_txt, images = locate("FGVC-Aircraft", [Path(folder)], FILES, SOURCE)
     classes = _lines(variants_txt)
     boxes_txt = variants_txt.with_name("images_box.txt")
     boxes = read_rows(boxes_txt, 5) if boxes_txt.exists() else {}
@@ -52,5 +49,4 @@ def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset
 
 def _lines(path: Path) -> list[str]:
     """Return the names in a list file, one per line; they may contain spaces, like "BAE 146-200"."""
-    read_rows(path, 1)  # raises DataError if the file is not text
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [" ".join(row).strip() for row in read_lines(path, 1)]

@@ -18,17 +18,14 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pmsi.base.errors import DataError
 from pmsi.data.checking import Progress, assemble, box_of_corners, check, locate
 from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.readers.matlab import variable
+from pmsi.data.readers.tree import folders_below
 
-FOLDER = "stanford_cars"
 FILES = ("cars_meta.mat", "cars_train_annos.mat", "cars_test_annos_withlabels.mat", "cars_train", "cars_test")
 TOGETHER = ("cars_annos.mat", "car_ims")
-KITS = ("", "devkit", "car_devkit/devkit")
-"""Places of the lists, relative to the data set's folder."""
 
 SOURCE = (
     "The original page (https://ai.stanford.edu/~jkrause/cars/car_dataset.html) is gone. The images cars_train and "
@@ -43,16 +40,16 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 def cars(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     """Return Stanford Cars with its official split: 196 models, 8,144 training and 8,041 test images when complete.
 
-    ``folder`` is the one with the images, or its parent. Classes are in the order of the class list; keys are
+    ``folder`` is the one with the images, or one around it. Classes are in the order of the class list; keys are
     cars_train/FILE and cars_test/FILE, or car_ims/FILE. Raises DataError if a file is missing or damaged.
     """
     root = Path(folder)
-    homes = (root, root / FOLDER)
+    homes = (root, *folders_below(root))
     apart, together = (any((home / name).is_dir() for home in homes) for name in ("cars_train", "car_ims"))
     if not apart and not together:
         _refuse_class_folders(root)
     read = _read_together if together and not apart else _read_apart
-    samples, tested, classes = read([home / kit for home in homes for kit in KITS])
+    samples, tested, classes = read(root)
     good, problems = check(samples, root, progress)
     return assemble("cars", classes, good, tested, problems)
 
@@ -66,21 +63,24 @@ def _refuse_class_folders(root: Path) -> None:
             )
 
 
-def _read_apart(places: list[Path]) -> tuple[list[Sample], set[str], list[str]]:
+def _read_apart(root: Path) -> tuple[list[Sample], set[str], list[str]]:
     """Return the samples of the layout with cars_train and cars_test, the keys of the test images, and the classes."""
-    meta_mat, train_mat, test_mat, train_images, test_images = locate("Stanford Cars", places, FILES, SOURCE)
-    classes = _variable(meta_mat, "class_names")
+    meta_mat, train_mat, test_mat, train_images, test_images = locate("Stanford Cars", [root], FILES, SOURCE)
+    classes = variable(meta_mat, "class_names", SOURCE)
     read = [
-        [_sample(annotations, images, "fname", entry, classes) for entry in _variable(annotations, "annotations")]
+        [
+            _sample(annotations, images, "fname", entry, classes)
+            for entry in variable(annotations, "annotations", SOURCE)
+        ]
         for annotations, images in ((train_mat, train_images), (test_mat, test_images))
     ]
     return [*read[0], *read[1]], {sample.key for sample in read[1]}, classes
 
 
-def _read_together(places: list[Path]) -> tuple[list[Sample], set[str], list[str]]:
+def _read_together(root: Path) -> tuple[list[Sample], set[str], list[str]]:
     """Return the same of the layout with car_ims; its list says of each image whether it is for testing."""
-    annotations, images = locate("Stanford Cars", places, TOGETHER, SOURCE)
-    classes, entries = _variable(annotations, "class_names"), _variable(annotations, "annotations")
+    annotations, images = locate("Stanford Cars", [root], TOGETHER, SOURCE)
+    classes, entries = variable(annotations, "class_names", SOURCE), variable(annotations, "annotations", SOURCE)
     samples = [_sample(annotations, images, "relative_im_path", entry, classes) for entry in entries]
     tested = {sample.key for sample, entry in zip(samples, entries, strict=True) if _field(annotations, entry, "test")}
     return samples, tested, classes
@@ -107,18 +107,3 @@ def _number(annotations: Path, entry: Mapping[str, Any], field: str) -> float:
     if not isinstance(value, Real):
         raise DataError(f"{annotations}: {field} is {value!r}. Expected a number. {SOURCE}")
     return float(value)
-
-
-def _variable(path: Path, name: str) -> list[Any]:
-    """Return one variable of a MATLAB file: an array of structures (dicts), or a cell array of names (str)."""
-    from scipy.io import loadmat  # here, because it takes 0.2 s and every data set imports this file
-
-    try:
-        found = loadmat(path, variable_names=[name], simplify_cells=True).get(name)
-    except Exception as error:  # damaged bytes make SciPy raise nearly anything
-        raise DataError(f"{path} cannot be read as a MATLAB file: {error}. {SOURCE}") from error
-    if isinstance(found, (dict, str)):  # a list of one
-        return [found]
-    if found is None or np.size(found) == 0:
-        raise DataError(f"{path} has no list {name!r}. {SOURCE}")
-    return list(np.atleast_1d(found))

@@ -73,6 +73,22 @@ def system_reason(name: str) -> str:
     return f"of the system ({name})" if name.casefold() in SYSTEM else counted("hidden", name)
 
 
+def folders_below(root: Path, depth: int = 3) -> Iterator[Path]:
+    """Yield the folders below ``root`` to this depth, those further up first; not those of the system."""
+    level = [root]
+    for _ in range(depth):
+        level = [inner for place in level for inner in _folders_in(place)]
+        yield from level
+
+
+def _folders_in(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as found:
+            return sorted(Path(entry.path) for entry in found if entry.is_dir() and not is_system(entry.name))
+    except OSError:
+        return []
+
+
 def read_tree(root: Path) -> Tree:
     """Return the tree below ``root``; files and folders that cannot be read are problems."""
     images: list[File] = []

@@ -17,6 +17,9 @@ from pmsi.data.plumage.species import distinguishing_parts, find_species, siblin
 OBJECT, DISTINCTIVE = "object", "telling"
 """Names of regions: the whole object, and its distinctive parts ("telling" in files, for the sake of old runs)."""
 
+PARTS = "parts"
+"""Name of the region of all known parts, where a box says what the object is."""
+
 BODY = "bird"
 """The part of plumage images that is the whole object."""
 
@@ -80,10 +83,10 @@ def regions_of(dataset: Dataset, sample: Sample, config: TrainConfig, found: dic
     resized, side = config.resize_to, config.image_size
     masks = _part_masks(dataset, sample, config)
     regions = {}
-    if masks:
-        regions[OBJECT] = np.any([*masks.values()], axis=0)
-    elif sample.box is not None:
+    if sample.box is not None:
         regions[OBJECT] = box_mask(sample.box, dataset.open_image(sample).size, resized, side)
+    if masks:
+        regions[PARTS if OBJECT in regions else OBJECT] = np.any([*masks.values()], axis=0)
     rival = found.get(sample.label)
     if rival is not None:
         regions[DISTINCTIVE] = np.any([masks[part] for part in rival.parts], axis=0)
@@ -124,7 +127,7 @@ def known_regions(
     """Return all known regions of an image by name, (side, side) bool on the pixels of a run's input.
 
     First the object and its distinctive parts, with the class that is likeliest by ``chances`` (classes,) as the rival;
-    then single parts, if the data set has masks of them.
+    then single parts, if the data set knows them.
     """
     given = np.zeros(len(dataset.classes)) if chances is None else chances
     found = regions_of(dataset, sample, config, rivals(dataset, np.array([sample.label]), given[None]))

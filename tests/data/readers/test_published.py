@@ -1,16 +1,27 @@
 """The readers of published data sets: each layout, each missing piece, and images that cannot be used."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
 
 from pmsi.base.errors import DataError
+from pmsi.config import TrainConfig
+from pmsi.data import DATASETS, kind_of, official_of, open_dataset
 from pmsi.data.dataset import count_by_class
+from pmsi.data.preprocessing import centre_crop, resize
 from pmsi.data.readers.aircraft import aircraft
 from pmsi.data.readers.cars import cars
 from pmsi.data.readers.cub import cub
+from pmsi.data.readers.dogs import dogs
+from pmsi.data.readers.flowers import flowers
 from pmsi.data.readers.folder import folder
+from pmsi.data.readers.pets import pets
+from pmsi.data.record import DataRecord
+from pmsi.explain.measures.regions import known_regions
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +190,50 @@ def test_paths_that_leave_the_data_set_are_problems(tmp_path):
     assert [problem.reason for problem in dataset.problems] == 2 * ["its path leads out of the data set's folder"]
 
 
+@pytest.mark.parametrize("turned", [1, 6])
+def test_visible_parts_of_cub_are_regions_where_their_pixels_are_seen(tmp_path, turned):
+    """A photo is black but for a white dot at each part; the network's view is white inside the parts' regions."""
+    root = make_cub(tmp_path)
+    key = f"{BIRDS[7]}/Parakeet_Auklet_0.jpg"
+    pixels = np.zeros((90, 160), np.uint8)
+    dots = {1: (30, 40), 2: (120, 60), 3: (5, 5)}
+    for x, y in dots.values():
+        pixels[y - 4 : y + 4, x - 4 : x + 4] = 255
+    exif = Image.Exif()
+    exif[274] = turned
+    Image.fromarray(pixels).save(root / "images" / key, exif=exif, quality=95)
+    write(root / "parts" / "parts.txt", "1 beak", "2 left eye", "3 tail")
+    write(
+        root / "parts" / "part_locs.txt", *(f"101 {n}.0,{x},{y},{n < 3:d}" for n, (x, y) in dots.items()), "102 1 5 5 1"
+    )
+    write(root / "bounding_boxes.txt", "101 20 30 110 40", *(f"{i} 1 2 8 6" for i in range(102, 113)))
+    dataset = cub(root)
+    sample, config = dataset.find(key), TrainConfig(resize=64, image_size=56)
+    found = known_regions(dataset, sample, config)
+    assert list(found) == ["object", "parts", "beak", "left eye"]
+    assert dataset.part_names == ("beak", "left eye", "tail")
+    seen = centre_crop(resize(dataset.open_image(sample), 64), 56)[..., 0] > 128
+    assert seen[found["parts"]].sum() == seen.sum() > 0
+    assert [bool(seen[found[name]].any()) for name in ("beak", "left eye")] == [True, True]
+    assert not (found["beak"] & found["left eye"]).any()
+    assert seen[found["object"]].all() or seen.sum() == seen[found["object"]].sum()
+    assert dataset.open_parts(dataset.find(key.replace("_0", "_2"))) == {}
+    write(root / "parts" / "part_locs.txt", "101 9 1 1 1")
+    with pytest.raises(DataError, match=r"part_locs\.txt: image 101 has part 9"):
+        cub(root).open_parts(sample)
+
+
+def test_nabirds_is_named_as_what_it_is(tmp_path):
+    root = make_cub(tmp_path / "nabirds")
+    names = {7: "Ducks, Geese, and Swans", 31: "Wood Duck (Female/Eclipse male)", 150: "Brant"}
+    write(root / "classes.txt", "0 Birds", *(f"{label} {name}" for label, name in names.items()))
+    write(root / "hierarchy.txt", "7 0", "31 7", "150 7")
+    for row, place in (("cub", root), ("nabirds", tmp_path)):
+        dataset = DATASETS[row].open(TrainConfig(dataset=row, data=str(place)), None)
+        assert (dataset.name, dataset.classes) == ("nabirds", tuple(names.values()))
+        assert official_of(DATASETS[row], dataset) == DATASETS["nabirds"].official
+
+
 # --- Stanford Cars -------------------------------------------------------------------------------------------------
 
 MODELS = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
@@ -344,3 +399,100 @@ def test_aircraft_names_what_is_missing_or_unknown(tmp_path):
     write(make_aircraft(tmp_path / "other") / "data" / "images_variant_test.txt", "1025797 Zeppelin NT")
     with pytest.raises(DataError, match=r"images_variant_test\.txt: image 1025797 has variant 'Zeppelin NT'"):
         aircraft(tmp_path / "other")
+
+
+# --- Flowers, Pets, Dogs -------------------------------------------------------------------------------------------
+
+FLOWERS = {"trnid": [9, 4, 2], "valid": [1], "tstid": [3, 5, 6, 7, 8]}
+"""Of nine images of three classes, 77, 1 and 102 in turn."""
+
+
+def make_flowers(root):
+    for number in range(1, 10):
+        draw(root / "jpg" / f"image_{number:05}.jpg")
+    labels = [(102, 77, 1)[number % 3] for number in range(1, 10)]
+    scipy.io.savemat(root / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
+    scipy.io.savemat(root / "setid.mat", {name: np.array([ids], np.uint16) for name, ids in FLOWERS.items()})
+    return root
+
+
+PETS = {
+    "trainval": ["Abyssinian_2", "american_bulldog_1", "shiba_inu_7"],
+    "test": ["american_bulldog_9", "Abyssinian_1"],
+}
+
+
+def make_pets(root):
+    for split, names in PETS.items():
+        for name in names:
+            draw(root / "images" / f"{name}.jpg")
+        order = ["Abyssinian", "american_bulldog", "shiba_inu"]
+        write(root / "annotations" / f"{split}.txt", *(f"{n} {order.index(n[: n.rindex('_')]) + 1} 2 1" for n in names))
+        (root / "images" / "Abyssinian_5.mat").write_bytes(b"MATLAB")
+    draw(root / "annotations" / "trimaps" / "Abyssinian_1.png")
+    write(root / "annotations" / "list.txt", "#Image CLASS-ID SPECIES BREED ID", "Abyssinian_1 1 1 1")
+    return root
+
+
+DOGS = {"train": ["n02085620-Chihuahua/n02085620_1.jpg", "n02085782-Japanese_spaniel/n02085782_2.jpg"]}
+DOGS["test"] = ["n02085782-Japanese_spaniel/n02085782_50.jpg", "n02085620-Chihuahua/n02085620_7.jpg"]
+
+
+def make_dogs(root):
+    for split, files in DOGS.items():
+        for file in files:
+            draw(root / "Images" / file)
+        column = np.array(files, dtype=object)[:, None]
+        labels = np.array([[1.0 if "Chihuahua" in file else 2.0] for file in files])
+        scipy.io.savemat(root / f"{split}_list.mat", {"file_list": column, "annotation_list": column, "labels": labels})
+    return root
+
+
+PUBLISHED = {
+    "flowers": (make_flowers, ("Pink primrose", "Passion flower", "Blackberry lily"), [1, 2, 4, 9], [3, 5, 6, 7, 8]),
+    "pets": (make_pets, ("Abyssinian", "American Bulldog", "Shiba Inu"), PETS["trainval"], PETS["test"]),
+    "dogs": (make_dogs, ("Chihuahua", "Japanese spaniel"), DOGS["train"], DOGS["test"]),
+    "cub": (make_cub, ("Parakeet Auklet", "Black billed Cuckoo", "Sage Thrasher"), None, None),
+    "cars": (make_cars, tuple(MODELS), None, None),
+    "aircraft": (make_aircraft, ("BAE 146-300", "BAE 146-200", "F-16A/B"), None, None),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sets_keep_their_split_in_folders_zips_and_tars_and_below_wrappers(tmp_path, name):
+    make, classes, *sides = PUBLISHED[name]
+    make(tmp_path / "data" / "my copy" / "files")
+    archives = [Path(shutil.make_archive(str(tmp_path / "a"), form, tmp_path / "data")) for form in ("zip", "gztar")]
+    digests = set()
+    for place in (tmp_path / "data" / "my copy" / "files", tmp_path / "data", *archives):
+        assert kind_of(place) == name
+        dataset = open_dataset(TrainConfig(dataset=name, data=str(place)))
+        assert (dataset.name, dataset.classes, dataset.problems) == (name, classes, ())
+        digests.add(DataRecord.of(dataset).digest)
+        if sides[0]:
+            stems = [[Path(key).stem.removeprefix("image_") for key in keys(dataset, s)] for s in ("train", "test")]
+            assert stems == [[Path(f"{i:05}" if name == "flowers" else i).stem for i in side] for side in sides]
+    assert len(digests) == 1
+
+
+def test_flowers_validate_on_their_own_split_and_say_which_is_which(tmp_path):
+    dataset = flowers(make_flowers(tmp_path), test_on="val")
+    assert keys(dataset, "train") == [f"image_0000{i}.jpg" for i in (2, 4, 9)]
+    assert keys(dataset, "test") == ["image_00001.jpg"]
+    assert "trnid for training, valid for testing" in dataset.layout
+
+
+def test_damaged_lists_of_flowers_pets_and_dogs_are_named(tmp_path):
+    sets = make_flowers(tmp_path / "f") / "setid.mat"
+    scipy.io.savemat(sets, {name: np.array([ids]) + 2 for name, ids in FLOWERS.items()})
+    with pytest.raises(DataError, match=r"setid\.mat: trnid has 11\. Expected whole numbers from 1 to 9"):
+        flowers(tmp_path / "f")
+    listed = make_pets(tmp_path / "p") / "annotations" / "test.txt"
+    for line, reason in (("Abyssinian_1 2 1 1", "has class 2"), ("Abyssinian_1 x 1 1", "has class 'x'")):
+        write(listed, line)
+        with pytest.raises(DataError, match=rf"test\.txt: Abyssinian_1 {reason}"):
+            pets(tmp_path / "p")
+    listed = make_dogs(tmp_path / "d") / "train_list.mat"
+    scipy.io.savemat(listed, {"file_list": np.array(DOGS["train"], dtype=object), "labels": np.array([1.0])})
+    with pytest.raises(DataError, match=r"train_list\.mat has 2 files and 1 labels"):
+        dogs(tmp_path / "d")
