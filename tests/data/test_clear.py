@@ -7,18 +7,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from photos import photo
 
 from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
-from pmsi.data.cache import clear as cache
-from pmsi.data.cache.clear import Usage
+from pmsi.data.cache.clear import Usage, clear, usage
 from pmsi.data.cache.pixels import Pixels
 
 ROOT = Path(__file__).parents[2]
 SIDE = 32
 FILL = """
 import sys
+sys.path.append("tests")
 from tests.data.test_clear import fill
 fill(sys.argv[1])
 """
@@ -27,14 +27,9 @@ fill(sys.argv[1])
 @pytest.fixture
 def birds(tmp_path):
     """A zip of two classes, whose files have not changed just now: then they are remembered."""
-    for name in ("jay", "tit"):
-        for number in range(4):
-            path = tmp_path / "birds" / name / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (20, 20), (number, 90, 90)).save(path)
     with zipfile.ZipFile(tmp_path / "birds.zip", "w") as zipped:
-        for path in sorted((tmp_path / "birds").rglob("*.png")):
-            zipped.write(path, path.relative_to(tmp_path))
+        for name in (f"birds/{name}/{number}.png" for name in ("jay", "tit") for number in range(4)):
+            zipped.write(photo(tmp_path / name), name)
     return tmp_path / "birds.zip"
 
 
@@ -53,33 +48,33 @@ def files_in(folder):
     return {path: size for path in folder.rglob("*") if path.is_file() and (size := path.stat().st_size)}
 
 
-def test_what_it_holds_is_counted_and_cleared(birds, cache_folder, tmp_path, pmsi):
+def test_what_it_holds_is_counted_and_cleared(birds, cache, pmsi):
     subprocess.run([sys.executable, "-c", FILL, str(birds)], cwd=ROOT, check=True)
-    held = files_in(tmp_path / "cache")
+    held = files_in(cache)
     assert len([path for path in held if path.suffix == ".png"]) == 8
-    found = cache.usage()
+    found = usage()
     assert {name: taken.things for name, taken in found.items()} == {"pixels": 1, "zips": 1, "checks": 0}
     assert sum(taken.size for taken in found.values()) == sum(held.values())
     status, said, _ = pmsi("data", "cache")
-    assert (status, said.splitlines()[0].startswith(f"{tmp_path / 'cache'}: ")) == (0, True)
+    assert (status, said.splitlines()[0].startswith(f"{cache}: ")) == (0, True)
     assert pmsi("data", "cache", "--clear")[0] == 0
-    assert files_in(tmp_path / "cache") == {}
-    assert set(cache.usage().values()) == {Usage(0, 0)}
+    assert files_in(cache) == {}
+    assert set(usage().values()) == {Usage(0, 0)}
 
 
-def test_what_is_in_use_stays(birds, cache_folder, tmp_path, pmsi):
+def test_what_is_in_use_stays(birds, cache, pmsi):
     using = fill(birds)
-    before = files_in(tmp_path / "cache")
+    before = files_in(cache)
     said = pmsi("data", "cache", "--clear")[1]
-    assert files_in(tmp_path / "cache") == before
-    assert said.splitlines()[0].startswith(f"{tmp_path / 'cache'}: 0 B removed; ")
+    assert files_in(cache) == before
+    assert said.splitlines()[0].startswith(f"{cache}: 0 B removed; ")
     del using
-    cache.clear()
-    after = files_in(tmp_path / "cache")
+    clear()
+    after = files_in(cache)
     assert {path.suffix for path in before.keys() - after.keys()} == {".pixels"}, "the zip is this process's for good"
 
 
-def test_a_cache_that_is_not_there_is_empty_and_stays_away(cache_folder, tmp_path, pmsi):
+def test_a_cache_that_is_not_there_is_empty_and_stays_away(cache, pmsi):
     assert pmsi("data", "cache")[0] == 0
     assert pmsi("data", "cache", "--clear")[0] == 0
-    assert not (tmp_path / "cache").exists()
+    assert not cache.exists()

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PMSI_DATASETS", str(tmp_path / "sets"))
     return tmp_path / "sets"
 
@@ -111,7 +110,7 @@ def test_single_files_get_harmless_names(tmp_path, root, name):
     assert done.images == 6
     written = [path.relative_to(done.folder) for path in done.folder.rglob("*")]
     assert all(len(path.parts) <= 2 and path.name == safe_name(path.name) for path in written)
-    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} <= {"sets", "cache"}
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} <= {"sets"}
 
 
 @pytest.mark.parametrize(
@@ -133,50 +132,41 @@ def test_safe_names(text, expected):
     assert len(safe_name(text + "鳥" * 300).encode()) <= 200, "it fits a file system"
 
 
-def test_nothing_is_overwritten(tmp_path, root):
+def test_nothing_is_overwritten_not_even_what_is_made_meanwhile(tmp_path, root):
+    def meanwhile(done, total):
+        write(root / "tits", {"mine.txt": b"keep"})
+
     write(root / "birds", {"mine.txt": b"keep"})
+    source = write(tmp_path / "birds", BIRDS)
     for name in ("birds", "Birds", "BIRDS ", ".birds"):
         with pytest.raises(DataError, match="already, and it is left as it is"):
-            import_dataset(write(tmp_path / "birds", BIRDS), name)
-    assert files_in(root / "birds") == {"mine.txt": b"keep"}
-    assert there(root) == {"birds"}
-
-
-def test_what_is_made_meanwhile_is_not_overwritten(tmp_path, root):
-    def meanwhile(done, total):
-        write(root / "birds", {"mine.txt": b"keep"})
-
+            import_dataset(source, name)
     with pytest.raises(DataError, match="was made meanwhile"):
-        import_dataset(write(tmp_path / "birds", BIRDS), "birds", progress=meanwhile)
-    assert files_in(root / "birds") == {"mine.txt": b"keep"}
-    assert there(root) == {"birds"}
+        import_dataset(source, "tits", progress=meanwhile)
+    assert files_in(root) == {f"{name}/mine.txt": b"keep" for name in ("birds", "tits")} | {".importing.lock": b""}
+    assert there(root) == {"birds", "tits"}
 
 
-def test_an_interruption_leaves_nothing(tmp_path, root):
+def test_an_interruption_leaves_nothing_and_what_a_killed_import_left_is_cleared_by_the_next(tmp_path, root):
+    source = write(tmp_path / "birds", BIRDS)
     for count in (1, 9, 15):  # while images are looked at, and while they are copied
-        calls = 0
+        calls = iter(range(1, 100))
 
-        def interrupt(done, total, count=count):
-            nonlocal calls
-            calls += 1
-            if calls == count:
+        def interrupt(done, total, count=count, calls=calls):
+            if next(calls) == count:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            import_dataset(write(tmp_path / f"birds{count}", BIRDS), "birds", progress=interrupt)
+            import_dataset(source, f"birds{count}", progress=interrupt)
         assert there(root) == set()
-
-
-def test_what_a_killed_import_left_is_cleared_by_the_next(tmp_path, root):
-    write(tmp_path / "birds", BIRDS)
     code = (
         "import os; from pmsi.data.importing import import_dataset\n"
-        f"import_dataset({str(tmp_path / 'birds')!r}, 'birds', progress=lambda done, total: os._exit(9))"
+        f"import_dataset({str(source)!r}, 'birds', progress=lambda done, total: os._exit(9))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 9
     assert len(there(root)) == 1
     assert imported_sets() == {}
-    import_dataset(tmp_path / "birds", "birds")
+    import_dataset(source, "birds")
     assert there(root) == {"birds"}
 
 
@@ -224,28 +214,22 @@ def test_single_files_that_are_too_large_or_no_pictures_are_named():
     assert all(words in reasons for words in ("25 MB", "does not end as", "truncated"))
 
 
-def test_too_little_is_refused(tmp_path, root):
+def test_too_little_a_name_without_letters_and_a_bad_place_are_refused(tmp_path, root, monkeypatch):
     one, broken = {"jay/0.png": picture(), "jay/1.png": picture(1)}, {"jay/0.png": picture(), "tit/1.png": b"no"}
     for files, words in ((one, "Found 1 classes"), (broken, "it is not an image"), ({"notes.txt": b"x"}, "Found 0")):
         with pytest.raises(DataError, match=words):
             import_dataset(write(tmp_path / words, files), "birds")
-    assert there(root) == set()
-
-
-def test_a_name_without_letters_is_refused(tmp_path):
+    source = write(tmp_path / "birds", BIRDS)
     for name in ("", "  ", "...", "/", "<>"):
         with pytest.raises(DataError, match="no letter or digit"):
-            import_dataset(write(tmp_path / "birds", BIRDS), name)
-
-
-def test_a_place_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
-    source = write(tmp_path / "birds", BIRDS)
+            import_dataset(source, name)
+    with pytest.raises(DataError, match="does not exist"):
+        import_dataset(tmp_path / "none", "birds")
+    assert there(root) == set()
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("PMSI_DATASETS", str(tmp_path / "file" / "sets"))
     with pytest.raises(DataError, match=r"cannot be written .* Set PMSI_DATASETS"):
         import_dataset(source, "birds")
-    with pytest.raises(DataError, match="does not exist"):
-        import_dataset(tmp_path / "none", "birds")
 
 
 def test_the_command_does_the_same(tmp_path, pmsi, root):

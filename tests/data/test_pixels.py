@@ -1,4 +1,4 @@
-"""CacheEntry images: the same pixels as a fresh decode, whatever was changed, killed, full or in use in between."""
+"""Images that are kept: the same pixels as a fresh decode, whatever was changed, killed, full or in use in between."""
 
 import errno
 import mmap
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photos import photo
 from PIL import Image
 from waiting import until
 
@@ -20,7 +21,7 @@ from pmsi.data.dataset import Dataset, Sample
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
-    pytest.mark.usefixtures("cache_folder", "settled"),
+    pytest.mark.usefixtures("settled"),
 ]
 
 SIDE, COUNT = 40, 6
@@ -46,6 +47,10 @@ def birds(tmp_path):
     return dataset(draw(tmp_path / f"{i}.bmp", i) for i in range(COUNT))
 
 
+def draw(path, seed):
+    return photo(path, (60, 50), seed)
+
+
 @pytest.fixture
 def decoded(monkeypatch):
     """A list that grows by one with each image that this process decodes."""
@@ -57,13 +62,6 @@ def decoded(monkeypatch):
 
     monkeypatch.setattr(pixels, "resize", counting)
     return opened
-
-
-def draw(path, seed):
-    noise = np.random.default_rng(seed).integers(0, 256, (50, 60, 3), dtype=np.uint8)
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(noise).save(path)
-    return path
 
 
 def dataset(paths):
@@ -81,16 +79,16 @@ def equal(shown, side=SIDE):
     return all(np.array_equal(shown[i], fresh(shown.samples[i], side)) for i in range(len(shown)))
 
 
-def stored():
-    """Return the files of images there are, the longest unused first."""
-    found = Path(os.environ["PMSI_CACHE"], "pixels").glob("*.pixels")
-    return sorted(found, key=lambda path: path.stat().st_mtime_ns)
-
-
 def fill(data, side=SIDE):
     shown = Pixels(data, data.train, side)
     assert equal(shown, side)
     return shown
+
+
+def stored():
+    """Return the files of images there are, the longest unused first."""
+    found = Path(os.environ["PMSI_CACHE"], "pixels").glob("*.pixels")
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def forked(work):
@@ -119,20 +117,12 @@ def kill(child):
 
 
 def test_images_are_decoded_once_for_all_who_read_the_same_files(birds, decoded):
-    fill(birds)
-    assert len(decoded) == COUNT
-    shown = fill(birds)
-    assert equal(shown)
-    assert ended(forked(lambda: fill(birds))) == 0
-    assert len(decoded) == COUNT
-    assert len(stored()) == 1
-
-
-def test_what_a_forked_reader_stores_serves_its_parent(birds, decoded):
     shown = Pixels(birds, birds.train, SIDE)
     assert ended(forked(lambda: equal(shown))) == 0
     assert equal(shown)
-    assert not decoded
+    fill(birds)
+    assert not decoded, "what a forked reader stores serves its parent"
+    assert len(stored()) == 1
 
 
 def test_what_is_drawn_or_opened_in_another_way_is_kept_in_memory(birds, colour_dataset, decoded):
@@ -178,14 +168,6 @@ def test_a_changed_file_is_decoded_anew(birds, change):
     assert equal(Pixels(birds, birds.train, SIDE))
 
 
-def test_files_that_differ_in_nothing_but_their_places_are_told_apart(birds, monkeypatch):
-    monkeypatch.setattr(
-        pixels, "stamp_of", lambda path: (path.stat().st_size, 0, 0)
-    )  # as on a disk with a coarse clock
-    for half in (birds.train[:3], birds.train[3:]):
-        assert equal(Pixels(birds, half, SIDE))
-
-
 def test_a_file_that_changes_while_it_is_read_is_not_stored_under_the_name_of_the_old_one(birds, monkeypatch):
     def change_after(image, side, path=birds.train[0].path):
         rewritten(path)
@@ -198,33 +180,17 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored_under_the_name_of_th
     assert PixelFile(path, COUNT, SIDE).read(0) is None
 
 
-def test_a_file_that_could_change_unseen_is_not_stored(birds, monkeypatch, decoded):
-    monkeypatch.setattr(pixels, "SETTLED_S", 3600)
-    fill(birds)
-    fill(birds)
-    assert len(decoded) == 2 * COUNT
-
-
-@pytest.fixture
-def newer_pillow(monkeypatch):
-    monkeypatch.setattr(pixels.features, "version", lambda name: "99.0")
-
-
-@pytest.fixture
-def other_resize(monkeypatch):
-    def resize(image, side):
-        return np.asarray(image.resize((side, side), Image.Resampling.NEAREST))
-
-    monkeypatch.setattr(pixels, "resize", resize)
-
-
-@pytest.mark.parametrize("change", ["newer_pillow", "other_resize"])
-def test_other_code_makes_other_images(birds, request, change):
+@pytest.mark.parametrize("change", ["another Pillow", "another resize"])
+def test_other_code_makes_other_images(birds, change, monkeypatch):
     fill(birds)
     pixels._code.cache_clear()
-    request.getfixturevalue(change)
+    if change == "another Pillow":
+        monkeypatch.setattr(pixels.features, "version", lambda name: "99.0")
+    else:
+        nearest = Image.Resampling.NEAREST
+        monkeypatch.setattr(pixels, "resize", lambda image, side: np.asarray(image.resize((side, side), nearest)))
     changed = Pixels(birds, birds.train, SIDE)[0]
-    assert np.array_equal(changed, fresh(birds.train[0])) == (change == "newer_pillow")
+    assert np.array_equal(changed, fresh(birds.train[0])) == (change == "another Pillow")
     assert len(stored()) == 2
 
 
@@ -303,12 +269,20 @@ def test_several_processes_fill_at_once(birds, decoded):
 # Where it does not fit
 
 
+def just_changed(monkeypatch, tmp_path):
+    """A file that was written a moment ago could change unseen."""
+    monkeypatch.setattr(pixels, "SETTLED_S", 3600)
+
+
 def no_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("PMSI_CACHE", str(draw(tmp_path / "a-file.bmp", 0)))
 
 
 def no_writing(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "pwrite", raising(OSError(errno.ENOSPC, "No space left on device")))
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
 
 
 def half_writes(monkeypatch, tmp_path):
@@ -325,15 +299,8 @@ def full_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda place: about._replace(free=pixels.SPARE_BYTES))
 
 
-def raising(error):
-    def call(*args, **options):
-        raise error
-
-    return call
-
-
-@pytest.mark.parametrize("trouble", [no_folder, no_writing, half_writes, limit_reached, full_disk])
-def test_where_nothing_can_be_stored_images_are_kept_in_memory(birds, trouble, monkeypatch, tmp_path, decoded):
+@pytest.mark.parametrize("trouble", [just_changed, no_folder, no_writing, half_writes, limit_reached, full_disk])
+def test_what_cannot_be_stored_is_kept_in_memory(birds, trouble, monkeypatch, tmp_path, decoded):
     trouble(monkeypatch, tmp_path)
     shown = fill(birds)
     assert equal(shown)
@@ -376,16 +343,6 @@ def fill_turned(birds, turn):
     shown = Pixels(birds, samples, SIDE)
     assert equal(shown)
     return shown
-
-
-@pytest.mark.usefixtures("room_for_two")
-def test_the_longest_unused_is_removed_when_room_is_needed(birds):
-    first, second = files_of(birds, 2)
-    fill_turned(birds, 0)  # used again
-    fill_turned(birds, 2)
-    assert first.exists()
-    assert not second.exists()
-    assert len(stored()) == 2
 
 
 @pytest.mark.usefixtures("room_for_two")

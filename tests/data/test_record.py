@@ -48,9 +48,8 @@ def random_record(rng):
 # --- One record ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_what_is_written_is_read_back_in_few_bytes(tmp_path, seed):
-    rng = random.Random(seed)
+def test_what_is_written_is_read_back_in_few_bytes(tmp_path):
+    rng = random.Random(0)
     record = replace(random_record(rng), name="Vögel \udcff", passed_over={"not an image (.txt)": 3})
     record.to_file(tmp_path / "a")
     again = DataRecord.from_file(tmp_path / "a")
@@ -58,11 +57,7 @@ def test_what_is_written_is_read_back_in_few_bytes(tmp_path, seed):
     assert again.digest == record.digest
     assert replace(record, name="other", passed_over={}).digest == record.digest
     assert DataRecord.from_file(tmp_path / "none") is None
-    keys = [
-        f"images/{c:03}.Some_Long_Class_Name/Some_Long_Class_Name_{i:04}_{i * 7}.jpg"
-        for c in range(20)
-        for i in range(50)
-    ]
+    keys = [f"images/{i // 50:03}.Some_Long_Class_Name/Some_Long_Class_Name_{i:04}_{i * 7}.jpg" for i in range(1000)]
     large = made(["a", "b"], [(key, "a", rng.randbytes(16).hex()) for key in keys], [])
     assert len(large.to_bytes()) < 40 * len(keys)
 
@@ -84,8 +79,8 @@ def test_every_change_of_a_class_or_an_image_changes_the_digest_of_the_whole():
 def test_damaged_foreign_and_huge_files_are_refused(tmp_path, monkeypatch):
     record = random_record(random.Random(2))
     data, path = record.to_bytes(), tmp_path / "a"
-    rng = random.Random(0)
     damaged = [data[:n] for n in range(0, len(data), 9)]
+    rng = random.Random(0)
     damaged += [data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :] for at in range(10, len(data))]
     for content in damaged:
         path.write_bytes(content)
@@ -173,7 +168,7 @@ def check_against_loops(a, b):
     return about
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_what_is_done_to_a_data_set_is_found(seed):
     rng = random.Random(seed)
     a = random_record(rng)

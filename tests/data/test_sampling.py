@@ -7,46 +7,34 @@ import pytest
 
 from pmsi.base.errors import ConfigError
 from pmsi.base.seeding import derive
-from pmsi.config import TrainConfig
-from pmsi.data.loading import TrainLoader
 from pmsi.data.sampling import balanced, check_balanced, sampler, shuffled
 
 LABELS = [0] * 9 + [2] * 4 + [1] * 6 + [4] * 5 + [3] * 3
 
 
-def test_shuffled_batches_are_those_that_old_checkpoints_were_trained_on():
-    """The rule, written out: a permutation seeded by ("shuffle", seed, epoch), cut into batches in order."""
+def test_shuffled_shows_each_item_once_and_leaves_out_what_fills_no_batch():
+    """By the rule that old checkpoints were trained on: a permutation seeded by ("shuffle", seed, epoch), cut."""
     order = np.random.default_rng(derive("shuffle", 3, 7)).permutation(22)
     assert shuffled(22, 5, 3, 7) == [order[i : i + 5].tolist() for i in (0, 5, 10, 15)]
-
-
-def test_shuffled_shows_each_item_once_and_leaves_out_what_fills_no_batch():
-    items = [item for batch in shuffled(22, 5, 0, 0) for item in batch]
-    assert len(items) == len(set(items)) == 20
-    assert set(items) < set(range(22))
     assert len(shuffled(20, 5, 0, 0)) == 4
     left_out = {frozenset(range(22)) - {i for batch in shuffled(22, 5, 0, epoch) for i in batch} for epoch in range(9)}
     assert len(left_out) > 1
 
 
 @pytest.mark.parametrize(("batch_size", "images_per_class"), [(8, 4), (6, 3), (6, 2), (20, 4)])
-@pytest.mark.parametrize("epoch", range(3))
-def test_a_balanced_batch_holds_so_many_images_of_each_of_its_classes(batch_size, images_per_class, epoch):
-    batches = balanced(LABELS, batch_size, images_per_class, 0, epoch)
-    assert len(batches) == 27 // batch_size
-    for batch in batches:
-        counts = Counter(LABELS[item] for item in batch)
-        assert len(counts) == batch_size // images_per_class
-        assert set(counts.values()) == {images_per_class}
-        for label in counts:
-            items = [item for item in batch if LABELS[item] == label]
-            assert len(set(items)) == min(images_per_class, LABELS.count(label))
-
-
-def test_images_of_one_class_stand_together_so_that_equal_shares_of_a_batch_keep_their_pairs():
-    for batch in balanced(LABELS, 12, 4, 0, 0):
-        for start in (0, 4, 8):
-            assert len({LABELS[item] for item in batch[start : start + 4]}) == 1
+def test_a_balanced_batch_holds_so_many_images_of_each_of_its_classes(batch_size, images_per_class):
+    """They stand together, so that equal shares of a batch keep their pairs."""
+    for epoch in range(3):
+        batches = balanced(LABELS, batch_size, images_per_class, 0, epoch)
+        assert len(batches) == 27 // batch_size
+        for batch in batches:
+            classes = set()
+            for start in range(0, batch_size, images_per_class):
+                items = batch[start : start + images_per_class]
+                (label,) = {LABELS[item] for item in items}
+                assert len(set(items)) == min(images_per_class, LABELS.count(label))
+                classes.add(label)
+            assert len(classes) == batch_size // images_per_class
 
 
 @pytest.mark.parametrize("images_per_class", [2, 3, 4])
@@ -93,28 +81,3 @@ def test_labels_that_allow_no_balanced_batches_are_refused_by_number_and_name(la
 def test_a_class_without_training_images_is_no_obstacle():
     check_balanced([0, 0, 2, 2], ("crow", "wren", "swift"), 8, 4)
     assert all(set(batch) == {0, 1, 2, 3} for batch in balanced([0, 0, 2, 2], 4, 2, 0, 0))
-
-
-CONFIG = TrainConfig(image_size=32, resize=40, batch_size=8)
-
-
-def labels_of(batches):
-    return [labels.tolist() for _, labels in batches]
-
-
-def test_the_loader_reads_the_balanced_batches_from_any_batch_on(colour_dataset):
-    loader = TrainLoader(colour_dataset, CONFIG, images_per_class=4)
-    truth = [sample.label for sample in colour_dataset.train]
-    expected = [[truth[item] for item in batch] for batch in balanced(truth, 8, 4, CONFIG.seed, 1)]
-    assert loader.batches == len(expected) == 4
-    whole = list(loader.epoch(1))
-    assert labels_of(whole) == expected
-    for first in range(5):
-        rest = list(loader.epoch(1, first))
-        assert len(rest) == 4 - first
-        assert all(a[0].equal(b[0]) for a, b in zip(whole[first:], rest, strict=True))
-
-
-def test_the_loader_is_not_made_where_its_batches_cannot_be_filled(colour_dataset):
-    with pytest.raises(ConfigError, match="asks for 6 classes in a batch, but only 4 have"):
-        TrainLoader(colour_dataset, CONFIG.with_(batch_size=24), images_per_class=4)

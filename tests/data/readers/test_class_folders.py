@@ -2,12 +2,11 @@
 
 import os
 import random
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from photos import photo
 from PIL import Image
 
 from pmsi.base.errors import DataError
@@ -17,18 +16,6 @@ from pmsi.data.dataset import Sample, count_by_class
 from pmsi.data.readers.folder import by_content, folder
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def draw(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = zlib.crc32("/".join(path.parts[-2:]).encode())
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (10, 12, 3), np.uint8)).save(path)
-    return path
-
-
 def keys(dataset, split):
     return [sample.key for sample in dataset.split(split)]
 
@@ -36,7 +23,7 @@ def keys(dataset, split):
 def make_folder(root, counts):
     for name, count in counts.items():
         for i in range(count):
-            draw(root / name / f"{i}.png")
+            photo(root / name / f"{i}.png")
     return root
 
 
@@ -113,7 +100,7 @@ def test_wrappers_are_entered_and_what_lies_beside_is_reported(tmp_path, split):
         make_folder(home, {"rose": 3, "daisy": 3})
     plain = folder(inner)
     for name in ("stray.png", "birds/cover.png", "birds/birds/overview.png"):
-        draw(tmp_path / "outer" / name)
+        photo(tmp_path / "outer" / name)
     (tmp_path / "outer" / "docs").mkdir()
     (tmp_path / "outer" / "docs" / "README.md").write_text("text")
     dataset = folder(tmp_path / "outer")
@@ -122,38 +109,17 @@ def test_wrappers_are_entered_and_what_lies_beside_is_reported(tmp_path, split):
     assert dataset.passed_over["not an image (.md)"] == 1
 
 
-def test_files_of_systems_and_drives_are_counted_and_left_alone(tmp_path):
-    make_folder(tmp_path, {"rose": 2, "daisy": 2})
-    for name in ("@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information", "__MACOSX"):
-        draw(tmp_path / name / "x.jpg")
-    draw(tmp_path / "rose" / "@eaDir" / "1.jpg" / "SYNOPHOTO_THUMB_XL.jpg")
-    draw(tmp_path / "rose" / "._1.png")
-    for name in ("rose/Thumbs.db", "desktop.ini", ".DS_Store"):
-        (tmp_path / name).write_bytes(b"x")
-    dataset = folder(tmp_path)
-    assert (len(dataset.train) + len(dataset.test), dataset.problems) == (4, ())
-    assert sum(dataset.passed_over.values()) == 11
-    assert dataset.passed_over["of the system (@eaDir)"] == 2
-
-
 @pytest.mark.parametrize(("format", "suffix"), [("PPM", ""), ("JPEG", ".ppm"), ("PNG", ".dat"), ("TIFF", ".jpg")])
 def test_formats_go_by_content(tmp_path, format, suffix):
     for name in ("rose", "daisy"):
         (tmp_path / name).mkdir()
         for i in range(3):
-            Image.open(draw(tmp_path / "x.png")).save(tmp_path / name / f"{i}{suffix}", format)
+            Image.open(photo(tmp_path / "x.png")).save(tmp_path / name / f"{i}{suffix}", format)
     (tmp_path / "rose" / "notes").write_text("text")
     (tmp_path / "rose" / "sound.wav").write_bytes(b"RIFF....WAVE")
     dataset = folder(tmp_path, split="stratified")
     assert (len(dataset.train), len(dataset.test)) == (4, 2)
     assert dataset.passed_over == {"not an image (no suffix)": 1, "not an image (.wav)": 1}
-
-
-def test_a_picture_of_a_format_that_is_not_read_is_a_problem(tmp_path):
-    make_folder(tmp_path, {"rose": 2, "daisy": 2})
-    (tmp_path / "rose" / "x.jp2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n")
-    (tmp_path / "rose" / "y").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
-    assert {problem.key for problem in folder(tmp_path).problems} == {"rose/x.jp2", "rose/y"}
 
 
 def test_classes_are_compared_by_what_is_seen(tmp_path):
@@ -222,11 +188,11 @@ def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path):
     first = make_folder(tmp_path / "a", {"rose": 12, "daisy": 12})
     again = tmp_path / "elsewhere" / "b"
     for path in sorted(first.rglob("*.png"), reverse=True):
-        draw(again / path.relative_to(first))
+        photo(again / path.relative_to(first))
     split = keys(folder(first, split_seed=1), "test")
     assert keys(folder(first, split_seed=2), "test") != split
     assert keys(folder(again, split_seed=1), "test") == split
-    strays = [draw(first / name).name for name in ("a.png", "b.png")]
+    strays = [photo(first / name).name for name in ("a.png", "b.png")]
     dataset = folder(first, split_seed=1)
     assert keys(dataset, "test") == split
     assert [problem.key for problem in dataset.problems] == strays
@@ -234,29 +200,30 @@ def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path):
 
 def test_what_counts_as_an_image_of_a_class(tmp_path):
     make_folder(tmp_path, {"rose": 2, "daisy": 2})
-    draw(tmp_path / "rose" / "2019" / "may" / "A.JPG")
-    draw(tmp_path / "rose" / "B.Jpeg")
-    draw(tmp_path / "rose" / ".hidden.png")
-    draw(tmp_path / ".trash" / "x.png")
-    draw(tmp_path / "__MACOSX" / "rose" / "x.png")
-    draw(tmp_path / "stray.png")
-    (tmp_path / "rose" / "notes.txt").write_text("text")
-    (tmp_path / "rose" / "phone.heic").write_bytes(b"x")
+    hidden = ("rose/.hidden.png", "rose/._1.png", ".trash/x.png", "__MACOSX/rose/x.png")
+    systems = ("@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information")
+    for name in ("rose/2019/may/A.JPG", "rose/B.Jpeg", "stray.png", "rose/@eaDir/1.jpg/THUMB.jpg", *hidden):
+        photo(tmp_path / name)
+    for name in systems:
+        photo(tmp_path / name / "x.jpg")
+    others = {"notes.txt": b"text", "Thumbs.db": b"x", ".DS_Store": b"x"}
+    unread = {"phone.heic": b"x", "x.jp2": b"\0\0\0\x0cjP  \r\n\x87\n", "y": b"\0\0\0\x18ftypheic\0\0\0\0"}
+    for name, content in (others | unread).items():
+        (tmp_path / "rose" / name).write_bytes(content)
     (tmp_path / "empty").mkdir()
     dataset = folder(tmp_path)
     found = {*keys(dataset, "train"), *keys(dataset, "test")}
-    assert found == {
-        "rose/2019/may/A.JPG",
-        "rose/B.Jpeg",
-        *(f"{name}/{i}.png" for name in ("rose", "daisy") for i in (0, 1)),
-    }
+    numbered = {f"{name}/{i}.png" for name in ("rose", "daisy") for i in (0, 1)}
+    assert found == {"rose/2019/may/A.JPG", "rose/B.Jpeg", *numbered}
     assert dataset.classes == ("daisy", "rose")
-    assert {problem.key for problem in dataset.problems} == {"stray.png", "rose/phone.heic"}
+    assert {problem.key for problem in dataset.problems} == {"stray.png", *(f"rose/{name}" for name in unread)}
+    assert sum(dataset.passed_over.values()) == len(others) + len(hidden) + len(systems) + 1
+    assert dataset.passed_over["of the system (@eaDir)"] == 2
 
 
 def test_links_are_followed_unless_they_lead_back(tmp_path):
     root = make_folder(tmp_path / "set", {"rose": 3, "daisy": 3})
-    outside = draw(tmp_path / "outside" / "x.png")
+    outside = photo(tmp_path / "outside" / "x.png")
     (root / "rose" / "out.png").symlink_to(outside)
     (root / "tulip").symlink_to(outside.parent)
     (root / "rose" / "loop").symlink_to(root)
@@ -284,7 +251,7 @@ def test_bad_images_of_a_folder_do_not_unbalance_its_split_and_a_class_that_lose
 
 def test_names_that_are_no_text_and_folders_that_cannot_be_listed_are_problems(tmp_path, monkeypatch):
     root = make_folder(tmp_path, {"rose": 2, "daisy": 2, "tulip": 2})
-    odd = os.fsencode(draw(root / "rose" / "odd.png"))
+    odd = os.fsencode(photo(root / "rose" / "odd.png"))
     os.rename(odd, odd.replace(b"odd", b"odd\xff"))  # noqa: PTH104
     scandir = os.scandir
 

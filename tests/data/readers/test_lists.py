@@ -2,25 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from photos import photo
 
 from pmsi.data.dataset import count_by_class
 from pmsi.data.readers.folder import folder
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def draw(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = [*path.stem.encode()]
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 9, 3), np.uint8)).save(path)
-    return path.stem
-
 
 LISTS = {
     "labels.csv": ("id,breed", "{stem},{name}"),
@@ -36,9 +22,9 @@ def test_classes_come_from_a_list_beside_flat_pictures(tmp_path, where, wrapper)
     home = tmp_path / wrapper
     header, row = LISTS[where]
     names = ("collie", "beagle, tricolour" if '"' in row else "beagle")
-    rows = [row.format(stem=draw(home / "train" / f"{i:04}.jpg"), name=names[i % 2]) for i in range(20)]
+    rows = [row.format(stem=photo(home / "train" / f"{i:04}.jpg").stem, name=names[i % 2]) for i in range(20)]
     for i in range(5):
-        draw(home / "test" / f"t{i}.jpg")
+        photo(home / "test" / f"t{i}.jpg")
     (home / where).write_text("\n".join([header, *rows, row.format(stem="gone", name="collie")]))
     dataset = folder(tmp_path, split="stratified")
     assert dataset.classes == (names[1], "collie")
@@ -54,7 +40,8 @@ def test_classes_come_from_a_list_beside_flat_pictures(tmp_path, where, wrapper)
 def test_a_lists_own_split_is_kept(tmp_path):
     rows = []
     for i in range(24):
-        rows.append(f"{draw(tmp_path / 'images' / f'{i}.jpg')},{'ab'[i % 2]},{('train', 'test', 'valid')[i % 3]}")
+        photo(tmp_path / "images" / f"{i}.jpg")
+        rows.append(f"{i},{'ab'[i % 2]},{('train', 'test', 'valid')[i % 3]}")
     (tmp_path / "labels.csv").write_text("\n".join(["image,label,split", *rows]))
     for test_on, rest in (("test", 1), ("val", 2)):
         dataset = folder(tmp_path, test_on=test_on)
@@ -64,9 +51,8 @@ def test_a_lists_own_split_is_kept(tmp_path):
 
 
 def test_class_folders_with_a_list_beside_them_stay_class_folders(tmp_path):
-    rows = [
-        f"{name}/{draw(tmp_path / name / f'{name}{i}.jpg')}.jpg,{name}" for name in ("jay", "tit") for i in range(4)
-    ]
+    names = [f"{name}/{i}.jpg" for name in ("jay", "tit") for i in range(4)]
+    rows = [f"{photo(tmp_path / name).relative_to(tmp_path)},{name[:3]}" for name in names]
     (tmp_path / "labels.csv").write_text("\n".join(["file_name,label", *rows]))
     dataset = folder(tmp_path)
     assert dataset.classes == ("jay", "tit")
