@@ -26,6 +26,7 @@ from pmsi.explain.methods import CAM_METHODS
 from pmsi.perturbations.entries import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
+from pmsi.runs.record import why_not_together
 
 LOOKS = "looks.json"
 """File in the run's folder with the measurements of each image."""
@@ -35,9 +36,15 @@ FARTHEST = 12
 
 
 def check(config: MapsConfig, root: Path) -> None:
-    """Raise RunError if a run is missing or has no model, ConfigError for a method, stage or perturbation unknown."""
-    for id in filter(None, (config.of, config.beside)):
-        find_checkpoint(Run.open(root, id))
+    """Raise RunError if a run is missing or has no model, ConfigError for a method, stage or perturbation unknown, and
+    for two runs that cannot be tested on the same images.
+    """
+    runs = [Run.open(root, id) for id in (config.of, config.beside) if id]
+    for run in runs:
+        find_checkpoint(run)
+    for other in runs[1:]:
+        if reasons := why_not_together(runs[0], other, config.test_per_class is not None, config.insist):
+            raise ConfigError(" ".join(["The maps of these runs cannot be compared.", *reasons]))
     lookup("CAM method", CAM_METHODS, config.method)
     if not config.stages:
         raise ConfigError(f"stages is empty: name at least one of {', '.join(STAGE_INDEX)}.")

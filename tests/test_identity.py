@@ -4,6 +4,7 @@ mistakes: each gives the right names, or a refusal that says what has changed. N
 What is right is found by plain loops over the pixels, which know nothing of digests and records.
 """
 
+import contextlib
 import json
 import random
 import re
@@ -271,6 +272,8 @@ def test_only_what_can_be_compared_stands_together(changed):
         with pytest.raises(PMSIError) as refused:
             tasks.check(config, root)
         assert all(reason in str(refused.value) for reason in reasons)
+        with contextlib.nullcontext() if now.names == then.names else pytest.raises(PMSIError):
+            tasks.check(config.with_(insist=True), root)
     filled = fill(expand("3", run.config), root, (0, 1))
     runs = [entry.run for entry in filled.cells["baseline", "concat"].entries]
     together = comparable and now.trained == then.trained
@@ -287,12 +290,17 @@ def test_a_model_that_was_trained_on_the_test_images_is_no_start_unless_one_insi
     config = run.config.with_(split_seed=3, start_from=run.id)
     count = leaked(then, Seen.of(config))
     assert count
+    with pytest.raises(PMSIError, match=f"{count} of {len(Seen.of(config).test)} test images"):
+        tasks.check(config, tmp_path)
     made, state = worked(tmp_path, run, config)
     assert state is State.FAILED
     assert f"{count} of {len(Seen.of(config).test)} test images" in made.status().error.message
+    tasks.check(config.with_(insist=True), tmp_path)
     made, state = worked(tmp_path, run, config.with_(insist=True))
     assert state is State.FINISHED
     assert any(f"{count} of" in line for line in made.result()["data"])
+    fair, _ = worked(tmp_path, run, config.with_(start_from=None))
+    assert str(count) in " ".join(why_not_comparable(fair, made))
 
 
 def test_insisting_is_said_in_the_result_and_on_stderr(lab, monkeypatch, tmp_path, pmsi):

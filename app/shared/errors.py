@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import streamlit as st
 
+from app.shared.fields import entries
 from pmsi.base.errors import PMSIError
+from pmsi.config import TrainConfig
+from pmsi.runs.record import INSIST
 
 LOG = logging.getLogger("pmsi.app")
 
@@ -17,10 +20,17 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|<>~$:-])", r"\\\1", text)
 
 
+def worded(message: str, insist: str = "tick “Insist”") -> str:
+    """Return what the core says, with the words of the page in place of fields and flags."""
+    labels = {name: entry.label for name, entry in entries(TrainConfig).items()}
+    named = re.sub(r"\b([a-z_]+) = ", lambda found: f"{labels.get(found[1], found[1])} = ", message)
+    return named.replace(INSIST, insist)
+
+
 def error_panel(error: Exception) -> None:
     """Show an error: the core's own say what to do, any other is apologised for and found in the server's log."""
     if isinstance(error, PMSIError):
-        st.error(plain(str(error)), icon=":material/info:")
+        st.error(plain(worded(str(error))), icon=":material/info:")
         return
     st.error(
         "Something went wrong here, and it is not your doing. The details are in the server's log. Reload the page to "

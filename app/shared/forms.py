@@ -26,6 +26,9 @@ ESSENTIAL = (
 )
 """The few fields that are always in sight, row by row; all others are folded away by group."""
 
+IN_SIGHT_WITH = {"insist": "start_from"}
+"""Fields that join them where another one has a value."""
+
 GROUPS = {"data": "Data", "model": "Model", "augmentation": "Augmentation", "recipe": "Recipe", "run": "This run"}
 
 COLUMNS = 3
@@ -61,14 +64,14 @@ def form(
     """
     known = entries(config_class)
     rows = [[known[name] for name in row if name in known] for row in ESSENTIAL]
-    shown = {entry.name for row in rows for entry in row}
     drawing = _Drawing(key, start, special or {})
     with essentials or st.container():
         for row in rows:
             drawing.draw_row(row, len(row))
+        drawing.draw_row([known[name] for name, other in IN_SIGHT_WITH.items() if drawing.values.get(other)], 1)
         problem = st.empty()
     with details or st.container():
-        drawing.draw_tabs([entry for entry in known.values() if entry.name not in shown])
+        drawing.draw_tabs([entry for entry in known.values() if entry.name not in drawing.values])
     try:
         return config_class(**drawing.values)
     except ConfigError as error:

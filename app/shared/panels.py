@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 import streamlit as st
 from PIL import Image
@@ -23,7 +24,7 @@ from pmsi.data import PER_CLASS
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import check_file_size, open_rgb_bytes
 from pmsi.runs import Run, default_root, known_runs, list_runs
-from pmsi.runs.record import comparable, is_alike, why_not_comparable
+from pmsi.runs.record import comparable, differences_in, is_alike, why_not_comparable
 
 # Pictures
 
@@ -273,6 +274,12 @@ def say_apart(run: Run, other: Run) -> None:
     if reasons := why_not_comparable(run, other):
         words = with_names(["These two cannot be compared.", *reasons], run, other)
         st.warning(plain(words), icon=":material/warning:")
+
+
+def say_differences(result: Mapping[str, Any], *runs: Run) -> None:
+    """Say how the data of a result differ from what the runs in it were trained on, if they do."""
+    if found := differences_in(result):
+        st.warning(plain(with_names(found, *runs)), icon=":material/warning:")
 
 
 def unknown_class(run: Run, label: str | None, best: str) -> str:

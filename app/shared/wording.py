@@ -98,7 +98,7 @@ def with_names(reasons: Iterable[str], *runs: Run) -> str:
     """Return sentences in which runs are called by their ids with the runs' names instead."""
     text = " ".join(reasons)
     for run in runs:
-        text = text.replace(f"run {run.id}", name_of_run(run))
+        text = re.sub(rf"\b[Rr]un {re.escape(run.id)}", lambda _, run=run: name_of_run(run), text)
     return text
 
 

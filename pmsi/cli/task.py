@@ -2,8 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from pmsi import tasks
 from pmsi.base.errors import RunError, lookup
@@ -15,6 +13,7 @@ from pmsi.config import Config, TrainConfig
 from pmsi.config.command import POSITIONAL
 from pmsi.config.presets import PRESETS
 from pmsi.runs import Run, State, jobs
+from pmsi.runs.record import differences_in
 
 ENDED_EARLY = 1
 """Exit status if a run was stopped or has failed."""
@@ -70,16 +69,10 @@ def work(run: Run) -> int:
     with live_output(run, sys.stderr):
         state = tasks.execute(run)
     result = run.result()
-    for line in _differences(result or {}):
+    for line in differences_in(result or {}):
         print(line, file=sys.stderr)
     print(to_json({"run": run.id, "state": state.value, "result": result}, indent=1))
     return 0 if state is State.FINISHED else ENDED_EARLY
-
-
-def _differences(result: Mapping[str, Any]) -> list[str]:
-    """Return in words how the data differed from what the runs that a run is about were trained on, each once."""
-    found = result.get("data") or []
-    return [*dict.fromkeys(line for each in found.values() for line in each)] if isinstance(found, dict) else found
 
 
 def training_config(run: Run) -> TrainConfig:

@@ -36,6 +36,7 @@ from pmsi.robustness.drawing import (
 )
 from pmsi.robustness.export import comparison
 from pmsi.robustness.results import SweepResults
+from pmsi.runs.record import differences_in
 
 COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
 """Default colours of runs."""
@@ -150,7 +151,8 @@ class _Page:
         results, trained = self.results, self.results.trained
         began = results.run.status().started_at or (results.run.folder / "config.json").stat().st_mtime
         place = f" in {trained.data}" if trained.data else ""
-        return {
+        differs = differences_in(results.run.result() or {})
+        return ({"Beware": " ".join(differs)} if differs else {}) | {
             "Sweep": results.run.id,
             "Made": time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(began)),
             "Data": f"{trained.dataset}{place}: {results.images} test images, {len(results.report['classes'])} classes",

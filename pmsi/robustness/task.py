@@ -7,7 +7,7 @@ from pmsi.base.errors import ConfigError
 from pmsi.config import RobustnessConfig
 from pmsi.robustness.cells import cells_of
 from pmsi.runs import Run
-from pmsi.runs.record import why_not_comparable
+from pmsi.runs.record import why_not_together
 
 
 def check(config: RobustnessConfig, root: Path) -> None:
@@ -23,8 +23,8 @@ def check(config: RobustnessConfig, root: Path) -> None:
         if run.state.is_live:
             raise ConfigError(f"Run {run.id} is {run.state.value}, so its model changes. Wait for its end, or stop it.")
     for other in runs[1:]:
-        if reasons := why_not_comparable(runs[0], other, limited=config.test_per_class is not None):
-            raise ConfigError(" ".join(["These runs cannot be swept together.", *reasons, "Name runs that agree."]))
+        if reasons := why_not_together(runs[0], other, config.test_per_class is not None, config.insist):
+            raise ConfigError(" ".join(["These runs cannot be swept together.", *reasons]))
 
 
 def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:

@@ -5,11 +5,11 @@ and its test images, and decides whether two runs can be compared. Older runs ha
 is then unknown.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import Stamp, stamp
@@ -19,6 +19,9 @@ from pmsi.runs.run import CHECKPOINT, Run
 if TYPE_CHECKING:
     from pmsi.data.dataset import Dataset, Sample
     from pmsi.data.record import Comparison, DataRecord, ImageRecord
+
+INSIST = "insist (--insist)"
+"""The remedy where a model was trained on test images, as errors say it; a form has its own words for it."""
 
 # pmsi.data.record is imported inside functions: it needs numpy and Pillow, and runs are listed without them.
 
@@ -72,6 +75,12 @@ def trained_by(run: Run) -> Run:
     return run if isinstance(run.config, TrainConfig) or not isinstance(of, str) else run.sibling(of)
 
 
+def is_of_earlier_model(run: Run, trained: Run) -> bool:
+    """Return whether a training run has gone on since ``run``, which is about it, began: it saw another model."""
+    began, status = run.status().started_at, trained.status()
+    return began is not None and began < max(status.started_at or 0.0, status.ended_at or 0.0)
+
+
 def compare_runs(a: Run, b: Run) -> "Comparison":
     """Return whether two training runs can be compared, with the differences in words."""
     from pmsi.data.record import compare
@@ -93,6 +102,8 @@ def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _apart(a: Run, b: Run, limited: bool, changed: tuple[Stamp, ...]) -> tuple[str, ...]:
+    if unfair := (*_began_unfairly(a), *_began_unfairly(b)):
+        return unfair
     if not limited and _same_files(a, b):
         return ()
     about = compare_runs(a, b)
@@ -102,12 +113,52 @@ def _apart(a: Run, b: Run, limited: bool, changed: tuple[Stamp, ...]) -> tuple[s
     return () if fair else tuple(about.reasons)
 
 
+def _began_unfairly(run: Run) -> Iterator[str]:
+    """Yield in words that a run started, where its user insisted, from one that was trained on its test images."""
+    config = _config(run)
+    if not isinstance(config, TrainConfig) or config.start_from is None or not config.insist:
+        return
+    try:
+        other = run.sibling(config.start_from)
+    except RunError:
+        yield f"run {run.id} started from a run that is gone, whatever that was trained on."
+        return
+    if leaked := compare_runs(other, run).leaked:
+        yield f"run {run.id} started from run {other.id}, which was trained on {leaked} of its test images."
+
+
 def _same_files(a: Run, b: Run) -> bool:
     """Return whether two runs have equal records, as runs on one data set do: equal records are equal files."""
     from pmsi.data.record import FILE
 
     files = (a.folder / FILE, b.folder / FILE)
     return all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes()
+
+
+def why_not_together(a: Run, b: Run, limited: bool = False, insist: bool = False) -> list[str]:
+    """Return the reasons why two training runs cannot be tested on the first one's images; empty if they can.
+
+    As `why_not_comparable`, but label numbers must be the same, and with ``insist`` nothing else has to be.
+    """
+    same = _same_labels(a, b)
+    if same and insist:
+        return []
+    reasons = why_not_comparable(a, b, limited) or ([] if same is not False else compare_runs(a, b).reasons)
+    return [*reasons, f"Leave one out, or {INSIST}." if same else "Leave one out."] if reasons else []
+
+
+def _same_labels(a: Run, b: Run) -> bool | None:
+    """Return whether a label number means the same class to both runs; None if one does not say."""
+    try:
+        return classes_of(a) == classes_of(b)
+    except RunError:
+        return None
+
+
+def differences_in(result: Mapping[str, Any]) -> list[str]:
+    """Return in words, each once, how the data of a result differ from what the runs in it were trained on."""
+    found = result.get("data") or []
+    return [*dict.fromkeys(line for each in found.values() for line in each)] if isinstance(found, dict) else found
 
 
 ALIKE = ("image_size", "backbone", "weights")
@@ -239,6 +290,6 @@ def check_data(run: Run, dataset: "Dataset", insist: bool = False, limited: bool
     if not about.same_labels:
         raise DataError(" ".join([*about.reasons, "Bring the data back as they were, or train a new run."]))
     if about.leaked and not insist:
-        remedy = "An accuracy on them would be too high. Bring the data back as they were, or insist (--insist)."
+        remedy = f"An accuracy on them would be too high. Bring the data back as they were, or {INSIST}."
         raise DataError(" ".join([*about.reasons, remedy]))
     return about.reasons

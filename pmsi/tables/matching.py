@@ -17,7 +17,7 @@ from pmsi.base.errors import ConfigError, DataError, PMSIError
 from pmsi.config import DATA_FIELDS, WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, differences, from_json
 from pmsi.perturbations.entries import severities_of
 from pmsi.runs import Run, State, known_runs
-from pmsi.runs.record import data_of, experiments_apart, record_of
+from pmsi.runs.record import data_of, experiments_apart, is_of_earlier_model, record_of
 from pmsi.tables.definitions import Cell
 
 SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "insist")
@@ -200,11 +200,12 @@ class Runs:
         A sweep that began before the training ended saw an earlier model, and does not count; nor does one of images
         that have changed since.
         """
-        ended = trained.run.status().ended_at or 0.0
         return best(
             run
             for sweep, run in self._sweeps.get(trained.run.id, ())
-            if _covers(sweep, cell) and _is_later(run, ended) and _is_of_its_images(run, trained.run)
+            if _covers(sweep, cell)
+            and not is_of_earlier_model(run, trained.run)
+            and _is_of_its_images(run, trained.run)
         )
 
 
@@ -255,8 +256,3 @@ def _is_of_its_images(run: Run, trained: Run) -> bool:
     same_number = images is None or expected is None or images == expected
     known = record_of(trained) is not None and isinstance(result.get("data"), dict)
     return same_number and not (known and result["data"].get(trained.id))
-
-
-def _is_later(run: Run, ended: float) -> bool:
-    started = run.status().started_at
-    return started is None or started >= ended

@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 
 from pmsi.base.errors import ConfigError, RunError
-from pmsi.config import TrainConfig, differences
+from pmsi.config import DATA_FIELDS, TrainConfig, differences
+from pmsi.data import open_dataset
 from pmsi.data.record import DataRecord
 from pmsi.engine.checkpoint import find_checkpoint, load_checkpoint
 from pmsi.methods import build, outline
 from pmsi.model import Recognizer
 from pmsi.model.backbones import check_weights, find_backbone
 from pmsi.runs import Run
-from pmsi.runs.record import compare_record
+from pmsi.runs.record import INSIST, compare_record, record_of
 
 SHAPING = ("method", "backbone", "stage_num", "smooth_conv", "channels", "hidden", "projection", "augmentation")
 """Settings that the shapes of a model's tensors depend on."""
@@ -53,6 +54,11 @@ def check_initial_weights(config: TrainConfig, root: Path) -> None:
     other = _other(config.start_from, root)
     find_checkpoint(other)
     check_fit(config, other)
+    if any(getattr(config, name) != getattr(other.config, name) for name in DATA_FIELDS):
+        data = DataRecord.of(open_dataset(config))
+        if record := record_of(other):
+            _check_classes(config.start_from, record.classes, data.classes)
+        check_leakage(config, root, data)
 
 
 def check_fit(config: TrainConfig, other: Run) -> None:
@@ -84,18 +90,18 @@ def _other(id: str, root: Path) -> Run:
     return run
 
 
-def check_leakage(config: TrainConfig, run: Run, data: DataRecord) -> list[str]:
-    """Return in words how ``data`` differs from what the run that ``run`` starts from was trained on.
+def check_leakage(config: TrainConfig, root: Path, data: DataRecord) -> list[str]:
+    """Return in words how ``data`` differs from what the run that a config starts from was trained on.
 
     Raises ConfigError where that run was trained on test images of ``data``, unless the config insists.
     """
     if config.start_from is None:
         return []
-    about = compare_record(_other(config.start_from, run.folder.parent), data)
+    about = compare_record(_other(config.start_from, root), data)
     if about.leaked and not config.insist:
         raise ConfigError(
             f"start_from = {config.start_from!r}: {' '.join(about.reasons)} The accuracy would be too high. Train on "
-            "the split of that run, or insist (--insist)."
+            f"the split of that run, or {INSIST}."
         )
     return about.reasons
 

@@ -135,7 +135,7 @@ class Training:
         if resumed:
             model = build(self.config, len(classes), pretrained=False)
         else:
-            self.start_differs = check_leakage(self.config, self.run, self.record)
+            self.start_differs = check_leakage(self.config, self.run.folder.parent, self.record)
             model = initial_model(self.config, self.run, classes)
         if self.config.sync_bn and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)

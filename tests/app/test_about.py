@@ -13,6 +13,7 @@ from PIL import Image
 from app.shared.cached_data import data_of_run, open_builtin, thumbnail_once
 from app.shared.cached_models import predictor_of
 from app.shared.wording import name_of_run
+from app.views.maps.numbers import reports_on
 from pmsi.config import MapsConfig
 from pmsi.runs import Run, jobs
 from pmsi.runs.record import record_of
@@ -219,6 +220,39 @@ def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, ma
     test = open_page("robustness", **{"sweep-of": f"{run.id},{trained.id}"})
     assert "cannot be swept together" in words(test)
     assert next(button for button in test.button if button.label == "Start the sweep").disabled
+
+
+def test_who_insists_sweeps_runs_of_other_splits(open_page, trained, make_run):
+    other = make_run(dataset="folder", data=trained.config.data, split_seed=6, test_per_class=None)
+    query = {"view": "sweep", "sweep-of": f"{trained.id},{other.id}"}
+    test = open_page("robustness", **query)
+    assert re.search(r"\d of \d+ test images of .* were among the training images", words(test))
+    assert "tick “Insist”" in words(test)
+    assert "--insist" not in words(test)
+    test = shown(test.checkbox(key="kept-sweep-insist").check().run())
+    assert not next(button for button in test.button if button.label == "Start the sweep").disabled
+    assert any("--insist" in code.value for code in test.code)
+
+
+def test_who_insists_starts_from_a_run_that_was_trained_on_test_images(open_page, trained):
+    test = open_page("train", settings=trained.id, split_seed="6")
+    (refusal,) = [error.value.replace("\\", "") for error in test.error]
+    assert re.search(r"\d of \d+ test images", refusal)
+    assert "tick “Insist”" in refusal
+    (box,) = [toggle for toggle in test.toggle if toggle.label == "Insist"]
+    test = shown(box.set_value(True).run())
+    assert not next(button for button in test.button if button.label == "Start training").disabled
+
+
+def test_numbers_of_an_earlier_model_are_not_the_runs(make_run):
+    run = make_run()
+    about = {"method": "gradcam", "head": "mix", "stages": ["S5"], "tolerance": 15.0, "images": 12}
+    report = Run.create(run.folder.parent, MapsConfig(of=run.id))
+    (report.folder / "started").write_text('{"at": 100}')
+    (report.folder / "result.json").write_text(json.dumps({"at": 200, "result": about}))
+    for ended, count in ((50, 1), (150, 0)):
+        (run.folder / "result.json").write_text(json.dumps({"at": ended, "result": {}}))
+        assert len(reports_on(run, "gradcam", "mix")) == count
 
 
 # Links and defaults

@@ -279,7 +279,7 @@ def test_a_model_that_does_not_fit_is_explained_before_the_start(submitted, make
     run = make_run()
     test = opened(start_from=run.id, backbone="resnet18")
     assert start_button(test).disabled
-    assert "backbone" in test.error[0].value
+    assert "Backbone" in test.error[0].value
 
 
 def test_a_link_to_a_run_that_is_not_there_opens_the_first_preset(submitted):

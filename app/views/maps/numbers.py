@@ -16,7 +16,7 @@ from app.shared.access import read_only, require_writable
 from app.shared.cached_models import predictor_of
 from app.shared.errors import error_panel, guarded, plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
-from app.shared.panels import run_colors
+from app.shared.panels import run_colors, say_differences
 from app.shared.run_session import page_of
 from app.shared.session import remember
 from app.shared.wording import name_of_run, perturbation_title, with_names
@@ -26,7 +26,7 @@ from pmsi.base.errors import PMSIError, RunError
 from pmsi.config import MapsConfig
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.runs import Run, default_root, jobs, known_runs
-from pmsi.runs.record import why_not_comparable
+from pmsi.runs.record import is_of_earlier_model, why_not_comparable
 
 Report = Mapping[str, Any]
 Numbers = Mapping[str, Mapping[str, float]]
@@ -84,6 +84,7 @@ def numbers(runs: Sequence[Run], wanted: Wanted) -> None:
             st.caption(plain(with_names([f"{name_of_run(run)} is left out.", *reasons], runs[0], run)))
         elif question in found[run.id]:
             shown.append((name_of_run(run), colors[run.id], found[run.id][question]))
+            say_differences(found[run.id][question], run)
         else:
             _offer(run, wanted.method, heads[run.id], question)
     if shown:
@@ -99,13 +100,15 @@ def _chosen(questions: list[Question]) -> Question | None:
 
 
 def reports_on(run: Run, method: str, head: str) -> dict[Question, Report]:
-    """Return the finished reports of a run's maps for a method and an output, the newest of each question."""
+    """Return the finished reports of the maps of a run's model of now, the newest of each question."""
     found: dict[Question, Report] = {}
     for other in known_runs(default_root()):
         with contextlib.suppress(RunError):
             config = other.config
             result = other.result() if isinstance(config, MapsConfig) and config.of == run.id else None
             if result is None or (result.get("method"), result.get("head")) != (method, head):
+                continue
+            if is_of_earlier_model(other, run):
                 continue
             of = Question(tuple(result["stages"]), result["tolerance"], config.test_per_class, result["images"])
             found.setdefault(of, result)

@@ -21,16 +21,21 @@ from pmsi.config.command import command
 from pmsi.perturbations import PERTURBATIONS, Perturbation
 from pmsi.robustness import cells_of
 from pmsi.runs import Run, default_root, jobs
-from pmsi.runs.record import why_not_comparable
+from pmsi.runs.record import why_not_together
 from pmsi.tables.estimate import known_sweep
 
 LIMITS = {0: "All", 5: "5 per class", 10: "10 per class", 20: "20 per class"}
 
 OF, IMAGES, PRESET, TICKED, LEVELS = "sweep-of", "sweep-images", "sweep-preset", "sweep-ticked", "sweep-levels"
+INSIST = "sweep-insist"
 """The form's fields in the URL."""
-FIELDS = (OF, IMAGES, PRESET, TICKED, LEVELS)
+FIELDS = (OF, IMAGES, PRESET, TICKED, LEVELS, INSIST)
 NONE = "-"
 """In the URL: none of several choices, where some are the default."""
+INSISTING = (
+    "Offers all runs of the same classes, and goes on where one was trained on test images of the first; the report "
+    "says how many."
+)
 MEASURES = (
     "Shows a few test images to the runs, under one severity of each perturbation: some seconds, more for many "
     "perturbations. Nothing is kept."
@@ -74,6 +79,7 @@ def form(runs: list[Run]) -> None:
         chosen = _runs(runs)
     with right:
         limit = int(remember(st.selectbox, IMAGES, 0, "Test images", list(LIMITS), format_func=LIMITS.get))
+        insist = bool(remember(st.checkbox, INSIST, False, "Insist", help=INSISTING))
     preset = remember(
         st.segmented_control,
         PRESET,
@@ -85,7 +91,7 @@ def form(runs: list[Run]) -> None:
     )
     names = _ticked() if preset == OWN else _of(preset)
     try:
-        config = config_of(chosen, names, _levels(), limit or None)
+        config = config_of(chosen, names, _levels(), limit or None).with_(insist=insist)
         if chosen:
             tasks.check(config, default_root())
     except PMSIError as error:
@@ -102,7 +108,8 @@ def _runs(runs: list[Run]) -> list[str]:
     _fill(OF, default, {key_of(OF): list(by_id)})
     picked = st.session_state[key_of(OF)]
     limited = bool(st.session_state.get(key_of(IMAGES), choice(IMAGES, "0") != "0"))
-    fitting = [id for id in ended if not picked or not why_not_comparable(by_id[picked[0]], by_id[id], limited)]
+    insist = bool(st.session_state.get(key_of(INSIST), choice(INSIST)))
+    fitting = [id for id in ended if not picked or not why_not_together(by_id[picked[0]], by_id[id], limited, insist)]
     chosen = st.multiselect(
         "Runs",
         list(dict.fromkeys([*fitting, *picked])),

@@ -3,6 +3,7 @@
 The parts about single images are in `app.views.robustness.report_images`.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import streamlit as st
 
 from app.shared.errors import guarded, plain
 from app.shared.palette import CHART, styled
-from app.shared.panels import run_colors
+from app.shared.panels import run_colors, say_differences
 from app.shared.session import remember
 from app.shared.wording import name_of_run, perturbation_title
 from app.views.robustness.cached import results_once
@@ -37,6 +38,7 @@ from pmsi.robustness.page import (
 )
 from pmsi.robustness.results import SweepResults
 from pmsi.runs import Run
+from pmsi.runs.record import is_of_earlier_model
 
 OWN = "as predicted"
 """The choice of an output that is, for each run, the one it predicts with; see `pmsi.robustness.page.PREDICTED`."""
@@ -46,9 +48,10 @@ MOST = 20
 
 @dataclass(frozen=True)
 class Seen:
-    """A sweep, and how its runs are called and coloured here: by id."""
+    """A sweep, its runs as far as they are there, and how they are called and coloured here: by id."""
 
     results: SweepResults
+    of: tuple[Run, ...]
     titles: dict[str, str]
     colors: dict[str, str]
 
@@ -61,16 +64,13 @@ class Seen:
 def seen(run: Run) -> Seen:
     """Return a sweep as it is shown; raises RunError while no cell is finished."""
     results = results_once(run)
-    runs = []
-    titles = {}
+    found = {}
     for id in results.runs:
-        try:
-            other = run.sibling(id)
-            titles[id] = name_of_run(other)
-        except PMSIError:
-            other, titles[id] = Run(run.folder.parent / id), id
-        runs.append(other)
-    return Seen(results, titles, run_colors(runs))
+        with contextlib.suppress(PMSIError):
+            found[id] = run.sibling(id)
+    titles = {id: name_of_run(found[id]) if id in found else id for id in results.runs}
+    colors = run_colors([found.get(id, Run(run.folder.parent / id)) for id in results.runs])
+    return Seen(results, tuple(found.values()), titles, colors)
 
 
 @st.fragment
@@ -78,6 +78,7 @@ def seen(run: Run) -> Seen:
 def report(run: Run) -> None:
     """Show the chosen part of a sweep's report, and the buttons that download it."""
     shown = seen(run)
+    _say_what_differs(run, shown)
     part = remember(
         st.segmented_control,
         "part",
@@ -90,6 +91,14 @@ def report(run: Run) -> None:
     )
     PARTS[part][1](shown)
     _downloads(shown)
+
+
+def _say_what_differs(run: Run, shown: Seen) -> None:
+    """Say where the runs' data are not those of the sweep, and which of them have been trained further since."""
+    say_differences(run.result() or {}, *shown.of)
+    for other in shown.of:
+        if is_of_earlier_model(run, other):
+            st.warning(f"{plain(name_of_run(other))} has been trained further since.", icon=":material/warning:")
 
 
 def chosen_perturbation(results: SweepResults) -> str:

@@ -5,7 +5,7 @@ import contextlib
 import streamlit as st
 
 from app.shared.access import read_only, require_writable
-from app.shared.errors import guarded, plain
+from app.shared.errors import guarded, plain, worded
 from app.shared.panels import run_picker
 from app.views.robustness.form import FIELDS, form
 from app.views.robustness.report import report
@@ -74,7 +74,7 @@ def _status(run: Run) -> None:
     """Show how far the sweep is, or how it ended where it did not end well."""
     status = run.status()
     if status.error is not None:
-        st.error(plain(f"{status.error.message} {status.error.remedy}"), icon=":material/info:")
+        st.error(plain(worded(f"{status.error.message} {status.error.remedy}")), icon=":material/info:")
     elif run.state.is_live:
         left = f" · {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
         share = status.done / status.total if status.total else 0.0

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.shared.access import read_only, require_writable
 from app.shared.cached_models import has_model
-from app.shared.errors import error_panel, guarded, plain
+from app.shared.errors import error_panel, guarded, plain, worded
 from app.shared.fields import entries
 from app.shared.run_session import page_of
 from app.shared.session import keep
@@ -26,6 +26,7 @@ from pmsi.config import Config, TrainConfig
 from pmsi.config.command import command
 from pmsi.runs import Run, State, Status, default_root, jobs
 from pmsi.runs.disk import in_words, size_of
+from pmsi.runs.record import INSIST
 from pmsi.runs.trash import users_of
 
 REFRESH_S = 2.0
@@ -135,7 +136,12 @@ def _ending(run: Run, status: Status) -> None:
     """Say how the run ended, where it did not finish, and what resuming it means."""
     if status.error is not None:
         remedy = f"\n\n**What to do:** {plain(status.error.remedy)}" if status.error.remedy else ""
-        st.error(f"**{status.error.kind}.** {plain(status.error.message)}{remedy}", icon=":material/error:")
+        message = worded(status.error.message, "insist (below)")
+        st.error(f"**{status.error.kind}.** {plain(message)}{remedy}", icon=":material/error:")
+        if INSIST in status.error.message and not read_only():
+            help = "Makes a run with the same settings that goes on all the same; its result says how many images."
+            if st.button("Insist", icon=":material/gavel:", help=help):
+                _do(_insist, run)
     if status.state not in ADVICE:
         return
     resume = ""
@@ -145,6 +151,13 @@ def _ending(run: Run, status: Status) -> None:
         )
     show = st.warning if status.state is State.INTERRUPTED else st.info
     show(ADVICE[status.state] + resume, icon=":material/info:")
+
+
+def _insist(run: Run) -> None:
+    """Start a run with the same settings that insists, and show it."""
+    made = Run.create(default_root(), run.config.with_(insist=True))
+    jobs.submit(made)
+    st.switch_page(page_of("runs"), query_params={"run": made.id})
 
 
 # What moves

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app.shared.palette import CATEGORICAL, CHART
+from app.shared.panels import say_differences
 from app.shared.run_session import page_of
 from app.shared.wording import perturbation_title, short_id
 from app.views.maps.numbers import show_reports
@@ -94,6 +95,7 @@ def show_result(task: str, result: dict[str, Any]) -> None:
     view = RESULTS.get(task, _any_result)
     if view is not None:
         st.subheader("Result", anchor=False)
+        say_differences(result)
         view(result)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app.shared.access import check_places, read_only, require_writable
-from app.shared.errors import error_panel, guarded, plain
+from app.shared.errors import error_panel, guarded, plain, worded
 from app.shared.fields import Entry, entries
 from app.shared.measuring import measure, measured
 from app.shared.run_session import page_of
@@ -61,7 +61,7 @@ def sweep_panel(config: TrainConfig, launcher: str) -> None:
             check_places(one)
         grids.check(grid, default_root())
     except PMSIError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(plain(worded(str(error))), icon=":material/error:")
         return
     _start(grid, launcher)
 

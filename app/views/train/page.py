@@ -3,8 +3,9 @@
 import streamlit as st
 
 from app.shared.access import check_places, read_only, require_writable
-from app.shared.errors import error_panel, plain
+from app.shared.errors import error_panel, plain, worded
 from app.shared.run_session import launcher_choice, page_of, reset
+from app.shared.wording import with_names
 from app.views.train.address import Start, linked_sweep, start, write
 from app.views.train.first_batch import first_batch_panel
 from app.views.train.form import train_form
@@ -69,7 +70,7 @@ def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
     if missing is not None:
         st.info(plain(missing), icon=":material/info:")
     elif wrong is not None:
-        st.error(plain(wrong), icon=":material/error:")
+        st.error(plain(worded(with_names([wrong], *begin.runs))), icon=":material/error:")
     elif config is not None:
         st.caption(_outlook(config))
         if started:
