@@ -22,7 +22,7 @@ from pmsi.base.errors import ImageError, PMSIError, RunError
 from pmsi.config import TrainConfig
 from pmsi.data import PER_CLASS
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.images import check_file_size, open_rgb_bytes
+from pmsi.data.uploads import open_upload
 from pmsi.runs import Run, default_root, known_runs, list_runs
 from pmsi.runs.record import comparable, differences_in, is_alike, why_not_comparable
 
@@ -137,8 +137,7 @@ def _uploaded() -> Picked | None:
         known = session.kept_upload()
         if known is None or known[2] != digest:
             try:
-                check_file_size(len(data), file.name)
-                session.keep_upload(file.name, open_rgb_bytes(data, file.name), digest)
+                session.keep_upload(file.name, open_upload(data, file.name), digest)
             except ImageError as error:
                 error_panel(error)
                 return None

@@ -37,7 +37,7 @@ SETTLED_S = 2.0
 """Results are cached only for files that changed at least this long before the check: file systems' clocks are as
 coarse as two seconds, so a younger file could change again and keep its stamp."""
 
-RULES = f"2, Pillow {PIL.__version__}, {MAX_PIXELS} or {MAX_JPEG_PIXELS} pixels"
+RULES = f"3, Pillow {PIL.__version__}, {MAX_PIXELS} or {MAX_JPEG_PIXELS} pixels"
 """The version of cached results, which depend on these besides the file."""
 
 

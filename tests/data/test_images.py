@@ -139,7 +139,7 @@ def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(tmp_path, 
     stored.paste(255, (64, 32, 128, 96))
     stored.save(path, quality=95, exif=exif_of(6))
     monkeypatch.setattr(images, "MAX_PIXELS", 640 * 320 - 1)
-    monkeypatch.setattr(images, "LARGE_PIXELS", 1000)
+    monkeypatch.setattr(images, "LARGE_BYTES", 1000)
     image = open_rgb(path)
     (sample,), _ = check([Sample("a", 0, path, box=(64, 32, 64, 64))], tmp_path)
     assert image.size == (160, 320)
@@ -147,19 +147,64 @@ def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(tmp_path, 
     x, y, width, height = map(int, sample.box or ())
     assert (width, height) == (32, 32)
     assert np.asarray(image)[y : y + height, x : x + width].mean() > 245
-    stored.save(path, quality=95, progressive=True)
-    monkeypatch.setattr(images, "MAX_PROGRESSIVE_PIXELS", 640 * 320 - 1)
-    with pytest.raises(ImageError, match="640 × 320 pixels"):
-        open_rgb(path)
+    stored.save(path, quality=95, progressive=True)  # all of whose coefficients are held
+    assert open_rgb(path).size == (320, 160)
+    with pytest.raises(ImageError, match="of memory to decode"):
+        open_rgb(path, most=2 * 640 * 320)
 
 
-def test_a_tiff_whose_tile_is_larger_than_any_image_is_refused():
-    """8 × 8 pixels in one tile of 46336 × 46336, which would be unpacked as a whole."""
-    tags = [(256, 8), (257, 8), (258, 8), (259, 8), (262, 1), (277, 1), (322, 46336), (323, 46336), (324, 8), (325, 8)]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
-    with pytest.raises(ImageError, match="tiles of 46336 × 46336"):
+def tiff_of(*more, side=8):
+    """A TIFF of some gray pixels, whose data are missing, with more tags."""
+    tags = [(256, 1, side), (257, 1, side), (258, 1, 8), (259, 1, 8), (262, 1, 1), (277, 1, 1), *more]
+    entries = b"".join(struct.pack("<HHII", tag, 4, count, value) for tag, count, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+def jpeg_of_scans(count):
+    """A progressive JPEG whose last scan is there ``count`` times more: each goes over all pixels."""
+    whole = encoded(Image.new("L", (900, 900), 90), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * (count + 1) + whole[-2:]
+
+
+def webp_of_size(width, height):
+    """A WebP of 34 bytes that gives any size."""
+    body = b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14) + bytes(9)
+    return b"RIFF" + struct.pack("<I", 12 + len(body)) + b"WEBPVP8L" + struct.pack("<I", len(body)) + body
+
+
+COSTLY = {
+    "a tile of 2 GB in 8 × 8 pixels": (tiff_of((322, 1, 46336), (323, 1, 46336), (324, 1, 8)), "tiles of 46336"),
+    "a tile that would hold the largest image": (tiff_of((322, 1, 7000), (323, 1, 7000), (324, 1, 8)), "tiles of 7000"),
+    "a million strips": (tiff_of((273, 10**6, 8), (278, 1, 1), (279, 10**6, 8)), "1,000,000 strips"),
+    "3,000 scans": (jpeg_of_scans(3000), "scans over 900 × 900"),
+    "a canvas of 1 GB": (webp_of_size(7000, 7000), "7000 × 7000 pixels"),
+    "a text of 25 megapixels": (b"P2 5000 5000 255 " + b"1 " * 50, "5000 × 5000 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_what_would_cost_much_is_refused_before_it_is_decoded(name, monkeypatch):
+    data, reason = COSTLY[name]
+    for reader in {reader for _, reader in images.READERS}:
+        monkeypatch.setattr(reader, "load", lambda image: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=reason):
         open_rgb_bytes(data)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "I;16", "F", "CMYK"])
+def test_a_larger_image_is_reduced_as_the_whole_one_would_be(monkeypatch, mode, orientation):
+    """Square by square, which is seen where a square ends within the picture."""
+    monkeypatch.setattr(images, "TILE", 16)
+    ramp = np.add.outer(np.arange(60), np.arange(100)) * 1.6
+    made = {"I;16": lambda: Image.fromarray((ramp * 257).astype(np.uint16)), "F": lambda: Image.fromarray(ramp / 255)}
+    image = made.get(mode, lambda: Image.fromarray(ramp.astype(np.uint8)).convert("RGB").convert(mode))()
+    data = encoded(image, "TIFF" if mode in ("CMYK", "F") else "PNG", exif=exif_of(orientation))
+    whole, small = open_rgb_bytes(data), images.open_rgb(io.BytesIO(data), side=25)
+    assert max(small.size) == 25
+    expected = np.asarray(whole.resize(small.size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(small) - expected).max() <= 8
 
 
 def test_a_digest_stands_for_the_pixels_and_the_size_and_nothing_else(tmp_path):
