@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from loops import mosaic_by_loops, numbered, seeded
 from PIL import Image
 
 from pmsi.augment.mosaic import apply
@@ -12,25 +13,13 @@ from pmsi.base.vision import tv_tensors, v2
 
 
 def mosaic(r=2, seed=0, **options):
-    return RecursiveMosaic(r, generator=torch.Generator().manual_seed(seed), **options)
+    return RecursiveMosaic(r, generator=seeded(seed), **options)
 
 
 def origins(size, layout, image=0):
-    """Where each pixel (y, x) of the mosaic comes from, (size, size, 2): the blocks swapped as the paper tells it."""
-    place = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
-    top, left, side = 0, 0, size
-    for order, pick in zip(layout.orders[image].tolist(), layout.picks[image].tolist(), strict=True):
-        half = side // 2
-        corner = [(top + half * (k // 2), left + half * (k % 2)) for k in range(4)]
-        patches = [place[y : y + half, x : x + half].copy() for y, x in corner]
-        for k, (y, x) in enumerate(corner):
-            place[y : y + half, x : x + half] = patches[order[k]]
-        (top, left), side = corner[pick], half
-    return place
-
-
-def numbered(*shape, dtype=torch.int64):
-    return torch.arange(int(np.prod(shape))).reshape(shape).to(dtype)
+    """Where each pixel of the mosaic comes from, as rows y and columns x, (2, size, size)."""
+    places = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return mosaic_by_loops(torch.stack(places), layout, image)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +40,7 @@ def test_tensors_are_permuted_cell_by_cell_each_image_by_a_layout_of_its_own(ima
     flat = images.as_subclass(torch.Tensor).reshape(len(layout), -1, 16, 16)
     came = moved.as_subclass(torch.Tensor).reshape(flat.shape)
     for number in range(len(layout)):
-        y, x = origins(16, layout, number).transpose(2, 0, 1)
+        y, x = origins(16, layout, number)
         assert torch.equal(came[number], flat[number][:, y, x])
     assert torch.equal(apply(came, layout, inverse=True), flat)
     assert len(layout) == {3: 1, 4: 2, 5: 2 if isinstance(images, tv_tensors.Video) else 4}[images.dim()]
@@ -62,7 +51,7 @@ def test_a_picture_moves_as_its_pixels_do(mode):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels).convert(mode)
     moved = mosaic(3)(picture)
-    y, x = origins(16, mosaic(3).make_params([picture])["layout"]).transpose(2, 0, 1)
+    y, x = origins(16, mosaic(3).make_params([picture])["layout"]).numpy()
     assert moved.mode == mode
     assert np.array_equal(np.asarray(moved.convert("RGBA")), np.asarray(picture.convert("RGBA"))[y, x])
 
@@ -99,7 +88,7 @@ def test_a_box_is_refused_exactly_where_its_pixels_part():
         layout = mosaic(2, seed).make_params([torch.zeros(1, 16, 16)])["layout"]
         place = origins(16, layout)
         box = tv_tensors.BoundingBoxes([[6, 2, 12, 4]], format="XYXY", canvas_size=(16, 16))
-        goal = {tuple(place[y, x]): (y, x) for y in range(16) for x in range(16)}
+        goal = {tuple(place[:, y, x].tolist()): (y, x) for y in range(16) for x in range(16)}
         shifts = {(goal[y, x][0] - y, goal[y, x][1] - x) for y in range(2, 4) for x in range(6, 12)}
         try:
             moved = mosaic(2, seed)((torch.zeros(1, 16, 16), box))[1]
@@ -131,7 +120,7 @@ def test_masks_of_a_batch_move_each_with_its_image_and_boxes_of_one_are_refused(
     assert moved[0, 0, y, x] == images[0, 0, 1, 1]
 
 
-def test_draws_come_from_torch_s_generator_or_one_s_own():
+def test_draws_come_from_torch_s_generator_or_one_s_own_and_what_cannot_be_cut_is_refused():
     images = numbered(8, 1, 8, 8)
     torch.manual_seed(3)
     first, second = RecursiveMosaic(2)(images), RecursiveMosaic(2)(images)
@@ -141,12 +130,9 @@ def test_draws_come_from_torch_s_generator_or_one_s_own():
     before = torch.get_rng_state()
     assert torch.equal(mosaic()(images), mosaic()(images))
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("image", [torch.zeros(3, 20, 24), Image.new("RGB", (20, 24))])
-def test_what_cannot_be_cut_is_refused(image):
-    with pytest.raises(ConfigError, match="multiple"):
-        RecursiveMosaic(3)(image)
+    for image in (torch.zeros(3, 20, 24), Image.new("RGB", (20, 24))):
+        with pytest.raises(ConfigError, match="multiple"):
+            RecursiveMosaic(3)(image)
     for wrong in ({"r": 9}, {"permutation": "none"}):
         with pytest.raises(ConfigError):
             RecursiveMosaic(**wrong)
@@ -155,12 +141,12 @@ def test_what_cannot_be_cut_is_refused(image):
 @pytest.mark.parametrize(("stage_num", "recursions"), [(1, (1, 0)), (3, (3, 2, 1, 0)), (5, (3, 3, 3, 2, 1, 0))])
 def test_a_batch_goes_through_the_phases_of_algorithm_1(stage_num, recursions):
     images = torch.rand(2, 3, 16, 16)
-    progressive = ProgressiveMosaic(stage_num, generator=torch.Generator().manual_seed(0))
+    progressive = ProgressiveMosaic(stage_num, generator=seeded())
     phases = list(progressive(images))
     assert tuple(r for r, _ in phases) == recursions
     assert len(progressive) == len(phases)
     assert torch.equal(phases[-1][1], images)
-    alone = torch.Generator().manual_seed(0)
+    alone = seeded()
     for r, shown in phases:
         assert torch.equal(shown, RecursiveMosaic(r, generator=alone)(images))
     with pytest.raises(ConfigError, match="stage_num"):

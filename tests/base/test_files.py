@@ -14,11 +14,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
 
 
 @pytest.mark.parametrize("data", ["ünïcode\n", b"\x00\xff"])
-def test_write_replaces_whole_files(tmp_path, data):
+def test_write_replaces_whole_files_with_the_usual_permissions(tmp_path, data):
     path = tmp_path / "file"
     path.write_text("a longer, older text")
+    usual = path.stat().st_mode
     write_atomically(path, data)
     assert path.read_bytes() == (data.encode() if isinstance(data, str) else data)
+    assert path.stat().st_mode == usual
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -50,20 +52,11 @@ def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_can_be_told(tmp
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_usual_permissions(tmp_path):
-    write_atomically(tmp_path / "atomic", "x")
-    (tmp_path / "plain").write_text("x")
-    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
 def test_json_is_strict():
     value = {"nan": float("nan"), "inf": [float("-inf"), np.float32("nan")], "n": np.int64(3), 4: (Path("a"), None)}
     value["array"] = np.array([[1.5, np.inf]])
     expected = {"nan": None, "inf": [None, None], "n": 3, "4": ["a", None], "array": [[1.5, None]]}
     assert json.loads(to_json(value), parse_constant=pytest.fail) == expected
-
-
-def test_json_refuses_what_it_cannot_say():
     with pytest.raises(TypeError):
         to_json({"x": object()})
 

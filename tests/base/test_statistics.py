@@ -6,14 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats import contingency_tables, multitest
+from statsmodels.stats.proportion import proportion_confint
 
 from pmsi.base.errors import PMSIError
 from pmsi.base.statistics import by_bin, holm, mcnemar, mean_std, paired_bootstrap, proportion, survival, wilson
-
-stats = pytest.importorskip("scipy.stats")
-tables = pytest.importorskip("statsmodels.stats.contingency_tables")
-several = pytest.importorskip("statsmodels.stats.multitest")
-shares = pytest.importorskip("statsmodels.stats.proportion")
 
 
 def test_wilson_is_statsmodels():
@@ -21,15 +19,9 @@ def test_wilson_is_statsmodels():
     for n in (1, 2, *generator.integers(3, 6000, 12).tolist()):
         confidence = float(generator.uniform(0.5, 0.999))
         for successes in {0, n, 1, int(generator.integers(0, n + 1))}:
-            expected = shares.proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
+            expected = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
             assert wilson(successes, n, confidence) == pytest.approx(expected, abs=1e-12)
     assert wilson(0, 0) == (0.0, 1.0)
-
-
-def test_wilson_refuses_what_is_no_proportion():
-    for arguments in ((-1, 3), (4, 3), (0, -1), (1, 3, 0.0), (1, 3, 1.0), (1, 3, 95)):
-        with pytest.raises(PMSIError, match="expected a"):
-            wilson(*arguments)
 
 
 def answers(both, only_a, only_b, neither):
@@ -39,9 +31,9 @@ def answers(both, only_a, only_b, neither):
     return table[:, 0], table[:, 1]
 
 
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (5, 5), (3, 11), (120, 80), (0, 40), (2600, 2400)])
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (0, 1), (5, 5), (3, 11), (0, 40), (700, 600)])
 def test_mcnemar_is_the_sum_of_binomial_coefficients(only_a, only_b):
-    """In whole numbers: of 5000 disagreements a float could not hold the coefficients."""
+    """In whole numbers: of 1300 disagreements a float could not hold the coefficients."""
     a, b = answers(30, only_a, only_b, 4)
     n = only_a + only_b
     tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1))
@@ -60,7 +52,7 @@ def test_mcnemar_is_statsmodels():
             for right_a, right_b in zip(a, b, strict=True):
                 table[int(not right_a), int(not right_b)] += 1
             if table[0, 1] + table[1, 0]:  # of no difference statsmodels makes 0 / 0
-                assert mcnemar(a, b) == pytest.approx(tables.mcnemar(table, exact=True).pvalue, rel=1e-9)
+                assert mcnemar(a, b) == pytest.approx(contingency_tables.mcnemar(table, exact=True).pvalue, rel=1e-9)
             else:
                 assert mcnemar(a, b) == 1.0
 
@@ -68,36 +60,12 @@ def test_mcnemar_is_statsmodels():
 # Several tests
 
 
-def holm_by_rejecting(p_values, alpha):
-    """Return which are rejected, as Holm wrote it: the smallest p first, until one is above α / (tests left)."""
-    rejected, left = set(), len(p_values)
-    for index in sorted(range(len(p_values)), key=lambda i: p_values[i]):
-        if p_values[index] > alpha / left:
-            break
-        rejected.add(index)
-        left -= 1
-    return rejected
-
-
-def test_holm_rejects_what_the_procedure_rejects_at_every_level():
-    p_values = np.random.default_rng(0).beta(0.4, 2, 12).round(3)  # rounded: some are equal
-    adjusted = holm(p_values)
-    for alpha in (0.001, 0.01, 0.05, 0.1, 0.3, 0.7):
-        assert {i for i, p in enumerate(adjusted) if p <= alpha} == holm_by_rejecting(p_values, alpha)
-
-
 def test_holm_is_statsmodels():
     """Few calls: each of statsmodels' collects garbage, which takes half a second beside torch."""
     smooth = np.random.default_rng(0).beta(0.3, 2, 95)
     for p_values in (smooth[:1], smooth, np.append(smooth.round(2), [1.0, 1.0])):
-        assert holm(p_values) == pytest.approx(several.multipletests(p_values, method="holm")[1], abs=1e-15)
+        assert holm(p_values) == pytest.approx(multitest.multipletests(p_values, method="holm")[1], abs=1e-15)
     assert holm([]) == []
-
-
-def test_holm_refuses_what_is_no_probability():
-    for p_values in ([0.1, 1.2], [-0.1], [math.nan], [[0.1]]):
-        with pytest.raises(PMSIError, match="from 0 to 1"):
-            holm(p_values)
 
 
 # Shares
@@ -169,18 +137,21 @@ def test_bootstrap_is_its_seeds():
     assert paired_bootstrap(a, a, seed=0) == paired_bootstrap(b, b, seed=1)  # no difference, no width
 
 
-def test_pairs_have_to_be_pairs():
-    with pytest.raises(PMSIError, match=r"\(2,\) and \(3,\)"):
-        mcnemar([True, False], [True, False, True])
-    with pytest.raises(PMSIError, match="at least one image"):
-        paired_bootstrap([], [], seed=0)
-
-
 def test_mean_and_deviation():
     values = [0.861, 0.874, 0.866]
     assert mean_std(values) == pytest.approx((np.mean(values), stats.tstd(values)))
-    mean, deviation = mean_std([0.5])
-    assert mean == 0.5
-    assert math.isnan(deviation)
-    with pytest.raises(PMSIError, match="at least one"):
-        mean_std([])
+    assert mean_std([0.5]) == pytest.approx((0.5, math.nan), nan_ok=True)
+
+
+def test_bad_input_is_refused():
+    for arguments in ((-1, 3), (4, 3), (0, -1), (1, 3, 0.0), (1, 3, 1.0), (1, 3, 95)):
+        with pytest.raises(PMSIError, match="expected a"):
+            wilson(*arguments)
+    for p_values in ([0.1, 1.2], [-0.1], [math.nan], [[0.1]]):
+        with pytest.raises(PMSIError, match="from 0 to 1"):
+            holm(p_values)
+    with pytest.raises(PMSIError, match=r"\(2,\) and \(3,\)"):
+        mcnemar([True, False], [True, False, True])
+    for empty in (lambda: paired_bootstrap([], [], seed=0), lambda: mean_std([])):
+        with pytest.raises(PMSIError, match="at least one"):
+            empty()

@@ -41,9 +41,6 @@ def test_defaults_are_those_of_the_paper_s_section_iv_a():
 def test_a_bad_value_is_refused_with_its_field_its_value_and_what_was_expected(field, value, expected):
     with pytest.raises(ConfigError, match=rf"{field} = {value!r}: expected.*({expected})"):
         TrainConfig(**{field: value})
-
-
-def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(ConfigError, match="resize = 200 is below image_size = 224"):
         TrainConfig(image_size=224, resize=200)
 
