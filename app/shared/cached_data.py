@@ -1,6 +1,6 @@
 """Data sets and their images. Pictures are kept by their pixels' digest, never by where they lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,14 @@ import streamlit as st
 from PIL import Image
 
 from app.shared.access import check_place, may_read
+from pmsi.base.errors import ImageError
 from pmsi.base.files import Stamp, stamp
 from pmsi.config import DATA_FIELDS, TrainConfig
 from pmsi.data import kind_of, open_dataset
 from pmsi.data.checking import confined
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
-from pmsi.data.record import FILE
+from pmsi.data.record import FILE, digest_of
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.sheets import thumbnail
 from pmsi.runs import Run
@@ -23,7 +24,21 @@ from pmsi.runs.record import as_trained, record_of
 
 @st.cache_resource(show_spinner="Looking at the images…", max_entries=8, ttl=600)
 def _open_set(values: dict[str, Any]) -> Dataset:
-    return confined(open_dataset(TrainConfig(**values)), may_read)
+    return _verified(confined(open_dataset(TrainConfig(**values)), may_read))
+
+
+def _verified(dataset: Dataset) -> Dataset:
+    """Return a data set that raises ImageError for a file whose pixels are others than when the set was opened."""
+
+    def open_image(sample: Sample) -> Image.Image:
+        image = dataset.open_image(sample)
+        if sample.path is not None and sample.digest and pixels_digest(image) != sample.digest:
+            _open_set.clear()
+            _data_of_run.clear()
+            raise ImageError(f"{sample.key} has other pixels than a moment ago. Reload the page to see what is there.")
+        return image
+
+    return replace(dataset, open_image=open_image)
 
 
 def open_set(config: TrainConfig) -> Dataset:
@@ -76,11 +91,6 @@ def data_of_run(run: Run) -> RunData:
 
 
 # Pictures
-
-
-def digest_of(dataset: Dataset, sample: Sample) -> str:
-    """Return what stands for the pixels of a sample."""
-    return sample.digest or pixels_digest(dataset.open_image(sample))
 
 
 @st.cache_data(show_spinner=False, max_entries=4096)

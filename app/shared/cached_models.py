@@ -6,11 +6,11 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app.shared.cached_data import digest_of
 from pmsi.base.errors import RunError
 from pmsi.base.files import Stamp, stamp
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
+from pmsi.data.record import digest_of
 from pmsi.explain.measures.deletion import Curve, removal_curves
 from pmsi.explain.measures.disagreement import Disagreement
 from pmsi.maps import disagreement

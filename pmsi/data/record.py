@@ -63,7 +63,7 @@ class DataRecord:
         unknown = sum(not sample.digest for sample in samples)
         images, done = [], 0
         for sample in samples:
-            images.append(ImageRecord(sample.key, sample.label, _digest(dataset, sample)))
+            images.append(ImageRecord(sample.key, sample.label, digest_of(dataset, sample)))
             done += not sample.digest
             if progress is not None and not sample.digest:
                 progress(done, unknown)
@@ -158,7 +158,8 @@ class DataRecord:
         return None if data is None else cls.from_bytes(data.tobytes(), str(path))
 
 
-def _digest(dataset: Dataset, sample: Sample) -> str:
+def digest_of(dataset: Dataset, sample: Sample) -> str:
+    """Return the digest of a sample's pixels; the image is opened only if it is not known."""
     return sample.digest or pixels_digest(dataset.open_image(sample))
 
 

@@ -17,8 +17,8 @@ from pmsi.base.files import read_json
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.config.titles import method_title
 from pmsi.data import open_dataset
-from pmsi.data.dataset import Dataset
-from pmsi.data.record import DataRecord
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.record import DataRecord, digest_of
 from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.report import FILE, CellPredictions, FinishedCells, read, summarise
 from pmsi.runs import Run
@@ -117,26 +117,39 @@ class SweepResults:
         return replace(config, test_per_class=self.config.test_per_class or config.test_per_class)
 
     def picture(self, dataset: Dataset, index: int, cell: Cell = CLEAN) -> Image.Image:
-        """Return the first run's input of an image in a cell, recomputed with the same pixels."""
+        """Return the first run's input of an image in a cell, recomputed with the same pixels.
+
+        Raises DataError where the image is gone, or has other pixels now.
+        """
         from pmsi.data.preprocessing import centre_crop, resize
 
         key = self.report["keys"][index]
-        pixels = resize(dataset.open_image(dataset.find(key)).convert("RGB"), self.trained.resize_to)
+        pixels = resize(dataset.open_image(self._sample(dataset, key)).convert("RGB"), self.trained.resize_to)
         seen, _ = cell.apply(centre_crop(pixels, self.trained.image_size), self.config.seed, key)
         return Image.fromarray(seen)
 
+    def _sample(self, dataset: Dataset, key: str) -> Sample:
+        """Return the image that was shown under a key, found by its pixels where these are known."""
+        if (shown := self.digests.get(key)) is None:
+            return dataset.find(key)
+        for sample in sorted((*dataset.test, *dataset.train), key=lambda sample: sample.key != key):
+            if digest_of(dataset, sample) == shown:
+                return sample
+        raise DataError(f"{key} is gone from {dataset.name}, or has other pixels than sweep {self.run.id} was shown.")
+
     def dataset(self) -> Dataset:
         """Open the data set of the test images; raises DataError where it is not here, or its images are others."""
-        dataset, shown = open_dataset(self.trained), self._digests()
-        now = {image.key: image.digest for image in DataRecord.of(dataset).test}
-        if changed := sum(now.get(key) != digest for key, digest in shown.items()):
+        dataset = open_dataset(self.trained)
+        now = {image.digest for image in DataRecord.of(dataset).test}
+        if changed := sum(digest not in now for digest in self.digests.values()):
             raise DataError(
-                f"{changed} of {len(shown)} test images of {dataset.name} are not those that sweep {self.run.id} was "
-                "shown. Bring them back as they were; its numbers stay what they are."
+                f"{changed} of {len(self.digests)} test images of {dataset.name} are not those that sweep "
+                f"{self.run.id} was shown. Bring them back as they were; its numbers stay what they are."
             )
         return dataset
 
-    def _digests(self) -> dict[str, str]:
+    @cached_property
+    def digests(self) -> dict[str, str]:
         """Return by key the digests of the images that were shown, as the sweep or its first run keeps them."""
         stored = read_json(self.run.folder / CLEAN.file) or {}
         if digests := stored.get("digests"):

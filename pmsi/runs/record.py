@@ -236,7 +236,7 @@ def as_trained(run: Run, dataset: "Dataset") -> "tuple[Dataset, list[str]]":
     Classes, label numbers, keys and split are the run's. An image is found by its pixels, wherever it lies now. Of a
     run without a record the data set is returned as it is.
     """
-    from pmsi.data.images import pixels_digest
+    from pmsi.data.record import digest_of
 
     record = record_of(run)
     about = compare_data(run, dataset)
@@ -244,7 +244,7 @@ def as_trained(run: Run, dataset: "Dataset") -> "tuple[Dataset, list[str]]":
         return dataset, about.reasons
     here: dict[str, dict[str, Sample]] = {}  # by digest, then by key
     for sample in (*dataset.train, *dataset.test):
-        here.setdefault(sample.digest or pixels_digest(dataset.open_image(sample)), {})[sample.key] = sample
+        here.setdefault(digest_of(dataset, sample), {})[sample.key] = sample
 
     def found(images: "Iterable[ImageRecord]") -> "Iterator[Sample]":
         for image in images:

@@ -10,11 +10,15 @@ import pytest
 import streamlit as st
 from PIL import Image
 
-from app.shared.cached_data import data_of_run, open_builtin, thumbnail_once
+from app.shared.cached_data import data_of_run, open_builtin, open_folder, thumbnail_once
 from app.shared.cached_models import predictor_of
 from app.shared.wording import name_of_run
 from app.views.maps.numbers import reports_on
-from pmsi.config import MapsConfig
+from app.views.robustness.cached import results_once, sweep_picture_once
+from pmsi import tasks
+from pmsi.base.errors import DataError, ImageError
+from pmsi.config import MapsConfig, RobustnessConfig
+from pmsi.pictures.encoding import jpeg
 from pmsi.runs import Run, jobs
 from pmsi.runs.record import record_of
 
@@ -113,6 +117,38 @@ def test_birds_of_another_seed_are_shown_as_they_are(open_page, make_run):
     assert "run" in parse_qs(
         next(link.proto for link in again.get("page_link") if link.proto.label == "Explain").query_string
     )
+
+
+def exchange(a, b):
+    aside = a.with_name("aside")
+    a.rename(aside)
+    b.rename(a)
+    aside.rename(b)
+
+
+def test_a_file_that_has_other_pixels_than_a_moment_ago_is_not_shown_under_its_old_name(birds):
+    jay = open_folder(str(birds)).find("jay/1.png")
+    exchange(birds / "jay" / "1.png", birds / "wren" / "1.png")
+    with pytest.raises(ImageError):
+        thumbnail_once(open_folder(str(birds)), jay, 64)
+    now = open_folder(str(birds))
+    assert thumbnail_once(now, now.find("wren/1.png"), 64) == thumbnail_once(now, jay, 64)
+
+
+def test_a_sweeps_pictures_are_those_that_it_was_shown(trained, birds):
+    sweep = Run.create(trained.folder.parent, RobustnessConfig(of=(trained.id,), perturbations=("gaussian_noise=5",)))
+    assert tasks.execute(sweep) == "finished"
+    results = results_once(sweep)
+    labels = results.report["labels"]
+    first, last, gone = 0, len(labels) - 1, labels.index(1)
+    before = results.picture(open_folder(str(birds)), first)
+    files = [birds / results.report["keys"][i] for i in (first, last, gone)]
+    exchange(*files[:2])
+    paint(files[2], 991)
+    st.cache_resource.clear()
+    assert sweep_picture_once(results, first) == jpeg(before)
+    with pytest.raises(DataError, match="gone"):
+        sweep_picture_once(results, gone)
 
 
 # Labels are named by the run's own classes
@@ -289,8 +325,6 @@ def test_an_upload_is_neither_right_nor_wrong(open_page, make_run):
 
 
 def test_reports_beside_each_other_answer_what_the_page_asks(open_page, make_run, runs_folder):
-    from pmsi import tasks
-
     run, other = make_run(), make_run(seed=1)
 
     def reported(of, **asked):

@@ -10,12 +10,13 @@ from functools import cached_property
 import numpy as np
 from PIL.Image import Image
 
-from app.shared.cached_data import data_of_run, digest_of
+from app.shared.cached_data import data_of_run
 from app.shared.cached_models import classes_of_run, explain_once, predict_once, predictor_of
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
+from pmsi.data.record import digest_of
 from pmsi.explain.measures.regions import known_regions
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.pictures.figure import Figure, MapCell, Row, note_of

@@ -22,10 +22,11 @@ def results_once(run: Run) -> SweepResults:
 
 
 @st.cache_data(show_spinner=False, max_entries=2048)
-def _sweep_picture(_results: SweepResults, folder: str, index: int, name: str | None, severity: float) -> bytes:
+def _sweep_picture(_results: SweepResults, index: int, name: str | None, severity: float, *of: object) -> bytes:
     return jpeg(_results.picture(open_set(_results.trained), index, Cell(name, severity)))
 
 
 def sweep_picture_once(results: SweepResults, index: int, name: str | None = None, severity: float = 0.0) -> bytes:
     """Return what the runs of a sweep were shown of an image in a cell, as JPEG, made once for all visitors."""
-    return _sweep_picture(results, str(results.run.folder), index, name, severity)
+    key = results.report["keys"][index]
+    return _sweep_picture(results, index, name, severity, str(results.run.folder), key, results.digests.get(key))

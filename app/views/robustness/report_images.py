@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.shared.errors import plain
+from app.shared.errors import guarded, plain
 from app.shared.images import picture
 from app.shared.palette import CHART, styled
 from app.shared.session import choice, choose, keep, remember
@@ -133,7 +133,7 @@ def _behind(results: SweepResults, cell: Cell, rows: np.ndarray, columns: np.nda
     places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
     for place, index in zip(places, found, strict=False):
         truth = classes[labels[index]]
-        with place:
+        with place, guarded():
             shown = sweep_picture_once(results, index, cell.perturbation, cell.severity)
             picture(shown, alt=f"{truth}, {cell.title}", caption=f"{plain(truth)} · {plain(keys[index])}")
     if len(found) > BEHIND:
@@ -155,8 +155,8 @@ def flips_part(results: SweepResults, name: str, run: str) -> None:
         answer, truth = classes[results.predictions(cell, run, head)[flip.index]], classes[labels[flip.index]]
         with place:
             before, after = st.columns(2, gap="small", wrap=False)
-            with before:
+            with before, guarded():
                 picture(sweep_picture_once(results, flip.index), alt=f"{truth}, clean")
-            with after:
+            with after, guarded():
                 picture(sweep_picture_once(results, flip.index, name, flip.severity), alt=f"{truth}, {cell.title}")
             st.caption(f"{plain(truth)} → **{plain(answer)}** at {PERTURBATIONS[name].symbol} = {flip.severity:g}")
