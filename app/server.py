@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import gc
 import importlib
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -145,6 +146,8 @@ def main() -> None:
         found = options()
     except ConfigError as error:
         sys.exit(f"pmsi: {error}")
+    # A login is looked for in the secrets, for which Streamlit has read its config; it would warn of the options below.
+    logging.getLogger("streamlit.config").addFilter(lambda record: False)
     app.run(config={"server.port": arguments.port, **found})
 
 
