@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -17,8 +16,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
-from pmsi.config.command import command
+from finished_runs import flags_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,16 +90,23 @@ def test_other_packages_are_hidden_and_the_copy_is_what_runs(bare: Path) -> None
     assert {"torch", "torchvision", "numpy", "scipy", "pillow", "safetensors"} <= needed()
 
 
-def test_a_copied_folder_trains_lists_and_fills_tables(bare: Path, tiny_config) -> None:
-    flags = shlex.split(command(tiny_config.with_(epochs=1), bare / "runs"))[4:]
-    method = flags.index("--method")  # the table chooses the methods; without one, training takes the paper's
-    del flags[method : method + 2]
-    trained = json.loads(python(bare, "-m", "pmsi", "train", *flags).stdout)
-    assert trained["state"] == "finished"
-    listed = python(bare, "-m", "pmsi", "runs", "list").stdout.splitlines()
-    own = [line for line in listed if not line.endswith("comes with the program")]
-    assert [line.startswith("finished") for line in own] == [True]
+COMMANDS = """
+import json, sys
+from pmsi.cli.main import main
+for words in json.loads(sys.argv[1]):
+    print("--- output")
+    assert main(words) == 0
+"""
 
-    laid_out = python(bare, "-m", "pmsi", "tables", "3", *flags, "--show", "--format", "csv").stdout
-    (ours,) = [row for row in csv.DictReader(laid_out.splitlines()) if (row["line"], row["column"]) == ("pmr", "mix")]
+
+def test_a_copied_folder_trains_lists_and_fills_tables(bare: Path, tiny_config) -> None:
+    flags = flags_of(tiny_config.with_(epochs=1))
+    words = (["train", *flags], ["runs", "list"], ["tables", "3", *flags, "--show", "--format", "csv"])
+    said = python(bare, "-c", COMMANDS, json.dumps(words)).stdout.split("--- output\n")
+    trained = json.loads(said[1])
+    assert trained["state"] == "finished"
+    own = [line for line in said[2].splitlines() if not line.endswith("comes with the program")]
+    assert [line.startswith("finished") for line in own] == [True]
+    rows = csv.DictReader(said[3].splitlines())
+    (ours,) = [row for row in rows if (row["line"], row["column"]) == ("pmr", "mix")]
     assert float(ours["mean"]) == pytest.approx(100 * trained["result"]["last"]["accuracy"]["mix"], abs=1e-4)

@@ -9,14 +9,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, jobs, lifecycle, list_runs
 from pmsi.runs.disk import in_words
 
 ROOT = Path(__file__).parents[2]
@@ -166,29 +168,38 @@ def test_only_what_ended_early_is_resumed_or_stopped(trained, pmsi):
         assert "is finished" in err
 
 
-def test_a_training_stops_on_request_and_on_ctrl_c_and_goes_on(here, pmsi):
+def test_a_training_stops_on_ctrl_c_and_on_request_and_goes_on(here, pmsi):
     words = ["train", *TINY, "--epochs", "100000", "--runs", "my runs"]
-    with spawned(*words, cwd=here) as first:
-        id = first.stderr.readline().strip()
-        assert first.stderr.readline().startswith("epoch    1 ")
-        status, out, _ = pmsi("runs", "stop", id[:20], "--runs", "my runs")
-        assert status == 0
-        assert out.startswith(f"stopped      {id}")
-        assert first.wait() == 1
-        assert json.loads(first.stdout.read())["state"] == "stopped"
-        assert f"runs resume {id} --runs 'my runs'" in first.stderr.read()
+    with spawned(*words, cwd=here) as process:
+        id = process.stderr.readline().strip()
+        assert process.stderr.readline().startswith("epoch    1 ")
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 1
+        said = process.stderr.read()
+        assert json.loads(process.stdout.read())["state"] == "stopped"
+    assert f"runs resume {id} --runs 'my runs'" in said
+    assert "Traceback" not in said
     run = Run.open(Path("my runs"), id)
     done = epochs(run)
-    with spawned("runs", "resume", id, "--runs", "my runs", cwd=here) as second:
-        assert second.stderr.readline().strip() == id
-        assert int(second.stderr.readline().split()[1]) == done[-1] + 1
-        second.send_signal(signal.SIGINT)
-        assert second.wait() == 1
-        assert "Traceback" not in second.stderr.read()
+
+    def stop_later():
+        until(lambda: len(epochs(run)) > len(done))
+        jobs.stop(run)
+
+    stopper = threading.Thread(target=stop_later)
+    stopper.start()
+    assert pmsi("runs", "resume", id, "--runs", "my runs")[0] == 1
+    stopper.join()
     assert run.state is State.STOPPED
-    assert len(epochs(run)) > len(done)
     assert epochs(run) == list(range(1, len(epochs(run)) + 1))
     assert pmsi("predict", id, "a bird.png", "--runs", "my runs")[0] == 0
+
+
+def test_a_queued_run_is_stopped_by_a_part_of_its_id(here, pmsi):
+    run = Run.create(Path("runs"), EvaluateConfig(of="gone"))
+    lifecycle.enqueue(run.folder, (State.CREATED,), "nobody")
+    status, out, _ = pmsi("runs", "stop", run.id[:20])
+    assert (status, out.startswith(f"stopped      {run.id}")) == (0, True)
 
 
 def test_an_execution_is_what_a_launcher_calls(here, pmsi):

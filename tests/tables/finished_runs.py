@@ -1,7 +1,17 @@
 """Runs that a table reads, made with results instead of by training."""
 
+import shlex
+
 from pmsi.config import RobustnessConfig
+from pmsi.config.command import command
 from pmsi.runs import Run, State, lifecycle
+
+
+def flags_of(config):
+    """Return the flags with which a table is made of a config; the table chooses the method."""
+    words = shlex.split(command(config))[4:]
+    at = words.index("--method")
+    return words[:at] + words[at + 2 :]
 
 
 def ended(root, config, state, about):

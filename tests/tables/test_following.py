@@ -1,18 +1,19 @@
 """A campaign makes, resumes and follows exactly what a table lacks: with fake tasks, and once with real ones."""
 
-import io
 import json
-import shlex
 import shutil
+from pathlib import Path
 
 import pytest
+from finished_runs import flags_of
+from small import SMALL
 from waiting import until
 
 from pmsi import tasks
+from pmsi.base.locks import is_held
 from pmsi.cli import tables as watching
-from pmsi.cli.tables import follow, shared_out
+from pmsi.cli.tables import shared_out
 from pmsi.config import RobustnessConfig, TrainConfig
-from pmsi.config.command import command
 from pmsi.runs import Run, State, jobs, lifecycle, list_runs
 from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.row import Launcher
@@ -21,14 +22,10 @@ from pmsi.tables.estimate import Estimator, Pace
 from pmsi.tables.needed import needed_runs
 from pmsi.tasks import Task, execute
 
-TINY = TrainConfig(
-    dataset="plumage", backbone="tiny", weights="none", image_size=64, train_per_class=2, test_per_class=1, epochs=1,
-    batch_size=6, channels=16, hidden=8, trackers=(),
-)  # fmt: skip
-FLAGS = [
-    "--dataset", "plumage", "--backbone", "tiny", "--weights", "none", "--image-size", "64", "--train-per-class", "2",
-    "--test-per-class", "1", "--epochs", "1", "--batch-size", "6", "--channels", "16", "--hidden", "8", "--trackers",
-]  # fmt: skip
+TINY = SMALL.with_(image_size=64, train_per_class=2, test_per_class=1, epochs=1, batch_size=6)
+FLAGS = flags_of(TINY)
+
+ROOT = Path(__file__).parents[2]
 
 executed = []
 failing = set()
@@ -77,46 +74,27 @@ def methods(root):
     return [(config.method, config.seed) for config in configs if isinstance(config, TrainConfig)]
 
 
-def states(needed):
-    return [needed.state for needed in needed.all]
-
-
 # Making and going on
 
 
-def test_a_campaign_fills_its_table_seed_by_seed(fakes, tmp_path):
-    table = expand("3", TINY)
-    needed = follow(table, tmp_path, (0, 1), "local", io.StringIO())
-    assert needed.is_complete
-    lines = [line.key for line in table.lines]
-    assert methods(tmp_path) == [(method, seed) for seed in (0, 1) for method in lines]
+def test_a_campaign_goes_on_after_an_interruption_seed_by_seed_and_repeats_nothing(fakes, tmp_path, pmsi):
+    words, table = ("tables", "3", *FLAGS, "--runs", tmp_path, "--seeds", 2), expand("3", TINY)
+    interrupting.append(3)
+    assert pmsi(*words)[:2] == (130, "")
+    assert len(executed) == 3
+    status, out, err = pmsi(*words)
+    assert (status, "failed" in out) == (0, False)
+    assert "3 finished, 9 to be made" in err
+    assert methods(tmp_path) == [(line.key, seed) for seed in (0, 1) for line in table.lines]
     cell = fill(table, tmp_path, (0, 1)).cells["pm", "mix"]
     assert (cell.n, cell.mean) == (2, pytest.approx(0.605))
-
-
-def test_a_second_table_shares_the_runs_of_the_first(fakes, tmp_path, pmsi):
-    assert pmsi("tables", "3", *FLAGS, "--runs", tmp_path)[0] == 0
     assert pmsi("tables", "2", *FLAGS, "--runs", tmp_path)[0] == 0
-    assert len(executed) == 6 + 4, "StageNum 3 of + P & M is there already"
-    assert pmsi("tables", "3", *FLAGS, "--runs", tmp_path, "--seeds", 2)[0] == 0
-    assert len(executed) == 6 + 4 + 6
-
-
-def test_after_an_interruption_it_goes_on_and_repeats_nothing(fakes, tmp_path, pmsi):
-    after = 3
-    interrupting.append(after)
-    status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
-    assert (status, out, len(executed)) == (130, "", after)
-    status, out, err = pmsi("tables", "3", *FLAGS, "--runs", tmp_path)
-    assert status == 0
-    assert f"{after} finished, {6 - after} to be made" in err
-    assert len(executed) == len(set(executed)) == 6
-    assert "failed" not in out
+    assert len(executed) == 12 + 4, "StageNum 3 of + P & M is there already"
 
 
 def test_what_ended_early_is_resumed_in_its_own_folder(fakes, tmp_path, pmsi):
-    for state in (State.STOPPED, State.FAILED, State.INTERRUPTED):
-        run = Run.create(tmp_path, TINY.with_(method={"stopped": "p", "failed": "pm", "interrupted": "pr"}[state]))
+    for method, state in {"p": State.STOPPED, "pm": State.FAILED, "pr": State.INTERRUPTED}.items():
+        run = Run.create(tmp_path, TINY.with_(method=method))
         lock = lifecycle.begin(run.folder)
         if state is not State.INTERRUPTED:
             lifecycle.settle(run.folder, state, {"hard": False, "kind": "E", "message": "x"}, lock)
@@ -148,43 +126,33 @@ def test_a_failed_run_shows_as_failed_and_is_tried_again_by_the_next_call(fakes,
 # Sweeps
 
 
-def test_sweeps_follow_their_training_runs_and_show_both_the_same_pixels(fakes, tmp_path, pmsi):
+def test_sweeps_follow_both_of_their_training_runs_and_show_both_the_same_pixels(fakes, tmp_path, pmsi):
+    failing.add("pmr")
+    assert pmsi("tables", "7", *FLAGS, "--runs", tmp_path)[0] == 1
+    assert [Run.open(tmp_path, id).config.task for id in executed] == ["train"] * 2
+    failing.clear()
+    executed.clear()
     status, out, _ = pmsi("tables", "7", *FLAGS, "--runs", tmp_path, "--seeds", 2)
     assert status == 0
     configs = [Run.open(tmp_path, id).config for id in executed]
-    assert [config.task for config in configs] == ["train"] * 4 + ["robustness"] * 6
-    for config in configs[4:]:
+    assert [config.task for config in configs] == ["train"] * 3 + ["robustness"] * 6
+    for config in configs[3:]:
         pair = [Run.open(tmp_path, id).config for id in config.of]
         assert [trained.method for trained in pair] == ["baseline", "pmr"]
         assert pair[0].seed == pair[1].seed
-    shown = [(config.perturbations, config.severities) for config in configs[4:]]
+    shown = [(config.perturbations, config.severities) for config in configs[3:]]
     noises = [(("gaussian_noise",), (5.0,)), (("gaussian_noise_legacy",), (5.0,))]
     assert shown == [(("color_jitter",), (1.0,)), *noises] * 2
     assert out.count("25.0 ± 0.0") == 6
 
 
-def test_no_sweep_without_both_of_its_runs(fakes, tmp_path, pmsi):
-    failing.add("pmr")
-    assert pmsi("tables", "7", *FLAGS, "--runs", tmp_path)[0] == 1
-    assert [Run.open(tmp_path, id).config.task for id in executed] == ["train"] * 2
-    failing.clear()
-    assert pmsi("tables", "7", *FLAGS, "--runs", tmp_path)[0] == 0
-    assert len(executed) == 2 + 1 + 3
-
-
 def test_a_sweep_that_somebody_made_is_not_made_again(fakes, tmp_path, pmsi):
     pmsi("tables", "6", *FLAGS, "--runs", tmp_path)
-    ids = [id for method in ("baseline", "pmr") for id in executed if _is_mobile(tmp_path, id, method)]
-    table = expand("7", TINY.with_(backbone="mobilenet_v2"))
-    own = Run.create(tmp_path, RobustnessConfig(of=tuple(ids), perturbations=("gaussian_noise",), severities=(5.0,)))
-    jobs.submit(own)
-    needed = needed_runs(table, tmp_path, (0,))
-    assert states(needed) == [State.FINISHED, State.FINISHED, None, State.FINISHED, None]
-
-
-def _is_mobile(root, id, method):
-    config = Run.open(root, id).config
-    return (config.backbone, config.method) == ("mobilenet_v2", method)
+    made = {(run.config.backbone, run.config.method): run.id for run in list_runs(tmp_path)}
+    ids = made["mobilenet_v2", "baseline"], made["mobilenet_v2", "pmr"]
+    jobs.submit(Run.create(tmp_path, RobustnessConfig(of=ids, perturbations=("gaussian_noise",), severities=(5.0,))))
+    needed = needed_runs(expand("7", TINY.with_(backbone="mobilenet_v2")), tmp_path, (0,))
+    assert [each.state for each in needed.all] == [State.FINISHED, State.FINISHED, None, State.FINISHED, None]
 
 
 # Before anything starts
@@ -223,19 +191,14 @@ def test_a_dry_run_says_what_and_how_long_and_starts_nothing(fakes, tmp_path, pm
     assert "method = pm: 1 finished, 2 to be made\n" in out
 
 
-def test_showing_starts_nothing_and_needs_no_data(fakes, tmp_path, pmsi):
+def test_showing_starts_nothing_and_table_i_only_counts(fakes, tmp_path, pmsi):
     words = ["tables", "3", "--dataset", "cub", "--data", "/nowhere", "--runs", tmp_path / "runs", "--show"]
     status, out, err = pmsi(*words)
     assert (status, err, executed) == (0, "", [])
     assert out.count("not run") == 12
-    assert not (tmp_path / "runs").exists()
     assert json.loads(pmsi(*words, "--format", "json")[1])["table"] == "3"
-
-
-def test_table_i_opens_the_data_and_makes_no_run(fakes, tmp_path, pmsi):
     status, out, _ = pmsi("tables", "1", *FLAGS, "--runs", tmp_path / "runs")
-    assert status == 0
-    assert out.splitlines()[-1].split()[-3:] == ["12", "24", "12"]
+    assert (status, out.splitlines()[-1].split()[-3:]) == (0, ["12", "24", "12"])
     assert not (tmp_path / "runs").exists()
 
 
@@ -259,36 +222,44 @@ def test_devices_share_what_is_left(monkeypatch, devices, asks, expected):
 # For real
 
 
-@pytest.fixture
-def queue(tmp_path):
-    """A runs folder whose queue is stopped in the end, whatever happens."""
-    root = tmp_path / "runs"
-    yield root
-    for run in list_runs(root):
-        if run.state in (State.QUEUED, State.RUNNING):
-            jobs.stop(run, grace_s=0)
-    until(lambda: not any(run.state.is_live for run in list_runs(root)))
+def work_here(run):
+    """Work on a run at once, in this process."""
+    execute(Run(run.folder))
 
 
-def test_a_real_campaign_goes_on_with_a_run_that_is_there(queue, pmsi, tiny_run):
-    """Of a table of two trained systems and three sweeps, one system is trained already."""
-    base = tiny_run.config
-    Run(shutil.copytree(tiny_run.folder, queue / tiny_run.id))
-    flags = shlex.split(command(base))[4:]
-    method = flags.index("--method")
-    del flags[method : method + 2]  # the table chooses
-    status, out, err = pmsi("tables", "7", *flags, "--runs", queue)
+def test_a_real_campaign_goes_on_with_a_run_that_is_there(tmp_path, pmsi, tiny_run, monkeypatch):
+    """Of a table of two trained systems and three sweeps, one system is trained already; a real worker makes the last.
+
+    The others are made in this process, which need not import torch again.
+    """
+    base, queued = tiny_run.config, []
+    Run(shutil.copytree(tiny_run.folder, tmp_path / tiny_run.id))
+    words = ("tables", "7", *flags_of(base), "--runs", tmp_path)
+
+    def launch(run):
+        queued.append(run)
+        if len(queued) == 4:
+            raise KeyboardInterrupt
+        work_here(run)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(LAUNCHERS, "local", Launcher("Fake", launch, ""))
+        assert pmsi(*words)[0] == 130
+    jobs.stop(queued[-1])
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    status, out, err = pmsi(*words)
     assert status == 0, err
-    runs = list_runs(queue)
+    until(lambda: not is_held(tmp_path / ".runner-cpu.lock"))
+    runs = list_runs(tmp_path)
     assert sorted(run.config.task for run in runs) == ["robustness"] * 3 + ["train"] * 2
     assert {run.state for run in runs} == {State.FINISHED}
-    filled = fill(expand("7", base), queue)
+    filled = fill(expand("7", base), tmp_path)
     sweep = next(run for run in runs if run.config.task == "robustness" and "color_jitter" in run.config.perturbations)
     assert sweep.config.of[1] == tiny_run.id
     for name, trained_run in zip(("baseline", "pmr"), sweep.config.of, strict=True):
         heads = sweep.result()["cells"][1]["runs"][trained_run]["heads"]
         primary = {"baseline": "classifier", "pmr": "mix"}[name]
         assert filled.cells["color_jitter", f"plumage/{name}"].mean == heads[primary]["accuracy"]
-        own = Run.open(queue, trained_run).result()["last"]["accuracy"][primary]
+        own = Run.open(tmp_path, trained_run).result()["last"]["accuracy"][primary]
         assert filled.cells["clean", f"plumage/{name}"].mean == own
     assert "not run" not in out

@@ -1,43 +1,57 @@
 """Several processes train as one: the same gradients, the same stop, and the same bits after a kill."""
 
+import contextlib
 import json
 import os
 import shlex
-import signal
-import socket
 import subprocess
-import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from fake_pmsi import command as fake_command
-from learning import assert_equal_bits
-from two_ranks import gradients
-from waiting import until
+from learning import Training, assert_equal_bits
+from small import SMALL
+from torch import nn
+from waiting import forked, free_port, until
 
 from pmsi.base import files
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import remove_leftovers
+from pmsi.cli.main import main
 from pmsi.config import TrainConfig
 from pmsi.config.command import command
-from pmsi.methods import resolve
-from pmsi.runs import Run, State, jobs, list_runs, ranks
+from pmsi.data import open_dataset
+from pmsi.methods import build, resolve
+from pmsi.model import Objective
+from pmsi.model.batch import Phase, Target
+from pmsi.runs import Run, SecondaryRun, State, Stopped, jobs, list_runs, ranks
 from pmsi.runs.launchers import local
-from pmsi.training.distributed import Team
+from pmsi.tasks import execute
+from pmsi.training.distributed import Team, team
+
+# These forks use no thread of the parent, whatever other tests have started there.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
 
 
-def environment(**more):
-    return os.environ | {"PYTHONPATH": f"{ROOT}:{HERE}", "OMP_NUM_THREADS": "1"} | more
+def two_ranks(work, *words):
+    """Start two processes that call ``work`` with these words as ranks of one launch."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+
+    def rank(number):
+        os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number), **shared}
+        work(*words)
+
+    return [forked(rank, number) for number in range(2)]
 
 
-def start(*words, **more):
-    """Start a command line in a session of its own, so that all of its processes can be killed."""
-    words = [sys.executable, "-m", "pmsi", *map(str, words)]
-    return subprocess.Popen(words, env=environment(), start_new_session=True, text=True, **more)
+def ended(processes):
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +62,67 @@ def config(tiny_config):
     )  # SnapMix looks at its images past what joins the two
 
 
+def without_batch_norm(module):
+    for name, child in module.named_children():
+        if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            setattr(module, name, nn.Identity())
+        without_batch_norm(child)
+    return module
+
+
+def gradients(members, frozen):
+    """Return the gradients of one phase, by parameter; None where the phase does not use it."""
+    model = without_batch_norm(build(SMALL.with_(dropout=0.0), 3)).double()
+    objective = members.wrap(Objective(model), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 3, 32, 32, generator=generator, dtype=torch.float64)
+    labels = torch.randint(3, (8,), generator=generator)
+    for step in range(2):  # frozen, and thawed: what was frozen after wrapping is averaged again
+        model.backbone.requires_grad_(not (frozen and step == 0))
+        model.zero_grad(set_to_none=True)
+        share = members.share(8)
+        objective(images[share], Target.plain(labels[share]), Phase("S4", 2), None).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+class Impatient(Run):
+    """A run that is asked to stop before its second phase: at the second look for such a request."""
+
+    looks = 0
+
+    @property
+    def stop_requested(self):
+        self.looks += 1
+        return self.looks == 2
+
+
+def train(folder, members, stops=0):
+    """Train the run in ``folder`` to its end, after it was stopped so many times."""
+    for number in range(stops + 1):
+        kind = SecondaryRun if not members.leads else Impatient if number < stops else Run
+        run = kind(folder)
+        with contextlib.suppress(Stopped):
+            Training(run.config, open_dataset(run.config), run, members).fit()
+            assert number == stops, "a run that was to be stopped came to its end"
+        members.gather("the checkpoint is written")
+
+
+def compute(folder):
+    """What each of two ranks does: gradients into ``folder``, and its runs, one with a stop after each phase."""
+    with team(torch.device("cpu")) as members:
+        for frozen in (True, False):
+            torch.save(gradients(members, frozen), folder / f"{members.rank}-{frozen}.pt")
+        train(folder / "whole", members)
+        train(folder / "stopped", members, stops=7)  # two batches of four phases, and a last phase to end with
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, config):
-    """A folder in which two processes have done what two_ranks.py says; its runs are called whole and stopped."""
+    """A folder with what two processes have computed."""
     folder = tmp_path_factory.mktemp("ranks")
     for name in ("whole", "stopped"):
         Run.create(folder, config).folder.rename(folder / name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    words = [sys.executable, str(HERE / "two_ranks.py"), str(folder), str(folder / "whole"), str(folder / "stopped")]
-    processes = [
-        subprocess.Popen(words, env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **shared)) for rank in range(2)
-    ]
-    assert [process.wait() for process in processes] == [0, 0]
+    assert ended(two_ranks(compute, folder)) == [0, 0]
     return folder
 
 
@@ -82,24 +142,29 @@ def test_two_processes_stopped_after_every_phase_come_to_the_same_bits(made):
     assert_equal_bits(Run(made / "stopped"), Run(made / "whole"))
 
 
-def test_a_run_of_two_processes_that_is_stopped_and_killed_resumes_to_the_same_bits(tmp_path, config, made):
-    flags = shlex.split(command(config.with_(checkpoint_every_s=0.0), tmp_path))[3:]
-    with start(*flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        until(lambda: process.poll() is not None or list_runs(tmp_path))
-        (run,) = list_runs(tmp_path)
-        until(lambda: process.poll() is not None or (run.checkpoints / "last.safetensors").exists())
-        run.request_stop()
-        said, errors = process.communicate()
+def test_a_run_of_two_processes_that_is_stopped_and_killed_resumes_to_the_same_bits(
+    tmp_path, config, made, monkeypatch, capfd
+):
+    def stop_at_a_checkpoint():
+        until(lambda: list(tmp_path.glob("*/checkpoints/last.safetensors")))
+        list_runs(tmp_path)[0].request_stop()
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # torchrun and the two ranks are processes of their own
+    stopper = threading.Thread(target=stop_at_a_checkpoint)
+    stopper.start()
+    main(shlex.split(command(config.with_(checkpoint_every_s=0.0), tmp_path))[3:])
+    stopper.join()
+    (run,), (said, errors) = list_runs(tmp_path), capfd.readouterr()
     assert (json.loads(said)["state"], run.state) == ("stopped", State.STOPPED)
     assert "Traceback" not in errors
-    written = (run.checkpoints / "last.safetensors").stat().st_mtime_ns
-    with start("execute", run.folder) as process:
-        until(lambda: (run.checkpoints / "last.safetensors").stat().st_mtime_ns != written)
-        assert process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
-    until(lambda: run.state is State.INTERRUPTED)
-    with start("execute", run.folder) as process:
-        assert process.wait() == 0
+    written = run.checkpoints / "last.safetensors"
+    before, processes = written.stat().st_mtime_ns, two_ranks(execute, run)
+    until(lambda: written.stat().st_mtime_ns != before)
+    for process in processes:
+        process.kill()
+    assert ended(processes) == [-9, -9]
+    assert run.state is State.INTERRUPTED
+    assert ended(two_ranks(execute, run)) == [0, 0]
     assert_equal_bits(run, Run(made / "whole"))
 
 
@@ -125,13 +190,8 @@ def test_a_process_alone_and_one_started_by_torchrun_start_no_others(tiny_config
 
 
 def fake_ranks(run):
-    """Let two ranks work on a run of fake_pmsi.py; return how they exited."""
-    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "7"}
-    processes = [
-        subprocess.Popen(fake_command("execute", run.folder), env=environment(RANK=str(rank), **launch))
-        for rank in range(2)
-    ]
-    return [process.wait() for process in processes]
+    """Let two ranks work on a run of fake_pmsi.py to their ends."""
+    ended(two_ranks(subprocess.run, fake_command("execute", run.folder)))
 
 
 def test_a_run_fails_of_what_the_rank_failed_of_that_failed_first(tmp_path):

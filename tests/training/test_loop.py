@@ -36,17 +36,14 @@ def record_phases(trainer):
     seen, loss, step = [], trainer.model.loss, trainer.optimizer.step
 
     def noting_loss(images, target, phase, heads=None):
-        weights = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
-        seen.append({"phase": phase, "images": images.clone(), "target": target, "before": weights, "heads": heads})
+        seen.append({"phase": phase, "images": images.clone(), "target": target, "heads": heads})
         return loss(images, target, phase, heads)
 
     def noting_step(*args):
+        before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
         step(*args)
-        seen[-1]["changed"] = {
-            name
-            for name, parameter in trainer.model.named_parameters()
-            if not torch.equal(parameter, seen[-1]["before"][name])
-        }
+        after = trainer.model.named_parameters()
+        seen[-1]["changed"] = {name for name, parameter in after if not torch.equal(parameter, before[name])}
 
     trainer.model.loss, trainer.optimizer.step = noting_loss, noting_step
     return seen
@@ -165,7 +162,6 @@ def test_the_released_schedule_ends_at_99_8_percent_of_its_start():
 
 def test_the_released_preset_trains_the_released_code_s_network():
     config = PRESETS["released"].config
-    assert config.to_dict() | {"stem_stride": 2, "bn_momentum": 0.1, "schedule": "cosine"} != config.to_dict()
     model = build(config.with_(backbone="tiny", weights="none", frozen_epochs=0), 3)
     assert {norm.momentum for norm in model.smooth.modules() if isinstance(norm, nn.BatchNorm2d)} == {0.01}
     assert {norm.momentum for norm in model.backbone.modules() if isinstance(norm, nn.BatchNorm2d)} == {0.1}
@@ -231,6 +227,7 @@ def test_an_augmentation_that_attends_sees_the_raw_batch_as_the_network_does_at_
 # Learning
 
 RECIPES = {
+    "pmr": {"epochs": 8},
     "bcnn": {"lr_new": 0.1},  # vectors of length 1 over many products move slowly
     "hbp": {"lr_new": 0.1, "projection": 512},
     "pc": {"lr_new": 0.02, "confusion": 1.0},  # λ = 10 is for hundreds of classes
@@ -239,8 +236,9 @@ RECIPES = {
 """What a method needs to learn four colours in a second, where it is not what the others need."""
 
 
-@pytest.mark.parametrize("method", ["pmr", "p", "m", "baseline", "bcnn", "hbp", "pc", "api"])
+@pytest.mark.parametrize("method", ["pmr", "m", "baseline", "bcnn", "hbp", "pc", "api"])
 def test_every_kind_of_method_learns_the_colours(start, method):
-    """The best of twelve epochs: a single one may be bad, as the test images are few and the rates high."""
-    best = start(SMALL.with_(method=method, image_size=32, epochs=12, **RECIPES.get(method, {}))).fit()["best"]
+    """The best of some epochs: a single one may be bad, as the test images are few and the rates high."""
+    config = SMALL.with_(method=method, image_size=32, epochs=12).with_(**RECIPES.get(method, {}))
+    best = start(config).fit()["best"]
     assert best["accuracy"][best["by"]] > 0.6, best  # 3 of 4 colours are 0.75, chance is 0.25

@@ -27,31 +27,29 @@ def start(tmp_path, colour_dataset):
 
 
 def test_the_result_tells_last_from_best_and_metrics_hold_every_head(start):
-    trainer = start(SMALL.with_(epochs=3))
+    trainer = start()
     result = trainer.fit()
     epochs = [record for record in trainer.run.metrics() if record["kind"] == "epoch"]
-    assert [record["epoch"] for record in epochs] == [1, 2, 3]
+    assert [record["epoch"] for record in epochs] == [1, 2]
     assert all(set(record["accuracy"]) == {"S3", "S4", "S5", "concat", "mix"} for record in epochs)
-    assert result["last"] == {"epoch": 3, "accuracy": epochs[-1]["accuracy"]}
+    assert result["last"] == {"epoch": 2, "accuracy": epochs[-1]["accuracy"]}
     assert result["best"]["accuracy"]["mix"] == max(record["accuracy"]["mix"] for record in epochs)
     assert result["best"]["by"] == "mix"
     losses = [record for record in trainer.run.metrics() if record["kind"] == "loss"]
     assert set(losses[0]["losses"]) == {"S3", "S4", "S5", "concat"}
-    assert losses[-1]["epoch"] == 3
+    assert losses[-1]["epoch"] == 2
 
 
 def test_the_whole_task_on_plumage(tiny_run):
-    result = tiny_run.result()
-    assert (result["train_images"], len(result["classes"])) == (24, 12)
-    assert (tiny_run.folder / "predictions.json").exists()
+    assert tiny_run.result()["train_images"] == 24
     assert tiny_run.status().done == tiny_run.status().total
 
 
 # Stopping and going on
 
 
-def stop_after(trainer, phases):
-    """Ask for a stop during a phase, the given one from here; return the list to which each phase adds its place."""
+def stopped(trainer, phases):
+    """Train so many phases, with a request to stop during the last; return the run and where it has been."""
     places, after_phase = [], trainer.after_phase
 
     def stopping(phase, loss):
@@ -62,12 +60,6 @@ def stop_after(trainer, phases):
         after_phase(phase, loss)
 
     trainer.after_phase = stopping
-    return places
-
-
-def stopped(trainer, phases):
-    """Train so many phases, and return the run and where it has been."""
-    places = stop_after(trainer, phases)
     with pytest.raises(Stopped):
         trainer.fit()
     return go_on(trainer.run), places
@@ -79,30 +71,24 @@ def whole(start, config):
     return trainer.run
 
 
-@pytest.mark.parametrize(
-    ("method", "augmentation", "stop_at"),
-    [
-        ("pmr", "rmg", 4 * PHASES),  # between two epochs
-        ("pmr", "snapmix", 6),  # its maps are those of the model's attention head
-        ("api", "none", 6),  # its batches are balanced
-    ],
-)
-def test_a_run_stopped_after_a_phase_resumes_to_the_same_bits(start, method, augmentation, stop_at):
+@pytest.mark.parametrize(("method", "augmentation"), [("pmr", "snapmix"), ("api", "none")])
+def test_a_run_stopped_after_a_phase_resumes_to_the_same_bits(start, method, augmentation):
+    """SnapMix's maps are those of the model's attention head; API-Net's batches are balanced."""
     config = SMALL.with_(method=method, augmentation=augmentation, dropout=0.5)
-    run, _ = stopped(start(config), stop_at)
+    run, _ = stopped(start(config), 6)
     torch.rand(7)  # the state of the global generator does not matter
     start(config, run).fit()
     assert_equal_bits(run, whole(start, config))
 
 
 def test_a_run_stopped_after_every_phase_comes_to_the_same_bits(start, tmp_path):
-    config = SMALL.with_(epochs=1, dropout=0.5, nested=True)
+    config = SMALL.with_(batch_size=16, dropout=0.5, nested=True)
     run, places = Run.create(tmp_path, config), []
-    for _ in range(4 * PHASES):
+    for _ in range(2 * 2 * PHASES):
         run, been = stopped(start(config, run), 1)
         places += been
     start(config, run).fit()
-    assert places == [(0, batch, phase) for batch in range(4) for phase in range(PHASES)]
+    assert places == list(itertools.product(range(2), range(2), range(PHASES)))
     assert_equal_bits(run, whole(start, config))
 
 
@@ -166,14 +152,15 @@ def test_the_answer_does_not_depend_on_the_number_of_workers(start):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_spares_the_checkpoint(start):
-    trainer = start()
+    config = SMALL.with_(epochs=1)
+    trainer = start(config)
     trainer.fit()
     good = state(trainer.run)
-    diverged = start(SMALL, trainer.run)
-    diverged.config = diverged.learner.config = SMALL.with_(epochs=3)
+    diverged = start(config, trainer.run)
+    diverged.config = diverged.learner.config = SMALL
     with torch.no_grad():
         diverged.model.concat.layers[-1].weight.fill_(float("inf"))
-    with pytest.raises(TrainingError, match=r"phase concat is (nan|inf) in epoch 3.*lr_new"):
+    with pytest.raises(TrainingError, match=r"phase concat is (nan|inf) in epoch 2.*lr_new"):
         diverged.fit()
     assert all(torch.equal(value, good[name]) for name, value in state(trainer.run).items())
 
