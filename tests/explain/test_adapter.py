@@ -14,18 +14,11 @@ from pmsi.engine.folding import folded
 from pmsi.explain import CAM_METHODS, adapter, cam, cam_seconds
 
 NAMES = {
-    "gradcam_elementwise": "GradCAMElementWise",
-    "eigengradcam": "EigenGradCAM",
-    "segeigencam": "SegEigenCAM",
-    "kpcacam": "KPCA_CAM",
-    "fem": "FEM",
-    "shapleycam": "ShapleyCAM",
-    "finercam": "FinerCAM",
-    "refinecam": "RefineCAM",
-    "ablationcam": "AblationCAM",
-    "scorecam": "ScoreCAM",
-    "sess": "SESS",
-}
+    "gradcam_elementwise": "GradCAMElementWise", "eigengradcam": "EigenGradCAM", "segeigencam": "SegEigenCAM",
+    "kpcacam": "KPCA_CAM", "fem": "FEM", "shapleycam": "ShapleyCAM", "finercam": "FinerCAM",
+    "refinecam": "RefineCAM", "ablationcam": "AblationCAM", "scorecam": "ScoreCAM", "sess": "SESS",
+}  # fmt: skip
+assert list(NAMES) == [name for name, row in CAM_METHODS.items() if row.package is not None]
 LABELS = [1, 4]
 
 
@@ -52,26 +45,16 @@ def documented(method, model, head, stage):
     return np.stack(found)
 
 
-def test_every_class_is_here():
-    assert list(NAMES) == [name for name, row in CAM_METHODS.items() if row.package is not None]
-
-
-def assert_as_documented(method, model, head, stages):
-    found = cam(model, images_of(), head=head, classes=torch.tensor(LABELS), stages=stages, method=method)
-    assert any(raw.any() for raw in found.raw.values())
-    for stage, raw in found.raw.items():
-        expected = documented(method, model, head, stage)
-        np.testing.assert_allclose(scaled(raw.numpy()), expected, atol=2e-3)
-
-
 @pytest.mark.parametrize("method", [name for name in NAMES if name not in ("refinecam", "eigengradcam")])
 def test_a_map_is_that_of_the_package(method):
-    assert_as_documented(method, pmsi_model(), "mix", ("S5",) if method == "sess" else ("S3", "S4", "S5"))
-
-
-@pytest.mark.parametrize("method", ["shapleycam", "ablationcam"])
-def test_a_map_that_a_linear_layer_follows_too(method):
-    assert_as_documented(method, baseline_model(), "classifier", ("S5",))
+    """Where a linear layer follows the stage, as in the baseline, it is found too."""
+    cases = [(pmsi_model(), "mix", ("S5",) if method == "sess" else ("S3", "S4", "S5"))]
+    cases += [(baseline_model(), "classifier", ("S5",))] if method in ("shapleycam", "ablationcam") else []
+    for model, head, stages in cases:
+        found = cam(model, images_of(), head=head, classes=torch.tensor(LABELS), stages=stages, method=method)
+        assert any(raw.any() for raw in found.raw.values())
+        for stage, raw in found.raw.items():
+            np.testing.assert_allclose(scaled(raw.numpy()), documented(method, model, head, stage), atol=2e-3)
 
 
 def test_a_principal_component_is_the_package_s_with_its_largest_value_positive():
@@ -146,15 +129,12 @@ def test_the_model_is_left_alone_and_threads_share_it():
     model.zero_grad(set_to_none=True)
 
 
-def test_a_stage_that_the_output_does_not_depend_on_is_blank():
-    model = pmsi_model(interaction=False)
+def test_early_stages_and_a_missing_package_are_refused_and_a_stage_without_influence_is_blank(monkeypatch):
     for method in ("refinecam", "scorecam", "shapleycam"):
+        model = pmsi_model(interaction=False)
         raw = cam(model, images_of(b=1), head="S4", classes=torch.tensor([0]), method=method).raw
         assert raw["S4"].isfinite().all()
         assert not raw["S5"].any()
-
-
-def test_early_stages_and_a_missing_package_are_refused(monkeypatch):
     with pytest.raises(ConfigError, match="S3, S4, S5"):
         cam(pmsi_model(), images_of(), stages=("S2",), method="scorecam")
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)

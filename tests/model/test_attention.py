@@ -85,20 +85,17 @@ def test_the_head_s_own_gradient_is_that_of_its_cross_entropy(images):
     torch.testing.assert_close(found["attention_head.bias"], error.sum(dim=0), rtol=1e-4, atol=1e-6)
 
 
-def test_a_model_has_the_head_where_the_augmentation_attends_and_starts_from_the_same_weights(monkeypatch):
+@pytest.mark.parametrize("method", ["pmr", "pmg"])
+def test_the_head_is_there_where_the_augmentation_attends_as_a_new_layer(images, method, monkeypatch):
     row = dataclasses.replace(AUGMENTATIONS["rmg"], attends=True)
     monkeypatch.setitem(AUGMENTATIONS, "watched", row)
-    plain, watched = build(SMALL, CLASSES), build(SMALL.with_(augmentation="watched"), CLASSES)
+    config = SMALL.with_(method=method)
+    plain, watched = build(config, CLASSES), build(config.with_(augmentation="watched"), CLASSES)
     assert plain.attention_head is None
     assert watched.attention_head.weight.shape == (CLASSES, 128)
     state = watched.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in plain.state_dict().items())
     assert len(state) == len(plain.state_dict()) + 2
-
-
-@pytest.mark.parametrize("method", ["pmr", "baseline", "hbp", "api"])
-def test_the_head_is_no_output_and_is_trained_as_a_new_layer(images, method):
-    model = attending(method)
-    assert tuple(model.eval()(images[:1])) == model.heads
-    new = {id(parameter) for parameter in model.new_parameters()}
-    assert {id(parameter) for parameter in model.attention_head.parameters()} <= new
+    assert tuple(watched.eval()(images[:1])) == plain.heads
+    new = {id(parameter) for parameter in watched.new_parameters()}
+    assert {id(parameter) for parameter in watched.attention_head.parameters()} <= new

@@ -12,21 +12,12 @@ from pmsi.model.backbone import stage_sizes
 from pmsi.model.backbones import BACKBONES, check_weights, pretrained_state
 
 # METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
-CHANNELS = {
-    "mobilenet_v2": (32, 24, 32, 96, 1280),
-    "resnet18": (64, 64, 128, 256, 512),
-    "resnet34": (64, 64, 128, 256, 512),
-}
+CHANNELS = {"mobilenet_v2": (32, 24, 32, 96, 1280), "resnet18": (64, 64, 128, 256, 512)}
 
 
-@pytest.fixture(scope="module", params=list(CHANNELS))
-def network(request):
-    torch.manual_seed(0)
-    return request.param, getattr(models, request.param)(weights=None).eval()
-
-
-def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classifier(network, generator):
-    name, net = network
+@pytest.mark.parametrize("name", CHANNELS)
+def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classifier(name, generator):
+    net = getattr(models, name)(weights=None).eval()
     backbone = BACKBONES[name].make(net.state_dict()).eval()
     images = torch.randn(2, 3, 64, 64, generator=generator)
     maps = backbone(images)
@@ -39,21 +30,15 @@ def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classi
             torch.testing.assert_close(ours, whole)
 
 
-def test_receptive_fields_are_those_of_the_method_s_table():
+def test_receptive_fields_are_those_of_the_method_s_table_and_follow_the_main_path_of_a_resnet():
     assert BACKBONES["mobilenet_v2"].make(None).receptive_fields() == (3, 19, 59, 267, 491)
-
-
-def test_resnet_receptive_fields_follow_the_main_path():
     # 7×7/2, pool 3/2, then pairs of 3×3: r ← r + 2j for each, by hand.
-    field, jump, expected = 7, 2, [7]
-    field += 2 * jump  # max pooling
-    jump = 4
-    for blocks, stride in ((2, 1), (2, 2), (2, 2), (2, 2)):
-        for block in range(blocks):
-            for conv in range(2):
-                field += 2 * jump
-                if conv == 0 and block == 0:
-                    jump *= stride
+    field, jump, expected = 7 + 2 * 2, 4, [7]
+    for stride in (1, 2, 2, 2):
+        for block in range(2):
+            field += 2 * jump
+            jump *= stride if block == 0 else 1
+            field += 2 * jump
         expected.append(field)
     assert BACKBONES["resnet18"].make(None).receptive_fields() == tuple(expected)
 
@@ -104,31 +89,24 @@ def test_foreign_damaged_and_missing_weights_are_refused_by_name(tmp_path):
             pretrained_state(row, str(tmp_path / "other.pth"))
 
 
-def test_weights_that_are_nobody_s_or_twice_there_are_refused_by_name(tmp_path):
-    state, name = models.resnet18(weights=None).state_dict(), "layer1.0.bn1.running_var"
-    variance, path = state[name], str(tmp_path / "weights.pt")
-    for fault, wrong in {
-        "not finite": variance.index_fill(0, torch.tensor([0]), torch.nan),
-        "int32": variance.int(),
-        "complex64": variance.to(torch.complex64),
-        "below 0": variance - 2,
-    }.items():
-        torch.save(state | {name: wrong}, path)
-        with pytest.raises(CheckpointError, match=f"{name} .*{fault}"):
-            check_weights(BACKBONES["resnet18"], path)
-    torch.save(state | {"module.conv1.weight": state["conv1.weight"]}, path)
-    with pytest.raises(CheckpointError, match=r"module\.conv1\.weight .*beside conv1\.weight"):
-        check_weights(BACKBONES["resnet18"], path)
-
-
-def test_a_file_that_changes_is_checked_again(tmp_path):
-    path, row = tmp_path / "weights.pt", BACKBONES["resnet18"]
-    torch.save(models.resnet18(weights=None).state_dict(), path)
+def test_weights_that_are_nobody_s_or_twice_there_are_refused_by_name_and_a_changed_file_looked_at_again(tmp_path):
+    row, state, name = BACKBONES["mobilenet_v2"], models.mobilenet_v2(weights=None).state_dict(), "features.1.conv.2"
+    path, name = tmp_path / "weights.pt", f"{name}.running_var"
+    torch.save(state, path)
     check_weights(row, str(path))
-    torch.save(models.mobilenet_v2(weights=None).state_dict(), path)
-    os.utime(path, ns=(0, 0))
-    with pytest.raises(CheckpointError, match="not those of resnet18"):
-        check_weights(row, str(path))
+    variance, other = state[name], models.resnet18(weights=None).state_dict()
+    for words, wrong in (
+        (f"{name} .*not finite", {name: variance.index_fill(0, torch.tensor([0]), torch.nan)}),
+        (f"{name} .*int32", {name: variance.int()}),
+        (f"{name} .*complex64", {name: variance.to(torch.complex64)}),
+        (f"{name} .*below 0", {name: variance - 2}),
+        (rf"module\.{name} .*beside {name}", {f"module.{name}": variance}),
+        ("not those of MobileNetV2", other | dict.fromkeys(state)),
+    ):
+        torch.save({key: value for key, value in (state | wrong).items() if value is not None}, path)
+        os.utime(path, ns=(0, 0))
+        with pytest.raises(CheckpointError, match=words):
+            check_weights(row, str(path))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "tiny"])

@@ -105,6 +105,8 @@ def test_outputs_are_those_of_the_last_stages_concat_and_mix(stage_num, generato
     expected = sum(outputs[name] for name in (*stages, "concat")) / (stage_num + 1)  # Eq. 8, on the scale of one
     torch.testing.assert_close(outputs["mix"], expected)
     assert all(logits.shape == (2, 7) for logits in outputs.values())
+    alone = tiny_pmsi(stage_num, stage_heads=False)
+    assert (alone.heads, alone.primary, len(alone.classifiers)) == (("concat",), "concat", 0)
 
 
 def test_concat_sees_the_interacted_vectors_in_the_order_of_the_stages(generator):
@@ -133,12 +135,6 @@ def test_heads_that_are_not_asked_for_do_not_run(generator):
     model.concat.register_forward_hook(lambda *_: called.append("concat"))
     model(images, ["S4"])
     assert not called
-
-
-def test_concat_only_has_no_stage_classifiers():
-    model = tiny_pmsi(stage_heads=False)
-    assert model.heads == ("concat",) == (model.primary,)
-    assert not len(model.classifiers)
 
 
 def test_mix_of_probabilities_is_the_mean_of_the_softmax_outputs(generator):

@@ -140,15 +140,6 @@ def test_api_net_s_loss_and_gradient_by_loops_over_the_pairs(labels, generator):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_without_any_pair_teaches_nothing():
-    """The sampler never makes one; there is no other image, so there is nothing to be nearest to."""
-    model = APINet(tiny(), 4)
-    loss = model.head_loss([torch.rand(1, 128, 2, 2)], Target.plain(torch.tensor([2])), PHASE)
-    loss.backward()
-    assert loss == 0
-    assert all(not parameter.grad.any() for parameter in model.classifier.parameters())
-
-
 def test_api_net_is_tested_with_its_classifier_on_the_mean_of_the_last_map(generator):
     model = APINet(tiny(), 4).eval()
     images = torch.randn(3, 3, 64, 64, generator=generator)

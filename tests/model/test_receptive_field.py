@@ -87,20 +87,6 @@ def test_fields_are_what_the_gradient_reaches(name):
     assert field_of(network) == expected
 
 
-def test_an_average_over_the_whole_map_says_nothing_of_places():
-    for average in (
-        nn.AdaptiveAvgPool2d(1),
-        lambda x: x.mean((2, 3), keepdim=True),
-        lambda x: F.adaptive_max_pool2d(x, 1),
-        lambda x: x.mean((2, 3)).view(1, 4, 1, 1).expand_as(x),
-    ):
-        assert field_of(Excited(average)) == 3
-
-
-def test_channels_last_inside_a_block_and_writing_in_place():
-    assert field_of(nn.Sequential(conv(3, 3, 4, stride=4), ChannelsLast())) == 4 + 6 * 4
-
-
 UNKNOWN = {
     "attention": lambda x: F.scaled_dot_product_attention(*[x.flatten(2).transpose(1, 2)] * 3),
     "a product of places": lambda x: x @ x,
@@ -121,6 +107,7 @@ def test_after_what_is_no_convolution_the_field_is_unknown_and_stays_so(name):
     assert field_of(lambda x: conv(3, 4, 3)(UNKNOWN[name](x).reshape(1, 3, -1, 32))) is None
 
 
-def test_a_map_of_other_images_has_no_field():
+def test_a_map_of_other_images_has_no_field_and_one_inside_a_block_with_channels_last_has():
     images, others = (torch.zeros(1, 3, 8, 8, requires_grad=True) for _ in range(2))
     assert receptive_fields([others * 2], images) == (None,)
+    assert field_of(nn.Sequential(conv(3, 3, 4, stride=4), ChannelsLast())) == 4 + 6 * 4

@@ -26,7 +26,6 @@ timm = importlib.import_module("timm")  # not before pmsi.base.vision, which pre
 # Channels of the features at strides 2 (where there is one), 4, 8, 16 and 32, by the papers' tables.
 CHANNELS = {
     "mobilenetv4_conv_small": (32, 32, 64, 96, 960),
-    "resnet18": (64, 64, 128, 256, 512),
     "regnetx_002": (32, 24, 56, 152, 368),
     "convnextv2_atto": (40, 80, 160, 320),
 }
@@ -71,8 +70,7 @@ def test_stages_are_timm_s_own_features(network, images):
 def test_receptive_fields_are_those_of_torchvision_s_networks():
     # S1 ends with the first block, a 3×3 convolution behind the stem; S5 before what widens it for the classifier.
     assert row("mobilenetv2_100").make().receptive_fields() == (7, 19, 59, 267, 491)
-    for name in ("resnet18", "resnet34"):
-        assert row(name).make().receptive_fields() == BACKBONES[name].make(None).receptive_fields()
+    assert row("resnet18").make().receptive_fields() == BACKBONES["resnet18"].make(None).receptive_fields()
 
 
 def test_after_attention_the_receptive_field_is_unknown():
@@ -93,7 +91,7 @@ def test_a_network_without_a_map_at_stride_2_has_four_stages():
 
 @pytest.mark.parametrize(
     ("name", "method"),
-    [("mobilenetv4_conv_small", "bcnn"), ("mobilenetv4_conv_small", "baseline"), ("convnextv2_atto", "pmr")],
+    [("mobilenetv4_conv_small", "bcnn"), ("convnextv2_atto", "pmr")],
 )
 def test_methods_train_a_step_and_explain(name, method):
     config = TrainConfig(method=method, backbone=f"timm:{name}", weights="none", image_size=64, channels=8, hidden=6)
@@ -147,32 +145,15 @@ def test_the_tensors_of_earlier_versions_find_their_places(name, images):
     assert all(torch.equal(a, b) for a, b in zip(then.state_dict().values(), now.state_dict().values(), strict=True))
 
 
-def test_only_the_network_itself_is_drawn():
-    torch.manual_seed(3)
-    row.cache_clear()
-    state = torch.get_rng_state()
-    found = row("mobilenetv4_conv_small")
-    found.make()
-    now = torch.get_rng_state()
-    torch.set_rng_state(state)
-    expected = timm.create_model("mobilenetv4_conv_small")
-    assert torch.equal(torch.get_rng_state(), now)
-    torch.set_rng_state(state)
-    assert torch.equal(found.make().pieces[0][0].weight, expected.conv_stem.weight)
-
-
-def test_a_network_can_be_outlined_without_memory():
+def test_a_network_can_be_outlined_without_memory_and_its_dropout_is_timm_s_own():
     """Also one that renormalises."""
     name = "tf_mobilenetv3_small_minimal_100"
     with torch.device("meta"):
-        outline = row(name).make()
+        outline, ghost = row(name).make(), row("ghostnet_050").make()
     assert all(parameter.is_meta for parameter in outline.parameters())
     real = row(name).make()
     assert outline.receptive_fields() == real.receptive_fields()
-
-
-def test_the_dropout_is_timm_s_own():
-    assert row("ghostnet_050").make().dropout == timm.create_model("ghostnet_050").drop_rate == 0.2
+    assert ghost.dropout == timm.create_model("ghostnet_050").drop_rate == 0.2
 
 
 def test_images_are_renormalised_where_the_weights_expect_it_and_only_there(generator):

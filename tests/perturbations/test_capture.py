@@ -32,15 +32,6 @@ def test_jpeg_is_a_file_of_that_quality(lost, quality):
     assert np.array_equal(perturb(scene(), "jpeg", lost, seed=0, key="a")[0], np.asarray(Image.open(file)))
 
 
-def test_resolution_keeps_what_is_broad_and_loses_what_is_fine():
-    board = (np.indices((H, W)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    fine, _ = perturb(np.repeat(board[..., None], 3, axis=2), "resolution", 0.75, seed=0, key="a")
-    assert np.ptp(fine) < 20  # a chessboard of single pixels is grey
-    ramp = np.repeat((3 * np.arange(W, dtype=np.uint8))[None, :, None], H, axis=0).repeat(3, axis=2)
-    smooth, _ = perturb(ramp, "resolution", 0.5, seed=0, key="a")
-    assert np.abs(smooth.astype(int) - ramp)[:, 4:-4].max() <= 1  # a ramp, away from its ends, is the same ramp
-
-
 def test_resolution_averages_where_it_shrinks_and_interpolates_where_it_grows():
     """Halving by a triangle of radius 2, that is weights 1 3 3 1, and doubling by weights 3 1."""
     line = scene()[:1, :, 0].astype(float)
@@ -85,10 +76,7 @@ def test_occlusion_covers_that_share_in_whole_cells(share, cells):
         patch = np.s_[top : top + H // 8, left : left + W // 8]
         expected = np.broadcast_to([124, 116, 104], (H // 8, W // 8, 3)) if cell in factors["cells"] else image[patch]
         assert np.array_equal(found[patch], expected)
-
-
-def test_occlusion_reaches_every_cell_of_any_size():
-    image = np.zeros((37, 53, 3), np.uint8)
     places = {cell for key in range(60) for cell in draw("occlusion", 0.1, (53, 37), seed=0, key=str(key))["cells"]}
     assert places == set(range(64))
-    assert (PERTURBATIONS["occlusion"].apply(image, 1.0, {"cells": [*range(64)]}) > 0).all()
+    odd = PERTURBATIONS["occlusion"].apply(np.zeros((37, 53, 3), np.uint8), 1.0, {"cells": [*range(64)]})
+    assert (odd > 0).all(), "cells cover any size"

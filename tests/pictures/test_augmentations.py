@@ -10,14 +10,18 @@ from pmsi.pictures.augmentations import augmented
 from pmsi.pictures.mosaics import mosaics
 
 
+def noise(low, high, seed):
+    return Image.fromarray(np.random.default_rng(seed).integers(low, high, (64, 64, 3), dtype=np.uint8))
+
+
 @pytest.fixture
 def image():
-    return Image.fromarray(np.random.default_rng(0).integers(0, 120, (64, 64, 3), dtype=np.uint8))
+    return noise(0, 120, 0)
 
 
 @pytest.fixture
 def partner():
-    return Image.fromarray(np.random.default_rng(1).integers(130, 255, (64, 64, 3), dtype=np.uint8))
+    return noise(130, 255, 1)
 
 
 def pixels(picture):
@@ -30,23 +34,12 @@ def test_rmg_is_the_mosaic_of_the_page(image, partner):
     assert (made.own, made.partner) == (1, 0)
 
 
-def test_jigsaw_permutes_the_image_s_own_pixels(image, partner):
-    made = augmented("jigsaw", image, partner, 2)
-    assert not np.array_equal(pixels(made.picture), pixels(image))
-    assert np.array_equal(np.sort(pixels(made.picture).ravel()), np.sort(pixels(image).ravel()))
-
-
-def test_cutmix_shows_both_images_by_the_area_that_the_labels_count(image, partner):
+def test_cutmix_and_mixup_show_both_images_as_the_labels_count(image, partner):
     for seed in range(8):
         made = augmented("cutmix", image, partner, 2, seed=seed)
         pasted = (pixels(made.picture) == pixels(partner)).all(axis=2)
         assert np.array_equal(pixels(made.picture)[~pasted], pixels(image)[~pasted])
         assert made.partner == pytest.approx(pasted.mean(), abs=1e-6)
-        assert 0 < made.partner <= 1
-
-
-def test_mixup_blends_with_the_weights_of_the_labels(image, partner):
-    for seed in range(8):
         made = augmented("mixup", image, partner, 2, seed=seed)
         assert np.abs(pixels(made.picture) - (made.own * pixels(image) + made.partner * pixels(partner))).max() <= 1
         assert made.own + made.partner == pytest.approx(1)

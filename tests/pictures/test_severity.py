@@ -72,8 +72,6 @@ def test_colours_end_at_a_stages_peak_over_all_frames_or_at_each_maps_own():
                 alone = overlay(black.resize((SIDE, SIDE)), np.full((2, 2), value), 1.0, 1.0)
                 assert np.array_equal(np.asarray(image), np.asarray(alone))
             assert all(np.array_equal(np.asarray(image), blank) for image in rows[1][1:])
-    with pytest.raises(UnknownName, match="map, image, all"):
-        drawn(made, scale="frame", strength=1.0)
 
 
 def test_the_gif_plays_from_clean_to_strongest():

@@ -7,7 +7,7 @@ import torch
 
 from pmsi.base.errors import PMSIError
 from pmsi.explain.measures.baselines import centre_map, edge_map, enlarged, random_map
-from pmsi.explain.measures.pointing import energy, mass, pointing, region_scores, summary, widened
+from pmsi.explain.measures.pointing import energy, pointing, region_scores, summary, widened
 
 
 @pytest.fixture
@@ -17,22 +17,15 @@ def region():
     return found
 
 
-def test_a_perfect_map_scores_1_and_its_opposite_0(region):
+def test_a_perfect_map_scores_1_its_opposite_0_and_an_even_or_blank_one_the_share_of_the_area(region):
     for measure in (pointing, energy):
         assert measure(region.astype(float), region) == 1
         assert measure((~region).astype(float), region) == 0
-
-
-def test_an_even_or_blank_map_scores_the_share_of_the_area(region):
-    for level in (0.0, 3.0):
-        for measure in (pointing, energy):
+        for level in (0.0, 3.0):
             assert measure(np.full(region.shape, level), region) == pytest.approx(12 / 108)
-
-
-def test_equal_peaks_count_alike(region):
     values = np.zeros(region.shape)
     values[3, 2] = values[0, 0] = values[11, 8] = values[6, 4] = 5
-    assert pointing(values, region) == 0.5
+    assert pointing(values, region) == 0.5, "equal peaks count alike"
 
 
 def test_energy_is_what_a_loop_adds_up_whatever_the_scale(region):
@@ -42,11 +35,6 @@ def test_energy_is_what_a_loop_adds_up_whatever_the_scale(region):
     assert energy(values, region) == pytest.approx(inside / total)
     assert energy(values * 1e-20, region) == pytest.approx(inside / total)
     assert energy(values, region) + energy(values, ~region) == pytest.approx(1)
-
-
-def test_mass_is_1():
-    assert mass(np.random.default_rng(0).random((5, 4))).sum() == pytest.approx(1)
-    assert mass(np.zeros((5, 4))).tolist() == [[0.05] * 4] * 5
 
 
 def test_a_widened_region_is_what_lies_within_the_distance():
@@ -71,18 +59,14 @@ def test_what_is_no_map_is_refused(region):
             measure(np.ones((3, 3)), region)
 
 
-def test_the_centre_is_the_middle_pixel_or_the_middle_four():
-    assert np.argwhere(centre_map((5, 7))).tolist() == [[2, 3]]
-    assert np.argwhere(centre_map((4, 5))).tolist() == [[1, 2], [2, 2]]
-    assert np.argwhere(centre_map((2, 2))).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
-
-
-def test_edges_are_sobel_s():
+def test_edges_are_sobel_s_and_the_centre_is_the_middle_pixel_or_the_middle_four():
     pixels = np.random.default_rng(2).integers(0, 256, (9, 13, 3), dtype=np.uint8)
     grey = 0.299 * pixels[..., 0] + 0.587 * pixels[..., 1] + 0.114 * pixels[..., 2]
     expected = np.hypot(*(scipy.ndimage.sobel(grey, axis=axis, mode="nearest") for axis in (0, 1)))
     np.testing.assert_allclose(edge_map(pixels), expected, atol=1e-9)
     assert not edge_map(np.full((4, 4, 3), 77, dtype=np.uint8)).any()
+    assert np.argwhere(centre_map((5, 7))).tolist() == [[2, 3]]
+    assert np.argwhere(centre_map((4, 5))).tolist() == [[1, 2], [2, 2]]
 
 
 def test_random_maps_point_anywhere_and_hold_the_energy_of_the_area(region):
@@ -113,16 +97,12 @@ def test_the_numbers_of_a_map_stand_beside_those_of_maps_that_know_nothing():
     assert far["map"].pointing == 1.0, "a peak that is near enough is a hit"
 
 
-def test_a_summary_says_where_a_map_peaks():
+def test_a_summary_says_where_a_map_peaks_and_enlarging_is_torchs_bilinear():
     values = np.zeros((2, 4), dtype=np.float32)
     values[1, 2] = 3.0
     told = summary(values)
     assert (told.shape, told.least, told.peak, told.at) == ((2, 4), 0.0, 3.0, (2.5 / 4, 1.5 / 2))
     assert told.mean == pytest.approx(3 / 8)
     assert summary(values[:1]).at is None
-
-
-def test_enlarging_is_torchs_bilinear():
-    values = np.random.default_rng(0).random((3, 3)).astype(np.float32)
     expected = torch.nn.functional.interpolate(torch.from_numpy(values)[None, None], (12, 12), mode="bilinear")
     assert np.allclose(enlarged(values, 12), expected[0, 0].numpy())

@@ -64,9 +64,6 @@ def test_the_rival_is_the_sibling_that_is_most_confused_with_a_species():
         assert found[label].confusion == pytest.approx(confusion)
     assert sorted(most_confused(found)) == [0, 2]
     assert set(found) == set(range(12))
-
-
-def test_nobody_knows_the_telling_parts_of_other_data():
     other = Dataset("colours", ("a", "b"), (), (), lambda sample: Image.new("RGB", (8, 8)))
     assert rivals(other, np.array([0, 1]), np.eye(2)) == {}
     assert most_confused({}) is None
