@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pmsi.augment.rule import largest_size, patch_rule
-from pmsi.base.errors import ConfigError, UnknownName
+from pmsi.base.errors import ConfigError, UnknownName, lookup
 from pmsi.base.files import to_json
 from pmsi.base.text import short
 from pmsi.cli.arguments import add_like
-from pmsi.cli.flags import whole
+from pmsi.cli.flags import place, whole
 from pmsi.config import TrainConfig
 from pmsi.config.command import flag
+from pmsi.data import DATASETS, open_dataset
 from pmsi.engine.costs import HOW_COUNTED, Costs, costs_of
 from pmsi.methods import METHODS, outline
 from pmsi.model import SMOOTH_CONVS
@@ -37,10 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_like(parser, "stage_num", "StageNum: how many of the last stages take part", type=int, metavar="N")
     for name, help in {"channels": "c [half of the last stage's channels].", "hidden": "h [c/2]."}.items():
         parser.add_argument(flag(name), type=int, metavar="N", help=help)
-    parser.add_argument("--classes", type=whole(2, 10**6), default=200, metavar="N", help="Classes [200, as in CUB].")
+    parser.add_argument("--classes", type=whole(2, 10**6), metavar="N", help="Classes [200, as in CUB].")
+    parser.add_argument("--dataset", metavar="NAME", help="The classes of this data set, such as plumage or folder.")
+    parser.add_argument("--data", type=place, metavar="DIR", help="Its folder, where it is not built in.")
     add_like(parser, "batch_size", "Images in a batch, which the memory of training goes by", type=int, metavar="N")
     parser.add_argument("--json", action="store_true", help="Print JSON.")
 
+
+CLASSES = 200
+"""Classes where nothing says how many: as many as CUB-200-2011 has."""
 
 SHARED = ("stem_stride", "stage_num", "channels", "hidden", "batch_size")
 """Fields that are the same for all systems of the table."""
@@ -66,6 +72,7 @@ class Line:
 
 def run(typed: argparse.Namespace) -> int:
     """Print the costs of the systems that the flags describe, and the invalid combinations."""
+    typed.classes = _classes(typed)
     systems, refused = _counted(typed)
     if not systems:
         raise next(iter(refused.values()))
@@ -78,6 +85,18 @@ def run(typed: argparse.Namespace) -> int:
     else:
         print(_readable(systems, refused, typed))
     return 0
+
+
+def _classes(typed: argparse.Namespace) -> int:
+    """Return the number of classes that the flags give, or that the data set has: as published, or in its folder."""
+    if typed.dataset is None:
+        return int(typed.classes or CLASSES)
+    if typed.classes is not None:
+        raise ConfigError(f"--classes {typed.classes} --dataset {typed.dataset}: give one of the two.")
+    official = lookup("data set", DATASETS, typed.dataset).official
+    if official is not None and typed.data is None:
+        return official.classes
+    return len(open_dataset(TrainConfig(dataset=typed.dataset, data=typed.data)).classes)
 
 
 def _counted(typed: argparse.Namespace) -> tuple[list[Line], dict[str, ConfigError]]:

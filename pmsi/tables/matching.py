@@ -179,8 +179,8 @@ class Runs:
         return [*damage.items(), *((run, why) for run, why in reasons if why)]
 
     def newest_on(self, config: TrainConfig) -> Run | None:
-        """Return the newest finished training run on a config's data set, with those of its settings that are no
-        defaults; None where there is none.
+        """Return the newest training run on a config's data set, with those of its settings that are no defaults,
+        whose images are known; None where there is none.
         """
         wanted = {"dataset": config.dataset, "data": _place(config.data)}
         wanted |= {
@@ -188,7 +188,7 @@ class Runs:
         }
         for run in self._order:
             known = _unless_gone(_config, run.folder / "config.json")
-            if isinstance(known, TrainConfig) and run.state is State.FINISHED:
+            if isinstance(known, TrainConfig) and data_of(run).train is not None:
                 about = {name: getattr(known, name) for name in wanted} | {"data": _place(known.data)}
                 if about == wanted:
                     return run

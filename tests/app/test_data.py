@@ -232,9 +232,11 @@ def test_runs_on_the_same_pictures_share_a_data_set(make_run):
 
     runs = [make_run(test_per_class=2), make_run(test_per_class=50), make_run(split_seed=7)]
     sources = offered()
-    assert [source.config.test_per_class for source in sources.values()] == [50, 1]
     assert next(iter(sources)) == "plumage"
     assert all(source.runs == () for source in sources.values())
     for run in runs:
         (run.folder / "predictions.json").write_text("{}")
     assert [len(source.runs) for source in offered().values()] == [2, 1]
+    of = {run: source for source in offered().values() for run in source.runs}
+    assert [len(of[run].open(run).test) for run in runs] == [24, 600, 12]
+    assert [len(source.open().test) for source in offered().values()] == [480, 480]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from pmsi.base.text import short
 from pmsi.config import TrainConfig
@@ -39,6 +40,17 @@ def test_costs_as_json_are_those_of_the_package_for_each_combination(pmsi):
     costs = costs_of(config, 7)
     assert about["systems"][0]["macs_train"] == costs.macs_train
     assert about["systems"][0]["weight_bytes"] == costs.weight_bytes
+
+
+def test_classes_are_those_of_a_data_set(pmsi, tmp_path):
+    for name in "abc":
+        for split in ("train", "test"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (40, 40), (ord(name), len(split), 0)).save(tmp_path / split / name / "0.png")
+    words = ["info", "--method", "baseline", "--backbone", "tiny", "--image-size", 64, "--json"]
+    counts = {("plumage",): 12, ("cub",): 200, ("folder", "--data", tmp_path): 3}
+    assert {each: json.loads(pmsi(*words, "--dataset", *each)[1])["classes"] for each in counts} == counts
+    assert pmsi(*words, "--dataset", "plumage", "--classes", 3)[0] == 2
 
 
 def test_what_stages_see_is_told_beside_the_patches_of_the_phases(pmsi):

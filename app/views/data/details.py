@@ -20,10 +20,12 @@ from app.views.data.grid import OPEN, close_image
 from app.views.data.sources import Source
 from pmsi.base.errors import DataError
 from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.record import digest_of
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.overlays import borders, draw_lines
 from pmsi.runs import Run
 from pmsi.runs.mistakes import read_predictions, shown_in
+from pmsi.runs.record import record_of
 
 LARGEST = 900
 """Longer side of the picture, in pixels."""
@@ -141,7 +143,10 @@ def _answers(dataset: Dataset, sample: Sample, run: Run) -> None:
     here = shown_in(run, answers, dataset)
     at = next((i for i, key in enumerate(answers.keys) if here.get(key) is sample), None)
     if at is None:
-        st.caption("It keeps its answers to test images only, and this is none of its test images.")
+        record = record_of(run)
+        trained = record is not None and digest_of(dataset, sample) in {image.digest for image in record.train}
+        was = "it was trained on this one" if trained else "this is none of its test images"
+        st.caption(f"It keeps its answers to test images only, and {was}.")
         return
     chips = []
     for head, given in answers.predicted.items():

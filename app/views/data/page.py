@@ -15,6 +15,7 @@ from pmsi.data import DATASETS, official_of
 from pmsi.data.completeness import completeness
 from pmsi.data.dataset import Dataset
 from pmsi.runs import Run
+from pmsi.runs.record import data_of
 
 INTRO = (
     "Look at what a network learns from: every class, every image, and whatever could not be read. With a run beside "
@@ -80,7 +81,7 @@ def _run(source: Source | None) -> Run | None:
 
 
 def _look(source: Source, run: Run | None, view: str) -> None:
-    dataset = source.open()
+    dataset = source.open(run)
     _facts(source, dataset)
     if run is not None:
         _of_run(run)
@@ -107,9 +108,8 @@ def _facts(source: Source, dataset: Dataset) -> None:
 
 def _of_run(run: Run) -> None:
     """Say how many images a run used, and what differs between its data and those of today."""
-    result = run.result() or {}
-    used = [result.get(f"{split}_images") for split in ("train", "test")]
-    words = [f"{plain(name_of_run(run))} used {used[0]:,} training and {used[1]:,} test images."] if all(used) else []
+    _, train, test = data_of(run)
+    words = [f"{plain(name_of_run(run))} used {train:,} training and {test:,} test images."] if train and test else []
     st.caption(" ".join([*words, plain(with_names(data_of_run(run).reasons, run))]))
 
 

@@ -1,19 +1,21 @@
 """The data sets that can be looked at: built in, imported, those of runs, and a folder that is typed.
 
-Runs on the same pictures share one, whatever their limits per class are. Nothing is drawn here.
+Runs on the same pictures share one, whatever their limits per class are. Of pictures that the program draws there is no
+end: they are those of the chosen run, or else the usual number. Nothing is shown here.
 """
 
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.shared.cached_data import open_folder, open_set
+from app.shared.access import check_place
+from app.shared.cached_data import is_drawn, open_folder, open_set
 from app.shared.panels import OF_RUN, own_source
 from pmsi.base.errors import PMSIError
 from pmsi.config import TrainConfig
-from pmsi.data import DATASETS, PER_CLASS
+from pmsi.data import DATASETS
 from pmsi.data.dataset import Dataset
 from pmsi.data.importing import imported_sets
 from pmsi.runs import Run, default_root, known_runs
@@ -28,8 +30,6 @@ SEEDED = {
     "folder": ("split_seed", "test_fraction", "split", "test_on", "name_encoding"),
 }
 """Settings that change which pictures a data set has, or on which side of the split they are, besides limits."""
-
-LIMITS = ("train_per_class", "test_per_class")
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,19 @@ class Source:
         of = run or next(iter(self.runs), None)
         return {"source": OF_RUN, "run": of.id} if of and own_source(of) else {"source": "sample"}
 
-    def open(self) -> Dataset:
-        """Return the data set; raises what `pmsi.data.open_dataset` does."""
-        return open_set(self.config)
+    def open(self, run: Run | None = None) -> Dataset:
+        """Return the data set as it is seen beside a run; raises what `pmsi.data.open_dataset` does."""
+        return open_set(run.config if run is not None and is_drawn(self.config) else self.config)
 
 
 @dataclass(frozen=True)
 class TypedSource(Source):
     """A folder that a visitor typed, which may be outside the folders that the app may read."""
 
-    def open(self) -> Dataset:
-        return open_folder(self.config.data or "")
+    def open(self, run: Run | None = None) -> Dataset:
+        if run is None:
+            return open_folder(self.config.data or "")
+        return open_set(_unlimited(run.config).with_(data=str(check_place(self.config.data or ""))))
 
 
 def offered() -> dict[str, Source]:
@@ -72,16 +74,19 @@ def offered() -> dict[str, Source]:
     for run, config in _trained():
         name = by_data.setdefault(_identity(config), f"{config.dataset}-{_digest(config)}")
         known = found.get(name) or Source(_title(config), _unlimited(config))
-        runs = (*known.runs, run) if has_predictions(run) else known.runs
-        found[name] = Source(known.title, _widened(known.config, config), runs)
+        if has_predictions(run):
+            known = replace(known, runs=(*known.runs, run))
+        found[name] = known
     return found
 
 
 def typed_source(folder: str) -> Source:
     """Return the source of a folder that was typed, with the runs on it."""
-    for source in offered().values():
-        if source.config.data and Path(source.config.data) == Path(folder).expanduser():
-            return TypedSource(source.title, TrainConfig(dataset=source.config.dataset, data=folder), source.runs)
+    place = Path(folder).expanduser()
+    found = [source for source in offered().values() if source.config.data and Path(source.config.data) == place]
+    if found:
+        runs = tuple(run for source in found for run in source.runs)
+        return TypedSource(found[0].title, TrainConfig(dataset=found[0].config.dataset, data=folder), runs)
     return TypedSource(folder, TrainConfig(dataset="folder", data=folder))
 
 
@@ -109,13 +114,6 @@ def _title(config: TrainConfig) -> str:
 
 
 def _unlimited(config: TrainConfig) -> TrainConfig:
-    """Return a config of all pictures that a run can have seen; those that are drawn have no end."""
-    names = ("dataset", "data", *SEEDED.get(config.dataset, ()), *(LIMITS if config.dataset == FIRST else ()))
+    """Return a config of the pictures of a run's data set, without the run's limits."""
+    names = ("dataset", "data", *SEEDED.get(config.dataset, ()))
     return TrainConfig(**{name: getattr(config, name) for name in names})
-
-
-def _widened(known: TrainConfig, config: TrainConfig) -> TrainConfig:
-    """Return ``known`` with limits that leave all pictures of ``config`` in, where the pictures are drawn."""
-    if config.dataset != FIRST:
-        return known
-    return known.with_(**{name: max(getattr(each, name) or PER_CLASS for each in (known, config)) for name in LIMITS})
