@@ -4,16 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image
 
 from pmsi import evaluation
-from pmsi.base.errors import CheckpointError, ConfigError, DataError, RunError, UnknownName
+from pmsi.base.errors import ConfigError, DataError, RunError, UnknownName
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
-from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint, load_model
+from pmsi.engine.checkpoint import load_model
 from pmsi.evaluation import class_accuracy, score
 from pmsi.explain.cam import cam
 from pmsi.predictor import Predictor
@@ -89,7 +88,12 @@ def test_bad_requests_are_refused_by_name(trained):
 
 def test_scores_count_what_a_plain_loop_counts(trained):
     _, model, dataset = trained
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     scores = score(model, EvaluationLoader(dataset, dataset.test, SMALL, 5), CPU)
+    assert model.training
+    model.eval()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     right = dict.fromkeys(model.heads, 0)
     for sample in dataset.test:
         crop = centre_crop(resize(dataset.open_image(sample), SMALL.resize_to), 64)
@@ -109,16 +113,6 @@ def test_an_evaluation_on_other_classes_is_refused(trained, monkeypatch):
         evaluation.evaluate(config, Run.create(run.folder.parent, config))
 
 
-def test_scoring_leaves_the_model_as_it_was(trained):
-    _, model, dataset = trained
-    model.train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    score(model, EvaluationLoader(dataset, dataset.test, SMALL, 4), CPU)
-    assert model.training
-    model.eval()
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-
-
 def test_a_loaded_model_is_the_trained_one_frozen(trained):
     run, model, dataset = trained
     loaded, config, classes = load_model(run, CPU)
@@ -127,21 +121,6 @@ def test_a_loaded_model_is_the_trained_one_frozen(trained):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     expected = model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
-
-
-def test_what_is_no_checkpoint_is_refused(trained, tmp_path):
-    run, model, _ = trained
-    path = tmp_path / CHECKPOINT
-    whole = (run.checkpoints / CHECKPOINT).read_bytes()
-    for damaged in (b"", b"\x80\x04pickle", whole[: len(whole) // 2], whole[:-1]):
-        path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="damaged or no safetensors file"):
-            load_checkpoint(path)
-    safetensors.torch.save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
-    with pytest.raises(CheckpointError, match="not a checkpoint of this program"):
-        load_checkpoint(path)
-    with pytest.raises(CheckpointError, match="no checkpoint at"):
-        load_checkpoint(tmp_path / "nowhere")
 
 
 def test_runs_without_a_model_are_refused(tmp_path):

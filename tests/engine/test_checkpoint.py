@@ -117,16 +117,10 @@ def test_no_flipped_bit_goes_unseen(tmp_path, parts):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=CHECKPOINT):
             load_checkpoint(path)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_a_truncated_checkpoint_is_called_damaged(tmp_path, parts, share):
-    model, optimizer, about = parts
-    path = tmp_path / CHECKPOINT
-    save_checkpoint(path, model, optimizer, about)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(CheckpointError, match=CHECKPOINT):
-        load_checkpoint(path)
+    for end in (0, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(CheckpointError, match=CHECKPOINT):
+            load_checkpoint(path)
 
 
 class Bomb:
@@ -149,22 +143,19 @@ def test_a_pickle_by_another_name_is_refused_and_not_executed(tmp_path, parts):
     assert exploded.exists()  # it would have been
 
 
-def test_tensors_of_something_else_are_called_foreign(tmp_path, parts):
-    path = tmp_path / CHECKPOINT
-    safetensors.torch.save_file(parts[0].state_dict(), path)
-    with pytest.raises(CheckpointError, match="None"):
-        load_checkpoint(path)
-    safetensors.torch.save_file(parts[0].state_dict(), path, {"format": "pt"})
-    with pytest.raises(CheckpointError, match="'pt'"):
-        load_checkpoint(path)
-
-
-def test_a_checkpoint_that_says_nothing_of_itself_is_called_damaged(tmp_path):
-    path = tmp_path / CHECKPOINT
-    for header in ({}, {"about": "{", "param_groups": "[]"}):
-        safetensors.torch.save_file({"model.x": torch.ones(1)}, path, {"format": checkpoints.FORMAT} | header)
-        with pytest.raises(CheckpointError, match="damaged"):
+def test_tensors_of_something_else_are_called_foreign_and_what_says_nothing_of_itself_damaged(tmp_path, parts):
+    path, ours = tmp_path / CHECKPOINT, {"format": checkpoints.FORMAT}
+    for metadata, words in (
+        (None, "None"),
+        ({"format": "pt"}, "'pt'"),
+        (ours, "damaged"),
+        (ours | {"about": "{", "param_groups": "[]"}, "damaged"),
+    ):
+        safetensors.torch.save_file(parts[0].state_dict(), path, metadata)
+        with pytest.raises(CheckpointError, match=words):
             load_checkpoint(path)
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "nowhere")
 
 
 def test_a_checkpoint_without_a_checksum_is_one_of_an_earlier_version(tmp_path, parts):
@@ -209,21 +200,16 @@ def test_what_does_not_fit_is_named_and_nothing_is_restored(tmp_path, parts, mis
 # Exact
 
 
-def test_a_run_does_not_go_on_with_another_config(tmp_path, parts):
+def test_a_run_goes_on_with_other_means_but_not_with_another_config(tmp_path, parts):
     save_checkpoint(tmp_path / CHECKPOINT, *parts)
     found = load_checkpoint(tmp_path / CHECKPOINT)
-    found.check_config(SMALL)
     for name, value in {"lr_new": 0.04, "batch_size": 4, "precision": "bfloat16", "augmentation": "mixup"}.items():
         with pytest.raises(CheckpointError, match=f"{name} = .*{value}.*{getattr(SMALL, name)}"):
             found.check_config(SMALL.with_(**{name: value}))
-
-
-def test_a_run_goes_on_with_other_means_to_the_same_end(tmp_path, parts):
-    save_checkpoint(tmp_path / CHECKPOINT, *parts)
     values = {"device": "auto", "trackers": ("tensorboard",), "data": "elsewhere", "checkpoint_every_s": 1.0}
     numbers = {"threads": 2, "workers": 2, "devices": 2, "evaluate_every": 2, "compile": True}
     assert (values | numbers).keys() == set(MAY_CHANGE)
-    load_checkpoint(tmp_path / CHECKPOINT).check_config(SMALL.with_(**values, **numbers))
+    found.check_config(SMALL.with_(**values, **numbers))
 
 
 def disturb(number):
@@ -235,11 +221,7 @@ def disturb(number):
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"method": "pmr"},
-        {"method": "pmr", "augmentation": "snapmix", "nested": True},
-        {"method": "api"},
-    ],
+    [{"method": "pmr", "augmentation": "snapmix", "nested": True}, {"method": "api"}],
     ids=str,
 )
 def test_no_global_generator_matters_so_none_is_kept(start, changes):
@@ -268,12 +250,7 @@ def test_a_checkpoint_says_under_which_conditions_it_was_made(start):
     assert about["made_with"].keys() >= {"threads", "processes", "pmsi", "torch", "torchvision"}
     moved = {name for name in state(trainer.run) if "running_" in name or "num_batches" in name}
     assert moved
-
-
-def test_a_checkpoint_from_another_run_is_refused_when_it_differs(start):
-    trainer = start(SMALL.with_(epochs=1))
-    trainer.fit()
-    other = start(SMALL.with_(epochs=1, lr_new=0.01))
+    other = start(SMALL.with_(lr_new=0.01))
     shutil.copy(trainer.run.checkpoints / CHECKPOINT, other.run.checkpoints)
     with pytest.raises(CheckpointError, match=r"lr_new = 0\.01, but the checkpoint .* was made with 0\.05"):
         start(other.config, other.run)

@@ -66,8 +66,8 @@ def norms_of(model):
         ("p", "tiny", "separable"),
         ("m", "tiny", "separable"),
         ("baseline", "resnet18", "paper"),
-        ("bcnn", "mobilenet_v2", "paper"),
-        ("hbp", "resnet18", "paper"),
+        ("bcnn", "tiny", "paper"),
+        ("hbp", "tiny", "paper"),
         ("api", "tiny", "paper"),
     ],
 )
@@ -81,13 +81,10 @@ def test_every_kind_of_model_answers_and_explains_as_before(method, backbone, sm
     assert sum(isinstance(layer, PeakConv) for layer in copy.modules()) == (3 if hasattr(copy, "smooth") else 0)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv4_conv_small", "densenet121"])
-def test_networks_of_timm_too(name):
-    """The one has BatchNorm and activation in one layer; of the other some BatchNorms follow no convolution."""
-    pytest.importorskip("timm")
-    model = built(backbone=f"timm:{name}")
-    copy = assert_same(model)
-    assert len(norms_of(copy)) < len(norms_of(model)) / 2 + 1
+def test_a_network_of_timm_too():
+    """It has BatchNorm and activation in one layer."""
+    model = built(backbone="timm:mobilenetv4_conv_small")
+    assert len(norms_of(assert_same(model))) < len(norms_of(model)) / 2
 
 
 def test_the_model_is_left_alone_and_the_copy_frozen():
@@ -166,11 +163,7 @@ def test_the_sparse_backward_pass_is_that_of_amax_ties_included(kernel, levels):
     found = gradient_of(lambda x: _Peak.apply(x, weight, bias), x, slope)
     assert expected.any()
     torch.testing.assert_close(found, expected)
-
-
-def test_no_gradient_at_all_is_zeros():
-    x, weight = torch.rand(2, 3, 4, 4), torch.rand(5, 3, 3, 3)
-    assert not gradient_of(lambda x: _Peak.apply(x, weight, torch.zeros(5)), x, torch.zeros(2, 5)).any()
+    assert not gradient_of(lambda x: _Peak.apply(x, weight, bias), x, 0 * slope).any()
 
 
 def test_a_predictor_explains_with_any_method():

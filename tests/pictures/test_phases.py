@@ -18,7 +18,6 @@ from pmsi.pictures.phases import (
     batch_keys,
     class_weights,
     phase_mosaic,
-    pictures,
     place_of,
     recursions_of_stages,
     target_text,
@@ -69,8 +68,12 @@ def test_a_batch_is_what_training_shows_then_with_its_labels(changes, tiny_confi
             assert torch.equal(shown.images, images)
             assert torch.equal(shown.target.label_a, target.label_a)
             assert torch.equal(shown.target.label_b, target.label_b)
+            assert shown.weights_need_model == (changes.get("augmentation") == "snapmix" and shown.phase.r > 0)
             if not shown.weights_need_model:
                 assert torch.equal(shown.target.weight_a, target.weight_a)
+    images, labels = found[-1].images, found[-1].target.label_a
+    known = augment_by_phase(config, images, labels, attention=lambda: torch.ones(len(images), 32, 32))
+    assert not any(shown.weights_need_model for shown in known)
 
 
 def test_an_image_is_found_where_it_is_shown(tiny_config):
@@ -82,21 +85,9 @@ def test_an_image_is_found_where_it_is_shown(tiny_config):
     wanted = next(sample for sample in dataset.train if sample.key == keys[1][4])
     assert int(shown[-1].target.label_a[place]) == wanted.label
     assert place_of(dataset.test[0].key, keys) is None
-
-
-def test_a_batch_that_there_is_not_is_refused(tiny_config):
     for at in ((2, 0), (0, 99), (-1, 0), (0, -1)):
         with pytest.raises(ConfigError, match="2 epochs of 4 batches"):
-            batch_by_phase(tiny_config, open_dataset(tiny_config), *at)
-
-
-def test_weights_that_depend_on_the_model_are_marked(tiny_config, cache_folder):
-    config = tiny_config.with_(augmentation="snapmix")
-    found = batch_by_phase(config, open_dataset(config))
-    assert [shown.weights_need_model for shown in found] == [True, True, True, False]
-    images, labels = found[-1].images, found[-1].target.label_a
-    known = augment_by_phase(config, images, labels, attention=lambda: torch.ones(6, 64, 64))
-    assert not any(shown.weights_need_model for shown in known)
+            batch_by_phase(tiny_config, dataset, *at)
 
 
 def test_an_image_is_named_by_the_classes_that_count():
@@ -111,15 +102,6 @@ def test_an_image_is_named_by_the_classes_that_count():
     assert [target_text(shown, names, i) for i in range(3)] == ["75.0 % ant + 25.0 % bee", "bee", "cat"]
     unknown = PhaseBatch(shown.phase, shown.images, target, weights_need_model=True)
     assert target_text(unknown, names, 0) == "ant + bee"
-
-
-def test_pictures_keep_every_pixel():
-    images = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4)
-    plain = Target.plain(torch.tensor([0, 1]))
-    (first,) = pictures(PhaseBatch(Phase("S3", 3), images, plain), 1)
-    for y in range(4):
-        for x in range(4):
-            assert first.getpixel((x, y)) == tuple(images[0, :, y, x].tolist())
 
 
 def test_the_mosaic_of_a_phase_has_the_patches_of_its_recursions():
