@@ -3,6 +3,7 @@
 A predictor keeps no state between calls, so threads may share one.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.config import TrainConfig
-from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
+from pmsi.data.preprocessing import centre_crop, normalize, resize
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import find_device
 from pmsi.engine.folding import folded
@@ -58,33 +59,23 @@ class Explanation:
     method: str = "gradcam"
 
 
-class Predictor:
-    """A trained model with its class names and its preprocessing.
+class ImagePredictor(ABC):
+    """A model with its class names and its preprocessing; `Predictor` is that of a run."""
 
-    What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
-    """
-
-    def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:
-        self.model, self.config, self.classes = folded(model), config, classes
-        self.device = next(model.parameters()).device
-        self.heads, self.primary = model.heads, model.primary
+    def __init__(self, config: TrainConfig, classes: tuple[str, ...], heads: tuple[str, ...], primary: str) -> None:
+        self.config, self.classes, self.heads, self.primary = config, classes, heads, primary
         self.stages = stage_names(3)
-
-    @classmethod
-    def load(cls, run: Run, device: str = "auto") -> "Predictor":
-        """Return the predictor of a training run's last checkpoint."""
-        return cls(*load_model(run, find_device(device)))
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """Return the network's input as an RGB picture: resized, centre-cropped, image_size × image_size pixels."""
         pixels = resize(image.convert("RGB"), self.config.resize_to)
         return Image.fromarray(centre_crop(pixels, self.config.image_size))
 
+    @abstractmethod
     def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
         """Return the ``top`` most probable classes of every head; ``prepared`` is a picture that `prepare` returned."""
-        with torch.inference_mode():
-            return self._prediction(self.model(self._batch(prepared)), top)
 
+    @abstractmethod
     def explain(
         self,
         prepared: Image.Image,
@@ -101,9 +92,68 @@ class Predictor:
 
         Raises UnknownName for a head, stage or method that does not exist, ConfigError for a label out of range.
         """
-        head = self.model.check_head(head or self.primary)
+
+    def class_number(self, name: str) -> int:
+        """Return the label of a class; raises UnknownName, which lists the classes."""
+        return lookup("class", {name: label for label, name in enumerate(self.classes)}, name)
+
+    def check_label(self, label: int | None) -> None:
+        """Raise ConfigError for a label out of range."""
         if label is not None and not 0 <= label < len(self.classes):
             raise ConfigError(f"label = {label}: expected a class number from 0 to {len(self.classes) - 1}.")
+
+    def pixels(self, prepared: Image.Image) -> np.ndarray:
+        """Return a prepared picture as (3, image_size, image_size) uint8; ConfigError for a picture that is not."""
+        side = self.config.image_size
+        if prepared.size != (side, side) or prepared.mode != "RGB":
+            raise ConfigError(
+                f"Expected an RGB picture of {side} × {side} pixels, found {prepared.mode} of {prepared.size[0]} × "
+                f"{prepared.size[1]}. Call prepare first."
+            )
+        return np.array(np.asarray(prepared).transpose(2, 0, 1), order="C")
+
+    def prediction(self, outputs: dict[str, torch.Tensor], top: int) -> Prediction:
+        """Return the prediction that logits (classes,) by head stand for."""
+        heads = {}
+        for head, logits in outputs.items():
+            best = logits.float().softmax(dim=0).topk(min(top, len(self.classes)))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            heads[head] = tuple(Guess(label, self.classes[label], probability) for label, probability in pairs)
+        return Prediction(self.primary, heads)
+
+
+class Predictor(ImagePredictor):
+    """The predictor of a trained network.
+
+    What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
+    """
+
+    def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:
+        super().__init__(config, classes, model.heads, model.primary)
+        self.model = folded(model)
+        self.device = next(model.parameters()).device
+
+    @classmethod
+    def load(cls, run: Run, device: str = "auto") -> "Predictor":
+        """Return the predictor of a training run's last checkpoint."""
+        return cls(*load_model(run, find_device(device)))
+
+    def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
+        with torch.inference_mode():
+            return self._prediction(self.model(self._batch(prepared)), top)
+
+    def explain(
+        self,
+        prepared: Image.Image,
+        *,
+        head: str | None = None,
+        label: int | None = None,
+        stages: tuple[str, ...] | None = None,
+        method: str = "gradcam",
+        top: int = 5,
+    ) -> Explanation:
+        head = self.model.check_head(head or self.primary)
+        self.check_label(label)
         classes = None if label is None else torch.tensor([label], device=self.device)
         stages = stages or self.stages
         found = cam(self.model, self._batch(prepared), head=head, classes=classes, stages=stages, method=method)
@@ -115,23 +165,8 @@ class Predictor:
         size = self.config.image_size
         return cam_seconds(self.model, size, head=head or self.primary, stages=self.stages, method=method)
 
-    def class_number(self, name: str) -> int:
-        """Return the label of a class; raises UnknownName, which lists the classes."""
-        return lookup("class", {name: label for label, name in enumerate(self.classes)}, name)
-
     def _batch(self, prepared: Image.Image) -> torch.Tensor:
-        side = self.config.image_size
-        if prepared.size != (side, side) or prepared.mode != "RGB":
-            raise ConfigError(
-                f"Expected an RGB picture of {side} × {side} pixels, found {prepared.mode} of {prepared.size[0]} × "
-                f"{prepared.size[1]}. Call Predictor.prepare first."
-            )
-        return normalize(to_tensor(np.asarray(prepared)).unsqueeze(0).to(self.device))
+        return normalize(torch.from_numpy(self.pixels(prepared)).unsqueeze(0).to(self.device))
 
     def _prediction(self, outputs: dict[str, torch.Tensor], top: int) -> Prediction:
-        heads = {}
-        for head, logits in outputs.items():
-            best = logits[0].float().softmax(dim=0).topk(min(top, len(self.classes)))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            heads[head] = tuple(Guess(label, self.classes[label], probability) for label, probability in pairs)
-        return Prediction(self.primary, heads)
+        return self.prediction({head: logits[0] for head, logits in outputs.items()}, top)

@@ -44,6 +44,10 @@ class CheckpointError(PMSIError):
     """A weights file is missing, foreign, damaged or does not fit the model."""
 
 
+class ExportError(PMSIError):
+    """A model cannot be exported, or an exported file cannot be used."""
+
+
 class RunError(PMSIError):
     """A run folder is missing, or its state does not allow what was asked."""
 

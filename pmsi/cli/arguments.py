@@ -13,6 +13,7 @@ from pmsi.runs import default_root
 from pmsi.runs.launchers import LAUNCHERS
 
 TRAINED = "Training run: its id, or the start of it."
+TRAINED_OR_FILE = f"{TRAINED[:-1]}; or an exported .onnx file."
 
 
 KEYED = "; with --dataset, the key of an image there"

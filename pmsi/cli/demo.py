@@ -112,4 +112,4 @@ def _ship(run: Run, folder: Path) -> None:
     config = from_json((folder / "config.json").read_text(encoding="utf-8"))
     assert isinstance(config, TrainConfig)
     write_atomically(folder / "config.json", portable(config).to_json())
-    export(run, folder / "checkpoints" / CHECKPOINT, half=True)
+    export(run, folder / "checkpoints" / CHECKPOINT, precision="float16")

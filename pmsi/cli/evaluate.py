@@ -1,15 +1,52 @@
 """Accuracy of every head of a trained model."""
 
 import argparse
+from dataclasses import replace
 
-from pmsi.cli.task import add_of, add_task, start, typed_config
+from pmsi.base.errors import ConfigError, DataError
+from pmsi.base.files import to_json
+from pmsi.base.statistics import wilson
+from pmsi.cli.arguments import TRAINED_OR_FILE
+from pmsi.cli.flags import place, to_config
+from pmsi.cli.inputs import is_model_file, open_model_file
+from pmsi.cli.task import add_task, start, typed_config
 from pmsi.config import EvaluateConfig
+from pmsi.config.command import POSITIONAL
+from pmsi.data import open_dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_of(parser)
+    parser.add_argument(POSITIONAL, metavar="RUN", help=TRAINED_OR_FILE)
+    help = "Only for an .onnx file: the data set, such as plumage [that of its training]."
+    parser.add_argument("--dataset", metavar="NAME", help=help)
+    parser.add_argument("--data", type=place, metavar="DIR", help="Only for an .onnx file: the data set's folder.")
     add_task(parser, EvaluateConfig)
 
 
 def run(typed: argparse.Namespace) -> int:
+    if is_model_file(typed.of):
+        return _evaluate_file(typed)
+    if typed.dataset is not None or typed.data is not None:
+        raise ConfigError("--dataset and --data are for an .onnx file: a run is evaluated on the data of its training.")
     return start(typed_config(typed, EvaluateConfig()), typed)
+
+
+def _evaluate_file(typed: argparse.Namespace) -> int:
+    """Print the accuracy of every head of an exported file on a data set's images, with 95 % intervals, as JSON."""
+    from pmsi.export.evaluation import accuracy  # optional packages
+
+    predictor, config = open_model_file(typed.of), to_config(EvaluateConfig(), typed)
+    trained = predictor.config
+    given = {name: value for name in ("dataset", "data") if (value := getattr(typed, name)) is not None}
+    dataset = open_dataset(replace(trained, **given))
+    if dataset.classes != predictor.classes:
+        raise DataError(
+            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(predictor.classes)} of {typed.of}: "
+            "give the data set of its training by --dataset and --data."
+        )
+    samples = dataset.split(config.split)
+    found = accuracy(predictor.file, dataset, samples, trained, config.batch_size)
+    interval = {head: wilson(round(value * len(samples)), len(samples)) for head, value in found.items()}
+    about = {"file": typed.of, "data": dataset.name, "split": config.split, "images": len(samples)}
+    print(to_json(about | {"primary": predictor.primary, "accuracy": found, "interval": interval}, indent=1))
+    return 0

@@ -13,9 +13,9 @@ from PIL.Image import Image
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import to_json
-from pmsi.cli.arguments import KEYED, TRAINED, add_images_of, add_like, add_perturbed, add_runs
+from pmsi.cli.arguments import KEYED, TRAINED_OR_FILE, add_images_of, add_like, add_perturbed, add_runs
 from pmsi.cli.flags import folder, path, whole
-from pmsi.cli.inputs import Viewer, how_perturbed
+from pmsi.cli.inputs import Viewer, how_perturbed, is_model_file, load_predictor
 from pmsi.cli.output import save_picture, text_of, write_output
 from pmsi.config import MapsConfig
 from pmsi.explain.measures.deletion import Curve, removal_curves
@@ -36,7 +36,7 @@ METHOD = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=TRAINED)
+    parser.add_argument("run", metavar="RUN", help=TRAINED_OR_FILE)
     parser.add_argument("images", nargs="+", type=path, metavar="IMAGE", help=f"Pictures to explain{KEYED}.")
     add_images_of(parser)
     parser.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="More runs, for --figure.")
@@ -95,13 +95,13 @@ def run(typed: argparse.Namespace) -> int:
     viewer = Viewer.of(typed)
     if typed.figure is not None:
         draw = lookup(*_drawings(typed), typed.figure.suffix.lower())
-        explainers = [_Explainer(Run.open(typed.runs, id), viewer, typed) for id in (typed.run, *typed.beside)]
+        explainers = [_Explainer(model, viewer, typed) for model in (typed.run, *typed.beside)]
         for each in explainers:
             _say_cost(each)
         write_output(typed.figure, draw(explainers, typed))
         print(typed.figure)
     if single:
-        one = _Explainer(Run.open(typed.runs, typed.run), viewer, typed)
+        one = _Explainer(typed.run, viewer, typed)
         _say_cost(one)
         _print_maps(one)
     return 0
@@ -110,9 +110,10 @@ def run(typed: argparse.Namespace) -> int:
 def _say_cost(explainer: "_Explainer") -> None:
     """Print on stderr how long an image takes, for CAM methods that need more than one pass."""
     row = lookup("CAM method", CAM_METHODS, explainer.typed.method)
-    if row.package is not None:
-        seconds = explainer.predictor.explain_seconds(head=explainer.typed.head, method=explainer.typed.method)
-        text = f"{row.title} takes about {seconds:.1f} s an image by {explainer.run.id} on this machine."
+    predictor = explainer.predictor
+    if row.package is not None and isinstance(predictor, Predictor):
+        seconds = predictor.explain_seconds(head=explainer.typed.head, method=explainer.typed.method)
+        text = f"{row.title} takes about {seconds:.1f} s an image by {explainer.id} on this machine."
         print(text, file=sys.stderr)
 
 
@@ -133,18 +134,20 @@ def _check(typed: argparse.Namespace, single: bool) -> None:
 
 
 class _Explainer:
-    """One run that explains the typed pictures for the typed output, class and CAM method."""
+    """A typed run, or ONNX file, that explains the typed pictures for the typed output, class and CAM method."""
 
-    def __init__(self, run: Run, viewer: Viewer, typed: argparse.Namespace) -> None:
-        self.run, self.viewer, self.typed = run, viewer, typed
-        self.predictor = Predictor.load(run, typed.device)
+    def __init__(self, model: str, viewer: Viewer, typed: argparse.Namespace) -> None:
+        self.run = None if is_model_file(model) else Run.open(typed.runs, model)
+        self.id = Path(model).name if self.run is None else self.run.id
+        self.viewer, self.typed = viewer, typed
+        self.predictor = load_predictor(model, typed)
         self.label = None if typed.class_name is None else self.predictor.class_number(typed.class_name)
 
     @property
     def name(self) -> str:
-        """The run's name in a figure."""
-        if self.run.is_shipped:
-            return self.run.id
+        """The model's name in a figure."""
+        if self.run is None or self.run.is_shipped:
+            return self.id
         return f"{METHODS[self.predictor.config.method].title} · {self.run.id[-4:]}"
 
     def seen(self, word: Path) -> Image:
@@ -224,7 +227,7 @@ def _print_maps(explainer: _Explainer) -> None:
 def _about(explainer: _Explainer, word: Path, found: Explanation) -> dict[str, Any]:
     """Return the run, picture, output and class that are explained, and the prediction."""
     return {
-        "run": explainer.run.id,
+        "run": explainer.id,
         "image": text_of(word),
         "head": found.head,
         "class": explainer.predictor.classes[found.label],
@@ -256,6 +259,8 @@ def _numbers(explainer: _Explainer, word: Path, seen: Image, found: Explanation)
 
 def _curves(explainer: _Explainer, word: Path, seen: Image, found: Explanation) -> dict[str, Curves]:
     """Return by stage the deletion and insertion curves of its map, and of a random one."""
+    if not isinstance(explainer.predictor, Predictor):
+        raise ConfigError(f"--removal needs a run: {explainer.id} is an exported file.")
     model, pixels, key = explainer.predictor.model, np.asarray(seen), explainer.viewer.pictures.key(word)
     return {
         stage: removal_curves(model, pixels, values, head=found.head, label=found.label, key=key)

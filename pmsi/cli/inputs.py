@@ -3,11 +3,11 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
-from pmsi.base.errors import ConfigError
+from pmsi.base.errors import ConfigError, ExportError
 from pmsi.cli.output import text_of
 from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
@@ -15,11 +15,40 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import open_rgb
 from pmsi.perturbations import perturb
 from pmsi.perturbations.entries import severities_of
-from pmsi.predictor import Predictor
+from pmsi.predictor import ImagePredictor, Predictor
+from pmsi.runs import Run
+
+if TYPE_CHECKING:
+    from pmsi.export.predictor import FilePredictor
 
 Arguments = argparse.Namespace
 Pictured = tuple[Image, str | None]
 """A picture, and its class if known."""
+
+
+MODEL_FILE = ".onnx"
+"""Ending of exported models that stand where a run does."""
+
+
+def is_model_file(word: str) -> bool:
+    """Return whether a typed model is an exported file; else it is a run."""
+    return word.lower().endswith(MODEL_FILE)
+
+
+def load_predictor(word: str, typed: Arguments) -> ImagePredictor:
+    """Return the predictor of a typed run, or of an exported ONNX file."""
+    if is_model_file(word):
+        return open_model_file(word)
+    return Predictor.load(Run.open(typed.runs, word), typed.device)
+
+
+def open_model_file(word: str) -> "FilePredictor":
+    """Return the predictor of an exported ONNX file; ExportError if it cannot be opened or packages are missing."""
+    try:
+        from pmsi.export.predictor import FilePredictor  # optional packages
+    except ImportError as error:
+        raise ExportError(f"To open {word} the package {error.name} is needed: pip install 'pmsi[export]'.") from error
+    return FilePredictor.load(Path(word).expanduser())
 
 
 @dataclass(frozen=True)
@@ -70,7 +99,7 @@ class Viewer:
         """Return the viewer that ``--perturb`` and ``--seed`` describe."""
         return cls(Pictures.of(typed), tuple(_step(entry) for entry in typed.perturb), typed.seed)
 
-    def seen(self, predictor: Predictor, word: Path) -> Image:
+    def seen(self, predictor: ImagePredictor, word: Path) -> Image:
         """Return a network's input for a typed picture."""
         image = predictor.prepare(self.pictures.open(word)[0])
         for name, severity in self.steps:

@@ -4,16 +4,14 @@ import argparse
 import dataclasses
 
 from pmsi.base.files import to_json
-from pmsi.cli.arguments import KEYED, TRAINED, add_images_of, add_like, add_perturbed, add_runs
+from pmsi.cli.arguments import KEYED, TRAINED_OR_FILE, add_images_of, add_like, add_perturbed, add_runs
 from pmsi.cli.flags import path, whole
-from pmsi.cli.inputs import Viewer, how_perturbed
+from pmsi.cli.inputs import Viewer, how_perturbed, load_predictor
 from pmsi.cli.output import text_of
-from pmsi.predictor import Predictor
-from pmsi.runs import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=TRAINED)
+    parser.add_argument("run", metavar="RUN", help=TRAINED_OR_FILE)
     parser.add_argument("images", nargs="+", type=path, metavar="IMAGE", help=f"Pictures to classify{KEYED}.")
     add_images_of(parser)
     parser.add_argument("--top", type=whole(1, 10**6), default=5, metavar="N", help="Classes shown for each head [5].")
@@ -24,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(typed: argparse.Namespace) -> int:
     """Print the predictions of every head for each picture."""
-    predictor = Predictor.load(Run.open(typed.runs, typed.run), typed.device)
+    predictor = load_predictor(typed.run, typed)
     viewer, found = Viewer.of(typed), []
     for word in typed.images:
         prediction = predictor.predict(viewer.seen(predictor, word), typed.top)

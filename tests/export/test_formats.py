@@ -45,11 +45,11 @@ def test_a_program_answers_without_this_package(tiny_run, tmp_path):
 
 
 def test_weights_are_a_smaller_checkpoint_that_loads(tiny_run, tmp_path):
-    for name, half in (("full", False), ("half", True)):
+    for name, precision in (("full", "float32"), ("half", "float16")):
         copy = tmp_path / name
         (copy / "checkpoints").mkdir(parents=True)
         (copy / "config.json").write_text((tiny_run.folder / "config.json").read_text())
-        export(tiny_run, copy / "checkpoints" / "last.safetensors", half=half)
+        export(tiny_run, copy / "checkpoints" / "last.safetensors", precision)
     sizes = [
         (folder / "checkpoints" / "last.safetensors").stat().st_size
         for folder in (tiny_run.folder, tmp_path / "full", tmp_path / "half")

@@ -24,7 +24,12 @@ NEXT = {
 }
 """What can be looked at once there is a model: a page, the words of its link, and its icon."""
 
-PRECISIONS = {"Full precision": False, "Half precision, half the size": True}
+PRECISIONS = {
+    "Full precision": ("float32", ""),
+    "Half precision, half the size": ("float16", " --half"),
+    "8-bit integers, answers alone": ("int8", " --int8"),
+}
+"""Radio button → the key among the precisions of an export, and its flag."""
 
 
 def run_actions(run: Run) -> None:
@@ -76,11 +81,13 @@ def submit(run: Run, make: Callable[[], EvaluateConfig]) -> None:
 def _export(run: Run) -> None:
     with st.popover("Export", icon=":material/download:"):
         chosen = st.radio("Precision", list(PRECISIONS), key="export-precision", label_visibility="collapsed")
-        for ending, row in EXPORTS.items():
-            name = f"{run.id}{'-half' if PRECISIONS[chosen] else ''}{ending}"
+        precision, flag = PRECISIONS[chosen]
+        offered = {ending: row for ending, row in EXPORTS.items() if precision in row.precisions}
+        for ending, row in offered.items():
+            name = f"{run.id}{flag.replace(' --', '-')}{ending}"
             st.download_button(
                 f"{row.title} ({ending})",
-                _bytes(run, row, PRECISIONS[chosen]),
+                _bytes(run, row, precision),
                 name,
                 help=row.help,
                 on_click="ignore",
@@ -88,10 +95,11 @@ def _export(run: Run) -> None:
                 icon=":material/download:",
             )
             st.caption(row.help)
-        half = " --half" if PRECISIONS[chosen] else ""
-        st.code(f"python -m pmsi export {run.id} --out model.safetensors{half}", language="bash", wrap_lines=True)
+        st.code(
+            f"python -m pmsi export {run.id} --out model{next(iter(offered))}{flag}", language="bash", wrap_lines=True
+        )
 
 
-def _bytes(run: Run, row: Export, half: bool) -> Callable[[], bytes]:
+def _bytes(run: Run, row: Export, precision: str) -> Callable[[], bytes]:
     """Return what makes the file once somebody asks for it."""
-    return lambda: row.make(run, half)
+    return lambda: row.make(run, precision)
