@@ -205,7 +205,8 @@ def check(data: bytes, model: Recognizer, tolerances: Mapping[str, float]) -> No
             for stage in DEFAULT_STAGES:
                 pairs[f"maps of {stage}"].append((answer.maps[stage], expected.raw[stage][0].numpy()))
     for what, both in pairs.items():
-        _compare(what, *map(np.stack, zip(*both, strict=True)), tolerances[what.split()[0]])
+        found_all, expected_all = (np.stack(values) for values in zip(*both, strict=True))
+        _compare(what, found_all, expected_all, tolerances[what.split()[0]])
 
 
 def _compare(what: str, found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:

@@ -33,6 +33,7 @@ def test_a_task_has_one_flag_for_each_field_and_its_help_names_the_default(task)
     actions = [action for action in parser_of(task)._actions if action.option_strings]
     flags = {action.dest: action for action in actions if action.help is not argparse.SUPPRESS}
     ahead = {
+        "evaluate": {"dataset", "data"},  # of an exported file
         "train": {"preset", "dry_run", "first_batch", "json"},
         "robustness": {"dry_run", "json"},
         "maps": {"dry_run", "json"},
