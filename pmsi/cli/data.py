@@ -15,6 +15,7 @@ from pmsi.cli.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, official_of, open_dataset, summary
 from pmsi.data.checking import cache_folder
+from pmsi.data.duplicates import Member
 from pmsi.data.importing import import_dataset, imported_sets
 from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 from pmsi.runs import Run
@@ -120,13 +121,24 @@ def _readable(about: Mapping[str, Any]) -> str:
         ]
     lines += ["Passed over:"] * bool(about["passed_over"])
     lines += [f"  {count:5}  {reason}" for reason, count in sorted(about["passed_over"].items())]
-    return "\n".join([*lines, *_left_out(about["problems"])])
+    return "\n".join([*lines, *_left_out(about["problems"]), *_same(about["duplicates"])])
 
 
 def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
     """Return the images that were left out as lines of text."""
     first = f"Images left out: {len(problems)}" + (":" if problems else ".")
     return [first, *(f"  {problem['key']}: {problem['reason']}" for problem in problems)]
+
+
+def _same(found: Mapping[str, Any], shown: int = 20) -> list[str]:
+    """Return the pairs of images that are the same picture as lines of text."""
+    pairs = found["pairs"]
+    lines = [
+        "  " + (" = " if pair["exact"] else " ≈ ").join(Member(**image).words for image in pair["images"])
+        for pair in pairs[:shown]
+    ]
+    more = [f"  … and {len(pairs) - shown:,} more, which --json lists."] if len(pairs) > shown else []
+    return [found["words"] or "Duplicates across splits or classes: none.", *lines, *more]
 
 
 def _images(typed: argparse.Namespace) -> int:

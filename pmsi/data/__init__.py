@@ -18,6 +18,7 @@ from pmsi.config import TrainConfig
 from pmsi.data.checking import Progress
 from pmsi.data.completeness import Official, completeness
 from pmsi.data.dataset import Dataset, Sample, count_by_class
+from pmsi.data.duplicates import find_duplicates
 from pmsi.data.readers.aircraft import aircraft
 from pmsi.data.readers.archive import contents
 from pmsi.data.readers.cars import cars
@@ -122,7 +123,7 @@ DATASETS: dict[str, DatasetRow] = {
     ),
     "nabirds": DatasetRow(
         "NABirds",
-        partial(_read, partial(cub, published=NABIRDS)),
+        partial(_read, partial(cub, variant=NABIRDS)),
         True,
         "555 kinds of North American birds; the folder nabirds, whose lists are those of CUB-200-2011.",
         archive=True,
@@ -257,11 +258,12 @@ def official_of(row: DatasetRow, dataset: Dataset) -> Official | None:
 
 
 def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any]:
-    """Return a data set's name, images per class and split, problems and notes, as JSON types.
+    """Return a data set's name, images per class and split, problems, notes and duplicates, as JSON types.
 
     ``completeness`` is a sentence that compares with the ``official`` size, or None without one.
     """
     train, test = (count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test"))
+    same = find_duplicates(dataset)
     return {
         "name": dataset.name,
         "train": len(dataset.train),
@@ -272,6 +274,11 @@ def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any
         "notes": list(dataset.notes),
         "passed_over": dict(dataset.passed_over),
         "problems": [{"key": problem.key, "reason": problem.reason} for problem in dataset.problems],
+        "duplicates": {
+            "words": same.words,
+            "leaked": same.leaked,
+            "pairs": [{"exact": pair.exact, "images": [pair.a._asdict(), pair.b._asdict()]} for pair in same.pairs],
+        },
     }
 
 

@@ -10,7 +10,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -22,10 +23,13 @@ from pmsi.base.errors import DataError
 from pmsi.base.files import read_json, write_atomically
 from pmsi.data.dataset import Box, Dataset, Problem, Sample
 from pmsi.data.images import MAX_JPEG_PIXELS, MAX_PIXELS, Examined, examine, open_rgb
-from pmsi.data.readers.tree import folders_below
+from pmsi.data.readers.tree import counted, folders_below, read_tree
 
 Progress = Callable[[int, int], None]
 """Called with the number of images checked so far and the number to check; not called for cached results."""
+
+Tested = Collection[str] | Callable[[list[Sample]], Collection[str]]
+"""The keys of the test images, or a function that draws them from the usable samples."""
 
 FileStamp = tuple[int, int, int]
 """A file's size in bytes, and its mtime and ctime in ns: if these are the same, the file is taken to be unchanged."""
@@ -117,13 +121,20 @@ def open_sample(sample: Sample) -> Image.Image:
 
 
 def assemble(
-    name: str, classes: Sequence[str], good: Iterable[Sample], tested: Collection[str], problems: Iterable[Problem]
+    name: str,
+    classes: Sequence[str],
+    samples: Sequence[Sample],
+    tested: Tested,
+    root: Path,
+    progress: Progress | None = None,
 ) -> Dataset:
-    """Return the data set of the ``good`` samples; those with keys in ``tested`` are the test images.
+    """Return the data set of those ``samples`` that can be used (`check`), with their split.
 
-    Classes without training images are dropped: their test images become problems, and labels are renumbered.
+    Classes without training images are dropped: their test images
+    become problems, and labels are renumbered. Classes without any usable image are named in `Dataset.notes`.
     """
-    good = list(good)
+    good, problems = check(samples, root, progress)
+    tested = tested(good) if callable(tested) else tested
     train = [sample for sample in good if sample.key not in tested]
     test = [sample for sample in good if sample.key in tested]
     labels = {old: new for new, old in enumerate(sorted({sample.label for sample in train}))}
@@ -132,14 +143,33 @@ def assemble(
         for sample in test
         if sample.label not in labels
     ]
+    lost = sorted({sample.label for sample in samples} - {sample.label for sample in good})
     return Dataset(
         name=name,
+        notes=(*_about_bits(good), *(f"The class {classes[old]!r} has no image that can be used." for old in lost)),
         classes=tuple(classes[old] for old in labels),
         train=tuple(replace(sample, label=labels[sample.label]) for sample in train),
         test=tuple(replace(sample, label=labels[sample.label]) for sample in test if sample.label in labels),
         open_image=open_sample,
         problems=(*problems, *untaught),
     )
+
+
+def published(home: Path, dataset: Dataset, listed: Sequence[Sample]) -> Dataset:
+    """Return the data set of a published layout, read from ``home``, with counts of the files that no list has."""
+    tree, used = read_tree(home), {sample.path for sample in listed}
+    unlisted = Counter(counted("not in the list", file.parts[-1]) for file in tree.images if file.path not in used)
+    return replace(dataset, passed_over=dict(tree.passed_over + unlisted), problems=(*tree.problems, *dataset.problems))
+
+
+def _about_bits(samples: Iterable[Sample]) -> Iterator[str]:
+    """Yield a sentence if images of 16 bits leave the highest bits unused, as cameras and microscopes do."""
+    deep = [sample.bits for sample in samples if sample.bits > 8]
+    if deep and (most := max(deep)) < 16:
+        yield (
+            f"{len(deep):,} images have 16 bits for each value and use {most} of them at most, so they look "
+            f"{2 ** (16 - most)} times too dark. Multiply their values by that to use the whole range."
+        )
 
 
 def check(
@@ -163,7 +193,7 @@ def check(
         about = examined[key]
         if not about.fault:
             box = about.upright_box(sample.box) if sample.box is not None else None
-            good.append(replace(sample, box=box, digest=about.digest))
+            good.append(replace(sample, box=box, digest=about.digest, look=about.look, bits=about.bits))
     return good, problems
 
 

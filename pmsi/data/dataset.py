@@ -19,7 +19,8 @@ class Sample:
 
     ``key`` identifies the image within its data set, on every machine; it seeds augmentation and perturbation.
     ``path`` is None if the image is drawn rather than read. ``digest`` is that of the pixels
-    (`pmsi.data.images.pixels_digest`), or "" if not known.
+    (`pmsi.data.images.pixels_digest`), ``look`` that by which similar images are found (`pmsi.data.duplicates`); both
+    are "" if not known. ``bits`` is how many the grey or colour values of the file use at most.
     """
 
     key: str
@@ -27,6 +28,8 @@ class Sample:
     path: Path | None = None
     box: Box | None = None
     digest: str = ""
+    look: str = ""
+    bits: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from pmsi.base.errors import ImageError
 from pmsi.data.dataset import Box
+from pmsi.data.duplicates import look_of
 
 MAX_PIXELS = 50_000_000
 """Limit of an image's pixels: 150 MB. It is checked in the header, because a PNG of 500 kB can decode to 700 MB."""
@@ -174,6 +175,9 @@ class Examined:
     """The EXIF orientation, 1 to 8."""
     reduction: float = 1.0
     """Stored pixels for each decoded pixel along a side; 2 for a JPEG that is decoded at half its size."""
+    look: str = ""
+    bits: int = 8
+    """Bits that the values use at most; 9 to 16 if the file has 16 for each, at least 9 then."""
 
     def upright_box(self, box: Box) -> Box:
         """Return a box in pixels of the upright image, given one in pixels of the stored image."""
@@ -267,7 +271,16 @@ def _reason(error: Exception) -> str:
 
 def _examine(file: BinaryIO) -> Examined:
     rgb, orientation, reduction = _decode(file)
-    return Examined("", pixels_digest(rgb), *rgb.size, orientation, reduction)
+    return Examined("", pixels_digest(rgb), *rgb.size, orientation, reduction, look_of(rgb), _bits(file, rgb))
+
+
+def _bits(file: BinaryIO, rgb: Image.Image) -> int:
+    """Return the bits that the values of a decoded picture use: 8, or from 9 to 16 if its file has 16 for each."""
+    tiles = _header(file, MAX_BYTES).tile
+    if not tiles or ";16" not in str(tiles[0].args):
+        return 8
+    most = max(value % 256 for value, count in enumerate(rgb.histogram()) if count)
+    return max(9, int((most - 0.5) * 257).bit_length())  # half a step less: most has been rounded
 
 
 def _geometry(file: BinaryIO) -> Examined:

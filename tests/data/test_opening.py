@@ -210,6 +210,3 @@ def test_a_published_data_set_is_whole_lacks_images_or_is_a_subset(found, said):
     assert all(words in sentence for words in said)
     assert summary(found, official)["completeness"] == sentence
     assert summary(found)["completeness"] is None
-    sizes = {name: (row.official.classes, row.official.train, row.official.test)
-             for name, row in DATASETS.items() if row.official}  # fmt: skip
-    assert sizes == {"cub": (200, 5994, 5794), "cars": (196, 8144, 8041), "aircraft": (100, 6667, 3333)}

@@ -1,5 +1,7 @@
 """The data page: what is in a data set and what is wrong with it, what a run gets wrong, and how to bring one's own."""
 
+from typing import Any
+
 import streamlit as st
 
 from app.shared.cached_data import data_of_run
@@ -11,9 +13,11 @@ from app.views.data.grid import browse
 from app.views.data.import_form import import_form
 from app.views.data.mistakes import mistakes
 from app.views.data.sources import FIRST, TYPED, Source, offered, typed_source
-from pmsi.data import DATASETS, official_of
+from pmsi.data import DATASETS, official_of, read_as
 from pmsi.data.completeness import completeness
 from pmsi.data.dataset import Dataset
+from pmsi.data.duplicates import Duplicates, find_duplicates
+from pmsi.data.record import DataRecord
 from pmsi.runs import Run
 from pmsi.runs.record import data_of
 
@@ -21,6 +25,9 @@ INTRO = (
     "Look at what a network learns from: every class, every image, and whatever could not be read. With a run beside "
     "it, the page shows which images it gets wrong, and which classes it takes for each other."
 )
+MOST_SHOWN = 500
+"""Pairs of duplicates in the table."""
+
 VIEWS = {"images": "Images", "mistakes": "Mistakes", "left": "Left out", "import": "Import"}
 
 
@@ -102,6 +109,7 @@ def _facts(source: Source, dataset: Dataset) -> None:
     )
     left = len(dataset.problems)
     st.markdown(words + (f" · **{left:,}** left out" if left else ""))
+    st.caption(plain(" ".join([f"Read as: {read_as(dataset)}.", *dataset.notes])))
     if official := official_of(DATASETS[source.config.dataset], dataset):
         st.caption(plain(completeness(dataset, official)))
 
@@ -117,11 +125,43 @@ def _left_out(dataset: Dataset) -> None:
     """Show the images that cannot be used, and why."""
     if not dataset.problems:
         st.info("Every image can be read: none was left out.", icon=":material/check_circle:")
+    else:
+        st.caption("Each image was opened once. These could not be used, and runs go without them.")
+        _table(
+            {
+                "Image": [problem.key for problem in dataset.problems],
+                "Why it was left out": [problem.reason for problem in dataset.problems],
+            }
+        )
+    if dataset.passed_over:
+        st.caption("Other files were passed over.")
+        _table({"Files": list(dataset.passed_over.values()), "What they are": list(dataset.passed_over)})
+    _duplicates(dataset)
+
+
+@st.cache_resource(show_spinner="Comparing the images…", max_entries=8)
+def _duplicates_of(_dataset: Dataset, digest: str) -> Duplicates:
+    return find_duplicates(_dataset)
+
+
+def _duplicates(dataset: Dataset) -> None:
+    """Show the images that are the same picture, across splits and classes."""
+    found = _duplicates_of(dataset, DataRecord.of(dataset).digest)
+    st.caption(found.words or "No picture is in both splits, or in two classes.")
+    if not found.pairs:
         return
-    st.caption("Each image was opened once. These could not be used, and runs go without them.")
-    rows = {
-        "Image": [problem.key for problem in dataset.problems],
-        "Why it was left out": [problem.reason for problem in dataset.problems],
-    }
-    columns = {name: st.column_config.TextColumn(name) for name in rows}
+    shown = found.pairs[:MOST_SHOWN]
+    if len(found.pairs) > len(shown):
+        st.caption(f"The first {len(shown):,} pairs; `pmsi data check --json` lists all.")
+    _table(
+        {
+            "Picture": [pair.a.words for pair in shown],
+            "The same picture": [pair.b.words for pair in shown],
+            "Pixels": ["equal" if pair.exact else "nearly equal" for pair in shown],
+        }
+    )
+
+
+def _table(rows: dict[str, list[Any]]) -> None:
+    columns = {name: st.column_config.Column(name) for name in rows}
     st.dataframe(rows, hide_index=True, width="stretch", column_config=columns)

@@ -14,7 +14,16 @@ published. The distribution's README asks to remove it for training: do so in a 
 from pathlib import Path
 
 from pmsi.base.errors import DataError
-from pmsi.data.checking import Progress, assemble, box_of_corners, check, four_numbers, locate, read_lines, read_rows
+from pmsi.data.checking import (
+    Progress,
+    assemble,
+    box_of_corners,
+    four_numbers,
+    locate,
+    published,
+    read_lines,
+    read_rows,
+)
 from pmsi.data.dataset import Dataset, Sample
 
 FILES = ("variants.txt", "images_variant_trainval.txt", "images_variant_test.txt", "images")
@@ -43,8 +52,8 @@ def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset
             box = box_of_corners(*four_numbers(boxes_txt, image, boxes[image])) if image in boxes else None
             split.append(Sample(f"{image}.jpg", labels[name], images / f"{image}.jpg", box))
     train, test = samples
-    good, problems = check([*train, *test], images, progress)
-    return assemble("aircraft", classes, good, {sample.key for sample in test}, problems)
+    found = assemble("aircraft", classes, [*train, *test], {sample.key for sample in test}, images, progress)
+    return published(Path(folder), found, [*train, *test])
 
 
 def _lines(path: Path) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import DataError
-from pmsi.data.checking import Progress, assemble, box_of_corners, check, locate
+from pmsi.data.checking import Progress, assemble, box_of_corners, locate, published
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.readers.matlab import variable
 from pmsi.data.readers.tree import folders_below
@@ -50,8 +50,7 @@ def cars(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
         _refuse_class_folders(root)
     read = _read_together if together and not apart else _read_apart
     samples, tested, classes = read(root)
-    good, problems = check(samples, root, progress)
-    return assemble("cars", classes, good, tested, problems)
+    return published(root, assemble("cars", classes, samples, tested, root, progress), samples)
 
 
 def _refuse_class_folders(root: Path) -> None:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pmsi.base.errors import DataError
-from pmsi.data.checking import Progress, assemble, check, four_numbers, locate, read_lines, read_rows, whole
+from pmsi.data.checking import Progress, assemble, four_numbers, locate, published, read_lines, read_rows, whole
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import geometry
 
@@ -54,7 +54,7 @@ PART_RADIUS = 0.1
 """Radius of a part's region, as a share of the longer side of the bird's box: the usual tolerance of keypoints."""
 
 
-def cub(folder: str | Path, *, published: Published = CUB, progress: Progress | None = None) -> Dataset:
+def cub(folder: str | Path, *, variant: Published = CUB, progress: Progress | None = None) -> Dataset:
     """Return CUB-200-2011 with its official split: 200 classes, 5,994 training and 5,794 test images when complete.
 
     ``folder`` is CUB_200_2011, or one around it; the lists may also be beside CUB_200_2011. Classes are in the order of
@@ -62,8 +62,8 @@ def cub(folder: str | Path, *, published: Published = CUB, progress: Progress | 
     555 classes, is named as such. Raises DataError if a file is missing or a line damaged.
     """
     root = Path(folder)
-    places = [root, root.parent] if root.name == published.folder else [root]
-    images_txt, labels_txt, split_txt, classes_txt, images = locate(published.title, places, FILES, published.source)
+    places = [root, root.parent] if root.name == variant.folder else [root]
+    images_txt, labels_txt, split_txt, classes_txt, images = locate(variant.title, places, FILES, variant.source)
     paths = {image: _key(path) for image, path in read_rows(images_txt, 2, numbered=True).items()}
     names = class_names(read_rows(classes_txt, 2, numbered=True))
     order = {number: label for label, number in enumerate(names)}
@@ -73,11 +73,10 @@ def cub(folder: str | Path, *, published: Published = CUB, progress: Progress | 
     rows = read_rows(boxes_txt, 5, numbered=True) if boxes_txt.exists() else {}
     boxes = {image: four_numbers(boxes_txt, f"image {image}", text) for image, text in rows.items()}
     samples = [Sample(key, order[labels[image]], images / key, boxes.get(image)) for image, key in paths.items()]
-    good, problems = check(samples, images, progress)
     tested = {paths[image] for image in paths if split[image] == "0"}
-    found = assemble("cub", list(names.values()), good, tested, problems)
+    found = published(root, assemble("cub", list(names.values()), samples, tested, images, progress), samples)
     if images_txt.with_name("hierarchy.txt").exists():
-        found = replace(found, name="nabirds", notes=("It is NABirds: it has the hierarchy of NABirds' classes.",))
+        found = replace(found, name="nabirds", notes=(*found.notes, "It is NABirds, whose hierarchy it has."))
     parts = _Parts(images_txt.parent / "parts", paths)
     if not (parts.folder / "part_locs.txt").exists():
         return found

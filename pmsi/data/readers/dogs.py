@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from pmsi.base.errors import DataError
-from pmsi.data.checking import Progress, assemble, check, locate
+from pmsi.data.checking import Progress, assemble, locate, published
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.readers.matlab import variable, whole_numbers
 
@@ -40,8 +40,8 @@ def dogs(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     names = {number: breed(key) for key, number in numbers.items()}
     order = {number: label for label, number in enumerate(sorted(names))}
     samples = [Sample(key, order[number], images / key) for key, number in numbers.items()]
-    good, problems = check(samples, images, progress)
-    return assemble("dogs", [names[number] for number in order], good, {*sides[1]}, problems)
+    found = assemble("dogs", [names[number] for number in order], samples, {*sides[1]}, images, progress)
+    return published(Path(folder), found, samples)
 
 
 def breed(key: str) -> str:

@@ -12,7 +12,7 @@ As published, the two small splits are for training (trnid) and validation (vali
 from dataclasses import replace
 from pathlib import Path
 
-from pmsi.data.checking import Progress, assemble, check, locate
+from pmsi.data.checking import Progress, assemble, locate, published
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.readers.matlab import whole_numbers
 
@@ -39,8 +39,8 @@ def flowers(folder: str | Path, *, test_on: str = "test", progress: Progress | N
     ]
     keys = {number: f"image_{number:05}.jpg" for side in sides for number in side}
     samples = [Sample(key, labels[number - 1] - 1, images / key) for number, key in sorted(keys.items())]
-    good, problems = check(samples, images, progress)
-    dataset = assemble("flowers", classes, good, {keys[number] for number in sides[1]}, problems)
+    found = assemble("flowers", classes, samples, {keys[number] for number in sides[1]}, images, progress)
+    dataset = published(Path(folder), found, samples)
     return replace(dataset, layout=f"official split, {' and '.join(trained)} for training, {tested[0]} for testing")
 
 

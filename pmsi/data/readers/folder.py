@@ -11,13 +11,13 @@ Splits are recognised by many names (`SPLITS`). Folders around the classes or sp
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pmsi.base.errors import DataError
 from pmsi.base.seeding import SEED_BITS, derive
-from pmsi.data.checking import Progress, assemble, check
+from pmsi.data.checking import Progress, Tested, assemble
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.readers.lists import Labels, find_labels
 from pmsi.data.readers.tree import File, Tree, counted, read_tree
@@ -65,16 +65,14 @@ def folder(
         raise DataError(f"{home} is not a folder. {LAYOUT}")
     tree = unwrapped(read_tree(home))
     name = name or home.name
+    draw = lambda good: DRAWS[split](good, test_fraction, split_seed)  # noqa: E731
     if (labels := find_labels(tree)) is not None:
-        return _listed(
-            tree, labels, name, lambda good: DRAWS[split](good, test_fraction, split_seed), test_on, progress
-        )
+        return _listed(tree, labels, name, draw, test_on, progress)
     roles = find_splits(tree)
     if roles is None:
         every = _labelled(tree.images)
         samples, classes, notes = _samples({"": every})
-        good, bad = check(samples, tree.root, progress)
-        tested = DRAWS[split](good, test_fraction, split_seed)
+        tested: Tested = draw
         layout = f"no split of its own, {test_fraction:.0%} drawn for testing ({split}, seed {split_seed})"
         problems, passed_over = every.problems, tree.passed_over
     else:
@@ -83,23 +81,26 @@ def folder(
         if not sides[role].images:
             raise DataError(_unlabelled(tree, roles, role))
         samples, classes, notes = _samples(sides)
-        good, bad = check(samples, tree.root, progress)
-        test_keys = {file.key for _, file in sides[role].images}
-        tested = {sample.key for sample in good if sample.key in test_keys}
+        tested = {file.key for _, file in sides[role].images}
         layout = f"split {roles['train'].title} and {roles[role].title}"
         name += "" if role == "test" else f", tested on {roles[role].title}"
         problems = [problem for side in sides.values() for problem in side.problems]
         passed_over = tree.passed_over + _unused(tree, [roles["train"], roles[role]])
-    dataset = assemble(name, classes, good, tested, [*tree.problems, *problems, *bad])
-    lost = [f"The class {name!r} has no image that can be used." for name in _lost(classes, good)]
-    return replace(dataset, passed_over=dict(passed_over), layout=layout, notes=(*dataset.notes, *notes, *lost))
+    dataset = assemble(name, classes, samples, tested, tree.root, progress)
+    return replace(
+        dataset,
+        passed_over=dict(passed_over),
+        layout=layout,
+        problems=(*tree.problems, *problems, *dataset.problems),
+        notes=(*dataset.notes, *notes),
+    )
 
 
 def _listed(
     tree: Tree,
     labels: Labels,
     name: str,
-    draw: Callable[[Iterable[Sample]], set[str]],
+    draw: Tested,
     test_on: str,
     progress: Progress | None,
 ) -> Dataset:
@@ -110,9 +111,8 @@ def _listed(
     used = {key for key in labels.rows if not has_split or said[key] in ("train", role)}
     every = Labelled([(labels.rows[file.key][0], file) for file in tree.images if file.key in used], [])
     samples, classes, notes = _samples({"": every})
-    good, bad = check(samples, tree.root, progress)
-    tested = {key for key in used if said[key] == role} if has_split else draw(good)
-    dataset = assemble(name, classes, good, tested, [*tree.problems, *bad])
+    tested = {key for key in used if said[key] == role} if has_split else draw
+    dataset = assemble(name, classes, samples, tested, tree.root, progress)
     unused = Counter(
         counted("in a split that is not used" if file.key in labels.rows else "not in the list", file.parts[-1])
         for file in tree.images
@@ -120,7 +120,13 @@ def _listed(
     )
     layout = f"classes from {labels.title}, " + (f"its split train and {role}" if has_split else "test images drawn")
     absent = [f"{labels.absent} images of the list are not there."] if labels.absent else []
-    return replace(dataset, passed_over=dict(tree.passed_over + unused), layout=layout, notes=(*notes, *absent))
+    return replace(
+        dataset,
+        passed_over=dict(tree.passed_over + unused),
+        layout=layout,
+        problems=(*tree.problems, *dataset.problems),
+        notes=(*dataset.notes, *notes, *absent),
+    )
 
 
 # --- Splits by folder ------------------------------------------------------------------------------------------------
@@ -290,11 +296,6 @@ def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
             spellings |= dict.fromkeys(alike, alike[0])
             notes.append(f"{said} read as one, {alike[0]!r}.")
     return spellings, notes
-
-
-def _lost(classes: list[str], good: Iterable[Sample]) -> Iterator[str]:
-    left = {sample.label for sample in good}
-    return (name for label, name in enumerate(classes) if label not in left)
 
 
 def _all(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ oxford-iiit-pet/
 from pathlib import Path
 
 from pmsi.base.errors import DataError
-from pmsi.data.checking import Progress, assemble, check, locate, read_rows
+from pmsi.data.checking import Progress, assemble, locate, published, read_rows
 from pmsi.data.dataset import Dataset, Sample
 
 FILES = ("annotations/trainval.txt", "annotations/test.txt", "images")
@@ -40,10 +40,9 @@ def pets(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
         sides.append(rows)
     labels = {number: label for label, number in enumerate(sorted(names))}
     samples = [Sample(f"{image}.jpg", labels[numbers[image]], images / f"{image}.jpg") for image in numbers]
-    good, problems = check(samples, images, progress)
-    return assemble(
-        "pets", [names[number] for number in labels], good, {f"{image}.jpg" for image in sides[1]}, problems
-    )
+    tested = {f"{image}.jpg" for image in sides[1]}
+    found = assemble("pets", [names[number] for number in labels], samples, tested, images, progress)
+    return published(Path(folder), found, samples)
 
 
 def _class_number(listed: Path, image: str, text: str) -> int:

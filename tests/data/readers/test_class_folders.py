@@ -2,9 +2,12 @@
 
 import os
 import random
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from photos import photo
 from PIL import Image
@@ -120,6 +123,31 @@ def test_formats_go_by_content(tmp_path, format, suffix):
     dataset = folder(tmp_path, split="stratified")
     assert (len(dataset.train), len(dataset.test)) == (4, 2)
     assert dataset.passed_over == {"not an image (no suffix)": 1, "not an image (.wav)": 1}
+
+
+def png_of_16_bits(path, values):
+    """A PNG of (h, w, 3) with 16 bits for each value, which Pillow does not write."""
+
+    def chunk(tag, data):
+        return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+
+
+def test_values_of_16_bits_that_use_fewer_are_noticed(tmp_path):
+    make_folder(tmp_path, {"rose": 2, "daisy": 2})
+    for bits, said in ((10, True), (16, False)):
+        values = np.linspace(0, 2**bits - 1, 80).astype(np.uint16).reshape(8, 10)
+        for suffix in (".png", ".tif", ".ppm"):
+            Image.fromarray(values).save(tmp_path / "rose" / f"{suffix[1:]}{suffix}")
+        png_of_16_bits(tmp_path / "rose" / "colours.png", np.stack([values] * 3, axis=2))
+        notes = folder(tmp_path).notes
+        assert len(notes) == said
+        assert not said or "4 images have 16 bits" in notes[0]
+        assert not said or "10 of them at most, so they look 64 times" in notes[0]
 
 
 def test_classes_are_compared_by_what_is_seen(tmp_path):

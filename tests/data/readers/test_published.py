@@ -450,6 +450,17 @@ def test_published_sets_keep_their_split_in_folders_zips_and_tars_and_below_wrap
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_files_that_no_list_of_a_published_set_has_are_counted(tmp_path, name):
+    PUBLISHED[name][0](tmp_path)
+    before = open_dataset(TrainConfig(dataset=name, data=str(tmp_path))).passed_over
+    for extra in ("more/extra.png", "more/notes.md", ".DS_Store", "more/Thumbs.db"):
+        write(tmp_path / extra, "x")
+    after = open_dataset(TrainConfig(dataset=name, data=str(tmp_path))).passed_over
+    assert sum(after.values()) == sum(before.values()) + 4
+    assert after["not in the list (.png)"] == before.get("not in the list (.png)", 0) + 1
+
+
 def test_flowers_validate_on_their_own_split_and_say_which_is_which(tmp_path):
     dataset = flowers(make_flowers(tmp_path), test_on="val")
     assert keys(dataset, "train") == [f"image_0000{i}.jpg" for i in (2, 4, 9)]
