@@ -5,8 +5,13 @@ The command line's help, the app's forms and the tests use it. A table is import
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import Field
+from dataclasses import Field, fields
 from typing import Any
+
+from pmsi.base.errors import lookup
+from pmsi.config import Config
+from pmsi.config.titles import METHOD_TITLES
+from pmsi.runs import damage
 
 Options = Mapping[str, Any] | tuple[str, ...]
 
@@ -31,3 +36,33 @@ def options_of(about: Field) -> Options | None:
     module, _, table = TABLES[options].partition(":")
     found: Mapping[str, Any] = getattr(importlib.import_module(module), table)
     return found
+
+
+COMMON: dict[str, tuple[str, ...]] = {
+    "data set": ("plumage", "cub", "cars", "aircraft", "folder"),
+    "method": tuple(METHOD_TITLES),
+    "backbone": ("mobilenet_v2", "resnet18", "resnet34", "tiny"),
+    "smooth conv": ("paper", "separable"),
+    "augmentation": ("none", "cutmix", "mixup", "snapmix", "jigsaw", "rmg"),
+    "tracker": ("tensorboard",),
+    "perturbation": ("color_jitter", "gaussian_noise"),
+    "CAM method": ("gradcam",),
+}
+"""Rows that are known to exist, so that most runs are listed without an import of their tables, and so of torch."""
+
+
+def require_rows(config: Config) -> None:
+    """Raise UnknownName if a field names a row that no table has (any more)."""
+    for about in fields(config):
+        kind, value = about.metadata["options"], getattr(config, about.name) or ()
+        if not isinstance(kind, str):
+            continue
+        for entry in value if isinstance(value, tuple) else (value,):
+            name = entry.partition("=")[0]  # a perturbation with severities of its own
+            if name not in COMMON[kind] and not name.startswith("timm:"):
+                table = options_of(about)
+                assert isinstance(table, Mapping)
+                lookup(kind, table, name)
+
+
+damage.CHECKS.append(require_rows)

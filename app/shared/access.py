@@ -18,6 +18,7 @@ import streamlit as st
 from streamlit.auth_util import is_authlib_installed
 
 from pmsi.base.errors import PMSIError
+from pmsi.base.files import expanded
 from pmsi.config import WEIGHT_WORDS
 from pmsi.config.declare import Config
 from pmsi.data.cache.zips import zips_folder
@@ -76,7 +77,7 @@ def check_place(path: str | Path) -> Path:
     Links and ``..`` are followed first. The error is the same whether there is something or not.
     """
     try:
-        real = Path(path).expanduser().resolve()
+        real = expanded(path).resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise PlaceError(
             f"{str(path)!r} is not a path. Expected the full path of a folder, such as /data/birds."
@@ -145,7 +146,7 @@ def _roots() -> Iterator[Path]:
     """Yield the folders that visitors may read, resolved."""
     yield from (place.resolve() for place in (default_root(), SHIPPED, datasets_root(), zips_folder()))
     if own := os.environ.get(DATA):
-        yield from (Path(place).expanduser().resolve() for place in own.split(os.pathsep) if place)
+        yield from (expanded(place).resolve() for place in own.split(os.pathsep) if place)
     elif is_private():
         yield from (Path.home().resolve(), Path.cwd().resolve())
 
@@ -161,7 +162,7 @@ def _used_by_runs() -> Iterator[Path]:
             for name in ("data", "weights"):
                 value = getattr(run.config, name, None)
                 if value and os.sep in value:
-                    yield Path(value).expanduser().resolve()
+                    yield expanded(value).resolve()
 
 
 # Coming in

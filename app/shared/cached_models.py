@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from pmsi.base.errors import RunError
+from pmsi.base.errors import PMSIError
 from pmsi.base.files import Stamp, stamp
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
@@ -47,7 +47,7 @@ def classes_of_run(run: Run) -> tuple[str, ...]:
     """Return the classes that a run knows, in the order of its label numbers; nothing where it does not say."""
     try:
         return classes_of(run)
-    except RunError:  # an old run that is still in training
+    except PMSIError:  # an old run that is still in training, or a damaged record
         return tuple(predictor_of(run).classes) if has_model(run) else ()
 
 

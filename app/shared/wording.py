@@ -47,6 +47,10 @@ LOOKS: dict[State, Look] = {
 }
 
 
+DAMAGED = ":red-badge[:material/broken_image: damaged]"
+"""A badge in place of a state's, for a run whose files cannot be read."""
+
+
 def badge_of(state: State) -> str:
     """Return a state as a coloured badge, in markdown."""
     look = LOOKS[state]

@@ -17,6 +17,8 @@ import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
+from pmsi.base.text import shortened
+
 Row = TypeVar("Row")
 
 
@@ -63,6 +65,7 @@ def lookup(kind: str, table: Mapping[str, Row], name: str) -> Row:
     """
     if name in table:
         return table[name]
-    close = difflib.get_close_matches(str(name), table, n=1)
+    name = shortened(name)
+    close = difflib.get_close_matches(name, table, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UnknownName(f"Unknown {kind} {name!r}.{hint} Choose one of: {', '.join(table)}.")

@@ -1,16 +1,21 @@
-"""Files that are whole or absent: atomic writes, and JSON that any reader accepts.
+"""Files that are whole or absent: atomic writes, JSON that any reader accepts, and reading within bounds.
 
-A reader never sees half of a file, even if the writer is killed.
+A reader never sees half of a file, even if the writer is killed. What is read may have been written by anybody: its
+bytes, its depth and its numbers are bounded here, before they cost anything, and only regular files are opened.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
+import re
 import secrets
+import stat
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LEFTOVERS = ".*.tmp"
 """Pattern of the temporary files that a killed writer leaves behind; nothing else is named like this."""
@@ -73,6 +78,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` replaced by a home folder; one of nobody stays as it is, and is then not found."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (which raises RuntimeError)
+
+
 Stamp = tuple[int, int]
 """A file's time of last change in ns and its size in bytes; (0, 0) where there is no file."""
 
@@ -86,10 +96,87 @@ def stamp(path: Path) -> Stamp:
     return about.st_mtime_ns, about.st_size
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in ``path``; None if the file is missing or holds no JSON object."""
+SMALL, LARGE = 2**24, 2**28
+"""Most bytes of a file: of one that a page may read for each run, and of one with something on every image."""
+
+DEEPEST, MOST_LISTS, LONGEST_NUMBER = 64, 2_000_000, 20
+"""Most levels, and most lists and objects, of a JSON text; most digits of a whole number in it."""
+
+MOST_RATIO = 64
+"""Most bytes that a byte of a gzip file may unpack to: text of ours to 4, a bomb to 1000."""
+
+_KINDS = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket"}
+
+
+def open_regular(path: Path, mode: str = "rb") -> IO[Any]:
+    """Open a file as `open` does, but raise OSError at once for what is no regular file: a pipe would block."""
+    return open(path, mode, opener=_regular)
+
+
+def _regular(path: str, flags: int) -> int:
+    file = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    mode = os.fstat(file).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    os.close(file)
+    kind = next((words for is_kind, words in _KINDS.items() if is_kind(mode)), "a device")
+    raise OSError(errno.EINVAL, f"It is {kind}, expected a file", path)
+
+
+def read_file(path: Path, most: int = SMALL) -> bytes:
+    """Return the content of a regular file; raises OSError where there is none, or one of more than ``most`` bytes."""
+    with open_regular(path) as file:
+        content: bytes = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"It has more than {most // 2**20} MB", str(path))
+    return content
+
+
+def unpack(data: bytes, most: int = LARGE) -> bytes:
+    """Return the content of a gzip file; raises ValueError if it is damaged, cut off or too large for its size."""
+    unpacker = zlib.decompressobj(wbits=31)
+    most = min(most, MOST_RATIO * len(data) + 2**16)
     try:
-        value = json.loads(path.read_bytes())
+        content = unpacker.decompress(data, most)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not unpacker.eof:
+        raise ValueError(f"it is cut off, or unpacks to more than {most / 2**20:.1f} MB")
+    return content
+
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Return the value of a JSON text; ValueError if it is none, is too deep, or has NaN or numbers out of bounds."""
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if (lists := data.count(b"[") + data.count(b"{")) > MOST_LISTS:
+        raise ValueError(f"it has more than {MOST_LISTS:,} lists and objects")
+    depth = 0
+    for found in _BRACKETS.finditer(data) if lists > DEEPEST else ():
+        depth += 1 if found[1] else -1 if found[2] else 0
+        if depth > DEEPEST:
+            raise ValueError(f"it has more than {DEEPEST} lists and objects inside each other")
+    return json.loads(data.decode("utf-8-sig"), parse_int=_whole, parse_float=_real, parse_constant=_real)
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"the number {text[:LONGEST_NUMBER]}… is too large")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text[:LONGEST_NUMBER]} is not finite")
+    return number
+
+
+def read_json(path: Path, most: int = SMALL) -> dict[str, Any] | None:
+    """Return the JSON object in ``path``; None if the file is missing, too large or holds no JSON object."""
+    try:
+        value = parse_json(read_file(path, most))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -32,7 +32,7 @@ class Lock:
 
     def take(self, *, wait: bool = False) -> bool:
         """Take the lock and return True. If another process holds it, wait for it (``wait``) or return False."""
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         try:
             taken = _take(file, wait)
         except BaseException:
@@ -65,10 +65,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process holds the lock on ``path``; False if the file does not exist. Changes nothing."""
+    """Return whether a process holds the lock on ``path``; False if it cannot be opened. Changes nothing."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would block
+    except OSError:  # none, or nothing that a worker could have locked
         return False
     try:
         if OFD:

@@ -1,4 +1,27 @@
-"""Numbers and counts as text, the same on the command line and in the app."""
+"""Numbers, counts and strange texts, written the same way on the command line and in the app."""
+
+import json
+import unicodedata
+
+JOINERS = "\u200c\u200d"
+"""Format characters of ordinary words and emoji, which turn nothing around."""
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    """Return text with control characters, marks of direction and lone surrogates written as JSON writes them.
+
+    File names and files may hold them; on a terminal they would move the cursor, or turn the rest of the line around.
+    """
+    return "".join(c if c.isprintable() or c in keep or not _is_unsafe(c) else json.dumps(c)[1:-1] for c in text)
+
+
+def _is_unsafe(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """Return at most so many characters of a text, with an ellipsis where it goes on."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def percent(fraction: float | None) -> str:

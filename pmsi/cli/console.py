@@ -1,6 +1,6 @@
 """Runs on the console: one line per run, live output while a run is worked on, and a run as JSON.
 
-`one_line` and `describe` never raise for a damaged run folder: their result contains the error.
+`one_line` and `describe` never raise for a damaged run folder: their result contains the damage.
 """
 
 import contextlib
@@ -21,31 +21,11 @@ POLL_S = 0.5
 CLEAR = "\r\033[K"
 """Terminal code that clears the current line."""
 
-DAMAGE = (RunError, OSError, AttributeError, KeyError, TypeError, ValueError)
-"""Exceptions that reading a run's damaged files can raise."""
-
-
-@contextlib.contextmanager
-def damage_as_run_error(run: Run) -> Iterator[None]:
-    """Raise exceptions of the body that come from a run's damaged files as RunError."""
-    try:
-        yield
-    except RunError:
-        raise
-    except DAMAGE as error:
-        raise RunError(f"Run {run.id!r}: its files are damaged ({error!r}). Create a new run.") from error
-
 
 def one_line(run: Run) -> str:
-    """Return one line with a run's state, id, progress and accuracies, or its error."""
-    try:
-        with damage_as_run_error(run):
-            return _one_line(run)
-    except RunError as error:
-        return f"{'damaged':11}  {run.id}  {error}"
-
-
-def _one_line(run: Run) -> str:
+    """Return one line with a run's state, id, progress and accuracies, or its damage."""
+    if run.damage is not None:
+        return f"{'damaged':11}  {run.id}  {run.damage}"
     status = run.status()
     words = [f"{status.state.value:11}", run.id]
     if status.total and status.state.is_live:
@@ -76,14 +56,12 @@ def what_if_stuck(run: Run) -> str:
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """Return a run's config, status and result as JSON types; None for what cannot be read."""
-    about: dict[str, Any] = {"id": run.id, "config": None, "status": None, "result": None}
-    try:
-        with damage_as_run_error(run):
-            about |= {"status": dataclasses.asdict(run.status()), "result": run.result()}
-            about["config"] = run.config.to_dict()
-    except RunError as error:
-        about["damage"] = str(error)
+    """Return a run's config, status and result as JSON types, and its damage; None for what cannot be read."""
+    about = {"id": run.id, "config": None, "status": dataclasses.asdict(run.status()), "result": run.result()}
+    if run.damage is not None:
+        about["damage"] = run.damage
+    with contextlib.suppress(RunError):
+        about["config"] = run.config.to_dict()
     return about
 
 

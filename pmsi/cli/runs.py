@@ -1,6 +1,7 @@
 """List, show, compare, label, delete, stop and resume runs."""
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import to_json
 from pmsi.base.text import plural
 from pmsi.cli.arguments import add_queue, add_runs
-from pmsi.cli.console import damage_as_run_error, describe, image_counter, one_line, what_if_stuck
+from pmsi.cli.console import describe, image_counter, one_line, what_if_stuck
 from pmsi.cli.flags import whole
 from pmsi.cli.task import training_config, work
 from pmsi.config import TrainConfig, differences, from_dict
@@ -100,7 +101,7 @@ def run(typed: argparse.Namespace) -> int:
 
 def _list_runs(typed: argparse.Namespace) -> int:
     """Print the selected runs, followed by those that ship with the program."""
-    known = known_runs(typed.runs)
+    known = known_runs(typed.runs, damaged=True)
     choice = Choice(typed.text, typed.state, typed.method, typed.dataset, typed.tag)
     wanted = [entry.run for entry in chosen(entries(known), choice, typed.sort)]
     found = sorted(wanted, key=lambda run: run.is_shipped)  # the sort is stable
@@ -136,18 +137,19 @@ def _show_run(typed: argparse.Namespace) -> int:
     if typed.json:
         print(to_json(_described(run), indent=1))
         return 0
-    with damage_as_run_error(run):
-        lines = [_noted(run), f"  {command(run.config, typed.runs)}"]
-        if note := labels_of(run).note:
-            lines += [f"  | {line}" for line in note.splitlines()]
-        lines += [f"  {name} = {value}" for name, value in differences(run.config).items()]
-        status = run.status()
-        if status.silent_s is not None:
-            lines.append(f"  {what_if_stuck(run)}")
-        if error := status.error:
-            lines.append(f"  {error.kind}: {error.message}\n  {error.remedy}".rstrip())
-        if result := run.result():
-            lines.append(to_json(result, indent=1))
+    lines, settings = [_noted(run)], []
+    with contextlib.suppress(RunError):  # a damaged run shows what can be read
+        lines.append(f"  {command(run.config, typed.runs)}")
+        settings = [f"  {name} = {value}" for name, value in differences(run.config).items()]
+    lines += [f"  | {line}" for line in labels_of(run).note.splitlines()]
+    lines += settings
+    status = run.status()
+    if status.silent_s is not None:
+        lines.append(f"  {what_if_stuck(run)}")
+    if error := status.error:
+        lines.append(f"  {error.kind}: {error.message}\n  {error.remedy}".rstrip())
+    if result := run.result():
+        lines.append(to_json(result, indent=1))
     print("\n".join(lines))
     return 0
 

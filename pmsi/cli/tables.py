@@ -14,6 +14,7 @@ from typing import TextIO
 
 from pmsi import tasks
 from pmsi.base.errors import ConfigError, lookup
+from pmsi.base.files import expanded
 from pmsi.base.text import duration, percent
 from pmsi.cli.arguments import add_preset, add_runs
 from pmsi.cli.console import image_counter, one_line, say
@@ -66,7 +67,7 @@ def read_set(text: str) -> tuple[str, str | None]:
     name, separator, place = text.partition("=")
     if not name or (separator and not place):
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=DIR, or NAME if the data set is built in")
-    return name, str(Path(place).expanduser()) if place else None
+    return name, str(expanded(place)) if place else None
 
 
 FAILED = 1

@@ -4,12 +4,13 @@ The command line's flags, the app's forms and the run folder's ``config.json`` a
 classes. A config is checked when it is created. Does not import torch.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from pmsi.base.errors import ConfigError, lookup
+from pmsi.base.files import parse_json
+from pmsi.base.text import shortened
 from pmsi.config.declare import Config, field_type
 from pmsi.config.tasks import EvaluateConfig, MapsConfig, RobustnessConfig
 from pmsi.config.train import DATA_FIELDS, SPLIT_FIELDS, WEIGHT_WORDS, TrainConfig, resize_for
@@ -48,15 +49,17 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     for name in rest:
         if name not in names:
             expected = ", ".join(sorted(about.name for about in fields(config)))
-            raise ConfigError(f"Unknown setting {name!r} for task {config.task!r}. Expected one of: {expected}.")
+            raise ConfigError(
+                f"Unknown setting {shortened(name)!r} for task {config.task!r}. Expected one of: {expected}."
+            )
     return config(**{names[name]: value for name, value in rest.items()})
 
 
-def from_json(text: str) -> Config:
+def from_json(text: str | bytes) -> Config:
     """Return the config that `Config.to_json` wrote; raises ConfigError for text that is no config."""
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        values = parse_json(text)
+    except ValueError as error:
         raise ConfigError(f"This is not a config: {error}. Expected the JSON of a config.json.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"This is not a config: expected a JSON object, found {type(values).__name__}.")

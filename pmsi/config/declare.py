@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, ClassVar, Self, Union
 
 from pmsi.base.errors import ConfigError
+from pmsi.base.text import shortened
 
 
 def setting(
@@ -121,7 +122,7 @@ def _checked(config: type[Config], about: Field, value: Any) -> Any:
         return None
     if many:
         if not isinstance(value, (tuple, list)):
-            raise ConfigError(f"{about.name} = {value!r}: expected a list of {kind.__name__}.")
+            raise ConfigError(f"{about.name} = {shortened(repr(value))}: expected a list of {kind.__name__}.")
         return tuple(_checked_one(about, kind, item) for item in value)
     return _checked_one(about, kind, value)
 
@@ -130,14 +131,14 @@ def _checked_one(about: Field, kind: type, value: Any) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{about.name} = {value!r}: expected {_describe(kind)}.")
+        raise ConfigError(f"{about.name} = {shortened(repr(value))}: expected {_describe(kind)}.")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{about.name} = {value!r}: expected a finite number.")
+        raise ConfigError(f"{about.name} = {shortened(repr(value))}: expected a finite number.")
     low, high, words = (about.metadata[key] for key in ("minimum", "maximum", "options"))
     if (low is not None and value < low) or (high is not None and value > high):
-        raise ConfigError(f"{about.name} = {value!r}: expected {_bounds(low, high)}.")
+        raise ConfigError(f"{about.name} = {shortened(repr(value))}: expected {_bounds(low, high)}.")
     if isinstance(words, tuple) and value not in words:
-        raise ConfigError(f"{about.name} = {value!r}: expected one of {', '.join(words)}.")
+        raise ConfigError(f"{about.name} = {shortened(repr(value))}: expected one of {', '.join(words)}.")
     return value
 
 

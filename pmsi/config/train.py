@@ -5,10 +5,10 @@ the config is used.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Self
 
 from pmsi.base.errors import ConfigError
+from pmsi.base.files import expanded
 from pmsi.config.declare import Config, setting
 
 SPLIT_FIELDS = ("dataset", "data", "name_encoding", "test_fraction", "split", "test_on", "split_seed")
@@ -235,7 +235,7 @@ class TrainConfig(Config):
     def located(self) -> Self:
         """Return the config with ``data`` and ``weights`` as absolute paths."""
         places = {"data": self.data, "weights": None if self.weights in WEIGHT_WORDS else self.weights}
-        return self.with_(**{name: str(Path(place).expanduser().absolute()) for name, place in places.items() if place})
+        return self.with_(**{name: str(expanded(place).absolute()) for name, place in places.items() if place})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import ConfigError, DataError, lookup
+from pmsi.base.files import expanded
 from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.data.checking import Progress
@@ -296,7 +297,7 @@ def _place(config: TrainConfig) -> Path:
     row = DATASETS[config.dataset]
     if not config.data:
         raise ConfigError(f"The data set {config.dataset!r} is read from a folder; give it as data. {row.help}")
-    place = Path(config.data).expanduser().absolute()
+    place = expanded(config.data).absolute()
     if not (place.is_dir() or (row.archive and place.is_file())):
         what = "is not a folder" if place.exists() else "does not exist"
         raise DataError(f"data = {config.data!r} {what}. Expected the folder of {row.title}. {row.help}")

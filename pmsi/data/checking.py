@@ -20,7 +20,7 @@ import PIL
 from PIL import Image
 
 from pmsi.base.errors import DataError
-from pmsi.base.files import read_json, write_atomically
+from pmsi.base.files import LARGE, read_json, write_atomically
 from pmsi.data.dataset import Box, Dataset, Problem, Sample
 from pmsi.data.images import MAX_JPEG_PIXELS, MAX_PIXELS, Examined, examine, open_rgb
 from pmsi.data.readers.tree import counted, folders_below, read_tree
@@ -273,7 +273,7 @@ class _Memory:
     def __init__(self, root: Path) -> None:
         digest = hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=12).hexdigest()
         self._file = cache_folder() / f"images-{digest}.json"
-        stored = read_json(self._file) or {}
+        stored = read_json(self._file, LARGE) or {}
         old = stored.get("files") if stored.get("rules") == RULES else None
         self._old: dict[str, list] = old if isinstance(old, dict) else {}
         self._new: dict[str, list] = {}

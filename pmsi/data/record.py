@@ -7,7 +7,6 @@ A run stores a `DataRecord` beside its config and in its checkpoint, because its
 import gzip
 import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import safetensors
 
 from pmsi.base.errors import DataError
-from pmsi.base.files import write_atomically
+from pmsi.base.files import open_regular, parse_json, read_file, unpack, write_atomically
 from pmsi.data.checking import Progress
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
@@ -29,8 +28,8 @@ FORMAT = 1
 DIGEST = 32
 """Number of hexadecimal digits of an image's digest."""
 
-MAX_FILE_BYTES, MAX_TEXT_BYTES = 2**26, 2**28
-"""Limits of a file, packed and unpacked: a million images take about 30 MB, and 110 MB unpacked."""
+MAX_FILE_BYTES = 2**26
+"""Limit of a file: a million images take about 30 MB, and 110 MB unpacked."""
 
 SPLITS = ("train", "test")
 
@@ -106,12 +105,8 @@ class DataRecord:
     def from_bytes(cls, data: bytes, name: str = "The record of the data") -> "DataRecord":
         """Return the record that `to_bytes` wrote; DataError, with ``name``, if it is damaged."""
         try:
-            unpacker = zlib.decompressobj(wbits=31)
-            text = unpacker.decompress(data, MAX_TEXT_BYTES)
-            if not unpacker.eof:
-                raise ValueError(f"it is cut off, or unpacks to more than {MAX_TEXT_BYTES // 2**20} MB")
-            return cls._parsed(json.loads(text))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error) as error:
+            return cls._parsed(parse_json(unpack(data)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{name} is damaged ({error}). What the run was trained on is then unknown.") from error
 
     @classmethod
@@ -134,15 +129,11 @@ class DataRecord:
         Raises DataError if the file is damaged, too large or cannot be read.
         """
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+            return cls.from_bytes(read_file(path, MAX_FILE_BYTES), str(path))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-        if len(data) > MAX_FILE_BYTES:
-            raise DataError(f"{path} has more than {MAX_FILE_BYTES // 2**20} MB. Expected the record of a data set.")
-        return cls.from_bytes(data, str(path))
 
     @classmethod
     def from_checkpoint(cls, path: Path) -> "DataRecord | None":
@@ -151,6 +142,7 @@ class DataRecord:
         Raises DataError if the record is damaged.
         """
         try:
+            open_regular(path).close()
             with safetensors.safe_open(path, framework="numpy") as file:
                 data = file.get_tensor(FILE) if FILE in file.keys() else None  # noqa: SIM118 (not a dict)
         except (OSError, safetensors.SafetensorError):

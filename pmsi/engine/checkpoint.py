@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pmsi.base.errors import CheckpointError, RunError
-from pmsi.base.files import write_atomically
+from pmsi.base.files import open_regular, parse_json, write_atomically
 from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.data.record import FILE, DataRecord
 from pmsi.methods import build
@@ -177,7 +177,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             if name.startswith(_OPTIMIZER):
                 _, index, key = name.split(".", 2)
                 slots.setdefault(int(index), {})[key] = value
-        about, groups = json.loads(header["about"]), json.loads(header["param_groups"])
+        about, groups = parse_json(header["about"]), parse_json(header["param_groups"])
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {error}. Use another copy.") from error
     # Exported models may be stored in half precision (`pmsi.export.formats`); they compute in float32.
@@ -190,6 +190,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Return the metadata and the tensors of a safetensors file; nothing in it is executed."""
     try:
+        open_regular(path).close()
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return file.metadata() or {}, tensors

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pmsi.base.errors import CheckpointError, ConfigError, UnknownName, lookup
+from pmsi.base.files import expanded
 from pmsi.base.vision import models
 from pmsi.config import WEIGHT_WORDS
 from pmsi.model import timm
@@ -158,7 +159,7 @@ def _check_offered(row: BackboneRow, weights: str) -> None:
 
 
 def _file(weights: str) -> Path:
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if not path.is_file():
         raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
     return path

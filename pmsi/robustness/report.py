@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import read_json
+from pmsi.base.files import LARGE, read_json
 from pmsi.base.statistics import Proportion, by_bin, holm, mcnemar, survival
 from pmsi.robustness.cells import CLEAN, Cell
 
@@ -70,7 +70,7 @@ def read(folder: Path, cells: Sequence[Cell], primary: Mapping[str, str]) -> Fin
 
     Raises RunError if the clean images are not among them.
     """
-    found = {cell: stored for cell in cells if (stored := read_json(folder / cell.file)) is not None}
+    found = {cell: stored for cell in cells if (stored := read_json(folder / cell.file, LARGE)) is not None}
     if CLEAN not in found:
         raise RunError(f"There are no predictions of the clean images in {folder}. Resume the sweep.")
     answers = {cell: {id: _labels(stored["runs"][id]["predicted"]) for id in primary} for cell, stored in found.items()}

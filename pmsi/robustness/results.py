@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pmsi.base.errors import DataError, PMSIError, RunError, lookup
-from pmsi.base.files import read_json
+from pmsi.base.files import LARGE, read_json
 from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.config.titles import method_title
 from pmsi.data import open_dataset
@@ -151,7 +151,7 @@ class SweepResults:
     @cached_property
     def digests(self) -> dict[str, str]:
         """Return by key the digests of the images that were shown, as the sweep or its first run keeps them."""
-        stored = read_json(self.run.folder / CLEAN.file) or {}
+        stored = read_json(self.run.folder / CLEAN.file, LARGE) or {}
         if digests := stored.get("digests"):
             return dict(zip(stored["keys"], digests, strict=True))
         record = record_of(self.run.sibling(self.runs[0]))
@@ -175,7 +175,7 @@ def read_results(run: Run) -> SweepResults:
 def _classes(run: Run, finished: FinishedCells) -> list[str]:
     """Return the class names as the sweep or a training run has them, or numbers where none has."""
     for file in (CLEAN.file, FILE):
-        if stored := (read_json(run.folder / file) or {}).get("classes"):
+        if stored := (read_json(run.folder / file, LARGE) or {}).get("classes"):
             return list(stored)
     for id in finished.runs:
         with contextlib.suppress(PMSIError):

@@ -4,7 +4,6 @@ A finished cell is one file of predictions and one record in the run's metrics; 
 `pmsi.robustness.report` summarises all cells at the end.
 """
 
-import json
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pmsi.base.files import read_json, remove_leftovers, to_json, write_atomically
+from pmsi.base.files import LARGE, parse_json, read_file, read_json, remove_leftovers, to_json, write_atomically
 from pmsi.base.seeding import derive
 from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig
@@ -94,7 +93,7 @@ class Sweep:
         found = {}
         for record in self.run.metrics():
             cell = Cell.of(record)
-            stored = read_json(self.run.folder / cell.file) or {}
+            stored = read_json(self.run.folder / cell.file, LARGE) or {}
             if record["identity"] == self.identity and stored.get("identity") == self.identity:
                 found[cell] = record
         return found if CLEAN in found else {}  # drops are relative to the clean images
@@ -140,7 +139,7 @@ class Sweep:
 
     def _right(self, cell: Cell) -> dict[str, dict[str, np.ndarray]]:
         """Return whether each image of a finished cell was recognised, (n,) bool, by run and head."""
-        stored = json.loads((self.run.folder / cell.file).read_bytes())
+        stored = parse_json(read_file(self.run.folder / cell.file, LARGE))
         return {
             id: {head: np.array(labels) == self.labels for head, labels in run["predicted"].items()}
             for id, run in stored["runs"].items()

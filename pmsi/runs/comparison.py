@@ -52,11 +52,12 @@ def summary(records: Iterable[Record]) -> dict[str, Any] | None:
 
     The primary head is the last one listed.
     """
-    epochs = [record for record in records if record.get("kind") == "epoch"]
+    epochs = [record for record in records if record.get("kind") == "epoch" and record["accuracy"]]
     if not epochs:
         return None
     primary = list(epochs[-1]["accuracy"])[-1]
-    best = max(epochs, key=lambda record: record["accuracy"].get(primary) or 0.0)
+    tested = (record for record in epochs if primary in record["accuracy"])
+    best = max(tested, key=lambda record: record["accuracy"][primary] or 0.0)
     keys = ("epoch", "accuracy")
     return {
         "last": {key: epochs[-1][key] for key in keys},
@@ -76,7 +77,7 @@ def scores_of(run: Run) -> dict[str, Any] | None:
 def _scores(folder: str, changed: Stamp) -> dict[str, Any] | None:
     try:
         return summary(Run(Path(folder)).metrics())
-    except (AttributeError, KeyError, TypeError, IndexError):  # the file is damaged
+    except RunError:  # the file is damaged
         return None
 
 

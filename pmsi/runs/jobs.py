@@ -1,6 +1,6 @@
 """Actions on a run: submit it to a launcher, stop it, resume it, ask its launcher for its status."""
 
-from pmsi.base.errors import lookup
+from pmsi.base.errors import RunError, lookup
 from pmsi.runs.launchers import LAUNCHERS
 from pmsi.runs.launchers.row import LauncherStatus
 from pmsi.runs.lifecycle import GRACE_S, State, enqueue, launcher_of, mark_interrupted, queued_request, settle
@@ -55,5 +55,7 @@ def fail_if_lost(run: Run) -> LauncherStatus | None:
 
 def _launch(run: Run, launcher: str, allowed: tuple[State, ...]) -> None:
     row = lookup("launcher", LAUNCHERS, launcher)
+    if run.damage is not None:
+        raise RunError(f"Run {run.id!r} is damaged. {run.damage}")
     enqueue(run.folder, allowed, launcher)
     row.submit(run)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.base.files import to_json, write_atomically
 from pmsi.base.locks import locked
+from pmsi.runs.damage import read
 from pmsi.runs.run import Run
 
 FILE = "labels.json"
@@ -32,12 +33,12 @@ class Labels:
 
 def labels_of(run: Run) -> Labels:
     """Return a run's labels; empty ones if the file is missing or damaged."""
-    about = read_json(run.folder / FILE)
+    about = read(run.folder / FILE)
     if about is None:
         return Labels()
     try:
         return Labels(_name(about.get("name", "")), _tags(about.get("tags", [])), _note(about.get("note", "")))
-    except (RunError, TypeError, AttributeError):
+    except RunError:
         return Labels()
 
 

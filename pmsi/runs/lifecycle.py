@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import read_json, remove_leftovers, to_json, write_atomically
+from pmsi.base.files import remove_leftovers, to_json, write_atomically
 from pmsi.base.locks import Lock, is_held, locked
+from pmsi.runs.damage import read
 
 
 class State(StrEnum):
@@ -60,7 +61,7 @@ ENDINGS = {
     State.FAILED: "error.json",
 }
 
-_MARKS = ("queued", "started", "stop", *ENDINGS.values())
+MARKS = ("queued", "started", "stop", *ENDINGS.values())
 
 
 def state_of(folder: Path) -> State:
@@ -81,10 +82,10 @@ def state_of(folder: Path) -> State:
 def _marks(folder: Path) -> dict[str, tuple[int, int]]:
     """Return the identity (inode, time of change) of each mark that exists."""
     marks = {}
-    for name in _MARKS:
+    for name in MARKS:
         try:
             about = (folder / name).stat()
-        except FileNotFoundError:
+        except OSError:  # none, or a link that leads nowhere
             continue
         marks[name] = (about.st_ino, about.st_mtime_ns)
     return marks
@@ -183,7 +184,7 @@ def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
 
 def _start(folder: Path) -> None:
     """Replace the file ``queued`` by ``started``, which keeps the launcher's name."""
-    launcher = (read_json(folder / "queued") or {}).get("launcher")
+    launcher = (read(folder / "queued") or {}).get("launcher")
     write_atomically(folder / "started", to_json({"at": time.time(), "launcher": launcher}))
     (folder / "queued").unlink(missing_ok=True)
 
@@ -217,7 +218,7 @@ def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None 
             now = state_of(folder)
             if now is not State.INTERRUPTED:
                 return now
-        back_to = (read_json(folder / "stop") or {}).get("back_to") if state is State.STOPPED else None
+        back_to = (read(folder / "stop") or {}).get("back_to") if state is State.STOPPED else None
         if back_to is not None:
             _queue(folder, back_to)
             state = State.QUEUED
@@ -231,7 +232,7 @@ def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None 
 
 def launcher_of(folder: Path) -> str | None:
     """Return the launcher that the run was submitted to last; None if it was only run in the foreground."""
-    about = read_json(folder / "queued") or read_json(folder / "started") or {}
+    about = read(folder / "queued") or read(folder / "started") or {}
     launcher = about.get("launcher")
     return launcher if isinstance(launcher, str) else None
 
@@ -242,9 +243,9 @@ def queued_request(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         at = (folder / "queued").stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return None
-    return {"at": at, "launcher": "local", "cwd": None} | (read_json(folder / "queued") or {})
+    return {"at": at, "launcher": "local", "cwd": None} | (read(folder / "queued") or {})
 
 
 PARENT = "PMSI_PARENT_PID"

@@ -9,7 +9,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from pmsi.base.errors import RunError
 from pmsi.base.files import Stamp, stamp
 from pmsi.config import Config
 from pmsi.runs.comparison import scores_of
@@ -24,7 +23,7 @@ ALL = ""
 
 @dataclass(frozen=True)
 class Entry:
-    """A run of a list with its config (None if it cannot be read) and labels."""
+    """A run of a list with its config (None if the run is damaged) and labels."""
 
     run: Run
     config: Config | None
@@ -72,7 +71,7 @@ class Choice:
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
     """Return runs as entries, in their order."""
-    return [Entry(run, *_read(str(run.folder), *_stamps(run.folder))) for run in runs]
+    return [Entry(run, *_read(str(run.folder), run.damage, *_stamps(run.folder))) for run in runs]
 
 
 def chosen(found: Iterable[Entry], choice: Choice, order: str) -> list[Entry]:
@@ -123,9 +122,6 @@ def _stamps(folder: Path) -> tuple[Stamp, Stamp]:
 
 
 @lru_cache(maxsize=4096)
-def _read(folder: str, config: Stamp, labels: Stamp) -> tuple[Config | None, Labels]:
+def _read(folder: str, damage: str | None, config: Stamp, labels: Stamp) -> tuple[Config | None, Labels]:
     run = Run(Path(folder))
-    try:
-        return run.config, labels_of(run)
-    except RunError:
-        return None, labels_of(run)
+    return run.config if damage is None else None, labels_of(run)

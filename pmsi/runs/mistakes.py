@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pmsi.base.errors import RunError, lookup
-from pmsi.base.files import read_json
+from pmsi.base.files import LARGE, read_json
 from pmsi.runs.record import classes_of, record_of, trained_by
 from pmsi.runs.run import Run
 
@@ -82,7 +82,7 @@ def has_predictions(run: Run) -> bool:
 
 def read_predictions(run: Run) -> Predictions:
     """Return the predictions of a run; raises RunError if the file is missing or damaged."""
-    stored = read_json(run.folder / FILE)
+    stored = read_json(run.folder / FILE, LARGE)
     if stored is None:
         raise RunError(f"Run {run.id!r} has no {FILE}: it is written when a run finishes. Finish it: pmsi runs resume.")
     try:

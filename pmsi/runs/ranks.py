@@ -78,7 +78,7 @@ def read_error(folder: Path, patience_s: float = 0.0) -> dict[str, Any] | None:
     while True:
         for path in sorted(folder.glob("error-rank-*.json")):
             if about := read_json(path):
-                return {key: about.get(key, "") for key in ("kind", "message", "remedy")}
+                return {key: str(about.get(key, "")) for key in ("kind", "message", "remedy")}
         if time.monotonic() >= end:
             return None
         time.sleep(0.02)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pmsi.base.errors import DataError, RunError
-from pmsi.base.files import Stamp, stamp
+from pmsi.base.files import LARGE, Stamp, expanded, read_file, stamp
 from pmsi.config import SPLIT_FIELDS, Config, TrainConfig
 from pmsi.runs.run import CHECKPOINT, Run
 
@@ -46,8 +46,7 @@ def classes_of(run: Run) -> tuple[str, ...]:
     """Return the class names of a training run, in the order of its labels; raises RunError if it has none."""
     if record := record_of(run):
         return record.classes
-    classes = (run.result() or {}).get("classes")
-    if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+    if classes := (run.result() or {}).get("classes"):
         return tuple(classes)
     raise RunError(f"Run {run.id!r} does not say which classes it was trained on: it has no record of its data.")
 
@@ -106,7 +105,10 @@ def _apart(a: Run, b: Run, limited: bool, changed: tuple[Stamp, ...]) -> tuple[s
         return unfair
     if not limited and _same_files(a, b):
         return ()
-    about = compare_runs(a, b)
+    try:
+        about = compare_runs(a, b)
+    except DataError as error:  # a record is damaged
+        return (str(error),)
     if about.unknown:
         return (*_settings_apart(a, b, limited), *_counts_apart(a, b, limited))
     fair = about.same_labels and not (about.leaked or about.leaked_back) if limited else about.comparable
@@ -132,7 +134,7 @@ def _same_files(a: Run, b: Run) -> bool:
     from pmsi.data.record import FILE
 
     files = (a.folder / FILE, b.folder / FILE)
-    return all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes()
+    return all(file.is_file() for file in files) and read_file(files[0], LARGE) == read_file(files[1], LARGE)
 
 
 def why_not_together(a: Run, b: Run, limited: bool = False, insist: bool = False) -> list[str]:
@@ -220,7 +222,7 @@ def _counts_apart(a: Run, b: Run, limited: bool = False, train: bool = False) ->
 
 def _setting(run: Run, name: str) -> object:
     value = getattr(run.config, name, None)
-    return str(Path(value).expanduser().absolute()) if name == "data" and value else value
+    return str(expanded(value).absolute()) if name == "data" and value else value
 
 
 def compare_record(run: Run, record: "DataRecord") -> "Comparison":

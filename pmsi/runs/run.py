@@ -7,7 +7,6 @@ can read a run; reading changes nothing.
 
 import contextlib
 import difflib
-import json
 import os
 import re
 import secrets
@@ -19,9 +18,11 @@ from typing import Any
 
 from pmsi.base.assets import ASSETS
 from pmsi.base.errors import ConfigError, RunError
-from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.base.files import LARGE, open_regular, read_file, stamp, to_json, write_atomically
+from pmsi.base.text import printable, shortened
 from pmsi.config import Config, from_json
-from pmsi.runs.lifecycle import ENDINGS, State, request_stop, state_of
+from pmsi.runs.damage import METRICS, damage_of, metrics_record, read
+from pmsi.runs.lifecycle import ENDINGS, MARKS, State, request_stop, state_of
 from pmsi.runs.status import ErrorReport, Heartbeat, Status, status_of
 
 SHIPPED = ASSETS / "demo"
@@ -84,16 +85,16 @@ class Run:
 
         Raises RunError if there is no such run, or more than one.
         """
-        is_file_name = id not in ("", "..") and Path(id).name == id  # no path leads out of the runs folder
-        if is_file_name:
+        if id not in ("", "..") and Path(id).name == id:  # no path leads out of the runs folder
             for place in (Path(root), SHIPPED):
-                if (place / id / "config.json").exists():
+                if _is_run(place / id):
                     return cls(place / id)
-        known = {run.id: run for run in known_runs(root)}
+        known = {run.id: run for run in known_runs(root, damaged=True)}
         ids = list(known)
+        id = shortened(printable(id, keep=""))
         found = [other for other in ids if id and other.startswith(id)]
-        if len(found) == 1:
-            return known[found[0]]
+        if len(found) == 1 or id in known:
+            return known[id if id in known else found[0]]
         if found:
             raise RunError(f"{len(found)} runs start with {id!r}: {', '.join(found[:4])}. Type more of the id.")
         close = difflib.get_close_matches(id, ids, n=3)
@@ -106,8 +107,8 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The folder's name."""
-        return self.folder.name
+        """The folder's name, as it can be shown and typed."""
+        return printable(self.folder.name, keep="")
 
     @property
     def is_shipped(self) -> bool:
@@ -117,11 +118,10 @@ class Run:
     @cached_property
     def config(self) -> Config:
         """The config; raises RunError if it cannot be read."""
-        path = self.folder / "config.json"
         try:
-            return from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, ConfigError) as error:
-            raise RunError(f"Run {self.id!r}: its config.json cannot be read ({error}). Create a new run.") from error
+            return from_json(read_file(self.folder / "config.json"))
+        except (OSError, ConfigError) as error:
+            raise RunError(f"Run {self.id!r} is damaged. {self.damage or error}") from error
 
     # Reading
 
@@ -130,27 +130,41 @@ class Run:
         """The run's state now."""
         return state_of(self.folder)
 
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the folder, in a sentence; None if nothing is."""
+        return damage_of(self.folder)
+
     def status(self) -> Status:
-        """Return the run's state, progress, times and error."""
+        """Return the run's state, progress, times and error, which is the damage of a damaged run."""
         status = status_of(self.folder, self.log_tail)
-        try:
-            _ = self.config
-        except RunError as error:
-            return status.with_error(ErrorReport("RunError", str(error)))
-        return status
+        damage = self.damage
+        return status.with_error(ErrorReport("RunError", f"Run {self.id!r} is damaged. {damage}")) if damage else status
 
     def result(self) -> dict[str, Any] | None:
-        """Return what the task returned; None unless the run has finished."""
-        ending = read_json(self.folder / ENDINGS[State.FINISHED])
+        """Return what the task returned; None unless the run has finished, and its result can be read."""
+        ending = read(self.folder / ENDINGS[State.FINISHED])
         return None if ending is None else ending.get("result")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the records logged so far; a line cut short by a crash is skipped."""
+        """Return the records logged so far; a line cut short by a crash is skipped.
+
+        Raises RunError if the file cannot be read, or a record is not what is logged.
+        """
+        path = self.folder / METRICS
         try:
-            lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
+            lines = read_file(path, LARGE).splitlines()
         except FileNotFoundError:
             return []
-        return [record for line in lines if (record := _record(line)) is not None]
+        except OSError as error:
+            raise RunError(f"Run {self.id!r}: its {path.name} cannot be read ({error.strerror}).") from error
+        found = []
+        for number, line in enumerate(lines, 1):
+            record, wrong = metrics_record(line)
+            if wrong is not None:
+                raise RunError(f"Run {self.id!r}: line {number} of its {path.name} is damaged ({wrong}). Remove it.")
+            found += [] if record is None else [record]
+        return found
 
     @property
     def log_path(self) -> Path:
@@ -160,11 +174,11 @@ class Run:
     def log_tail(self, lines: int = 40) -> str:
         """Return the last lines of the log."""
         try:
-            with self.log_path.open("rb") as file:
+            with open_regular(self.log_path) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - TAIL_BYTES))
                 text = file.read().decode(errors="replace")
-        except FileNotFoundError:
+        except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
 
@@ -181,7 +195,7 @@ class Run:
     def log(self, record: dict[str, Any]) -> None:
         """Append one record to the metrics; NaN and infinities become null."""
         line = to_json(record).encode() + b"\n"
-        with (self.folder / "metrics.jsonl").open("ab+") as file:
+        with open_regular(self.folder / METRICS, "ab+") as file:
             if file.seek(0, os.SEEK_END) > 0:
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else b"\n" + line  # an earlier worker died within a line
@@ -189,13 +203,13 @@ class Run:
 
     def flush_metrics(self) -> None:
         """Write the metrics logged so far to the disk, so that they survive a power cut."""
-        with contextlib.suppress(FileNotFoundError), (self.folder / "metrics.jsonl").open("ab") as file:
+        with contextlib.suppress(FileNotFoundError), open_regular(self.folder / METRICS, "ab") as file:
             os.fsync(file.fileno())
 
     def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep only the records for which ``keep`` is true, so that a resumed run does not log an epoch twice."""
         lines = [to_json(record) + "\n" for record in self.metrics() if keep(record)]
-        write_atomically(self.folder / "metrics.jsonl", "".join(lines))
+        write_atomically(self.folder / METRICS, "".join(lines))
 
     def progress(self, done: int, total: int, text: str) -> None:
         """Report ``done`` of ``total`` steps, the worker's heartbeat; cheap enough for every step."""
@@ -217,8 +231,8 @@ class Run:
 
     def append_log(self, text: str) -> None:
         """Add ``text`` to the log."""
-        with self.log_path.open("a", encoding="utf-8") as file:
-            file.write(text if text.endswith("\n") else text + "\n")
+        with open_regular(self.log_path, "ab") as file:
+            file.write((text if text.endswith("\n") else text + "\n").encode(errors="backslashreplace"))
 
     # Stopping
 
@@ -252,33 +266,47 @@ def _slug(config: Config, name: str | None) -> str:
     return words[:48].strip("-")
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+BEGINS = re.compile(r"\d{8}-\d{6}(?=-)")
+"""How the ids of runs begin: when they were made, in UTC."""
 
 
 def list_runs(root: Path) -> list[Run]:
-    """Return the runs in ``root``, newest first. Damaged runs are included; their status has the error."""
+    """Return the runs in ``root``, newest first. Damaged runs are included; `Run.damage` says what is wrong."""
     found = []
-    for config in Path(root).glob("*/config.json"):
-        try:
-            changed = config.stat().st_mtime
-        except FileNotFoundError:
-            continue  # removed just now
-        moment = re.match(r"\d{8}-\d{6}(?=-)", config.parent.name)
-        made = moment[0] if moment else time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed))
-        found.append((made, changed, config.parent))
+    with contextlib.suppress(OSError):
+        for folder in Path(root).iterdir():
+            if _is_run(folder):
+                changed = stamp(folder / "config.json")[0]
+                moment = BEGINS.match(folder.name)
+                made = moment[0] if moment else time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed // 10**9))
+                found.append((made, changed, folder))
     return [Run(folder) for _, _, folder in sorted(found, reverse=True)]
 
 
-def known_runs(root: Path) -> list[Run]:
-    """Return the runs in ``root``, newest first, followed by those that ship with the program."""
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is a run, also a damaged one: it has a run's files, or may not be looked into."""
+    if not os.path.isdir(folder):  # noqa: PTH112 (which raises OSError for a name that is too long)
+        return False
+    for name in ("config.json", *MARKS):
+        try:
+            (folder / name).lstat()
+        except PermissionError:
+            return bool(BEGINS.match(folder.name))
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def known_runs(root: Path, *, damaged: bool = False) -> list[Run]:
+    """Return the runs in ``root``, newest first, followed by those that ship with the program.
+
+    Damaged runs are left out unless they are asked for.
+    """
     own = list_runs(root)
     names = {run.id for run in own}
-    return own + [run for run in list_runs(SHIPPED) if run.id not in names]
+    all = own + [run for run in list_runs(SHIPPED) if run.id not in names]
+    return all if damaged else [run for run in all if run.damage is None]
 
 
 def default_root() -> Path:

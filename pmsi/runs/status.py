@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.runs.damage import read
 from pmsi.runs.lifecycle import ENDINGS, State, state_of
 
 BEAT_S = 0.5
@@ -97,9 +98,9 @@ class Heartbeat:
 def status_of(folder: Path, log_tail: Callable[[], str]) -> Status:
     """Return the status of the run in ``folder``; the log is read only if the run has failed."""
     state = state_of(folder)
-    started = (read_json(folder / "started") or {}).get("at")
-    beat = read_json(folder / "progress.json") or {}
-    ending = read_json(folder / ENDINGS[state]) or {} if state in ENDINGS else {}
+    started = (read(folder / "started") or {}).get("at")
+    beat = read(folder / "progress.json") or {}
+    ending = read(folder / ENDINGS[state]) or {} if state in ENDINGS else {}
     updated = max((at for at in (started, beat.get("at")) if at is not None), default=None)
     working = state in (State.RUNNING, State.STOPPING)
     return Status(
@@ -134,9 +135,8 @@ def _patience(folder: Path, beat: dict[str, Any], started: float | None) -> floa
     if pause is None or beat.get("done", 0) >= beat.get("total", 0):
         return SETTLING_S
     usual = min(LONGEST_S, max(QUIET_S, TIMES * pause))
-    compiles = (read_json(folder / "config.json") or {}).get(
-        "compile", False
-    )  # it compiles again for tests and for other shapes
+    # It compiles again for tests and for other shapes.
+    compiles = (read_json(folder / "config.json") or {}).get("compile", False)
     return max(SETTLING_S, usual) if compiles else usual
 
 
@@ -149,9 +149,10 @@ def _changed(path: Path) -> float:
 
 def _seconds_left(beat: dict[str, Any], started: float | None) -> float | None:
     """Return the seconds left at the speed so far; None if this attempt has no heartbeat yet."""
-    if not beat or not beat.get("rate") or (started is not None and beat["at"] < started):
+    at, rate, left = beat.get("at", 0.0), beat.get("rate"), beat.get("total", 0) - beat.get("done", 0)
+    if not rate or (started is not None and at < started):
         return None
-    return float(max(0.0, (beat["total"] - beat["done"]) / beat["rate"] - (time.time() - beat["at"])))
+    return float(max(0.0, left / rate - (time.time() - at)))
 
 
 def _error(ending: dict[str, Any], log_tail: str) -> ErrorReport:

@@ -10,6 +10,7 @@ renamed or removed.
 import contextlib
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.base.files import stamp, to_json, write_atomically
 from pmsi.base.locks import is_held, locked
+from pmsi.runs.damage import read
 from pmsi.runs.disk import size_of
 from pmsi.runs.run import Run, list_runs
 
@@ -44,14 +46,13 @@ def users_of(ids: Collection[str], root: Path) -> list[Run]:
     """Return the runs of a folder whose configs name any of these ids: evaluations, sweeps, continued trainings."""
     found = []
     for run in list_runs(root):
-        with contextlib.suppress(OSError):
-            if run.id not in ids and _made_from(str(run.folder), _changed(run)) & set(ids):
-                found.append(run)
+        if run.id not in ids and _made_from(str(run.folder), _changed(run)) & set(ids):
+            found.append(run)
     return found
 
 
 def _changed(run: Run) -> int:
-    return (run.folder / "config.json").stat().st_mtime_ns
+    return stamp(run.folder / "config.json")[0]
 
 
 @lru_cache(maxsize=4096)
@@ -70,7 +71,7 @@ def check(runs: Collection[Run]) -> list[Run]:
     for run in runs:
         if run.is_shipped:
             raise RunError(f"Run {run.id!r} came with the program and cannot be deleted.")
-        if not (run.folder / "config.json").exists():
+        if not run.folder.is_dir():
             raise RunError(f"There is no run {run.id!r} in {run.folder.parent} any more. See: pmsi runs list.")
         _require_idle(run)
     users = {
@@ -83,7 +84,8 @@ def check(runs: Collection[Run]) -> list[Run]:
 
 
 def _require_idle(run: Run) -> None:
-    if run.state.is_live or is_held(run.folder / "lock"):
+    waits = run.state.is_live and run.damage is None  # nobody works on a damaged run that waits
+    if waits or is_held(run.folder / "lock"):
         raise RunError(f"Run {run.id!r} is {run.state}: stop it before it is deleted. pmsi runs stop {run.id}")
 
 
@@ -92,18 +94,33 @@ def delete(run: Run) -> Deleted:
     check([run])
     trash = _trash(run.folder.parent)
     trash.mkdir(exist_ok=True)
-    place = trash / run.id
+    place = trash / run.folder.name
     try:
-        with locked(run.folder / ".change"):  # so that no process starts or resumes it meanwhile
+        with contextlib.ExitStack() as changing:  # so that no process starts or resumes it meanwhile
+            damage = run.damage
+            with contextlib.suppress(*[OSError] if damage else []):
+                changing.enter_context(locked(run.folder / ".change"))
             _require_idle(run)
             if place.exists():
                 raise RunError(f"A deleted run is called {run.id!r} already. Remove it first: pmsi runs purge {run.id}")
             at = time.time()
-            write_atomically(run.folder / MARK, to_json({"at": at}))
-            run.folder.rename(place)
+            with contextlib.suppress(*[OSError] if damage else []):
+                write_atomically(run.folder / MARK, to_json({"at": at}))
+            _move(run.folder, place)
     except FileNotFoundError as error:
         raise RunError(f"Run {run.id!r} is gone: another process has just moved or deleted it.") from error
     return Deleted(Run(place), at)
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Rename a folder, also one that may not be written, which its owner can: it keeps its permissions."""
+    mode = folder.stat().st_mode
+    try:
+        folder.rename(place)
+    except PermissionError:
+        folder.chmod(mode | stat.S_IRWXU)
+        folder.rename(place)
+        place.chmod(mode)
 
 
 def deleted_runs(root: Path) -> list[Deleted]:
@@ -117,9 +134,8 @@ def deleted_runs(root: Path) -> list[Deleted]:
 
 
 def _deleted_at(run: Run) -> float:
-    at = (read_json(run.folder / MARK) or {}).get("at")
-    if isinstance(at, (int, float)):
-        return float(at)
+    if marked := read(run.folder / MARK):
+        return float(marked["at"])
     try:
         return run.folder.lstat().st_ctime
     except OSError:
@@ -139,16 +155,17 @@ def find_deleted(root: Path, id: str) -> Deleted:
 def restore(root: Path, id: str) -> Run:
     """Move a deleted run back into the runs folder; raises RunError if there is one with its id."""
     run = find_deleted(root, id).run
-    place = Path(root) / run.id
+    place = Path(root) / run.folder.name
     if place.exists() or place.is_symlink():
         raise RunError(f"Run {run.id!r} cannot be restored: there is one with this id in {root}. Delete that first.")
     try:
-        run.folder.rename(place)
+        _move(run.folder, place)
     except FileNotFoundError as error:
         raise RunError(
             f"Run {run.id!r} is not in the trash any more: another process has restored or purged it."
         ) from error
-    (place / MARK).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (place / MARK).unlink()
     return Run(place)
 
 
@@ -181,6 +198,8 @@ def _remove(places: Iterable[Path]) -> None:
         if place.is_symlink():
             place.unlink(missing_ok=True)
         else:
+            with contextlib.suppress(OSError):
+                place.chmod(stat.S_IRWXU)
             shutil.rmtree(place, ignore_errors=True)
 
 

@@ -5,7 +5,6 @@ opens the data set, so its images and classes count, and times a few steps; it l
 No estimate can foresee how busy the machine will be. Times are in seconds.
 """
 
-import contextlib
 import itertools
 import tempfile
 import time
@@ -19,8 +18,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pmsi.base.errors import ConfigError, RunError
-from pmsi.base.files import read_json
+from pmsi.base.errors import ConfigError
+from pmsi.base.files import LARGE, read_json
 from pmsi.config import DATA_FIELDS, Config, RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.cache.pixels import Pixels
@@ -33,7 +32,8 @@ from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import inference_threads
 from pmsi.robustness.models import SweptModel, load_models, open_shared
 from pmsi.robustness.sweep import Sweep
-from pmsi.runs import Run, State, list_runs
+from pmsi.runs import Run, State, known_runs
+from pmsi.runs.damage import read
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
 from pmsi.training.loop import train_batch
 from pmsi.training.optimizer import frozen
@@ -155,13 +155,12 @@ def known_sweep(config: RobustnessConfig, root: Path) -> float | None:
 
     Comparable is a sweep of the same runs, with all of the perturbations and the same device settings.
     """
-    for run in list_runs(root):
-        with contextlib.suppress(RunError):  # a damaged one
-            earlier = run.config if run.state is State.FINISHED else None
-            if isinstance(earlier, RobustnessConfig) and _is_comparable(earlier, config):
-                pace, images = _sweep_pace(run, earlier), _images(run, earlier, config.test_per_class)
-                if pace is not None and images is not None:
-                    return pace * images * len(cells_of(config))
+    for run in known_runs(root):
+        earlier = run.config if run.state is State.FINISHED else None
+        if isinstance(earlier, RobustnessConfig) and _is_comparable(earlier, config):
+            pace, images = _sweep_pace(run, earlier), _images(run, earlier, config.test_per_class)
+            if pace is not None and images is not None:
+                return pace * images * len(cells_of(config))
     return None
 
 
@@ -179,7 +178,7 @@ def _sweep_pace(run: Run, config: RobustnessConfig) -> float | None:
 
     Its start and end do not serve: it may have been stopped and resumed.
     """
-    beat = read_json(run.folder / "progress.json") or {}
+    beat = read(run.folder / "progress.json") or {}
     labels = _labels(run)
     if not labels or not beat.get("rate") or not beat.get("total"):
         return None
@@ -194,7 +193,7 @@ def _images(run: Run, earlier: RobustnessConfig, limit: int | None) -> int | Non
 
 
 def _labels(run: Run) -> list[int]:
-    return list((read_json(run.folder / CLEAN.file) or {}).get("labels", ()))
+    return list((read_json(run.folder / CLEAN.file, LARGE) or {}).get("labels", ()))
 
 
 # A trial of training

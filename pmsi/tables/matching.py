@@ -5,7 +5,6 @@ each other where they were trained and tested on the same images. Configs are re
 files do not change, so that a page may look at hundreds of runs again and again.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -14,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import ConfigError, DataError, PMSIError
+from pmsi.base.files import expanded, read_file
 from pmsi.config import DATA_FIELDS, WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, differences, from_json
 from pmsi.perturbations.entries import severities_of
 from pmsi.runs import Run, State, known_runs
+from pmsi.runs.damage import read
 from pmsi.runs.record import data_of, experiments_apart, is_of_earlier_model, record_of
 from pmsi.tables.definitions import Cell
 
@@ -36,14 +37,14 @@ def identity(config: TrainConfig) -> tuple[Any, ...]:
 
 def _place(path: str | None) -> str | None:
     """Return a path as an absolute one; older configs may hold relative paths."""
-    return path and str(Path(path).expanduser().absolute())
+    return path and str(expanded(path).absolute())
 
 
 @lru_cache(CACHED_FILES)
 def _config(path: str, changed: int) -> Config | None:
     try:
-        return from_json(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ConfigError):
+        return from_json(read_file(Path(path)))
+    except (OSError, ConfigError):
         return None
 
 
@@ -56,11 +57,7 @@ def _identity(path: str, changed: int) -> tuple[Any, ...]:
 
 @lru_cache(CACHED_FILES)
 def _result(path: str, changed: int) -> dict[str, Any] | None:
-    try:
-        stored = json.loads(Path(path).read_bytes())
-        return stored["result"] if isinstance(stored["result"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return (read(Path(path)) or {}).get("result")
 
 
 def _unless_gone(read: Callable[[str, int], Any], path: Path) -> Any:

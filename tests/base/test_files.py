@@ -1,5 +1,6 @@
 """Atomic writes and strict JSON."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pmsi.base.files import read_json, remove_leftovers, to_json, write_atomically
+from pmsi.base.files import parse_json, read_file, read_json, remove_leftovers, to_json, unpack, write_atomically
 
 # These forks use no thread of the parent, whatever other tests have started there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -66,3 +67,39 @@ def test_reading_what_is_no_json_object(tmp_path, content):
     if content is not None:
         (tmp_path / "x").write_bytes(content)
     assert read_json(tmp_path / "x") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[" * 10**5, "inside each other"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "inside each other"),
+        (b"[" + b"[]," * 2**21, "more than"),
+        (b"9" * 21, "too large"),
+        (b"1e999", "not finite"),
+        (b"NaN", "not finite"),
+        (b"[" * 65 + b'"' + b'\\"' * 10**6, "inside each other"),
+    ],
+)
+def test_json_is_bounded_before_it_is_built(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_json(text)
+    assert parse_json(b'{"a": "' + b"[" * 100 + b'\\"", "b": [[1, 2.5]]}')["b"] == [[1, 2.5]]
+
+
+def test_only_regular_files_of_bounded_size_are_read(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    assert read_file(path, 5) == b"12345"
+    with pytest.raises(OSError, match="more than"):
+        read_file(path, 4)
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="It is a"):
+            read_file(other)
+
+
+def test_a_gzip_bomb_is_refused_before_it_unfolds():
+    with pytest.raises(ValueError, match="unpacks to more"):
+        unpack(gzip.compress(bytes(2**24)))
+    assert unpack(gzip.compress(b"text" * 999)) == b"text" * 999

@@ -12,7 +12,6 @@ import sys
 import threading
 from pathlib import Path
 
-import pytest
 from waiting import until
 
 from pmsi.config import EvaluateConfig, TrainConfig
@@ -56,14 +55,6 @@ def epochs(run):
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-DAMAGE = {
-    "config.json": ["{", '{"task": "train", "new": 1}', "\udcff"],
-    "result.json": ['{"result": [1]}'],
-    "started": ['{"at": "x"}'],
-    "progress.json": ['{"done": "x", "at": "y"}'],
-}
 
 
 def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
@@ -140,24 +131,6 @@ def test_an_empty_folder_says_how_to_begin(here, pmsi):
     assert (status, "pmsi train --runs nowhere" in out) == (0, True)
     assert pmsi("runs", "list", "--json", "--runs", "nowhere")[:2] == (0, "[]\n")
     assert not Path("nowhere").exists()
-
-
-@pytest.mark.parametrize(("file", "content"), [(file, content) for file in DAMAGE for content in DAMAGE[file]])
-def test_a_damaged_run_hides_no_other(file, content, trained, tmp_path, pmsi):
-    shutil.copytree(trained.folder, tmp_path / "whole")
-    folder = tmp_path / "20200101-000000-damaged"
-    folder.mkdir()
-    for name, text in {"config.json": '{"task": "train"}', "started": '{"at": 1}', file: content}.items():
-        (folder / name).write_text(text, errors="surrogateescape")
-    status, out, _ = pmsi("runs", "list", "--runs", tmp_path)
-    assert (status, len(out.splitlines())) == (0, 2)
-    assert out.splitlines()[0].startswith("finished     whole")
-    assert [run["id"] for run in json.loads(pmsi("runs", "list", "--json", "--runs", tmp_path)[1])] == [
-        "whole",
-        folder.name,
-    ]
-    status, _, err = pmsi("runs", "show", folder.name, "--runs", tmp_path)
-    assert status == 0 or (status == 2 and err.startswith("pmsi: Run ") and err.count("\n") == 1)
 
 
 def test_only_what_ended_early_is_resumed_or_stopped(trained, pmsi):

@@ -88,18 +88,6 @@ def test_list_is_newest_first_and_ignores_other_things(tmp_path):
     assert list_runs(tmp_path) == list(reversed(made))
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff", b'{"task": "cook"}', b'{"task": "train", "epochs": 0}'])
-def test_a_damaged_config_is_reported_and_not_fatal(tmp_path, run, content):
-    damaged = Run.create(tmp_path, TrainConfig())
-    (damaged.folder / "config.json").write_bytes(content)
-    assert set(list_runs(tmp_path)) == {run, damaged}
-    damaged = Run.open(tmp_path, damaged.id)
-    with pytest.raises(RunError, match=damaged.id):
-        _ = damaged.config
-    assert damaged.status().error.kind == "RunError"
-    assert damaged.id in damaged.status().error.message
-
-
 # Metrics
 
 

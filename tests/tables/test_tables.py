@@ -1,6 +1,7 @@
 """Tables: which runs each needs, which of those in a folder count, what comes of them, and how it is laid out."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -252,7 +253,7 @@ def test_runs_without_a_record_count_as_far_as_their_numbers_of_images_agree_and
     assert filled.images[0].unknown == 1
     assert "Of 1 of its runs the data are unknown" in " ".join(as_text(filled).split())
     (run,) = (each.run for each in filled.left_out)
-    (run.folder / FILE).write_bytes(b"torn")
+    (run.folder / FILE).write_bytes(gzip.compress(b"torn"))
     assert [each.run for each in fill(expand("3", BASE), tmp_path).left_out] == [run], "a damaged record is left out"
 
 

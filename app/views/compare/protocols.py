@@ -16,6 +16,7 @@ import streamlit as st
 
 from app.shared.fields import entries
 from pmsi.base.errors import UnknownName
+from pmsi.base.files import expanded
 from pmsi.config import WEIGHT_WORDS, TrainConfig, differences
 from pmsi.config.command import flag, typed_words
 from pmsi.config.presets import PRESETS
@@ -67,7 +68,7 @@ def offered(root: Path, number: str) -> dict[str, Protocol]:
 def absent_weights(configs: Iterable[TrainConfig]) -> list[str]:
     """Return the weights files that some configs start from and that are not on this machine."""
     named = {config.weights for config in configs} - set(WEIGHT_WORDS)
-    return sorted(file for file in named if BACKBONE not in file and not Path(file).expanduser().is_file())
+    return sorted(file for file in named if BACKBONE not in file and not expanded(file).is_file())
 
 
 def _configs(number: str, protocol: Protocol) -> tuple[TrainConfig, ...]:

@@ -14,6 +14,7 @@ from app.shared.access import check_place
 from app.shared.cached_data import is_drawn, open_folder, open_set
 from app.shared.panels import OF_RUN, own_source
 from pmsi.base.errors import PMSIError
+from pmsi.base.files import expanded
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.data.dataset import Dataset
@@ -82,7 +83,7 @@ def offered() -> dict[str, Source]:
 
 def typed_source(folder: str) -> Source:
     """Return the source of a folder that was typed, with the runs on it."""
-    place = Path(folder).expanduser()
+    place = expanded(folder)
     found = [source for source in offered().values() if source.config.data and Path(source.config.data) == place]
     if found:
         runs = tuple(run for source in found for run in source.runs)
@@ -98,7 +99,7 @@ def _trained() -> Iterator[tuple[Run, TrainConfig]]:
 
 
 def _identity(config: TrainConfig) -> tuple[object, ...]:
-    data = str(Path(config.data).expanduser().resolve()) if config.data else None
+    data = str(expanded(config.data).resolve()) if config.data else None
     return config.dataset, data, *(getattr(config, name) for name in SEEDED.get(config.dataset, ()))
 
 

@@ -14,12 +14,22 @@ from app.shared.errors import error_panel, guarded, plain, worded
 from app.shared.fields import entries
 from app.shared.run_session import page_of
 from app.shared.session import keep
-from app.shared.wording import badge_of, called, facts_of, moment, name_of_run, runs_before, stuck_words, title_of_run
+from app.shared.wording import (
+    DAMAGED,
+    badge_of,
+    called,
+    facts_of,
+    moment,
+    name_of_run,
+    runs_before,
+    stuck_words,
+    title_of_run,
+)
 from app.views.runs.actions import run_actions
 from app.views.runs.labels import delete_popover, labels_form, may_keep, show_labels
 from app.views.runs.results import RECORDS, show_result
 from app.views.train.address import address_of
-from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration
 from pmsi.cli.console import what_if_stuck
 from pmsi.config import Config, TrainConfig
@@ -43,14 +53,10 @@ def detail(run: Run) -> None:
     """Draw everything about one run."""
     status = run.status()
     st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
-    try:
-        config = run.config
-    except RunError as error:
-        st.title(run.id, anchor=False)
-        error_panel(error)
-        if may_keep(run):
-            delete_popover([run])
+    if run.damage is not None:
+        _damaged(run, run.damage)
         return
+    config = run.config
     if isinstance(config, TrainConfig):
         keep("run", run.id)  # for the other pages
     _head(run, config, status)
@@ -69,6 +75,19 @@ def detail(run: Run) -> None:
     _made_from(run)
     _about(config)
     st.fragment(_log, run_every=REFRESH_S if status.state.is_live else None)(run)
+
+
+def _damaged(run: Run, damage: str) -> None:
+    """Draw what can be seen of a damaged run, with its way into the trash."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title(plain(called(run)), width="content", anchor=False)
+        st.markdown(DAMAGED, width="content")
+    st.caption(plain(f"{run.id} · {in_words(size_of(run.folder))} on disk"))
+    show_labels(run)
+    st.error(plain(damage), icon=":material/error:")
+    if may_keep(run):
+        delete_popover([run])
+    _log(run)
 
 
 def _head(run: Run, config: Config, status: Status) -> None:

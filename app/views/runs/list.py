@@ -12,7 +12,17 @@ from app.shared.errors import guarded, plain
 from app.shared.panels import no_runs_yet
 from app.shared.run_session import page_of, show_more_runs, shown_runs
 from app.shared.session import choice, follow, keep, key_of, remember
-from app.shared.wording import ago, badge_of, called, ending_of, facts_of, runs_before, stuck_words, title_of_run
+from app.shared.wording import (
+    DAMAGED,
+    ago,
+    badge_of,
+    called,
+    ending_of,
+    facts_of,
+    runs_before,
+    stuck_words,
+    title_of_run,
+)
 from app.views.runs.labels import delete_popover, may_keep, tags_in_words, trash_panel, undo_bar
 from pmsi.base.text import duration, percent
 from pmsi.config import TrainConfig
@@ -71,7 +81,7 @@ def overview() -> None:
 def _known() -> tuple[list[Entry], list[Entry]]:
     """Return one's own runs, newest first, and those that come with the program, the trained ones first."""
     own, shipped = [], []
-    for entry in entries(known_runs(default_root())):
+    for entry in entries(known_runs(default_root(), damaged=True)):
         (shipped if entry.run.is_shipped else own).append(entry)
     return own, sorted(shipped, key=lambda entry: not isinstance(entry.config, TrainConfig))
 
@@ -206,7 +216,7 @@ def _name(entry: Entry, status: Status) -> None:
 
 def _state(entry: Entry, status: Status) -> None:
     """Say in which state a run is, and in a line how far it came or why it ended."""
-    badge = badge_of(status.state if status.error is None else State.FAILED)
+    badge = DAMAGED if entry.run.damage else badge_of(status.state if status.error is None else State.FAILED)
     if status.silent_s is not None:
         st.markdown(f"{badge} :orange-badge[:material/heart_broken: no heartbeat] :small[{stuck_words(status)}]")
     elif status.state.is_live and status.total:
@@ -220,14 +230,14 @@ def _state(entry: Entry, status: Status) -> None:
 
 def _note(entry: Entry, status: Status) -> str:
     """Return in a line what a run waits for, or how it has ended."""
-    if status.state is State.QUEUED:
+    if status.state is State.QUEUED and entry.config is not None:
         seen = jobs.launcher_status(entry.run)
         if seen is not None:
             return seen.text
         before = runs_before(entry.run)
         return f"{before} before it" if before else "next"
     if status.error is not None:
-        return textwrap.shorten(status.error.message, LONGEST, placeholder=" …")
+        return textwrap.shorten(entry.run.damage or status.error.message, LONGEST, placeholder=" …")
     if status.state is State.FINISHED and status.started_at and status.ended_at:
         return f"in {duration(status.ended_at - status.started_at)}"
     return status.text if status.state.can_resume else ""

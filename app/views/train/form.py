@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -11,6 +10,7 @@ from app.shared.fields import Entry
 from app.shared.forms import Widget, about, form, selectbox
 from app.shared.run_session import widget_value
 from app.shared.wording import line_of_run
+from pmsi.base.files import expanded
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.methods import METHODS
@@ -63,7 +63,7 @@ def _weights(entry: Entry, key: str, value: str) -> str:
     st.caption(WEIGHTS[chosen])
     if chosen != "file":
         return chosen
-    return str(Path(file).expanduser()) if file else ""
+    return str(expanded(file)) if file else ""
 
 
 def _data_folder(entry: Entry, key: str, value: str | None) -> str | None:

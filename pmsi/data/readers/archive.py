@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pmsi.base.errors import DataError
-from pmsi.base.files import read_json, write_atomically
+from pmsi.base.files import LARGE, read_json, write_atomically
 from pmsi.data.cache.zips import zips_folder
 from pmsi.data.images import START, begins_as_image
 from pmsi.data.readers.tree import SUFFIXES, counted, is_system, system_reason
@@ -400,7 +400,7 @@ def _opened_tar(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
 def _tar_contents(archive: Path, limits: Limits) -> Contents:
     """Return the contents of a tar, from the cache if possible: finding them means reading the whole tar."""
     cached = zips_folder() / f"{identity(archive)}.list"
-    if (stored := read_json(cached)) is not None:
+    if (stored := read_json(cached, LARGE)) is not None:
         with suppress(KeyError, TypeError, AttributeError):
             files = {path: Entry(*row) for path, row in stored["files"].items()}
             return Contents(files, Counter(stored["passed_over"]))

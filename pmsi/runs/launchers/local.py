@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pmsi.base.assets import CHECKOUT
+from pmsi.base.files import open_regular
 from pmsi.base.locks import Lock, is_held
 from pmsi.runs.launchers.devices import CPU, VISIBLE
 from pmsi.runs.launchers.queue import Claim, claim, runner_lock, unclaimed, waits_for
@@ -60,7 +61,7 @@ def _free_devices(root: Path) -> list[str]:
 
 
 def _spawn_runner(root: Path, device: str) -> None:
-    with (root / ".runner.log").open("ab") as log:
+    with open_regular(root / ".runner.log", "ab") as log:
         process = subprocess.Popen(
             runner_command(root, device),
             stdin=subprocess.DEVNULL,
@@ -122,7 +123,7 @@ def _hold_devices(root: Path, device: str, taken: Claim) -> Iterator[tuple[str, 
 def _start_worker(run: Run, cwd: str | None, places: tuple[str, ...]) -> subprocess.Popen[bytes]:
     # Without a known GPU, the environment is not changed: there may be a GPU that the driver does not list.
     visible = {} if places == (CPU,) else {VISIBLE: ",".join(places)}
-    with run.log_path.open("ab") as log:
+    with open_regular(run.log_path, "ab") as log:
         return subprocess.Popen(
             worker_command(run),
             stdin=subprocess.DEVNULL,

@@ -14,8 +14,9 @@ from typing import Any
 
 from pmsi.base.assets import CHECKOUT
 from pmsi.base.errors import ConfigError, RunError
-from pmsi.base.files import read_json, to_json, write_atomically
+from pmsi.base.files import to_json, write_atomically
 from pmsi.runs import ranks
+from pmsi.runs.damage import read
 from pmsi.runs.launchers.row import LauncherStatus
 from pmsi.runs.launchers.slurm_client import ENDED, call, jobs
 from pmsi.runs.launchers.worker import no_worker
@@ -182,8 +183,7 @@ def withdraw(run: Run) -> None:
 
 
 def _record(run: Run) -> dict[str, Any] | None:
-    record = read_json(run.folder / RECORD)
-    return record if record and {"job", "at", "uid"} <= record.keys() else None
+    return read(run.folder / RECORD)
 
 
 def _is_ours(record: dict[str, Any]) -> bool:

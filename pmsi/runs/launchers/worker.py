@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import read_json
 from pmsi.runs import ranks
+from pmsi.runs.damage import read
 from pmsi.runs.lifecycle import GRACE_S, State, enqueue, mark_interrupted, queued_request, settle
 from pmsi.runs.run import Run
 
@@ -128,7 +128,7 @@ def _patience(run: Run) -> float | None:
     """Return the seconds that the worker has left; None if there is no limit."""
     if run.state.is_live:
         stop = run.folder / "stop"
-        return float((read_json(stop) or {}).get("grace_s", GRACE_S)) if stop.exists() else None
+        return float((read(stop) or {}).get("grace_s", GRACE_S)) if run.stop_requested else None
     return EXIT_S
 
 
