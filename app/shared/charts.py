@@ -17,16 +17,6 @@ from pmsi.tables import FilledCell
 
 # The patch rule
 
-CARDS = """<style>
-.rule{display:flex;flex-wrap:wrap;gap:.9rem;margin:.2rem 0 .4rem}
-.rule section{flex:1 1 13.5rem;display:flex;gap:1rem;align-items:center;padding:.9rem 1rem;border-radius:.6rem;
- border:1px solid rgba(125,133,144,.3)}
-.rule img{flex:none;width:84px;height:84px}
-.rule h4{margin:0 0 .3rem;padding:0;font-size:1rem;font-weight:600}
-.rule p{margin:0;font-size:.86rem;line-height:1.5}
-.rule p.verdict{margin-top:.3rem;font-weight:600}
-</style>"""
-
 
 def rule_cards(rules: Sequence[PhaseRule], image_size: int) -> str:
     """Return a card for each phase: the image in its smallest patches, the receptive field over it, the verdict."""
@@ -36,7 +26,7 @@ def rule_cards(rules: Sequence[PhaseRule], image_size: int) -> str:
         f"<h4>Phase {len(rules) + 1} · concat</h4><p>r = 0, the whole image<br>{image_size} px</p>"
         '<p class="verdict">Nothing to check</p></div></section>'
     )
-    return f'{CARDS}<div class="rule">{cards}{last}</div>'
+    return f'<div class="rule">{cards}{last}</div>'
 
 
 def _rule_card(rule: PhaseRule, image_size: int) -> str:
@@ -73,15 +63,6 @@ def _patches(image_size: int, patch: int, field: int | None, color: str, side: i
 
 # Predictions
 
-BARS = """<style>
-.bars{display:grid;gap:.75rem;margin:.1rem 0}
-.bars .name{display:flex;justify-content:space-between;gap:.6rem;font-size:.9rem;line-height:1.3}
-.bars .name b{font-weight:600}
-.bars .name span{font-variant-numeric:tabular-nums;white-space:nowrap;opacity:.85}
-.bars .bar{height:.5rem;border-radius:.25rem;margin-top:.2rem;background:rgba(125,133,144,.16);overflow:hidden}
-.bars .bar i{display:block;height:100%;border-radius:.25rem;transition:width .2s}
-</style>"""
-
 
 def confidence_bars(
     before: Sequence[Guess], after: Sequence[Guess] | None, color: str, *, top: int = 5, truth: str | None = None
@@ -97,7 +78,7 @@ def confidence_bars(
     others = [label for label in best if label not in must][: max(0, top - len(set(must)))]
     labels = [label for label in best if label in {*must, *others}]
     rows = "".join(_bar_row(was[label], now.get(label), color, truth) for label in labels)
-    return f'{BARS}<div class="bars">{rows}</div>'
+    return f'<div class="bars">{rows}</div>'
 
 
 def _bar_row(was: Guess, now: Guess | None, color: str, truth: str | None) -> str:

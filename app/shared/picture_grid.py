@@ -6,17 +6,6 @@ from html import escape
 
 from pmsi.pictures.encoding import data_uri
 
-STYLE = """<style>
-.figures{display:grid;gap:.9rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,var(--least)),1fr))}
-.figures figure{margin:0}
-.figures img{display:block;width:100%;aspect-ratio:1;border-radius:.4rem}
-.figures figcaption{font-size:.86rem;line-height:1.4;margin-top:.35rem;overflow-wrap:anywhere}
-.figures figcaption b{font-weight:600}
-.figures figcaption span{display:block;opacity:.8}
-.figures i{display:inline-block;width:.75rem;height:.75rem;border-radius:.2rem;margin-right:.4rem;
- vertical-align:-.05rem}
-</style>"""
-
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -32,7 +21,7 @@ class Figure:
 def figure_grid(figures: Iterable[Figure], least: str = "150px") -> str:
     """Return figures side by side, each at least ``least`` wide (CSS); all texts are escaped."""
     body = "".join(_figure(figure) for figure in figures)
-    return f'{STYLE}<div class="figures" style="--least:{least}">{body}</div>'
+    return f'<div class="figures" style="--least:{least}">{body}</div>'
 
 
 def _figure(figure: Figure) -> str:

@@ -23,48 +23,6 @@ STEP = 5
 BESIDE = ("against", "paper", "difference")
 """What may stand beside ours, by the first word of its row's label."""
 
-STYLE = f"""<style>
-.st-key-{BOX}{{overflow-x:auto;width:fit-content;max-width:100%;gap:0;border-radius:.6rem;
- border:1px solid light-dark(#dfe4e9,#313a45)}}
-.st-key-{BOX} [data-testid=stHtml],.st-key-{BOX} [data-testid=stElementContainer]{{overflow:visible}}
-.numbers{{border-collapse:separate;border-spacing:0;font-size:.92rem;line-height:1.35;
- font-variant-numeric:tabular-nums}}
-.numbers :is(th,td){{padding:.12rem .9rem;text-align:right;vertical-align:top;white-space:nowrap;border:0;
- font-weight:400;min-width:8.5rem}}
-.numbers th:first-child{{position:sticky;left:0;z-index:1;text-align:left;min-width:14rem;
- background:light-dark(#ffffff,#12161d)}}
-.numbers thead :is(th,td){{padding-block:.55rem;font-weight:600;background:light-dark(#f4f6f8,#1b212a)}}
-.numbers thead th:first-child{{background:light-dark(#f4f6f8,#1b212a)}}
-.numbers :is(.ours,.line) :is(th,td){{padding-top:.6rem;border-top:1px solid light-dark(#dfe4e9,#313a45);font-size:1rem;
- font-weight:600}}
-.numbers tbody:first-of-type .ours :is(th,td){{border-top:0}}
-.numbers tr:last-child :is(th,td){{padding-bottom:.6rem}}
-.numbers :is(.more,.aside){{color:light-dark(#5c6470,#a7aebb)}}
-.numbers .more th{{padding-left:1.7rem}}
-.numbers a{{display:inline-block;padding:.1rem .25rem;margin:-.1rem -.25rem;border-radius:.3rem;
- color:light-dark(#0f6fae,#4aa8e0);text-decoration:underline;text-decoration-thickness:1px;text-underline-offset:.2em}}
-.numbers a:hover{{background:rgba(125,133,144,.16)}}
-.numbers a:focus-visible{{outline:2px solid currentColor}}
-.numbers .seeds{{display:block;font-size:.8rem;font-weight:400;color:light-dark(#5c6470,#a7aebb)}}
-.numbers .seeds a{{margin:0;min-width:1.5rem;text-align:center}}
-.numbers :is(.ours,.line) .none{{font-weight:400;color:light-dark(#5c6470,#a7aebb)}}
-.numbers .bad,.numbers .bad a:first-child{{color:light-dark(#b3261e,#ff8a80)}}
-.numbers .busy,.numbers .busy a:first-child{{color:light-dark(#6a28b8,#c39bff)}}
-.numbers.wide{{display:none}}
-.numbers.wide :is(th,td){{min-width:5.4rem}}
-.numbers.wide thead tr+tr th{{padding-top:0;font-weight:400;min-width:5.4rem;position:static;text-align:right}}
-.numbers.wide thead [colspan]{{padding-bottom:.15rem;text-align:left}}
-.numbers.wide [data-first]{{border-left:1px solid light-dark(#dfe4e9,#313a45)}}
-.numbers.wide .line :is(th,td){{padding-block:.5rem}}
-.numbers.wide .line .aside{{font-size:.92rem;font-weight:400;padding-left:0}}
-@media (min-width:1200px){{.numbers.wide{{display:table}}.numbers.wide+.numbers{{display:none}}}}
-@media (max-width:640px){{
- .numbers :is(th,td){{padding-inline:.6rem;min-width:0}}
- .numbers thead th{{white-space:normal}}
- .numbers th:first-child{{white-space:normal;min-width:7.5rem;max-width:8.5rem}}
- .numbers .more th{{padding-left:1rem}}
-}}
-</style>"""
 
 BAD = (State.FAILED, State.INTERRUPTED, State.STOPPED)
 
@@ -77,7 +35,7 @@ def table_html(filled: Filled, shares: Mapping[str, float]) -> str:
     """
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in filled.columns)
     return (
-        f'{STYLE}{_wide(filled, shares)}<table class="numbers" aria-label="{escape(title(filled))}"><thead><tr>'
+        f'{_wide(filled, shares)}<table class="numbers" aria-label="{escape(title(filled))}"><thead><tr>'
         f'<th scope="col"></th>{head}</tr></thead>{"".join(_lines(filled, shares))}</table>'
     )
 
@@ -158,7 +116,7 @@ def _cell(cell: FilledCell | None, text: str, shares: Mapping[str, float], mark:
         return f'<td{mark} class="{_look(cell)}">{_link(known[0], text, "")}</td>'
     seeds = " ".join(_link(entry, str(entry.seed), f"Seed {entry.seed}: ") for entry in known)
     count = f"n = {cell.n}, " if cell.n else ""
-    word = f"seed{'s' * (len(known) != 1)}"
+    word = "seed" if len(known) == 1 else "seeds"
     return f'<td{mark} class="{_look(cell)}">{escape(text)}<span class="seeds">{count}{word} {seeds}</span></td>'
 
 

@@ -15,34 +15,6 @@ HEADS = ("S3", "S4", "S5", "concat")
 """The heads of phases 1 to 4, at r = 3, 2, 1, 0."""
 STAGES = ("S1", "S2", "S3", "S4", "S5")
 
-STYLE = """<style>
-.flow{display:flex;align-items:stretch;gap:.35rem;margin:.2rem 0}
-.flow a{color:inherit;text-decoration:none;display:flex;flex-direction:column;gap:.55rem;padding:.8rem .85rem;
- min-width:0;border:1px solid rgba(125,133,144,.32);border-radius:.6rem;flex:1 1 0}
-.flow a:hover,.flow a:focus-visible{border-color:#0f7fc2;background:rgba(15,127,194,.06)}
-.flow a:focus-visible{outline:2px solid #0f7fc2;outline-offset:2px}
-.flow .wide{flex-grow:1.25}
-.flow h3{margin:0;padding:0;font-size:1rem;font-weight:600;line-height:1.25}
-.flow p{margin:0;font-size:.84rem;line-height:1.45;opacity:.85}
-.flow .more{margin-top:auto;font-size:.84rem;font-weight:600;color:light-dark(#0f6fae,#4aa8e0)}
-.flow .middle{flex:1;display:flex;flex-direction:column;justify-content:center;gap:.45rem}
-.flow img{display:block;width:100%;aspect-ratio:1;border-radius:.35rem}
-.flow img.arrow{flex:none;align-self:center;width:1.15rem}
-.flow .phases{display:grid;grid-template-columns:1fr 1fr;gap:.5rem}
-.flow figure{margin:0}
-.st-key-flow-links{display:none}
-.flow .phases img{border:3px solid;border-radius:.4rem;box-sizing:border-box}
-.flow figcaption{font-size:.78rem;line-height:1.3;margin-top:.15rem}
-.flow img.drawing{aspect-ratio:200/190;max-width:16rem;margin:auto;border-radius:0}
-.flow .answer{display:grid;gap:.2rem}
-.flow .answer div{display:flex;gap:.5rem;justify-content:space-between;font-size:.84rem;line-height:1.3}
-.flow .answer b{font-weight:600;overflow-wrap:anywhere}
-.flow .answer s{text-decoration:none;display:block;height:.4rem;border-radius:.2rem;background:rgba(125,133,144,.18);
- overflow:hidden}
-.flow .answer s i{display:block;height:100%}
-@media (max-width:900px){.flow{flex-direction:column}.flow a{flex:none}.flow img.arrow{transform:rotate(90deg)}
- .flow .photo{max-width:14rem}.flow .phases{grid-template-columns:repeat(4,1fr)}}
-</style>"""
 
 TEXT = f"<style>text{{font:600 15px sans-serif;fill:{NEUTRAL};text-anchor:middle}}</style>"
 ARROW = (
@@ -106,7 +78,7 @@ def flow(
         _part(4, links["heads"], "Heads", _heads(answers), note, "Read the numbers", wide=True),
     )
     arrow = _drawing(ARROW, "0 0 20 20", "", "arrow")
-    return f'{STYLE}<div class="flow">{arrow.join(parts)}</div>'
+    return f'<div class="flow">{arrow.join(parts)}</div>'
 
 
 def _part(number: int, link: str, title: str, middle: str, words: str, more: str, wide: bool = False) -> str:

@@ -12,7 +12,7 @@ import streamlit as st
 
 from app.shared.errors import guarded, plain
 from app.shared.fields import entries
-from app.shared.palette import CHART, NEUTRAL
+from app.shared.palette import CHART
 from app.shared.panels import any_run, any_run_box, run_colors, say_apart
 from app.shared.run_session import page_of
 from app.shared.session import choice, keep, moved, remember
@@ -34,16 +34,6 @@ FEW = 5
 
 OWN = ""
 """The choice of an output or phase that is each run's own last one: concat of one, the only one of another."""
-
-STYLE = f"""<style>
-.st-key-sided{{overflow-x:auto;max-width:100%}}
-.sided{{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;width:100%}}
-.sided :is(th,td){{padding:.4rem .7rem;text-align:left;white-space:nowrap;font-weight:400;border:0;
- border-bottom:1px solid light-dark(#dfe4e9,#313a45)}}
-.sided thead th{{font-size:.85rem;color:light-dark(#5c6470,#a7aebb);vertical-align:bottom}}
-.sided a{{color:inherit;text-decoration:underline;text-underline-offset:.2em}}
-.sided i{{display:inline-block;width:.8em;height:.8em;border-radius:50%;margin-right:.5em;background:{NEUTRAL}}}
-</style>"""
 
 
 def compare() -> None:
@@ -163,7 +153,7 @@ def _numbers(runs: Sequence[Run], colors: dict[str, str], names: dict[str, str])
         ]
         rows.append([_link(run, colors[run.id], names[run.id]), *map(escape, numbers)])
     with st.container(key="sided"):
-        st.html(STYLE + table(rows))
+        st.html(table(rows))
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -195,9 +185,7 @@ def _differences(runs: Sequence[Run]) -> None:
     for name, values in differing.items():
         columns.append([escape(known[name].label), *(escape(_short(name, show[name](value))) for value in values)])
     with st.container(key="differing"):
-        st.html(
-            STYLE.replace("st-key-sided", "st-key-differing") + table(columns if len(runs) <= FEW else _turned(columns))
-        )
+        st.html(table(columns if len(runs) <= FEW else _turned(columns)))
 
 
 def _short(name: str, text: str) -> str:

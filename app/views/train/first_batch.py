@@ -14,17 +14,6 @@ from pmsi.pictures.encoding import data_uri
 MOST, SIDE = 8, 160
 """Images shown of each phase, and their side in pixels."""
 
-STYLE = """<style>
-.phase{margin:0 0 1.1rem}
-.phase h4{margin:0 0 .4rem;padding:0 0 0 .6rem;font-size:.95rem;font-weight:600;border-left:.3rem solid}
-.phase h4 span{font-weight:400;opacity:.8}
-.phase div{display:grid;gap:.5rem;grid-template-columns:repeat(8,1fr)}
-@media (max-width:700px){.phase div{grid-template-columns:repeat(4,1fr)}}
-.phase figure{margin:0}
-.phase img{width:100%;aspect-ratio:1;border-radius:.3rem;display:block}
-.phase figcaption{font-size:.75rem;line-height:1.3;opacity:.85;margin-top:.2rem;overflow-wrap:anywhere}
-</style>"""
-
 
 @st.fragment
 @guarded()
@@ -44,7 +33,7 @@ def first_batch_panel(config: TrainConfig, ready: bool) -> None:
         st.caption("The first batch is shown once the settings above are complete.")
         return
     phases = batch_once(config, most=MOST, side=SIDE)
-    st.html(STYLE + "".join(map(_row, phases)))
+    st.html("".join(map(_row, phases)))
     if len(phases[0].images) < config.batch_size:
         st.caption(f"{len(phases[0].images)} of the {config.batch_size} images of the batch.")
     st.caption("As a picture: the command below with `--first-batch FILE.png`.")
