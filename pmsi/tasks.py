@@ -22,7 +22,7 @@ from typing import Any
 from pmsi.base.errors import PMSIError, RunError, lookup
 from pmsi.base.files import to_json, write_atomically
 from pmsi.config import Config
-from pmsi.runs import Run, SecondaryRun, State, Stopped, ranks
+from pmsi.runs import Run, SecondaryRun, State, Stopped, jobs, ranks
 from pmsi.runs.failures import describe
 from pmsi.runs.lifecycle import GRACE_S, ONLY_QUEUED, PARENT, begin, settle
 
@@ -76,6 +76,14 @@ def check(config: Config, root: Path) -> None:
     task = lookup("task", TASKS, config.task)
     if task.check:
         import_function(task.check)(config, root)
+
+
+def queue(config: Config, root: Path, launcher: str = "local") -> Run:
+    """Return a new run of ``config`` in the runs folder ``root``, queued; raises a PMSIError if it could not start."""
+    check(config, root)
+    run = Run.create(root, config)
+    jobs.submit(run, launcher)
+    return run
 
 
 def execute(run: Run) -> State:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import streamlit as st
 
+from app.shared.access import require_writable
 from app.shared.fields import entries
 from pmsi.base.errors import PMSIError
 from pmsi.config import TrainConfig
@@ -28,9 +29,12 @@ def worded(message: str, insist: str = "tick “Insist”") -> str:
 
 
 def error_panel(error: Exception) -> None:
-    """Show an error: the core's own say what to do, any other is apologised for and found in the server's log."""
+    """Show an error: the core's own in its words, the system's in a line; any other is found in the server's log."""
     if isinstance(error, PMSIError):
         st.error(plain(worded(str(error))), icon=":material/info:")
+        return
+    if isinstance(error, OSError) and error.strerror:
+        st.error(plain(f"A file could not be read or written: {error.strerror}."), icon=":material/info:")
         return
     st.error(
         "Something went wrong here, and it is not your doing. The details are in the server's log. Reload the page to "
@@ -49,3 +53,11 @@ def guarded() -> Iterator[None]:
     except Exception as error:
         LOG.exception("A page failed.")
         error_panel(error)
+
+
+@contextlib.contextmanager
+def changing() -> Iterator[None]:
+    """Do what changes something, unless the app is read-only; an error is shown, and ends what is inside."""
+    with guarded():
+        require_writable()
+        yield

@@ -1,4 +1,8 @@
-"""Pictures and columns on a page."""
+"""Pictures, columns and downloads on a page."""
+
+import mimetypes
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -12,3 +16,9 @@ def picture(image: bytes, alt: str, caption: str | None = None) -> None:
 def four_columns() -> list[DeltaGenerator]:
     """Return four places side by side; on a narrow screen they are two and two."""
     return [column for half in st.columns(2, gap="small") for column in half.columns(2, gap="small", wrap=False)]
+
+
+def download(label: str, make: Callable[[], bytes | str], name: str, icon: str = "download", **options: Any) -> None:
+    """Show a button that downloads the file ``name``, which ``make`` makes when it is asked for."""
+    kind, _ = mimetypes.guess_type(name)
+    st.download_button(label, make, name, kind, icon=f":material/{icon}:", on_click="ignore", **options)

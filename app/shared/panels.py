@@ -14,11 +14,11 @@ from app.shared import session
 from app.shared.access import LARGEST_UPLOAD
 from app.shared.cached_data import data_of_run, is_drawn, open_builtin, open_folder, sample_image
 from app.shared.cached_models import classes_of_run, has_model
-from app.shared.errors import error_panel, plain
+from app.shared.errors import guarded, plain
 from app.shared.palette import spread
 from app.shared.run_session import page_of
 from app.shared.wording import data_title, line_of_run, with_names
-from pmsi.base.errors import ImageError, PMSIError, RunError
+from pmsi.base.errors import PMSIError, RunError
 from pmsi.config import TrainConfig
 from pmsi.data import PER_CLASS
 from pmsi.data.dataset import Dataset, Sample
@@ -72,16 +72,9 @@ def image_picker(run: Run | None = None) -> Picked | None:
     own = own_source(run) if run is not None else _linked_run()
     sources = ({OF_RUN: "The run's"} if own else {}) | SOURCES
     chosen = session.remember(
-        st.segmented_control,
-        "source",
-        next(iter(sources)),
-        "Image from",
-        list(sources),
-        format_func=sources.__getitem__,
-        required=True,
-        width="stretch",
+        st.segmented_control, "source", next(iter(sources)), "Image from", sources, required=True, width="stretch"
     )
-    try:
+    with guarded():
         if chosen == OF_RUN and own:
             return _from_run(own)
         if chosen == "upload":
@@ -89,9 +82,7 @@ def image_picker(run: Run | None = None) -> Picked | None:
         if chosen == "data":
             return _from_folder()
         return _from_dataset(open_builtin(), "Species", BUILT_IN, source="sample")
-    except PMSIError as error:
-        error_panel(error)
-        return None
+    return None
 
 
 def own_source(run: Run) -> Run | None:
@@ -136,11 +127,7 @@ def _uploaded() -> Picked | None:
         digest = hashlib.blake2b(data, digest_size=8).hexdigest()
         known = session.kept_upload()
         if known is None or known[2] != digest:
-            try:
-                session.keep_upload(file.name, open_upload(data, file.name), digest)
-            except ImageError as error:
-                error_panel(error)
-                return None
+            session.keep_upload(file.name, open_upload(data, file.name), digest)
     known = session.kept_upload()
     if known is None:
         st.caption("JPEG, PNG, WebP, BMP, GIF or TIFF. It stays in this session and is not stored.")
@@ -152,14 +139,8 @@ def _uploaded() -> Picked | None:
 
 
 def _from_folder() -> Picked | None:
-    session.follow("data", "picker-data", "", lambda value: isinstance(value, str))
-    place = st.text_input(
-        "Folder",
-        key="picker-data",
-        placeholder="/data/CUB_200_2011",
-        help="A folder on the machine that runs the app: CUB-200-2011's layout, or a folder of images for each class.",
-    ).strip()
-    session.keep("data", place)
+    help = "A folder on the machine that runs the app: CUB-200-2011's layout, or a folder of images for each class."
+    place = session.remember(st.text_input, "data", "", "Folder", placeholder="/data/CUB_200_2011", help=help)
     if not place:
         st.caption("CUB-200-2011's layout, or one folder of images for each class.")
         return None

@@ -4,7 +4,7 @@ The file that names the session's keys. A choice that matters is kept twice: in 
 page, and in the URL, for reloads and links. The URL wins where they differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -90,12 +90,15 @@ def remember(widget: Callable[..., Any], name: str, default: Any, label: str, *a
     """Show a widget whose value is kept from page to page and in the URL (where it is not the default); return it.
 
     ``arguments`` and ``options`` are the widget's own; a number's are its least and largest value, a choice's first one
-    its options.
+    its options, or their titles by option; a text has none.
     """
+    if arguments and isinstance(arguments[0], Mapping):
+        options = {"format_func": arguments[0].get} | options
+        arguments = (list(arguments[0]), *arguments[1:])
     key = key_of(name)
     follow(name, key, default, _allowed(default, arguments, typed=options.get("accept_new_options", False)))
     value = widget(label, *arguments, key=key, **options)
-    value = default if value is None else value
+    value = default if value is None else value.strip() if isinstance(value, str) else value
     keep(name, "" if value == default else written(value))
     return value
 
@@ -114,6 +117,8 @@ def key_of(name: str) -> str:
 def _allowed(default: Any, arguments: tuple[Any, ...], typed: bool) -> Callable[[Any], bool]:
     if typed:
         return lambda value: isinstance(value, str) and bool(value)
+    if isinstance(default, str) and not arguments:
+        return lambda value: isinstance(value, str)
     if isinstance(default, bool):
         return lambda value: isinstance(value, bool)
     if isinstance(default, (int, float)) and isinstance(arguments[0], (int, float)):

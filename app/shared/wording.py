@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pmsi.base.errors import RunError
-from pmsi.base.text import duration
+from pmsi.base.text import duration, plural
 from pmsi.config import Config, RobustnessConfig, TrainConfig
 from pmsi.data import DATASETS
 from pmsi.methods import METHODS
@@ -139,7 +139,7 @@ def facts_of(config: Config) -> list[str]:
         return ["; ".join(perturbation_title(name).lower() for name in config.perturbations)]
     if not isinstance(config, TrainConfig):
         return []
-    return [config.backbone, f"{config.image_size} px", f"{config.epochs} epoch{'s' * (config.epochs != 1)}"]
+    return [config.backbone, f"{config.image_size} px", plural(config.epochs, "epoch")]
 
 
 def perturbation_title(name: str) -> str:

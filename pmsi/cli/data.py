@@ -116,10 +116,10 @@ def _readable(about: Mapping[str, Any]) -> str:
     lines += [f"  {count['train']:5} {count['test']:5}  {name}" for name, count in classes.items()]
     lines += [f"Read as: {about['read_as']}.", *about["notes"]]
     if untested := [name for name, count in classes.items() if not count["test"]]:
-        lines += [
-            f"Classes without a test image: {len(untested)} ({', '.join(untested[:5])}{', …' * (len(untested) > 5)})."
-        ]
-    lines += ["Passed over:"] * bool(about["passed_over"])
+        some = ", ".join([*untested[:5], "…"] if len(untested) > 5 else untested)
+        lines.append(f"Classes without a test image: {len(untested)} ({some}).")
+    if about["passed_over"]:
+        lines.append("Passed over:")
     lines += [f"  {count:5}  {reason}" for reason, count in sorted(about["passed_over"].items())]
     return "\n".join([*lines, *_left_out(about["problems"]), *_same(about["duplicates"])])
 

@@ -12,7 +12,7 @@ from pmsi.cli.flags import AnyConfig, add_flags, to_config
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import POSITIONAL
 from pmsi.config.presets import PRESETS
-from pmsi.runs import Run, State, jobs
+from pmsi.runs import Run, State
 from pmsi.runs.record import differences_in
 
 ENDED_EARLY = 1
@@ -55,13 +55,11 @@ def training_base(typed: argparse.Namespace) -> TrainConfig:
 
 def start(config: Config, typed: argparse.Namespace) -> int:
     """Create the run of a config, and queue it or work on it; return the exit status."""
-    tasks.check(config, typed.runs)
-    run = Run.create(typed.runs, config)
     if typed.queue or typed.launcher:
-        jobs.submit(run, typed.launcher or "local")
-        print(run.id)
+        print(tasks.queue(config, typed.runs, typed.launcher or "local").id)
         return 0
-    return work(run)
+    tasks.check(config, typed.runs)
+    return work(Run.create(typed.runs, config))
 
 
 def work(run: Run) -> int:

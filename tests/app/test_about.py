@@ -249,7 +249,7 @@ def test_no_baseline_of_another_folder_is_offered(open_page, make_run, trained):
 
 
 def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, make_run, trained, monkeypatch):
-    monkeypatch.setattr(jobs, "submit", lambda run: pytest.fail("started"))
+    monkeypatch.setattr(jobs, "submit", lambda run, launcher: pytest.fail("started"))
     run, _ = make_run(), make_run(seed=1)
     test = shown(open_page("robustness", view="sweep", run=run.id))
     assert len(test.multiselect(key="kept-sweep-of").options) == 2

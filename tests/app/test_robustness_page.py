@@ -44,7 +44,7 @@ def start(test):
 @pytest.fixture
 def submitted(monkeypatch):
     ids = []
-    monkeypatch.setattr(jobs, "submit", lambda run: ids.append(run.id))
+    monkeypatch.setattr(jobs, "submit", lambda run, launcher: ids.append(run.id))
     return ids
 
 

@@ -13,8 +13,9 @@ from streamlit.delta_generator import DeltaGenerator
 from app.shared.access import PlaceError, check_place
 from app.shared.charts import paired_bars
 from app.shared.errors import error_panel, guarded, plain
+from app.shared.images import download
 from app.shared.palette import CHART
-from app.shared.session import choice, follow, keep, key_of, moved, relabel, remember
+from app.shared.session import choice, keep, moved, relabel, remember
 from app.views.compare.protocols import (
     Protocol,
     absent_weights,
@@ -45,12 +46,8 @@ FIRST = "3"
 WEIGHTS = "weights-file"
 """In the URL: the file of the starting weights that was typed."""
 EPOCH_TITLES = {"last": "Last epoch", "best": "Best epoch"}
-FILES = {
-    "csv": ("CSV", "csv", "text/csv"),
-    "markdown": ("Markdown", "md", "text/markdown"),
-    "latex": ("LaTeX", "tex", "application/x-tex"),
-}
-"""Formats that are offered as a file: title, suffix, media type."""
+FILES = {"csv": ("CSV", "csv"), "markdown": ("Markdown", "md"), "latex": ("LaTeX", "tex")}
+"""Formats that are offered as a file: title and suffix."""
 
 
 def page() -> None:
@@ -149,9 +146,7 @@ def _folder(dataset: str) -> str:
 
 def _typed_place(name: str, label: str, example: str, help: str) -> str:
     """Ask for a path that visitors may use; it is kept in the URL. Empty where there is none or it is refused."""
-    follow(name, key_of(name), "", lambda value: isinstance(value, str))
-    typed = st.text_input(label, key=key_of(name), placeholder=example, help=help).strip()
-    keep(name, typed)
+    typed = remember(st.text_input, name, "", label, placeholder=example, help=help)
     try:
         if typed:
             check_place(typed)
@@ -249,15 +244,8 @@ def _chart(filled: Filled) -> None:
 
 def _exports(table: Table, epoch: str, seeds: tuple[int, ...]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        for name, (title, suffix, mime) in FILES.items():
-            st.download_button(
-                title,
-                partial(_laid_out, name, table, epoch),
-                file_name=f"table-{table.number}.{suffix}",
-                mime=mime,
-                icon=":material/download:",
-                on_click="ignore",
-            )
+        for name, (title, suffix) in FILES.items():
+            download(title, partial(_laid_out, name, table, epoch), f"table-{table.number}.{suffix}")
     with st.expander("The same as a command", icon=":material/terminal:"):
         st.caption("It queues what is missing, watches it, and prints the table. With --show it only prints.")
         st.code(as_typed(command_of(table, seeds, default_root(), epoch)), language="bash", wrap_lines=True)

@@ -17,6 +17,7 @@ import streamlit as st
 from app.shared.fields import entries
 from pmsi.base.errors import UnknownName
 from pmsi.base.files import expanded
+from pmsi.base.text import plural
 from pmsi.config import WEIGHT_WORDS, TrainConfig, differences
 from pmsi.config.command import flag, typed_words
 from pmsi.config.presets import PRESETS
@@ -135,7 +136,7 @@ def _facts(row: TableRow, base: TrainConfig) -> list[str]:
     """Return what everybody asks first, as far as the table does not vary it."""
     words = [] if row.compares_sets else [set_title(base.dataset) if base.dataset in DATASETS else base.dataset]
     words += [] if row.compares_backbones and base.backbone in BACKBONES else [base.backbone]
-    return [*words, f"{base.image_size} px", f"{base.epochs} epoch{'s' * (base.epochs != 1)}"]
+    return [*words, f"{base.image_size} px", plural(base.epochs, "epoch")]
 
 
 def _apart(base: TrainConfig, alike: Sequence[TrainConfig]) -> Iterator[str]:
@@ -173,11 +174,7 @@ def counted(needed: NeededRuns) -> str:
     """Return how many runs are needed, and of which kinds: "6 runs: 2 finished, 4 to be made"."""
     counts = {kind: sum(each.state in states for each in needed.all) for kind, states in KINDS.items()}
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    return f"**{_runs(len(needed.all))}**: {kinds}"
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'s' * (count != 1)}"
+    return f"**{plural(len(needed.all), 'run')}**: {kinds}"
 
 
 def startable(needed: NeededRuns) -> int:

@@ -5,8 +5,8 @@ Estimates are those of `app.shared.measuring`.
 
 import streamlit as st
 
-from app.shared.access import check_places, read_only, require_writable
-from app.shared.errors import error_panel, plain
+from app.shared.access import check_places, read_only
+from app.shared.errors import changing, guarded, plain
 from app.shared.measuring import dry_run
 from app.shared.run_session import launcher_choice
 from app.shared.session import choice, choose, keep_estimate, kept_estimate, remember
@@ -23,8 +23,7 @@ from app.views.compare.protocols import (
     waiting,
 )
 from pmsi import tasks
-from pmsi.base.errors import PMSIError, RunError
-from pmsi.base.text import duration
+from pmsi.base.text import duration, plural
 from pmsi.data import DATASETS
 from pmsi.runs import Run, State, default_root, jobs
 from pmsi.tables import Table, set_title
@@ -126,22 +125,18 @@ def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
     """Queue what can be worked on now; a table of which one run could not even start is refused as a whole."""
     root = default_root()
     trainings = needed_runs(table, root, seeds).trainings
-    try:
-        require_writable()
+    with changing():
         for config in dict.fromkeys(each.config for each in trainings if each.state is not State.FINISHED):
             check_places(config)
             tasks.check(config, root)
         start_table(table, root, seeds, launcher, set())
-    except (PMSIError, OSError) as error:
-        error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
-        return
-    st.rerun()
+        st.rerun()
 
 
 def _stop_button(live: list[Run]) -> None:
     with st.popover("Stop", icon=":material/stop_circle:"):
         st.write("Queued runs leave the queue; one that is worked on writes a checkpoint first. All can be resumed.")
-        if st.button(f"Stop {len(live)} run{'s' * (len(live) != 1)}", type="primary"):
+        if st.button(f"Stop {plural(len(live), 'run')}", type="primary"):
             for run in sorted(live, key=lambda run: run.state is not State.QUEUED):  # or the next would begin
                 jobs.stop(run)
             st.rerun()
@@ -157,8 +152,5 @@ def _left(table: Table, needed: NeededRuns) -> tuple[object, ...]:
 
 def _estimate(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:
     words = command_of(table, seeds, default_root().absolute())
-    try:
-        with st.spinner("Trying a few steps of each run …", show_time=True):
-            keep_estimate(_left(table, needed), dry_run(words).splitlines()[-1])
-    except PMSIError as error:
-        error_panel(error)
+    with guarded(), st.spinner("Trying a few steps of each run …", show_time=True):
+        keep_estimate(_left(table, needed), dry_run(words).splitlines()[-1])

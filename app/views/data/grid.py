@@ -14,7 +14,7 @@ import streamlit as st
 from app.shared.cached_data import thumbnail_once
 from app.shared.errors import guarded, plain
 from app.shared.palette import CATEGORICAL, CHART, styled
-from app.shared.session import choice, follow, keep, key_of, remember
+from app.shared.session import choice, keep, remember
 from pmsi.data.dataset import Dataset, Sample, count_by_class
 from pmsi.runs import Run
 from pmsi.runs.mistakes import predictions_of, read_predictions, shown_in
@@ -116,12 +116,8 @@ def _small(dataset: Dataset, tile: Tile) -> None:
 def _filtered(dataset: Dataset) -> list[Sample]:
     """Let the visitor choose split and class, and return the images."""
     before = [choice(name) for name in ("split", "find", "only")]
-    split = remember(
-        st.segmented_control, "split", "all", "Split", list(SPLITS), format_func=SPLITS.__getitem__, required=True
-    )
-    follow("find", key_of("find"), "", lambda value: isinstance(value, str))
-    typed = st.text_input("Search classes", key=key_of("find"), placeholder="warbler", width=200).strip()
-    keep("find", typed)
+    split = remember(st.segmented_control, "split", "all", "Split", SPLITS, required=True)
+    typed = remember(st.text_input, "find", "", "Search classes", placeholder="warbler", width=200)
     names = [name for name in dataset.classes if typed.casefold() in name.casefold()]
     title = f"All {len(names)} that match" if typed else f"All {len(names)} classes"
     only = remember(

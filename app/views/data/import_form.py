@@ -11,12 +11,11 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only, require_writable
-from app.shared.errors import error_panel, plain
+from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only
+from app.shared.errors import changing, plain
 from app.shared.panels import SUFFIXES
 from app.shared.session import choose, keep_import, kept_import, remember
 from app.views.data.sources import MARK
-from pmsi.base.errors import DataError, PMSIError
 from pmsi.data.importing import Imported, Picture, import_dataset, import_pictures
 from pmsi.data.readers.archive import Limits
 
@@ -44,7 +43,7 @@ def import_form() -> None:
             "Pictures sorted by class become a data set that can be looked at here and trained on. Each one is opened "
             "once; what cannot be read is left out and listed. Nothing that is there is overwritten."
         )
-        way = remember(st.segmented_control, "from", "files", "From", list(WAYS), format_func=WAYS.get, required=True)
+        way = remember(st.segmented_control, "from", "files", "From", WAYS, required=True)
         work = FORMS[way]()
         name = st.text_input("Name of the new data set", key="import-name", max_chars=80, placeholder="garden-birds")
         ready = work is not None and bool(name.strip())
@@ -147,18 +146,10 @@ def _work(work: Work, name: str) -> None:
         if done == total or done % 10 == 0:
             bar.progress(done / max(total, 1), f"{done:,} of {total:,} images")
 
-    try:
-        require_writable()
+    with changing():
         keep_import(work(name, progress))
-    except PMSIError as error:
-        bar.empty()
-        error_panel(error)
-        return
-    except OSError as error:
-        bar.empty()
-        error_panel(DataError(f"The pictures could not be written ({error.strerror or error})."))
-        return
-    st.rerun()
+        st.rerun()
+    bar.empty()
 
 
 def _told() -> None:

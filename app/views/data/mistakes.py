@@ -30,9 +30,7 @@ def mistakes(dataset: Dataset, run: Run | None) -> None:
     answers = read_predictions(run)
     before = [choice(name) for name in ("by", "head")]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        by = remember(
-            st.segmented_control, "by", "hardest", "First come", list(TITLES), format_func=TITLES.get, required=True
-        )
+        by = remember(st.segmented_control, "by", "hardest", "First come", TITLES, required=True)
         heads = list(answers.predicted)
         head = remember(
             st.selectbox,

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.shared.cached_data import data_of_run
 from app.shared.errors import guarded, plain
-from app.shared.session import choice, follow, keep, key_of, moved, remember
+from app.shared.session import choice, keep, moved, remember
 from app.shared.wording import line_of_run, name_of_run, with_names
 from app.views.data.details import show_open_image
 from app.views.data.grid import browse
@@ -42,9 +42,7 @@ def page() -> None:
             source = _source(sources)
         with second:
             run = _run(source)
-    view = remember(
-        st.segmented_control, "show", "images", "Show", list(VIEWS), format_func=VIEWS.__getitem__, required=True
-    )
+    view = remember(st.segmented_control, "show", "images", "Show", VIEWS, required=True)
     if view == "import":
         import_form()
     elif source is not None:
@@ -57,18 +55,14 @@ def _source(sources: dict[str, Source]) -> Source | None:
     titles = {name: source.title for name, source in sources.items()} | {TYPED: "A folder …"}
     if moved("set") and choice("set") not in titles:
         st.caption("The data set that the link names is not here any more; another one is shown.")
-    name = remember(st.selectbox, "set", FIRST, "Data set", list(titles), format_func=titles.__getitem__)
+    name = remember(st.selectbox, "set", FIRST, "Data set", titles)
     if name != TYPED:
         return sources[name]
-    follow("data", key_of("data"), "", lambda value: isinstance(value, str))
-    typed = st.text_input(
-        "Folder",
-        key=key_of("data"),
-        placeholder="/data/CUB_200_2011",
-        help="A folder on the machine that runs the app: CUB-200-2011, Stanford Cars, FGVC-Aircraft, one folder of "
-        "images for each class, or a zip of such folders.",
-    ).strip()
-    keep("data", typed)
+    help = (
+        "A folder on the machine that runs the app: CUB-200-2011, Stanford Cars, FGVC-Aircraft, one folder of images "
+        "for each class, or a zip of such folders."
+    )
+    typed = remember(st.text_input, "data", "", "Folder", placeholder="/data/CUB_200_2011", help=help)
     return typed_source(typed) if typed else None
 
 

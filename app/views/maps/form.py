@@ -38,9 +38,8 @@ def settings(run: Run, picked: Picked | None) -> Wanted:
         "scale",
         "map",
         "Colours up to the peak of",
-        list(SCALES),
+        SCALES,
         required=True,
-        format_func=SCALES.__getitem__,
         help="Own: each map ends at its own peak, which hides how strong it is. Image: one scale for a run's maps of "
         "an image. All: one scale for all that is shown.",
         width="stretch",
@@ -67,8 +66,7 @@ def _method(column: st.delta_generator.DeltaGenerator, run: Run, head: str) -> s
             "method",
             "gradcam",
             "Made by",
-            list(CAM_METHODS),
-            format_func=lambda name: CAM_METHODS[name].title,
+            {name: row.title for name, row in CAM_METHODS.items()},
             help="Most take one forward and one backward pass for all stages. These are pytorch-grad-cam's, which take "
             f"one or many for each stage of each image: {every}.",
         )
@@ -104,9 +102,8 @@ def _drawing(picked: Picked | None) -> tuple[int, str, str, int]:
         "mosaic",
         "",
         "Mosaic of the phase",
-        list(MOSAICS),
+        MOSAICS,
         required=True,
-        format_func=MOSAICS.__getitem__,
         help="The image cut as in the phase that trained the stage (r = 3, 2, 1), below the stage's map.",
         width="stretch",
     )
@@ -132,13 +129,7 @@ def rows_form(picked: Picked) -> tuple[str, int, list[Picked]]:
     samples = {sample.key: sample for sample in (*picked.dataset.test, *picked.dataset.train)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = remember(
-            st.selectbox,
-            "more",
-            "",
-            "Images below it",
-            list(MORE),
-            format_func=lambda name: MORE[name][0],
-            width=220,
+            st.selectbox, "more", "", "Images below it", {name: row[0] for name, row in MORE.items()}, width=220
         )
         count = remember(st.number_input, "count", 3, "How many", 1, 8, disabled=not kind, width=120)
         pinned = [one for one in choice(KEPT).split(APART) if one in samples]

@@ -12,9 +12,9 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.shared.access import read_only, require_writable
+from app.shared.access import read_only
 from app.shared.cached_models import predictor_of
-from app.shared.errors import error_panel, guarded, plain
+from app.shared.errors import changing, guarded, plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.run_session import page_of
@@ -22,10 +22,10 @@ from app.shared.session import remember
 from app.shared.wording import name_of_run, perturbation_title, with_names
 from app.views.maps.explained import PREDICTED, Wanted, possible
 from pmsi import tasks
-from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.errors import RunError
 from pmsi.config import MapsConfig
 from pmsi.explain.methods import CAM_METHODS
-from pmsi.runs import Run, default_root, jobs, known_runs
+from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.record import is_of_earlier_model, why_not_comparable
 
 Report = Mapping[str, Any]
@@ -125,20 +125,9 @@ def _offer(run: Run, method: str, head: str, question: Question | None) -> None:
             like = {} if question is None else {
                 "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class
             }  # fmt: skip
-            _start(run, method=method, head=head, **like)
-
-
-def _start(run: Run, **asked: Any) -> None:
-    try:
-        require_writable()
-        config = MapsConfig(of=run.id, **asked)
-        tasks.check(config, default_root())
-        made = Run.create(default_root(), config)
-        jobs.submit(made)
-    except PMSIError as error:
-        error_panel(error)
-        return
-    st.switch_page(page_of("runs"), query_params={"run": made.id})
+            with changing():
+                made = tasks.queue(MapsConfig(of=run.id, method=method, head=head, **like), default_root())
+                st.switch_page(page_of("runs"), query_params={"run": made.id})
 
 
 @guarded()
@@ -169,11 +158,8 @@ def _regions(reports: Sequence[tuple[str, str, Report]], regions: list[str]) -> 
         region = remember(
             st.selectbox, "region-of", regions[0], "Where", regions, format_func=title_of_region, width=360
         )
-        measure = remember(
-            st.segmented_control, "measure", "energy", "How much", list(MEASURES), required=True,
-            format_func=MEASURES.__getitem__,
-            help="Energy: the share of a map inside the region. Pointing game: how often the peak of a map is there.",
-        )  # fmt: skip
+        help = "Energy: the share of a map inside the region. Pointing game: how often the peak of a map is there."
+        measure = remember(st.segmented_control, "measure", "energy", "How much", MEASURES, required=True, help=help)
     mine = [(name, color, report["regions"][region]) for name, color, report in reports if region in report["regions"]]
     alt = f"{MEASURES[measure]}, {title_of_region(region)}: by stage and run, with 95 % intervals"
     st.plotly_chart(stages_figure(mine, measure), key=f"numbers-{region}-{measure}", alt=alt, **CHART)

@@ -1,11 +1,14 @@
 """The maps page: where the last three stages of some models look, on some images, for any output and any class."""
 
+from functools import partial
+
 import streamlit as st
 
 from app.shared.cached_data import data_of_run
 from app.shared.cached_models import disagreement_once, predictor_of
 from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
+from app.shared.images import download
 from app.shared.panels import (
     OF_RUN,
     Picked,
@@ -134,14 +137,7 @@ def _bar(wanted: Wanted) -> None:
 def _more(rows: list[tuple[Picked, list[Seen]]], wanted: Wanted) -> None:
     st.space("small")
     tool = remember(
-        st.segmented_control,
-        "tool",
-        "",
-        "More of these images and runs",
-        list(TOOLS),
-        required=True,
-        format_func=TOOLS.__getitem__,
-        width="content",
+        st.segmented_control, "tool", "", "More of these images and runs", TOOLS, required=True, width="content"
     )
     if tool == "severity":
         motion(*rows[0], wanted)
@@ -212,17 +208,6 @@ def _figure(rows: list[tuple[Picked, list[Seen]]], wanted: Wanted) -> None:
     st.image(shown, width=min(900, 225 * (1 + len(figure.models) * len(figure.stages))), output_format="PNG",
              alt="The figure: a row for each image, columns for the stages of each run")  # fmt: skip
     with st.container(horizontal=True):
-        for name, mime, write in (
-            ("PNG, 300 dpi", "image/png", to_png),
-            ("SVG", "image/svg+xml", to_svg),
-            ("PDF", "application/pdf", to_pdf),
-        ):
-            st.download_button(
-                f"Download {name}",
-                lambda write=write: write(figure),
-                file_name=f"maps.{name[:3].lower()}",
-                mime=mime,
-                icon=":material/download:",
-                on_click="ignore",
-            )
+        for name, write in {"PNG, 300 dpi": to_png, "SVG": to_svg, "PDF": to_pdf}.items():
+            download(f"Download {name}", partial(write, figure), f"maps.{name[:3].lower()}")
     st.caption("At most two columns of a paper wide (181 mm). `pmsi explain RUN IMAGE… --figure FILE` draws the same.")

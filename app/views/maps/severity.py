@@ -4,6 +4,7 @@ What the frames are and how they are drawn is in `pmsi.pictures.severity`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -11,12 +12,14 @@ from PIL.Image import Image
 
 from app.shared.cached_models import explain_once
 from app.shared.components import part
+from app.shared.images import download
 from app.shared.palette import head_color
 from app.shared.panels import Picked, run_colors
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import Seen, Wanted
 from pmsi.perturbations import PERTURBATIONS
+from pmsi.pictures import severity
 from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.pictures.figure import MapCell
 from pmsi.pictures.severity import Frame, animation, drawn, label_of
@@ -43,20 +46,12 @@ def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
         f"{PERTURBATIONS[name].help} The class explained is that of the clean image, so that maps compare. Arrow keys "
         "step, space plays."
     )
-    st.download_button(
-        "Download GIF",
-        lambda: animation(made, name, scale=wanted.scale, strength=wanted.strength),
-        file_name=f"maps-{name}.gif",
-        mime="image/gif",
-        icon=":material/animation:",
-        on_click="ignore",
-    )
+    moving = partial(animation, made, name, scale=wanted.scale, strength=wanted.strength)
+    download("Download GIF", moving, f"maps-{name}.gif", "animation")
 
 
 def frames(picked: Picked, sights: Sequence[Seen], name: str, seed: int) -> list[Frame]:
     """Return what each run makes of an image at each severity, for the class that it explains on the clean one."""
-    from pmsi.pictures import severity
-
     views = [severity.Subject(one.picture, picked.key, _look(one)) for one in sights]
     return severity.frames(views, name, seed=seed)
 

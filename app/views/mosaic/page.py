@@ -64,8 +64,7 @@ def _layouts(picked: Picked, image: Image, shown: Strip) -> None:
         "look",
         "steps",
         "Look closer",
-        list(LOOKS),
-        format_func=lambda name: LOOKS[name][0],
+        {name: row[0] for name, row in LOOKS.items()},
         required=True,
         label_visibility="collapsed",
     )

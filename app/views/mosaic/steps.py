@@ -4,6 +4,7 @@ import streamlit as st
 from PIL.Image import Image
 
 from app.shared.components import part
+from app.shared.images import download
 from app.shared.session import choice, parsed
 from app.views.mosaic.code import Drawn, Scene, command_of, python_of
 from app.views.mosaic.strip import DEPTH
@@ -28,31 +29,8 @@ def recursion(scene: Scene) -> None:
 
 
 def _downloads(square: Image, shown: Drawn) -> None:
+    drawn = {"seed": shown.seed, "permutation": shown.permutation, "borders": shown.borders}
     name = f"mosaic-seed-{shown.seed}"
     with st.container(horizontal=True):
-        st.download_button(
-            "Download PNG",
-            lambda: png(_strip(square, shown)),
-            file_name=f"{name}.png",
-            mime="image/png",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        st.download_button(
-            "Download GIF",
-            lambda: _animation(square, shown),
-            file_name=f"{name}.gif",
-            mime="image/gif",
-            icon=":material/animation:",
-            on_click="ignore",
-        )
-
-
-def _strip(square: Image, shown: Drawn) -> Image:
-    drawn = {"seed": shown.seed, "permutation": shown.permutation}
-    return side_by_side(mosaics(square, DEPTH, **drawn, borders=shown.borders))
-
-
-def _animation(square: Image, shown: Drawn) -> bytes:
-    drawn = {"seed": shown.seed, "permutation": shown.permutation}
-    return gif(frames(square, DEPTH, **drawn, borders=shown.borders))
+        download("Download PNG", lambda: png(side_by_side(mosaics(square, DEPTH, **drawn))), f"{name}.png")
+        download("Download GIF", lambda: gif(frames(square, DEPTH, **drawn)), f"{name}.gif", "animation")

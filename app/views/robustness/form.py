@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.shared.access import read_only, require_writable
-from app.shared.errors import error_panel, guarded
+from app.shared.access import read_only
+from app.shared.errors import changing, error_panel, guarded
 from app.shared.measuring import measure, measured, words_of
-from app.shared.session import choice, choose, follow, keep, key_of, moved, remember
+from app.shared.session import choice, choose, keep, key_of, moved, remember
 from app.shared.wording import name_of_run, with_names
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
-from pmsi.base.text import duration
+from pmsi.base.text import duration, plural
 from pmsi.config import RobustnessConfig
 from pmsi.config.command import command
 from pmsi.perturbations import PERTURBATIONS, Perturbation
 from pmsi.robustness import cells_of
-from pmsi.runs import Run, default_root, jobs
+from pmsi.runs import Run, default_root
 from pmsi.runs.record import why_not_together
 from pmsi.tables.estimate import known_sweep
 
@@ -78,16 +78,15 @@ def form(runs: list[Run]) -> None:
     with left:
         chosen = _runs(runs)
     with right:
-        limit = int(remember(st.selectbox, IMAGES, 0, "Test images", list(LIMITS), format_func=LIMITS.get))
+        limit = int(remember(st.selectbox, IMAGES, 0, "Test images", LIMITS))
         insist = bool(remember(st.checkbox, INSIST, False, "Insist", help=INSISTING))
     preset = remember(
         st.segmented_control,
         PRESET,
         "table7",
         "Perturbations",
-        list(PRESETS),
+        {name: row.title for name, row in PRESETS.items()},
         required=True,
-        format_func=lambda name: PRESETS[name].title,
     )
     names = _ticked() if preset == OWN else _of(preset)
     try:
@@ -119,7 +118,7 @@ def _runs(runs: list[Run]) -> list[str]:
     )
     if others := len(by_id) - len({*fitting, *picked}):
         why = "in training, or judged by other classes or test images than the first"
-        st.caption(f"{others} other run{'s are' if others > 1 else ' is'} not offered: {why}.")
+        st.caption(f"Not offered: {plural(others, 'other run')}, {why}.")
     _keep(OF, chosen, default)
     return chosen
 
@@ -160,15 +159,9 @@ def _ticked() -> list[str]:
 
 
 def _levels() -> str:
-    follow(LEVELS, key_of(LEVELS), "", lambda value: isinstance(value, str))
-    levels = st.text_input(
-        "Severities of some of them",
-        placeholder="gaussian_noise=5,10 rotation=45",
-        help="NAME=1,3 with spaces between; empty for the usual ones of each. Names as on the command line.",
-        key=key_of(LEVELS),
-    ).strip()
-    keep(LEVELS, levels)
-    return levels
+    help = "NAME=1,3 with spaces between; empty for the usual ones of each. Names as on the command line."
+    label, example = "Severities of some of them", "gaussian_noise=5,10 rotation=45"
+    return remember(st.text_input, LEVELS, "", label, placeholder=example, help=help)
 
 
 def config_of(runs: list[str], names: list[str], levels: str, limit: int | None) -> RobustnessConfig:
@@ -223,13 +216,6 @@ def _foreseen(config: RobustnessConfig) -> str:
 
 
 def _start(config: RobustnessConfig) -> None:
-    require_writable()
-    try:
-        tasks.check(config, default_root())
-        run = Run.create(default_root(), config)
-        jobs.submit(run)
-    except PMSIError as error:
-        error_panel(error)
-        return
-    choose("sweep", run.id)
-    st.rerun()
+    with changing():
+        choose("sweep", tasks.queue(config, default_root()).id)
+        st.rerun()

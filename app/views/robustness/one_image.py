@@ -156,9 +156,8 @@ def _pair() -> tuple[Step, ...]:
         "noise",
         "gaussian_noise",
         "Noise is drawn for",
-        list(NOISES),
+        NOISES,
         required=True,
-        format_func=NOISES.__getitem__,
         help="Each channel on its own; one value for all three; or as a widely copied snippet does it: grey, "
         "truncated, and wrapped around below 0.",
     )
@@ -168,9 +167,7 @@ def _pair() -> tuple[Step, ...]:
 def _single(rows: dict[str, Perturbation]) -> tuple[Step, ...]:
     """Let the visitor choose one perturbation of a family, and its severity."""
     first = next(iter(rows))
-    name = remember(
-        st.selectbox, "what", first, "Which", list(rows), format_func=lambda name: rows[name].title, help=None
-    )
+    name = remember(st.selectbox, "what", first, "Which", {name: row.title for name, row in rows.items()}, help=None)
     row = rows[name]
     start, top = row.levels[len(row.levels) // 2], min(row.maximum, max(row.levels))
     label = f"{row.symbol} ({row.unit})"

@@ -28,14 +28,7 @@ def page() -> None:
         return
     _follow_link()
     view = remember(
-        st.segmented_control,
-        VIEW,
-        "image",
-        "What is perturbed",
-        list(VIEWS),
-        required=True,
-        format_func=VIEWS.get,
-        label_visibility="collapsed",
+        st.segmented_control, VIEW, "image", "What is perturbed", VIEWS, required=True, label_visibility="collapsed"
     )
     if view == "sweep":
         sweeps(runs)

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.errors import guarded, plain
+from app.shared.images import download
 from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.session import remember
@@ -84,9 +85,8 @@ def report(run: Run) -> None:
         "part",
         "curves",
         "Part of the report",
-        list(PARTS),
+        {name: row[0] for name, row in PARTS.items()},
         required=True,
-        format_func=lambda name: PARTS[name][0],
         label_visibility="collapsed",
     )
     PARTS[part][1](shown)
@@ -145,11 +145,11 @@ def _table(shown: Seen) -> None:
     results, head = shown.results, chosen_output(shown.results)
     rows = [_row(shown, cell, run, head) for cell in results.cells for run in results.runs]
     st.dataframe(rows, hide_index=True, height=min(38 + 35 * len(rows), 640), column_config=WIDTHS)
-    words = [f"The first run is {plain(shown.titles[results.runs[0]])}. {tests_text(results)}"] * (
-        len(results.runs) > 1
-    )
-    words += ["Errors: of all severities of a perturbation together, over those of the first run."] * (head == OWN)
-    st.caption(" ".join([*words, "Intervals are of 95 %: Wilson's, and for drops a paired bootstrap's over images."]))
+    if len(results.runs) > 1:
+        st.caption(f"The first run is {plain(shown.titles[results.runs[0]])}. {tests_text(results)}")
+    if head == OWN:
+        st.caption("Errors: of all severities of a perturbation together, over those of the first run.")
+    st.caption("Intervals are of 95 %: Wilson's, and for drops a paired bootstrap's over images.")
 
 
 WIDTHS = {"Images": {"pinned": True, "width": 150}}
@@ -227,20 +227,10 @@ def _flips(shown: Seen) -> None:
 def _downloads(shown: Seen) -> None:
     results = shown.results
     with st.container(horizontal=True):
-        st.download_button(
-            "Report (HTML)",
-            lambda: as_html(results, command=command(results.config), titles=shown.titles, colors=shown.colors),
-            f"{results.run.id}.html",
-            "text/html",
-            icon=":material/description:",
-            on_click="ignore",
-        )
-        for label, name, write in (
-            ("Cells (CSV)", "cells", as_csv),
-            ("Images (CSV)", "images", images_as_csv),
-        ):
-            data = partial(write, results)
-            st.download_button(label, data, f"{results.run.id}-{name}.csv", "text/csv", on_click="ignore")
+        page = partial(as_html, results, command=command(results.config), titles=shown.titles, colors=shown.colors)
+        download("Report (HTML)", page, f"{results.run.id}.html", "description")
+        for label, name, write in (("Cells (CSV)", "cells", as_csv), ("Images (CSV)", "images", images_as_csv)):
+            download(label, partial(write, results), f"{results.run.id}-{name}.csv")
     st.caption(f"The same as a command: `pmsi report {results.run.id} --out sweep.html`")
 
 

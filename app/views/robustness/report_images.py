@@ -55,7 +55,7 @@ def confusion_part(results: SweepResults, titles: dict[str, str], colors: dict[s
     labels = _places(matrix, pairs, classes)
     with beside:
         words = f"{names[0]} → {'answer' if other == TRUTH else names[1]}, most images first"
-        place = remember(st.radio, PLACE, _name(pairs[0]), words, list(labels), format_func=labels.get)
+        place = remember(st.radio, PLACE, _name(pairs[0]), words, labels)
         if len(pairs) > LISTED:
             st.caption(f"The first {LISTED} of {len(pairs)} pairs; a click into the matrix opens any other.")
         if other != TRUTH:

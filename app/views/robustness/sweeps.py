@@ -4,8 +4,8 @@ import contextlib
 
 import streamlit as st
 
-from app.shared.access import read_only, require_writable
-from app.shared.errors import guarded, plain, worded
+from app.shared.access import read_only
+from app.shared.errors import changing, guarded, plain, worded
 from app.shared.panels import run_picker
 from app.views.robustness.form import FIELDS, form
 from app.views.robustness.report import report
@@ -80,11 +80,11 @@ def _status(run: Run) -> None:
         share = status.done / status.total if status.total else 0.0
         st.progress(min(share, 1.0), f"{status.state.capitalize()} · {plain(status.text) or 'waiting'}{left}")
         if st.button("Stop", key=f"stop-{run.id}", icon=":material/stop:", disabled=read_only()):
-            require_writable()
-            jobs.stop(run)
+            with changing():
+                jobs.stop(run)
     elif run.state.can_resume:
         st.caption(f"This sweep was {run.state}. What it had finished is shown.")
         if st.button("Resume", key=f"resume-{run.id}", icon=":material/play_arrow:", disabled=read_only()):
-            require_writable()
-            jobs.resume(run)
-            st.rerun()
+            with changing():
+                jobs.resume(run)
+                st.rerun()

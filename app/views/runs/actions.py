@@ -3,19 +3,19 @@
 A row of links and buttons for any page that shows a training run.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
-from app.shared.access import read_only, require_writable
+from app.shared.access import read_only
 from app.shared.cached_models import has_model
-from app.shared.errors import error_panel
+from app.shared.errors import changing
+from app.shared.images import download
 from app.shared.run_session import page_of
 from pmsi import tasks
-from pmsi.base.errors import PMSIError
 from pmsi.config import EvaluateConfig
-from pmsi.export.formats import EXPORTS, Export
-from pmsi.runs import Run, default_root, jobs, known_runs
+from pmsi.export.formats import EXPORTS
+from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.comparison import baseline_for, scores_of
 
 NEXT = {
@@ -61,21 +61,9 @@ def _evaluate(run: Run) -> None:
         return
     help = "Measures every output on all test images, class by class, as a run of its own."
     if st.button("Evaluate", icon=":material/fact_check:", help=help):
-        submit(run, lambda: EvaluateConfig(of=run.id))
-
-
-def submit(run: Run, make: Callable[[], EvaluateConfig]) -> None:
-    """Queue a run that examines ``run``, and show it."""
-    try:
-        require_writable()
-        config = make()
-        tasks.check(config, default_root())
-        made = Run.create(default_root(), config)
-        jobs.submit(made)
-    except (PMSIError, OSError) as error:
-        error_panel(error)
-        return
-    st.switch_page(page_of("runs"), query_params={"run": made.id})
+        with changing():
+            made = tasks.queue(EvaluateConfig(of=run.id), default_root())
+            st.switch_page(page_of("runs"), query_params={"run": made.id})
 
 
 def _export(run: Run) -> None:
@@ -84,22 +72,8 @@ def _export(run: Run) -> None:
         precision, flag = PRECISIONS[chosen]
         offered = {ending: row for ending, row in EXPORTS.items() if precision in row.precisions}
         for ending, row in offered.items():
-            name = f"{run.id}{flag.replace(' --', '-')}{ending}"
-            st.download_button(
-                f"{row.title} ({ending})",
-                _bytes(run, row, precision),
-                name,
-                help=row.help,
-                on_click="ignore",
-                key=f"export-{ending}-{chosen}",
-                icon=":material/download:",
-            )
+            make, name = partial(row.make, run, precision), f"{run.id}{flag.replace(' --', '-')}{ending}"
+            download(f"{row.title} ({ending})", make, name, help=row.help, key=f"export-{ending}-{chosen}")
             st.caption(row.help)
-        st.code(
-            f"python -m pmsi export {run.id} --out model{next(iter(offered))}{flag}", language="bash", wrap_lines=True
-        )
-
-
-def _bytes(run: Run, row: Export, precision: str) -> Callable[[], bytes]:
-    """Return what makes the file once somebody asks for it."""
-    return lambda: row.make(run, precision)
+        words = f"python -m pmsi export {run.id} --out model{next(iter(offered))}{flag}"
+        st.code(words, language="bash", wrap_lines=True)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.shared.access import read_only, require_writable
+from app.shared.access import read_only
 from app.shared.cached_models import has_model
-from app.shared.errors import error_panel, guarded, plain, worded
+from app.shared.errors import changing, guarded, plain, worded
 from app.shared.fields import entries
 from app.shared.run_session import page_of
 from app.shared.session import keep
@@ -29,8 +29,7 @@ from app.views.runs.actions import run_actions
 from app.views.runs.labels import delete_popover, labels_form, may_keep, show_labels
 from app.views.runs.results import RECORDS, show_result
 from app.views.train.address import address_of
-from pmsi.base.errors import PMSIError
-from pmsi.base.text import duration
+from pmsi.base.text import duration, plural
 from pmsi.cli.console import what_if_stuck
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import command
@@ -142,13 +141,9 @@ def _stop_button(run: Run, state: State) -> None:
 
 def _do(action: Callable[[Run], None], run: Run) -> None:
     """Do something with a run, and draw the page again; what refuses says why."""
-    try:
-        require_writable()
+    with changing():
         action(run)
-    except (PMSIError, OSError) as error:
-        error_panel(error)
-        return
-    st.rerun()
+        st.rerun()
 
 
 def _ending(run: Run, status: Status) -> None:
@@ -201,7 +196,7 @@ def _live(run: Run, seen: tuple[State, bool]) -> None:
 def _progress(run: Run, status: Status) -> None:
     if status.state is State.QUEUED:
         before = runs_before(run)
-        text = f"Waiting for {before} other run{'s' * (before != 1)}." if before else "Next in the queue, starting."
+        text = f"Waiting for {plural(before, 'other run')}." if before else "Next in the queue, starting."
         st.progress(0.0, text=text)
         return
     if not status.total:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.shared.access import read_only, require_writable
-from app.shared.errors import error_panel, plain
+from app.shared.access import read_only
+from app.shared.errors import changing, error_panel, plain
 from app.shared.run_session import just_deleted, page_of, remember_deleted
 from app.shared.wording import ago, called, name_of_run
 from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.text import plural
 from pmsi.runs import Run, default_root, list_runs, trash
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import LONGEST_NAME, LONGEST_NOTE, MOST_TAGS, Labels, label, labels_of
@@ -44,15 +45,11 @@ def labels_form(run: Run) -> None:
             "Tags", known, labels.tags, accept_new_options=True, max_selections=MOST_TAGS, placeholder="Choose or type"
         )
         note = st.text_area("Note", labels.note, max_chars=LONGEST_NOTE, height=120)
-        if not st.form_submit_button("Save", type="primary"):
-            return
-    try:
-        require_writable()
-        label(run, name=name, tags=tags, note=note)
-    except (PMSIError, OSError) as error:
-        error_panel(error)
-        return
-    st.rerun()
+        saved = st.form_submit_button("Save", type="primary")
+    if saved:
+        with changing():
+            label(run, name=name, tags=tags, note=note)
+            st.rerun()
 
 
 def show_labels(run: Run) -> None:
@@ -89,17 +86,13 @@ def delete_popover(runs: Sequence[Run], words: str = "Delete", key: str = "delet
 
 
 def _delete(runs: Sequence[Run]) -> None:
-    try:
-        require_writable()
+    with changing():
         remember_deleted([])
         for run in runs:
             name = name_of_run(run)
             trash.delete(run)
             remember_deleted([*just_deleted(), (run.id, name)])
-    except (PMSIError, OSError) as error:
-        error_panel(error)
-        return
-    st.switch_page(page_of("runs"), query_params={})
+        st.switch_page(page_of("runs"), query_params={})
 
 
 def undo_bar() -> None:
@@ -120,14 +113,10 @@ def undo_bar() -> None:
 
 def restore(ids: Sequence[str]) -> None:
     """Bring deleted runs back, and draw the page again."""
-    try:
-        require_writable()
+    with changing():
         for id in ids:
             trash.restore(default_root(), id)
-    except (PMSIError, OSError) as error:
-        error_panel(error)
-        return
-    st.rerun()
+        st.rerun()
 
 
 def trash_panel() -> None:
@@ -137,7 +126,7 @@ def trash_panel() -> None:
     if not found:
         return
     size = in_words(trash.size_of_trash(root))
-    with st.expander(f"Deleted: {len(found)} run{'s' * (len(found) != 1)}, {size}", icon=":material/delete:"):
+    with st.expander(f"Deleted: {plural(len(found), 'run')}, {size}", icon=":material/delete:"):
         for each in found[:MOST_SHOWN]:
             with st.container(horizontal=True, vertical_alignment="center"):
                 about = f"{plain(name_of_deleted(each.run))}  \n:small[deleted {ago(each.at)} · {plain(each.run.id)}]"
@@ -158,15 +147,11 @@ def name_of_deleted(run: Run) -> str:
 
 def _empty(count: int, size: str) -> None:
     with st.popover("Empty the trash", icon=":material/delete_forever:"):
-        st.write(f"{count} deleted run{'s' * (count != 1)} will be gone for good, and {size} are free again.")
+        st.write(f"{plural(count, 'deleted run')} will be gone for good, and {size} are free again.")
         if st.button("Remove them for good", type="primary"):
-            try:
-                require_writable()
+            with changing():
                 trash.purge(default_root())
-            except (PMSIError, OSError) as error:
-                error_panel(error)
-                return
-            st.rerun()
+                st.rerun()
 
 
 def missing(id: str, error: RunError) -> None:

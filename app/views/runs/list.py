@@ -11,7 +11,7 @@ import streamlit as st
 from app.shared.errors import guarded, plain
 from app.shared.panels import no_runs_yet
 from app.shared.run_session import page_of, show_more_runs, shown_runs
-from app.shared.session import choice, follow, keep, key_of, remember
+from app.shared.session import choice, keep, remember
 from app.shared.wording import (
     DAMAGED,
     ago,
@@ -24,7 +24,7 @@ from app.shared.wording import (
     title_of_run,
 )
 from app.views.runs.labels import delete_popover, may_keep, tags_in_words, trash_panel, undo_bar
-from pmsi.base.text import duration, percent
+from pmsi.base.text import duration, percent, plural
 from pmsi.config import TrainConfig
 from pmsi.runs import State, Status, default_root, jobs, known_runs
 from pmsi.runs.comparison import scores_of
@@ -66,7 +66,7 @@ def overview() -> None:
     own, shipped = _known()
     if own:
         st.caption(
-            f"{len(own)} run{'s' * (len(own) != 1)}, {in_words(sum(size_of(entry.run.folder) for entry in own))} on "
+            f"{plural(len(own), 'run')}, {in_words(sum(size_of(entry.run.folder) for entry in own))} on "
             "disk. Each device works on one at a time. Click a name to open it."
         )
     else:
@@ -89,7 +89,10 @@ def _known() -> tuple[list[Entry], list[Entry]]:
 def _filters(found: Sequence[Entry]) -> tuple[Choice, str]:
     """Let the visitor say which runs are wanted, and in which order."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        text = _search()
+        placeholder = "Name, tag, note, setting"
+        text = remember(
+            st.text_input, "words", "", "Search", placeholder=placeholder, icon=":material/search:", width=230
+        )
         given = {}
         for field, (name, label, anything) in FILTERS.items():
             options = ["", *values(found, field)]
@@ -98,17 +101,8 @@ def _filters(found: Sequence[Entry]) -> tuple[Choice, str]:
                 show = {"format_func": lambda value, words=words: words.get(value, value), "width": 150}
                 given[field] = remember(st.selectbox, name, "", label, options, **show)
         titles = {name: row.title for name, row in ORDERS.items()}
-        order = remember(st.selectbox, "sort", "newest", "Order", list(ORDERS), format_func=titles.get, width=190)
+        order = remember(st.selectbox, "sort", "newest", "Order", titles, width=190)
     return Choice(text=text, **given), order
-
-
-def _search() -> str:
-    key = key_of("words")
-    follow("words", key, "", lambda value: isinstance(value, str))
-    placeholder, icon = "Name, tag, note, setting", ":material/search:"
-    text = str(st.text_input("Search", key=key, placeholder=placeholder, icon=icon, width=230))
-    keep("words", text)
-    return text
 
 
 @guarded()

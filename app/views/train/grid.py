@@ -5,14 +5,14 @@ from typing import Any
 
 import streamlit as st
 
-from app.shared.access import check_places, read_only, require_writable
-from app.shared.errors import error_panel, guarded, plain, worded
+from app.shared.access import check_places, read_only
+from app.shared.errors import changing, guarded, plain, worded
 from app.shared.fields import Entry, entries
 from app.shared.measuring import measure, measured
 from app.shared.run_session import page_of
 from app.views.train.address import VARIED
-from pmsi.base.errors import PMSIError, RunError
-from pmsi.base.text import duration
+from pmsi.base.errors import PMSIError
+from pmsi.base.text import duration, plural
 from pmsi.config import TrainConfig
 from pmsi.config.text import from_text, split, to_text
 from pmsi.runs import default_root
@@ -90,14 +90,13 @@ def _start(grid: grids.Grid, launcher: str) -> None:
     root = default_root()
     todo, count = grids.missing(grid, root), len(grid.configs)
     there = f", of which {count - len(todo)} are there already" if len(todo) < count else ""
-    size = f"**{count} run{'s' * (count != 1)}**{there}."
+    size = f"**{plural(count, 'run')}**{there}."
     said = st.empty()
     said.markdown(f"{size} {_foreseen(grid, todo)}")
     notes = ["" if config in todo else " · there already" for config in grid.configs]
     lines = [plain(grids.changes(grid, config)) + note for config, note in zip(grid.configs, notes, strict=True)]
-    more = [f"… and {count - SHOWN} more"] * (count > SHOWN)
-    st.caption("  \n".join([*lines[:SHOWN], *more]))
-    words = f"Queue {len(todo)} run{'s' * (len(todo) != 1)}" if todo else "Nothing to queue"
+    st.caption("  \n".join(lines[:SHOWN]) + (f"  \n… and {count - SHOWN} more" if count > SHOWN else ""))
+    words = f"Queue {plural(len(todo), 'run')}" if todo else "Nothing to queue"
     with st.container(horizontal=True, vertical_alignment="center"):
         blocked = not todo or read_only()
         if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
@@ -125,10 +124,6 @@ def _foreseen(grid: grids.Grid, todo: list[TrainConfig]) -> str:
 
 
 def _queue(grid: grids.Grid, launcher: str) -> None:
-    try:
-        require_writable()
+    with changing():
         runs = grids.start(grid, default_root(), launcher)
-    except (PMSIError, OSError) as error:
-        error_panel(error if isinstance(error, PMSIError) else RunError(f"The runs could not be queued: {error}."))
-        return
-    st.switch_page(page_of("runs"), query_params={"tag": grids.tag_of(runs)} if runs else {})
+        st.switch_page(page_of("runs"), query_params={"tag": grids.tag_of(runs)} if runs else {})

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app.shared.access import check_places, read_only, require_writable
-from app.shared.errors import error_panel, plain, worded
+from app.shared.access import check_places, read_only
+from app.shared.errors import changing, plain, worded
 from app.shared.run_session import launcher_choice, page_of, reset
 from app.shared.wording import with_names
 from app.views.train.address import Start, linked_sweep, start, write
@@ -12,13 +12,14 @@ from app.views.train.form import train_form
 from app.views.train.grid import sweep_panel, varied_axes
 from app.views.train.outlook import outlook
 from pmsi import tasks
-from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.errors import PMSIError
+from pmsi.base.text import plural
 from pmsi.config import TrainConfig
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
 from pmsi.data import DATASETS
 from pmsi.methods import resolve
-from pmsi.runs import Run, default_root, jobs, list_runs
+from pmsi.runs import default_root, list_runs
 
 KEY = "train"
 
@@ -81,14 +82,9 @@ def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
 
 
 def _start(config: TrainConfig, launcher: str) -> None:
-    try:
-        require_writable()
-        run = Run.create(default_root(), config.located())
-        jobs.submit(run, launcher)
-    except (PMSIError, OSError) as error:
-        error_panel(error if isinstance(error, PMSIError) else RunError(f"The run could not be started: {error}."))
-        return
-    st.switch_page(page_of("runs"), query_params={"run": run.id})
+    with changing():
+        run = tasks.queue(config.located(), default_root(), launcher)
+        st.switch_page(page_of("runs"), query_params={"run": run.id})
 
 
 def _missing(config: TrainConfig) -> str | None:
@@ -119,7 +115,7 @@ def _outlook(config: TrainConfig) -> str:
     ]
     several = f"Each batch is learned in {len(steps)} steps" if len(steps) > 1 else "Each batch is learned in one step"
     ahead = sum(run.state.is_live for run in list_runs(default_root()))
-    queue = f" {ahead} run{'s' * (ahead != 1)} before it: each device works on one at a time." if ahead else ""
+    queue = f" {plural(ahead, 'run')} before it: each device works on one at a time." if ahead else ""
     return f"{several}: {', '.join(steps)}.{queue}"
 
 
