@@ -26,7 +26,7 @@ from benchmarks.step import seconds
 from pmsi.config import TrainConfig
 from pmsi.engine.device import find_device
 from pmsi.engine.folding import folded
-from pmsi.explain import cam, normalize, resize
+from pmsi.explain import cam, resize
 from pmsi.methods import build
 from pmsi.model import Recognizer
 
@@ -140,7 +140,9 @@ def compare(config: TrainConfig, batch: int, repeats: int, device: torch.device)
 
     def maps_of(explained: Recognizer) -> dict[str, np.ndarray]:
         raw = cam(explained, ready, classes=labels, stages=STAGES).raw
-        return {s: resize(m, config.image_size).cpu().numpy() for s, m in normalize(raw).items()}
+        lows = {stage: values.amin((1, 2), True) for stage, values in raw.items()}
+        units = {s: (values - lows[s]) / (values.amax((1, 2), True) - lows[s]) for s, values in raw.items()}
+        return {stage: resize(values, config.image_size).cpu().numpy() for stage, values in units.items()}
 
     def forward() -> None:
         with torch.inference_mode():

@@ -5,7 +5,7 @@ shared or changed: many threads can explain with the same model at once. CAM_MET
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -225,43 +225,6 @@ def module_cam(
         gradients = _gradients(logits.gather(1, classes[:, None]).sum(), [kept[name] for name in modules])
     raw = {name: formula(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
     return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A row of SCALES: ``shared`` are the axes of (stages, images) with one common range; None: no scaling."""
-
-    help: str
-    shared: tuple[int, ...] | None
-
-
-SCALES: dict[str, Scale] = {
-    "map": Scale("Each map from its own least to its own largest value.", ()),
-    "image": Scale("One range for all stages of an image, so that its stages can be compared.", (0,)),
-    "batch": Scale("One range for all stages and images, so that images can be compared too.", (0, 1)),
-    "raw": Scale("As computed: at least 0, without an upper end.", None),
-}
-
-
-def normalize(maps: Mapping[str, Tensor], scale: str = "map") -> dict[str, Tensor]:
-    """Return maps (b, h_n, w_n) by stage, scaled to [0, 1] as a row of SCALES says; constant maps become zeros."""
-    shared = lookup("scale", SCALES, scale).shared
-    if shared is None or not maps:
-        return dict(maps)
-    low = torch.stack([stage_map.amin(dim=(1, 2)) for stage_map in maps.values()])  # (stages, b)
-    high = torch.stack([stage_map.amax(dim=(1, 2)) for stage_map in maps.values()])
-    for axis in shared:
-        low = low.amin(axis, keepdim=True).expand_as(low)
-        high = high.amax(axis, keepdim=True).expand_as(high)
-    return {
-        stage: _unit(stage_map, low[i, :, None, None], high[i, :, None, None])
-        for i, (stage, stage_map) in enumerate(maps.items())
-    }
-
-
-def _unit(stage_map: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    width = high - low
-    return torch.where(width > 0, (stage_map - low) / width, torch.zeros_like(stage_map))
 
 
 def resize(maps: Tensor, size: int | tuple[int, int]) -> Tensor:

@@ -9,7 +9,7 @@ from settled import CLASSES, STAGES, OneHead, baseline_model, images_of, pmsi_mo
 
 import pmsi.base.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
 from pmsi.base.errors import ConfigError, PMSIError, UnknownName
-from pmsi.explain import CAM_METHODS, SCALES, CamMethod, cam, normalize, resize
+from pmsi.explain import CAM_METHODS, CamMethod, cam, resize
 from pmsi.model import BACKBONES, SMOOTH_CONVS
 from pmsi.model.baseline import Baseline
 from pmsi.model.pmsi import mix_probabilities
@@ -245,43 +245,10 @@ def test_training_mode_and_names_and_classes_that_do_not_exist_are_refused():
         cam(pmsi_model(), images_of(), stages=())
 
 
-# Scaling and resizing
+# Resizing
 
 
-def test_a_scale_is_a_maps_own_or_shared_by_an_images_stages_or_by_all():
-    generator = torch.Generator().manual_seed(0)
-    raw = {"S3": torch.rand(2, 6, 6, generator=generator) * 4, "S5": torch.rand(2, 3, 3, generator=generator) + 1}
-    for stage, values in raw.items():
-        for i in range(2):
-            alike = {
-                "map": [values[i]],
-                "image": [other[i] for other in raw.values()],
-                "batch": list(raw.values()),
-            }
-            assert alike.keys() | {"raw"} == SCALES.keys()
-            for scale, maps in alike.items():
-                low, high = min(m.min() for m in maps), max(m.max() for m in maps)
-                torch.testing.assert_close(normalize(raw, scale)[stage][i], (values[i] - low) / (high - low))
-            assert torch.equal(normalize(raw, "raw")[stage][i], values[i])
-    with pytest.raises(UnknownName):
-        normalize(raw, "log")
-
-
-def test_a_faint_map_is_scaled_and_a_blank_or_even_one_is_zeros():
-    faint = normalize({"S3": torch.tensor([[[0.0, 2e-12], [1e-12, 0.0]]])})["S3"]
-    assert faint.flatten().tolist() == pytest.approx([0, 1, 0.5, 0])
-    for scale in SCALES.keys() - {"raw"}:
-        assert not normalize({"S3": torch.zeros(1, 2, 2), "S4": torch.zeros(1, 1, 1)}, scale)["S3"].any()
-    assert not normalize({"S3": torch.full((1, 2, 2), 3.0)})["S3"].any()
-    assert normalize({}) == {}
-
-
-def test_maps_scale_as_those_of_pytorch_grad_cam_and_resizing_is_bilinear():
-    from pytorch_grad_cam.utils.image import scale_cam_image
-
-    raw = cam(pmsi_model(), images_of(b=8)).raw["S3"]
-    expected = scale_cam_image(raw.numpy(), (64, 64))  # scaled, then resized, as here
-    assert resize(normalize({"S3": raw})["S3"], 64).numpy() == pytest.approx(expected, abs=1e-4)
+def test_resizing_is_bilinear():
     found = resize(torch.tensor([[[0.0, 4.0]]]), (2, 8))
     assert found.shape == (1, 2, 8)
     assert found[0, 0].tolist() == pytest.approx([0, 0, 0.5, 1.5, 2.5, 3.5, 4, 4])
