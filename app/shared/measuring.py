@@ -12,7 +12,6 @@ import threading
 import streamlit as st
 
 from app.shared.errors import error_panel
-from app.shared.session import tried
 from pmsi.base.errors import PMSIError, RunError
 from pmsi.config.command import command
 from pmsi.config.declare import Config
@@ -20,8 +19,8 @@ from pmsi.runs import default_root
 
 PATIENCE_S = 300
 """How long a trial may take."""
-MOST = 32
-"""Trials that a session remembers."""
+TRIED, MOST = "tried", 32
+"""The session's key of the seconds that trials have told, by command, and how many it remembers."""
 
 _TURN = threading.Lock()
 
@@ -53,7 +52,7 @@ def words_of(config: Config) -> list[str]:
 
 def measured(words: list[str]) -> float | None:
     """Return the seconds that a trial of this session has told for a command, if there was one."""
-    return tried().get(shlex.join(words))
+    return st.session_state.get(TRIED, {}).get(shlex.join(words))
 
 
 def measure(words: list[str], doing: str) -> bool:
@@ -64,7 +63,7 @@ def measure(words: list[str], doing: str) -> bool:
     except PMSIError as error:
         error_panel(error)
         return False
-    known = tried()
+    known = st.session_state.setdefault(TRIED, {})
     while len(known) >= MOST:
         known.pop(next(iter(known)))
     known[shlex.join(words)] = seconds

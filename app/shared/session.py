@@ -1,7 +1,7 @@
 """The choices of one visitor, which outlive one run of a page; what all visitors share is in the caches beside it.
 
-The file that names the session's keys. A choice that matters is kept twice: in the session, for the way from page to
-page, and in the URL, for reloads and links. The URL wins where they differ.
+A choice that matters is kept twice: in the session, for the way from page to page, and in the URL, for reloads and
+links. The URL wins where they differ.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,11 +12,7 @@ from PIL import Image
 
 KEPT = "kept"
 UPLOAD = "upload"
-IMPORT = "import"
-ESTIMATE = "estimate"
 PAGE = "page"
-ANSWERED = "answered"
-TRIED = "tried"
 OWN = ("kept-", "picker-")
 """How the keys of widgets begin whose values are kept here."""
 
@@ -126,23 +122,6 @@ def _allowed(default: Any, arguments: tuple[Any, ...], typed: bool) -> Callable[
     return lambda value: value in arguments[0]
 
 
-def keep_estimate(of: Any, text: str) -> None:
-    """Keep what was found out about the time that something takes."""
-    st.session_state[ESTIMATE] = (of, text)
-
-
-def kept_estimate(of: Any) -> str:
-    """Return the last estimate if it is one of this, else nothing."""
-    known, text = st.session_state.get(ESTIMATE, (None, ""))
-    return text if known == of else ""
-
-
-def tried() -> dict[str, float]:
-    """Return the seconds that trials have told, by command; what is added is kept."""
-    found: dict[str, float] = st.session_state.setdefault(TRIED, {})
-    return found
-
-
 def keep_upload(name: str, image: Image.Image, digest: str) -> None:
     """Keep the visitor's picture, so that it is still there on the next page."""
     st.session_state[UPLOAD] = (name, image, digest)
@@ -151,23 +130,3 @@ def keep_upload(name: str, image: Image.Image, digest: str) -> None:
 def kept_upload() -> tuple[str, Image.Image, str] | None:
     """Return (name, image, digest) of the visitor's last upload."""
     return st.session_state.get(UPLOAD)
-
-
-def keep_import(done: Any) -> None:
-    """Keep what was imported last, to be told by the next run of the page."""
-    st.session_state[IMPORT] = done
-
-
-def kept_import() -> Any:
-    """Return what was imported last, or None."""
-    return st.session_state.get(IMPORT)
-
-
-def keep_answered(run: str, image: str) -> None:
-    """Note that the visitor has seen what a run says of an image: it need not be waited for again."""
-    st.session_state[ANSWERED] = (run, image)
-
-
-def is_answered(run: str, image: str) -> bool:
-    """Return whether this is what `keep_answered` noted last."""
-    return bool(st.session_state.get(ANSWERED) == (run, image))

@@ -9,7 +9,7 @@ from app.shared.access import check_places, read_only
 from app.shared.errors import changing, guarded, plain
 from app.shared.measuring import dry_run
 from app.shared.run_session import launcher_choice
-from app.shared.session import choice, choose, keep_estimate, kept_estimate, remember
+from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
 from app.views.compare.protocols import (
     absent_weights,
@@ -31,6 +31,8 @@ from pmsi.tables.needed import NeededRuns, needed_runs
 from pmsi.tables.needed import start as start_table
 
 MOST_SEEDS = 20
+ESTIMATE = "estimate"
+"""The session's key of the last estimate: what it is about, and its words."""
 
 
 def runs_of(table: Table) -> list[Run]:
@@ -62,7 +64,8 @@ def queue_panel(table: Table) -> tuple[int, ...]:
         with said:
             _how_far(needed)
         _absent_note(table.number, _absent(needed))
-        if text := kept_estimate(_left(table, needed)):
+        known, text = st.session_state.get(ESTIMATE, (None, ""))
+        if known == _left(table, needed):
             st.caption(plain(text))
     return seeds
 
@@ -153,4 +156,4 @@ def _left(table: Table, needed: NeededRuns) -> tuple[object, ...]:
 def _estimate(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:
     words = command_of(table, seeds, default_root().absolute())
     with guarded(), st.spinner("Trying a few steps of each run …", show_time=True):
-        keep_estimate(_left(table, needed), dry_run(words).splitlines()[-1])
+        st.session_state[ESTIMATE] = (_left(table, needed), dry_run(words).splitlines()[-1])

@@ -6,7 +6,6 @@ What is done with them is `pmsi.data.importing`; here is only how it is asked fo
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -14,7 +13,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only
 from app.shared.errors import changing, plain
 from app.shared.panels import SUFFIXES
-from app.shared.session import choose, keep_import, kept_import, remember
+from app.shared.session import choose, remember
 from app.views.data.sources import MARK
 from pmsi.data.importing import Imported, Picture, import_dataset, import_pictures
 from pmsi.data.readers.archive import Limits
@@ -25,6 +24,8 @@ ZIP_LIMITS = Limits(entries=50_000, unpacked_bytes=4 * 10**9)
 MOST_CLASSES = 50
 NAMES = ("blue tit", "great tit", "coal tit", "marsh tit")
 """What names of classes may look like."""
+DONE = "import"
+"""The session's key of what was imported last."""
 LISTED = 20
 """Pictures left out that are named."""
 
@@ -147,14 +148,14 @@ def _work(work: Work, name: str) -> None:
             bar.progress(done / max(total, 1), f"{done:,} of {total:,} images")
 
     with changing():
-        keep_import(work(name, progress))
+        st.session_state[DONE] = work(name, progress)
         st.rerun()
     bar.empty()
 
 
 def _told() -> None:
     """Tell what was imported last, with the way to it and with what was left out."""
-    done: Any = kept_import()
+    done: Imported | None = st.session_state.get(DONE)
     if done is None:
         return
     st.success(f"{plain(done.folder.name)}: {done.classes} classes, {done.images:,} images.", icon=":material/check:")

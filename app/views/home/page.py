@@ -30,6 +30,8 @@ INTRO = (
     "them: it trains its stages one after the other on mosaics of growing patches, and lets the stages tell each other "
     "what they found. Choose an image, and follow it."
 )
+ANSWERED = "answered"
+"""The session's key of the last run and image whose answer was shown: it need not be waited for again."""
 WAITING = "Once a model is trained, this is where each head says what it sees."
 
 
@@ -74,7 +76,7 @@ def _flow(picked: Picked, run: Run | None) -> None:
         place.html(flow(name, photo, encoded, {}, WAITING, _addresses(picked, run)))
         return
     note, shown = f"What {name_of_run(run)} says of it.", pixels_digest(picked.image)
-    if not session.is_answered(run.id, shown):
+    if st.session_state.get(ANSWERED) != (run.id, shown):
         place.html(flow(name, photo, encoded, {}, note, _addresses(picked, run)))
     with guarded():
         predictor = predictor_of(run)
@@ -82,7 +84,7 @@ def _flow(picked: Picked, run: Run | None) -> None:
         strange = unknown_class(run, picked.label, prediction.best.name)
         answers = answers_of(prediction, None if strange else picked.label)
         place.html(flow(name, photo, encoded, answers, f"{note} {strange}", _addresses(picked, run)))
-        session.keep_answered(run.id, shown)
+        st.session_state[ANSWERED] = (run.id, shown)
 
 
 def answers_of(prediction: Prediction, truth: str | None) -> dict[str, Answer]:
