@@ -1,4 +1,4 @@
-"""The login: who may come in, where Streamlit's secrets.toml has a section [auth]."""
+"""The login page, shown first where Streamlit's secrets.toml has a section [auth]."""
 
 import os
 from collections.abc import Mapping

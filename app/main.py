@@ -1,4 +1,4 @@
-"""The entry of the app: page configuration and navigation, and nothing else."""
+"""The entry script: page configuration, login and navigation."""
 
 import streamlit as st
 

@@ -1,7 +1,7 @@
-"""The server of the app: started as a program, it warms up, then listens, and answers /_stcore/health from then on.
+"""The server process: it loads what the pages need, then listens, and answers /_stcore/health.
 
-``python app/server.py --port 8501`` serves, and so does `pmsi app`. Options of Streamlit that are not set here come
-from ``.streamlit/config.toml`` beside this file, or from the environment (``STREAMLIT_SERVER_ADDRESS``,
+Start it with ``python app/server.py --port 8501`` or `pmsi app`. Other options of Streamlit come from
+``.streamlit/config.toml`` beside this file, or from the environment (``STREAMLIT_SERVER_ADDRESS``,
 ``STREAMLIT_SERVER_BASE_URL_PATH``, …).
 """
 

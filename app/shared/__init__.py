@@ -1,1 +1,1 @@
-"""What several pages use."""
+"""Modules that several pages use."""

@@ -1,4 +1,4 @@
-"""Data sets and their images. Pictures are kept by their pixels' digest, never by where they lie."""
+"""Cached data sets and images. An image is cached by the digest of its pixels."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

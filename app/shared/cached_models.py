@@ -1,4 +1,4 @@
-"""Models, and what they answer. Answers are kept by the run's checkpoint and the picture's pixels."""
+"""Cached models and their predictions and maps, by the run's checkpoint and the digest of the image's pixels."""
 
 from pathlib import Path
 

@@ -1,7 +1,6 @@
-"""Numbers → figures of the mosaic, robustness, maps and compare pages; pure functions.
+"""Figures of several pages: the patch rule, predictions, and the bars of Fig. 1.
 
-Small figures that are redrawn at every movement of a slider are HTML with the page's own text colour; curves are
-plotly's, which is imported only when one is drawn.
+Figures that follow a slider are HTML, which is drawn faster than a Plotly figure.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Parts of pages that work in the browser without the server."""
+"""Streamlit components: the files in `app/parts`, which run in the browser without the server."""
 
 from pathlib import Path
 

@@ -1,7 +1,4 @@
-"""The fields of a config as a reader sees them: a label, values in words, and the paper's value.
-
-The fields themselves are described in `pmsi.config`; nothing is drawn here.
-"""
+"""The fields of a config as text: labels, values and the paper's values. `pmsi.config` declares the fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -1,8 +1,4 @@
-"""A form made from a config class: one widget for each field, with its own help, range, choices and paper value.
-
-The fields are described in `pmsi.config` alone; here is only how a kind of field looks. The module knows neither what a
-config is for nor what happens with the one that it returns.
-"""
+"""A form made from a config class: a widget for each field, with its help, range, choices and the paper's value."""
 
 import math
 from collections.abc import Callable, Collection, Mapping

@@ -1,6 +1,6 @@
-"""What can be done with an image, from wherever it is shown: cut it, recognise it, perturb it, explain it.
+"""Links that open another page with an image: cut it, recognise it, perturb it, explain it.
 
-The links name the image in their addresses, so that they can be copied; an upload is the session's alone.
+The address has the image in it and can be copied; an uploaded image is in the session only.
 """
 
 import streamlit as st

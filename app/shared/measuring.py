@@ -1,6 +1,6 @@
-"""How long work takes, by a trial in a process of its own: torch's settings in this one belong to all visitors.
+"""Time trials: the command line's ``--dry-run`` in a process of its own, one at a time.
 
-A trial is the command line's ``--dry-run``. One at a time: two at once would each find the machine twice as slow.
+In this process torch has one thread, and two trials at once would slow each other down.
 """
 
 import json

@@ -1,8 +1,7 @@
-"""Colours that mean the same on every page, and the layout that all figures share.
+"""Colours, the same on every page, and the common layout of figures.
 
-The ten colours were chosen together: any two stay apart for people with normal vision, protanopia, deuteranopia and
-tritanopia, and each keeps a contrast of at least 2.3 to a white and to a near-black page. Importing this imports no
-plotly; figures are only changed, not made, here.
+Any two of the ten colours differ for people with normal vision, protanopia, deuteranopia and tritanopia, and each has
+a contrast of at least 2.3 to a white and to a near-black page.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Pieces that several pages share: the image picker, the run pickers, and what is said where there is no run."""
+"""Widgets of several pages: the image picker, the run pickers, and the message where there is no run."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Encoded pictures in a grid of HTML that finds its own number of columns: text and bytes in, HTML out."""
+"""Pictures in a grid of HTML, with as many columns as fit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""What the pages about runs keep in the session: start values of widgets, which form was reset how often, the launcher.
-
-Kept apart from `app.shared.session` because none of it is shared with other pages.
-"""
+"""The session state of the pages about runs: first values of widgets, resets of forms, the launcher."""
 
 from typing import Any
 

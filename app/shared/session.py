@@ -1,7 +1,6 @@
-"""The choices of one visitor, which outlive one run of a page; what all visitors share is in the caches beside it.
+"""The choices of a visitor, kept from page to page in the session, and for reloads and links in the URL.
 
-A choice that matters is kept twice: in the session, for the way from page to page, and in the URL, for reloads and
-links. The URL wins where they differ.
+The URL wins where they differ.
 """
 
 from collections.abc import Callable, Mapping

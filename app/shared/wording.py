@@ -1,7 +1,4 @@
-"""What is said about a run, the same on every page: its name, its state, how long, how long ago.
-
-Words and colours only; nothing is drawn here.
-"""
+"""A run in words: its name, state, age and data set, the same on every page."""
 
 import calendar
 import re

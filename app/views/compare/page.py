@@ -1,7 +1,4 @@
-"""The Compare page: a table of the paper, filled live from the runs beside its printed numbers, and what it needs.
-
-`app.views.compare.queue` plans and queues the runs of a table, as `pmsi tables` does.
-"""
+"""The Compare page: a table of the paper, filled from the runs, beside the printed numbers."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,7 +1,6 @@
-"""What the Compare page can show: protocols to choose from, their names and seeds, and the command that does the same.
+"""The protocols that the Compare page offers, their titles and seeds, and the command that makes the same table.
 
-A protocol is the base config of a table. Here are those of which the runs folder has runs, the presets, and the
-settings of any other training run. No widget is drawn here, and no run is started.
+A protocol is the base config of a table: of the runs in the runs folder, of the presets, or of another training run.
 """
 
 import contextlib

@@ -1,7 +1,4 @@
-"""What a table still needs, on the screen: how many runs, how long, and the buttons that queue and stop them.
-
-Estimates are those of `app.shared.measuring`.
-"""
+"""The runs that a table still needs: how many, how long they take, and the buttons that queue and stop them."""
 
 import streamlit as st
 

@@ -1,7 +1,4 @@
-"""A filled table → HTML: our numbers with the paper's below, each a link to the run that it comes from. Pure functions.
-
-`pmsi.tables.rows` decides what a row says, for the page as for the files that it exports.
-"""
+"""A filled table as HTML: our numbers, each a link to its run, and the paper's below (rows: `pmsi.tables.rows`)."""
 
 from collections.abc import Iterator, Mapping
 from html import escape

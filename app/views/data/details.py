@@ -1,4 +1,4 @@
-"""One image of a data set, large: what is known about it, what a run answered, and the way to the other pages."""
+"""One image of a data set, large: its facts, a run's predictions, and links to other pages."""
 
 import contextlib
 from html import escape

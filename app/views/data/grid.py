@@ -1,6 +1,6 @@
-"""Pictures of a data set side by side: filtered, page by page, each with a button that opens it.
+"""The images of a data set as a grid of thumbnails: filtered, in pages, each with a button that opens it.
 
-A picture is open while the URL names it (`open`); what is shown then is in `app.views.data.details`.
+The query parameter `open` names the open image, which `app.views.data.details` shows.
 """
 
 from collections.abc import Mapping, Sequence

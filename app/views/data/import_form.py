@@ -1,7 +1,4 @@
-"""Bringing pictures of one's own: files, a zip, or a folder of the server, into a new data set.
-
-What is done with them is `pmsi.data.importing`; here is only how it is asked for and told.
-"""
+"""The form that imports pictures (files, a zip, or a folder of the server) as a new data set."""
 
 import tempfile
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a run gets wrong in a data set: the hardest images, what it was sure of, and the classes that it confuses."""
+"""A run's mistakes on a data set: the hardest images, and the classes that it confuses."""
 
 from collections.abc import Mapping, Sequence
 

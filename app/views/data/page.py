@@ -1,4 +1,4 @@
-"""The data page: what is in a data set and what is wrong with it, what a run gets wrong, and how to bring one's own."""
+"""The Data page: a data set's images and problems, a run's mistakes, and the import of pictures."""
 
 from typing import Any
 

@@ -1,8 +1,4 @@
-"""The data sets that can be looked at: built in, imported, those of runs, and a folder that is typed.
-
-Runs on the same pictures share one, whatever their limits per class are. Of pictures that the program draws there is no
-end: they are those of the chosen run, or else the usual number. Nothing is shown here.
-"""
+"""The data sets that the Data page offers: built in, imported, those of runs, and a typed folder."""
 
 import contextlib
 import hashlib

@@ -1,8 +1,4 @@
-"""The method in one picture, with an image in it: image → mosaics by phase → stages → interaction → heads, as HTML.
-
-Pictures, answers and addresses come in, text goes out; which run answers and which page opens is not known here. Every
-part is a link; in a narrow window the parts stand below each other.
-"""
+"""The method as one picture, in HTML: image → mosaics by phase → stages → interaction → heads. Each part is a link."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The first page: the method in one picture with the visitor's own image in it, and three ways to begin."""
+"""The Start page: the method in one picture with the visitor's image in it, and three ways to begin."""
 
 from urllib.parse import urlencode
 

@@ -1,7 +1,4 @@
-"""What the maps page shows of each image and run: which images there are, their maps, and the regions known of them.
-
-Draws nothing; the widgets that say what is wanted are in `app.views.maps.form`.
-"""
+"""The images of the Maps page, and for each run their maps and regions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The settings of the maps page: what is explained, how it is drawn, and which images stand below the chosen one."""
+"""The settings of the Maps page: what is explained, how it is drawn, and which images stand below the chosen one."""
 
 import streamlit as st
 

@@ -1,7 +1,6 @@
-"""The grid of the maps page: a row for each image, a column for each stage of each run; a click names one map.
+"""The grid of the Maps page: a row for each image, a column for each stage of each run; a click opens a map.
 
-A component of its own, because pictures in Streamlit cannot be clicked and columns cannot be scrolled sideways. It
-shows what it is given.
+It is a component, because pictures of Streamlit cannot be clicked, and its columns do not scroll sideways.
 """
 
 from collections.abc import Sequence

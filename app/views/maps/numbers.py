@@ -1,7 +1,4 @@
-"""Where runs look on all test images, in numbers: the reports of the task "maps", by stage and run, with intervals.
-
-Reads finished reports and starts new ones as jobs. How a number is made stands in `pmsi.explain`.
-"""
+"""The reports of the task "maps", by stage and run, with intervals, and the button that starts a missing one."""
 
 import contextlib
 from collections.abc import Mapping, Sequence

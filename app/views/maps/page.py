@@ -1,4 +1,4 @@
-"""The maps page: where the last three stages of some models look, on some images, for any output and any class."""
+"""The Maps page: where the last three stages of some models look, for any output and any class."""
 
 from functools import partial
 

@@ -1,7 +1,4 @@
-"""Maps under rising severity: frames that are computed once and played in the browser, without asking the server.
-
-What the frames are and how they are drawn is in `pmsi.pictures.severity`.
-"""
+"""Maps under increasing severity, as frames that the browser plays."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

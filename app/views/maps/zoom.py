@@ -1,4 +1,4 @@
-"""One map of the maps page, enlarged with its numbers: what is predicted, where it points, what pixels are worth."""
+"""One map, enlarged, with its numbers: prediction, pointing, deletion and insertion."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The mosaic page's comparison: RMG, Jigsaw, CutMix, Mixup and SnapMix on the same image."""
+"""The augmentations side by side: RMG, Jigsaw, CutMix, Mixup and SnapMix of one image."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The mosaic page's pictures as code: the lines of Python and the command that make exactly the same pixels."""
+"""The Mosaic page's pictures as code: Python lines and commands that make the same pixels."""
 
 import shlex
 from dataclasses import dataclass

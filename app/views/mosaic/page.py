@@ -1,4 +1,4 @@
-"""The mosaic page: G(x, r) of one image for r = 0…3, and below it one of four looks at what that means."""
+"""The Mosaic page: G(x, r) of one image for r = 0…3, and below it one of four closer views."""
 
 import streamlit as st
 from PIL.Image import Image

@@ -1,4 +1,4 @@
-"""The mosaic page's patch rule: receptive fields over the image, beside the patches of each phase, with a verdict."""
+"""The patch rule: receptive fields over the image, beside the patches of each phase."""
 
 from collections.abc import Sequence
 

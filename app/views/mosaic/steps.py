@@ -1,4 +1,4 @@
-"""The mosaic page's recursion: stepped through in the browser, downloaded as a picture or a GIF, copied as code."""
+"""The recursion step by step in the browser, and its downloads and code."""
 
 import streamlit as st
 from PIL.Image import Image

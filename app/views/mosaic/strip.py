@@ -1,7 +1,6 @@
-"""The mosaic page's strip: G(x, r) for r = 0…3, drawn in the browser from one picture and the layouts of all seeds.
+"""The strip of G(x, r) for r = 0…3, which the browser draws from one picture and the layouts of all seeds.
 
-What the visitor chooses there (layout, kind of permutation, borders) is seen at once, and told to the server when the
-hand rests: a class of thirty may drag through layouts, and the server hears of the last one.
+A choice in the strip is drawn at once, and sent to the server when the slider rests.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""The mosaic page's look into training: one image of a batch in every phase, exactly as the network sees it."""
+"""One image of a training batch in every phase, as the network's input."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""Results of sweeps, and the pictures that their runs were shown."""
+"""Cached results of sweeps, and their perturbed images."""
 
 import streamlit as st
 

@@ -1,7 +1,4 @@
-"""The form of a robustness sweep: which runs, images and perturbations, how long it takes, and its start.
-
-It stands in the URL, field by field, so that a link opens it as it was.
-"""
+"""The form of a new robustness sweep: runs, images, perturbations, duration and start. Its fields are in the URL."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
-"""The interactive bench of the robustness page: one image, live perturbations, one or two runs, before and after.
+"""One image under live perturbations: one or two runs, before and after.
 
-All that moves is one fragment: pictures are JPEG, bars are HTML, and models and their answers are kept, so that a
-slider is answered at once.
+It is one fragment of JPEGs, HTML bars and cached predictions, so that a slider answers at once.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The robustness page: one image perturbed by sliders, with its predictions before and after; or sweeps as jobs."""
+"""The Robustness page: one image perturbed live, or sweeps over all test images."""
 
 import streamlit as st
 

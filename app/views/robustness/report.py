@@ -1,7 +1,4 @@
-"""The report of a sweep on the page, part by part; which part, run and cell are seen stands in the URL.
-
-The parts about single images are in `app.views.robustness.report_images`.
-"""
+"""The report of a sweep, part by part. The URL names the part, the run and the cell."""
 
 import contextlib
 from collections.abc import Callable

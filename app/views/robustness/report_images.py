@@ -1,4 +1,4 @@
-"""The images behind a sweep's numbers: a confusion matrix whose places open them, and those that flip first."""
+"""The images behind a sweep's numbers: the confusion matrix, whose squares open images, and those that flip first."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Robustness sweeps on the robustness page: the form of a new one, how far one is, and its report."""
+"""Robustness sweeps: the form of a new one, progress, and reports."""
 
 import contextlib
 

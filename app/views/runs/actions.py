@@ -1,7 +1,4 @@
-"""The way on from a run: its maps, its robustness, an evaluation, a baseline beside it, its export, training on.
-
-A row of links and buttons for any page that shows a training run.
-"""
+"""What to do next with a training run: maps, robustness, evaluation, a baseline, export, further training."""
 
 from functools import partial
 

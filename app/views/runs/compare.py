@@ -1,7 +1,4 @@
-"""Any number of training runs beside each other: curves laid over each other, what came of each, how they differ.
-
-The URL names the runs, the output and the phase. A run has the colour here that it has on every page.
-"""
+"""Several training runs side by side: curves, results and differing settings. The URL names the runs."""
 
 from collections.abc import Callable, Sequence
 from html import escape

@@ -1,7 +1,4 @@
-"""Metrics → figures and tables: of a run by phase and head, of several runs beside each other. Nothing is drawn here.
-
-Records are those that `pmsi.runs.Run.metrics` returns. Heads keep their colour on every page (`app.shared.palette`).
-"""
+"""Figures and tables of metrics records, of one run by phase and head, or of several runs."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,6 @@
-"""One run on the screen: what it is doing, its curves, its numbers, and what can be done with it.
+"""One run: its state, curves, numbers and log, and what can be done with it.
 
-What moves is one fragment that reads the run's folder every two seconds, and only while somebody works on the run; when
-the state changes, the whole page is drawn once more.
+While the run is live, a fragment reads its folder every two seconds.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Keeping runs in order on the screen: name, tag and annotate one; delete some, undo that, and empty the trash.
-
-The rules are `pmsi.runs.labels`' and `pmsi.runs.trash`'s; here are the widgets.
-"""
+"""A run's name, tags and note; deleting and restoring runs; the trash."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,4 @@
-"""The list of all runs: found by words, state, method, data set and tag; some of them chosen to compare or delete.
-
-What is looked for and what is chosen stand in the URL. The runs that come with the program have a section of their own.
-"""
+"""The list of all runs, filtered and sorted; ticked runs are compared or deleted. The URL has the filters."""
 
 import textwrap
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The Runs page: the list of all runs, some of them beside each other, or the one that the URL names."""
+"""The Runs page: the list of runs, several runs side by side, or one run."""
 
 import streamlit as st
 

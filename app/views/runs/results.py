@@ -1,7 +1,4 @@
-"""What a run has found, as tables and figures: one view for each task, and one for any other.
-
-They read a run's result and records; whether the run still works is not their concern.
-"""
+"""The result and the records of a run as tables and figures, by task."""
 
 from collections.abc import Callable
 from typing import Any

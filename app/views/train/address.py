@@ -1,7 +1,6 @@
-"""What the Train page's form starts from, and its address: a preset or a run, every changed field, a sweep's values.
+"""What the Train page's form starts from, and its URL: a preset or a run, the changed fields, a sweep's values.
 
-The address is written after each change, so that a copied link opens the same form. One that was opened, and not
-written here, makes a new form; what it says that cannot be is left out, with a word.
+The URL is written after each change. An opened link makes a new form; values in it that are not allowed are left out.
 """
 
 from collections.abc import Collection, Mapping

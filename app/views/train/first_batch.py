@@ -1,4 +1,4 @@
-"""The first batch of a training run as the network sees it: a row of pictures for each phase, on demand."""
+"""The first batch of a training run as the network's input, a row for each phase."""
 
 from html import escape
 

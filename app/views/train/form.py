@@ -1,4 +1,4 @@
-"""The form of a training run: the general one, with five fields that are more than their type says."""
+"""The form of a training run: the general form, with widgets of its own for five fields."""
 
 from collections.abc import Sequence
 from functools import partial

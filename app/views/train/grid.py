@@ -1,4 +1,4 @@
-"""A sweep on the Train page: one or two settings, their values, how many runs that makes, and what queues them."""
+"""A grid on the Train page: one or two settings, their values, and the button that queues the runs."""
 
 import shlex
 from typing import Any

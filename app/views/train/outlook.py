@@ -1,7 +1,6 @@
-"""What a training run costs, in four figures: parameters, multiply-adds, memory, time.
+"""The costs of a training run: parameters, multiply-adds, memory, time.
 
-The first three are counted without computing, for the classes that the data set has. The time is what equal runs took,
-else unknown until the visitor asks for a trial of a few steps.
+The first three are counted. The time is that of equal runs, or of a trial.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The Train page: a preset, the form that it fills, the command that does the same, and one button that starts."""
+"""The Train page: a preset, the form that it fills, the same as a command, and the button that starts."""
 
 import streamlit as st
 
