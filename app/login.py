@@ -11,7 +11,7 @@ from app.shared.components import part
 from app.shared.errors import plain
 
 ALLOWED_EMAILS = "PMSI_ALLOWED_EMAILS"
-"""Environment: who may log in, parted by commas; an entry such as @example.org allows all of a domain."""
+"""Environment variable: the accounts that may log in, separated by commas; @example.org allows a whole domain."""
 
 
 ACCOUNT_STYLE = """<style>
@@ -71,7 +71,7 @@ def _refusal(user: Mapping[str, Any]) -> None:
 
 
 def _account(user: Mapping[str, Any]) -> None:
-    """Show in the page's head who is logged in, with the way out."""
+    """Show the account that is logged in, in the page's head, with a button to log out."""
     st.html(ACCOUNT_STYLE)
     with st.container(key="account", width="content"):
         with st.popover(plain(_named(user)), icon=":material/account_circle:", type="tertiary", width="content"):

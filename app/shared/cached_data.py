@@ -109,5 +109,5 @@ def _sample_image(_dataset: Dataset, _sample: Sample, digest: str) -> Image.Imag
 
 
 def sample_image(dataset: Dataset, sample: Sample) -> Image.Image:
-    """Return the image of a sample. Not to be changed by anybody."""
+    """Return the image of a sample, which callers must not change."""
     return _sample_image(dataset, sample, digest_of(dataset, sample))

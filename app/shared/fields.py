@@ -96,7 +96,7 @@ class Entry:
         return str(named) if named is not None and named != self.paper else self.show(self.paper)
 
     def explained(self, value: Any) -> str:
-        """Return in markdown what the field is, and the paper's value, which stands out where ``value`` is another."""
+        """Return the field's help and the paper's value in markdown; the paper's is bold if ``value`` differs."""
         help = str(self.about["help"])
         if not self.papers:
             return help

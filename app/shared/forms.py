@@ -114,7 +114,7 @@ def _widget_of(entry: Entry) -> Widget:
 
 
 def about(entry: Entry, key: str) -> dict[str, Any]:
-    """Return what every widget is given; what it is about is said below it, in sight on narrow screens too."""
+    """Return the arguments of every widget; its help stands below it, visible on narrow screens too."""
     return {"label": entry.label, "key": key, "persist_state": "session"}
 
 

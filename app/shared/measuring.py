@@ -20,7 +20,7 @@ from pmsi.runs import default_root
 PATIENCE_S = 300
 """How long a trial may take."""
 TRIED, MOST = "tried", 32
-"""The session's key of the seconds that trials have told, by command, and how many it remembers."""
+"""The session's key of the seconds of trials by command, and the number of trials that it keeps."""
 
 _TURN = threading.Lock()
 
@@ -51,12 +51,12 @@ def words_of(config: Config) -> list[str]:
 
 
 def measured(words: list[str]) -> float | None:
-    """Return the seconds that a trial of this session has told for a command, if there was one."""
+    """Return the seconds of a command by a trial of this session; None without one."""
     return st.session_state.get(TRIED, {}).get(shlex.join(words))
 
 
 def measure(words: list[str], doing: str) -> bool:
-    """Try a command; return whether that told how long its runs take. ``doing`` is said meanwhile."""
+    """Try a command, with a spinner that says ``doing``; return whether the seconds of its runs are known now."""
     try:
         with st.spinner(doing, show_time=True):
             seconds = _seconds(words)

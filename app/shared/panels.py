@@ -193,7 +193,7 @@ def trained_runs() -> list[Run]:
     return found
 
 
-def answering_run(runs: Sequence[Run], label: str | None) -> Run | None:
+def default_run(runs: Sequence[Run], label: str | None) -> Run | None:
     """Return the run that answers for an image of a class: the one chosen, else the first that knows the class.
 
     Where the class is unknown, to all runs or altogether, it is the first one.

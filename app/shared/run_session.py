@@ -66,7 +66,7 @@ def remember_deleted(runs: list[tuple[str, str]]) -> None:
 
 
 def launcher_choice(key: str) -> str:
-    """Let the visitor choose who works on what is queued, where there is a choice; return the launcher's name."""
+    """Show the choice of a launcher, if there are several, and return its name."""
     rows = available()
     names = list(rows)
     if len(names) == 1:

@@ -25,22 +25,22 @@ TASKS = {"evaluate": "evaluation"}
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a state is shown: a colour of st.badge and an icon."""
+class StateStyle:
+    """The badge of a state: a colour of st.badge and an icon."""
 
     color: str
     icon: str
 
 
-LOOKS: dict[State, Look] = {
-    State.CREATED: Look("gray", ":material/draft:"),
-    State.QUEUED: Look("violet", ":material/schedule:"),
-    State.RUNNING: Look("blue", ":material/autoplay:"),
-    State.STOPPING: Look("orange", ":material/hourglass_bottom:"),
-    State.STOPPED: Look("gray", ":material/stop_circle:"),
-    State.FINISHED: Look("green", ":material/check_circle:"),
-    State.FAILED: Look("red", ":material/error:"),
-    State.INTERRUPTED: Look("orange", ":material/power_off:"),
+STATE_STYLES: dict[State, StateStyle] = {
+    State.CREATED: StateStyle("gray", ":material/draft:"),
+    State.QUEUED: StateStyle("violet", ":material/schedule:"),
+    State.RUNNING: StateStyle("blue", ":material/autoplay:"),
+    State.STOPPING: StateStyle("orange", ":material/hourglass_bottom:"),
+    State.STOPPED: StateStyle("gray", ":material/stop_circle:"),
+    State.FINISHED: StateStyle("green", ":material/check_circle:"),
+    State.FAILED: StateStyle("red", ":material/error:"),
+    State.INTERRUPTED: StateStyle("orange", ":material/power_off:"),
 }
 
 
@@ -50,8 +50,8 @@ DAMAGED = ":red-badge[:material/broken_image: damaged]"
 
 def badge_of(state: State) -> str:
     """Return a state as a coloured badge, in markdown."""
-    look = LOOKS[state]
-    return f":{look.color}-badge[{look.icon} {state}]"
+    style = STATE_STYLES[state]
+    return f":{style.color}-badge[{style.icon} {state}]"
 
 
 def title_of_run(config: Config) -> str:
@@ -86,7 +86,7 @@ def called(run: Run) -> str:
 
 
 def ending_of(id: str) -> str:
-    """Return what tells a run from others that are called the same: its id's end, or all of one that has no date."""
+    """Return the end of a run's id, which distinguishes runs of the same name; an id without a date as a whole."""
     return id[-4:] if re.match(r"\d{8}-\d{6}-", id) else id
 
 

@@ -117,7 +117,7 @@ def _known_sets(root: Path) -> Sets:
 
 
 def titles(root: Path, number: str, choices: Mapping[str, Protocol]) -> dict[str, str]:
-    """Return a title for each choice: what it is, what tells it from the others, and how much of it there is."""
+    """Return a title for each choice: its facts, its differences from similar ones, and how many cells it has."""
     row, found = TABLES[number], {}
     facts = {key: [*_source(each), *_facts(row, each.base)] for key, each in choices.items()}
     for key, protocol in choices.items():

@@ -9,16 +9,16 @@ from pmsi.tables import Entry, Filled, FilledCell
 from pmsi.tables.rows import NO_OUTPUT, URGENCY, Row, rows, title
 
 BOX = "paper-table"
-"""Key of the container in which the table stands: it scrolls sideways there, and stays where it was scrolled to."""
+"""Key of the table's container, which scrolls sideways and keeps its position."""
 
 WIDEST = 9
 """Numbers in a line that a wide window has room for, one beside the other."""
 
 STEP = 5
-"""Per cent between two progresses that are told apart, so that a table seldom changes under the reader's eyes."""
+"""Progress is shown in steps of this many per cent, so that the table seldom changes."""
 
 BESIDE = ("against", "paper", "difference")
-"""What may stand beside ours, by the first word of its row's label."""
+"""Numbers beside ours, by the first word of their row's label."""
 
 
 BAD = (State.FAILED, State.INTERRUPTED, State.STOPPED)

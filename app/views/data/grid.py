@@ -32,7 +32,7 @@ ALL = ""
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture: its sample, what stands under it, and what it shows in words."""
+    """A thumbnail: its sample, its caption, and its alternative text."""
 
     sample: Sample
     label: str
@@ -88,7 +88,7 @@ def _turn(label: str, icon: str, number: int, possible: bool) -> None:
 
 
 def tile_row(dataset: Dataset, tiles: Sequence[Tile], group: str = "") -> None:
-    """Show small pictures in rows that break where the window ends; ``group`` tells rows on one page apart."""
+    """Show thumbnails in rows that wrap; ``group`` makes the keys of several rows on a page differ."""
     with st.container(horizontal=True, gap="small", key=f"tiles-{group}" if group else None):
         for tile in tiles:
             with st.container(width=WIDTH, gap="xsmall"):
@@ -142,7 +142,7 @@ def _marks(run: Run | None, dataset: Dataset) -> Mapping[str, bool]:
 
 def _tile(dataset: Dataset, sample: Sample, marks: Mapping[str, bool]) -> Tile:
     name = dataset.classes[sample.label]
-    mark = {True: "✓ ", False: "✗ "}.get(marks.get(sample.key), "")  # type: ignore[arg-type]
+    mark = "" if sample.key not in marks else "✓ " if marks[sample.key] else "✗ "
     return Tile(sample, mark + plain(name), f"{name}, {sample.key}")
 
 

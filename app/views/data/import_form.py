@@ -16,7 +16,7 @@ from pmsi.data.importing import Imported, Picture, import_dataset, import_pictur
 from pmsi.data.readers.archive import Limits
 
 ZIP_LIMITS = Limits(entries=50_000, unpacked_bytes=4 * 10**9)
-"""What a zip that somebody sends may hold; the command line takes larger ones."""
+"""Limits of an uploaded zip; the command line takes larger ones."""
 
 MOST_CLASSES = 50
 NAMES = ("blue tit", "great tit", "coal tit", "marsh tit")
@@ -137,7 +137,7 @@ FORMS: dict[str, Callable[[], Work | None]] = {"files": _files, "folder": _folde
 
 
 def _work(work: Work, name: str) -> None:
-    """Import, showing how far it is; what comes of it is told after the next run of the page."""
+    """Import with a progress bar; the next run of the page shows the result."""
     bar = st.progress(0.0, "Reading …")
 
     def progress(done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from app.shared.cached_models import predict_once, predictor_of
 from app.shared.components import part
 from app.shared.errors import guarded
 from app.shared.image_links import image_actions
-from app.shared.panels import Picked, answering_run, image_picker, trained_runs, unknown_class
+from app.shared.panels import Picked, default_run, image_picker, trained_runs, unknown_class
 from app.shared.run_session import page_of
 from app.shared.wording import name_of_run
 from app.views.home.flow import Answer, flow
@@ -21,7 +21,7 @@ from pmsi.predictor import Prediction
 from pmsi.runs import Run
 
 OWN_LINKS = "flow-links"
-"""Key of the container of links that the picture's parts stand for."""
+"""Key of the container of the links behind the picture's parts."""
 PHOTO, MOSAIC = 320, 224
 """Sides of the pictures, in pixels."""
 
@@ -56,7 +56,7 @@ def _picture() -> None:
         st.info("Choose an image, and it goes through the method here.", icon=":material/image:")
         return
     with actions:
-        run = answering_run(trained_runs(), picked.label)
+        run = default_run(trained_runs(), picked.label)
         image_actions(picked, **({"run": run.id} if run else {}))
     with st.container(key=OWN_LINKS):  # hidden: what a click on a part of the picture clicks
         for name, query in links(picked, run).values():
@@ -109,13 +109,13 @@ def links(picked: Picked, run: Run | None) -> dict[str, tuple[str, dict[str, str
 
 
 def _addresses(picked: Picked, run: Run | None) -> dict[str, str]:
-    """Return the same as addresses, relative to the first page's, for who opens one elsewhere."""
+    """Return the links as addresses relative to the first page, for opening in another tab."""
     return {part: f"{name}?{urlencode(query)}".rstrip("?") for part, (name, query) in links(picked, run).items()}
 
 
 def _beginnings() -> None:
     """Show three ways to begin."""
-    run = answering_run(trained_runs(), None)
+    run = default_run(trained_runs(), None)
     trained, train, numbers = st.columns(3, gap="medium")
     with trained, st.container(border=True, height="stretch"):
         st.markdown("**See it with a trained model**")

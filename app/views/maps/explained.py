@@ -137,7 +137,7 @@ def more_images(run: Run, picked: Picked, kind: str, count: int) -> list[Picked]
 
 
 def pixels_of(picked: Picked) -> str:
-    """Return what stands for the pixels of a picked image."""
+    """Return the digest of a picked image's pixels."""
     return digest_of(picked.dataset, picked.sample) if picked.dataset and picked.sample else pixels_digest(picked.image)
 
 

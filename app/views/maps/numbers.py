@@ -51,7 +51,7 @@ BASELINES = {"edges": "dash", "centre": "dot"}
 
 @dataclass(frozen=True)
 class Question:
-    """What reports are about, as far as it decides which of them stand beside each other.
+    """The settings of a report that must be equal for reports to be compared.
 
     ``per_class`` limits the test images of each class, None for all; ``images`` counts them.
     """
@@ -231,7 +231,7 @@ def _points(figure: go.Figure, x: list[float], y: list[Mapping[str, float]], nam
 
 
 def _trials(reports: Sequence[tuple[str, str, Report]]) -> None:
-    """Show what comes of taking pixels away, and how maps drift, as tables."""
+    """Show deletion, insertion, ROAD and drift as tables."""
     rows = [row for name, _, report in reports for row in _removal_rows(name, report)]
     if rows:
         st.table(rows, hide_index=True, border="horizontal")

@@ -12,8 +12,8 @@ from app.shared.images import download
 from app.shared.panels import (
     OF_RUN,
     Picked,
-    answering_run,
     beside_picker,
+    default_run,
     image_picker,
     linked_label,
     no_runs_yet,
@@ -45,7 +45,7 @@ INTRO = (
 )
 TOOLS = {
     "": "Nothing more",
-    "severity": "Rising severity",
+    "severity": "Increasing severity",
     "disagree": "Where two runs disagree",
     "numbers": "In numbers",
     "figure": "Figure for print",
@@ -99,7 +99,7 @@ def _bench(runs: list[Run]) -> None:
 
 def _runs(runs: list[Run]) -> list[Run]:
     """Let the visitor choose up to three runs, and return those that differ."""
-    first = answering_run(runs, linked_label())
+    first = default_run(runs, linked_label())
     run = run_picker(runs, default=first.id if first else "")
     assert run is not None
     others = [beside_picker(run, runs)]

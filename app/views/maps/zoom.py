@@ -58,19 +58,19 @@ def title_of_region(region: str) -> str:
 
 
 def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
-    about, best, told = one.explanation, one.explanation.prediction.best, summary(values)
+    about, best, of = one.explanation, one.explanation.prediction.best, summary(values)
     head = {guess.label: guess for guess in about.prediction.heads[about.head]}
     score = head.get(about.label)
     peak = "No positive evidence: the map is empty"
-    if told.at is not None:
-        peak = f"Peak at {told.at[0]:.0%} from the left, {told.at[1]:.0%} from the top"
+    if of.at is not None:
+        peak = f"Peak at {of.at[0]:.0%} from the left, {of.at[1]:.0%} from the top"
     truth = f" (it is {plain(picked.label)})" if picked.label and best.name != picked.label else ""
     lines = [
         f"**{plain(picked.title)}**",
         f"Predicted: **{plain(best.name)}** {best.probability:.1%}{truth}",
         f"Explained: **{plain(one.explained)}** at output **{plain(about.head)}**"
         + (f", which gives it {score.probability:.1%}" if score else ""),
-        f"Map of {told.shape[0]} × {told.shape[1]}, from {told.least:.3g} to **{told.peak:.4g}**, mean {told.mean:.3g}",
+        f"Map of {of.shape[0]} × {of.shape[1]}, from {of.least:.3g} to **{of.peak:.4g}**, mean {of.mean:.3g}",
         peak,
     ]
     st.markdown("\n\n".join(lines))

@@ -66,7 +66,7 @@ def _shares(made: Augmented, picked: Picked, partner: str) -> str:
 
 
 def _attention(run: Run | None, picked: Picked, other: Image, name: str) -> tuple[Callable[[], Tensor] | None, str]:
-    """Return where a run sees both classes, and in words who was asked."""
+    """Return the function of a run's maps of both classes, and its source in words."""
     if run is None:
         return None, "no model is trained yet, so every place counts alike here."
     classes = predictor_of(run).classes

@@ -21,7 +21,7 @@ INTRO = (
     "the same inside one of the patches, r times, and a network trained from small patches up to the whole image "
     "learns detail of every size."
 )
-LOOKS = {
+VIEWS = {
     "steps": ("Step by step", recursion),
     "training": ("In training", training),
     "beside": ("Beside other augmentations", beside),
@@ -64,9 +64,9 @@ def _layouts(picked: Picked, image: Image, shown: Strip) -> None:
         "look",
         "steps",
         "Look closer",
-        {name: row[0] for name, row in LOOKS.items()},
+        {name: row[0] for name, row in VIEWS.items()},
         required=True,
         label_visibility="collapsed",
     )
     shown_so = drawn(picked, chosen.seed, chosen.permutation, chosen.borders, SIDE)
-    LOOKS[look][1](Scene(picked, image, shown_so))
+    VIEWS[look][1](Scene(picked, image, shown_so))

@@ -17,8 +17,8 @@ from app.shared.images import picture
 from app.shared.palette import head_color
 from app.shared.panels import (
     Picked,
-    answering_run,
     beside_picker,
+    default_run,
     image_picker,
     linked_label,
     run_colors,
@@ -62,11 +62,11 @@ class Change:
         for name, severity in self.steps:
             if severity > 0:
                 image, factors = perturb(image, name, severity, seed=self.seed, key=key)
-                words.append(told(PERTURBATIONS[name], name, severity, factors))
+                words.append(described(PERTURBATIONS[name], name, severity, factors))
         return image, ", then ".join(words) or "unchanged"
 
 
-def told(row: Perturbation, name: str, severity: float, factors: Any) -> str:
+def described(row: Perturbation, name: str, severity: float, factors: Any) -> str:
     """Return a perturbation and what it drew, in words."""
     if "order" in factors:
         return ", ".join(f"{part} × {factors[part]:.2f}" for part in factors["order"])
@@ -83,7 +83,7 @@ def bench(runs: list[Run]) -> None:
     """Draw the bench."""
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
-        first = answering_run(runs, linked_label())
+        first = default_run(runs, linked_label())
         run = run_picker(runs, default=first.id if first else "")
         assert run is not None
         other = _second(run, runs)
@@ -186,7 +186,7 @@ def _pictures(place: Any, picked: Picked, prepared: Image, perturbed: Image, wor
 
 
 def _answer(run: Run, picked: Picked, change: Change, color: str | None) -> None:
-    """Say in a line and in bars what became of a run's prediction; ``color`` is the run's, where there are two."""
+    """Show a run's prediction before and after, as a line and as bars; ``color`` is the run's, if there are two."""
     prepared, perturbed = _seen(run, picked, change)
     before, after = predict_once(run, prepared), predict_once(run, perturbed)
     if color:
@@ -212,7 +212,7 @@ def _seen(run: Run, picked: Picked, change: Change) -> tuple[Image, Image]:
 
 
 def _sentence(before: Prediction, after: Prediction, truth: str | None) -> None:
-    """Say in a line what became of the prediction."""
+    """Show the prediction before and after in a line."""
 
     def named(guess: Any) -> str:
         mark = "" if truth is None else " ✓" if guess.name == truth else " ✗"

@@ -27,7 +27,7 @@ REFRESH_S = 3.0
 KEY = "picker-runs"
 
 FEW = 5
-"""So many runs stand beside each other as columns; more of them are rows."""
+"""Up to this many runs are columns; more are rows."""
 
 OWN = ""
 """The choice of an output or phase that is each run's own last one: concat of one, the only one of another."""
@@ -133,7 +133,7 @@ def _lines(
 
 
 def _numbers(runs: Sequence[Run], colors: dict[str, str], names: dict[str, str]) -> None:
-    """Show what came of each run, as a table whose names are links."""
+    """Show the result of each run in a table; the names are links."""
     head = choice("head") or None
     rows = [["Run", "State", "Output", "Last", "Best", "At epoch", "Time", "Parameters", "On disk"]]
     for run in runs:

@@ -25,7 +25,7 @@ __all__ = [
 Record = Mapping[str, Any]
 
 MOST_POINTS = 400
-"""Points in a line: more cannot be told apart on a screen, and would be sent again with every update."""
+"""Points in a line: more cannot be distinguished on a screen, and would be sent again with every update."""
 
 HEIGHT = 320
 

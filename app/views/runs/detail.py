@@ -107,7 +107,7 @@ def _head(run: Run, config: Config, status: Status) -> None:
 
 
 def _actions(run: Run, state: State, is_lost: bool) -> None:
-    """Draw what changes the run; visitors who may only look are offered none of it."""
+    """Draw the buttons that change the run, except in a read-only app."""
     if run.is_shipped or read_only():
         return
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -24,7 +24,7 @@ WEIGHTS = {
 """What the kinds of starting weights mean."""
 
 LETTERS = "P: stage by stage (progressive), M: the stages exchange what they see (interaction), R: recursive mosaics."
-"""What the letters in the methods' titles stand for."""
+"""The letters in the methods' titles."""
 
 
 def train_form(

@@ -113,7 +113,7 @@ def _words(grid: grids.Grid) -> list[str]:
 
 
 def _foreseen(grid: grids.Grid, todo: list[TrainConfig]) -> str:
-    """Say about how long the runs take one after another, where equal runs or a trial have told."""
+    """Return about how long the runs take one after another, by equal runs or a trial; "" if not known."""
     if not todo:
         return ""
     if (seconds := measured(_words(grid))) is not None:

@@ -28,7 +28,7 @@ SOME_CLASSES = 200
 @st.fragment
 @guarded()
 def outlook(config: TrainConfig, ready: bool) -> None:
-    """Draw the figures; where there is no such system, the launch has said so. ``ready`` allows a trial."""
+    """Draw the figures, or nothing for an impossible system. ``ready`` allows a trial."""
 
     classes = classes_of(config, ready)
     try:

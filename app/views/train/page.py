@@ -54,9 +54,9 @@ def page() -> None:
 
 
 def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
-    """Draw the button that starts, what it will start, and what stands in its way; return whether nothing does.
+    """Draw the start button, and what it starts or what prevents it; return whether it can start.
 
-    The second value is who is to work on what is started.
+    The second value is the launcher.
     """
     missing = _missing(config) if config is not None else None
     wrong = _wrong(config) if config is not None and missing is None else None
