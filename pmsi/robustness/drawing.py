@@ -16,6 +16,9 @@ Point = Mapping[str, float]
 """``x``, and ``y``, ``low`` and ``high`` as fractions."""
 
 GREY, TRANSPARENT = "#7d8590", "rgba(0, 0, 0, 0)"
+COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
+"""Blue, orange, violet, brick, slate, sky, clay, vermilion, mist and sand. Any two differ for people with protanopia,
+deuteranopia or tritanopia too, and each has a contrast of at least 2.3 to a white and to a near-black page."""
 
 MOST_NUMBERED, MOST_NAMES = 24, 20
 """Up to MOST_NUMBERED classes, a matrix shows all names and numbers; a larger one shows MOST_NAMES names at its left
@@ -33,7 +36,7 @@ def curves(lines: Mapping[str, Sequence[Point]], colors: Mapping[str, str], x_ti
 
 def curve_layout(x_title: str, y_title: str) -> dict[str, Any]:
     """Return the layout of curves of shares, in per cent."""
-    return _layout(330, xaxis={"title": {"text": x_title}}, yaxis={"title": {"text": y_title}, "range": [0, 103]})
+    return layout(330, xaxis={"title": {"text": x_title}}, yaxis={"title": {"text": y_title}, "range": [0, 103]})
 
 
 def curve(name: str, line: Sequence[Point], color: str, choices: Sequence[str] = ()) -> list[Trace]:
@@ -60,7 +63,7 @@ def class_drops(drops: Mapping[str, Sequence[float]], classes: Sequence[str], co
 def drop_layout(bars: int) -> dict[str, Any]:
     """Return the layout of a figure with this number of bars."""
     axes = {"xaxis": {"title": {"text": "Accuracy lost (points)"}}, "yaxis": {"autorange": "reversed"}}
-    return _layout(110 + 18 * bars, hovermode="closest", **axes)
+    return layout(110 + 18 * bars, hovermode="closest", **axes)
 
 
 def drop_bars(
@@ -106,7 +109,7 @@ def confusion_figure(
     data.append(squares | _places(part, numbers, named, titles))
     height = max(340, min(760, 150 + 26 * len(numbers)))
     click = {"hovermode": "closest", "dragmode": False, "clickmode": "event", "showlegend": False}
-    return {"data": data, "layout": _layout(height, **click, **_named_axes(named, titles))}
+    return {"data": data, "layout": layout(height, **click, **_named_axes(named, titles))}
 
 
 def _shaded(counts: np.ndarray, most: int, classes: int, color: str) -> dict[str, Any]:
@@ -155,7 +158,7 @@ def faded(color: str, opacity: float) -> str:
     return f"rgba({red}, {green}, {blue}, {opacity:g})"
 
 
-def _layout(height: int, **more: Any) -> dict[str, Any]:
+def layout(height: int, **more: Any) -> dict[str, Any]:
     """Return the layout of all figures: transparent, the legend above, a fixed height in pixels."""
     grid = {"gridcolor": faded(GREY, 0.22), "linecolor": faded(GREY, 0.22), "zeroline": False, "automargin": True}
     axes = {axis: grid | more.pop(axis, {}) for axis in ("xaxis", "yaxis")}

@@ -26,6 +26,7 @@ from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.confusion import Pair, confused_pairs, confusion, first_to_flip, images_at, most_confused
 from pmsi.robustness.drawing import (
+    COLORS,
     Figure,
     confusion_figure,
     curve,
@@ -37,9 +38,6 @@ from pmsi.robustness.drawing import (
 from pmsi.robustness.export import comparison
 from pmsi.robustness.results import SweepResults
 from pmsi.runs.record import differences_in
-
-COLORS = ("#0f7fc2", "#ff8e00", "#8f2be8", "#be3a28", "#586d6e", "#0ab0ff", "#a2856f", "#ef570e", "#869ab9", "#c0a789")
-"""Default colours of runs."""
 
 FLIPS, PAIRS, SIDE = 6, 10, 128
 """Images that flip first, for each run and perturbation; confused pairs in a list; pixels of a picture's side."""
