@@ -37,7 +37,7 @@ from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
 from pmsi.robustness import Cell, cells_of
-from pmsi.robustness.task import sweep
+from pmsi.robustness.sweep import sweep
 from pmsi.runs import Run
 
 TARGET = 2.0

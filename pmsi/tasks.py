@@ -56,9 +56,9 @@ TASKS: dict[str, Task] = {
     ),
     "robustness": Task(
         "Robustness",
-        "pmsi.robustness.task:sweep",
+        "pmsi.robustness.sweep:sweep",
         "Accuracy of trained models on perturbed images.",
-        "pmsi.robustness.task:check",
+        "pmsi.robustness.sweep:check",
     ),
     "maps": Task("Maps", "pmsi.maps:measure_maps", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
 }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, UnknownName
+from pmsi.data.preprocessing import MEAN, STD
 from pmsi.model.backbone import Backbone, BackboneRow, StateDict, load_weights
 from pmsi.model.batch import STAGES
 
@@ -136,10 +137,8 @@ class Renormalize(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-
-        self.matters = (tuple(mean), tuple(std)) != (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-        ours, theirs = torch.tensor((IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)), torch.tensor((mean, std))
+        self.matters = (tuple(mean), tuple(std)) != (MEAN, STD)
+        ours, theirs = torch.tensor((MEAN, STD)), torch.tensor((mean, std))
         scale, shift = ours[1] / theirs[1], (ours[0] - theirs[0]) / theirs[1]
         self.register_buffer("scale", scale[:, None, None], persistent=False)
         self.register_buffer("shift", shift[:, None, None], persistent=False)

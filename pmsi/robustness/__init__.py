@@ -4,12 +4,11 @@ A sweep is a list of cells; a cell is one perturbation at one severity, and the 
 image is decoded, resized and cropped once (as far as memory allows), perturbed once per cell, and given to every model
 with that input size. Importing this package does not import torch.
 
-    task       the checks before a sweep starts, and the sweep as a run
     cells      the perturbations at their severities
     models     the models, and their common test images
     loader     batches of perturbed images
     inference  the predictions of the models, several batches at a time
-    sweep      the work on all unfinished cells
+    sweep      the task "robustness": its checks, and the work on all unfinished cells
     report     tests, drops, flips and survival, computed from the predictions
     results    a sweep read from its folder
     confusion  confusion matrices, and the images behind a number

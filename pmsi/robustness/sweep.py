@@ -8,10 +8,12 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pmsi.base.errors import ConfigError
 from pmsi.base.files import LARGE, parse_json, read_file, read_json, remove_leftovers, to_json, write_atomically
 from pmsi.base.seeding import derive
 from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
@@ -19,16 +21,37 @@ from pmsi.config import RobustnessConfig
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
 from pmsi.data.record import DataRecord
+from pmsi.engine.checkpoint import find_checkpoint
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
 from pmsi.robustness.loader import ImageBatch, ModelGroup
 from pmsi.robustness.models import SweptModel, identity, load_models, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
+from pmsi.runs.record import why_not_together
 
 
-def work(config: RobustnessConfig, run: Run) -> dict[str, Any]:
-    """Work on all unfinished cells, write the report, and return the task's result."""
+def check(config: RobustnessConfig, root: Path) -> None:
+    """Raise if a sweep cannot start: a run has no model or is in training, or the runs have different test images."""
+    if not config.of:
+        raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")
+    cells_of(config)
+    runs = [Run.open(root, id) for id in config.of]
+    for run in runs:
+        find_checkpoint(run)
+        if run.state.is_live:
+            raise ConfigError(f"Run {run.id} is {run.state.value}, so its model changes. Wait for its end, or stop it.")
+    for other in runs[1:]:
+        if reasons := why_not_together(runs[0], other, config.test_per_class is not None, config.insist):
+            raise ConfigError(" ".join(["These runs cannot be swept together.", *reasons]))
+
+
+def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
+    """Work on all unfinished cells, write the report, and return the result of the task "robustness".
+
+    Raises ConfigError for unknown names, severities out of range, or runs with different data.
+    """
+    check(config, run.folder.parent)
     models = load_models(config, [run.sibling(id) for id in config.of])
     dataset, differs = open_shared(config, models, run)
     records = Sweep(config, run, dataset, models).records()

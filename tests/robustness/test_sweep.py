@@ -24,7 +24,7 @@ from pmsi.perturbations import perturb, pixel_hash
 from pmsi.robustness import Cell, cells_of
 from pmsi.robustness.models import SweptModel
 from pmsi.robustness.report import report
-from pmsi.robustness.task import sweep
+from pmsi.robustness.sweep import sweep
 from pmsi.runs import Run, State, Stopped
 
 CLASSES = ("ant", "bee", "cat")
