@@ -21,4 +21,4 @@ def four_columns() -> list[DeltaGenerator]:
 def download(label: str, make: Callable[[], bytes | str], name: str, icon: str = "download", **options: Any) -> None:
     """Show a button that downloads the file ``name``, which ``make`` makes when it is asked for."""
     kind, _ = mimetypes.guess_type(name)
-    st.download_button(label, make, name, kind, icon=f":material/{icon}:", on_click="ignore", **options)
+    st.download_button(label, make, name, mime=kind, icon=f":material/{icon}:", on_click="ignore", **options)
