@@ -10,8 +10,9 @@ import pytest
 from pmsi.base.errors import ConfigError, UnknownName, lookup
 from pmsi.choices import options_of
 from pmsi.cli.flags import add_flags, to_config
-from pmsi.config import CONFIGS, MapsConfig, RobustnessConfig, TrainConfig, from_dict, from_json
+from pmsi.config import CONFIGS, MapsConfig, RobustnessConfig, TrainConfig, differences, from_dict, from_json
 from pmsi.config.presets import PRESETS
+from pmsi.config.text import from_text, to_text
 
 
 def test_defaults_are_those_of_the_paper_s_section_iv_a():
@@ -109,3 +110,46 @@ def test_an_older_config_of_a_folder_means_its_old_split() -> None:
     del old["split"]
     assert from_dict(old) == TrainConfig(dataset="folder", data="/a", split="stratified")
     assert from_dict(old | {"dataset": "cub"}).split == from_dict({"task": "train"}).split == "content"
+
+
+# Values as text
+
+
+OTHERS = [
+    TrainConfig(),
+    *(preset.config for preset in PRESETS.values()),
+    TrainConfig(lr_new=0.1 + 0.2, flip=False, trackers=(), data="/a folder/ä", augmentation="none", channels=48),
+]
+
+
+@pytest.mark.parametrize("config", OTHERS, ids=range(len(OTHERS)))
+def test_every_value_comes_back(config):
+    texts = {about.name: to_text(getattr(config, about.name)) for about in fields(config)}
+    assert all(isinstance(text, str) for text in texts.values())
+    read = {name: from_text(TrainConfig, name, text) for name, text in texts.items()}
+    assert not differences(TrainConfig(**read), config)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("resize", "default", None),
+        ("epochs", "7", 7),
+        ("lr_new", "1e-3", 0.001),
+        ("nested", "Yes", True),
+        ("nested", "0", False),
+        ("augmentation", "none", "none"),
+        ("weights", "default", "default"),
+        ("trackers", "a, b", ("a", "b")),
+    ],
+)
+def test_texts_that_people_write(name, text, value):
+    assert from_text(TrainConfig, name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("epochs", "2.5"), ("epochs", "default"), ("lr_new", "x"), ("flip", "maybe")]
+)
+def test_what_is_no_value_is_refused_with_the_name(name, text):
+    with pytest.raises(ConfigError, match=f"{name} = '{text}'"):
+        from_text(TrainConfig, name, text)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError, ImageError, PMSIError, UnknownName
 from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash
+from pmsi.perturbations.entries import severities_of
 
 NOISES = ("gaussian_noise", "gaussian_noise_mono", "gaussian_noise_legacy")
 DRAWING = [name for name, row in PERTURBATIONS.items() if draw(name, row.levels[-1], (8, 8), seed=0, key="")]
@@ -197,3 +198,25 @@ def test_bad_severities_names_modes_and_arrays_are_refused():
     for array in (np.zeros((4, 4, 3)), np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4), np.uint8)):
         with pytest.raises(PMSIError, match=r"uint8 \(height, width, 3\)"):
             PERTURBATIONS["gaussian_noise"].apply(array, 5, {"noise_seed": 0})
+
+
+# As they are typed
+
+
+def test_an_entry_is_a_name_with_or_without_severities():
+    assert severities_of("rotation=10,20.5") == [("rotation", 10.0), ("rotation", 20.5)]
+    assert severities_of("jpeg") == [("jpeg", level) for level in PERTURBATIONS["jpeg"].levels]
+    assert severities_of("jpeg", usual=(30,)) == [("jpeg", 30.0)]
+    assert severities_of("jpeg=40", usual=(30,)) == [("jpeg", 40.0)]
+    assert str(severities_of("rotation=-0.0")) == "[('rotation', 0.0)]"
+
+
+def test_what_is_no_entry_is_refused():
+    with pytest.raises(UnknownName, match="rotation"):
+        severities_of("rust=1")
+    for entry in ("rotation=", "rotation=a"):
+        with pytest.raises(ConfigError, match="rotation=10,20"):
+            severities_of(entry)
+    for entry in ("rotation=-1", "gaussian_noise=nan"):
+        with pytest.raises(ConfigError, match="from 0"):
+            severities_of(entry)

@@ -1,4 +1,7 @@
-"""Sheets: rows of pictures, thumbnails, and the contact sheet, whose pages hold all classes and stay small."""
+"""Pictures as bytes, rows and thumbnails, and the contact sheet, whose pages hold all classes and stay small."""
+
+import base64
+import io
 
 import numpy as np
 import pytest
@@ -6,6 +9,7 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.data.dataset import Dataset, Sample
+from pmsi.pictures.encoding import data_uri, jpeg, png
 from pmsi.pictures.sheets import CLASSES_PER_PAGE, GAP, LABEL, THUMBNAIL, contact_sheet, enlarged, font, grid, thumbnail
 
 
@@ -60,3 +64,13 @@ def test_pages_of_a_contact_sheet_show_every_class_once_and_are_bounded():
 def test_letters_beyond_latin_have_their_own_shapes():
     unknown = font(20).getmask("\U0010fffd")
     assert all(bytes(font(20).getmask(letter)) != bytes(unknown) for letter in "σЖ✓")
+
+
+def test_png_keeps_every_pixel_jpeg_the_size_and_a_data_uri_all_bytes():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(image)))), np.asarray(image))
+    decoded = Image.open(io.BytesIO(jpeg(image)))
+    assert (decoded.format, decoded.size) == ("JPEG", image.size)
+    head, data = data_uri(bytes(range(256)), "image/png").split(",")
+    assert head == "data:image/png;base64"
+    assert base64.b64decode(data) == bytes(range(256))
