@@ -164,6 +164,8 @@ def _from_dataset(dataset: Dataset, kind: str, place: str, **query: str) -> Pick
     wanted = samples.get(session.choice("image")) or next(iter(samples.values()))
     names = dataset.classes
     linked = session.moved("image")
+    if linked and wanted.key != session.choice("image"):
+        st.caption("The image that the link names is not among these; another one is shown.")
     if linked or st.session_state.get("picker-class") not in names:
         st.session_state["picker-class"] = names[wanted.label]
     left, right = st.columns([3, 2], gap="small", wrap=False)

@@ -13,12 +13,14 @@ from PIL import Image
 from app.shared.cached_data import data_of_run, open_builtin, open_folder, thumbnail_once
 from app.shared.cached_models import predictor_of
 from app.shared.wording import name_of_run
+from app.views.maps.explained import SIDE
 from app.views.maps.numbers import reports_on
 from app.views.robustness.cached import results_once, sweep_picture_once
 from pmsi import tasks
 from pmsi.base.errors import DataError, ImageError
 from pmsi.config import MapsConfig, RobustnessConfig
-from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.encoding import data_uri, jpeg
+from pmsi.pictures.sheets import enlarged
 from pmsi.runs import Run, jobs
 from pmsi.runs.record import record_of
 
@@ -197,6 +199,19 @@ def test_an_image_that_moved_keeps_its_answer_and_one_with_other_pixels_loses_it
     assert "1 of the" in words(test)  # the other one is gone
     test = shown(open_page("data", set="folder", data=str(birds), run=trained.id, open=second.key))
     assert "**mix**" not in words(test)
+
+
+def test_a_link_opens_the_picture_that_it_stands_under_wherever_it_lies(open_page, trained, birds):
+    moved, record = birds / "jay" / "moved.png", record_of(trained)
+    (birds / record.test[1].key).rename(moved)
+    paint(birds / "wren" / "new.png", 4711)
+    for key in ("jay/moved.png", "wren/new.png", record.test[-1].key, record.train[0].key):
+        test = shown(open_page("data", set="folder", data=str(birds), run=trained.id, open=key))
+        link = next(link.proto for link in test.get("page_link") if link.proto.label == "Explain")
+        query = {name: value for name, (value,) in parse_qs(link.query_string).items()}
+        row = grid(shown(open_page("maps", **query)))["rows"][0]
+        seen = predictor_of(trained).prepare(Image.open(birds / key))
+        assert row["image"]["src"] == data_uri(jpeg(enlarged(seen, SIDE), 84))
 
 
 # Test images are those of the run's own split

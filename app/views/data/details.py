@@ -6,14 +6,14 @@ from html import escape
 import streamlit as st
 from PIL.Image import Image
 
-from app.shared.cached_data import sample_image
+from app.shared.cached_data import data_of_run, sample_image
 from app.shared.cached_models import predict_once, predictor_of
 from app.shared.charts import confidence_bars
 from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
 from app.shared.images import picture
 from app.shared.palette import CATEGORICAL, head_color
-from app.shared.panels import Picked, unknown_class
+from app.shared.panels import OF_RUN, Picked, own_source, unknown_class
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.data.grid import OPEN, close_image
@@ -64,8 +64,18 @@ def _details(source: Source, dataset: Dataset, sample: Sample, run: Run | None) 
         picture(jpeg(_reduced(drawn)), alt=f"{name}, {sample.key}" + (", with its outlines" if wanted else ""))
     if run is not None and remember(st.toggle, "ask", False, "Ask the model now, with probabilities"):
         _ask(run, image, name)
-    picked = Picked.of(dataset, sample, name, **source.query(run))
+    picked = _picked(source, dataset, sample, run)
     image_actions(picked, **({"run": run.id} if run else {}))
+
+
+def _picked(source: Source, dataset: Dataset, sample: Sample, run: Run | None) -> Picked:
+    """Return the image as other pages find it: among the run's own, under its key there, or else where it lies."""
+    if run is not None and own_source(run) is not None:
+        own, digest = data_of_run(run).dataset, digest_of(dataset, sample)
+        for other in (*own.test, *own.train):
+            if digest_of(own, other) == digest:
+                return Picked.of(own, other, source=OF_RUN, run=run.id)
+    return Picked.of(dataset, sample, **source.query())
 
 
 def _facts(dataset: Dataset, sample: Sample, image: Image) -> None:

@@ -37,14 +37,11 @@ class Source:
     config: TrainConfig
     runs: tuple[Run, ...] = ()
 
-    def query(self, run: Run | None) -> dict[str, str]:
-        """Return the query parameters that open another page with one of its images, beside those that name it.
-
-        They are a run's own images where a run is named, or where no other source has them.
-        """
-        if run is None and self.config.data:
+    def query(self) -> dict[str, str]:
+        """Return the query parameters that open another page with one of its images, beside those that name it."""
+        if self.config.data:
             return {"source": "data", "data": self.config.data}
-        of = run or next(iter(self.runs), None)
+        of = next(iter(self.runs), None)
         return {"source": OF_RUN, "run": of.id} if of and own_source(of) else {"source": "sample"}
 
     def open(self, run: Run | None = None) -> Dataset:
