@@ -1,6 +1,6 @@
 """The runs that a table needs, those that exist, and `start`, which queues the others.
 
-A table needs training runs, and robustness sweeps of them for its perturbed cells. Does not import torch.
+A table needs training runs, and robustness sweeps of them for its perturbed cells.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
