@@ -146,7 +146,7 @@ def test_a_sweeps_pictures_are_those_that_it_was_shown(trained, birds):
     files = [birds / results.report["keys"][i] for i in (first, last, gone)]
     exchange(*files[:2])
     paint(files[2], 991)
-    st.cache_resource.clear()
+    forget()
     assert sweep_picture_once(results, first) == jpeg(before)
     with pytest.raises(DataError, match="gone"):
         sweep_picture_once(results, gone)
