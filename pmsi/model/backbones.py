@@ -1,7 +1,6 @@
 """BACKBONES: the networks, each followed by its row (``timm:NAME`` is one of timm), and their initial weights."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 from pmsi.base.errors import CheckpointError, ConfigError, UnknownName, lookup
-from pmsi.base.files import expanded
+from pmsi.base.files import cached_by_files, expanded
 from pmsi.base.vision import models
 from pmsi.config import WEIGHT_WORDS
 from pmsi.model import timm
@@ -137,13 +136,12 @@ def check_weights(row: BackboneRow, weights: str) -> None:
     """Raise CheckpointError if these weights do not fit the backbone; a file is read, nothing is downloaded."""
     _check_offered(row, weights)
     if weights not in WEIGHT_WORDS:
-        path = _file(weights)
-        _check_file(row, path, path.stat().st_mtime_ns)
+        _check_file(row, _file(weights))
 
 
-@lru_cache(maxsize=16)
-def _check_file(row: BackboneRow, path: Path, changed: int) -> None:
-    """Check a file; cached until it changes, because the app's form checks at every click."""
+@cached_by_files(lambda row, path: [path], most=16)
+def _check_file(row: BackboneRow, path: Path) -> None:
+    """Check a file; cached, because the app's form checks at every click."""
     state = read_weights(path)
     with torch.device("meta"):
         row.make(state)
