@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from pmsi.augment import AUGMENTATIONS, Attention, Augmentation
-from pmsi.augment.mosaic import check_divisible
-from pmsi.augment.rule import recursions_of
-from pmsi.base.errors import ConfigError, lookup
+from pmsi.augment.rule import nearest_size, recursions_of
+from pmsi.base.errors import ConfigError, Fix, lookup
 from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.model.backbone import Backbone
@@ -212,19 +211,27 @@ def _progressive_methods(config: TrainConfig) -> list[str]:
     return [name for name, method in METHODS.items() if len(method.phases(config)) > 1]
 
 
+def _batches(config: TrainConfig, multiple: int, least: int = 0) -> list[Fix]:
+    """Return the change to the next larger batch that is a multiple."""
+    more = max(least, -(-config.batch_size // multiple) * multiple)
+    return [Fix(f"Batches of {more}", {"batch_size": more})]
+
+
 def _check_batch(config: TrainConfig, method: Method) -> None:
     """Raise ConfigError if the devices cannot share a batch equally, or the method cannot train on a share."""
     share, rest = divmod(config.batch_size, config.devices)
     if rest:
         raise ConfigError(
-            f"batch_size = {config.batch_size} cannot be shared equally by {config.devices} devices. Choose a multiple."
+            f"batch_size = {config.batch_size} cannot be shared equally by {config.devices} devices. Take a multiple.",
+            fixes=_batches(config, config.devices),
         )
     if share % method.batch_multiple or share == method.images_per_class:
         least = 2 * (method.images_per_class or 1)
         raise ConfigError(
             f"batch_size = {config.batch_size} on {config.devices} device(s): method {config.method!r} compares the "
             f"images of a batch in pairs, so each device's share must be a multiple of {method.batch_multiple}, at "
-            f"least {least}."
+            f"least {least}.",
+            fixes=_batches(config, config.devices * method.batch_multiple, config.devices * least),
         )
 
 
@@ -242,16 +249,24 @@ def resolve(config: TrainConfig) -> System:
     if augmentation.progressive and deepest == 0:
         raise ConfigError(
             f"augmentation = {config.augmentation!r} needs progressive phases, and method {config.method!r} has none "
-            f"(the paper: R must work with P). Choose {', '.join(_progressive_methods(config))}, or augmentation none."
+            f"(the paper: R must work with P). Choose {', '.join(_progressive_methods(config))}, or augmentation none.",
+            fixes=[Fix("No augmentation", {"augmentation": "none"})],
         )
     if config.weights != "none" and config.frozen_epochs >= config.epochs:
         raise ConfigError(
             f"frozen_epochs = {config.frozen_epochs} and epochs = {config.epochs}: the backbone would never be "
-            "trained. Lower frozen_epochs (lr_pretrained = 0 is how to train the new layers alone)."
+            "trained. Lower frozen_epochs (lr_pretrained = 0 is how to train the new layers alone).",
+            fixes=[Fix("Train the backbone from the first epoch", {"frozen_epochs": 0})],
         )
     _check_batch(config, method)
-    if augmentation.cuts:
-        check_divisible((config.image_size, config.image_size), deepest)
+    if augmentation.cuts and config.image_size % 2**deepest:
+        side = nearest_size(config.image_size, deepest)
+        raise ConfigError(
+            f"image_size = {config.image_size}: an image of {config.image_size} × {config.image_size} pixels cannot be "
+            f"cut {deepest} times in half, only one whose side is a multiple of {2**deepest}. The nearest size that "
+            f"works is {side} × {side}.",
+            fixes=[Fix(f"Take {side}", {"image_size": side, "resize": None})],
+        )
     return System(method, phases, augmentation)
 
 
@@ -262,7 +277,7 @@ def build(config: TrainConfig, classes: int, *, pretrained: bool = True) -> Reco
     """
     system = resolve(config)
     row = find_backbone(config.backbone)
-    state = pretrained_state(row, config.weights) if pretrained else None
+    state = pretrained_state(row, config.weights, config.weights_part) if pretrained else None
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(config.seed, "weights"))  # the CPU's alone: a GPU's is not forked
         model = _assemble(system, row.make(state, config.stem_stride), classes, config)

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,13 +36,15 @@ class Task:
 
     ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict of JSON types.
     ``check`` is another, called as ``check(config, root)`` before a run is created; it raises a PMSIError if the run
-    could not start.
+    could not start, and may return lines that are to be said about it. ``check_data`` is one more, called as
+    ``check_data(config, progress)``, which reads the data set for that.
     """
 
     title: str
     function: str
     help: str
     check: str | None = None
+    check_data: str | None = None
 
 
 TASKS: dict[str, Task] = {
@@ -50,6 +53,7 @@ TASKS: dict[str, Task] = {
         "pmsi.training.session:train",
         "Train a model; an interrupted run continues from its checkpoint.",
         "pmsi.training.session:check",
+        "pmsi.training.session:check_data",
     ),
     "evaluate": Task(
         "Evaluate", "pmsi.evaluation:evaluate", "Accuracy of every head of a trained model.", "pmsi.evaluation:check"
@@ -71,18 +75,41 @@ def import_function(function: str) -> Callable[..., Any]:
     return found
 
 
-def check(config: Config, root: Path) -> None:
-    """Raise a PMSIError if a run of ``config`` in the runs folder ``root`` could not start."""
+def check(config: Config, root: Path, launcher: str = "local") -> list[str]:
+    """Return what is to be said about a run of ``config``; raises a PMSIError if it could not start in ``root``.
+
+    What this machine lacks matters only where it is to do the work.
+    """
     task = lookup("task", TASKS, config.task)
-    if task.check:
-        import_function(task.check)(config, root)
+    said: list[str] = (import_function(task.check)(config, root) if task.check else None) or []
+    if launcher == "local":
+        import_function("pmsi.engine.machine:check_machine")(config)
+    return said
+
+
+def check_all(
+    config: Config, root: Path, launcher: str = "local", progress: Callable[[int, int], None] | None = None
+) -> list[str]:
+    """Do what `check` does, and raise a PMSIError if the data set, which is read for that, does not allow the run."""
+    said, task = check(config, root, launcher), TASKS[config.task]
+    if task.check_data:
+        import_function(task.check_data)(config, progress)
+    return said
 
 
 def queue(config: Config, root: Path, launcher: str = "local") -> Run:
-    """Return a new run of ``config`` in the runs folder ``root``, queued; raises a PMSIError if it could not start."""
-    check(config, root)
+    """Return a new run of ``config`` in the runs folder ``root``, queued; raises a PMSIError if it could not start.
+
+    A run that cannot be queued is not left behind.
+    """
+    check_all(config, root, launcher)
     run = Run.create(root, config)
-    jobs.submit(run, launcher)
+    try:
+        jobs.submit(run, launcher)
+    except BaseException:
+        if not run.state.is_live:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
     return run
 
 
@@ -148,7 +175,7 @@ def _work_as_secondary(run: Run) -> State:
         )  # this rank's part: after a failure, torchrun would end rank 0 before it has written its checkpoint
     except Exception as error:
         if not ranks.is_peer_failure(error):
-            ranks.write_error(run.folder, describe(error))
+            ranks.write_error(run.folder, describe(error, run.folder))
         run.append_log(f"Process {ranks.rank()} of {ranks.world_size()}:\n{traceback.format_exc()}")
         return State.FAILED
     return State.FINISHED
@@ -184,7 +211,7 @@ def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
         text = f"{type(error).__name__}: {error}" if isinstance(error, PMSIError) else traceback.format_exc()
         with contextlib.suppress(OSError):  # the disk may be full; error.json then says so
             run.append_log(text)
-        return State.FAILED, describe(error)
+        return State.FAILED, describe(error, run.folder)
 
 
 @contextlib.contextmanager

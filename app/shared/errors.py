@@ -3,7 +3,8 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -12,6 +13,9 @@ from app.shared.fields import entries
 from pmsi.base.errors import PMSIError
 from pmsi.config import TrainConfig
 from pmsi.runs.record import INSIST
+
+FIELD = re.compile(r"(?<![\w/.-])(?:--)?((?<=--)[a-z]+|[a-z]+(?:[_-][a-z]+)+|[a-z]+(?= = ))(?![\w/-])")
+"""A field's name in a message: a flag, words with lines between, or one word before its value."""
 
 LOG = logging.getLogger("pmsi.app")
 
@@ -24,8 +28,7 @@ def plain(text: str) -> str:
 def worded(message: str, insist: str = "tick “Insist”") -> str:
     """Return what the core says, with the words of the page in place of fields and flags."""
     labels = {name: entry.label for name, entry in entries(TrainConfig).items()}
-    named = re.sub(r"\b([a-z_]+) = ", lambda found: f"{labels.get(found[1], found[1])} = ", message)
-    return named.replace(INSIST, insist)
+    return FIELD.sub(lambda found: labels.get(found[1].replace("-", "_"), found[0]), message.replace(INSIST, insist))
 
 
 def error_panel(error: Exception) -> None:
@@ -43,21 +46,41 @@ def error_panel(error: Exception) -> None:
     )
 
 
+def fix_buttons(error: PMSIError, key: str) -> None:
+    """Offer the changes that take an error's cause away, in the form whose widgets' keys begin with ``key``."""
+    if not error.fixes:
+        return
+    with st.container(horizontal=True):
+        for fix in error.fixes:
+            st.button(fix.title, key=f"{key}-fix-{fix.title}", on_click=_change, args=(key, fix.changes))
+
+
+def _change(key: str, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        is_text = entries(TrainConfig)[name].kind is str and value is None
+        st.session_state[f"{key}-{name}"] = "" if is_text else value
+
+
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
+def guarded(form: str = "") -> Iterator[None]:
     """Show whatever is raised inside in the error panel; also a decorator."""
     try:
         yield
     except PMSIError as error:
         error_panel(error)
+        if form:
+            fix_buttons(error, form)
     except Exception as error:
         LOG.exception("A page failed.")
         error_panel(error)
 
 
 @contextlib.contextmanager
-def changing() -> Iterator[None]:
-    """Do what changes something, unless the app is read-only; an error is shown, and ends what is inside."""
-    with guarded():
+def changing(form: str = "") -> Iterator[None]:
+    """Do what changes something, unless the app is read-only; an error is shown, and ends what is inside.
+
+    What would help is offered where a form's key is given.
+    """
+    with guarded(form):
         require_writable()
         yield

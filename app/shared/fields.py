@@ -12,6 +12,7 @@ LABELS = {
     "data": "Data folder",
     "name_encoding": "Encoding of names",
     "weights": "Starting weights",
+    "weights_part": "Place in the weights file",
     "start_from": "Start from the model of",
     "lr_pretrained": "Learning rate, pre-trained",
     "lr_new": "Learning rate, new",
@@ -46,11 +47,12 @@ AUTOMATIC = {
     "hidden": "c/2",
     "augmentation": "the method's own",
     "start_from": "no run",
+    "weights_part": "found out",
     "name_encoding": "as the archive says",
 }
 """What an optional field means while it is empty."""
 
-NOT_THE_PAPERS = ("data", "name_encoding", "split", "test_on", "split_seed", "start_from")
+NOT_THE_PAPERS = ("data", "name_encoding", "split", "test_on", "split_seed", "start_from", "weights_part")
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
 TITLES = {

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.shared.errors import plain
+from app.shared.errors import fix_buttons, plain, worded
 from app.shared.fields import Entry, entries
 from app.shared.run_session import seed_widget
 from pmsi.base.errors import ConfigError
@@ -65,13 +65,15 @@ def form(
         for row in rows:
             drawing.draw_row(row, len(row))
         drawing.draw_row([known[name] for name, other in IN_SIGHT_WITH.items() if drawing.values.get(other)], 1)
-        problem = st.empty()
+        problem = st.container()
     with details or st.container():
         drawing.draw_tabs([entry for entry in known.values() if entry.name not in drawing.values])
     try:
         return config_class(**drawing.values)
     except ConfigError as error:
-        problem.error(plain(str(error)), icon=":material/error:")
+        with problem:
+            st.error(plain(worded(str(error))), icon=":material/error:")
+            fix_buttons(error, key)
         return None
 
 

@@ -7,27 +7,49 @@
     │   └── ImageError   one image cannot be used
     ├── CheckpointError  a weights file is missing, foreign, damaged or does not fit the model
     ├── RunError         a run folder is missing or not in a state that allows what was asked
-    └── TrainingError    training cannot go on (the loss is not finite, say)
+    ├── TrainingError    training cannot go on (the loss is not finite, say)
+    └── DiskFull         there is no room for a file; an OSError, too
 
 A message names the value, what was expected, and what to do next. The command line prints it as one line and
 exits with 2; the app shows it in a panel.
 """
 
 import difflib
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from pmsi.base.text import shortened
 
 Row = TypeVar("Row")
 
 
+@dataclass(frozen=True)
+class Fix:
+    """A change of settings that takes an error's cause away; ``title`` is what a button says."""
+
+    title: str
+    changes: Mapping[str, Any]
+
+
 class PMSIError(Exception):
-    """Base of every error raised on purpose; its text is written for the user."""
+    """Base of every error raised on purpose; its text is written for the user.
+
+    ``final`` says that what failed cannot succeed with the same settings, whatever is tried again.
+    """
+
+    final = False
+
+    def __init__(self, *words: object, fixes: Sequence[Fix] = (), final: bool | None = None) -> None:
+        super().__init__(*words)
+        self.fixes = tuple(fixes)
+        self.final = type(self).final if final is None else final
 
 
 class ConfigError(PMSIError):
     """A setting is out of range, or two settings contradict each other."""
+
+    final = True
 
 
 class UnknownName(ConfigError):
@@ -56,6 +78,14 @@ class RunError(PMSIError):
 
 class TrainingError(PMSIError):
     """Training cannot go on."""
+
+
+class DiskFull(PMSIError, OSError):
+    """There is no room for a file. ``needed`` is the number of bytes that must be free."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 def lookup(kind: str, table: Mapping[str, Row], name: str) -> Row:

@@ -11,24 +11,60 @@ import math
 import os
 import re
 import secrets
+import shutil
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, wraps
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import IO, Any
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+from pmsi.base.errors import DiskFull
+from pmsi.base.text import size
 
 LEFTOVERS = ".*.tmp"
 """Pattern of the temporary files that a killed writer leaves behind; nothing else is named like this."""
 
 
-def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Write ``data`` to ``path``: readers see the old file or the new one, also after a crash. Raises OSError.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that say that a file has no room: on its disk, in the user's quota, or under the process's limit."""
 
-    ``durable=False`` does not wait for the disk, for files that may be lost in a power cut (a heartbeat).
+
+def disk_full(path: Path, needed: int, why: int = errno.ENOSPC) -> DiskFull:
+    """Return the error about a file without room: on which disk, how much is needed, and how much is free."""
+    if why == errno.EFBIG:
+        return DiskFull(
+            f"{path} needs {size(needed)}, more than this process may write into one file (ulimit -f).", needed
+        )
+    disk = mount_of(path)
+    cause = "your quota is used up" if why == errno.EDQUOT else f"{size(shutil.disk_usage(disk).free)} are free"
+    return DiskFull(
+        f"The disk at {disk} is full: {path.name} in {path.parent} needs {size(needed)}, and {cause}. Free some space "
+        "there.",
+        needed,
+    )
+
+
+def mount_of(path: Path) -> Path:
+    """Return where the disk is mounted on which a path is, or would be."""
+    place = path.absolute()
+    while not (place.exists() and os.path.ismount(place)) and place != place.parent:
+        place = place.parent
+    return place
+
+
+def require_room(path: Path, needed: int) -> None:
+    """Raise DiskFull unless ``needed`` bytes are free on the disk of a path, which need not exist."""
+    if shutil.disk_usage(mount_of(path)).free < needed:
+        raise disk_full(path, needed)
+
+
+def write_atomically(path: Path, data: bytes | str, *, durable: bool = True, keep: Path | None = None) -> None:
+    """Write ``data`` to ``path``: readers see the old file or the new one, also after a crash.
+
+    Raises DiskFull where there is no room, and else OSError.
+
+    ``durable=False`` does not wait for the disk, for files that may be lost in a power cut (a heartbeat). The file that
+    was there before is kept as ``keep``.
     """
     content = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -38,12 +74,26 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> 
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            _link(path, keep)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise disk_full(path, len(content), error.errno) from error
         raise
     if durable:
         _sync_folder(path.parent)
+
+
+def _link(path: Path, other: Path) -> None:
+    """Let ``other`` be the file ``path`` too, in place of what it was."""
+    temporary = other.with_name(f".{other.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        os.link(path, temporary)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, temporary)
+    temporary.replace(other)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -98,28 +148,6 @@ def stamp(path: Path) -> Stamp:
     except OSError:
         return 0, 0
     return about.st_mtime_ns, about.st_size
-
-
-def cached_by_files(
-    files: Callable[Arguments, Iterable[Path]], most: int = 4096
-) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
-    """Return a decorator that caches a function's results until one of the ``files`` of its arguments changes.
-
-    ``files`` takes the function's arguments, which are hashable and given by position. ``most`` results are kept.
-    """
-
-    def decorate(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-        @lru_cache(most)
-        def known(changed: tuple[Stamp, ...], *arguments: Any) -> Result:
-            return read(*arguments)  # type: ignore[call-arg]
-
-        @wraps(read)
-        def cached(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-            return known(tuple(map(stamp, files(*arguments, **named))), *arguments)
-
-        return cached
-
-    return decorate
 
 
 SMALL, LARGE = 2**24, 2**28

@@ -24,6 +24,9 @@ def shortened(text: str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
 def percent(fraction: float | None) -> str:
     """Return a fraction in [0, 1] as per cent: 0.8314 as "83.1 %", None as a dash."""
     return "–" if fraction is None else f"{100 * fraction:.1f} %"
@@ -44,6 +47,14 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes with a fitting unit: 950 B, 18.1 MB, 2.4 GB."""
+    amount, unit = float(count), 0
+    while amount >= 999.5 and unit < len(UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.1f} {UNITS[unit]}" if unit and amount < 99.95 else f"{amount:.0f} {UNITS[unit]}"
 
 
 def short(number: float) -> str:

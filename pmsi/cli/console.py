@@ -116,7 +116,7 @@ def live_output(run: Run, out: TextIO) -> Iterator[None]:
         say(out, f"{status.state.value}: {run.folder}")
         if status.error:
             say(out, f"{status.error.message}\n{status.error.remedy}".rstrip())
-        if status.state.can_resume:
+        if status.can_resume:
             words = ["python", "-m", "pmsi", "runs", "resume", run.id, "--runs", str(run.folder.parent)]
             say(out, f"To resume it: {shlex.join(words)}")
 

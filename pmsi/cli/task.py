@@ -7,7 +7,7 @@ from pmsi import tasks
 from pmsi.base.errors import RunError, lookup
 from pmsi.base.files import to_json
 from pmsi.cli.arguments import TRAINED, add_queue, add_runs
-from pmsi.cli.console import live_output
+from pmsi.cli.console import image_counter, live_output
 from pmsi.cli.flags import AnyConfig, add_flags, to_config
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import POSITIONAL
@@ -55,10 +55,13 @@ def training_base(typed: argparse.Namespace) -> TrainConfig:
 
 def start(config: Config, typed: argparse.Namespace) -> int:
     """Create the run of a config, and queue it or work on it; return the exit status."""
+    launcher = typed.launcher or "local"
+    with image_counter(sys.stderr, "checked") as progress:
+        for line in tasks.check_all(config, typed.runs, launcher, progress):
+            print(line, file=sys.stderr)
     if typed.queue or typed.launcher:
-        print(tasks.queue(config, typed.runs, typed.launcher or "local").id)
+        print(tasks.queue(config, typed.runs, launcher).id)
         return 0
-    tasks.check(config, typed.runs)
     return work(Run.create(typed.runs, config))
 
 

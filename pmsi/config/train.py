@@ -7,7 +7,7 @@ the config is used.
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from pmsi.base.errors import ConfigError
+from pmsi.base.errors import ConfigError, Fix
 from pmsi.base.files import expanded
 from pmsi.config.declare import Config, setting
 
@@ -87,7 +87,13 @@ class TrainConfig(Config):
     weights: str = setting(
         "imagenet",
         "Weights to start from: imagenet (downloaded by torchvision or timm), none (from scratch: every layer counts "
-        "as new), or a file (safetensors or a torch state dict).",
+        "as new), or a file (safetensors or torch.save's; where in it the network's names fit is found out).",
+        group="model",
+    )
+    weights_part: str | None = setting(
+        None,
+        "Where in the file the weights are, if they are there several times, such as state_dict_ema or "
+        "module.encoder_q.",
         group="model",
     )
     stem_stride: int = setting(
@@ -242,5 +248,6 @@ class TrainConfig(Config):
         if self.resize_to < self.image_size:
             raise ConfigError(
                 f"resize = {self.resize} is below image_size = {self.image_size}: a crop cannot be larger than the "
-                "image. Raise resize, or leave it out."
+                "image. Raise resize, or leave it out.",
+                fixes=[Fix("Resize as usual", {"resize": None})],
             )

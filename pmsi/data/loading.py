@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pmsi.base.errors import ConfigError
+from pmsi.base.errors import ConfigError, Fix
 from pmsi.config import TrainConfig
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset, Sample
@@ -42,6 +42,16 @@ class _Crops(TorchDataset):
         return to_tensor(self.crop(self.pixels[index], epoch, sample.key)), sample.label
 
 
+def check_batch(dataset: Dataset, config: TrainConfig) -> None:
+    """Raise ConfigError if a data set has fewer training images than a batch."""
+    if (count := len(dataset.train)) < config.batch_size:
+        least = max(2, count // config.devices * config.devices)
+        raise ConfigError(
+            f"batch_size = {config.batch_size}, but there are only {count} training images. Lower it to {least}.",
+            fixes=[Fix(f"Take {least}", {"batch_size": least})],
+        )
+
+
 class TrainLoader:
     """The training batches of any epoch, from any batch on.
 
@@ -62,11 +72,7 @@ class TrainLoader:
         self.config, self.share = config, share
         self.count = len(dataset.train)
         self.batches = self.count // config.batch_size
-        if self.batches == 0:
-            raise ConfigError(
-                f"batch_size = {config.batch_size}, but there are only {self.count} training images. "
-                f"Lower it to {self.count} or less."
-            )
+        check_batch(dataset, config)
         labels = [sample.label for sample in dataset.train]
         self._sampler = sampler(labels, dataset.classes, config.batch_size, images_per_class)
         self._items: ItemBatches = []

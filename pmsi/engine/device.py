@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from pmsi.base.errors import ConfigError
+from pmsi.base.errors import ConfigError, Fix
 from pmsi.config import Config
 from pmsi.runs import ranks
 
@@ -38,21 +38,48 @@ def keep_freed_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, -1)
 
 
+def check_device(config: Config) -> None:
+    """Raise ConfigError if a config asks for more GPUs than this machine has."""
+    count, wanted = _gpus(), ranks.wanted(config)
+    if config.device == "cuda":
+        _require_gpu(count)
+    if count and config.device != "cpu" and wanted > count:
+        raise ConfigError(
+            f"devices = {wanted}, and torch finds {count} GPU{'s' * (count != 1)} here. Lower devices, or choose cpu.",
+            fixes=[Fix(f"Take {count}", {"devices": count})],
+            final=False,
+        )
+
+
+def _gpus() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _require_gpu(count: int) -> None:
+    if not count:
+        raise ConfigError(
+            "device = 'cuda', but torch finds no GPU here. Choose auto or cpu.",
+            fixes=[Fix("Compute on what there is", {"device": "auto"})],
+            final=False,
+        )
+
+
 def find_device(name: str = "auto") -> torch.device:
     """Return the device for "auto" (a GPU if there is one), "cpu" or "cuda"; raises ConfigError if there is no GPU.
 
     With several processes on one machine, each gets the GPU of its local rank.
     """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cuda" and not count:
-        raise ConfigError("device = 'cuda', but torch finds no GPU here. Choose auto or cpu.")
+    count = _gpus()
+    if name == "cuda":
+        _require_gpu(count)
     if not count or name == "cpu":
         return torch.device("cpu")
     if ranks.world_size() == 1:
         return torch.device("cuda")
     if ranks.local_rank() >= count:
         raise ConfigError(
-            f"Process {ranks.local_rank() + 1} of this machine has no GPU: there are {count}. Lower devices."
+            f"Process {ranks.local_rank() + 1} of this machine has no GPU: there are {count}. Lower devices.",
+            final=False,
         )
     device = torch.device("cuda", ranks.local_rank())
     torch.cuda.set_device(device)

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pmsi.base.errors import CheckpointError
 from pmsi.model.batch import STAGES, Images
 from pmsi.model.receptive_field import receptive_fields
+from pmsi.model.weights.fitting import Network, take
+from pmsi.model.weights.reading import Contents
 
 StateDict = dict[str, Tensor]
+
+Weights = Callable[[Network], StateDict]
+"""Weights that are still to be found, in a file say; raises CheckpointError where there are none of the network."""
 
 
 class Backbone(nn.Module):
@@ -100,27 +105,18 @@ class BackboneRow:
     late: int = 1
 
 
-def load_weights(network: nn.Module, state: StateDict | None, spare: str | tuple[str, ...], title: str) -> None:
+def load_weights(
+    network: nn.Module, state: Weights | StateDict | None, spare: str | tuple[str, ...], title: str
+) -> None:
     """Load the weights of a whole network, if any; CheckpointError, with ``title``, if they do not fit.
 
     Weights whose names begin with ``spare``, those of the classifier, are ignored: they may be missing or different.
     """
     if state is None:
         return
-    expected = {name: value for name, value in network.state_dict().items() if not name.startswith(spare)}
-    given = {name: value for name, value in state.items() if not name.startswith(spare)}
-    # Files older than torch 0.4.1, such as the ResNets', have no BatchNorm count of batches; nothing here uses it.
-    missing = sorted(name for name in expected.keys() - given.keys() if not name.endswith(".num_batches_tracked"))
-    foreign = sorted(given.keys() - expected.keys())
-    wrong = [name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape]
-    if missing or foreign or wrong:
-        counts = f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(wrong)} of another shape"
-        example = (missing or foreign or wrong)[0]
-        raise CheckpointError(
-            f"These weights are not those of {title}: {counts} ({example!r}, for one). "
-            "Choose the backbone that the weights were trained for."
-        )
-    if not next(network.parameters()).is_meta:  # on the meta device, only names and shapes are checked
+    expected = Network.of(title, network, spare)
+    given = take(expected, Contents.of(state, Path(title))).state if isinstance(state, dict) else state(expected)
+    if not next(network.parameters()).is_meta:  # on the meta device, only names, shapes and values are checked
         network.load_state_dict(given, strict=False)
 
 

@@ -1,19 +1,22 @@
 """BACKBONES: the networks, each followed by its row (``timm:NAME`` is one of timm), and their initial weights."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from pmsi.base.errors import CheckpointError, ConfigError, UnknownName, lookup
-from pmsi.base.files import cached_by_files, expanded
+from pmsi.base.errors import CheckpointError, ConfigError, Fix, UnknownName, lookup
+from pmsi.base.files import Stamp, expanded, stamp
 from pmsi.base.vision import models
 from pmsi.config import WEIGHT_WORDS
 from pmsi.model import timm
-from pmsi.model.backbone import Backbone, BackboneRow, StateDict, load_weights
-from pmsi.model.weights import read_weights
+from pmsi.model.backbone import Backbone, BackboneRow, StateDict, Weights, load_weights
+from pmsi.model.weights.fitting import Network, Unfit, take
+from pmsi.model.weights.known import nearest
+from pmsi.model.weights.reading import read_contents
 
 BACKBONES: dict[str, BackboneRow] = {}
 
@@ -23,7 +26,7 @@ def _torchvision(weights: str) -> Callable[[], StateDict]:
     return lambda: models.get_weight(weights).get_state_dict(progress=False, check_hash=True)
 
 
-def mobilenet_v2(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+def mobilenet_v2(state: Weights | StateDict | None = None, stem_stride: int = 2) -> Backbone:
     """Return MobileNetV2 (Sandler et al., 2018), cut where the stride doubles: features 0 | 1–3 | 4–6 | 7–13 | 14–18.
 
     The late layers are features 15, 16 and 17; feature 18 only widens the map for the usual classifier.
@@ -42,7 +45,7 @@ BACKBONES["mobilenet_v2"] = BackboneRow(
 
 
 def _resnet(name: str) -> Callable[..., Backbone]:
-    def make(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+    def make(state: Weights | StateDict | None = None, stem_stride: int = 2) -> Backbone:
         """Return a ResNet (He et al., 2016) with the stem's convolution and the four layers as stages."""
         net = getattr(models, name)(weights=None)
         load_weights(net, state, "fc.", name)
@@ -63,7 +66,7 @@ BACKBONES["resnet34"] = BackboneRow(
 )
 
 
-def tiny(state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+def tiny(state: Weights | StateDict | None = None, stem_stride: int = 2) -> Backbone:
     """Return a network of five small stages of two 3×3 convolutions, for tests and quick runs from scratch."""
     assert state is None, "check_weights refuses others"
     channels = (16, 32, 48, 80, 128)
@@ -111,7 +114,8 @@ def check_stages(row: BackboneRow, stage_num: int) -> None:
     if stage_num > row.stages:
         raise ConfigError(
             f"stage_num = {stage_num}: {row.title} has maps for its last {row.stages} stages alone, because its stem "
-            f"goes straight to a later stage's stride. Choose stage_num = {row.stages} or less."
+            f"goes straight to a later stage's stride. Choose stage_num = {row.stages} or less.",
+            fixes=[Fix(f"The last {row.stages} stages", {"stage_num": row.stages})],
         )
 
 
@@ -119,7 +123,10 @@ def check_stem(row: BackboneRow, stem_stride: int) -> None:
     """Raise ConfigError if the network's first convolution cannot have this stride."""
     if stem_stride not in row.stem_strides:
         known = " or ".join(map(str, sorted(row.stem_strides)))
-        raise ConfigError(f"stem_stride = {stem_stride}: {row.title} is there with {known} alone. Choose that.")
+        raise ConfigError(
+            f"stem_stride = {stem_stride}: {row.title} is there with {known} alone. Choose that.",
+            fixes=[Fix(f"A stride of {row.stem_strides[0]}", {"stem_stride": row.stem_strides[0]})],
+        )
 
 
 def check_late(row: BackboneRow, count: int, method: str) -> None:
@@ -132,44 +139,71 @@ def check_late(row: BackboneRow, count: int, method: str) -> None:
         )
 
 
-def check_weights(row: BackboneRow, weights: str) -> None:
-    """Raise CheckpointError if these weights do not fit the backbone; a file is read, nothing is downloaded."""
-    _check_offered(row, weights)
-    if weights not in WEIGHT_WORDS:
-        _check_file(row, _file(weights))
+def check_weights(row: BackboneRow, weights: str, part: str | None = None) -> str | None:
+    """Return in words which weights of a file the backbone takes, None without a file; nothing is downloaded.
+
+    Raises CheckpointError if there are none, or they do not fit.
+    """
+    _check_offered(row, weights, part)
+    if weights in WEIGHT_WORDS:
+        return None
+    path = expanded(weights)
+    return _check_file(row, path, part, stamp(path))
 
 
-@cached_by_files(lambda row, path: [path], most=16)
-def _check_file(row: BackboneRow, path: Path) -> None:
-    """Check a file; cached, because the app's form checks at every click."""
-    state = read_weights(path)
+@lru_cache(maxsize=16)
+def _check_file(row: BackboneRow, path: Path, part: str | None, changed: Stamp) -> str:
+    """Check a file; cached until it changes, because the app's form checks at every click."""
+    file = WeightsFile(path, part)
     with torch.device("meta"):
-        row.make(state)
+        row.make(file)
+    return file.words
 
 
-def _check_offered(row: BackboneRow, weights: str) -> None:
+class WeightsFile:
+    """A file of weights: the ones of the network that asks are found in it. ``words`` then say which were taken."""
+
+    def __init__(self, path: Path, part: str | None = None) -> None:
+        self.contents, self.part, self.words = read_contents(path), part, ""
+
+    def __call__(self, network: Network) -> StateDict:
+        """Return the network's weights; raises CheckpointError if it has none in this file."""
+        try:
+            taken = take(network, self.contents, self.part)
+        except Unfit as error:
+            ours = [name for name, row in BACKBONES.items() if row.from_file]
+            hint, fixes = nearest(self.contents, ours, lambda name, find: find_backbone(name).make(find))
+            raise CheckpointError(f"{error} {hint}", fixes=fixes) from error
+        self.words = taken.words
+        return taken.state
+
+
+def _check_offered(row: BackboneRow, weights: str, part: str | None = None) -> None:
+    if part is not None and weights in WEIGHT_WORDS:
+        raise CheckpointError(
+            f"weights_part = {part!r} says where in a file the weights are, and weights = {weights!r} is no file.",
+            fixes=[Fix("Leave the part out", {"weights_part": None})],
+        )
     if weights == "none":
         return
+    none = [Fix("Train from scratch", {"weights": "none"})]
     if not row.from_file:
-        raise CheckpointError(f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.")
+        raise CheckpointError(
+            f"{row.title} has no weights to start from, neither ImageNet's nor a file. Choose none.", fixes=none
+        )
     if weights == "imagenet" and row.download is None:
-        raise CheckpointError(f"There are no weights of {row.title} to download. Give a file, or choose none.")
+        raise CheckpointError(
+            f"There are no weights of {row.title} to download. Give a file, or choose none.", fixes=none
+        )
 
 
-def _file(weights: str) -> Path:
-    path = expanded(weights)
-    if not path.is_file():
-        raise CheckpointError(f"There is no weights file at {weights}. Give the path of one, or imagenet or none.")
-    return path
-
-
-def pretrained_state(row: BackboneRow, weights: str) -> StateDict | None:
-    """Return the initial weights: "none" → None, "imagenet" → a download, else those of a file."""
-    _check_offered(row, weights)
+def pretrained_state(row: BackboneRow, weights: str, part: str | None = None) -> Weights | StateDict | None:
+    """Return the initial weights: "none" → None, "imagenet" → a download, else a file in which they are found."""
+    _check_offered(row, weights, part)
     if weights == "none":
         return None
     if weights != "imagenet" or row.download is None:  # _check_offered refuses imagenet without a download
-        return read_weights(_file(weights))
+        return WeightsFile(expanded(weights), part)
     try:
         return row.download()
     except Exception as error:  # each library's downloader raises errors of its own

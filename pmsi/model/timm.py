@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.data.preprocessing import MEAN, STD
-from pmsi.model.backbone import Backbone, BackboneRow, StateDict, load_weights
+from pmsi.model.backbone import Backbone, BackboneRow, StateDict, Weights, load_weights
 from pmsi.model.batch import STAGES
 
 SIDE = 128
@@ -100,7 +100,9 @@ def _refused(name: str, reason: str) -> ConfigError:
     )
 
 
-def _make(name: str, places: tuple[int, ...], state: StateDict | None = None, stem_stride: int = 2) -> Backbone:
+def _make(
+    name: str, places: tuple[int, ...], state: Weights | StateDict | None = None, stem_stride: int = 2
+) -> Backbone:
     """Return the network cut after the features at these places, with these weights or random ones.
 
     Piece p is a Sequential of the modules after feature p − 1, up to feature p.

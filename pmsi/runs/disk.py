@@ -1,25 +1,28 @@
 """The size of a folder on disk, cached until something in it changes. Links are not followed."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
-from pmsi.base.files import cached_by_files
+from pmsi.base import text
+from pmsi.base.files import stamp
 
-UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def in_words(size: int) -> str:
-    """Return a number of bytes as text with a fitting unit: 950 B, 18.1 MB, 2.4 GB."""
-    amount, unit = float(size), 0
-    while amount >= 999.5 and unit < len(UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
-    return f"{amount:.1f} {UNITS[unit]}" if unit and amount < 99.95 else f"{amount:.0f} {UNITS[unit]}"
+in_words = text.size
 
 
-@cached_by_files(lambda folder: (folder, folder / "checkpoints", folder / "metrics.jsonl"))
 def size_of(folder: Path) -> int:
     """Return the bytes of all files in ``folder`` and below; 0 if it does not exist."""
-    total, waiting = 0, [str(folder)]
+    return _size(str(folder), _stamp(folder))
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Return what changes whenever a file is added, removed or replaced; one that only grows is seen a little later."""
+    return tuple(stamp(place)[0] for place in (folder, folder / "checkpoints", folder / "metrics.jsonl"))
+
+
+@lru_cache(maxsize=4096)
+def _size(folder: str, stamp: tuple[int, ...]) -> int:
+    total, waiting = 0, [folder]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as found:

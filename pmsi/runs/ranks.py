@@ -62,7 +62,7 @@ def is_peer_failure(error: BaseException) -> bool:
     return world_size() > 1 and isinstance(error, RuntimeError) and any(word in text for word in PEER_FAILURE)
 
 
-def write_error(folder: Path, about: Mapping[str, str]) -> None:
+def write_error(folder: Path, about: Mapping[str, Any]) -> None:
     """Write this rank's error file: ``kind``, ``message`` and ``remedy``."""
     message = f"Process {rank() + 1} of {world_size()}: {about['message']}"
     path, text = folder / f"error-rank-{rank()}.json", to_json({**about, "message": message, "launch": _launch()})
@@ -78,7 +78,8 @@ def read_error(folder: Path, patience_s: float = 0.0) -> dict[str, Any] | None:
     while True:
         for path in sorted(folder.glob("error-rank-*.json")):
             if about := read_json(path):
-                return {key: str(about.get(key, "")) for key in ("kind", "message", "remedy")}
+                words = {key: str(about.get(key, "")) for key in ("kind", "message", "remedy")}
+                return words | {"final": about.get("final") is True}
         if time.monotonic() >= end:
             return None
         time.sleep(0.02)

@@ -33,12 +33,16 @@ SIGNS = ("started", "progress.json", "metrics.jsonl", "log.txt", "checkpoints")
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """Why a run failed: the kind of error, its message, what to do about it, and the log's last lines."""
+    """Why a run failed: the kind of error, its message, what to do about it, and the log's last lines.
+
+    ``final`` says that the run can never succeed: another one, with other settings, may.
+    """
 
     kind: str
     message: str
     remedy: str = ""
     log_tail: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class Status:
     error: ErrorReport | None = None
     silent_s: float | None = None
     """Seconds since the worker changed a file; None unless it may be stuck."""
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether resuming the run may lead on; a run that can never succeed is not resumed."""
+        return self.state.can_resume and not (self.error is not None and self.error.final)
 
     def with_error(self, error: ErrorReport) -> "Status":
         """Return the same status with this error."""
@@ -157,4 +166,6 @@ def _seconds_left(beat: dict[str, Any], started: float | None) -> float | None:
 
 def _error(ending: dict[str, Any], log_tail: str) -> ErrorReport:
     message = ending.get("message", "error.json cannot be read.")
-    return ErrorReport(ending.get("kind", "Unknown"), message, ending.get("remedy", ""), log_tail)
+    kind = ending.get("kind", "Unknown")
+    final = ending.get("final", kind in ("ConfigError", "UnknownName"))  # older endings say the kind alone
+    return ErrorReport(kind, message, ending.get("remedy", ""), log_tail, bool(final))

@@ -4,11 +4,13 @@ Another run is read once, at the start. A run that has a checkpoint of its own i
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from pmsi.base.errors import ConfigError, RunError
+from pmsi.base.files import Stamp, stamp
 from pmsi.config import DATA_FIELDS, TrainConfig, differences
 from pmsi.data import open_dataset
 from pmsi.data.record import DataRecord
@@ -46,19 +48,36 @@ def initial_model(config: TrainConfig, run: Run, classes: Sequence[str]) -> Reco
     return model
 
 
-def check_initial_weights(config: TrainConfig, root: Path) -> None:
-    """Raise a PMSIError if the weights, or the run to start from, are missing or do not fit."""
+def check_initial_weights(config: TrainConfig, root: Path) -> str | None:
+    """Return in words which weights of a file are the start, None without a file.
+
+    Raises a PMSIError if the weights, or the run to start from, are missing, damaged or do not fit.
+    """
     if config.start_from is None:
-        check_weights(find_backbone(config.backbone), config.weights)
-        return
+        return weights_taken(config)
     other = _other(config.start_from, root)
-    find_checkpoint(other)
+    checkpoint = find_checkpoint(other)
     check_fit(config, other)
+    _check_readable(checkpoint, stamp(checkpoint))
     if any(getattr(config, name) != getattr(other.config, name) for name in DATA_FIELDS):
         data = DataRecord.of(open_dataset(config))
         if record := record_of(other):
             _check_classes(config.start_from, record.classes, data.classes)
         check_leakage(config, root, data)
+    return None
+
+
+def weights_taken(config: TrainConfig) -> str | None:
+    """Return in words which weights of a file a run takes, None without a file; raises CheckpointError if none fits."""
+    if config.start_from is not None:
+        return None
+    return check_weights(find_backbone(config.backbone), config.weights, config.weights_part)
+
+
+@lru_cache(maxsize=16)
+def _check_readable(checkpoint: Path, changed: Stamp) -> None:
+    """Read a checkpoint; cached until it changes, because the app's form checks at every click."""
+    load_checkpoint(checkpoint)
 
 
 def check_fit(config: TrainConfig, other: Run) -> None:

@@ -10,23 +10,31 @@ from typing import Any
 import torch
 from torch import nn
 
-from pmsi.base.errors import TrainingError
+from pmsi.base.errors import ConfigError, Fix, TrainingError
 from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
+from pmsi.data.checking import Progress as Checking
 from pmsi.data.dataset import Dataset
-from pmsi.data.loading import EvaluationLoader, TrainLoader
+from pmsi.data.loading import EvaluationLoader, TrainLoader, check_batch
 from pmsi.data.record import FILE, DataRecord
+from pmsi.data.sampling import check_balanced
 from pmsi.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pmsi.engine.device import gradient_scaler, prepare_device
 from pmsi.evaluation import checking_progress, score, write_predictions
-from pmsi.methods import build, resolve
+from pmsi.methods import build, outline, resolve
 from pmsi.model import Objective, Recognizer
 from pmsi.model.batch import Phase, Scalar
 from pmsi.runs import Run, Stopped
 from pmsi.runs.record import record_of
 from pmsi.runs.run import CHECKPOINT
 from pmsi.training.distributed import Team, team
-from pmsi.training.initial_weights import check_initial_weights, check_leakage, initial_model
+from pmsi.training.initial_weights import (
+    CLASSES,
+    check_initial_weights,
+    check_leakage,
+    initial_model,
+    weights_taken,
+)
 from pmsi.training.loop import Learner, progressive_training
 from pmsi.training.optimizer import make_optimizer, match_memory_format
 from pmsi.training.progress import Progress, changed_since, made_with
@@ -45,12 +53,41 @@ RECORDS_PER_EPOCH = 10
 """Loss records in each epoch, at most; the loop waits for the device only to write one."""
 
 
-def check(config: TrainConfig, root: Path) -> None:
-    """Raise a PMSIError if names or paths of a config would keep its run from starting."""
+def check(config: TrainConfig, root: Path) -> list[str]:
+    """Return what is to be said about a config before its run is made.
+
+    Raises a PMSIError if names, paths or weights would keep the run from starting.
+    """
     resolve(config)
+    _check_share(config)
     check_folder(config)
     check_trackers(config.trackers)
-    check_initial_weights(config, root)
+    return [words for words in (check_initial_weights(config, root),) if words]
+
+
+def check_data(config: TrainConfig, progress: Checking | None = None) -> None:
+    """Raise a PMSIError if the data set, which is read for it, does not allow this training."""
+    dataset, count = open_dataset(config, progress), resolve(config).method.images_per_class
+    check_batch(dataset, config)
+    if count:
+        check_balanced([sample.label for sample in dataset.train], dataset.classes, config.batch_size, count)
+
+
+def _check_share(config: TrainConfig) -> None:
+    """Raise ConfigError if each process would get one image, and BatchNorm cannot learn from one."""
+    if config.devices == 1 or config.batch_size > config.devices or (config.sync_bn and config.device != "cpu"):
+        return
+    try:
+        with torch.device("meta"):
+            outline(config, CLASSES)(torch.zeros(1, 3, config.image_size, config.image_size))
+    except ValueError as error:
+        least = 2 * config.devices
+        few = next(n for n in range(config.batch_size // 2, 0, -1) if config.batch_size % n == 0)
+        raise ConfigError(
+            f"batch_size = {config.batch_size} on devices = {config.devices}: each process gets one image, and "
+            f"BatchNorm needs two to learn from. Raise batch_size to {least}, or lower devices to {few}.",
+            fixes=[Fix(f"Batches of {least}", {"batch_size": least}), Fix(f"Devices: {few}", {"devices": few})],
+        ) from error
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
@@ -76,6 +113,7 @@ class Training:
         self.loader = TrainLoader(dataset, config, system.method.images_per_class, share, self.device)
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
         self.start_differs: list[str] = []  # from the data of the run that this one starts from
+        self.weights: str | None = None  # which ones of a file it begins with
         resumed = (run.checkpoints / CHECKPOINT).exists()
         self.model = self._model(resumed)
         self.optimizer = make_optimizer(self.model, config)
@@ -136,6 +174,9 @@ class Training:
             model = build(self.config, len(classes), pretrained=False)
         else:
             self.start_differs = check_leakage(self.config, self.run.folder.parent, self.record)
+            self.weights = weights_taken(self.config)
+            if self.weights and self.team.leads:
+                self.run.append_log(self.weights)
             model = initial_model(self.config, self.run, classes)
         if self.config.sync_bn and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -173,7 +214,8 @@ class Training:
             raise TrainingError(
                 f"The {what} is {value} in epoch {self.progress.epoch + 1}, batch {self.progress.batch}: training has "
                 f"diverged. Lower lr_new (now {self.config.lr_new:g}) and lr_pretrained (now "
-                f"{self.config.lr_pretrained:g}), or raise batch_size (now {self.config.batch_size})."
+                f"{self.config.lr_pretrained:g}), or raise batch_size (now {self.config.batch_size}).",
+                final=True,
             )
 
     # Testing
@@ -224,6 +266,7 @@ class Training:
                 "classes": list(self.dataset.classes),
                 "train_images": len(self.dataset.train),
                 "start_differs": self.start_differs,
+                "weights": self.weights,
                 "step": self._step,
                 "made_with": made_with(self.team.size),
             }
@@ -250,6 +293,7 @@ class Training:
         self.run.truncate_metrics(lambda record: record[measure[record["kind"]]] <= reached[record["kind"]])
         self.scaler.load_state_dict(checkpoint.about["scaler"])
         self.start_differs = checkpoint.about.get("start_differs", [])
+        self.weights = checkpoint.about.get("weights")
         changes = changed_since(checkpoint.about["made_with"], self.team.size)
         if changes and self.team.leads:
             self.run.append_log(f"Resumed under other conditions, so the last bits may differ: {'; '.join(changes)}.")
@@ -288,6 +332,7 @@ class Training:
             "skipped_images": len(self.dataset.problems),
             "passed_over": dict(self.dataset.passed_over),
             "data": self.start_differs,
+            "weights": self.weights,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "seconds": self.progress.seconds,
         }

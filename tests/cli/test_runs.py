@@ -11,9 +11,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 from waiting import until
 
+from pmsi.base.errors import ConfigError, DataError
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
@@ -72,6 +74,7 @@ def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
 def test_a_preset_is_a_start_that_flags_change_and_paths_become_absolute(pmsi, here, monkeypatch):
     """A run in a queue may be worked on from elsewhere."""
     monkeypatch.setattr("pmsi.runs.jobs.submit", lambda run, launcher: None)
+    monkeypatch.setattr("pmsi.training.session.check_data", lambda config, progress: None)
     words = ["--dataset", "folder", "--data", "folder", "--no-flip"]
     status, out, err = pmsi("train", "--preset", "quick", *words, "--queue")
     assert (status, err) == (0, "")
@@ -80,12 +83,19 @@ def test_a_preset_is_a_start_that_flags_change_and_paths_become_absolute(pmsi, h
     assert Run.open(Path("runs"), out.strip()).config == expected
 
 
-def test_a_run_that_failed_says_why_and_how_to_go_on(pmsi, here):
-    status, out, err = pmsi("train", "--dataset", "cub", "--data", "folder", "--weights", "none")
-    assert (status, json.loads(out)["state"]) == (1, "failed")
+def test_a_run_that_failed_says_why_and_how_to_go_on_where_it_can(pmsi, here, monkeypatch):
+    words = ["train", "--dataset", "cub", "--data", "folder", "--weights", "none"]
+    status, out, err = pmsi(*words)
+    assert (status, out) == (2, "")  # what can be known before is refused before
     assert "images.txt" in err
-    assert "runs resume" in err
-    assert "Traceback" not in err
+    monkeypatch.setattr("pmsi.training.session.check_data", lambda config, progress: None)
+    for error, resumable in ((DataError("no images.txt"), True), (ConfigError("no sense"), False)):
+        monkeypatch.setattr("pmsi.training.session.train", Mock(side_effect=error))
+        status, out, err = pmsi(*words)
+        assert (status, json.loads(out)["state"]) == (1, "failed")
+        assert str(error) in err
+        assert ("runs resume" in err) == resumable
+        assert "Traceback" not in err
 
 
 def test_runs_are_listed_and_shown(trained, pmsi):

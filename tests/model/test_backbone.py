@@ -3,7 +3,6 @@
 import os
 
 import pytest
-import safetensors.torch
 import torch
 
 from pmsi.base.errors import CheckpointError
@@ -12,12 +11,21 @@ from pmsi.model.backbone import stage_sizes
 from pmsi.model.backbones import BACKBONES, check_weights, pretrained_state
 
 # METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
-CHANNELS = {"mobilenet_v2": (32, 24, 32, 96, 1280), "resnet18": (64, 64, 128, 256, 512)}
+CHANNELS = {
+    "mobilenet_v2": (32, 24, 32, 96, 1280),
+    "resnet18": (64, 64, 128, 256, 512),
+    "resnet34": (64, 64, 128, 256, 512),
+}
 
 
-@pytest.mark.parametrize("name", CHANNELS)
-def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classifier(name, generator):
-    net = getattr(models, name)(weights=None).eval()
+@pytest.fixture(scope="module", params=list(CHANNELS))
+def network(request):
+    torch.manual_seed(0)
+    return request.param, getattr(models, request.param)(weights=None).eval()
+
+
+def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classifier(network, generator):
+    name, net = network
     backbone = BACKBONES[name].make(net.state_dict()).eval()
     images = torch.randn(2, 3, 64, 64, generator=generator)
     maps = backbone(images)
@@ -30,33 +38,34 @@ def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classi
             torch.testing.assert_close(ours, whole)
 
 
-def test_receptive_fields_are_those_of_the_method_s_table_and_follow_the_main_path_of_a_resnet():
+def test_receptive_fields_are_those_of_the_method_s_table():
     assert BACKBONES["mobilenet_v2"].make(None).receptive_fields() == (3, 19, 59, 267, 491)
+
+
+def test_resnet_receptive_fields_follow_the_main_path():
     # 7×7/2, pool 3/2, then pairs of 3×3: r ← r + 2j for each, by hand.
-    field, jump, expected = 7 + 2 * 2, 4, [7]
-    for stride in (1, 2, 2, 2):
-        for block in range(2):
-            field += 2 * jump
-            jump *= stride if block == 0 else 1
-            field += 2 * jump
+    field, jump, expected = 7, 2, [7]
+    field += 2 * jump  # max pooling
+    jump = 4
+    for blocks, stride in ((2, 1), (2, 2), (2, 2), (2, 2)):
+        for block in range(blocks):
+            for conv in range(2):
+                field += 2 * jump
+                if conv == 0 and block == 0:
+                    jump *= stride
         expected.append(field)
     assert BACKBONES["resnet18"].make(None).receptive_fields() == tuple(expected)
 
 
-def test_weights_come_from_safetensors_and_from_a_state_dict_with_or_without_the_classifier(tmp_path, generator):
+def test_weights_come_from_a_file(tmp_path, generator):
     torch.manual_seed(1)
-    net = models.mobilenet_v2(weights=None).eval()
-    state = net.state_dict()
-    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
-    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth")
-    features = {name: value for name, value in state.items() if not name.startswith("classifier")}
-    torch.save(features, tmp_path / "features.pt")
+    net, row = models.mobilenet_v2(weights=None).eval(), BACKBONES["mobilenet_v2"]
+    torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "w.pth")
     images = torch.randn(1, 3, 64, 64, generator=generator)
-    expected = net.features(images)
-    for name in ("w.safetensors", "w.pth", "features.pt"):
-        row = BACKBONES["mobilenet_v2"]
-        backbone = row.make(pretrained_state(row, str(tmp_path / name))).eval()
-        torch.testing.assert_close(backbone(images)[-1], expected)
+    backbone = row.make(pretrained_state(row, str(tmp_path / "w.pth"))).eval()
+    torch.testing.assert_close(backbone(images)[-1], net.features(images))
+    with pytest.raises(CheckpointError, match="no weights file at"):
+        pretrained_state(row, str(tmp_path / "none.pth"))
 
 
 def test_resnet_weights_of_before_batches_were_counted_do(tmp_path, generator):
@@ -69,44 +78,14 @@ def test_resnet_weights_of_before_batches_were_counted_do(tmp_path, generator):
     torch.testing.assert_close(net.fc(pooled), net(images))
 
 
-def test_foreign_damaged_and_missing_weights_are_refused_by_name(tmp_path):
-    row = BACKBONES["mobilenet_v2"]
-    with pytest.raises(CheckpointError, match="no weights file at"):
-        pretrained_state(row, str(tmp_path / "none.pth"))
-    (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 64)
-    (tmp_path / "damaged.pth").write_bytes(b"not a zip at all")
-    (tmp_path / "letter.pth").write_text("Dear network,\nplease find enclosed no weights.\n")
-    (tmp_path / "empty.pth").touch()
-    for name in ("damaged.safetensors", "damaged.pth", "letter.pth", "empty.pth"):
-        with pytest.raises(CheckpointError, match=r"damaged|more than weights"):
-            pretrained_state(row, str(tmp_path / name))
-    torch.save(models.resnet18(weights=None).state_dict(), tmp_path / "resnet.pth")
-    with pytest.raises(CheckpointError, match="not those of MobileNetV2"):
-        row.make(pretrained_state(row, str(tmp_path / "resnet.pth")))
-    for content in ([1, 2], {0: torch.zeros(1)}, {"epoch": 3}):
-        torch.save(content, tmp_path / "other.pth")
-        with pytest.raises(CheckpointError, match="not a state dict"):
-            pretrained_state(row, str(tmp_path / "other.pth"))
-
-
-def test_weights_that_are_nobody_s_or_twice_there_are_refused_by_name_and_a_changed_file_looked_at_again(tmp_path):
-    row, state, name = BACKBONES["mobilenet_v2"], models.mobilenet_v2(weights=None).state_dict(), "features.1.conv.2"
-    path, name = tmp_path / "weights.pt", f"{name}.running_var"
-    torch.save(state, path)
+def test_a_file_that_changes_is_checked_again(tmp_path):
+    path, row = tmp_path / "weights.pt", BACKBONES["resnet18"]
+    torch.save(models.resnet18(weights=None).state_dict(), path)
     check_weights(row, str(path))
-    variance, other = state[name], models.resnet18(weights=None).state_dict()
-    for words, wrong in (
-        (f"{name} .*not finite", {name: variance.index_fill(0, torch.tensor([0]), torch.nan)}),
-        (f"{name} .*int32", {name: variance.int()}),
-        (f"{name} .*complex64", {name: variance.to(torch.complex64)}),
-        (f"{name} .*below 0", {name: variance - 2}),
-        (rf"module\.{name} .*beside {name}", {f"module.{name}": variance}),
-        ("not those of MobileNetV2", other | dict.fromkeys(state)),
-    ):
-        torch.save({key: value for key, value in (state | wrong).items() if value is not None}, path)
-        os.utime(path, ns=(0, 0))
-        with pytest.raises(CheckpointError, match=words):
-            check_weights(row, str(path))
+    torch.save(models.mobilenet_v2(weights=None).state_dict(), path)
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(CheckpointError, match="not those of resnet18"):
+        check_weights(row, str(path))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "tiny"])
@@ -117,23 +96,6 @@ def test_a_stem_of_stride_1_makes_every_map_twice_as_large(name, generator):
     steps = [2 * near - far for far, near in zip(wide, narrow, strict=True)]
     assert len(set(steps)) == 1  # each pixel behind the stem is half as wide as at stride 2
     assert name != "mobilenet_v2" or narrow[2] == 31  # METHOD: below its 56-px patch
-
-
-class Payload:
-    """A pickle that would write a file when opened."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
-def test_a_file_with_code_in_it_is_never_run(tmp_path):
-    torch.save({"state_dict": Payload(tmp_path / "owned")}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match="not opened"):
-        pretrained_state(BACKBONES["mobilenet_v2"], str(tmp_path / "evil.pth"))
-    assert not (tmp_path / "owned").exists()
 
 
 def test_weights_that_cannot_be_had_are_refused(monkeypatch):

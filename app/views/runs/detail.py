@@ -46,6 +46,8 @@ ADVICE = {
     State.FAILED: "Resume tries again with the same settings; to change them, start a new run.",
 }
 
+HOPELESS = "With these settings this run cannot succeed, so it is not resumed: start a new one with others."
+
 
 def detail(run: Run) -> None:
     """Draw everything about one run."""
@@ -60,7 +62,7 @@ def detail(run: Run) -> None:
     _head(run, config, status)
     show_labels(run)
     note = jobs.launcher_status(run)
-    _actions(run, status.state, is_lost=note is not None and note.is_lost)
+    _actions(run, status, is_lost=note is not None and note.is_lost)
     if note is not None:
         st.caption(plain(note.text))
     if isinstance(config, TrainConfig):
@@ -106,14 +108,15 @@ def _head(run: Run, config: Config, status: Status) -> None:
 # What can be done with it
 
 
-def _actions(run: Run, state: State, is_lost: bool) -> None:
+def _actions(run: Run, status: Status, is_lost: bool) -> None:
     """Draw the buttons that change the run, except in a read-only app."""
+    state = status.state
     if run.is_shipped or read_only():
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if state.is_live:
             _stop_button(run, state)
-        if (state.can_resume or is_lost) and st.button("Resume", type="primary", icon=":material/resume:"):
+        if (status.can_resume or is_lost) and st.button("Resume", type="primary", icon=":material/resume:"):
             _do(jobs.resume, run)
         if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
             _do(jobs.submit, run)
@@ -162,8 +165,9 @@ def _ending(run: Run, status: Status) -> None:
         resume = (
             " Resume goes on from its last checkpoint." if has_model(run) else " Resume starts it from the beginning."
         )
+    advice = ADVICE[status.state] if status.can_resume or status.state is State.CREATED else HOPELESS
     show = st.warning if status.state is State.INTERRUPTED else st.info
-    show(ADVICE[status.state] + resume, icon=":material/info:")
+    show(advice + resume, icon=":material/info:")
 
 
 def _insist(run: Run) -> None:

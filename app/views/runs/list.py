@@ -231,7 +231,7 @@ def _note(entry: Entry, status: Status) -> str:
         return textwrap.shorten(entry.run.damage or status.error.message, LONGEST, placeholder=" …")
     if status.state is State.FINISHED and status.started_at and status.ended_at:
         return f"in {duration(status.ended_at - status.started_at)}"
-    return status.text if status.state.can_resume else ""
+    return status.text if status.can_resume else ""
 
 
 def _numbers(entry: Entry) -> str:

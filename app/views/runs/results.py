@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from app.shared.errors import plain
 from app.shared.palette import CATEGORICAL, CHART
 from app.shared.panels import say_differences
 from app.shared.run_session import page_of
@@ -97,6 +98,8 @@ def show_result(task: str, result: dict[str, Any]) -> None:
 
 
 def _train_result(result: dict[str, Any]) -> None:
+    if result.get("weights"):
+        st.caption(f"Began with {plain(result['weights'])}")
     table, facts = st.columns([3, 2], gap="medium")
     best = result["best"]
     with table:

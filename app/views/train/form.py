@@ -19,7 +19,8 @@ from pmsi.runs import Run
 WEIGHTS = {
     "imagenet": "ImageNet weights of torchvision or timm, downloaded at first use.",
     "none": "Random weights: every layer is trained from scratch, as a new layer.",
-    "file": "Backbone weights from a file on this machine: safetensors, or a torch state dict.",
+    "file": "Weights from a file on this machine: safetensors, or torch.save's. Where in it the network's names fit is "
+    "found out.",
 }
 """What the kinds of starting weights mean."""
 

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from app.shared.access import check_places, read_only
-from app.shared.errors import changing, plain, worded
-from app.shared.run_session import launcher_choice, page_of, reset
+from app.shared.errors import changing, fix_buttons, plain, worded
+from app.shared.run_session import launcher_choice, page_of, reset, widget_value
 from app.shared.wording import with_names
 from app.views.train.address import Start, linked_sweep, start, write
 from app.views.train.first_batch import first_batch_panel
@@ -59,7 +59,7 @@ def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
     The second value is the launcher.
     """
     missing = _missing(config) if config is not None else None
-    wrong = _wrong(config) if config is not None and missing is None else None
+    wrong, said = _wrong(config) if config is not None and missing is None else (None, [])
     ready = config is not None and missing is None and wrong is None
     with st.container(horizontal=True, vertical_alignment="center"):
         disabled = not ready or read_only()
@@ -71,18 +71,19 @@ def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
     if missing is not None:
         st.info(plain(missing), icon=":material/info:")
     elif wrong is not None:
-        st.error(plain(worded(with_names([wrong], *begin.runs))), icon=":material/error:")
+        st.error(plain(worded(with_names([str(wrong)], *begin.runs))), icon=":material/error:")
+        fix_buttons(wrong, begin.key)
     elif config is not None:
-        st.caption(_outlook(config))
+        st.caption(" ".join([_outlook(config), *map(plain, said)]))
         if started:
-            _start(config, launcher)
+            _start(config, launcher, begin.key)
     if read_only():
         st.caption("This is a read-only demo: runs are started on a machine of your own, with the command below.")
     return ready, launcher
 
 
-def _start(config: TrainConfig, launcher: str) -> None:
-    with changing():
+def _start(config: TrainConfig, launcher: str, key: str) -> None:
+    with changing(key):
         run = tasks.queue(config.located(), default_root(), launcher)
         st.switch_page(page_of("runs"), query_params={"run": run.id})
 
@@ -97,14 +98,13 @@ def _missing(config: TrainConfig) -> str | None:
     return None
 
 
-def _wrong(config: TrainConfig) -> str | None:
-    """Return what would make this run fail at once, in one line, or None."""
+def _wrong(config: TrainConfig) -> tuple[PMSIError | None, list[str]]:
+    """Return what would make this run fail at once, or None, and what is to be said about it."""
     try:
         check_places(config)
-        tasks.check(config, default_root())
+        return None, tasks.check(config, default_root(), widget_value(f"{KEY}-launcher", "local"))
     except PMSIError as error:
-        return str(error)
-    return None
+        return error, []
 
 
 def _outlook(config: TrainConfig) -> str:
