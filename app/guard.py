@@ -13,7 +13,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from app.shared.access import HOSTS, is_private
-from app.shared.memory import budget
+from app.shared.memory import UPLOADS, budget
 
 METRICS, UPLOAD = "/_stcore/metrics", "/_stcore/upload_file/"
 
@@ -22,8 +22,6 @@ MESSAGES = frozenset(("rerun_script", "stop_script", "app_heartbeat", "file_urls
 
 UPLOADS_KEPT = 2
 """Largest uploads for which a session has room."""
-UPLOADS_SHARE = 0.25
-"""Of the memory budget, for the uploads of all sessions."""
 MOST_SESSIONS = 500
 """Open pages. Beyond them, new visitors have to wait."""
 
@@ -87,7 +85,7 @@ class Guard:
         files = {id: [len(file.data) for file in files.values()] for id, files in manager.file_storage.items()}
         held = Counter({id: sum(sizes) for id, sizes in files.items()})
         wanted = held[session] + self.arriving[session] + size
-        room = int(UPLOADS_SHARE * budget())
+        room = int(UPLOADS * budget())
         most = room if is_private() else min(room, UPLOADS_KEPT * config.get_option("server.maxUploadSize") * 2**20)
         if wanted > most:
             return f"A page holds {most / 2**20:.0f} MB of uploads at most. Reload it to go on."

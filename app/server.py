@@ -26,12 +26,10 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from app.guard import Guard  # noqa: E402
 from app.shared.access import LARGEST_UPLOAD, address, allowed_hosts, read_only  # noqa: E402
-from app.shared.memory import budget  # noqa: E402
+from app.shared.memory import ANSWERS, budget, loaded, tidy  # noqa: E402
 from pmsi.base.errors import ConfigError  # noqa: E402
 
 DEFAULT_PORT = 8501
-ANSWERS = 0.2
-"""Of the memory budget, for what pages have computed (st.cache_data)."""
 LARGEST_MESSAGE = 1
 """Megabytes of what a page tells the server at once: the values of its widgets."""
 TIDY_EVERY_S = 20
@@ -87,6 +85,7 @@ def warm_up() -> None:
     load()
     gc.collect()
     gc.freeze()
+    loaded()
 
 
 @asynccontextmanager
@@ -95,16 +94,16 @@ async def lifespan(_app: "st.App") -> AsyncIterator[None]:
     warm_up()
     path = "/".join(["", *filter(None, str(st.get_option("server.baseUrlPath")).split("/"))])
     print(LINE.format(url=f"http://localhost:{st.get_option('server.port')}{path}"), flush=True)
-    tidying = asyncio.create_task(tidy())
+    tidying = asyncio.create_task(keep_tidy())
     yield
     tidying.cancel()
 
 
-async def tidy() -> None:
-    """Collect garbage now and then, instead of after each run of a script as Streamlit would (config.toml)."""
+async def keep_tidy() -> None:
+    """Tidy up now and then, instead of after each run of a script as Streamlit would (config.toml)."""
     while True:
         await asyncio.sleep(TIDY_EVERY_S)
-        gc.collect()
+        await asyncio.to_thread(tidy)
 
 
 def on_script_error(error: Exception) -> bool:

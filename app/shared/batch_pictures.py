@@ -1,11 +1,10 @@
 """A batch of a training run in each of its phases, as the Train and Mosaic pages show it."""
 
 from dataclasses import dataclass
-from typing import Any
-
-import streamlit as st
 
 from app.shared.cached_data import open_set
+from app.shared.memory import once
+from app.shared.work import LONG
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
 from pmsi.pictures.encoding import jpeg
@@ -40,13 +39,16 @@ def seen_phases(config: TrainConfig, dataset: Dataset, epoch: int, batch: int, m
     return found
 
 
-@st.cache_data(show_spinner="Making the batch…", max_entries=24, ttl=600)
-def _batch(fields: dict[str, Any], epoch: int, batch: int, most: int, side: int) -> list[SeenPhase]:
-    config = TrainConfig(**fields)
-    config = config.with_(epochs=max(config.epochs, epoch + 1))  # how many there are changes nothing in one of them
-    return seen_phases(config, open_set(config), epoch, batch, most, side)
-
-
 def batch_once(config: TrainConfig, epoch: int = 0, batch: int = 0, *, most: int, side: int) -> list[SeenPhase]:
     """Return a batch of a run, phase by phase, made once for all configs that show the same."""
-    return _batch({name: getattr(config, name) for name in FIELDS}, epoch, batch, most, side)
+    fields = {name: getattr(config, name) for name in FIELDS}
+    config = TrainConfig(**fields)
+    config = config.with_(epochs=max(config.epochs, epoch + 1))  # how many there are changes nothing in one of them
+    dataset = open_set(config)
+    return once(
+        ("batch", *fields.values(), epoch, batch, most, side),
+        lambda: seen_phases(config, dataset, epoch, batch, most, side),
+        line=LONG,
+        doing="Making the batch…",
+        ttl=600,
+    )

@@ -2,29 +2,45 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import streamlit as st
 from PIL import Image
 
 from app.shared.access import check_place, may_read
+from app.shared.memory import forget, once
+from app.shared.work import LONG
 from pmsi.base.errors import ImageError
-from pmsi.base.files import Stamp, stamp
+from pmsi.base.files import stamp
 from pmsi.config import DATA_FIELDS, TrainConfig
 from pmsi.data import kind_of, open_dataset
 from pmsi.data.checking import confined
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 from pmsi.data.record import FILE, digest_of
+from pmsi.data.uploads import SIDE
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.sheets import thumbnail
 from pmsi.runs import Run
 from pmsi.runs.record import as_trained, record_of
 
+SET, OF_RUN = "set", "data of a run"
+"""Beginnings of keys."""
+TTL_S = 600
+"""How long a folder is not looked at again."""
+SAMPLE_BYTES = 700
+"""Memory of an image's key, path and digest."""
 
-@st.cache_resource(show_spinner="Looking at the images…", max_entries=8, ttl=600)
-def _open_set(values: dict[str, Any]) -> Dataset:
-    return _verified(confined(open_dataset(TrainConfig(**values)), may_read))
+
+def open_set(config: TrainConfig) -> Dataset:
+    """Return the data set of a config, opened once for all configs that agree about it."""
+    values = {name: getattr(config, name) for name in DATA_FIELDS}
+    return once(
+        (SET, *values.values()),
+        lambda: _verified(confined(open_dataset(TrainConfig(**values)), may_read)),
+        line=LONG,
+        doing="Looking at the images…",
+        ttl=TTL_S,
+        size=_size_of_set,
+    )
 
 
 def _verified(dataset: Dataset) -> Dataset:
@@ -33,17 +49,15 @@ def _verified(dataset: Dataset) -> Dataset:
     def open_image(sample: Sample) -> Image.Image:
         image = dataset.open_image(sample)
         if sample.path is not None and sample.digest and pixels_digest(image) != sample.digest:
-            _open_set.clear()
-            _data_of_run.clear()
+            forget(SET, OF_RUN)
             raise ImageError(f"{sample.key} has other pixels than a moment ago. Reload the page to see what is there.")
         return image
 
     return replace(dataset, open_image=open_image)
 
 
-def open_set(config: TrainConfig) -> Dataset:
-    """Return the data set of a config, opened once for all configs that agree about it."""
-    return _open_set({name: getattr(config, name) for name in DATA_FIELDS})
+def _size_of_set(dataset: Dataset) -> int:
+    return SAMPLE_BYTES * (len(dataset.train) + len(dataset.test) + len(dataset.problems))
 
 
 def open_builtin() -> Dataset:
@@ -76,38 +90,45 @@ def is_drawn(config: TrainConfig) -> bool:
     return config.dataset == "plumage"
 
 
-@st.cache_resource(show_spinner="Looking for the run's images…", max_entries=16, ttl=600)
-def _data_of_run(_run: Run, folder: str, changed: Stamp) -> RunData:
-    config = _run.config
-    if record_of(_run) is not None and not is_drawn(config):  # the record knows which of all images were used
-        config = config.with_(train_per_class=None, test_per_class=None)
-    dataset, reasons = as_trained(_run, open_set(config))
-    return RunData(dataset, tuple(reasons))
-
-
 def data_of_run(run: Run) -> RunData:
     """Return the images of a training run: what every page takes for "its test images"."""
-    return _data_of_run(run, str(run.folder), stamp(run.folder / FILE))
+
+    def find() -> RunData:
+        config = run.config
+        if record_of(run) is not None and not is_drawn(config):  # the record knows which of all images were used
+            config = config.with_(train_per_class=None, test_per_class=None)
+        dataset, reasons = as_trained(run, open_set(config))
+        return RunData(dataset, tuple(reasons))
+
+    key = (OF_RUN, str(run.folder), stamp(run.folder / FILE))
+    return once(key, find, line=None, ttl=TTL_S, size=lambda found: _size_of_set(found.dataset))
 
 
 # Pictures
 
 
-@st.cache_data(show_spinner=False, max_entries=4096)
-def _thumbnail(_dataset: Dataset, _sample: Sample, digest: str, side: int) -> bytes:
-    return jpeg(thumbnail(_dataset.open_image(_sample), side), quality=82)
-
-
 def thumbnail_once(dataset: Dataset, sample: Sample, side: int) -> bytes:
     """Return the middle square of a sample's image as JPEG."""
-    return _thumbnail(dataset, sample, digest_of(dataset, sample), side)
+    key = ("thumbnail", digest_of(dataset, sample), side)
+    return once(key, lambda: jpeg(thumbnail(dataset.open_image(sample), side), quality=82), line=None)
 
 
-@st.cache_resource(show_spinner=False, max_entries=128)
-def _sample_image(_dataset: Dataset, _sample: Sample, digest: str) -> Image.Image:
-    return _dataset.open_image(_sample)
+def _image_and_size(dataset: Dataset, sample: Sample) -> tuple[Image.Image, tuple[int, int]]:
+    def opened() -> tuple[Image.Image, tuple[int, int]]:
+        image = dataset.open_image(sample)
+        size = image.size
+        if max(size) > SIDE:
+            image.thumbnail((SIDE, SIDE))
+        return image, size
+
+    return once(("image", digest_of(dataset, sample)), opened, line=None)
 
 
 def sample_image(dataset: Dataset, sample: Sample) -> Image.Image:
-    """Return the image of a sample, which callers must not change."""
-    return _sample_image(dataset, sample, digest_of(dataset, sample))
+    """Return the image of a sample, of at most `SIDE` pixels a side. Callers must not change it."""
+    return _image_and_size(dataset, sample)[0]
+
+
+def sample_size(dataset: Dataset, sample: Sample) -> tuple[int, int]:
+    """Return the width and height of a sample's image as it is stored, in which boxes are given."""
+    return _image_and_size(dataset, sample)[1]

@@ -14,12 +14,17 @@ import secrets
 import shutil
 import stat
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 from pmsi.base.errors import DiskFull
 from pmsi.base.text import size
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 
 LEFTOVERS = ".*.tmp"
 """Pattern of the temporary files that a killed writer leaves behind; nothing else is named like this."""
@@ -148,6 +153,28 @@ def stamp(path: Path) -> Stamp:
     except OSError:
         return 0, 0
     return about.st_mtime_ns, about.st_size
+
+
+def cached_by_files(
+    files: Callable[Arguments, Iterable[Path]], most: int = 4096
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
+    """Return a decorator that caches a function's results until one of the ``files`` of its arguments changes.
+
+    ``files`` takes the function's arguments, which are hashable and given by position. ``most`` results are kept.
+    """
+
+    def decorate(read: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        @lru_cache(most)
+        def known(changed: tuple[Stamp, ...], *arguments: Any) -> Result:
+            return read(*arguments)  # type: ignore[call-arg]
+
+        @wraps(read)
+        def cached(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+            return known(tuple(map(stamp, files(*arguments, **named))), *arguments)
+
+        return cached
+
+    return decorate
 
 
 SMALL, LARGE = 2**24, 2**28

@@ -1,7 +1,6 @@
 """BACKBONES: the networks, each followed by its row (``timm:NAME`` is one of timm), and their initial weights."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 from pmsi.base.errors import CheckpointError, ConfigError, Fix, UnknownName, lookup
-from pmsi.base.files import Stamp, expanded, stamp
+from pmsi.base.files import cached_by_files, expanded
 from pmsi.base.vision import models
 from pmsi.config import WEIGHT_WORDS
 from pmsi.model import timm
@@ -145,15 +144,12 @@ def check_weights(row: BackboneRow, weights: str, part: str | None = None) -> st
     Raises CheckpointError if there are none, or they do not fit.
     """
     _check_offered(row, weights, part)
-    if weights in WEIGHT_WORDS:
-        return None
-    path = expanded(weights)
-    return _check_file(row, path, part, stamp(path))
+    return None if weights in WEIGHT_WORDS else _check_file(row, expanded(weights), part)
 
 
-@lru_cache(maxsize=16)
-def _check_file(row: BackboneRow, path: Path, part: str | None, changed: Stamp) -> str:
-    """Check a file; cached until it changes, because the app's form checks at every click."""
+@cached_by_files(lambda row, path, part: [path], most=16)
+def _check_file(row: BackboneRow, path: Path, part: str | None) -> str:
+    """Check a file; cached, because the app's form checks at every click."""
     file = WeightsFile(path, part)
     with torch.device("meta"):
         row.make(file)

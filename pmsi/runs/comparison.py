@@ -6,12 +6,10 @@ torch.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import Stamp, stamp
+from pmsi.base.files import cached_by_files
 from pmsi.base.text import duration, percent
 from pmsi.config import Config, TrainConfig
 from pmsi.config.titles import method_title
@@ -66,17 +64,11 @@ def summary(records: Iterable[Record]) -> dict[str, Any] | None:
     }
 
 
+@cached_by_files(lambda run: [run.folder / "metrics.jsonl"])
 def scores_of(run: Run) -> dict[str, Any] | None:
-    """Return the `summary` of a run; cached until its metrics change. None if there is nothing to read."""
-    path = run.folder / "metrics.jsonl"
-    changed = stamp(path)
-    return _scores(str(run.folder), changed) if any(changed) else None
-
-
-@lru_cache(maxsize=4096)
-def _scores(folder: str, changed: Stamp) -> dict[str, Any] | None:
+    """Return the `summary` of a run; None if there is nothing to read."""
     try:
-        return summary(Run(Path(folder)).metrics())
+        return summary(run.metrics())
     except RunError:  # the file is damaged
         return None
 

@@ -5,11 +5,10 @@ Configs and labels are cached until their files change. Metrics are read only to
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from pmsi.base.files import Stamp, stamp
+from pmsi.base.files import cached_by_files
 from pmsi.config import Config
 from pmsi.runs.comparison import scores_of
 from pmsi.runs.disk import size_of
@@ -71,7 +70,7 @@ class Choice:
 
 def entries(runs: Iterable[Run]) -> list[Entry]:
     """Return runs as entries, in their order."""
-    return [Entry(run, *_read(str(run.folder), run.damage, *_stamps(run.folder))) for run in runs]
+    return [Entry(run, *_read(run, run.damage)) for run in runs]
 
 
 def chosen(found: Iterable[Entry], choice: Choice, order: str) -> list[Entry]:
@@ -117,11 +116,6 @@ ORDERS: dict[str, Order] = {
 }
 
 
-def _stamps(folder: Path) -> tuple[Stamp, Stamp]:
-    return stamp(folder / "config.json"), stamp(folder / FILE)
-
-
-@lru_cache(maxsize=4096)
-def _read(folder: str, damage: str | None, config: Stamp, labels: Stamp) -> tuple[Config | None, Labels]:
-    run = Run(Path(folder))
-    return run.config if damage is None else None, labels_of(run)
+@cached_by_files(lambda run, damage: (run.folder / "config.json", run.folder / FILE))
+def _read(run: Run, damage: str | None) -> tuple[Config | None, Labels]:
+    return Run(run.folder).config if damage is None else None, labels_of(run)  # a run keeps the config that it has read

@@ -7,39 +7,25 @@ is then unknown.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pmsi.base.errors import DataError, RunError
-from pmsi.base.files import LARGE, Stamp, expanded, read_file, stamp
+from pmsi.base.files import LARGE, cached_by_files, expanded, read_file
 from pmsi.config import SPLIT_FIELDS, Config, TrainConfig
+from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.record import FILE, Comparison, DataRecord, ImageRecord, compare, digest_of
 from pmsi.runs.run import CHECKPOINT, Run
-
-if TYPE_CHECKING:
-    from pmsi.data.dataset import Dataset, Sample
-    from pmsi.data.record import Comparison, DataRecord, ImageRecord
 
 INSIST = "insist (--insist)"
 """The remedy where a model was trained on test images, as errors say it; a form has its own words for it."""
 
-# pmsi.data.record is imported inside functions: it needs numpy and Pillow, and runs are listed without them.
 
-
-def record_of(run: Run) -> "DataRecord | None":
+@cached_by_files(lambda run: (run.folder / FILE, run.folder / "checkpoints" / CHECKPOINT), most=64)
+def record_of(run: Run) -> DataRecord | None:
     """Return the record of a run's data; None for an older run. Raises DataError if the record is damaged."""
-    from pmsi.data.record import FILE
-
-    paths = run.folder / FILE, run.folder / "checkpoints" / CHECKPOINT
-    return _read(*paths, *map(stamp, paths))
-
-
-@lru_cache(maxsize=64)
-def _read(path: Path, checkpoint: Path, *changed: Stamp) -> "DataRecord | None":
-    from pmsi.data.record import DataRecord
-
-    record = DataRecord.from_file(path)
-    return DataRecord.from_checkpoint(checkpoint) if record is None else record
+    record = DataRecord.from_file(run.folder / FILE)
+    return DataRecord.from_checkpoint(run.folder / "checkpoints" / CHECKPOINT) if record is None else record
 
 
 def classes_of(run: Run) -> tuple[str, ...]:
@@ -80,10 +66,8 @@ def is_of_earlier_model(run: Run, trained: Run) -> bool:
     return began is not None and began < max(status.started_at or 0.0, status.ended_at or 0.0)
 
 
-def compare_runs(a: Run, b: Run) -> "Comparison":
+def compare_runs(a: Run, b: Run) -> Comparison:
     """Return whether two training runs can be compared, with the differences in words."""
-    from pmsi.data.record import compare
-
     return compare(record_of(a), record_of(b), (f"run {a.id}", f"run {b.id}"))
 
 
@@ -92,15 +76,16 @@ def why_not_comparable(a: Run, b: Run, limited: bool = False) -> list[str]:
 
     ``limited``: both are tested on images drawn anew, so the runs' own test images may differ.
     """
-    from pmsi.data.record import FILE
+    return list(_apart(a, b, limited))
 
+
+def _files_of(a: Run, b: Run, limited: bool) -> list[Path]:
     names = ("config.json", FILE, "result.json", f"checkpoints/{CHECKPOINT}")
-    files = [run.folder / name for run in (a, b) for name in names]
-    return list(_apart(a, b, limited, tuple(map(stamp, files))))
+    return [run.folder / name for run in (a, b) for name in names]
 
 
-@lru_cache(maxsize=4096)
-def _apart(a: Run, b: Run, limited: bool, changed: tuple[Stamp, ...]) -> tuple[str, ...]:
+@cached_by_files(_files_of)
+def _apart(a: Run, b: Run, limited: bool) -> tuple[str, ...]:
     if unfair := (*_began_unfairly(a), *_began_unfairly(b)):
         return unfair
     if not limited and _same_files(a, b):
@@ -131,8 +116,6 @@ def _began_unfairly(run: Run) -> Iterator[str]:
 
 def _same_files(a: Run, b: Run) -> bool:
     """Return whether two runs have equal records, as runs on one data set do: equal records are equal files."""
-    from pmsi.data.record import FILE
-
     files = (a.folder / FILE, b.folder / FILE)
     return all(file.is_file() for file in files) and read_file(files[0], LARGE) == read_file(files[1], LARGE)
 
@@ -225,20 +208,17 @@ def _setting(run: Run, name: str) -> object:
     return str(expanded(value).absolute()) if name == "data" and value else value
 
 
-def compare_record(run: Run, record: "DataRecord") -> "Comparison":
+def compare_record(run: Run, record: DataRecord) -> Comparison:
     """Return what the record of a data set has in common with what a run was trained on."""
-    from pmsi.data.record import compare
-
     return compare(record_of(run), record, (f"run {run.id}", record.name))
 
 
-def as_trained(run: Run, dataset: "Dataset") -> "tuple[Dataset, list[str]]":
+def as_trained(run: Run, dataset: Dataset) -> tuple[Dataset, list[str]]:
     """Return the images of a data set that a run was trained and tested on, and in words what has changed since.
 
     Classes, label numbers, keys and split are the run's. An image is found by its pixels, wherever it lies now. Of a
     run without a record the data set is returned as it is.
     """
-    from pmsi.data.record import digest_of
 
     record = record_of(run)
     about = compare_data(run, dataset)
@@ -248,7 +228,7 @@ def as_trained(run: Run, dataset: "Dataset") -> "tuple[Dataset, list[str]]":
     for sample in (*dataset.train, *dataset.test):
         here.setdefault(digest_of(dataset, sample), {})[sample.key] = sample
 
-    def found(images: "Iterable[ImageRecord]") -> "Iterator[Sample]":
+    def found(images: Iterable[ImageRecord]) -> Iterator[Sample]:
         for image in images:
             if alike := here.get(image.digest):
                 sample = alike.get(image.key) or next(iter(alike.values()))
@@ -258,7 +238,7 @@ def as_trained(run: Run, dataset: "Dataset") -> "tuple[Dataset, list[str]]":
     return then, [*about.about_classes(), *_about_images(run, record, then, about)]
 
 
-def _about_images(run: Run, record: "DataRecord", then: "Dataset", about: "Comparison") -> "Iterator[str]":
+def _about_images(run: Run, record: DataRecord, then: Dataset, about: Comparison) -> Iterator[str]:
     """Yield in words which test images of a run are not there any more, and which it must not be tested on."""
     if gone := len(record.test) - len(then.test):
         changed = f"; {about.changed} have other pixels" if about.changed else ""
@@ -267,12 +247,11 @@ def _about_images(run: Run, record: "DataRecord", then: "Dataset", about: "Compa
         yield f"{about.leaked} of today's {about.tested[1]} test images were among its training images."
 
 
-def compare_data(run: Run, dataset: "Dataset", limited: bool = False) -> "Comparison":
+def compare_data(run: Run, dataset: Dataset, limited: bool = False) -> Comparison:
     """Return what a data set has in common with what a run was trained on.
 
     ``limited`` says that fewer test images were asked for: that there are fewer is then no difference.
     """
-    from pmsi.data.record import DataRecord
 
     about = compare_record(run, DataRecord.of(dataset))
     if limited and about.shared == about.tested[1]:
@@ -280,7 +259,7 @@ def compare_data(run: Run, dataset: "Dataset", limited: bool = False) -> "Compar
     return about
 
 
-def check_data(run: Run, dataset: "Dataset", insist: bool = False, limited: bool = False) -> list[str]:
+def check_data(run: Run, dataset: Dataset, insist: bool = False, limited: bool = False) -> list[str]:
     """Return in words how a data set differs from what a run was trained on; see `compare_data` for ``limited``.
 
     Raises DataError if its labels mean other classes, and, unless ``insist``, if the run was trained on some of its

@@ -14,11 +14,10 @@ import stat
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import stamp, to_json, write_atomically
+from pmsi.base.files import cached_by_files, to_json, write_atomically
 from pmsi.base.locks import is_held, locked
 from pmsi.runs.damage import read
 from pmsi.runs.disk import size_of
@@ -46,20 +45,16 @@ def users_of(ids: Collection[str], root: Path) -> list[Run]:
     """Return the runs of a folder whose configs name any of these ids: evaluations, sweeps, continued trainings."""
     found = []
     for run in list_runs(root):
-        if run.id not in ids and _made_from(str(run.folder), _changed(run)) & set(ids):
+        if run.id not in ids and _made_from(run) & set(ids):
             found.append(run)
     return found
 
 
-def _changed(run: Run) -> int:
-    return stamp(run.folder / "config.json")[0]
-
-
-@lru_cache(maxsize=4096)
-def _made_from(folder: str, changed: int) -> frozenset[str]:
-    """Return the ids of the runs that the config of the run in ``folder`` names."""
+@cached_by_files(lambda run: [run.folder / "config.json"])
+def _made_from(run: Run) -> frozenset[str]:
+    """Return the ids of the runs that a run's config names."""
     try:
-        config = Run(Path(folder)).config
+        config = Run(run.folder).config  # a run keeps the config that it has read
     except RunError:
         return frozenset()
     of, start = getattr(config, "of", ()), getattr(config, "start_from", None)

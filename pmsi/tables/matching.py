@@ -6,14 +6,14 @@ files do not change, so that a page may look at hundreds of runs again and again
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import ConfigError, DataError, PMSIError
-from pmsi.base.files import expanded, read_file
+from pmsi.base.files import cached_by_files, expanded, read_file
 from pmsi.config import DATA_FIELDS, WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, differences, from_json
 from pmsi.perturbations.entries import severities_of
 from pmsi.runs import Run, State, known_runs
@@ -23,8 +23,6 @@ from pmsi.tables.definitions import Cell
 
 SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "insist")
 """Fields that change at most the last bits of a result."""
-
-CACHED_FILES = 4096
 
 
 def identity(config: TrainConfig) -> tuple[Any, ...]:
@@ -40,38 +38,25 @@ def _place(path: str | None) -> str | None:
     return path and str(expanded(path).absolute())
 
 
-@lru_cache(CACHED_FILES)
-def _config(path: str, changed: int) -> Config | None:
+@cached_by_files(lambda run: [run.folder / "config.json"])
+def _config(run: Run) -> Config | None:
     try:
-        return from_json(read_file(Path(path)))
+        return from_json(read_file(run.folder / "config.json"))
     except (OSError, ConfigError):
         return None
 
 
-@lru_cache(CACHED_FILES)
-def _identity(path: str, changed: int) -> tuple[Any, ...]:
-    config = _config(path, changed)
+@cached_by_files(lambda run: [run.folder / "config.json"])
+def _identity(run: Run) -> tuple[Any, ...]:
+    config = _config(run)
     assert isinstance(config, TrainConfig)
     return identity(config)
 
 
-@lru_cache(CACHED_FILES)
-def _result(path: str, changed: int) -> dict[str, Any] | None:
-    return (read(Path(path)) or {}).get("result")
-
-
-def _unless_gone(read: Callable[[str, int], Any], path: Path) -> Any:
-    """Return the cached result of ``read`` for a file; None if the file is missing."""
-    try:
-        return read(str(path), path.stat().st_mtime_ns)
-    except OSError:
-        return None
-
-
+@cached_by_files(lambda run: [run.folder / "result.json"])
 def result_of(run: Run) -> dict[str, Any] | None:
     """Return the result of a run; None if it has none, or a damaged one."""
-    found: dict[str, Any] | None = _unless_gone(_result, run.folder / "result.json")
-    return found
+    return (read(run.folder / "result.json") or {}).get("result")
 
 
 @dataclass(frozen=True)
@@ -117,11 +102,10 @@ class Runs:
             self._add(run)
 
     def _add(self, run: Run) -> None:
-        path = run.folder / "config.json"
-        config = _unless_gone(_config, path)
-        if isinstance(config, TrainConfig) and (key := _unless_gone(_identity, path)):
-            self._trained[key].append((config.seed, run))
-            self._configs.setdefault(key, config)
+        config = _config(run)
+        if isinstance(config, TrainConfig):
+            self._trained[_identity(run)].append((config.seed, run))
+            self._configs.setdefault(_identity(run), config)
         elif isinstance(config, RobustnessConfig):
             for id in config.of:
                 self._sweeps[id].append((config, run))
@@ -184,7 +168,7 @@ class Runs:
             name: value for name, value in differences(config).items() if name in DATA_FIELDS and name not in wanted
         }
         for run in self._order:
-            known = _unless_gone(_config, run.folder / "config.json")
+            known = _config(run)
             if isinstance(known, TrainConfig) and data_of(run).train is not None:
                 about = {name: getattr(known, name) for name in wanted} | {"data": _place(known.data)}
                 if about == wanted:
@@ -237,7 +221,7 @@ def _covers(sweep: RobustnessConfig, cell: Cell) -> bool:
     return (cell.perturbation, cell.severity) in _severities(sweep)
 
 
-@lru_cache(CACHED_FILES)
+@lru_cache(4096)
 def _severities(sweep: RobustnessConfig) -> frozenset[tuple[str, float]]:
     """Return the (perturbation, severity) pairs that a sweep means; none where one is unknown."""
     try:

@@ -1,9 +1,11 @@
 """What the tests of pages share: a page on its own, and runs whose model was never trained."""
 
 import pytest
+from pages import sound
 from streamlit.testing.v1 import AppTest
+from untrained import untrained
 
-SITE = "from pages import navigate; navigate({name!r}, 'train')"
+SITE = "from pages import navigate; navigate({name!r}, 'train', 'runs', 'maps', 'robustness')"
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,7 @@ def open_page():
         test = AppTest.from_string(SITE.format(name=name), default_timeout=60)
         for key, value in query.items():
             test.query_params[key] = value
-        return test.run()
+        return sound(test.run())
 
     return opened
 
@@ -32,23 +34,4 @@ def open_page():
 @pytest.fixture
 def make_run(runs_folder, tiny_config):
     """Make a run with the record of its data and the checkpoint of a model that was never trained, fields changed."""
-    import torch
-
-    from pmsi.data import open_dataset
-    from pmsi.data.record import FILE, DataRecord
-    from pmsi.engine.checkpoint import CHECKPOINT, save_checkpoint
-    from pmsi.methods import build
-    from pmsi.runs import Run
-
-    def made(**fields):
-        config = tiny_config.with_(**fields)
-        run = Run.create(runs_folder, config)
-        dataset = open_dataset(config)
-        DataRecord.of(dataset).to_file(run.folder / FILE)
-        model = build(config, len(dataset.classes))
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        about = {"epoch": 1, "step": 0, "config": config.to_dict(), "classes": dataset.classes}
-        save_checkpoint(run.checkpoints / CHECKPOINT, model, optimizer, about)
-        return run
-
-    return made
+    return lambda **fields: untrained(runs_folder, tiny_config.with_(**fields))

@@ -7,11 +7,11 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-import streamlit as st
 from PIL import Image
 
 from app.shared.cached_data import data_of_run, open_builtin, open_folder, thumbnail_once
 from app.shared.cached_models import predictor_of
+from app.shared.memory import forget
 from app.shared.wording import name_of_run
 from app.views.maps.explained import SIDE
 from app.views.maps.numbers import reports_on
@@ -28,8 +28,7 @@ from pmsi.runs.record import record_of
 @pytest.fixture(autouse=True)
 def _own_cache(cache_folder):
     """Nothing that another test has read."""
-    st.cache_resource.clear()
-    st.cache_data.clear()
+    forget()
 
 
 def paint(file, seed):
@@ -147,7 +146,7 @@ def test_a_sweeps_pictures_are_those_that_it_was_shown(trained, birds):
     files = [birds / results.report["keys"][i] for i in (first, last, gone)]
     exchange(*files[:2])
     paint(files[2], 991)
-    st.cache_resource.clear()
+    forget()
     assert sweep_picture_once(results, first) == jpeg(before)
     with pytest.raises(DataError, match="gone"):
         sweep_picture_once(results, gone)

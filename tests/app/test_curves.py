@@ -13,7 +13,6 @@ from app.views.runs.curves import (
     summary,
     thinned,
 )
-from pmsi.base.text import percent
 
 RECORDS = [
     {"kind": "loss", "epoch": 0.5, "step": 4, "losses": {"S5": 2.0, "concat": 1.5}},
@@ -24,23 +23,14 @@ RECORDS = [
 ]
 
 
-def test_a_series_leaves_out_what_is_null():
+def test_each_head_has_its_own_line_and_colour_without_what_is_null():
     assert series(RECORDS, "loss", "losses") == {"S5": ([0.5], [2.0]), "concat": ([0.5, 1.0], [1.5, 1.0])}
-
-
-def test_each_head_has_its_own_line_and_colour():
-    figure = loss_figure(RECORDS)
-    assert [line.name for line in figure.data] == ["S5", "concat"]
-    assert [line.line.color for line in figure.data] == [head_color("S5"), head_color("concat")]
-    assert figure.layout.xaxis.title.text == "epoch"
-    assert figure.layout.yaxis.title.text
-
-
-def test_accuracies_are_drawn_in_per_cent_and_the_deciding_head_wider():
-    figure = accuracy_figure(RECORDS, "mix")
-    lines = {line.name: line for line in figure.data}
+    lines = {line.name: line for line in loss_figure(RECORDS).data}
+    assert {name: line.line.color for name, line in lines.items()} == {h: head_color(h) for h in ("S5", "concat")}
+    lines = {line.name: line for line in accuracy_figure(RECORDS, "mix").data}
     assert list(lines["mix"].y) == [70.0, 60.0]
-    assert lines["mix"].line.width > lines["S5"].line.width
+    assert lines["mix"].line.width > lines["S5"].line.width, "the deciding head is drawn wider"
+    assert [len(figure([]).data) for figure in (loss_figure, accuracy_figure)] == [0, 0]
 
 
 @pytest.mark.parametrize(("best", "top"), [(0.05, 20), (0.2, 40), (0.79, 80), (1.0, 100)])
@@ -49,20 +39,12 @@ def test_the_axis_of_accuracy_ends_at_the_next_fifth(best, top):
     assert accuracy_figure([record]).layout.yaxis.range[1] == pytest.approx(top, rel=0.01)
 
 
-@pytest.mark.parametrize("figure", [loss_figure, accuracy_figure])
-def test_no_records_make_an_empty_figure(figure):
-    assert len(figure([]).data) == 0
-
-
-@pytest.mark.parametrize("count", [1, 400, 401, 1999])
-def test_long_lines_are_thinned_to_means_that_end_where_the_line_ends(count):
-    epochs, values = thinned(([float(i) for i in range(count)], [3.0] * count))
-    assert len(epochs) == len(values) <= 400
-    assert epochs[-1] == count - 1
-    assert set(values) == {3.0}
-
-
-def test_thinning_takes_means():
+def test_long_lines_are_thinned_to_means_that_end_where_the_line_ends():
+    for count in (1, 400, 401, 1999):
+        epochs, values = thinned(([float(i) for i in range(count)], [3.0] * count))
+        assert len(epochs) == len(values) <= 400
+        assert epochs[-1] == count - 1
+        assert set(values) == {3.0}
     assert thinned(([1, 2, 3, 4, 5], [1.0, 3.0, 5.0, 7.0, 9.0]), most=3) == ([2, 4, 5], [2.0, 6.0, 9.0])
 
 
@@ -70,38 +52,23 @@ def test_the_best_epoch_is_the_deciding_heads_for_all_heads():
     found = summary(RECORDS)
     assert found["last"] == {"epoch": 2, "accuracy": RECORDS[3]["accuracy"]}
     assert found["best"] == {"epoch": 1, "accuracy": RECORDS[2]["accuracy"], "by": "mix"}
-
-
-def test_before_the_first_test_there_is_no_summary():
+    assert accuracy_rows(found)[-1] == {"Output": "mix", "Last epoch": "60.0 %", "Best epoch": "70.0 %"}
     assert summary(RECORDS[:2]) is None
 
 
-def test_rows_hold_last_and_best_apart():
-    assert accuracy_rows(summary(RECORDS))[-1] == {"Output": "mix", "Last epoch": "60.0 %", "Best epoch": "70.0 %"}
-
-
-def test_a_missing_fraction_is_a_dash():
-    assert percent(None) == "–"
-
-
 def test_bars_start_with_the_first_on_top():
-    figure = bar_figure({"wren": 0.25, "owl": 1.0}, "accuracy (%)")
-    assert list(figure.data[0].y) == ["owl", "wren"]
-    assert list(figure.data[0].x) == [100.0, 25.0]
+    (bars,) = bar_figure({"wren": 0.25, "owl": 1.0}, "accuracy (%)").data
+    assert (list(bars.y), list(bars.x)) == (["owl", "wren"], [100.0, 25.0])
 
 
 def test_runs_beside_each_other_keep_their_colours_and_stay_apart_when_colours_repeat():
     lines = {id: ([1, 2], [0.25, 0.5]) for id in "abc"}
     colors = {"a": "#111111", "b": "#222222", "c": "#111111"}
     names = {"a": "<b>a</b>", "b": "b", "c": "c"}
-    figure = runs_figure(lines, colors, names, "accuracy")
-    assert [(line.name, line.line.color) for line in figure.data] == [
-        ("&lt;b&gt;a&lt;/b&gt;", "#111111"),
-        ("b", "#222222"),
-        ("c", "#111111"),
-    ]
-    dashes = [line.line.dash for line in figure.data]
+    drawn = runs_figure(lines, colors, names, "accuracy").data
+    assert [line.name for line in drawn] == ["&lt;b&gt;a&lt;/b&gt;", "b", "c"]
+    assert [line.line.color for line in drawn] == [*colors.values()]
+    dashes = [line.line.dash for line in drawn]
     assert dashes[0] == dashes[1] != dashes[2]
-    assert list(figure.data[0].y) == [25.0, 50.0]
-    assert "%" in figure.layout.yaxis.title.text
+    assert list(drawn[0].y) == [25.0, 50.0]
     assert list(runs_figure(lines, colors, names, "loss").data[0].y) == [0.25, 0.5]

@@ -3,10 +3,13 @@
 from dataclasses import fields
 
 import pytest
+from pages import sound, words
 from streamlit.testing.v1 import AppTest
 
 from app.shared.fields import entries
 from pmsi.config import CONFIGS, TrainConfig
+
+HELP = {about.name: about.metadata["help"] for about in fields(TrainConfig)}
 
 
 def train_form_page(start):
@@ -27,142 +30,112 @@ def general_form_page(task):
     st.session_state["found"] = form(CONFIGS[task], "g", CONFIGS[task]())
 
 
-def shown(start=None):
-    test = AppTest.from_function(train_form_page, kwargs={"start": start or TrainConfig()}, default_timeout=30)
-    return checked(test.run())
+def shown(page=train_form_page, **about):
+    return sound(AppTest.from_function(page, kwargs=about, default_timeout=30).run())
 
 
-def checked(test):
-    assert not test.exception, test.exception
-    return test
+@pytest.fixture
+def test():
+    """The form that starts from the paper's values."""
+    return shown(start=TrainConfig())
+
+
+def enter(test, kind, name, value):
+    """Give a value to the widget of a field, and return the config that comes of it."""
+    sound(getattr(test, kind)(key=f"t-{name}").set_value(value).run())
+    return found(test)
 
 
 def found(test):
     return test.session_state["found"]
 
 
+def explained(test, name):
+    """What the form says below a field, with plain spaces."""
+    (line,) = [caption.value for caption in test.caption if caption.value.startswith(HELP[name])]
+    return line.removeprefix(HELP[name]).replace("\N{NO-BREAK SPACE}", " ")
+
+
 START = TrainConfig(
-    backbone="tiny", weights="none", image_size=96, epochs=3, train_per_class=4, lr_new=0.02, flip=False, data=None
-)
-
-
-@pytest.mark.parametrize("start", [TrainConfig(), START], ids=["the paper's", "another"])
-def test_an_untouched_form_returns_what_it_started_from(start):
-    assert found(shown(start)) == start
+    backbone="timm:mobilenetv4_conv_small", weights="none", image_size=96, epochs=3, train_per_class=4, lr_new=0.02,
+    flip=False, data=None,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("task", CONFIGS)
-def test_every_task_has_a_form(task):
-    test = checked(AppTest.from_function(general_form_page, kwargs={"task": task}, default_timeout=30).run())
-    assert found(test) == CONFIGS[task]()
+def test_an_untouched_form_returns_what_it_started_from(task):
+    assert found(shown(general_form_page, task=task)) == CONFIGS[task]()
+    for start in (TrainConfig(), START) if task == "train" else ():
+        assert found(shown(start=start)) == start
 
 
-def test_every_field_has_one_widget_with_its_help_in_sight():
-    test = shown()
+def test_every_field_has_one_widget_with_its_help_in_sight(test):
     widgets = [*test.selectbox, *test.multiselect, *test.number_input, *test.text_input, *test.toggle]
-    keys = {widget.key for widget in widgets}
-    assert {f"t-{about.name}" for about in fields(TrainConfig)} <= keys
-    said = [caption.value for caption in test.caption]
-    for about in fields(TrainConfig):
-        assert sum(line.startswith(about.metadata["help"]) for line in said) == 1
+    assert {f"t-{name}" for name in HELP} <= {widget.key for widget in widgets}
+    for help in HELP.values():
+        assert sum(caption.value.startswith(help) for caption in test.caption) == 1
 
 
-def explained(test, name):
-    """What the form says below a field, with plain spaces."""
-    help = next(about.metadata["help"] for about in fields(TrainConfig) if about.name == name)
-    lines = [caption.value for caption in test.caption if caption.value.startswith(help)]
-    return lines[0].removeprefix(help).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def test_a_table_is_offered_with_its_titles():
-    choices = shown().selectbox(key="t-backbone").options
-    assert "MobileNetV2" in choices
-    assert "ResNet-18" in choices
-
-
-def test_a_backbone_of_timm_is_typed():
-    test = shown()
+def test_a_network_is_chosen_by_its_title_or_one_of_timm_is_typed(test):
     box = test.selectbox(key="t-backbone")
+    assert {"MobileNetV2", "ResNet-18"} <= set(box.options)
     box.options.append("timm:resnet50")  # as typing does in a browser
-    checked(box.set_value("timm:resnet50").run())
-    assert found(test).backbone == "timm:resnet50"
+    assert enter(test, "selectbox", "backbone", "timm:resnet50").backbone == "timm:resnet50"
     assert "timm:resnet50" in test.selectbox(key="t-backbone").options
-    checked(test.selectbox(key="t-backbone").set_value("tiny").run())
-    assert found(test).backbone == "tiny"
-    start = TrainConfig(backbone="timm:mobilenetv4_conv_small")
-    assert found(shown(start)) == start
+    assert enter(test, "selectbox", "backbone", "tiny").backbone == "tiny"
 
 
-def test_a_change_is_returned_and_the_papers_value_stands_out():
-    test = shown()
-    assert explained(test, "epochs") == " Paper: 150."
-    checked(test.number_input(key="t-epochs").set_value(7).run())
-    assert found(test).epochs == 7
+def test_the_papers_value_is_said_of_each_kind_of_field_and_stands_out_where_another_is_chosen(test):
+    said = {
+        "dataset": " **Paper: CUB-200-2011.**",  # the built-in data are not the paper's
+        "epochs": " Paper: 150.",
+        "flip": " Paper: on.",
+        "resize": " Paper: 512.",
+        "backbone": " Paper: MobileNetV2.",
+        "channels": " Paper: half of the last stage's.",
+        "start_from": "",  # the paper says nothing about it
+    }
+    assert {name: explained(test, name) for name in said} == said
+    assert enter(test, "number_input", "epochs", 7).epochs == 7
     assert explained(test, "epochs") == " **Paper: 150.**"
-
-
-def test_the_papers_value_is_said_of_each_kind_of_field():
-    test = shown()
-    assert explained(test, "dataset") == " **Paper: CUB-200-2011.**", "the built-in data are not the paper's"
-    assert explained(test, "flip") == " Paper: on."
-    assert explained(test, "resize") == " Paper: 512."
-    assert explained(test, "backbone") == " Paper: MobileNetV2."
-    assert explained(test, "channels") == " Paper: half of the last stage's."
-    assert explained(test, "start_from") == "", "the paper says nothing about it"
-
-
-def test_seeds_are_not_compared_with_the_paper():
-    test = shown()
-    checked(test.number_input(key="t-seed").set_value(3).run())
-    assert found(test).seed == 3
-    assert explained(test, "seed") == ""
+    assert enter(test, "number_input", "seed", 3).seed == 3
+    assert explained(test, "seed") == "", "seeds are not compared"
 
 
 def test_an_optional_number_can_be_emptied_to_automatic():
-    test = shown(START)
+    test = shown(start=START)
     assert test.number_input(key="t-train_per_class").value == 4
-    checked(test.number_input(key="t-train_per_class").set_value(None).run())
-    assert found(test).train_per_class is None
+    assert enter(test, "number_input", "train_per_class", None).train_per_class is None
     assert test.number_input(key="t-train_per_class").placeholder == "all"
 
 
-def test_an_error_between_fields_is_one_line_and_no_config():
-    test = shown()
-    checked(test.number_input(key="t-resize").set_value(200).run())
-    assert found(test) is None
+def test_an_error_between_fields_is_one_line_and_no_config(test):
+    assert enter(test, "number_input", "resize", 200) is None
     assert len(test.error) == 1
-    assert "below image" in test.error[0].value.replace("\\", "")
-    checked(test.number_input(key="t-resize").set_value(None).run())
-    assert found(test) == TrainConfig()
+    assert "below image" in words(test)
+    assert enter(test, "number_input", "resize", None) == TrainConfig()
     assert not test.error
 
 
-def test_a_file_of_weights_needs_a_path():
-    test = shown()
-    checked(test.selectbox(key="t-weights").set_value("file").run())
-    assert found(test).weights == ""
-    checked(test.text_input(key="t-weights-file").set_value(" /some/file.safetensors ").run())
-    assert found(test).weights == "/some/file.safetensors"
-    checked(test.selectbox(key="t-weights").set_value("none").run())
-    assert found(test).weights == "none"
-
-
-def test_only_a_data_set_that_is_read_from_a_folder_asks_for_one():
-    test = shown()
+def test_a_file_of_weights_and_a_data_set_in_a_folder_need_a_path(test):
+    assert enter(test, "selectbox", "weights", "file").weights == ""
+    assert enter(test, "text_input", "weights-file", " /some/file.safetensors ").weights == "/some/file.safetensors"
+    assert enter(test, "selectbox", "weights", "none").weights == "none"
     assert test.text_input(key="t-data").disabled
-    checked(test.selectbox(key="t-dataset").set_value("cub").run())
+    enter(test, "selectbox", "dataset", "cub")
     assert not test.text_input(key="t-data").disabled
-    checked(test.text_input(key="t-data").set_value("/data/birds").run())
-    assert found(test).data == "/data/birds"
-    checked(test.selectbox(key="t-dataset").set_value("plumage").run())
-    assert found(test).data is None
+    assert enter(test, "text_input", "data", "/data/birds").data == "/data/birds"
+    assert enter(test, "selectbox", "dataset", "plumage").data is None
 
 
 def test_values_are_shown_in_words():
-    known = entries(TrainConfig)
-    assert known["flip"].show(True) == "on"
-    assert known["train_per_class"].show(None) == "all"
-    assert known["lr_new"].show(0.001) == "0.001"
-    assert known["weights"].show("imagenet") == "ImageNet"
-    assert known["trackers"].show(("tensorboard", "mlflow")) == "TensorBoard, MLflow"
-    assert known["trackers"].show(()) == "none"
+    values = {"flip": True, "train_per_class": None, "lr_new": 0.001, "weights": "imagenet", "trackers": ()}
+    said = {name: entries(TrainConfig)[name].show(value) for name, value in values.items()}
+    assert said == {
+        "flip": "on",
+        "train_per_class": "all",
+        "lr_new": "0.001",
+        "weights": "ImageNet",
+        "trackers": "none",
+    }
+    assert entries(TrainConfig)["trackers"].show(("tensorboard", "mlflow")) == "TensorBoard, MLflow"

@@ -6,7 +6,7 @@ from html import escape
 import streamlit as st
 from PIL.Image import Image
 
-from app.shared.cached_data import data_of_run, sample_image
+from app.shared.cached_data import data_of_run, sample_image, sample_size
 from app.shared.cached_models import predict_once, predictor_of
 from app.shared.charts import confidence_bars
 from app.shared.errors import guarded, plain
@@ -52,8 +52,9 @@ def _details(source: Source, dataset: Dataset, sample: Sample, run: Run | None) 
     name = dataset.classes[sample.label]
     left, right = st.columns([4, 3], gap="medium")
     with right:
-        outlines = _outlines(dataset, sample, image)
-        _facts(dataset, sample, image)
+        size = sample_size(dataset, sample)
+        outlines = _outlines(dataset, sample, *size)
+        _facts(dataset, sample, *size)
         wanted = bool(outlines) and remember(st.toggle, "outline", True, "Outline what is known")
         if wanted and len(outlines) > 1:
             st.html(_legend(outlines))
@@ -78,15 +79,15 @@ def _picked(source: Source, dataset: Dataset, sample: Sample, run: Run | None) -
     return Picked.of(dataset, sample, **source.query())
 
 
-def _facts(dataset: Dataset, sample: Sample, image: Image) -> None:
+def _facts(dataset: Dataset, sample: Sample, width: int, height: int) -> None:
     split = "training" if any(sample is other for other in dataset.train) else "test"
-    lines = [f"A {split} image, {image.width} × {image.height} px", f"Key: {plain(sample.key)}"]
+    lines = [f"A {split} image, {width} × {height} px", f"Key: {plain(sample.key)}"]
     if sample.path is not None:
         with contextlib.suppress(OSError):
             lines.append(f"File: {sample.path.stat().st_size / 1000:,.0f} kB")
     if sample.box is not None:
-        x, y, width, height = sample.box
-        lines.append(f"Box: {width:.0f} × {height:.0f} px at ({x:.0f}, {y:.0f})")
+        x, y, width, height = map(round, sample.box)
+        lines.append(f"Box: {width} × {height} px at ({x}, {y})")
     st.markdown("  \n".join(lines))
 
 
@@ -96,13 +97,13 @@ Outlines = dict[str, tuple[tuple[float, float, float, float], ...]]
 """By name, the lines around a region, in fractions of the picture's sides."""
 
 
-def _outlines(dataset: Dataset, sample: Sample, image: Image) -> Outlines:
-    """Return the outlines of the box and of the parts that are known."""
+def _outlines(dataset: Dataset, sample: Sample, width: int, height: int) -> Outlines:
+    """Return the outlines of the box and of the parts that are known, for an image of this size."""
     found: Outlines = {part: tuple(borders(mask)) for part, mask in dataset.open_parts(sample).items() if mask.any()}
     if sample.box is not None:
-        x, y, width, height = sample.box
-        left, right = x / image.width, (x + width) / image.width
-        top, bottom = y / image.height, (y + height) / image.height
+        x, y, w, h = sample.box
+        left, right = x / width, (x + w) / width
+        top, bottom = y / height, (y + h) / height
         found["box"] = ((left, top, right, top), (left, bottom, right, bottom),
                         (left, top, left, bottom), (right, top, right, bottom))  # fmt: skip
     return found

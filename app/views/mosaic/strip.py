@@ -12,6 +12,7 @@ import streamlit as st
 from PIL.Image import Image
 
 from app.shared.components import part
+from app.shared.memory import once
 from app.shared.session import choice, keep, key_of, moved, parsed, written
 from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
 from pmsi.data.images import pixels_digest
@@ -121,12 +122,11 @@ def layouts_once(seeds: int, r: int, permutation: str) -> list[list[int]]:
     return [numbers(r, seed, permutation) for seed in range(seeds)]
 
 
-@st.cache_resource(show_spinner=False, max_entries=128)
-def _squared(_image: Image, pixels: str) -> tuple[Image, str]:
-    cut = square(_image, SIDE)
-    return cut, data_uri(jpeg(cut))
-
-
 def squared_once(image: Image) -> tuple[Image, str]:
     """Return the square of an image that is cut, and its address as JPEG, made once for all visitors."""
-    return _squared(image, pixels_digest(image))
+
+    def cut() -> tuple[Image, str]:
+        made = square(image, SIDE)
+        return made, data_uri(jpeg(made))
+
+    return once(("square", pixels_digest(image)), cut, line=None)
