@@ -2,8 +2,11 @@
 
 import collections
 import json
+import shutil
 
 import pytest
+from pages import button, click, fine, kept, sound, words
+from untrained import untrained
 
 from app.shared.charts import confidence_bars
 from app.shared.errors import plain
@@ -21,10 +24,6 @@ from pmsi.robustness.results import read_results
 from pmsi.runs import Run, jobs, list_runs
 
 
-def value_of(test, kind, name):
-    return getattr(test, kind)(key=f"kept-{name}").value
-
-
 def captions(test):
     return [image.captions[0] for image in test.image]
 
@@ -33,12 +32,8 @@ def urls(test):
     return [image.value[0] for image in test.image]
 
 
-def said(test):
-    return " ".join(element.value for element in test.markdown)
-
-
 def start(test):
-    return next(button for button in test.button if button.label == "Start the sweep")
+    return button(test, "Start the sweep")
 
 
 @pytest.fixture
@@ -48,55 +43,49 @@ def submitted(monkeypatch):
     return ids
 
 
-@pytest.fixture
-def swept(make_run, runs_folder):
+@pytest.fixture(scope="module")
+def finished_sweep(tmp_path_factory, tiny_config):
     """A finished sweep over two runs that were never trained."""
-    ids = tuple(make_run(seed=seed).id for seed in (0, 1))
-    sweep = Run.create(runs_folder, RobustnessConfig(of=ids, perturbations=("color_jitter=1", "gaussian_noise=100")))
+    root = tmp_path_factory.mktemp("swept")
+    ids = tuple(untrained(root, tiny_config.with_(seed=seed)).id for seed in (0, 1))
+    sweep = Run.create(root, RobustnessConfig(of=ids, perturbations=("color_jitter=1", "gaussian_noise=100")))
     assert tasks.execute(sweep).name == "FINISHED"
     return sweep
+
+
+@pytest.fixture
+def swept(finished_sweep, runs_folder):
+    """A copy of it with its runs."""
+    shutil.copytree(finished_sweep.folder.parent, runs_folder)
+    return Run(runs_folder / finished_sweep.id)
 
 
 # The bench
 
 
-def test_the_drawn_factors_are_stated(open_page, make_run):
+def test_what_is_drawn_is_stated_and_a_slider_changes_the_second_picture_only(open_page, make_run):
     make_run()
-    test = open_page("robustness", k="0.8", draw="5")
-    assert not test.exception
-    assert not test.error
+    test = fine(open_page("robustness", k="0.8", draw="5"))
     key = test.selectbox(key="picker-image").value
     factors = draw("color_jitter", 0.8, (64, 64), seed=5, key=key)
     assert f"brightness × {factors['brightness']:.2f}" in captions(test)[1]
-
-
-def test_no_perturbation_leaves_the_image_as_it_is(open_page, make_run):
-    make_run()
-    test = open_page("robustness", k="0")
-    assert urls(test)[0] == urls(test)[1]
-    assert captions(test)[1].endswith("unchanged")
-    assert "Still" in " ".join(element.value for element in test.markdown)
-
-
-def test_a_slider_changes_the_second_picture_only(open_page, make_run):
-    make_run()
-    test = open_page("robustness")
     before = urls(test)
-    test.slider(key="kept-sigma").set_value(20).run()
-    assert not test.exception
+    sound(kept(test, "slider", "sigma").set_value(20).run())
     assert urls(test)[0] == before[0]
     assert urls(test)[1] != before[1]
     assert "noise with σ = 20" in captions(test)[1]
     assert test.query_params["sigma"] == "20"
-    assert value_of(test, "segmented_control", "noise") == "gaussian_noise"
+    assert kept(test, "segmented_control", "noise").value == "gaussian_noise"
+    still = open_page("robustness", k="0")
+    assert urls(still)[0] == urls(still)[1]
+    assert captions(still)[1].endswith("unchanged")
+    assert "Still" in words(still)
 
 
 def test_every_family_is_offered_and_a_link_opens_one_of_its_rows(open_page, make_run):
     make_run()
     assert [name for rows in families().values() for name in rows] == list(PERTURBATIONS)
-    test = open_page("robustness", **{"kind": "Capture", "what": "jpeg", "at-jpeg": "95"})
-    assert not test.exception
-    assert not test.error
+    test = fine(open_page("robustness", **{"kind": "Capture", "what": "jpeg", "at-jpeg": "95"}))
     assert "JPEG, 100 − q = 95" in captions(test)[1]
     assert urls(test)[0] != urls(test)[1]
     assert captions(test)[2:] == [f"100 − q = {level:g}" for level in (0, *PERTURBATIONS["jpeg"].levels)]
@@ -104,15 +93,12 @@ def test_every_family_is_offered_and_a_link_opens_one_of_its_rows(open_page, mak
 
 def test_the_baseline_is_one_click_away_and_its_maps_come_on_demand(open_page, make_run):
     make_run()
-    baseline = make_run(method="baseline", stage_num=1)
-    other = make_run()
+    baseline, other = make_run(method="baseline", stage_num=1), make_run()
     test = open_page("robustness", run=other.id)
     pictures = len(test.image)
-    next(button for button in test.button if button.label == "Beside the baseline").click().run()
+    click(test, "Beside the baseline")
     assert test.query_params["beside"] == baseline.id
-    test.toggle(key="kept-maps").set_value(True).run()
-    assert not test.exception
-    assert not test.error
+    fine(kept(test, "toggle", "maps").set_value(True).run())
     assert test.query_params["maps"] == "1"
     assert len(test.image) == pictures + 2 * 3 * 2  # runs, stages, before and after
 
@@ -120,69 +106,48 @@ def test_the_baseline_is_one_click_away_and_its_maps_come_on_demand(open_page, m
 # Sweeps
 
 
-def test_a_sweep_is_submitted_as_it_was_filled_in(open_page, make_run, submitted, runs_folder):
-    run = make_run()
-    test = open_page("robustness", view="sweep", run=run.id)
-    test.text_input(key="kept-sweep-levels").set_value("color_jitter=0.5,1").run()
-    start(test).click().run()
-    assert not test.exception
-    (sweep,) = [run for run in list_runs(runs_folder) if run.id in submitted]
-    assert sweep.config == RobustnessConfig(of=(run.id,), perturbations=("color_jitter=0.5,1", "gaussian_noise"))
-    assert test.query_params["sweep"] == sweep.id
-
-
 def test_the_form_stands_in_the_address_and_a_link_fills_it(open_page, make_run, submitted, runs_folder):
     first, second = make_run(), make_run()
     test = open_page("robustness", view="sweep", run=first.id)
-    test.multiselect(key="kept-sweep-of").set_value([second.id, first.id]).run()
-    test.selectbox(key="kept-sweep-images").set_value(10).run()
-    test.segmented_control(key="kept-sweep-preset").set_value("own").run()
+    assert not [name for name in test.query_params if name.startswith("sweep-")], "defaults are not in the address"
+    kept(test, "multiselect", "sweep-of").set_value([second.id, first.id]).run()
+    kept(test, "selectbox", "sweep-images").set_value(10).run()
+    kept(test, "segmented_control", "sweep-preset").set_value("own").run()
     test.pills(key="kept-sweep-ticked-Capture").set_value(["jpeg"]).run()
-    test.text_input(key="kept-sweep-levels").set_value("jpeg=50,80 rotation=20").run()
-    assert not test.exception
+    sound(kept(test, "text_input", "sweep-levels").set_value("jpeg=50,80 rotation=20").run())
     address = {name: test.query_params[name] for name in test.query_params if name.startswith("sweep-")}
-    expected = RobustnessConfig(
-        of=(second.id, first.id), perturbations=("jpeg=50,80", "rotation=20"), test_per_class=10
-    )
-    start(open_page("robustness", **address)).click().run()
+    test = click(open_page("robustness", **address), "Start the sweep")
     (sweep,) = [run for run in list_runs(runs_folder) if run.id in submitted]
-    assert sweep.config == expected
+    levels = ("jpeg=50,80", "rotation=20")
+    assert sweep.config == RobustnessConfig(of=(second.id, first.id), perturbations=levels, test_per_class=10)
+    assert test.query_params["sweep"] == sweep.id
 
 
-def test_a_default_field_is_not_in_the_address_and_none_at_all_is(open_page, make_run):
+def test_no_run_at_all_stands_in_the_address_and_one_that_is_gone_is_passed_over(open_page, make_run):
     run = make_run()
     test = open_page("robustness", view="sweep", run=run.id)
-    assert not [name for name in test.query_params if name.startswith("sweep-")]
-    test.multiselect(key="kept-sweep-of").set_value([]).run()
+    kept(test, "multiselect", "sweep-of").set_value([]).run()
     assert start(test).disabled
     again = open_page("robustness", **{"run": run.id, "sweep-of": test.query_params["sweep-of"]})
-    assert again.multiselect(key="kept-sweep-of").value == []
-    assert open_page("robustness", **{"sweep-of": f"gone,{run.id}"}).multiselect(key="kept-sweep-of").value == [run.id]
+    assert kept(again, "multiselect", "sweep-of").value == []
+    some = open_page("robustness", **{"sweep-of": f"gone,{run.id}"})
+    assert kept(some, "multiselect", "sweep-of").value == [run.id]
 
 
-@pytest.mark.parametrize(
-    ("levels", "reason"),
-    [("jpeg=a", "expected a name, or a name"), ("color_jitter=7", "expected a number from 0 to 1")],
-)
-def test_a_wrong_severity_is_explained_and_nothing_started(open_page, make_run, submitted, levels, reason):
+def test_a_wrong_severity_is_explained_and_nothing_started(open_page, make_run, submitted, monkeypatch):
     make_run()
     test = open_page("robustness", view="sweep")
-    test.text_input(key="kept-sweep-levels").set_value(levels).run()
-    assert not test.exception
-    assert reason in " ".join(element.value for element in test.error)
-    assert start(test).disabled
+    for levels in ("jpeg=a", "color_jitter=7"):
+        sound(kept(test, "text_input", "sweep-levels").set_value(levels).run())
+        assert levels.partition("=")[2] in " ".join(element.value for element in test.error)
+        assert start(test).disabled
+    monkeypatch.setenv("PMSI_READ_ONLY", "1")
+    assert start(open_page("robustness", view="sweep")).disabled, "who may only look starts nothing"
     assert not submitted
 
 
-def test_who_may_only_look_starts_nothing(open_page, make_run, monkeypatch):
-    make_run()
-    monkeypatch.setenv("PMSI_READ_ONLY", "1")
-    assert start(open_page("robustness", view="sweep")).disabled
-
-
 def test_a_preset_is_a_part_of_the_table():
-    fifteen = _of("imagenet-c")
-    assert len(fifteen) == 15
+    assert len(_of("imagenet-c")) == 15
     assert _of("all") == list(PERTURBATIONS)
     assert _of("table7") == ["color_jitter", "gaussian_noise"]
     assert config_of(["a"], ["rotation"], "rotation=5 jpeg=50", 5).perturbations == ("rotation=5", "jpeg=50")
@@ -198,68 +163,50 @@ def test_the_time_is_that_of_an_earlier_sweep_or_of_a_trial(open_page, swept, mo
     (swept.folder / "progress.json").write_text(json.dumps(beat | {"rate": beat["total"] / 90.0}))
     test = open_page("robustness", **{"sweep-of": f"{first},{second}"})
     cells = len(cells_of(RobustnessConfig()))
-    assert f"About {duration(90 / 3 * cells)} on this machine, as an earlier sweep" in said(test)
+    assert f"About {duration(90 / 3 * cells)} on this machine, as an earlier sweep" in words(test)
     test = open_page("robustness", **{"sweep-of": first})
-    assert "About" not in said(test)
-    next(button for button in test.button if button.label == "Measure the time").click().run()
-    assert not test.exception
-    assert "About 42 s on this machine, by a trial" in said(test)
-    (words,) = asked
-    assert words[:2] == ["robustness", first]
+    assert "About" not in words(test)
+    assert "About 42 s on this machine, by a trial" in words(click(test, "Measure the time"))
+    assert asked[0][:2] == ["robustness", first]
 
 
-def test_a_link_opens_what_it_is_about(open_page, swept):
+def test_a_link_opens_what_it_is_about_and_a_choice_is_kept_on_the_way_to_an_image_and_back(open_page, swept):
     first, _ = swept.config.of
     for query, view in (
-        ({}, "image"),
         ({"run": first}, "image"),
-        ({"sweep": swept.id}, "sweep"),
         ({"sweep-images": "5"}, "sweep"),
         ({"sweep": swept.id, "run": first}, "sweep"),
         ({"sweep": swept.id, "view": "image"}, "image"),
         ({"view": "sweep"}, "sweep"),
     ):
         test = open_page("robustness", **query)
-        assert not test.exception
-        assert value_of(test, "segmented_control", "view") == view, query
+        assert kept(test, "segmented_control", "view").value == view, query
         assert any(button.label == "Start the sweep" for button in test.button) == (view == "sweep")
-
-
-def test_a_choice_of_sweep_is_kept_on_the_way_to_an_image_and_back(open_page, swept):
     test = open_page("robustness", **{"sweep": swept.id, "part": "table", "sweep-images": "10"})
-    test.segmented_control(key="kept-view").set_value("image").run()
+    kept(test, "segmented_control", "view").set_value("image").run()
     assert not {"sweep", "sweep-images", "view"} & {*test.query_params}, "with them, a reload would show the sweep"
-    test.segmented_control(key="kept-view").set_value("sweep").run()
-    assert not test.exception
+    sound(kept(test, "segmented_control", "view").set_value("sweep").run())
     assert (test.query_params["sweep"], test.query_params["sweep-images"]) == (swept.id, "10")
-    assert test.selectbox(key="kept-sweep-images").value == 10
+    assert kept(test, "selectbox", "sweep-images").value == 10
 
 
 # A report
 
 
-@pytest.mark.parametrize("part", ["curves", "table", "survival", "factors", "classes", "confusion", "flips"])
+@pytest.mark.parametrize("part", ["curves", "survival", "factors", "classes", "flips"])
 def test_each_part_of_a_report_opens_from_its_link(open_page, swept, part):
-    test = open_page("robustness", sweep=swept.id, part=part)
-    assert not test.exception
-    assert not test.error
-    assert value_of(test, "segmented_control", "part") == part
-
-
-def test_curves_show_the_output_that_is_chosen(open_page, swept):
-    test = open_page("robustness", sweep=swept.id, output="S3")
-    assert not test.error
-    assert value_of(test, "segmented_control", "output") == "S3"
-    assert len(test.get("plotly_chart")) == 2
+    test = fine(open_page("robustness", sweep=swept.id, part=part, output="S3"))
+    assert kept(test, "segmented_control", "part").value == part
+    if part == "curves":
+        assert kept(test, "segmented_control", "output").value == "S3"
+        assert len(test.get("plotly_chart")) == 2
 
 
 def test_the_table_tests_the_output_that_is_chosen(open_page, swept):
     results = read_results(swept)
     first, second = results.runs
     for output in ("S3", "mix"):
-        test = open_page("robustness", sweep=swept.id, part="table", output=output)
-        assert not test.exception
-        (table,) = test.dataframe
+        (table,) = fine(open_page("robustness", sweep=swept.id, part="table", output=output)).dataframe
         rows = table.value.to_dict("records")
         assert {row["Output"] for row in rows} == {output}
         assert len(rows) == len(results.cells) * 2
@@ -270,33 +217,27 @@ def test_the_table_tests_the_output_that_is_chosen(open_page, swept):
 
 def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
     first, second = swept.config.of
-    test = open_page("robustness", sweep=swept.id, part="confusion", answers=second, than=first)
-    assert not test.exception
-    assert not test.error
+    test = fine(open_page("robustness", sweep=swept.id, part="confusion", answers=second, than=first))
     results = read_results(swept)
-    cell = results.cells[-1]
+    cell, labels = results.cells[-1], results.report["labels"]
     a, b = (results.predictions(cell, run, results.report["primary"][run]) for run in (first, second))
     places = collections.Counter(zip(a.tolist(), b.tolist(), strict=True))
-    listed = test.radio(key="kept-place").options
-    classes = results.report["classes"]
+    listed, classes = kept(test, "radio", "place").options, results.report["classes"]
     for (row, column), count in places.items():
         line = plain(f"{classes[row]} → {classes[column]}") + f" · {count}"
         assert (line in listed) == (row != column) or len(listed) == LISTED
-    only = [int(((x == results.report["labels"]) & (y != results.report["labels"])).sum()) for x, y in ((a, b), (b, a))]
-    words = " ".join(element.value for element in test.caption)
-    assert f"alone recognises {only[0]} of the {results.images} images" in words
-    assert f"alone {only[1]}:" in words
+    only = [int(((x == labels) & (y != labels)).sum()) for x, y in ((a, b), (b, a))]
+    assert f"alone recognises {only[0]} of the {results.images} images" in words(test)
+    assert f"alone {only[1]}:" in words(test)
 
 
 def test_a_link_opens_any_place_of_the_matrix_and_what_is_none_is_passed_over(open_page, swept):
     results = read_results(swept)
     answers, labels = results.predictions(results.cells[-1], results.runs[-1], "mix").tolist(), results.report["labels"]
-    places = {f"{row}-{column}" for row, column in zip(labels, answers, strict=True)}
-    for place in (*places, "0-99", "1", "a-b", "-", "1-2-3"):
-        test = open_page("robustness", sweep=swept.id, part="confusion", place=place)
-        assert not test.exception
-        assert not test.error
-        assert (test.radio(key="kept-place").value == place) == (place in places)
+    place = f"{labels[-1]}-{answers[-1]}"
+    for asked in (place, "0-99", "1", "a-b", "1-2-3"):
+        test = fine(open_page("robustness", sweep=swept.id, part="confusion", place=asked))
+        assert (kept(test, "radio", "place").value == asked) == (asked == place)
 
 
 def test_the_bars_hold_the_best_of_both_and_escape_names():
@@ -304,7 +245,6 @@ def test_the_bars_hold_the_best_of_both_and_escape_names():
     after = (Guess(2, "c", 0.9), Guess(0, "<b>", 0.06), Guess(1, "b", 0.04))
     html = confidence_bars(before, after, "#000000", top=2, truth="c")
     assert "true class" not in confidence_bars(before, after, "#000000", top=2, truth="unknown")
-    assert "&lt;b&gt;" in html
-    assert "10% → 90%" in html
-    assert "true class" in html
+    for said in ("&lt;b&gt;", "10% → 90%", "true class"):
+        assert said in html
     assert "30%" not in html
