@@ -8,10 +8,11 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from app.shared.palette import CATEGORICAL, NEUTRAL, faded, head_color, styled
+from app.shared.palette import CATEGORICAL, NEUTRAL, head_color, styled
 from pmsi.augment.rule import PhaseRule
 from pmsi.pictures.encoding import data_uri
 from pmsi.predictor import Guess
+from pmsi.robustness.drawing import faded
 from pmsi.tables import FilledCell
 
 # The patch rule

@@ -18,6 +18,11 @@ def four_columns() -> list[DeltaGenerator]:
     return [column for half in st.columns(2, gap="small") for column in half.columns(2, gap="small", wrap=False)]
 
 
+def grid(count: int, columns: int, gap: str = "small") -> list[DeltaGenerator]:
+    """Return at least ``count`` places in rows of ``columns``."""
+    return [place for _ in range(0, count, columns) for place in st.columns(columns, gap=gap)]
+
+
 def download(label: str, make: Callable[[], bytes | str], name: str, icon: str = "download", **options: Any) -> None:
     """Show a button that downloads the file ``name``, which ``make`` makes when it is asked for."""
     kind, _ = mimetypes.guess_type(name)

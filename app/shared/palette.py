@@ -7,9 +7,7 @@ import plotly.graph_objects as go
 
 from pmsi.robustness.drawing import COLORS as CATEGORICAL
 from pmsi.robustness.drawing import GREY as NEUTRAL
-from pmsi.robustness.drawing import faded, layout
-
-__all__ = ["CATEGORICAL", "CHART", "HEADS", "NEUTRAL", "faded", "head_color", "spread", "styled"]
+from pmsi.robustness.drawing import layout
 
 HEADS: dict[str, str] = {
     "S1": "#869ab9",

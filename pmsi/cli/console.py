@@ -29,7 +29,7 @@ def one_line(run: Run) -> str:
     status = run.status()
     words = [f"{status.state.value:11}", run.id]
     if status.total and status.state.is_live:
-        words.append(f"{percent(status.done / status.total)} ({status.text})")
+        words.append(f"{percent(status.share)} ({status.text})")
     if status.silent_s is not None:
         words.append(f"no sign of life for {duration(status.silent_s)}: it may be stuck, see pmsi runs show {run.id}")
     elif status.seconds_left is not None:
@@ -140,7 +140,7 @@ def _print_records(run: Run, out: TextIO, ended: threading.Event) -> None:
             stopping = True
         if out.isatty() and not is_last and status.total:
             left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-            say(out, f"{percent(status.done / status.total)} {status.text}{left}", end="")
+            say(out, f"{percent(status.share)} {status.text}{left}", end="")
         if is_last:
             return
         ended.wait(POLL_S)

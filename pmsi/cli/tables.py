@@ -190,8 +190,7 @@ def _left(run: NeededTraining | NeededSweep) -> float:
         return 1.0
     if run.state is State.FINISHED:
         return 0.0
-    status = run.found.run.status()
-    return 1 - status.done / status.total if status.total else 1.0
+    return 1 - run.found.run.status().share
 
 
 POLL_S = 1.0
@@ -240,7 +239,7 @@ def _progress(needed: NeededRuns) -> str:
         status = run.status()
         if status.state is State.RUNNING and status.total:
             left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-            words.append(f"{run.id}: {percent(status.done / status.total)} {status.text}{left}")
+            words.append(f"{run.id}: {percent(status.share)} {status.text}{left}")
     return "; ".join(words)
 
 

@@ -15,23 +15,6 @@ from pmsi.config.declare import Config, field_type
 from pmsi.config.tasks import EvaluateConfig, MapsConfig, RobustnessConfig
 from pmsi.config.train import DATA_FIELDS, SPLIT_FIELDS, WEIGHT_WORDS, TrainConfig, resize_for
 
-__all__ = [
-    "CONFIGS",
-    "DATA_FIELDS",
-    "SPLIT_FIELDS",
-    "WEIGHT_WORDS",
-    "Config",
-    "EvaluateConfig",
-    "MapsConfig",
-    "RobustnessConfig",
-    "TrainConfig",
-    "differences",
-    "field_type",
-    "from_dict",
-    "from_json",
-    "resize_for",
-]
-
 _ALL = (TrainConfig, EvaluateConfig, RobustnessConfig, MapsConfig)
 CONFIGS: dict[str, type[Config]] = {config.task: config for config in _ALL}
 

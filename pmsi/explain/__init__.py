@@ -3,5 +3,3 @@
 from pmsi.engine.folding import folded
 from pmsi.explain.cam import Maps, cam, cam_seconds, resize
 from pmsi.explain.methods import CAM_METHODS, CamMethod
-
-__all__ = ["CAM_METHODS", "CamMethod", "Maps", "cam", "cam_seconds", "folded", "resize"]

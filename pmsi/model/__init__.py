@@ -4,5 +4,3 @@ from pmsi.model.backbone import Backbone, BackboneRow
 from pmsi.model.backbones import BACKBONES
 from pmsi.model.heads import SMOOTH_CONVS
 from pmsi.model.recognizer import Objective, Outputs, Recognizer
-
-__all__ = ["BACKBONES", "SMOOTH_CONVS", "Backbone", "BackboneRow", "Objective", "Outputs", "Recognizer"]

@@ -23,8 +23,6 @@ from pmsi.base.seeding import numpy_generator
 from pmsi.perturbations import capture, imagenet_c, paper
 from pmsi.perturbations.row import NOISE_SEEDS, Factors, ImageOrArray, Perturbation
 
-__all__ = ["NOISE_SEEDS", "PERTURBATIONS", "Factors", "Perturbation", "draw", "perturb", "pixel_hash"]
-
 PERTURBATIONS: dict[str, Perturbation] = {**paper.ROWS, **capture.ROWS, **imagenet_c.ROWS}
 
 

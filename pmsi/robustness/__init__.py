@@ -17,5 +17,3 @@ with that input size. Importing this package does not import torch.
 """
 
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
-
-__all__ = ["CLEAN", "Cell", "cells_of"]

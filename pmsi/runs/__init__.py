@@ -3,16 +3,3 @@
 from pmsi.runs.lifecycle import State
 from pmsi.runs.run import SHIPPED, Run, SecondaryRun, Stopped, default_root, known_runs, list_runs
 from pmsi.runs.status import ErrorReport, Status
-
-__all__ = [
-    "SHIPPED",
-    "ErrorReport",
-    "Run",
-    "SecondaryRun",
-    "State",
-    "Status",
-    "Stopped",
-    "default_root",
-    "known_runs",
-    "list_runs",
-]

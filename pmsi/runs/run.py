@@ -12,6 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ class Run:
         """Return the run's state, progress, times and error, which is the damage of a damaged run."""
         status = status_of(self.folder, self.log_tail)
         damage = self.damage
-        return status.with_error(ErrorReport("RunError", f"Run {self.id!r} is damaged. {damage}")) if damage else status
+        error = ErrorReport("RunError", f"Run {self.id!r} is damaged. {damage}")
+        return replace(status, error=error) if damage else status
 
     def result(self) -> dict[str, Any] | None:
         """Return what the task returned; None unless the run has finished, and its result can be read."""

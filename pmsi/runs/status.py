@@ -6,7 +6,7 @@ between heartbeats, so that a slow worker is not reported. Times are seconds sin
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,10 @@ class Status:
         """Whether resuming the run may lead on; a run that can never succeed is not resumed."""
         return self.state.can_resume and not (self.error is not None and self.error.final)
 
-    def with_error(self, error: ErrorReport) -> "Status":
-        """Return the same status with this error."""
-        return replace(self, error=error)
+    @property
+    def share(self) -> float:
+        """The share that is done, 0–1; 0 while ``total`` is not known."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
 
 
 class Heartbeat:

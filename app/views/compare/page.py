@@ -210,7 +210,7 @@ def _filled(table: Table, epoch: str) -> Filled:
 def _shares(table: Table) -> dict[str, float]:
     """Return by id how much of each running run is done."""
     statuses = {run.id: run.status() for run in runs_of(table) if run.state is State.RUNNING}
-    return {id: min(1.0, status.done / status.total) for id, status in statuses.items() if status.total}
+    return {id: status.share for id, status in statuses.items() if status.total}
 
 
 def _fig_1(filled: Filled) -> None:

@@ -77,8 +77,7 @@ def _how_far(needed: NeededRuns) -> None:
         status = run.status()
         if status.state is not State.QUEUED:
             left = f" · about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-            share = min(1.0, status.done / status.total) if status.total else 0.0
-            st.progress(share, f":small[{plain(name_of_run(run))} · {plain(status.text) or 'starting'}{left}]")
+            st.progress(status.share, f":small[{plain(name_of_run(run))} · {plain(status.text) or 'starting'}{left}]")
 
 
 def _buttons(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:

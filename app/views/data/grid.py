@@ -61,26 +61,30 @@ def browse(dataset: Dataset, run: Run | None) -> None:
         st.info("No image here. Choose another class, or all.", icon=":material/search_off:")
         return
     tiles = [_tile(dataset, sample, marks) for sample in found]
-    paged(dataset, tiles, "images")
+    paged(dataset, tiles)
 
 
-def paged(dataset: Dataset, tiles: Sequence[Tile], what: str) -> None:
+def paged(dataset: Dataset, tiles: Sequence[Tile]) -> None:
     """Show one page of tiles, and the way to the others."""
-    pages = ceil(len(tiles) / PER_PAGE)
-    number = page_number(pages)
-    first = (number - 1) * PER_PAGE
-    tile_row(dataset, tiles[first : first + PER_PAGE])
+    tile_row(dataset, tiles[page_of(len(tiles), PER_PAGE)])
+    page_bar(len(tiles), PER_PAGE, "images")
+
+
+def page_of(count: int, size: int) -> slice:
+    """Return which of ``count`` things are on the page that the URL names, or on the nearest one."""
+    typed = choice("page", "1")
+    number = max(1, min(int(typed), ceil(count / size))) if typed.isdecimal() else 1
+    return slice((number - 1) * size, min(number * size, count))
+
+
+def page_bar(count: int, size: int, what: str) -> None:
+    """Show which things are on the page, between the buttons to the other pages."""
+    shown = page_of(count, size)
+    number = shown.start // size + 1
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
         _turn("Previous", ":material/chevron_left:", number - 1, number > 1)
-        last = min(first + PER_PAGE, len(tiles))
-        st.caption(f"{first + 1:,} to {last:,} of {len(tiles):,} {what}", width="content")
-        _turn("Next", ":material/chevron_right:", number + 1, number < pages)
-
-
-def page_number(pages: int) -> int:
-    """Return which page is shown, from 1; the URL may name one that is not there."""
-    typed = choice("page", "1")
-    return max(1, min(int(typed), pages)) if typed.isdecimal() else 1
+        st.caption(f"{shown.start + 1:,} to {shown.stop:,} of {count:,} {what}", width="content")
+        _turn("Next", ":material/chevron_right:", number + 1, shown.stop < count)
 
 
 def _turn(label: str, icon: str, number: int, possible: bool) -> None:

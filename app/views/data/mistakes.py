@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.shared.errors import plain
 from app.shared.session import choice, keep, remember
-from app.views.data.grid import Tile, page_number, paged, tile_row
+from app.views.data.grid import Tile, page_bar, page_of, paged, tile_row
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.runs import Run
 from pmsi.runs.mistakes import RANKINGS, Confusion, ImagePrediction, Predictions, confusions, read_predictions, shown_in
@@ -52,7 +52,7 @@ def mistakes(dataset: Dataset, run: Run | None) -> None:
     ranked = [answer for answer in RANKINGS[by][1](answers, head) if answer.key in here]
     _say(answers, ranked, head)
     if ranked:
-        paged(dataset, [_tile(answers.classes, answer, here[answer.key]) for answer in ranked], "images")
+        paged(dataset, [_tile(answers.classes, answer, here[answer.key]) for answer in ranked])
 
 
 def _say(answers: Predictions, ranked: list[ImagePrediction], head: str) -> None:
@@ -80,9 +80,7 @@ def _pairs(dataset: Dataset, answers: Predictions, pairs: list[Confusion], here:
     if not pairs:
         st.success("No class is taken for another one.", icon=":material/check_circle:")
         return
-    pages = -(-len(pairs) // PAIRS_SHOWN)
-    first = (page_number(pages) - 1) * PAIRS_SHOWN
-    for pair in pairs[first : first + PAIRS_SHOWN]:
+    for pair in pairs[page_of(len(pairs), PAIRS_SHOWN)]:
         with st.container(border=True):
             a, b = (plain(answers.classes[label]) for label in (pair.a, pair.b))
             st.markdown(f"**{a}** and **{b}** · {pair.count} of {pair.images} images taken for the other class")
@@ -91,11 +89,7 @@ def _pairs(dataset: Dataset, answers: Predictions, pairs: list[Confusion], here:
             ):
                 with place:
                     _half(dataset, answers, pair, label, other, keys, here)
-    with st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
-        for label, step in (("Previous", -1), ("Next", 1)):
-            number = page_number(pages) + step
-            st.button(label, key=f"pairs-{label}", disabled=not 1 <= number <= pages, on_click=keep,
-                      args=("page", str(number)))  # fmt: skip
+    page_bar(len(pairs), PAIRS_SHOWN, "pairs of classes")
 
 
 def _half(

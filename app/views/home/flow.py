@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from app.shared.palette import NEUTRAL, faded, head_color
+from app.shared.palette import NEUTRAL, head_color
 from pmsi.pictures.encoding import data_uri
+from pmsi.robustness.drawing import faded
 
 HEADS = ("S3", "S4", "S5", "concat")
 """The heads of phases 1 to 4, at r = 3, 2, 1, 0."""

@@ -9,7 +9,7 @@ import streamlit as st
 from app.shared.cached_models import removal_once
 from app.shared.errors import guarded, plain
 from app.shared.images import picture
-from app.shared.palette import CHART, NEUTRAL, faded, head_color, styled
+from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import Picked
 from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
@@ -18,6 +18,7 @@ from app.views.maps.grid import overlaid
 from pmsi.explain.measures.deletion import Curve
 from pmsi.explain.measures.pointing import RegionScores, region_scores, summary
 from pmsi.pictures.encoding import jpeg
+from pmsi.robustness.drawing import faded
 
 ZOOM = "zoom"
 """The choice that says which map is open: "image.run.stage"."""

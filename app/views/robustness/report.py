@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.errors import guarded, plain
-from app.shared.images import download
+from app.shared.images import download, grid
 from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.session import remember
@@ -123,7 +123,7 @@ def _draw(figure: Figure, key: str, alt: str) -> None:
 
 def _curves(shown: Seen) -> None:
     results, head = shown.results, chosen_output(shown.results)
-    places = [column for _ in range(0, len(results.perturbations), 2) for column in st.columns(2, gap="medium")]
+    places = grid(len(results.perturbations), 2, "medium")
     for column, name in zip(places, results.perturbations, strict=False):
         row = PERTURBATIONS[name]
         with column:

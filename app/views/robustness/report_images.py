@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.errors import guarded, plain
-from app.shared.images import picture
+from app.shared.images import grid, picture
 from app.shared.palette import CHART, styled
 from app.shared.session import choice, choose, keep, remember
 from app.views.robustness.cached import sweep_picture_once
@@ -130,7 +130,7 @@ def _matrix(matrix: np.ndarray, classes: list[str], names: tuple[str, str], colo
 def _behind(results: SweepResults, cell: Cell, rows: np.ndarray, columns: np.ndarray, row: int, column: int) -> None:
     found = images_at(rows, columns, row, column)
     classes, labels, keys = results.report["classes"], results.report["labels"], results.report["keys"]
-    places = [place for _ in range(0, min(len(found), BEHIND), 4) for place in st.columns(4, gap="small")]
+    places = grid(min(len(found), BEHIND), 4)
     for place, index in zip(places, found, strict=False):
         truth = classes[labels[index]]
         with place, guarded():
@@ -149,7 +149,7 @@ def flips_part(results: SweepResults, name: str, run: str) -> None:
         st.caption("No severity of this sweep turns an image that was recognised clean.")
         return
     st.caption(f"{len(flips)} of {sum(clean)} images that were recognised clean flip somewhere; the first ones:")
-    places = [place for _ in range(0, min(len(flips), FIRST), 3) for place in st.columns(3, gap="medium")]
+    places = grid(min(len(flips), FIRST), 3, "medium")
     for place, flip in zip(places, flips, strict=False):
         cell = Cell(name, flip.severity)
         answer, truth = classes[results.predictions(cell, run, head)[flip.index]], classes[labels[flip.index]]

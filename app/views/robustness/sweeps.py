@@ -77,8 +77,7 @@ def _status(run: Run) -> None:
         st.error(plain(worded(f"{status.error.message} {status.error.remedy}")), icon=":material/info:")
     elif run.state.is_live:
         left = f" · {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
-        share = status.done / status.total if status.total else 0.0
-        st.progress(min(share, 1.0), f"{status.state.capitalize()} · {plain(status.text) or 'waiting'}{left}")
+        st.progress(status.share, f"{status.state.capitalize()} · {plain(status.text) or 'waiting'}{left}")
         if st.button("Stop", key=f"stop-{run.id}", icon=":material/stop:", disabled=read_only()):
             with changing():
                 jobs.stop(run)

@@ -9,18 +9,6 @@ import plotly.graph_objects as go
 
 from app.shared.palette import CATEGORICAL, head_color, styled
 from pmsi.base.text import percent
-from pmsi.runs.comparison import summary
-
-__all__ = [
-    "Record",
-    "accuracy_figure",
-    "accuracy_rows",
-    "bar_figure",
-    "loss_figure",
-    "runs_figure",
-    "series",
-    "summary",
-]
 
 Record = Mapping[str, Any]
 

@@ -205,13 +205,12 @@ def _progress(run: Run, status: Status) -> None:
     if not status.total:
         st.progress(0.0, text="Starting: loading the data and the model.")
         return
-    share = min(1.0, status.done / status.total)
     if status.state is State.STOPPING:
-        st.progress(share, text=f"{status.text} · ends after this batch, with a checkpoint")
+        st.progress(status.share, text=f"{status.text} · ends after this batch, with a checkpoint")
         return
     known = status.seconds_left is not None and status.silent_s is None
     left = f" · about {duration(status.seconds_left or 0)} left" if known else ""
-    st.progress(share, text=f"{status.text} · {100 * share:.0f} %{left}")
+    st.progress(status.share, text=f"{status.text} · {100 * status.share:.0f} %{left}")
 
 
 def _made_from(run: Run) -> None:

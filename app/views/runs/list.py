@@ -214,7 +214,7 @@ def _state(entry: Entry, status: Status) -> None:
         known = status.seconds_left is not None and status.state is not State.STOPPING
         left = f" · about {duration(status.seconds_left)} left" if known and status.seconds_left is not None else ""
         st.markdown(badge)
-        st.progress(min(1.0, status.done / status.total), text=f":small[{plain(status.text)}{left}]")
+        st.progress(status.share, text=f":small[{plain(status.text)}{left}]")
     else:
         st.markdown(f"{badge} :small[{plain(_note(entry, status))}]")
 

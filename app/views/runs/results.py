@@ -11,9 +11,10 @@ from app.shared.panels import say_differences
 from app.shared.run_session import page_of
 from app.shared.wording import perturbation_title, short_id
 from app.views.maps.numbers import show_reports
-from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure, summary
+from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure
 from pmsi.base.text import duration, percent
 from pmsi.runs import Run
+from pmsi.runs.comparison import summary
 
 Records = list[dict[str, Any]]
 

@@ -16,21 +16,6 @@ from pmsi.data.dataset import Box, Dataset, Sample
 from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
 from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinctive_parts, distinguishing_parts, siblings
 
-__all__ = [
-    "PARTS",
-    "SPECIES",
-    "Drawing",
-    "Genus",
-    "Species",
-    "box_of",
-    "distinctive_parts",
-    "distinguishing_parts",
-    "draw",
-    "plumage",
-    "siblings",
-]
-
-
 DRAWING = 1
 """Version of the drawings. Raise it with every change that shows in the pixels: it is part of an image's digest."""
 
