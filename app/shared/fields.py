@@ -11,6 +11,7 @@ LABELS = {
     "dataset": "Data set",
     "data": "Data folder",
     "name_encoding": "Encoding of names",
+    "label_column": "Column of classes",
     "weights": "Starting weights",
     "weights_part": "Place in the weights file",
     "start_from": "Start from the model of",
@@ -49,10 +50,13 @@ AUTOMATIC = {
     "start_from": "no run",
     "weights_part": "found out",
     "name_encoding": "as the archive says",
+    "label_column": "by its name",
 }
 """What an optional field means while it is empty."""
 
-NOT_THE_PAPERS = ("data", "name_encoding", "split", "test_on", "split_seed", "start_from", "weights_part")
+NOT_THE_PAPERS = (
+    "data", "name_encoding", "label_column", "split", "test_on", "split_seed", "start_from", "weights_part",
+)  # fmt: skip
 """Fields that the paper says nothing about, beside the whole group "run"."""
 
 TITLES = {

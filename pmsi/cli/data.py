@@ -38,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         add_like(action, "test_on", "Split of a folder that is tested on", metavar="NAME")
         add_like(action, "split", "How test images are drawn where a folder has no split", metavar="NAME")
-        action.add_argument(
-            "--name-encoding", metavar="NAME", help="Encoding of a zip's names, where it does not say it."
-        )
+        _add_reading(action)
         if name != "preview":
             action.add_argument("--json", action="store_true", help="Print JSON.")
         if name == "images":
@@ -55,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help = "Copy class folders, or a zip of them, into a new data set; every picture is checked."
     action = actions.add_parser("import", help=help, description=help)
     action.add_argument("source", type=path, metavar="SOURCE", help="Folder of class folders, or a zip or tar of it.")
-    action.add_argument("--name-encoding", metavar="NAME", help="Encoding of a zip's names, where it does not say it.")
+    _add_reading(action)
     action.add_argument("--name", required=True, metavar="NAME", help="Name of the new data set, not yet taken.")
     action.add_argument("--into", type=folder, metavar="DIR", help="Folder of data sets [$PMSI_DATASETS, else data].")
     help = "Show the cache: unpacked zips, decoded images, which images were checked."
@@ -72,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runs(action)
 
 
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    help = "Encoding of names in a zip or list, where it does not say it."
+    parser.add_argument("--name-encoding", metavar="NAME", help=help)
+    help = "Column with the classes, where a list of images has several."
+    parser.add_argument("--label-column", metavar="NAME", help=help)
+
+
 def run(typed: argparse.Namespace) -> int:
     """Run the typed action."""
     return ACTIONS[typed.action](typed)
@@ -86,7 +91,7 @@ def _list(typed: argparse.Namespace) -> int:
 
 
 def _config(typed: argparse.Namespace) -> TrainConfig:
-    names = ("dataset", "data", "test_on", "split", "name_encoding")
+    names = ("dataset", "data", "test_on", "split", "name_encoding", "label_column")
     return TrainConfig(**{name: getattr(typed, name) for name in names})
 
 
@@ -118,10 +123,13 @@ def _readable(about: Mapping[str, Any]) -> str:
     if untested := [name for name, count in classes.items() if not count["test"]]:
         some = ", ".join([*untested[:5], "…"] if len(untested) > 5 else untested)
         lines.append(f"Classes without a test image: {len(untested)} ({some}).")
-    if about["passed_over"]:
-        lines.append("Passed over:")
-    lines += [f"  {count:5}  {reason}" for reason, count in sorted(about["passed_over"].items())]
+    lines += _passed_over(about["passed_over"])
     return "\n".join([*lines, *_left_out(about["problems"]), *_same(about["duplicates"])])
+
+
+def _passed_over(counts: Mapping[str, int]) -> list[str]:
+    lines = [f"  {count:5}  {reason}" for reason, count in sorted(counts.items())]
+    return ["Passed over:" if counts else "Passed over: nothing.", *lines]
 
 
 def _left_out(problems: Sequence[Mapping[str, str]]) -> list[str]:
@@ -161,9 +169,16 @@ def _images(typed: argparse.Namespace) -> int:
 def _import(typed: argparse.Namespace) -> int:
     with image_counter(sys.stderr, "images") as progress:
         done = import_dataset(
-            typed.source, typed.name, root=typed.into, progress=progress, encoding=typed.name_encoding
+            typed.source,
+            typed.name,
+            root=typed.into,
+            progress=progress,
+            encoding=typed.name_encoding,
+            label_column=typed.label_column,
         )
     print(f"{text_of(done.folder)}: {done.classes} classes, {done.images} images")
+    print(f"Read as: {done.read_as}.")
+    print("\n".join(_passed_over(done.passed_over)))
     print("\n".join(_left_out([{"key": problem.key, "reason": problem.reason} for problem in done.problems])))
     return 0
 

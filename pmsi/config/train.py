@@ -11,7 +11,7 @@ from pmsi.base.errors import ConfigError, Fix
 from pmsi.base.files import expanded
 from pmsi.config.declare import Config, setting
 
-SPLIT_FIELDS = ("dataset", "data", "name_encoding", "test_fraction", "split", "test_on", "split_seed")
+SPLIT_FIELDS = ("dataset", "data", "name_encoding", "label_column", "test_fraction", "split", "test_on", "split_seed")
 """Fields that decide which images a data set has, and on which side of its split each is."""
 
 DATA_FIELDS = (*SPLIT_FIELDS, "train_per_class", "test_per_class")
@@ -38,7 +38,10 @@ class TrainConfig(Config):
         None, "Folder of the data set, where it is not built in, or a zip or tar of it.", group="data"
     )
     name_encoding: str | None = setting(
-        None, "Encoding of the names in a zip that does not say it, such as gbk or cp437.", group="data"
+        None, "Encoding of names in a zip or list that does not say it, such as gbk or cp437.", group="data"
+    )
+    label_column: str | None = setting(
+        None, "Column with the classes, where a list of images, such as labels.csv, has several.", group="data"
     )
     image_size: int = setting(
         448, "Side of the square that the network sees, in pixels.", group="data", minimum=32, maximum=1024

@@ -73,6 +73,8 @@ def _folder(config: TrainConfig, progress: Progress | None) -> Dataset:
         split=config.split,
         split_seed=config.split_seed,
         test_on=config.test_on,
+        label_column=config.label_column,
+        encoding=config.name_encoding,
         name=_stem(_place(config)),
     )
     dataset = _read(read, config, progress)

@@ -159,7 +159,8 @@ def published(home: Path, dataset: Dataset, listed: Sequence[Sample]) -> Dataset
     """Return the data set of a published layout, read from ``home``, with counts of the files that no list has."""
     tree, used = read_tree(home), {sample.path for sample in listed}
     unlisted = Counter(counted("not in the list", file.parts[-1]) for file in tree.images if file.path not in used)
-    return replace(dataset, passed_over=dict(tree.passed_over + unlisted), problems=(*tree.problems, *dataset.problems))
+    problems = (*tree.problems, *dataset.problems)
+    return replace(dataset, passed_over=dict(tree.passed_over + unlisted), problems=problems, tested_on="test")
 
 
 def _about_bits(samples: Iterable[Sample]) -> Iterator[str]:

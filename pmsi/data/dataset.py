@@ -61,6 +61,8 @@ class Dataset:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     layout: str = ""
     """How a reader found the split, if it had to guess: "split train/ and test/"."""
+    tested_on: str = ""
+    """The split of its own that is tested on, "test" or "val"; "" if the test images are drawn."""
     notes: tuple[str, ...] = ()
     """Other decisions of the reader, in sentences."""
 

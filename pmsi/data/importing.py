@@ -12,19 +12,22 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from pmsi.base.errors import DataError
 from pmsi.base.locks import Lock
+from pmsi.config import TrainConfig
+from pmsi.data import DATASETS, kind_of, read_as
 from pmsi.data.checking import Progress, confined
 from pmsi.data.dataset import Dataset, Problem, Sample
-from pmsi.data.images import MAX_FILE_BYTES
-from pmsi.data.readers.archive import LIMITS, Limits
-from pmsi.data.readers.folder import find_splits, folder, is_split_name, unwrapped
-from pmsi.data.readers.tree import SUFFIXES, read_tree
+from pmsi.data.images import MAX_FILE_BYTES, START, begins_as_image
+from pmsi.data.readers.archive import LIMITS, Limits, contents
+from pmsi.data.readers.splits import is_split_name
+from pmsi.data.readers.tree import SUFFIXES, visible
 from pmsi.data.readers.unpacking import require_space, unpack_into
 
 ROOT = "PMSI_DATASETS"
@@ -39,12 +42,17 @@ Provide = Callable[[Path], Path]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """An imported data set: its folder, its numbers of classes and images, and the pictures that were left out."""
+    """An imported data set: its folder, its numbers of classes and images, and the pictures that were left out.
+
+    ``read_as`` says how the source was read, ``passed_over`` counts its other files.
+    """
 
     folder: Path
     classes: int
     images: int
     problems: tuple[Problem, ...]
+    read_as: str = ""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +92,30 @@ def import_dataset(
     progress: Progress | None = None,
     limits: Limits = LIMITS,
     encoding: str | None = None,
+    label_column: str | None = None,
     allows: Callable[[Path], bool] | None = None,
 ) -> Imported:
-    """Copy the class folders in ``source``, a folder or an archive, into a new data set ``name`` below ``root``.
+    """Copy the data set in ``source``, a folder or an archive, into a new one of class folders, ``name``.
 
-    Splits are kept. ``encoding`` is that of a zip's names, if the zip does not say it. Pictures of a folder whose real
-    place ``allows`` refuses are left out. ``progress`` is called for unpacking, checking and copying, one after the
-    other. Raises DataError if the name exists or is empty, if ``source`` is neither a folder of classes nor an archive
-    of one (`pmsi.data.readers.archive.contents`), if there are too few usable images, or if the disk is full.
+    Splits are kept, those of published data sets too. ``encoding`` and ``label_column`` are those of a config. Pictures
+    of a folder whose real place ``allows`` refuses are left out. ``progress`` is called for unpacking, checking and
+    copying, one after the other. Raises DataError if the name exists or is empty, if ``source`` is neither a data set
+    nor an archive of one (`pmsi.data.readers.archive.contents`), if there are too few usable images, or if the disk is
+    full.
     """
     source = Path(source)
     if not source.exists():
         raise DataError(f"{source} does not exist. Expected a folder of class folders, or a zip of them.")
+    config = TrainConfig(dataset="folder", split="stratified", name_encoding=encoding, label_column=label_column)
     if source.is_dir():
-        return _import(name, lambda place: source, root, progress, shutil.copyfile, allows)
+        return _import(name, lambda place: source, root, progress, config, allows)
 
     def unpack(place: Path) -> Path:
         return unpack_into(source, place, progress, limits, encoding)
 
-    return _import(name, unpack, root, progress, os.rename)
+    done = _import(name, unpack, root, progress, config)
+    passed_over = contents(source, limits, encoding).passed_over + Counter(done.passed_over)
+    return replace(done, passed_over=dict(passed_over))
 
 
 def import_pictures(
@@ -122,15 +135,15 @@ def import_pictures(
             (home / f"{number:06d}-{_file_name(picture.name)}").write_bytes(picture.data)
         return place
 
-    done = _import(name, write, root, progress, os.rename)
+    done = _import(name, write, root, progress, TrainConfig(dataset="folder", split="stratified"))
     return replace(done, problems=(*refused, *done.problems))
 
 
 def _refusal(picture: Picture) -> str | None:
     if len(picture.data) > MAX_FILE_BYTES:
         return f"its file has {len(picture.data) / 2**20:.0f} MB, more than {MAX_FILE_BYTES // 2**20}"
-    if PurePosixPath(picture.name).suffix.lower() not in SUFFIXES:
-        return "its name does not end as that of an image, such as .jpg or .png"
+    if PurePosixPath(picture.name).suffix.lower() not in SUFFIXES and not begins_as_image(picture.data[:START]):
+        return "it is no image, by its name and its content"
     return None
 
 
@@ -139,28 +152,30 @@ def _import(
     provide: Provide,
     root: Path | None,
     progress: Progress | None,
-    put: Callable[[Path, Path], object],
+    config: TrainConfig,
     allows: Callable[[Path], bool] | None = None,
 ) -> Imported:
-    """Build the data set in a temporary folder, and rename it; ``put(from, to)`` moves or copies an image."""
+    """Build the data set in a temporary folder, and rename it; ``config`` says how the source is read."""
     root = Path(root or datasets_root())
     target = _free_place(root, name)
     try:
         with _alone_in(root), tempfile.TemporaryDirectory(prefix=".", suffix=".tmp", dir=root) as scratch:
             source = provide(Path(scratch) / "source")
-            found = folder(source, name=target.name, split="stratified", progress=progress)
-            found = confined(found, allows) if allows is not None else found
+            config = config.with_(dataset=kind_of(source), data=str(source))
+            found = _read(config, allows, progress)
             _require_classes(found, source)
-            if put is not os.rename:
-                size = sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
-                require_space(source, root, size)
+            size = sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
+            require_space(source, root, size)
             built = Path(scratch) / "built"
-            count = _lay_out(found.classes, _by_split(found, source, allows), built, put, progress)
+            samples = [("train" if found.tested_on else "", sample) for sample in found.train]
+            samples += [(found.tested_on, sample) for sample in found.test]
+            samples += [("val", sample) for sample in _validation(found, config, allows)]
+            count = _lay_out(found.classes, samples, built, Path(scratch), progress)
             _rename(built, target)
     except OSError as error:
         what = f"{target} cannot be written ({error.strerror or error})"
         raise DataError(f"{what}. Set {ROOT} to another folder.") from error
-    return Imported(target, len(found.classes), count, found.problems)
+    return Imported(target, len(found.classes), count, found.problems, read_as(found), found.passed_over)
 
 
 @contextmanager
@@ -211,36 +226,43 @@ def _require_classes(found: Dataset, source: Path) -> None:
         )
 
 
-def _by_split(found: Dataset, source: Path, allows: Callable[[Path], bool] | None) -> list[tuple[str, Sample]]:
-    """Return all images, each with the folder of its split, or "" without splits."""
-    roles = find_splits(unwrapped(read_tree(source)))
-    if roles is None:
-        return [("", sample) for sample in (*found.train, *found.test)]
-    tested = "test" if "test" in roles else "val"
-    split = [("train", sample) for sample in found.train] + [(tested, sample) for sample in found.test]
-    if {"test", "val"} <= roles.keys():
-        labels = {name: label for label, name in enumerate(found.classes)}
-        other = folder(source, test_on="val")
-        other = confined(other, allows) if allows is not None else other
-        known = [sample for sample in other.test if other.classes[sample.label] in labels]
-        split += [("val", replace(sample, label=labels[other.classes[sample.label]])) for sample in known]
-    return split
+def _read(config: TrainConfig, allows: Callable[[Path], bool] | None, progress: Progress | None = None) -> Dataset:
+    found = DATASETS[config.dataset].open(config, progress)
+    return confined(found, allows) if allows is not None else found
+
+
+def _validation(found: Dataset, config: TrainConfig, allows: Callable[[Path], bool] | None) -> list[Sample]:
+    """Return the images for validation of a folder that has others for testing, with the labels of ``found``."""
+    if found.tested_on != "test" or config.dataset != "folder":
+        return []
+    try:
+        other = _read(config.with_(test_on="val"), allows)
+    except DataError:  # there is no such split
+        return []
+    labels = {name: label for label, name in enumerate(found.classes)}
+    known = [sample for sample in other.test if other.classes[sample.label] in labels]
+    return [replace(sample, label=labels[other.classes[sample.label]]) for sample in known]
 
 
 def _lay_out(
-    classes: Iterable[str],
+    classes: Sequence[str],
     samples: list[tuple[str, Sample]],
     built: Path,
-    put: Callable[[Path, Path], object],
+    scratch: Path,
     progress: Progress | None,
 ) -> int:
-    """Put every image into the folder of its class, below that of its split, and return their number."""
+    """Put every image into the folder of its class, below that of its split, and return their number.
+
+    Images in ``scratch`` are moved, others copied.
+    """
     homes = _class_folders(classes)
     taken: set[tuple[str, str]] = set()
     for done, (split, sample) in enumerate(samples, 1):
         home = built / split / homes[sample.label]
         home.mkdir(parents=True, exist_ok=True)
-        put(Path(sample.path or ""), home / _free_name(str(home), _inside(sample, bool(split)), taken))
+        source = Path(sample.path or "")
+        put = os.rename if source.is_relative_to(scratch) else shutil.copyfile
+        put(source, home / _free_name(str(home), _inside(sample, classes[sample.label]), taken))
         if progress is not None:
             progress(done, len(samples))
     return len(samples)
@@ -264,9 +286,12 @@ def _class_folder(name: str) -> str:
     return f"{safe} class" if is_split_name(safe) else safe  # a split's name would be read as a split
 
 
-def _inside(sample: Sample, has_split: bool) -> str:
-    """Return the name of an image within its class; names of folders in a class become part of it."""
-    return "-".join(PurePosixPath(sample.key).parts[2 if has_split else 1 :])
+def _inside(sample: Sample, class_name: str) -> str:
+    """Return the name of an image within its class; names of folders in a class, but splits, become part of it."""
+    *folders, name = PurePosixPath(sample.key).parts
+    places = [i for i, part in enumerate(folders) if visible(part).casefold() == class_name.casefold()]
+    inner = folders[places[0] + 1 :] if places else []
+    return "-".join([*(part for part in inner if not is_split_name(part)), name])
 
 
 def _file_name(name: str) -> str:

@@ -24,7 +24,7 @@ MARK = "imported-"
 SEEDED = {
     "plumage": ("split_seed",),
     "flowers": ("test_on",),
-    "folder": ("split_seed", "test_fraction", "split", "test_on", "name_encoding"),
+    "folder": ("split_seed", "test_fraction", "split", "test_on", "name_encoding", "label_column"),
 }
 """Settings that change which pictures a data set has, or on which side of the split they are, besides limits."""
 

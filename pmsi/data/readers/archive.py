@@ -30,7 +30,7 @@ from pmsi.base.errors import DataError
 from pmsi.base.files import LARGE, read_json, write_atomically
 from pmsi.data.cache.zips import zips_folder
 from pmsi.data.images import START, begins_as_image
-from pmsi.data.readers.tree import SUFFIXES, counted, is_system, system_reason
+from pmsi.data.readers.tree import LISTS, SUFFIXES, counted, is_system, system_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,6 @@ COMPRESSIONS = {
     zipfile.ZIP_LZMA: 2**12,
 }
 """Compressions that are read, with the bytes to read at once: the last two can expand input a thousandfold."""
-
-LISTS = frozenset((".txt", ".csv", ".tsv", ".mat"))
-"""Suffixes of lists that readers need."""
 
 ENCODINGS = ("gbk", "big5", "shift_jis", "euc_kr", "cp437", "cp850", "cp1252", "cp1251")
 """Encodings to suggest for the names in a zip that does not say its own."""
@@ -130,7 +127,7 @@ def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None
         found = _tar_contents(archive, limits) if is_tar(archive) else _zip_contents(archive, limits, encoding)
     except OSError as error:
         raise DataError(f"{archive} cannot be read ({error.strerror or error}). {EXPECTED}.") from error
-    if all(Path(path).suffix.lower() in LISTS for path in found.files):
+    if all(Path(path).suffix.lower() in LISTS - {".parquet"} for path in found.files):
         inner = [reason for reason in found.passed_over if re.search(r"\.(zip|tar|tgz|gz|rar|7z)\)$", reason)]
         packed = " It holds other archives: unpack it, and give one of them." if inner else ""
         raise DataError(

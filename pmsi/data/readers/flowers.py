@@ -41,7 +41,8 @@ def flowers(folder: str | Path, *, test_on: str = "test", progress: Progress | N
     samples = [Sample(key, labels[number - 1] - 1, images / key) for number, key in sorted(keys.items())]
     found = assemble("flowers", classes, samples, {keys[number] for number in sides[1]}, images, progress)
     dataset = published(Path(folder), found, samples)
-    return replace(dataset, layout=f"official split, {' and '.join(trained)} for training, {tested[0]} for testing")
+    layout = f"official split, {' and '.join(trained)} for training, {tested[0]} for testing"
+    return replace(dataset, layout=layout, tested_on="val" if test_on == "val" else "test")
 
 
 def _names() -> list[str]:

@@ -4,40 +4,41 @@
     flowers/train/rose/2.jpg   or    flowers/rose/train/2.jpg   or    flowers/daisy/2.jpg
     flowers/test/daisy/3.jpg         flowers/daisy/test/3.jpg         flowers/rose/3.jpg
 
-Splits are recognised by many names (`SPLITS`). Folders around the classes or splits are skipped. `Dataset.layout` and
-`Dataset.notes` say how the layout was read.
+Splits are recognised by many names (`pmsi.data.readers.splits`), and lists of images are read
+(`pmsi.data.readers.lists`). Folders around the classes or splits are skipped. `Dataset.layout` and `Dataset.notes` say
+how the layout was read.
 """
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from pmsi.base.errors import DataError
 from pmsi.base.seeding import SEED_BITS, derive
 from pmsi.data.checking import Progress, Tested, assemble
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.readers.lists import Labels, find_labels
-from pmsi.data.readers.tree import File, Tree, counted, read_tree
-
-SPLITS: dict[str, frozenset[str]] = {
-    "train": frozenset(("train", "training", "trn", "trainval")),
-    "test": frozenset(("test", "testing", "tst")),
-    "val": frozenset(("val", "valid", "validation", "dev", "eval")),
-}
-"""Names of folders for each split, in lower case; also at the beginning or end of a name: train_crop, val2017."""
+from pmsi.data.readers.splits import is_split_name, split_of
+from pmsi.data.readers.tree import File, Tree, counted, read_tree, visible
 
 LAYOUT = "Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg."
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """The images of one split, or of all: (class folder, file)."""
+class Side:
+    """The images of one split, or of all: (class folder, file). ``title`` is what the split is called there."""
 
-    images: list[tuple[str, File]]
-    problems: list[Problem]
+    title: str
+    images: list[tuple[str, File]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, file: File, depth: int) -> None:
+        """Add an image whose class is the folder at ``depth`` in its path."""
+        if -len(file.parts) <= depth < len(file.parts) - 1:
+            self.images.append((file.parts[depth], file))
+        else:
+            self.problems.append(Problem(file.key, "it lies in no class folder"))
 
     def classes(self) -> set[str]:
         return {visible(name) for name, _ in self.images}
@@ -50,6 +51,8 @@ def folder(
     split: str = "content",
     split_seed: int = 0,
     test_on: str = "test",
+    label_column: str | None = None,
+    encoding: str | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -57,101 +60,64 @@ def folder(
 
     Keys are paths from the folder with the classes or splits. ``test_on`` is the split for testing, "test" (or "val" if
     there is no "test") or "val"; other splits are not used. Without splits, ``test_fraction`` of the images is drawn
-    for testing by ``split_seed`` and `DRAWS[split]`. Classes are in the order of their names. Raises DataError for
-    other layouts.
+    for testing by ``split_seed`` and `DRAWS[split]`. Classes are in the order of their names. ``label_column`` and
+    ``encoding`` are for lists (`pmsi.data.readers.lists`). Raises DataError for other layouts.
     """
     home = Path(root)
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
     tree = unwrapped(read_tree(home))
     name = name or home.name
-    draw = lambda good: DRAWS[split](good, test_fraction, split_seed)  # noqa: E731
-    if (labels := find_labels(tree)) is not None:
-        return _listed(tree, labels, name, draw, test_on, progress)
-    roles = find_splits(tree)
-    if roles is None:
-        every = _labelled(tree.images)
-        samples, classes, notes = _samples({"": every})
-        tested: Tested = draw
+    labels = find_labels(tree, label_column, encoding)
+    sides = find_splits(tree) if labels is None else _listed(tree, labels)
+    role = _tested_role(tree, sides, test_on)
+    if role is None:
+        used = {"": sides[""]}
         layout = f"no split of its own, {test_fraction:.0%} drawn for testing ({split}, seed {split_seed})"
-        problems, passed_over = every.problems, tree.passed_over
+        tested: Tested = lambda good: DRAWS[split](good, test_fraction, split_seed)  # noqa: E731
     else:
-        role = _tested_role(tree, roles, test_on)
-        sides = {side: _labelled_in(roles, side) for side in ("train", role)}
-        if not sides[role].images:
-            raise DataError(_unlabelled(tree, roles, role))
-        samples, classes, notes = _samples(sides)
-        tested = {file.key for _, file in sides[role].images}
-        layout = f"split {roles['train'].title} and {roles[role].title}"
-        name += "" if role == "test" else f", tested on {roles[role].title}"
-        problems = [problem for side in sides.values() for problem in side.problems]
-        passed_over = tree.passed_over + _unused(tree, [roles["train"], roles[role]])
+        used = {side: sides[side] for side in ("train", role)}
+        if not used[role].images:
+            raise DataError(_unlabelled(tree, sides, role))
+        layout = f"split {used['train'].title} and {used[role].title}"
+        tested = {file.key for _, file in used[role].images}
+        name += "" if role == "test" else f", tested on {used[role].title}"
+    samples, classes, notes = _samples(used)
     dataset = assemble(name, classes, samples, tested, tree.root, progress)
+    beside = [problem for side in used.values() for problem in side.problems]
+    if labels is not None:
+        beside += labels.problems
+        layout = f"lists {labels.title}, {layout}"
+        notes += [f"{labels.absent:,} rows of the list name no image here, or several."] * bool(labels.absent)
     return replace(
         dataset,
-        passed_over=dict(passed_over),
+        passed_over=dict(_passed_over(tree, used, labels)),
         layout=layout,
-        problems=(*tree.problems, *problems, *dataset.problems),
+        tested_on=role or "",
+        problems=(*tree.problems, *beside, *dataset.problems),
         notes=(*dataset.notes, *notes),
     )
 
 
-def _listed(
-    tree: Tree,
-    labels: Labels,
-    name: str,
-    draw: Tested,
-    test_on: str,
-    progress: Progress | None,
-) -> Dataset:
-    """Return the data set whose classes are in a list, with the list's splits if it has them."""
-    said = {key: split_of(split) for key, (_, split) in labels.rows.items()}
-    role = test_on if test_on in said.values() else "val"
-    has_split = {"train", role} <= {*said.values()}
-    used = {key for key in labels.rows if not has_split or said[key] in ("train", role)}
-    every = Labelled([(labels.rows[file.key][0], file) for file in tree.images if file.key in used], [])
-    samples, classes, notes = _samples({"": every})
-    tested = {key for key in used if said[key] == role} if has_split else draw
-    dataset = assemble(name, classes, samples, tested, tree.root, progress)
-    unused = Counter(
-        counted("in a split that is not used" if file.key in labels.rows else "not in the list", file.parts[-1])
-        for file in tree.images
-        if file.key not in used
-    )
-    layout = f"classes from {labels.title}, " + (f"its split train and {role}" if has_split else "test images drawn")
-    absent = [f"{labels.absent} images of the list are not there."] if labels.absent else []
-    return replace(
-        dataset,
-        passed_over=dict(tree.passed_over + unused),
-        layout=layout,
-        problems=(*tree.problems, *dataset.problems),
-        notes=(*dataset.notes, *notes, *absent),
-    )
+def _passed_over(tree: Tree, used: Mapping[str, Side], labels: Labels | None) -> Counter[str]:
+    """Return the counts of files that are not used, without the lists that are."""
+    taken = {file.key for side in used.values() for _, file in side.images}
+    taken |= {problem.key for side in used.values() for problem in side.problems}
+    taken |= {problem.key for problem in labels.problems} if labels is not None else set()
+    left = [file for file in tree.images if file.key not in taken]
+    counts = tree.passed_over + Counter(counted(_why_not(file, labels), file.parts[-1]) for file in left)
+    if labels is not None:
+        counts -= Counter(counted("not an image", path.name) for path in labels.files)
+    return counts
 
 
-# --- Splits by folder ------------------------------------------------------------------------------------------------
+def _why_not(file: File, labels: Labels | None) -> str:
+    if labels is not None:
+        return "in a split that is not used" if file.key in labels.rows else "not in the list"
+    return f"in {file.parts[0]}/, which is not used" if len(file.parts) > 1 else "beside the splits"
 
 
-@dataclass(frozen=True)
-class Role:
-    """The images of one split: ``title`` is the name of its folder."""
-
-    title: str
-    files: list[File]
-    depth: int
-    """Index of the class in a file's parts: 1 for train/CLASS, 0 for CLASS/train."""
-
-
-def split_of(name: str) -> str | None:
-    """Return the split of a folder's name, "train", "test" or "val", or None."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).casefold())
-    said = {split for split, known in SPLITS.items() if words and (words[0] in known or words[-1] in known)}
-    return said.pop() if len(said) == 1 else None
-
-
-def is_split_name(name: str) -> bool:
-    """Return whether a whole name is one of `SPLITS`."""
-    return any(name.casefold() in known for known in SPLITS.values())
+# --- Splits ----------------------------------------------------------------------------------------------------------
 
 
 def unwrapped(tree: Tree) -> Tree:
@@ -165,8 +131,31 @@ def unwrapped(tree: Tree) -> Tree:
     return tree
 
 
-def find_splits(tree: Tree) -> dict[str, Role] | None:
-    """Return the splits by name, or None if the tree's folders are classes.
+def _listed(tree: Tree, labels: Labels) -> dict[str, Side]:
+    """Return the sides that the lists tell, or the folders of their images, or one side of all."""
+    told = {key: split_of(split) if split else None for key, (_, split) in labels.rows.items()}
+    if not any(told.values()):
+        told = {key: split_of(PurePosixPath(key).parts[0]) if "/" in key else None for key in labels.rows}
+        told = told if all(told.values()) else {}
+    has_split = len({*told.values()} - {None}) > 1
+    sides: dict[str, Side] = {}
+    for file in tree.images:
+        role = told.get(file.key) if has_split else ""
+        if file.key in labels.rows and role is not None:
+            label, split = labels.rows[file.key]
+            side = sides.setdefault(role, Side(split or role))
+            if label is None:
+                side.add(file, -2)
+            else:
+                side.images.append((label, file))
+    if has_split and "train" not in sides:
+        seen = ", ".join(f"{side.title} ({len(side.images):,} images)" for side in sides.values())
+        raise DataError(f"{tree.root}: {labels.title} has {seen} and no images for training. Name their split train.")
+    return sides
+
+
+def find_splits(tree: Tree) -> dict[str, Side]:
+    """Return the splits by name, or all images as the split "" if the tree's folders are classes.
 
     Raises DataError if some folders look like splits, but the split is ambiguous.
     """
@@ -178,34 +167,43 @@ def find_splits(tree: Tree) -> dict[str, Role] | None:
         for name in names:
             by_role[split_of(name) or ""].append(name)
         if "train" in by_role and len(by_role) > 1 and all(len(found) == 1 for found in by_role.values()):
-            return {role: Role(f"{name}/", tops[name], 1) for role, (name,) in by_role.items()}
+            return {role: _side(f"{name}/", tops[name], 1) for role, (name,) in by_role.items()}
     if exact and (len(alike) * 2 >= len(tops) or any(split_of(name) == "train" for name in exact)):
         raise DataError(_ambiguous(tree, tops, exact))
     if len(alike) == len(tops) > 1 and len({split_of(name) for name in alike}) > 1:
         raise DataError(_ambiguous(tree, tops, alike))
-    return _splits_in_classes(tops)
+    return _splits_in_classes(tops) or {"": _side("", tree.images, 0)}
 
 
-def _splits_in_classes(tops: Mapping[str, list[File]]) -> dict[str, Role] | None:
+def _side(title: str, files: Iterable[File], depth: int) -> Side:
+    side = Side(title)
+    for file in files:
+        side.add(file, depth)
+    return side
+
+
+def _splits_in_classes(tops: Mapping[str, list[File]]) -> dict[str, Side] | None:
     """Return the splits if they are folders in the classes' folders, else None."""
-    roles: dict[str, Role] = {}
+    sides: dict[str, Side] = {}
     for files in tops.values():
         for file in files:
             if len(file.parts) > 2:
                 role = split_of(file.parts[1])
                 if role is None:
                     return None
-                roles.setdefault(role, Role(f"CLASS/{file.parts[1]}/", [], 0)).files.append(file)
-    return roles if "train" in roles and len(roles) > 1 else None
+                sides.setdefault(role, Side(f"CLASS/{file.parts[1]}/")).add(file, 0)
+    return sides if "train" in sides and len(sides) > 1 else None
 
 
-def _tested_role(tree: Tree, roles: Mapping[str, Role], test_on: str) -> str:
-    if test_on in roles:
+def _tested_role(tree: Tree, sides: Mapping[str, Side], test_on: str) -> str | None:
+    """Return the split to test on, or None if it is to be drawn."""
+    if test_on in sides:
         return test_on
     if test_on == "test":
-        return "val"
-    seen = ", ".join(role.title for role in roles.values())
-    raise DataError(f"{tree.root} has no split for validation, only {seen}. Leave test_on at 'test'.")
+        return None if "" in sides else "val"
+    seen = ", ".join(side.title for side in sides.values() if side.title)
+    has = f"only {seen}" if seen else "none at all"
+    raise DataError(f"{tree.root} has no split for validation, {has}. Leave test_on at 'test'.")
 
 
 def _ambiguous(tree: Tree, tops: Mapping[str, list[File]], names: Iterable[str]) -> str:
@@ -218,50 +216,18 @@ def _ambiguous(tree: Tree, tops: Mapping[str, list[File]], names: Iterable[str])
     )
 
 
-def _unlabelled(tree: Tree, roles: Mapping[str, Role], role: str) -> str:
-    others = [f", or test_on = {other!r}" for other in ("val", "test") if other in roles and other != role]
-    count, title = len(roles[role].files), roles[role].title
+def _unlabelled(tree: Tree, sides: Mapping[str, Side], role: str) -> str:
+    others = [f", or test_on = {other!r}" for other in ("val", "test") if other in sides and other != role]
     return (
-        f"{tree.root}: the {count:,} images in {title} lie in no class folder, so their classes are unknown. "
-        f"Give the folder of training images itself to have it split{''.join(others)}."
-    )
-
-
-def _labelled_in(roles: Mapping[str, Role], role: str) -> Labelled:
-    return _labelled(roles[role].files, roles[role].depth)
-
-
-def _labelled(files: Iterable[File], depth: int = 0) -> Labelled:
-    found = Labelled([], [])
-    for file in files:
-        if len(file.parts) > depth + 1:
-            found.images.append((file.parts[depth], file))
-        else:
-            found.problems.append(Problem(file.key, "it lies in no class folder"))
-    return found
-
-
-def _unused(tree: Tree, used: Iterable[Role]) -> Counter[str]:
-    """Return the counts of images outside the splits that are used."""
-    taken = {file.key for role in used for file in role.files}
-    return Counter(
-        counted(
-            f"in {file.parts[0]}/, which is not used" if len(file.parts) > 1 else "beside the splits", file.parts[-1]
-        )
-        for file in tree.images
-        if file.key not in taken
+        f"{tree.root}: the {len(sides[role].problems):,} images in {sides[role].title} lie in no class folder, so "
+        f"their classes are unknown. Give the folder of training images itself to have it split{''.join(others)}."
     )
 
 
 # --- Classes ---------------------------------------------------------------------------------------------------------
 
 
-def visible(name: str) -> str:
-    """Return a class's name in Unicode NFC, without blanks at its ends."""
-    return unicodedata.normalize("NFC", name).strip() or name
-
-
-def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], list[str]]:
+def _samples(sides: Mapping[str, Side]) -> tuple[list[Sample], list[str], list[str]]:
     """Return the samples of all sides in the order of their keys, the classes, and notes about merged names."""
     spellings, notes = _spellings(sides.values())
     found = [(file, spellings[visible(name)]) for side in sides.values() for name, file in side.images]
@@ -278,7 +244,7 @@ def _samples(sides: Mapping[str, Labelled]) -> tuple[list[Sample], list[str], li
     return samples, classes, notes
 
 
-def _spellings(sides: Iterable[Labelled]) -> tuple[dict[str, str], list[str]]:
+def _spellings(sides: Iterable[Side]) -> tuple[dict[str, str], list[str]]:
     """Return {visible name: class} and notes; names that differ only in capitals, unless one letter, are one class."""
     known = [side.classes() for side in sides]
     groups: dict[str, list[str]] = defaultdict(list)

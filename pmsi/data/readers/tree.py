@@ -5,9 +5,10 @@ are only counted.
 """
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pmsi.data.dataset import Problem
@@ -26,6 +27,10 @@ SYSTEM = frozenset(
 """Names in lower case of files and folders that operating systems and network drives create."""
 
 
+LISTS = frozenset((".txt", ".csv", ".tsv", ".jsonl", ".mat", ".parquet"))
+"""Suffixes, in lower case, of lists of images and of tables with images."""
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """An image file: its path, and the parts of its path from the tree's root."""
@@ -40,12 +45,17 @@ class File:
 
 @dataclass(frozen=True)
 class Tree:
-    """The files below a folder: images in the order of their keys, problems, and counts of other files by reason."""
+    """The files below a folder: images in the order of their keys, problems, and counts of other files by reason.
+
+    ``lists`` are files with a suffix of LISTS below ``top``, the folder that was given; ``root`` may be one inside it.
+    """
 
     root: Path
     images: tuple[File, ...]
     problems: tuple[Problem, ...] = ()
     passed_over: Counter[str] = field(default_factory=Counter)
+    lists: tuple[Path, ...] = ()
+    top: Path = Path()
 
     def tops(self) -> dict[str, list[File]]:
         """Return the images below each folder of the root."""
@@ -60,7 +70,7 @@ class Tree:
         inner = [File(file.parts[1:], file.path) for file in self.images if len(file.parts) > 1]
         reason = f"it lies beside {name}/, which holds the classes"
         beside = [Problem(file.key, reason) for file in self.images if len(file.parts) == 1]
-        return Tree(self.root / name, tuple(inner), (*self.problems, *beside), self.passed_over)
+        return replace(self, root=self.root / name, images=tuple(inner), problems=(*self.problems, *beside))
 
 
 def is_system(name: str) -> bool:
@@ -92,6 +102,7 @@ def _folders_in(place: Path) -> list[Path]:
 def read_tree(root: Path) -> Tree:
     """Return the tree below ``root``; files and folders that cannot be read are problems."""
     images: list[File] = []
+    lists: list[Path] = []
     problems: list[Problem] = []
     passed_over: Counter[str] = Counter()
     for file in _files(root, (), frozenset([os.path.realpath(root)]), problems, passed_over):
@@ -102,7 +113,10 @@ def read_tree(root: Path) -> Tree:
             images.append(file)
         else:
             passed_over[counted("not an image", file.parts[-1])] += 1
-    return Tree(root, tuple(sorted(images, key=lambda file: file.key)), tuple(problems), passed_over)
+            if suffix in LISTS:
+                lists.append(file.path)
+    images.sort(key=lambda file: file.key)
+    return Tree(root, tuple(images), tuple(problems), passed_over, tuple(lists), root)
 
 
 def counted(reason: str, name: str) -> str:
@@ -137,6 +151,11 @@ def _count(entry: os.DirEntry) -> int:
     if not entry.is_dir(follow_symlinks=False):
         return 1
     return sum(len(names) for _, _, names in os.walk(entry.path))
+
+
+def visible(name: str) -> str:
+    """Return the name of a class as it is seen: in Unicode NFC, without blanks at its ends."""
+    return unicodedata.normalize("NFC", name).strip() or name
 
 
 def _is_text(name: str) -> bool:
