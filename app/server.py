@@ -92,11 +92,24 @@ def warm_up() -> None:
 async def lifespan(_app: "st.App") -> AsyncIterator[None]:
     """Warm up before the first connection is accepted, so that a healthy server is a fast one."""
     warm_up()
+    attend_queue()
     path = "/".join(["", *filter(None, str(st.get_option("server.baseUrlPath")).split("/"))])
     print(LINE.format(url=f"http://localhost:{st.get_option('server.port')}{path}"), flush=True)
     tidying = asyncio.create_task(keep_tidy())
     yield
     tidying.cancel()
+
+
+def attend_queue() -> None:
+    """Start what works on the runs that are queued: after a reboot, or a kill, nobody else does."""
+    from app.shared.access import read_only
+    from pmsi.runs import default_root, jobs
+
+    if not read_only():
+        try:
+            jobs.attend(default_root())
+        except OSError as error:
+            print(f"The queue of {default_root()} cannot be worked off: {error}", file=sys.stderr, flush=True)
 
 
 async def keep_tidy() -> None:

@@ -7,13 +7,15 @@ import contextlib
 import dataclasses
 import itertools
 import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from pmsi.base.errors import RunError
-from pmsi.base.text import duration, percent
-from pmsi.runs import Run, State
+from pmsi.base.text import duration, percent, plural
+from pmsi.runs import Run, State, jobs
 from pmsi.runs.lifecycle import launcher_of
 
 POLL_S = 0.5
@@ -40,6 +42,13 @@ def one_line(run: Run) -> str:
     if status.error:
         words.append(" ".join(status.error.message.split()))
     return "  ".join(words)
+
+
+def say_unattended(root: Path) -> None:
+    """Say on stderr which queued runs nobody will begin, and how to start them."""
+    if waiting := jobs.unattended(root, jobs.UNATTENDED_S):
+        words = shlex.join(["pmsi", "runs", "resume", waiting[0].id, "--queue", "--runs", str(root)])
+        print(f"{plural(len(waiting), 'queued run')}: nobody works on the queue. To start it: {words}", file=sys.stderr)
 
 
 def what_if_stuck(run: Run) -> str:

@@ -13,7 +13,7 @@ from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import to_json
 from pmsi.base.text import plural
 from pmsi.cli.arguments import add_queue, add_runs
-from pmsi.cli.console import describe, image_counter, one_line, what_if_stuck
+from pmsi.cli.console import describe, image_counter, one_line, say_unattended, what_if_stuck
 from pmsi.cli.flags import whole
 from pmsi.cli.task import training_config, work
 from pmsi.config import TrainConfig, differences, from_dict
@@ -115,6 +115,7 @@ def _list_runs(typed: argparse.Namespace) -> int:
         print(f"None of the {own} runs in {typed.runs} matches.")
     for run in found:
         print(_noted(run))
+    say_unattended(typed.runs)
     return 0
 
 
@@ -208,7 +209,8 @@ def _stop_run(typed: argparse.Namespace) -> int:
 def _resume_run(typed: argparse.Namespace) -> int:
     run = Run.open(typed.runs, typed.run)
     jobs.fail_if_lost(run)
-    if not (run.state.can_resume or run.state is State.CREATED):
+    goes_on = run.state.can_resume or run.state is State.CREATED or run in jobs.unattended(run.folder.parent)
+    if not goes_on:
         raise RunError(f"Run {run.id} is {run.state.value}: only a stopped, interrupted or failed run can be resumed.")
     if not (typed.queue or typed.launcher):
         return work(run)

@@ -7,7 +7,7 @@ from pmsi import tasks
 from pmsi.base.errors import RunError, lookup
 from pmsi.base.files import to_json
 from pmsi.cli.arguments import TRAINED, add_queue, add_runs
-from pmsi.cli.console import image_counter, live_output
+from pmsi.cli.console import image_counter, live_output, say_unattended
 from pmsi.cli.flags import AnyConfig, add_flags, to_config
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import POSITIONAL
@@ -62,6 +62,7 @@ def start(config: Config, typed: argparse.Namespace) -> int:
     if typed.queue or typed.launcher:
         print(tasks.queue(config, typed.runs, launcher).id)
         return 0
+    say_unattended(typed.runs)
     return work(Run.create(typed.runs, config))
 
 

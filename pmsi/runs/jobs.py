@@ -1,7 +1,10 @@
 """Actions on a run: submit it to a launcher, stop it, resume it, ask its launcher for its status."""
 
+import time
+from pathlib import Path
+
 from pmsi.base.errors import RunError, lookup
-from pmsi.runs.launchers import LAUNCHERS
+from pmsi.runs.launchers import LAUNCHERS, local, queue
 from pmsi.runs.launchers.row import LauncherStatus
 from pmsi.runs.lifecycle import GRACE_S, State, enqueue, launcher_of, mark_interrupted, queued_request, settle
 from pmsi.runs.run import Run
@@ -15,10 +18,44 @@ def submit(run: Run, launcher: str = "local") -> None:
 def resume(run: Run, launcher: str | None = None) -> None:
     """Put a run that was stopped, interrupted, lost or has failed back into a queue; it continues from its checkpoint.
 
-    The default is the launcher that it was submitted to last. Raises RunError for a run in another state.
+    The default is the launcher that it was submitted to last. A queued run for which nobody works keeps its place.
+    Raises RunError for a run in another state.
     """
+    last = launcher_of(run.folder)
+    wanted = launcher or (last if last in LAUNCHERS else None) or "local"
     fail_if_lost(run)
-    _launch(run, launcher or launcher_of(run.folder) or "local", tuple(state for state in State if state.can_resume))
+    allowed = [state for state in State if state.can_resume]
+    if run in unattended(run.folder.parent):
+        if wanted == last:
+            allowed.append(State.QUEUED)
+        else:
+            run.request_stop()
+    _launch(run, wanted, tuple(allowed))
+
+
+UNATTENDED_S = 30.0
+"""Seconds after which a queued run that nobody will begin is spoken of: a runner takes some to start."""
+
+
+def unattended(root: Path, since_s: float = 0.0) -> list[Run]:
+    """Return the queued runs, longest waiting first, that wait for ``since_s`` seconds and that nobody will begin.
+
+    After a reboot there is no runner, a cluster may have lost a job, and a launcher of a copied run may not exist here.
+    """
+    unserved, until = set(queue.unattended(root)), time.time() - since_s
+
+    def is_left(run: Run, launcher: str) -> bool:
+        if launcher == "local" or launcher not in LAUNCHERS:
+            return launcher != "local" or run in unserved
+        status = launcher_status(run)
+        return status is not None and status.is_lost
+
+    return [run for request, run in queue.waiting(root) if request["at"] <= until and is_left(run, request["launcher"])]
+
+
+def attend(root: Path) -> None:
+    """Start runners for queued runs of this machine that wait for one; a cluster's jobs are left to ``resume``."""
+    local.start_runners(root)
 
 
 def stop(run: Run, *, grace_s: float = GRACE_S) -> None:

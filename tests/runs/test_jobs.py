@@ -176,7 +176,7 @@ def test_resume_keeps_checkpoints_and_metrics(run, task):
 
 @pytest.mark.parametrize(
     ("action", "refused"),
-    [(submit, "stopped finished failed interrupted"), (resume, "created queued finished"),
+    [(submit, "stopped finished failed interrupted"), (resume, "created finished"),
      (stop, "created stopped finished failed interrupted"), (execute, "finished")],
 )  # fmt: skip
 def test_refusals_name_the_state(tmp_path, action, refused):

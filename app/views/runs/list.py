@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.shared.errors import guarded, plain
+from app.shared.access import read_only, require_writable
+from app.shared.errors import error_panel, guarded, plain
 from app.shared.panels import no_runs_yet
 from app.shared.run_session import page_of, show_more_runs, shown_runs
 from app.shared.session import choice, keep, remember
@@ -70,9 +71,29 @@ def overview() -> None:
         no_runs_yet("No runs yet: whatever is started is listed here.", "Nothing was started yet")
     wanted, order = _filters([*own, *shipped]) if len(own) > FEW else (Choice(), next(iter(ORDERS)))
     live = any(entry.state.is_live for entry in own)
+    _unattended()
     if own or shipped:
         st.fragment(_lists, run_every=REFRESH_S if live else None)(live, wanted, order)
     trash_panel()
+
+
+def _unattended() -> None:
+    """Say that nobody works on the queue, where it is so, and offer to start it."""
+    waiting = jobs.unattended(default_root(), jobs.UNATTENDED_S)
+    if not waiting:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key="unattended"):
+        words = f"Nobody works on the queue: {plural(len(waiting), 'run')} in it."
+        st.markdown(f":material/warning: {words}", width="content")
+        if not read_only() and st.button("Start the queue", icon=":material/play_arrow:", type="primary"):
+            try:
+                require_writable()
+                for run in waiting:
+                    jobs.resume(run)
+            except (PMSIError, OSError) as error:
+                error_panel(error)
+                return
+            st.rerun()
 
 
 def _known() -> tuple[list[Entry], list[Entry]]:

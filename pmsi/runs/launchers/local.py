@@ -1,7 +1,8 @@
 """The local launcher: one detached runner process per device works off the queue of a runs folder, oldest run first.
 
 Each GPU, and the CPU, runs one run at a time; a run that asks for several GPUs waits until it holds as many. There is
-no daemon: a submit starts runners for free devices, and a runner ends when its queue is empty. While it works, it holds
+no daemon: a submit starts runners for free devices, and so does the start of the app after a reboot; a runner ends when
+its queue is empty. While it works, it holds
 the lock on ``.runner-DEVICE.lock``. After releasing it, a runner checks the queue once more: a run that was queued
 meanwhile is seen by it or by the runner that the submit starts. Each run gets a worker in a process group of its own,
 which dies with the runner.
@@ -75,14 +76,21 @@ def _spawn_runner(root: Path, device: str) -> None:
 
 
 def serve(root: Path, device: str = CPU) -> None:
-    """Work off the queue of ``root`` for ``device``; return at once if another runner does so."""
+    """Work off the queue of ``root`` for ``device``; return at once if another runner does so.
+
+    Whatever happens to one run, such as the removal of its folder, the runner says so and goes on with the next.
+    """
     root = Path(root).resolve()
-    lock = Lock(runner_lock(root, device))
-    while waits_for(root, device) and lock.take():
+    lock, given_up = Lock(runner_lock(root, device)), set[Run]()
+    while waits_for(root, device, given_up) and lock.take():
         try:
-            while (taken := claim(root, device)) is not None:
+            while (taken := claim(root, device, given_up)) is not None:
                 try:
                     _work(root, device, taken)
+                except Exception as error:
+                    given_up.add(taken.run)
+                    with contextlib.suppress(OSError):  # the disk of the log may be full
+                        print(f"{taken.run.id}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 finally:
                     taken.release()
         finally:

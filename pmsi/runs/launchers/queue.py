@@ -6,11 +6,11 @@ no other run gets a GPU meanwhile, and it takes those that become free.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pmsi.base.errors import RunError
 from pmsi.base.locks import Lock, is_held
 from pmsi.runs.launchers import devices
 from pmsi.runs.lifecycle import queued_request
@@ -41,34 +41,44 @@ def runner_lock(root: Path, device: str) -> Path:
     return root / f".runner-{re.sub(r'[^A-Za-z0-9]+', '-', device)}.lock"
 
 
-def queued(root: Path) -> list[Run]:
-    """Return the runs of ``root`` that are queued for the local launcher, oldest request first."""
-    requests = ((queued_request(mark.parent), mark.parent) for mark in root.glob("*/queued"))
-    waiting = [(request["at"], folder) for request, folder in requests if request and request["launcher"] == "local"]
-    return [Run(folder) for _, folder in sorted(waiting)]
+def waiting(root: Path) -> list[tuple[dict[str, Any], Run]]:
+    """Return the queued runs of ``root`` with their requests, the oldest first; no damaged ones."""
+    requests = ((queued_request(mark.parent), Run(mark.parent)) for mark in root.glob("*/queued"))
+    found = [(request, run) for request, run in requests if request is not None and run.damage is None]
+    return sorted(found, key=lambda each: (each[0]["at"], each[1].folder))
 
 
 def unclaimed(root: Path) -> Iterator[tuple[Run, tuple[str, ...], int]]:
     """Yield the queued runs that no runner has taken, each with its devices and how many of them it needs."""
     waits = is_held(_several(root))
-    for run in queued(root):
-        places, count = _wanted(run)
+    for run in [run for request, run in waiting(root) if request["launcher"] == "local"]:
+        places, count = devices.wanted(run.config)
         if not is_held(_claim(run)) and not (waits and places != (devices.CPU,)):
             yield run, places, count
 
 
-def waits_for(root: Path, device: str) -> bool:
-    """Return whether a run waits for ``device``."""
-    return any(device in places for _, places, _ in unclaimed(root))
+def waits_for(root: Path, device: str, but: Container[Run] = ()) -> bool:
+    """Return whether a run waits for ``device`` that is not one of ``but``."""
+    return any(device in places and run not in but for run, places, _ in unclaimed(root))
 
 
-def claim(root: Path, device: str) -> Claim | None:
-    """Take the run that has waited longest for ``device``; None if there is none."""
+def unattended(root: Path) -> Iterator[Run]:
+    """Yield the queued runs for whose devices there is no runner, as after a reboot."""
+    for run, places, _ in unclaimed(root):
+        if not any(is_held(runner_lock(root, place)) for place in places):
+            yield run
+
+
+def claim(root: Path, device: str, but: Container[Run] = ()) -> Claim | None:
+    """Take the run that has waited longest for ``device``, not one of ``but``; None if there is none."""
     for run, places, count in unclaimed(root):
-        if device not in places:
+        if device not in places or run in but:
             continue
         taken = Claim(run, places, count, Lock(_claim(run)), Lock(_several(root)))
-        if not taken.lock.take():
+        try:
+            if not taken.lock.take():
+                continue
+        except OSError:  # the folder is gone, or may not be written
             continue
         if queued_request(run.folder) is None:  # another runner has taken and finished it just now
             taken.release()
@@ -86,11 +96,3 @@ def _several(root: Path) -> Path:
 
 def _claim(run: Run) -> Path:
     return run.folder / ".claim"
-
-
-def _wanted(run: Run) -> tuple[tuple[str, ...], int]:
-    """Return the devices of a run; the CPU for a run that cannot be read, whose worker then reports the error."""
-    try:
-        return devices.wanted(run.config)
-    except RunError:
-        return (devices.CPU,), 1

@@ -126,6 +126,8 @@ def _watch(worker: "subprocess.Popen[bytes]", run: Run, meanwhile: Callable[[], 
 
 def _patience(run: Run) -> float | None:
     """Return the seconds that the worker has left; None if there is no limit."""
+    if not run.folder.is_dir():  # nothing that the worker does can be kept
+        return 0.0
     if run.state.is_live:
         stop = run.folder / "stop"
         return float((read(stop) or {}).get("grace_s", GRACE_S)) if run.stop_requested else None

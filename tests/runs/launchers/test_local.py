@@ -2,7 +2,10 @@
 
 import contextlib
 import itertools
+import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +18,7 @@ from waiting import until
 
 from pmsi.base.locks import Lock, is_held
 from pmsi.config import TrainConfig
-from pmsi.runs import Run, State
+from pmsi.runs import Run, State, jobs
 from pmsi.runs.jobs import resume, stop, submit
 from pmsi.runs.launchers import devices, local, queue, worker
 
@@ -221,7 +224,7 @@ def test_a_run_of_another_launcher_is_left_alone(tmp_path):
     mark = run.folder / "queued"
     mark.write_text(mark.read_text().replace("local", "elsewhere"))
     lock.release()
-    assert queue.queued(tmp_path) == []
+    assert not list(queue.unclaimed(tmp_path))
     local.serve(tmp_path)
     assert run.state is State.QUEUED
 
@@ -398,3 +401,45 @@ def test_a_run_goes_where_its_config_says(monkeypatch):
     assert devices.wanted(TrainConfig(device="cpu", devices=2)) == (("cpu",), 1)
     monkeypatch.setenv(devices.VISIBLE, "")
     assert devices.wanted(TrainConfig(device="cuda", devices=2)) == (("cpu",), 1)
+
+
+def test_removing_the_folder_of_the_running_run_strands_no_other(tmp_path):
+    first, other = make(tmp_path, "wait"), make(tmp_path)
+    for run in (first, other):
+        submit(run)
+    until(in_state(first, State.RUNNING))
+    shutil.rmtree(first.folder)
+    until(in_state(other, State.FINISHED), lambda: (tmp_path / ".runner.log").read_text())
+
+
+def test_what_breaks_the_work_on_one_run_is_said_and_the_next_is_begun(tmp_path, capfd, monkeypatch):
+    first, other = make(tmp_path), make(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "_spawn_runner", lambda root, device: None)
+        submit(first), submit(other)
+    work = local.work
+    monkeypatch.setattr(local, "work", lambda run, *rest: work(run, *rest) if run == other else {}["lost"])
+    local.serve(tmp_path)
+    assert (first.state, other.state) == (State.QUEUED, State.FINISHED)
+    assert first.id in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("launcher", ["local", "of another machine"])
+def test_a_queue_that_nobody_works_on_is_said_and_started(tmp_path, pmsi, monkeypatch, launcher):
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "_spawn_runner", lambda root, device: None)  # as after a reboot
+        submit(run := make(tmp_path))
+    request = json.loads((run.folder / "queued").read_text())
+    assert "nobody works" not in pmsi("runs", "list", "--runs", tmp_path)[2], "a runner may be starting"
+    (run.folder / "queued").write_text(json.dumps(request | {"at": request["at"] - 99, "launcher": launcher}))
+    said = pmsi("runs", "list", "--runs", tmp_path)[2]
+    assert "nobody works" in said
+    assert jobs.unattended(tmp_path) == [run]
+    attended = Lock(tmp_path / ".runner-cpu.lock")
+    if launcher == "local":
+        assert attended.take()
+        assert jobs.unattended(tmp_path) == []
+        assert pmsi("runs", "resume", run.id, "--queue", "--runs", tmp_path)[0] == 2
+        attended.release()
+    assert pmsi(*shlex.split(said.partition(": pmsi ")[2]))[:2] == (0, f"{run.id}\n")
+    until(in_state(run, State.FINISHED))
