@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=TRAINED)
     help = (
         "File to write: .safetensors (weights, for this program), .pt2 (a program that needs only torch) or .onnx (a "
-        "photo in; answers and maps out)."
+        "photo in; answers and maps out), .html (a page for phones that needs no network) or .zip (it as a site)."
     )
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help=help)
     stored = parser.add_mutually_exclusive_group()
@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="precision",
         action="store_const",
         const="float16",
-        default="float32",
         help="Round the weights to half precision: half the size.",
     )
     help = "Only .onnx: answers alone, in 8-bit integers calibrated on training images; a quarter of the size."

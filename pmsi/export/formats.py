@@ -45,7 +45,10 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class Export:
-    """A row of EXPORTS: ``make(run, precision)`` returns the file's bytes; ``precisions`` are keys of PRECISIONS."""
+    """A row of EXPORTS: ``make(run, precision)`` returns the file's bytes; ``precisions`` are keys of PRECISIONS.
+
+    The first is the default.
+    """
 
     title: str
     help: str
@@ -119,6 +122,22 @@ def onnx(run: Run, precision: str = "float32") -> bytes:
     return onnx_file.onnx_bytes(model, about, half=precision == "float16")
 
 
+def page(run: Run, precision: str = "float16") -> bytes:
+    """Return one HTML file that answers and explains photos offline; see `pmsi.export.page`."""
+    model = onnx(run, precision)
+    from pmsi.export.page import page  # after `onnx`, which says which packages are missing
+
+    return page(run, model)
+
+
+def site(run: Run, precision: str = "float16") -> bytes:
+    """Return a zip of the same page as a site that a phone can install."""
+    model = onnx(run, precision)
+    from pmsi.export.page import site  # as above
+
+    return site(run, model)
+
+
 def _about(run: Run, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> dict[str, Any]:
     """Return what a file says of its model. Accuracies, 0–1, are those at the end of training, by head."""
     result = run.result() or {}
@@ -164,15 +183,20 @@ EXPORTS: dict[str, Export] = {
     ".onnx": Export(
         "ONNX", "A photo to answers and maps, for phones, browsers and other programs.", onnx, tuple(PRECISIONS)
     ),
+    ".html": Export(
+        "Phone page", "One page for phones and desktops, which needs no network.", page, ("float16", "float32")
+    ),
+    ".zip": Export("Phone site", "The page as a site that a phone can install.", site, ("float16", "float32")),
 }
 
 
-def export(run: Run, path: Path, precision: str = "float32") -> None:
-    """Write a trained model to ``path`` atomically.
+def export(run: Run, path: Path, precision: str | None = None) -> None:
+    """Write a trained model to ``path`` atomically, by default in the first precision of its format.
 
     Raises UnknownName, with the known endings, for another ending, and ConfigError for a precision that it has not.
     """
     row = lookup("ending of an exported model", EXPORTS, path.suffix.lower())
+    precision = precision or row.precisions[0]
     if precision not in row.precisions:
         raise ConfigError(f"{path.suffix} has no precision {precision}: choose {' or '.join(row.precisions)}.")
     write_atomically(path, row.make(run, precision))
