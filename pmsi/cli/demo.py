@@ -6,7 +6,9 @@ so that links to them stay valid. Interrupted training is resumed; the measureme
 """
 
 import argparse
+import io
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +19,27 @@ from pmsi.cli.arguments import add_like, add_runs
 from pmsi.cli.flags import folder
 from pmsi.cli.task import work
 from pmsi.config import Config, MapsConfig, RobustnessConfig, TrainConfig, from_json
-from pmsi.export.formats import export, portable
+from pmsi.export.formats import EXPORTS, export, portable
 from pmsi.runs import Run, State
 from pmsi.runs.run import CHECKPOINT
+from pmsi.runs.run import SHIPPED as SHIPPED_RUNS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=folder, required=True, metavar="DIR", help="Folder that is made or replaced.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=folder, metavar="DIR", help="Folder that is made or replaced.")
+    help = "Instead: the shipped network as a page for phones, ready for any web server (GitHub Pages, say)."
+    what.add_argument("--site", type=folder, metavar="DIR", help=help)
     add_like(parser, "weights", "Weights to start from: imagenet, none, or a file", metavar="FILE")
     add_runs(parser)
 
 
 def run(typed: argparse.Namespace) -> int:
-    """Train and measure the runs that ship with the program."""
+    """Train and measure the runs that ship with the program, or write the page of one."""
+    if typed.site is not None:
+        write_site(Run.open(SHIPPED_RUNS, "demo-pmr"), typed.site)
+        print(typed.site)
+        return 0
     make(typed.runs, typed.out, typed.weights, work)
     print(typed.out)
     return 0
@@ -59,6 +69,15 @@ MEASUREMENTS: dict[str, Config] = {
 SHIPPED = ("config.json", "data.json.gz", "metrics.jsonl", "predictions.json", "result.json", "started")
 """Files of a training run that ship, beside its checkpoint; of the others all do but these:"""
 WORKING = ("lock", ".change", "log.txt", "progress.json", "queued", "checkpoints", "tensorboard")
+
+
+def write_site(run: Run, folder: Path) -> None:
+    """Write a run's page for phones into a folder, file by file; other files there stay."""
+    with zipfile.ZipFile(io.BytesIO(EXPORTS[".zip"].make(run, "float16"))) as site:
+        for name in site.namelist():
+            write_atomically(folder / name, site.read(name))
+    write_atomically(folder / ".nojekyll", "")  # GitHub Pages then serves the files as they are
+
 
 Work = Callable[[Run], int]
 """Works on a run and returns the exit status."""

@@ -9,8 +9,9 @@ import hashlib
 import html
 import io
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -82,10 +83,7 @@ def page(run: Run, model: bytes, worker: str | None = None) -> bytes:
         "wasm": _text((FOLDER / "ort.wasm.gz").read_bytes()),
         "model": _text(gzip.compress(split_halves(model, halves), 9, mtime=0)),
     }
-    made = text["page.html"]
-    for name, value in parts.items():
-        made = made.replace("{{" + name + "}}", value)
-    return made.encode()
+    return _filled(text["page.html"], parts).encode()
 
 
 LINKS = """<link rel="manifest" href="manifest.webmanifest">
@@ -106,19 +104,20 @@ def site(run: Run, model: bytes) -> bytes:
         manifest | {"background_color": "#ffffff", "theme_color": "#1f6b52"}
     ).encode()
     scope = hashlib.sha256(run.id.encode()).hexdigest()[:8]
-    script = (FOLDER / "worker.js").read_text(encoding="utf-8")
-    for key, value in {
-        "scope": scope,
-        "version": f"pmsi-{scope}-{hashlib.sha256(index).hexdigest()[:12]}",
-        "files": json.dumps(["./", *files]),
-    }.items():
-        script = script.replace("{{" + key + "}}", value)
+    version = f"pmsi-{scope}-{hashlib.sha256(index).hexdigest()[:12]}"
+    kept = {"scope": scope, "version": version, "files": json.dumps(["./", *files])}
+    script = _filled((FOLDER / "worker.js").read_text(encoding="utf-8"), kept)
     files |= {"index.html": index, "worker.js": script.encode()}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in files.items():
             archive.writestr(zipfile.ZipInfo(path), content, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """Return a template with each {{name}} replaced, once: what is put in may hold such words itself."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
 
 
 def unsure_below(run: Run, head: str) -> float | None:

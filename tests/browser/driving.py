@@ -22,7 +22,8 @@ from pmsi.cli.app import server_command  # noqa: E402
 from pmsi.runs import jobs, list_runs  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "/usr/bin/chromium", "chromium-browser"))), None)
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *CAMERA)
 READY_S = 90
 QUICK_S = 120
 """How long a test waits for a short training run; with two free cores it takes a quarter of that."""

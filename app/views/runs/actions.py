@@ -43,6 +43,7 @@ def run_actions(run: Run) -> None:
         _baseline(run)
         if ready:
             _evaluate(run)
+            _phone(run)
             _export(run)
 
 
@@ -63,11 +64,35 @@ def _evaluate(run: Run) -> None:
             st.switch_page(page_of("runs"), query_params={"run": made.id})
 
 
+PHONE_ENDINGS = {".html": "The page", ".zip": "The page as a site (zip)"}
+
+PHONE = """
+One file: it answers and explains photos with no network, and keeps them on the device.
+
+- **Android, a desktop**: send it by mail or cable, and open it in a browser.
+- **iPhone**: save it to Files; a mail's preview may refuse its scripts. To have it on the home screen, put the site on
+  any web server with https, open it there, and choose "Add to Home Screen".
+"""
+
+
+def _phone(run: Run) -> None:
+    """Offer the run as a page for phones."""
+    with st.popover("Take it to your phone", icon=":material/smartphone:"):
+        st.markdown(PHONE)
+        for ending, label in PHONE_ENDINGS.items():
+            download(label, partial(EXPORTS[ending].make, run), f"{run.id}{ending}", key=f"phone-{ending}")
+        st.caption(f"`python -m pmsi export {run.id} --out bird.html`. About 17 MB for MobileNetV2; it takes a minute.")
+
+
 def _export(run: Run) -> None:
     with st.popover("Export", icon=":material/download:"):
         chosen = st.radio("Precision", list(PRECISIONS), key="export-precision", label_visibility="collapsed")
         precision, flag = PRECISIONS[chosen]
-        offered = {ending: row for ending, row in EXPORTS.items() if precision in row.precisions}
+        offered = {
+            ending: row
+            for ending, row in EXPORTS.items()
+            if precision in row.precisions and ending not in PHONE_ENDINGS
+        }
         for ending, row in offered.items():
             make, name = partial(row.make, run, precision), f"{run.id}{flag.replace(' --', '-')}{ending}"
             download(f"{row.title} ({ending})", make, name, help=row.help, key=f"export-{ending}-{chosen}")
