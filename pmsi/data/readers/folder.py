@@ -12,6 +12,7 @@ how the layout was read.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pmsi.base.errors import DataError
@@ -19,8 +20,12 @@ from pmsi.base.seeding import SEED_BITS, derive
 from pmsi.data.checking import Progress, Tested, assemble
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.readers.lists import Labels, find_labels
+from pmsi.data.readers.parquet import unpacked_tables
 from pmsi.data.readers.splits import is_split_name, split_of
 from pmsi.data.readers.tree import File, Tree, counted, read_tree, visible
+
+MOST_PREVIEWS = 10
+"""Images that may lie beside Parquet files, as on a data set's card."""
 
 LAYOUT = "Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg."
 
@@ -66,8 +71,10 @@ def folder(
     home = Path(root)
     if not home.is_dir():
         raise DataError(f"{home} is not a folder. {LAYOUT}")
-    tree = unwrapped(read_tree(home))
-    name = name or home.name
+    tree, name = unwrapped(read_tree(home)), name or home.name
+    if len(tree.images) <= MOST_PREVIEWS and any(path.suffix.lower() == ".parquet" for path in tree.lists):
+        read = partial(folder, test_fraction=test_fraction, split=split, split_seed=split_seed, test_on=test_on)
+        return _tables(tree, label_column, progress, partial(read, name=name, progress=progress))
     labels = find_labels(tree, label_column, encoding)
     sides = find_splits(tree) if labels is None else _listed(tree, labels)
     role = _tested_role(tree, sides, test_on)
@@ -96,6 +103,22 @@ def folder(
         tested_on=role or "",
         problems=(*tree.problems, *beside, *dataset.problems),
         notes=(*dataset.notes, *notes),
+    )
+
+
+def _tables(
+    tree: Tree, label_column: str | None, progress: Progress | None, read: Callable[[Path], Dataset]
+) -> Dataset:
+    """Return the data set in the Parquet files of a tree; ``read`` reads what they are unpacked to."""
+    tables = [path for path in tree.lists if path.suffix.lower() == ".parquet"]
+    dataset = read(unpacked_tables(tables, tree.top, label_column, progress))
+    beside = Counter(counted("beside the Parquet files", file.parts[-1]) for file in tree.images)
+    other = tree.passed_over - Counter(counted("not an image", path.name) for path in tables)
+    return replace(
+        dataset,
+        layout=f"{len(tables)} Parquet files, {dataset.layout}",
+        problems=(*tree.problems, *dataset.problems),
+        passed_over=dict(other + beside + Counter(dataset.passed_over)),
     )
 
 

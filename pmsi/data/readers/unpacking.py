@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -23,19 +24,47 @@ def unpacked(
     `contents` does, and DataError if the cache is full or cannot be written.
     """
     inside = contents(archive, limits, encoding)
-    home = zips_folder() / identity(archive, inside)
+    return kept(
+        archive,
+        zips_folder() / identity(archive, inside),
+        inside.size,
+        lambda home: _is_whole(home, inside),
+        lambda home: _write(archive, inside, home, progress),
+    )
+
+
+def kept(source: Path, home: Path, size: int, is_whole: Callable[[Path], bool], fill: Callable[[Path], object]) -> Path:
+    """Return the folder ``home`` of the cache with what is unpacked of ``source``, filled if it is not whole.
+
+    ``fill`` gets a new folder's path. Raises DataError if the cache, of which ``size`` bytes are needed, cannot be
+    written.
+    """
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         with using(home), locked(home.with_name(f"{home.name}.lock")):
-            if not _is_whole(home, inside):
-                make_room_for(home.parent, inside.size)
-                _unpack(archive, inside, home, progress)
+            if not is_whole(home):
+                make_room_for(home.parent, size)
+                _replace(home, fill)
     except OSError as error:
         raise DataError(
-            f"{archive} cannot be unpacked into {home.parent} ({error.strerror or error}). Set PMSI_CACHE to a folder "
+            f"{source} cannot be unpacked into {home.parent} ({error.strerror or error}). Set PMSI_CACHE to a folder "
             "that can be written, or unpack it yourself and give the folder."
         ) from error
     return home
+
+
+def _replace(home: Path, fill: Callable[[Path], object]) -> None:
+    """Fill a temporary folder beside ``home``, and rename it."""
+    for leftover in home.parent.glob(f".{home.name}.*.tmp"):  # of killed processes, because this one holds the lock
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = home.with_name(f".{home.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        fill(temporary)
+        if home.exists():
+            shutil.rmtree(home)
+        temporary.replace(home)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def unpack_into(
@@ -49,7 +78,8 @@ def unpack_into(
 
     ``progress`` counts the files written. Raises what `contents` does, and DataError if the disk is full.
     """
-    _unpack(archive, contents(archive, limits, encoding), home, progress)
+    inside = contents(archive, limits, encoding)
+    _replace(home, lambda temporary: _write(archive, inside, temporary, progress))
     return home
 
 
@@ -64,27 +94,18 @@ def _is_whole(home: Path, inside: Contents) -> bool:
         return False
 
 
-def _unpack(archive: Path, inside: Contents, home: Path, progress: Progress | None) -> None:
-    """Write all files into a temporary folder beside ``home``, and rename it."""
+def _write(archive: Path, inside: Contents, home: Path, progress: Progress | None) -> None:
+    """Write all files of an archive into the new folder ``home``."""
     require_space(archive, home.parent, inside.size)
-    for leftover in home.parent.glob(f".{home.name}.*.tmp"):  # of killed processes, because this one holds the lock
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = home.with_name(f".{home.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with reading(archive):
-            for done, (path, source, chunk) in enumerate(files(archive, inside), 1):
-                with _new(temporary / path, archive).open("xb") as file:
-                    _copy(source, file, path, inside.files[path].size, chunk)
-                if progress is not None:
-                    progress(done, len(inside.files))
-            for path, entry in inside.files.items():
-                if entry.link:
-                    shutil.copyfile(temporary / entry.link, _new(temporary / path, archive))
-            if home.exists():
-                shutil.rmtree(home)
-            temporary.replace(home)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with reading(archive):
+        for done, (path, source, chunk) in enumerate(files(archive, inside), 1):
+            with _new(home / path, archive).open("xb") as file:
+                _copy(source, file, path, inside.files[path].size, chunk)
+            if progress is not None:
+                progress(done, len(inside.files))
+        for path, entry in inside.files.items():
+            if entry.link:
+                shutil.copyfile(home / entry.link, _new(home / path, archive))
 
 
 def _new(target: Path, archive: Path) -> Path:
