@@ -42,13 +42,13 @@ def load_predictor(word: str, typed: Arguments) -> ImagePredictor:
     return Predictor.load(Run.open(typed.runs, word), typed.device)
 
 
-def open_model_file(word: str) -> "FilePredictor":
+def open_model_file(word: str, threads: int = 0) -> "FilePredictor":
     """Return the predictor of an exported ONNX file; ExportError if it cannot be opened or packages are missing."""
     try:
         from pmsi.export.predictor import FilePredictor  # optional packages
     except ImportError as error:
         raise ExportError(f"To open {word} the package {error.name} is needed: pip install 'pmsi[export]'.") from error
-    return FilePredictor.load(Path(word).expanduser())
+    return FilePredictor.load(Path(word).expanduser(), threads)
 
 
 @dataclass(frozen=True)
