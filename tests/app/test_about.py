@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.shared.cached_data import data_of_run, open_builtin, open_folder, thumbnail_once
-from app.shared.cached_models import predictor_of
+from app.shared.cached_models import explain_once, predict_once, predictor_of
 from app.shared.memory import forget
 from app.shared.wording import name_of_run
 from app.views.maps.explained import SIDE
@@ -20,7 +20,7 @@ from pmsi import tasks
 from pmsi.base.errors import DataError, ImageError
 from pmsi.config import MapsConfig, RobustnessConfig
 from pmsi.pictures.encoding import data_uri, jpeg
-from pmsi.pictures.sheets import enlarged
+from pmsi.pictures.sheets import enlarged, thumbnail
 from pmsi.runs import Run, jobs
 from pmsi.runs.record import record_of
 
@@ -86,7 +86,8 @@ def tiles(test):
 
 
 def test_two_folders_with_the_same_names_have_their_own_answers_maps_and_thumbnails(open_page, make_run, tmp_path):
-    run, rows = make_run(), []
+    run = make_run()
+    predictor = predictor_of(run)
     for number in (0, 1):
         home = tmp_path / f"photos {number}"
         for i in range(4):
@@ -95,13 +96,17 @@ def test_two_folders_with_the_same_names_have_their_own_answers_maps_and_thumbna
         query = {"source": "data", "data": str(home), "image": "Gorget Crestjay/1.png", "run": run.id}
         (row,) = grid(shown(open_page("maps", **query)))["rows"]
         image = Image.open(home / "Gorget Crestjay" / "1.png")
-        best = predictor_of(run).predict(predictor_of(run).prepare(image)).best
+        prepared = predictor.prepare(image)
+        expected = predictor.explain(prepared)
+        best = expected.prediction.best
         assert f"{best.name} {best.probability:.0%}" in row["sights"][0]["verdict"]
-        rows.append(row)
-    assert rows[0]["image"]["src"] != rows[1]["image"]["src"]
-    assert all(
-        a["image"]["src"] != b["image"]["src"] for a, b in zip(*(r["sights"][0]["cells"] for r in rows), strict=True)
-    )
+        assert row["image"]["src"] == data_uri(jpeg(enlarged(prepared, SIDE), 84))
+        assert predict_once(run, prepared).best == best
+        cached = explain_once(run, prepared, expected.head, None)
+        assert all(np.array_equal(cached.maps[stage], values) for stage, values in expected.maps.items())
+        folder = open_folder(str(home))
+        small = thumbnail_once(folder, folder.find("Gorget Crestjay/1.png"), 64)
+        assert small == jpeg(thumbnail(image, 64), quality=82)
 
 
 def test_birds_of_another_seed_are_shown_as_they_are(open_page, make_run):
