@@ -10,7 +10,7 @@ from app.views.robustness.sweeps import sweeps
 
 INTRO = (
     "Does the prediction survive a change of light or a noisy sensor? Draws depend on the seed and on the image alone, "
-    "so two models are always shown the same pixels."
+    "so two models of one image size are shown the same pixels."
 )
 
 VIEW, OF_SWEEPS = "view", ("sweep", *FIELDS)

@@ -22,7 +22,7 @@ def sweeps(runs: list[Run]) -> None:
     """Show the form of a new sweep, and the report of a chosen one."""
     st.markdown(
         "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
-        "curve) and strong ones (right). All runs of a sweep are shown the same pixels.",
+        "curve) and strong ones (right). All runs of a sweep that see images of one size are shown the same pixels.",
         width=820,
     )
     found = _sweep_runs()
