@@ -380,16 +380,3 @@ def test_a_file_is_in_use_as_long_as_a_process_lives_that_reads_it(birds, tmp_pa
     fill_turned(birds, 2)
     assert len(stored()) == 2
     assert sum(path.exists() for path in files) == 1
-
-
-def test_what_is_unused_makes_room_on_a_disk_that_is_nearly_full(birds, monkeypatch, tmp_path):
-    first, second = files_of(birds, 2)
-    about, disk = shutil.disk_usage(tmp_path), pixels.SPARE_BYTES + sum(path.stat().st_size for path in stored())
-
-    def usage(place):
-        return about._replace(free=disk - sum(path.stat().st_size for path in stored()))
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    fill_turned(birds, 2)
-    assert not first.exists()
-    assert second.exists()

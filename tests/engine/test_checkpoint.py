@@ -89,21 +89,6 @@ def test_whatever_moment_a_writer_is_killed_at_a_whole_checkpoint_is_found(tmp_p
 # Damaged or foreign
 
 
-def test_a_checkpoint_is_read_as_it_was_written(tmp_path, parts):
-    model, optimizer, about = parts
-    save_checkpoint(tmp_path / CHECKPOINT, model, optimizer, about)
-    again, stepped, _ = make_parts()
-    fill(again, stepped, -1)
-    found = load_checkpoint(tmp_path / CHECKPOINT)
-    found.restore(again, stepped)
-    assert found.about == about
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name])
-    for ours, theirs in zip(again.parameters(), model.parameters(), strict=True):
-        momentum = stepped.state[ours]["momentum_buffer"]
-        assert torch.equal(momentum, optimizer.state[theirs]["momentum_buffer"])
-
-
 def test_no_flipped_bit_goes_unseen(tmp_path, parts):
     """Wherever it is: in the length, the header, the metadata within it, or the tensors."""
     path = tmp_path / CHECKPOINT

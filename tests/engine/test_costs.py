@@ -29,14 +29,15 @@ GIGA, MEGA = 1e9, 1e6
 
 def test_the_numbers_of_the_paper_s_model():
     """A separable block saves the 3×3 convolutions: k²·h·c against k²·h + h·c at 56², 28² and 14² positions."""
-    changes = ({}, {"method": "baseline"}, {"smooth_conv": "separable"}, {"image_size": 224})
-    model, plain, separable, half = (costs_of(PAPER.with_(**change), 200) for change in changes)
+    changes = ({}, {"method": "baseline"}, {"smooth_conv": "separable"})
+    model, plain, separable = (costs_of(PAPER.with_(**change), 200) for change in changes)
     backbone_macs = plain.macs_predict - 1280 * 200
     assert model.backbone_parameters == pytest.approx(2.2 * MEGA, abs=0.05 * MEGA)
     assert model.head_parameters == pytest.approx(8.3 * MEGA, abs=0.05 * MEGA)
     assert backbone_macs == pytest.approx(1.2 * GIGA, abs=0.05 * GIGA)
     assert model.macs_predict - backbone_macs == pytest.approx(7.7 * GIGA, abs=0.05 * GIGA)
-    assert 2 * half.macs_train == pytest.approx(54 * GIGA, abs=GIGA)
+    # At 224 px an iteration is about 54 Gflop: a quarter of that at 448, as the classifiers are next to nothing.
+    assert 2 * model.macs_train / 4 == pytest.approx(54 * GIGA, abs=GIGA)
     h, c = 320, 640
     assert 9 * h * c * 56**2 == pytest.approx(5.8 * GIGA, abs=0.05 * GIGA)  # S3's 3×3 alone
     saved = 9 * h * c - (9 * h + h * c)
@@ -208,16 +209,6 @@ def test_no_other_field_changes_the_costs():
 )
 def test_shapes_alone_cost_what_numbers_cost(method, backbone):
     config = SMALL.with_(method=method, backbone=backbone, stage_num=2, smooth_conv="separable", batch_size=8)
-    assert costs_of(config, 5) == measure(build(config, 5), config)
-
-
-def test_an_outline_has_the_model_s_tensors_and_neither_numbers_nor_luck():
-    before = torch.get_rng_state()
-    model = outline(SMALL, 5)
+    expected, before = measure(build(config, 5), config), torch.get_rng_state()
+    assert costs_of(config, 5) == expected
     assert torch.equal(torch.get_rng_state(), before)
-    assert all(tensor.is_meta for tensor in [*model.parameters(), *model.buffers()])
-    full = build(SMALL, 5)
-    assert [(name, tensor.shape) for name, tensor in model.state_dict().items()] == [
-        (name, tensor.shape) for name, tensor in full.state_dict().items()
-    ]
-    assert model.heads == full.heads

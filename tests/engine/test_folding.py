@@ -2,15 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from settled import images_of, settle
 from torch import nn
 
 from pmsi.config import TrainConfig
-from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.engine import folding
 from pmsi.engine.folding import folded
 from pmsi.engine.folding.peaks import PeakConv, _Peak
@@ -18,7 +15,6 @@ from pmsi.explain import cam
 from pmsi.methods import METHODS, build
 from pmsi.model.backbone import Backbone
 from pmsi.model.baseline import Baseline
-from pmsi.predictor import Predictor
 
 STAGES = ("S2", "S3", "S4", "S5")
 CLASSES = 5
@@ -164,16 +160,6 @@ def test_the_sparse_backward_pass_is_that_of_amax_ties_included(kernel, levels):
     assert expected.any()
     torch.testing.assert_close(found, expected)
     assert not gradient_of(lambda x: _Peak.apply(x, weight, bias), x, 0 * slope).any()
-
-
-def test_a_predictor_explains_with_any_method():
-    config = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=12, hidden=10)
-    model, pixels = settle(build(config, CLASSES)), np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
-    found = Predictor(model, config, tuple("abcde")).explain(Image.fromarray(pixels), label=3, method="hirescam")
-    expected = cam(model, normalize(to_tensor(pixels)[None]), classes=torch.tensor([3]), method="hirescam")
-    assert found.method == "hirescam"
-    for stage, values in found.maps.items():
-        assert_close(torch.from_numpy(values), expected.raw[stage][0], 1e-3)
 
 
 def test_four_threads_share_a_copy():

@@ -8,13 +8,13 @@ from dataclasses import replace
 from itertools import chain, combinations, cycle, product, repeat
 
 import pytest
+import small
 import torch
 from covering import pairwise
 from learning import Training
 
 from pmsi.augment import AUGMENTATIONS
 from pmsi.base.errors import ConfigError
-from pmsi.config import TrainConfig
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import load_model
@@ -25,9 +25,7 @@ from pmsi.model import BACKBONES
 from pmsi.runs import Run
 
 CPU = torch.device("cpu")
-SMALL = TrainConfig(
-    weights="none", image_size=32, epochs=1, batch_size=8, channels=8, hidden=6, projection=16, lr_new=0.01, trackers=()
-)
+SMALL = small.SMALL.with_(epochs=1, projection=16, lr_new=0.01)
 """One batch an epoch of the data below."""
 
 PHASED = [name for name in METHODS if max(phase.r for phase in METHODS[name].phases(SMALL)) > 0]

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import small
 import torch
 
 from pmsi.augment import AUGMENTATIONS
@@ -12,7 +13,7 @@ from pmsi.config.titles import METHOD_TITLES
 from pmsi.methods import METHODS, build, resolve
 from pmsi.model.batch import Phase, Target, cross_entropy
 
-SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, projection=16)
+SMALL = small.SMALL.with_(image_size=64, projection=16)
 
 
 def test_phases_follow_algorithm_1():

@@ -3,14 +3,14 @@
 import dataclasses
 
 import pytest
+import small
 import torch
 
 from pmsi.augment import AUGMENTATIONS
-from pmsi.config import TrainConfig
 from pmsi.methods import METHODS, build
 from pmsi.model.batch import Phase, Target
 
-SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, dropout=0.0, projection=16)
+SMALL = small.SMALL.with_(image_size=64, dropout=0.0, projection=16)
 CLASSES = 5
 
 

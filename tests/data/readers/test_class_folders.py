@@ -212,20 +212,6 @@ def test_equal_images_are_on_one_side_and_shares_are_kept_on_the_whole():
     assert abs(len(tested) / len(samples) - 0.3) < 0.02
 
 
-def test_seeded_split_depends_on_its_seed_and_on_nothing_else(tmp_path):
-    first = make_folder(tmp_path / "a", {"rose": 12, "daisy": 12})
-    again = tmp_path / "elsewhere" / "b"
-    for path in sorted(first.rglob("*.png"), reverse=True):
-        photo(again / path.relative_to(first))
-    split = keys(folder(first, split_seed=1), "test")
-    assert keys(folder(first, split_seed=2), "test") != split
-    assert keys(folder(again, split_seed=1), "test") == split
-    strays = [photo(first / name).name for name in ("a.png", "b.png")]
-    dataset = folder(first, split_seed=1)
-    assert keys(dataset, "test") == split
-    assert [problem.key for problem in dataset.problems] == strays
-
-
 def test_what_counts_as_an_image_of_a_class(tmp_path):
     make_folder(tmp_path, {"rose": 2, "daisy": 2})
     hidden = ("rose/.hidden.png", "rose/._1.png", ".trash/x.png", "__MACOSX/rose/x.png")

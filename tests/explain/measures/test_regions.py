@@ -69,18 +69,6 @@ def test_the_rival_is_the_sibling_that_is_most_confused_with_a_species():
     assert most_confused({}) is None
 
 
-def test_regions_of_a_drawing_are_its_masks():
-    dataset = plumage(test_per_class=1, size=64)
-    config = TrainConfig(image_size=64, resize=64)
-    sample = dataset.test[NAMES.index("Sootcap Finchling")]
-    masks = dataset.open_parts(sample)
-    found = regions_of(dataset, sample, config, {1: Rival(2, ("crown", "bill"), 0.1)})
-    assert list(found) == [OBJECT, DISTINCTIVE]
-    assert np.array_equal(found[OBJECT], masks["bird"])
-    assert np.array_equal(found[DISTINCTIVE], masks["crown"] | masks["bill"])
-    assert list(regions_of(dataset, sample, config, {})) == [OBJECT]
-
-
 def test_the_regions_of_a_drawing_are_its_parts_and_those_that_tell_it_from_the_likeliest_sibling():
     birds, config = plumage(), TrainConfig(dataset="plumage", image_size=64)
     sample = birds.find("test/ochre_finchling/0000")

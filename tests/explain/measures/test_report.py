@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import small
 import torch
 from PIL import Image
 
-from pmsi.config import TrainConfig
 from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.explain import cam
@@ -34,7 +34,7 @@ from pmsi.explain.measures.report import (
 from pmsi.methods import build
 from pmsi.perturbations import perturb
 
-SMALL = TrainConfig(backbone="tiny", weights="none", image_size=64, channels=8, hidden=6, test_per_class=2, resize=72)
+SMALL = small.SMALL.with_(image_size=64, resize=72)
 MEASURES = {"pointing", "energy"}
 TRIALS = {"removal": ("deletion", "insertion", "road"), "drift": ("spearman", "peak", "earth")}
 SETTINGS = MeasureSettings(
