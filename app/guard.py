@@ -17,8 +17,11 @@ from app.shared.memory import UPLOADS, budget
 
 METRICS, UPLOAD = "/_stcore/metrics", "/_stcore/upload_file/"
 
-MESSAGES = frozenset(("rerun_script", "stop_script", "app_heartbeat", "file_urls_request", "backend_operation_request"))
-"""What visitors of a public app may tell the server. Left out is `clear_cache`, which empties the caches of all."""
+MESSAGES = frozenset(
+    ("rerun_script", "stop_script", "app_heartbeat", "file_urls_request", "deferred_file", "dataframe_chunk")
+)
+"""What visitors of a public app may tell the server, with the kinds of backend_operation_request. Left out is
+clear_cache, which empties the caches of all."""
 
 UPLOADS_KEPT = 2
 """Largest uploads for which a session has room."""
@@ -132,6 +135,9 @@ def _is_known(data: bytes | None) -> bool:
     if not data or len(data) > config.get_option("server.maxWidgetStateSize") * 2**20:
         return True  # refused by Streamlit
     try:
-        return BackMsg.FromString(data).WhichOneof("type") in MESSAGES
+        message = BackMsg.FromString(data)
+        kind = message.WhichOneof("type")
+        operation = kind == "backend_operation_request"
+        return (message.backend_operation_request.WhichOneof("payload") if operation else kind) in MESSAGES
     except Exception:  # refused by Streamlit
         return True

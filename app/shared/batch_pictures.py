@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from app.shared.cached_data import open_set
-from app.shared.memory import once
+from app.shared.memory import once, require_room
 from app.shared.work import LONG
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
+from pmsi.methods import resolve
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.phases import FIELDS, batch_by_phase, pictures, target_text
 
@@ -45,6 +46,8 @@ def batch_once(config: TrainConfig, epoch: int = 0, batch: int = 0, *, most: int
     config = TrainConfig(**fields)
     config = config.with_(epochs=max(config.epochs, epoch + 1))  # how many there are changes nothing in one of them
     dataset = open_set(config)
+    phases = len(resolve(config).phases)
+    require_room(3 * config.batch_size * config.image_size**2 * (phases + 2), f"A batch of {config.batch_size} images")
     return once(
         ("batch", *fields.values(), epoch, batch, most, side),
         lambda: seen_phases(config, dataset, epoch, batch, most, side),

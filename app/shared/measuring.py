@@ -7,11 +7,14 @@ import json
 import shlex
 import subprocess
 import sys
-import threading
+import time
 
 import streamlit as st
 
+from app.shared.access import require_writable
 from app.shared.errors import error_panel
+from app.shared.memory import once
+from app.shared.work import LOOK_S, Line, stop_if_gone, turn
 from pmsi.base.errors import PMSIError, RunError
 from pmsi.config.command import command
 from pmsi.config.declare import Config
@@ -22,27 +25,45 @@ PATIENCE_S = 300
 TRIED, MOST = "tried", 32
 """The session's key of the seconds of trials by command, and the number of trials that it keeps."""
 
-_TURN = threading.Lock()
+_TRIALS = Line(1)
 
 
 def dry_run(words: list[str]) -> str:
-    """Return what a command (``train …``, ``tables …``) prints with ``--dry-run``; raises RunError."""
+    """Return what a command (``train …``, ``tables …``) prints with ``--dry-run``; raises RunError.
+
+    It is killed where its visitor leaves. Refused in a read-only app, which starts no process.
+    """
+    require_writable()
     line = [sys.executable, "-m", "pmsi", *words, "--dry-run"]
-    with _TURN:
+    with turn(_TRIALS):
+        end = time.monotonic() + PATIENCE_S
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise RunError(f"No estimate after {PATIENCE_S} s. The machine may be busy: try again later.") from error
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise RunError(said[-1] if said else f"The trial ended with status {done.returncode}. See the server's log.")
-    return done.stdout.strip()
+            while (said := _said(process)) is None:
+                stop_if_gone()
+                if time.monotonic() > end:
+                    raise RunError(f"No estimate after {PATIENCE_S} s. The machine may be busy: try again later.")
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode:
+        errors = said[1].strip().splitlines()
+        raise RunError(errors[-1] if errors else f"The trial ended with status {process.returncode}.")
+    return said[0].strip()
 
 
-@st.cache_data(show_spinner=False, max_entries=256, ttl=3600)
+def _said(process: "subprocess.Popen[str]") -> tuple[str, str] | None:
+    """Return what a process has written if it ends soon, else None."""
+    try:
+        return process.communicate(timeout=LOOK_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def _seconds(words: list[str]) -> float:
     """Return about how many seconds the runs of a command take, tried once in an hour for all visitors."""
-    return float(json.loads(dry_run([*words, "--json"]))["seconds"])
+    make = lambda: float(json.loads(dry_run([*words, "--json"]))["seconds"])  # noqa: E731
+    return once(("trial", *words), make, line=None, ttl=3600)
 
 
 def words_of(config: Config) -> list[str]:

@@ -25,7 +25,7 @@ class Line:
     """A line before some places."""
 
     def __init__(self, places: int) -> None:
-        self._free = places
+        self._places = self._free = places
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
@@ -49,6 +49,11 @@ class Line:
             with self._changed:
                 self._free += 1
                 self._changed.notify_all()
+
+    @property
+    def asked(self) -> int:
+        """How many work or wait now."""
+        return self._places - self._free + len(self._waiting)
 
     def _before(self, mark: object) -> int:
         with self._changed:

@@ -56,6 +56,10 @@ PER_CLASS = 40
 """Images of each class that are drawn for each split where a config sets no limit."""
 
 
+MOST_PER_CLASS = 10_000
+"""Limit of such images."""
+
+
 def _plumage(config: TrainConfig, progress: Progress | None) -> Dataset:
     from pmsi.data.plumage import plumage  # here, because it imports all that draws
 
@@ -215,7 +219,14 @@ def check_folder(config: TrainConfig) -> None:
     if row.needs_folder:
         if (place := _place(config)).is_file():
             contents(place, encoding=config.name_encoding)
-    elif config.data is not None:
+        return
+    for name in ("train_per_class", "test_per_class"):
+        if (getattr(config, name) or 0) > MOST_PER_CLASS:
+            raise ConfigError(
+                f"{name} = {getattr(config, name)}: of {row.title}, at most {MOST_PER_CLASS} images of each class are "
+                "drawn for each split."
+            )
+    if config.data is not None:
         reading = ", ".join(name for name, other in DATASETS.items() if other.needs_folder)
         raise ConfigError(
             f"data = {config.data!r}, but the data set {config.dataset!r} reads no folder. Leave data out, or choose "

@@ -1,8 +1,11 @@
 """The torch device and precision of a config."""
 
+import contextlib
 import ctypes
+import os
 import sys
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -24,6 +27,16 @@ def prepare_device(config: Config) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     return device
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that processes here may use: the machine's, or the container's; 0 if unknown."""
+    found = []
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(ValueError, OSError):  # no limit is the word max
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(found, default=0)
 
 
 def keep_freed_memory() -> None:

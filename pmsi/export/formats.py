@@ -22,6 +22,7 @@ from pmsi.base.files import write_atomically
 from pmsi.config import WEIGHT_WORDS, TrainConfig, from_dict
 from pmsi.data.preprocessing import MEAN, STD
 from pmsi.engine.checkpoint import checkpoint_bytes, find_checkpoint, load_checkpoint, load_model
+from pmsi.export import TRACING
 from pmsi.methods import METHODS
 from pmsi.model import Recognizer
 from pmsi.model.batch import Images
@@ -97,7 +98,7 @@ def program(run: Run, precision: str = "float32") -> bytes:
     side = config.image_size
     example = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     batch = {"images": {0: torch.export.Dim("b", min=1)}}
-    with warnings.catch_warnings():
+    with TRACING, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about views that share memory
         exported = torch.export.export(FromPixels(model).eval(), (example,), dynamic_shapes=batch)
         file = io.BytesIO()

@@ -20,6 +20,7 @@ from pmsi.base.errors import ExportError
 from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.explain.cam import DEFAULT_STAGES, cam
+from pmsi.export import TRACING
 from pmsi.export.graph import INPUTS, OUTPUTS, record
 from pmsi.export.onnx_model import ABOUT, PHOTO_PREFIX, OnnxModel
 from pmsi.model import Recognizer
@@ -68,7 +69,7 @@ def converted(graph: GraphModule, side: int) -> ModelProto:
     before = logger.level
     try:
         logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), torch.no_grad():
+        with TRACING, warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 torch.export.export(graph, inputs),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pmsi.base.errors import ConfigError
 from pmsi.config import RobustnessConfig
 from pmsi.perturbations import PERTURBATIONS, Factors, perturb
 from pmsi.perturbations.entries import severities_of
@@ -47,6 +48,10 @@ class Cell:
 CLEAN = Cell(None, 0.0)
 
 
+MOST_CELLS = 1000
+"""Limit of a sweep; all perturbations at all of their usual severities make about 130."""
+
+
 def cells_of(config: RobustnessConfig) -> tuple[Cell, ...]:
     """Return the cells of a sweep, the clean images first; severity 0 is the same as clean and not repeated.
 
@@ -54,5 +59,7 @@ def cells_of(config: RobustnessConfig) -> tuple[Cell, ...]:
     """
     cells = [CLEAN]
     for entry in config.perturbations:
+        if len(cells) + entry.count(",") > MOST_CELLS:
+            raise ConfigError(f"The sweep has more than {MOST_CELLS} cells. Leave out some severities.")
         cells += [Cell(name, severity) for name, severity in severities_of(entry, config.severities) if severity > 0]
     return tuple(dict.fromkeys(cells))

@@ -4,6 +4,7 @@ A combination that has a finished or a live run is skipped.
 """
 
 import itertools
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -74,6 +75,8 @@ def axis_of(name: str, values: Sequence[Any]) -> Axis:
     """Return an axis; raises ConfigError unless there are values and all differ."""
     if not values:
         raise ConfigError(f"{name}: no values. Give them separated by commas, such as {name}=A,B.")
+    if len(values) > MOST_RUNS:
+        raise ConfigError(f"{name}: {len(values)} values. A grid makes {MOST_RUNS} runs at most.")
     twice = [value for value in values if list(values).count(value) > 1]
     if twice:
         raise ConfigError(f"{name}: the value {to_text(twice[0])} is given twice. Leave one out.")
@@ -86,9 +89,10 @@ def make_grid(base: TrainConfig, axes: Sequence[Axis]) -> Grid:
     if len(names) > MOST_FIELDS or len(set(names)) < len(names):
         raise ConfigError(f"A grid over {', '.join(names)}: expected {MOST_FIELDS} settings at most, each once.")
     grid = Grid(base, tuple(axes))
-    count = len(grid.configs)
+    count = math.prod(len(axis.values) for axis in axes)
     if count > MOST_RUNS:
         raise ConfigError(f"A grid over {' × '.join(names)} makes {count} runs: expected {MOST_RUNS} at most.")
+    _ = grid.configs  # an invalid combination
     return grid
 
 

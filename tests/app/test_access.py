@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -136,12 +137,14 @@ def snapshot(folder: Path):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_read_only_page_writes_nothing(open_page, make_run, runs_folder, tmp_path, monkeypatch, name):
+def test_a_read_only_page_writes_nothing_and_starts_no_process(
+    open_page, make_run, runs_folder, tmp_path, monkeypatch, name
+):
     run = make_run()
     (run.folder / "result.json").write_text(json.dumps({"result": {}}))
     monkeypatch.setenv("PMSI_READ_ONLY", "1")
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("app.shared.measuring._seconds", lambda words: 1.0)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process"))
     before = snapshot(runs_folder)
     test = open_page(name, run=run.id, **({"show": "import"} if name == "data" else {}))
     for button in [button for button in test.button if not button.disabled]:

@@ -14,6 +14,7 @@ from app.shared.cached_data import open_builtin
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
 from app.views.maps.explained import MORE, more_images, ranked_mistakes
+from app.views.maps.form import MOST_KEPT
 from app.views.maps.numbers import stages_figure
 from app.views.maps.zoom import numbers_table, removal_chart
 from pmsi.data import open_dataset
@@ -94,6 +95,14 @@ def test_more_images_stand_below_and_kept_ones_stay(open_page, make_run):
     ]
     click(test, "Keep this image")
     assert "".join(test.query_params["kept"]) == f"test/gorget_crestjay/0001|{KEY}"
+
+
+def test_a_link_keeps_no_more_images_than_a_visitor_may(open_page, make_run):
+    make_run(train_per_class=6)
+    keys = [sample.key for sample in open_builtin().train if sample.key.endswith(("0000", "0001"))]
+    test = open_page("maps", image=KEY, kept="|".join(keys))
+    assert len(keys) > MOST_KEPT
+    assert len(part(test, "maps_grid")["rows"]) == MOST_KEPT + 1
 
 
 def test_every_row_of_more_lists_test_images_of_the_run(make_run):

@@ -11,6 +11,7 @@ from app.shared import memory
 from app.shared.cached_data import sample_image, sample_size
 from app.shared.memory import RoomError, budget, once, require_room
 from app.shared.work import Line
+from app.views.train import outlook
 from pmsi.base.errors import ConfigError
 from pmsi.data.dataset import Dataset, Sample
 
@@ -49,6 +50,18 @@ def test_what_does_not_fit_is_refused_with_its_size(ten_megabytes, monkeypatch):
     require_room(2**20, "A batch")
     with pytest.raises(RoomError, match=r"A batch .* 64 MB .* 9 MB .*PMSI_MEMORY"):
         require_room(2**26, "A batch")
+
+
+def test_what_a_link_asks_for_is_refused_with_its_estimate_before_it_is_made(open_page, monkeypatch):
+    monkeypatch.setattr(memory, "used", lambda: 0)
+    monkeypatch.setattr(outlook, "machine_memory", lambda: 2**31)
+    test = open_page("train", preset="quick", batch="1", image_size="1024", batch_size="400")
+    assert any("A batch of 400 images takes about" in error.value for error in test.error)
+    for label in ("Measure", "Start training"):
+        next(button for button in test.button if button.label == label).click().run()
+        assert any("this machine has" in error.value for error in test.error), label
+    test = open_page("train", preset="quick", train_per_class="500000")
+    assert any("500000" in error.value for error in test.error)
 
 
 def test_a_large_photo_is_kept_reduced_and_its_size_is_known():

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from pmsi.base.errors import UnknownName
 from pmsi.engine.checkpoint import load_model
-from pmsi.export.formats import export, portable
+from pmsi.export.formats import export, onnx, portable, program
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
 from pmsi.runs.record import record_of
@@ -76,3 +77,21 @@ def test_an_unknown_ending_is_refused_and_no_path_of_this_machine_leaves_with_a_
     moved = portable(tiny_run.config.with_(dataset="folder", **mine))
     assert (moved.weights, moved.data) == ("own.pth", "birds")
     assert portable(tiny_run.config) == tiny_run.config
+
+
+def test_two_exports_at_once_take_turns(tiny_run, monkeypatch):
+    """torch.export holds state of the whole process, and fails in two threads at once."""
+    inside, most = [], []
+
+    def record(*arguments, **options):
+        inside.append(1)
+        most.append(len(inside))
+        torch.cat([torch.zeros(10**6)] * 20).sort()  # long enough for the others to come, if they may
+        inside.pop()
+        raise RuntimeError("recorded")
+
+    monkeypatch.setattr(torch.export, "export", record)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(make, tiny_run) for make in (program, onnx, program, onnx)]
+    assert all("recorded" in str(one.exception()) for one in asked)
+    assert most == [1, 1, 1, 1]

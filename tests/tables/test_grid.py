@@ -61,9 +61,12 @@ def test_an_axis_is_read_and_written(text, axis):
         (["seed=0", "seed=1"], "once"),
         (["seed=" + ",".join(map(str, range(101)))], "101"),
         (["batch_size=1,8"], "batch_size = 1"),
+        ([f"{name}={','.join(map(str, range(100)))}" for name in ("seed", "split_seed")], "makes 10000 runs"),
     ],
 )
-def test_what_makes_no_grid_is_refused(texts, named):
+def test_what_makes_no_grid_is_refused_before_its_runs_are_made(texts, named, monkeypatch):
+    if "runs" in named:
+        monkeypatch.setattr(TrainConfig, "with_", lambda *_, **__: pytest.fail("made"))
     with pytest.raises(ConfigError, match=named):
         make_grid(BASE, [read_axis(text) for text in texts])
 

@@ -15,6 +15,7 @@ SCALES = {"map": "Own", "image": "Image", "all": "All"}
 MOSAICS = {"": "None", "plain": "Shown", "map": "With its map"}
 KEPT = "kept"
 APART = "|"
+MOST_KEPT = 16
 """Between keys of images in the URL."""
 
 
@@ -132,13 +133,13 @@ def rows_form(picked: Picked) -> tuple[str, int, list[Picked]]:
             st.selectbox, "more", "", "Images below it", {name: row[0] for name, row in MORE.items()}, width=220
         )
         count = remember(st.number_input, "count", 3, "How many", 1, 8, disabled=not kind, width=120)
-        pinned = [one for one in choice(KEPT).split(APART) if one in samples]
+        pinned = [one for one in choice(KEPT).split(APART) if one in samples][:MOST_KEPT]
         st.button(
             "Keep this image",
             icon=":material/keep:",
             on_click=_keep,
             args=(pinned, picked.key),
-            disabled=picked.key in pinned,
+            disabled=picked.key in pinned or len(pinned) == MOST_KEPT,
             help="It stays in the grid while you choose another one.",
         )
         if pinned:

@@ -185,7 +185,7 @@ def _submit(config: RobustnessConfig | None) -> None:
             disabled=read_only() or not ready,
             help="This app is read-only: nothing can be started here." if read_only() else None,
         )
-        asked = st.button("Measure the time", icon=":material/timer:", disabled=not ready, help=MEASURES)
+        asked = st.button("Measure the time", icon=":material/timer:", disabled=read_only() or not ready, help=MEASURES)
     if config is None or not ready:
         size.caption("Choose at least one run and one perturbation." if config is not None else "")
         return

@@ -1,5 +1,6 @@
 """What to do next with a training run: maps, robustness, evaluation, a baseline, export, further training."""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -9,7 +10,9 @@ from app.shared.cached_models import has_model
 from app.shared.errors import changing
 from app.shared.images import download
 from app.shared.run_session import page_of
+from app.shared.work import Line
 from pmsi import tasks
+from pmsi.base.errors import ExportError
 from pmsi.config import EvaluateConfig
 from pmsi.export.formats import EXPORTS
 from pmsi.runs import Run, default_root, known_runs
@@ -64,6 +67,28 @@ def _evaluate(run: Run) -> None:
             st.switch_page(page_of("runs"), query_params={"run": made.id})
 
 
+_EXPORTS, MOST_WAITING = Line(1), 3
+
+
+def _in_turn(make: Callable[[], bytes]) -> bytes:
+    """Make a file when no other is made; ExportError where too many wait."""
+
+    def told(before: int) -> None:
+        if before >= MOST_WAITING:
+            raise ExportError("Too many files are being made here now. Try again later.")
+
+    with _EXPORTS.turn(told):
+        return make()
+
+
+@st.fragment(run_every=2)
+def _others() -> None:
+    """Say how many files are being made: those who wait see that they do."""
+    if asked := _EXPORTS.asked:
+        waiting = f", {asked - 1} wait for it" if asked > 1 else ""
+        st.caption(f":material/hourglass_top: Files are made one at a time: one is being made now{waiting}.")
+
+
 PHONE_ENDINGS = {".html": "The page", ".zip": "The page as a site (zip)"}
 
 PHONE = """
@@ -79,8 +104,10 @@ def _phone(run: Run) -> None:
     """Offer the run as a page for phones."""
     with st.popover("Take it to your phone", icon=":material/smartphone:"):
         st.markdown(PHONE)
+        _others()
         for ending, label in PHONE_ENDINGS.items():
-            download(label, partial(EXPORTS[ending].make, run), f"{run.id}{ending}", key=f"phone-{ending}")
+            make = partial(_in_turn, partial(EXPORTS[ending].make, run))
+            download(label, make, f"{run.id}{ending}", key=f"phone-{ending}")
         st.caption(f"`python -m pmsi export {run.id} --out bird.html`. About 17 MB for MobileNetV2; it takes a minute.")
 
 
@@ -88,13 +115,15 @@ def _export(run: Run) -> None:
     with st.popover("Export", icon=":material/download:"):
         chosen = st.radio("Precision", list(PRECISIONS), key="export-precision", label_visibility="collapsed")
         precision, flag = PRECISIONS[chosen]
+        _others()
         offered = {
             ending: row
             for ending, row in EXPORTS.items()
             if precision in row.precisions and ending not in PHONE_ENDINGS
         }
         for ending, row in offered.items():
-            make, name = partial(row.make, run, precision), f"{run.id}{flag.replace(' --', '-')}{ending}"
+            make = partial(_in_turn, partial(row.make, run, precision))
+            name = f"{run.id}{flag.replace(' --', '-')}{ending}"
             download(f"{row.title} ({ending})", make, name, help=row.help, key=f"export-{ending}-{chosen}")
             st.caption(row.help)
         words = f"python -m pmsi export {run.id} --out model{next(iter(offered))}{flag}"

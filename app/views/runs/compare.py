@@ -29,6 +29,9 @@ KEY = "picker-runs"
 FEW = 5
 """Up to this many runs are columns; more are rows."""
 
+MOST = 24
+"""Runs that are compared at once."""
+
 OWN = ""
 """The choice of an output or phase that is each run's own last one: concat of one, the only one of another."""
 
@@ -64,7 +67,7 @@ def _choose(by_id: dict[str, Run]) -> list[Run]:
     """Let the visitor choose the runs; those of the URL come first."""
     wanted = [id for id in choice("runs").split(",") if id]
     if moved("runs") or KEY not in st.session_state:
-        st.session_state[KEY] = [id for id in dict.fromkeys(wanted) if id in by_id]
+        st.session_state[KEY] = [id for id in dict.fromkeys(wanted) if id in by_id][:MOST]
         gone = [id for id in wanted if id not in by_id]
         if gone:
             st.caption(f"Not here, or no training run: {plain(', '.join(gone))}.")
@@ -73,7 +76,9 @@ def _choose(by_id: dict[str, Run]) -> list[Run]:
     first = by_id[picked[0]] if picked else None
     fitting = by_id.values() if first is None or any_run() else comparable(first, by_id.values())
     options = [id for id, run in by_id.items() if run in fitting or id in picked]
-    ids = st.multiselect("Runs", options, key=KEY, format_func=names.get, placeholder="Choose runs")
+    ids = st.multiselect(
+        "Runs", options, key=KEY, format_func=names.get, placeholder="Choose runs", max_selections=MOST
+    )
     if first is not None and (any_run() or len(options) < len(by_id)):
         any_run_box()
     _keep(ids)
@@ -87,7 +92,7 @@ def _keep(ids: Sequence[str]) -> None:
 
 
 def _add(id: str) -> None:
-    st.session_state[KEY] = [*st.session_state[KEY], id]
+    st.session_state[KEY] = [*st.session_state[KEY], id][-MOST:]
 
 
 def _offer_baseline(runs: Sequence[Run], by_id: dict[str, Run]) -> None:

@@ -101,7 +101,7 @@ def _start(grid: grids.Grid, launcher: str) -> None:
         blocked = not todo or read_only()
         if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
             _queue(grid, launcher)
-        asked = st.button("Measure the time", icon=":material/timer:", disabled=not todo)
+        asked = st.button("Measure the time", icon=":material/timer:", disabled=blocked)
     if asked and measure(_words(grid), "Trying a few steps of each …"):
         said.markdown(f"{size} {_foreseen(grid, todo)}")
     st.code(grids.command_of(grid), language="bash", wrap_lines=True)

@@ -4,20 +4,22 @@ The first three are counted. The time is that of equal runs, or of a trial.
 """
 
 import contextlib
-from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.shared.access import read_only
 from app.shared.cached_data import open_set
 from app.shared.errors import guarded
 from app.shared.images import four_columns
 from app.shared.measuring import measure, measured, words_of
+from app.shared.memory import RoomError, once
 from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration, short
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.engine.costs import FIELDS, HOW_COUNTED, Costs, costs_of
+from pmsi.engine.device import find_device, machine_memory
 from pmsi.runs import default_root
 from pmsi.tables.estimate import Estimator
 
@@ -96,13 +98,15 @@ def _trial(config: TrainConfig, ready: bool) -> bool:
         "Measure",
         type="tertiary",
         icon=":material/timer:",
-        disabled=not ready,
+        disabled=read_only() or not ready,
         help="Times a few steps of this run: some seconds for a small network, up to minutes for a large one. The data "
         "set is read; nothing is kept.",
     )
-    if not tried:
-        return False
-    return measure(words_of(config), "Trying a few steps …")
+    if tried:
+        with guarded():
+            require_memory(config)
+            return measure(words_of(config), "Trying a few steps …")
+    return False
 
 
 def amount(number: float, unit: str = "") -> str:
@@ -110,11 +114,19 @@ def amount(number: float, unit: str = "") -> str:
     return f"{short(number)}{unit}".strip().replace(" ", "\N{NO-BREAK SPACE}")
 
 
-@st.cache_data(show_spinner=False, max_entries=512)
-def _costs(fields: dict[str, Any], classes: int) -> "Costs":
-    return costs_of(TrainConfig(**fields), classes)
-
-
-def costs_once(config: "TrainConfig", classes: int) -> "Costs":
+def costs_once(config: TrainConfig, classes: int) -> Costs:
     """Return what a config's system costs, counted once for all configs that differ in nothing that costs."""
-    return _costs({name: getattr(config, name) for name in FIELDS}, classes)
+    fields = {name: getattr(config, name) for name in FIELDS}
+    return once(("costs", *fields.values(), classes), lambda: costs_of(TrainConfig(**fields), classes))
+
+
+def require_memory(config: TrainConfig) -> None:
+    """Raise RoomError where training on this machine's CPUs would take more memory than it has."""
+    if find_device(config.device).type != "cpu":
+        return
+    needed, there = config.devices * costs_once(config, classes_of(config, ready=True)).memory_train, machine_memory()
+    if needed > there > 0:
+        raise RoomError(
+            f"Training with these settings takes about {amount(needed, 'B')} of memory, and this machine has "
+            f"{amount(there, 'B')}. Choose smaller batches or images."
+        )

@@ -10,7 +10,7 @@ from app.views.train.address import Start, linked_sweep, start, write
 from app.views.train.first_batch import first_batch_panel
 from app.views.train.form import train_form
 from app.views.train.grid import sweep_panel, varied_axes
-from app.views.train.outlook import outlook
+from app.views.train.outlook import outlook, require_memory
 from pmsi import tasks
 from pmsi.base.errors import PMSIError
 from pmsi.base.text import plural
@@ -84,6 +84,8 @@ def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
 
 def _start(config: TrainConfig, launcher: str, key: str) -> None:
     with changing(key):
+        if launcher == "local":
+            require_memory(config)
         run = tasks.queue(config.located(), default_root(), launcher)
         st.switch_page(page_of("runs"), query_params={"run": run.id})
 
