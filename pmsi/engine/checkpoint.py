@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pmsi.base.errors import CheckpointError, RunError
-from pmsi.base.files import open_regular, parse_json, write_atomically
+from pmsi.base.files import cached_by_files, open_regular, parse_json, write_atomically
 from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.data.record import FILE, DataRecord
 from pmsi.methods import build
@@ -29,6 +29,9 @@ from pmsi.runs.run import CHECKPOINT
 
 FORMAT = "pmsi-checkpoint-1"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
+
+PREVIOUS = "previous.safetensors"
+"""The checkpoint before the last one, while a run is worked on: a damaged last one costs the time since this one."""
 
 MAY_CHANGE = (
     "device",
@@ -88,7 +91,8 @@ class Checkpoint:
             more = f" and {len(mismatches) - NAMED} more" if len(mismatches) > NAMED else ""
             raise CheckpointError(
                 f"The checkpoint {self.path} does not fit its own config: {', '.join(mismatches[:NAMED])}{more}. "
-                "It was changed, or made by another version of the program: start a new run."
+                "It was changed, or made by another version of the program: start a new run.",
+                final=True,
             )
         model.load_state_dict(tensors)
         if optimizer is not None:
@@ -131,9 +135,14 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     about: dict[str, Any],
     record: DataRecord | None = None,
+    keep: bool = False,
 ) -> None:
-    """Write a training checkpoint; ``about`` is JSON (epoch, step, config, classes), ``record`` that of the data."""
-    write_atomically(path, checkpoint_bytes(model.state_dict(), optimizer.state_dict(), about, record))
+    """Write a training checkpoint; ``about`` is JSON (epoch, step, config, classes), ``record`` that of the data.
+
+    With ``keep``, the one that was there stays beside it as `PREVIOUS`.
+    """
+    content = checkpoint_bytes(model.state_dict(), optimizer.state_dict(), about, record)
+    write_atomically(path, content, keep=path.with_name(PREVIOUS) if keep else None)
 
 
 def checkpoint_bytes(
@@ -198,6 +207,37 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise CheckpointError(f"There is no checkpoint at {path}.") from error
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}.") from error
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a run's folder of checkpoints has one to go on from, whole or not."""
+    return any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS))
+
+
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint, str]:
+    """Return the last checkpoint in a folder that is whole, and what is wrong with a newer one, "" where there is none.
+
+    Raises CheckpointError if none is whole.
+    """
+    damage: list[str] = []
+    for name in (CHECKPOINT, PREVIOUS):
+        try:
+            return load_checkpoint(folder / name), " ".join(damage)
+        except CheckpointError as error:
+            damage.append(str(error))
+    raise CheckpointError(f"{damage[0]} There is no earlier one that is whole: start a new run.", final=True)
+
+
+@cached_by_files(lambda run: [run.folder / "checkpoints" / name for name in (CHECKPOINT, PREVIOUS)], most=64)
+def can_go_on(run: Run) -> bool:
+    """Return whether a run has a whole checkpoint, or none and would begin anew."""
+    folder = run.folder / "checkpoints"
+    if has_checkpoint(folder):
+        try:
+            newest_checkpoint(folder)
+        except CheckpointError:
+            return False
+    return True
 
 
 def find_checkpoint(run: Run) -> Path:

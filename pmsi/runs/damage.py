@@ -22,7 +22,7 @@ MOMENT = Number(0, 4e9)
 COUNT, SHARE, NUMBER = Number(0, whole=True), (Number(0, 1), None), Number()
 HEADS = {str: SHARE}
 LAUNCHED = {"at?": MOMENT, "launcher?": (str, None), "cwd?": (str, None)}
-FAILED = {"at?": MOMENT, "kind?": str, "message?": str, "remedy?": str, "launch?": str}
+FAILED = {"at?": MOMENT, "kind?": str, "message?": str, "remedy?": str, "final?": bool, "launch?": str}
 
 RESULT: Shape = {
     "last?": {"epoch": COUNT, "accuracy": HEADS},
@@ -32,6 +32,7 @@ RESULT: Shape = {
     "classes?": [str],
     "passed_over?": {str: COUNT},
     "data?": ([str], {str: [str]}),
+    "weights?": (str, None),
     "primary?": (str, {str: str}),
     "stages?": [str],
     "seconds?": NUMBER,

@@ -18,7 +18,7 @@ from pmsi.data.dataset import Dataset
 from pmsi.data.loading import EvaluationLoader, TrainLoader, check_batch
 from pmsi.data.record import FILE, DataRecord
 from pmsi.data.sampling import check_balanced
-from pmsi.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from pmsi.engine.checkpoint import PREVIOUS, Checkpoint, has_checkpoint, newest_checkpoint, save_checkpoint
 from pmsi.engine.device import gradient_scaler, prepare_device
 from pmsi.evaluation import checking_progress, score, write_predictions
 from pmsi.methods import build, outline, resolve
@@ -114,7 +114,8 @@ class Training:
         self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
         self.start_differs: list[str] = []  # from the data of the run that this one starts from
         self.weights: str | None = None  # which ones of a file it begins with
-        resumed = (run.checkpoints / CHECKPOINT).exists()
+        self.keeps = True  # the last checkpoint, at the next one: it is whole
+        resumed = has_checkpoint(run.checkpoints)
         self.model = self._model(resumed)
         self.optimizer = make_optimizer(self.model, config)
         self.scaler = gradient_scaler(self.device, config.precision)
@@ -139,6 +140,8 @@ class Training:
         unchanged = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
         with unchanged, contextlib.closing(self.trackers):
             progressive_training(self.learner, self.loader, self)
+        if self.team.leads:
+            (self.run.checkpoints / PREVIOUS).unlink(missing_ok=True)
         return self._result() if self.team.leads else {}
 
     # Between the steps of the loop
@@ -271,7 +274,9 @@ class Training:
                 "made_with": made_with(self.team.size),
             }
             self.run.flush_metrics()  # a checkpoint must not be ahead of them
-            save_checkpoint(self.run.checkpoints / CHECKPOINT, self.model, self.optimizer, about, self.record)
+            path = self.run.checkpoints / CHECKPOINT
+            save_checkpoint(path, self.model, self.optimizer, about, self.record, keep=self.keeps)
+            self.keeps = True
         self.saved_at = time.monotonic()
 
     def _begin(self) -> Progress:
@@ -283,7 +288,10 @@ class Training:
 
     def _restore(self) -> Progress:
         """Load the run's checkpoint, remove the records after it, and return its progress."""
-        checkpoint = load_checkpoint(self.run.checkpoints / CHECKPOINT)
+        checkpoint, damage = newest_checkpoint(self.run.checkpoints)
+        self.keeps = not damage
+        if damage and self.team.leads:
+            self.run.append_log(f"{damage} Going on from the one before, of step {checkpoint.about['step']}.")
         self._check_data(checkpoint)
         checkpoint.check_config(self.config)
         checkpoint.restore(self.model, self.optimizer)

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import time
 from urllib.parse import parse_qsl
 
@@ -18,11 +19,12 @@ from app.views.train.address import address_of
 from pmsi.base.locks import Lock
 from pmsi.base.text import duration
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
-from pmsi.engine.checkpoint import CHECKPOINT
+from pmsi.engine.checkpoint import CHECKPOINT, PREVIOUS
 from pmsi.runs import Run, State, jobs, list_runs, trash
 from pmsi.runs.labels import Labels, label, labels_of
 from pmsi.runs.lifecycle import ENDINGS
 from pmsi.runs.listing import Choice, chosen, entries
+from pmsi.runs.run import SHIPPED
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2)
 RESULT = {
@@ -193,10 +195,23 @@ def test_a_run_that_ended_early_can_be_resumed(root, shown, monkeypatch, ending,
     assert word in words(test)
     assert "from the beginning" in words(test)
     assert len(charts(test)) == 2
-    (run.checkpoints / CHECKPOINT).touch()
+    whole = next(SHIPPED.glob("*/checkpoints/*"))
+    shutil.copy(whole, run.checkpoints / CHECKPOINT)
     assert "from its last checkpoint" in words(test.run())
     click(test, "Resume")
     assert resumed == [run.id]
+    (run.checkpoints / CHECKPOINT).write_bytes(whole.read_bytes()[:-9])
+    assert "Resume" not in labels(test.run())
+    shutil.copy(whole, run.checkpoints / PREVIOUS)
+    assert "Resume" in labels(test.run())
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_run_that_can_never_succeed_is_not_offered_to_be_resumed(root, shown, final):
+    run = make(root, ending=State.FAILED, about={"kind": "ConfigError", "message": "No sense.", "final": final})
+    test = shown(run)
+    assert ("Resume" in labels(test)) == ("Resume tries again" in words(test)) == (not final)
+    assert "New run, other settings" in [link.label for link in links(test)]
 
 
 def test_a_failed_run_says_why_and_what_to_do_and_shows_no_empty_charts(root, shown):

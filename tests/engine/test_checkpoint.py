@@ -20,7 +20,7 @@ from pmsi.base.errors import CheckpointError
 from pmsi.base.files import remove_leftovers
 from pmsi.config import TrainConfig
 from pmsi.engine import checkpoint as checkpoints
-from pmsi.engine.checkpoint import MAY_CHANGE, load_checkpoint, save_checkpoint
+from pmsi.engine.checkpoint import MAY_CHANGE, PREVIOUS, can_go_on, load_checkpoint, save_checkpoint
 from pmsi.runs import Run, Stopped
 from pmsi.runs.run import CHECKPOINT
 
@@ -71,7 +71,7 @@ def test_whatever_moment_a_writer_is_killed_at_a_whole_checkpoint_is_found(tmp_p
 
     def save(version):
         fill(model, optimizer, version)
-        save_checkpoint(path, model, optimizer, {"version": version})
+        save_checkpoint(path, model, optimizer, {"version": version}, keep=True)
 
     save(0)
     for _ in deaths(lambda: 1, save):
@@ -81,7 +81,9 @@ def test_whatever_moment_a_writer_is_killed_at_a_whole_checkpoint_is_found(tmp_p
         assert len(slots) == 4
         assert all((value == version).all() for value in (*found.model.values(), *slots))
         remove_leftovers(tmp_path)
-        assert list(tmp_path.iterdir()) == [path]
+        for other in set(tmp_path.iterdir()) - {path}:
+            assert other.name == PREVIOUS
+            assert load_checkpoint(other).about["version"] <= version
     assert versions == sorted(versions)
     assert set(versions) == {0, 1}
 
@@ -224,6 +226,35 @@ def test_no_global_generator_matters_so_none_is_kept(start, changes):
     disturb(2)
     start(config, StoppedAfter(folder, between=lambda done: disturb(30 + done))).fit()
     assert_equal_bits(broken, whole.run)
+
+
+def damage(path):
+    """Flip one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_costs_the_time_since_the_checkpoint_before(start):
+    """Stopped in the second epoch, damaged, resumed, stopped and damaged again, it ends like the undisturbed run."""
+    whole = start()
+    whole.fit()
+    assert not (whole.run.checkpoints / PREVIOUS).exists()
+    folder = start().run.folder
+    for batches in (5, 6):
+        with pytest.raises(Stopped):
+            start(SMALL, StoppedAfter(folder, batches)).fit()
+        run = go_on(Run(folder))
+        damage(run.checkpoints / CHECKPOINT)
+        assert can_go_on(run)
+    start(SMALL, StoppedAfter(folder)).fit()
+    assert_equal_bits(run, whole.run)
+    assert run.log_tail().count(CHECKPOINT) == 2
+    damage(run.checkpoints / CHECKPOINT)
+    assert not can_go_on(run)
+    with pytest.raises(CheckpointError, match=CHECKPOINT) as error:
+        start(SMALL, run)
+    assert error.value.final
 
 
 def test_a_checkpoint_says_under_which_conditions_it_was_made(start):

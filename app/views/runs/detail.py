@@ -32,6 +32,7 @@ from pmsi.base.text import duration, plural
 from pmsi.cli.console import what_if_stuck
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import command
+from pmsi.engine.checkpoint import can_go_on
 from pmsi.runs import Run, State, Status, default_root, jobs
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.record import INSIST
@@ -47,6 +48,8 @@ ADVICE = {
 }
 
 HOPELESS = "With these settings this run cannot succeed, so it is not resumed: start a new one with others."
+
+LOST = "Its checkpoints are damaged, so it cannot be resumed: start a new run."
 
 
 def detail(run: Run) -> None:
@@ -116,7 +119,9 @@ def _actions(run: Run, status: Status, is_lost: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if state.is_live:
             _stop_button(run, state)
-        if (status.can_resume or is_lost) and st.button("Resume", type="primary", icon=":material/resume:"):
+        if ((status.can_resume and can_go_on(run)) or is_lost) and st.button(
+            "Resume", type="primary", icon=":material/resume:"
+        ):
             _do(jobs.resume, run)
         if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
             _do(jobs.submit, run)
@@ -165,9 +170,11 @@ def _ending(run: Run, status: Status) -> None:
         resume = (
             " Resume goes on from its last checkpoint." if has_model(run) else " Resume starts it from the beginning."
         )
-    advice = ADVICE[status.state] if status.can_resume or status.state is State.CREATED else HOPELESS
+    if status.state is not State.CREATED and not (status.can_resume and can_go_on(run)):
+        st.info(LOST if status.can_resume else HOPELESS, icon=":material/info:")
+        return
     show = st.warning if status.state is State.INTERRUPTED else st.info
-    show(advice + resume, icon=":material/info:")
+    show(ADVICE[status.state] + resume, icon=":material/info:")
 
 
 def _insist(run: Run) -> None:
