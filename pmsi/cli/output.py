@@ -17,6 +17,11 @@ def text_of(path: Path) -> str:
     return os.fsencode(path).decode(errors="replace")
 
 
+def printable(text: str) -> str:
+    """Return text with escapes for what a terminal acts on: control characters, and those that turn text around."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def write_output(path: Path, content: bytes | str) -> None:
     """Write a file and create its folder; raises DataError if that fails."""
     try:

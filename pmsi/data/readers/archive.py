@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import posixpath
 import re
@@ -78,17 +79,29 @@ COMPRESSIONS = {
 }
 """Compressions that are read, with the bytes to read at once: the last two can expand input a thousandfold."""
 
-ENCODINGS = ("gbk", "big5", "shift_jis", "euc_kr", "cp437", "cp850", "cp1252", "cp1251")
+ENCODINGS = ("gbk", "big5", "cp932", "cp949", "cp866", "cp437", "cp850", "cp1252", "cp1251")
 """Encodings to suggest for the names in a zip that does not say its own."""
 
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError, ValueError)
+DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError,
+    ValueError,
+)  # fmt: skip
 """Errors for bytes that are no archive, or a damaged one, besides OSError without an errno."""
 
 COMPRESSED_TARS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
 }
 """Readers of compressed tars, by a file's first bytes."""
+
+OTHERS: dict[bytes, str] = {
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"PK\7\x08": "a part of a zip in several files",
+}
+"""Other archives, by their first bytes."""
 
 REMEDY = "Nothing was unpacked. Make the archive again from the folder of classes, or unpack it and give the folder."
 EXPECTED = "Expected a zip, a tar or a tgz of class folders"
@@ -167,7 +180,15 @@ def reading(archive: Path) -> Iterator[None]:
     except (*DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DataError(f"{archive} is not a zip or tar, or damaged ({error}). {EXPECTED}.") from error
+        raise DataError(
+            f"{archive} is {_other(archive) or f'not a zip or tar, or damaged ({error})'}. {EXPECTED}."
+        ) from error
+
+
+def _other(archive: Path) -> str | None:
+    with archive.open("rb") as file:
+        found = OTHERS.get(file.read(4))
+    return found and f"{found}: unpack it, and give the folder"
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
@@ -327,7 +348,8 @@ def _candidates(names: list[bytes]) -> str:
             read[encoding] = decoded[0]
     shown = ", ".join(f"{name!r} in {encoding}" for encoding, name in read.items())
     return (
-        f"does not say how its names are encoded; the first is {shown}. Give name_encoding = {next(iter(read))!r}, say."
+        f"does not say how its names are encoded; the first is {shown}. Give the encoding that reads right as "
+        "name_encoding."
     )
 
 
@@ -383,7 +405,7 @@ def _opened_tar(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
     size = archive.stat().st_size
     limit = min(2 * limits.unpacked_bytes, max(limits.harmless_bytes, limits.ratio * size)) + 2**20
     with reading(archive), archive.open("rb") as file:
-        start = file.read(4)
+        start = file.read(6)
         file.seek(0)
         reader = next((make for magic, make in COMPRESSED_TARS.items() if start.startswith(magic)), None)
         inner = reader(file) if reader else file

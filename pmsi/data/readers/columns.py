@@ -21,8 +21,9 @@ SAMPLE = 50
 """Rows by which the columns are found."""
 
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "species", "breed", "variety", "variant", "target",
-                 "labels", "classes", "name", "label_name", "class_id", "label_id", "category_id")  # fmt: skip
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "data set", "dataset", "data_set", "fold")
+                 "labels", "classes", "name", "label_name", "species_name", "common_name", "scientific_name",
+                 "class_id", "label_id", "category_id")  # fmt: skip
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "data_set", "fold")
 MARKS = (b"\xff\xfe", b"\xfe\xff")
 """First bytes of a text in UTF-16, as spreadsheets write it."""
 
@@ -202,13 +203,13 @@ def _split_column(header: Sequence[str] | None, rows: Sequence[Sequence[str]], o
 def _label_column(header: Sequence[str] | None, others: Sequence[int], column: str | None, only: bool) -> int | None:
     """Return the column of classes: ``column``, one that is called so, or the only one."""
     if column is not None:
-        return next(_called((column.casefold(),), header, others), None)
+        return next((i for i in others if header and header[i].casefold() == column.strip().casefold()), None)
     sole = others[0] if only and len(others) == 1 else None
     return next(_called(LABEL_COLUMNS, header, others), sole)
 
 
 def _called(names: Sequence[str], header: Sequence[str] | None, others: Sequence[int]) -> Iterator[int]:
-    lower = [name.casefold() for name in header or ()]
+    lower = [re.sub(r"[\s-]+", "_", name.casefold()) for name in header or ()]
     return (i for name in names for i in others if header and lower[i] == name)
 
 

@@ -10,7 +10,7 @@ how the layout was read.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -95,7 +95,9 @@ def folder(
     if labels is not None:
         beside += labels.problems
         layout = f"lists {labels.title}, {layout}"
-        notes += [f"{labels.absent:,} rows of the list name no image here, or several."] * bool(labels.absent)
+        notes += [f"Rows of the lists that name no image here, or several: {labels.absent:,}."] * bool(labels.absent)
+    else:
+        notes += _about_folders(tree, used)
     return replace(
         dataset,
         passed_over=dict(_passed_over(tree, used, labels)),
@@ -104,6 +106,29 @@ def folder(
         problems=(*tree.problems, *beside, *dataset.problems),
         notes=(*dataset.notes, *notes),
     )
+
+
+def _about_folders(tree: Tree, used: Mapping[str, Side]) -> Iterator[str]:
+    """Yield sentences about folders of classes without images, and folders inside those of classes."""
+    homes = {tree.root / side.title for side in used.values()}
+    if bare := [folder.name for folder in tree.bare if folder.parent in homes]:
+        yield f"Folders beside the classes without an image: {_some(bare)}."
+    inside = [
+        file.parts[place + 1]
+        for side in used.values()
+        for name, file in side.images
+        if len(file.parts) > (place := file.parts.index(name)) + 2 and not split_of(file.parts[place + 1])
+    ]
+    if 2 * len(inside) > sum(len(side.images) for side in used.values()):
+        names = sorted({*inside})
+        yield (
+            f"Folders inside the classes are read as part of them: {_some(names)}. If these are the classes, move them "
+            "up."
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{len(names)} ({', '.join(map(repr, names[:3]))}{', …' if len(names) > 3 else ''})"
 
 
 def _tables(

@@ -109,5 +109,5 @@ def _merged(lists: Sequence[List], top: Path) -> Labels:
             problems.append(Problem(key, "it has no class in the list"))
         else:
             rows[key] = (next(iter(known.values()), None), next(iter(splits[key].values()), ""))
-    title = " and ".join(f"{one.path.name} ({', '.join(one.columns)})" for one in lists)
+    title = " and ".join(dict.fromkeys(f"{one.path.name} ({', '.join(one.columns)})" for one in lists))
     return Labels(tuple(one.path for one in lists), title, rows, tuple(problems), sum(one.absent for one in lists))

@@ -47,7 +47,8 @@ class File:
 class Tree:
     """The files below a folder: images in the order of their keys, problems, and counts of other files by reason.
 
-    ``lists`` are files with a suffix of LISTS below ``top``, the folder that was given; ``root`` may be one inside it.
+    ``lists`` are files with a suffix of LISTS, and ``bare`` folders without any image, below ``top``, the folder that
+    was given; ``root`` may be one inside it.
     """
 
     root: Path
@@ -55,6 +56,7 @@ class Tree:
     problems: tuple[Problem, ...] = ()
     passed_over: Counter[str] = field(default_factory=Counter)
     lists: tuple[Path, ...] = ()
+    bare: tuple[Path, ...] = ()
     top: Path = Path()
 
     def tops(self) -> dict[str, list[File]]:
@@ -94,7 +96,7 @@ def folders_below(root: Path, depth: int = 3) -> Iterator[Path]:
 def _folders_in(place: Path) -> list[Path]:
     try:
         with os.scandir(place) as found:
-            return sorted(Path(entry.path) for entry in found if entry.is_dir() and not is_system(entry.name))
+            return sorted(Path(entry.path) for entry in found if _is_folder(entry) and not is_system(entry.name))
     except OSError:
         return []
 
@@ -103,9 +105,10 @@ def read_tree(root: Path) -> Tree:
     """Return the tree below ``root``; files and folders that cannot be read are problems."""
     images: list[File] = []
     lists: list[Path] = []
+    folders: dict[Path, None] = {}
     problems: list[Problem] = []
     passed_over: Counter[str] = Counter()
-    for file in _files(root, (), frozenset([os.path.realpath(root)]), problems, passed_over):
+    for file in _files(root, (), frozenset([os.path.realpath(root)]), folders, problems, passed_over):
         suffix = file.path.suffix.lower()
         if not _is_text(file.key):
             problems.append(Problem(repr(file.key), "its name is not valid UTF-8; rename it"))
@@ -116,7 +119,9 @@ def read_tree(root: Path) -> Tree:
             if suffix in LISTS:
                 lists.append(file.path)
     images.sort(key=lambda file: file.key)
-    return Tree(root, tuple(images), tuple(problems), passed_over, tuple(lists), root)
+    filled = {folder for place in {file.path.parent for file in images} for folder in (place, *place.parents)}
+    bare = tuple(folder for folder in folders if folder not in filled)
+    return Tree(root, tuple(images), tuple(problems), passed_over, tuple(lists), bare, root)
 
 
 def counted(reason: str, name: str) -> str:
@@ -125,9 +130,14 @@ def counted(reason: str, name: str) -> str:
 
 
 def _files(
-    place: Path, parts: tuple[str, ...], trail: frozenset[str], problems: list[Problem], passed_over: Counter[str]
+    place: Path,
+    parts: tuple[str, ...],
+    trail: frozenset[str],
+    folders: dict[Path, None],
+    problems: list[Problem],
+    passed_over: Counter[str],
 ) -> Iterator[File]:
-    """Yield the files below ``place``; ``trail`` has the real paths of the folders above it."""
+    """Yield the files below ``place``, and add the ``folders``; ``trail`` has the real paths of those above it."""
     try:
         with os.scandir(place) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -138,12 +148,20 @@ def _files(
         inner = (*parts, entry.name)
         if is_system(entry.name):
             passed_over[system_reason(entry.name)] += _count(entry)
-        elif not entry.is_dir():
+        elif not _is_folder(entry):
             yield File(inner, Path(entry.path))
         elif (real := os.path.realpath(entry.path)) in trail:
             problems.append(Problem("/".join(inner), "it is a link to a folder above it"))
         else:
-            yield from _files(Path(entry.path), inner, trail | {real}, problems, passed_over)
+            folders[Path(entry.path)] = None
+            yield from _files(Path(entry.path), inner, trail | {real}, folders, problems, passed_over)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _count(entry: os.DirEntry) -> int:

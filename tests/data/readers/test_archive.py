@@ -83,6 +83,7 @@ def splits(dataset):
         ("tar", "birds/", ("train", "test")),
         ("tgz", "a/birds/", ()),
         ("tbz", "", ("Train", "val")),
+        ("txz", "", ()),
     ],
 )
 def test_an_archive_is_the_same_data_set_as_the_folder(tmp_path, form, top, split):
@@ -96,7 +97,9 @@ def test_an_archive_is_the_same_data_set_as_the_folder(tmp_path, form, top, spli
     if form == "zip":
         zipped = make(tmp_path / "birds.zip", wrapped, zipfile.ZIP_LZMA if split else zipfile.ZIP_BZIP2)
     else:
-        zipped = make_tar(tmp_path / f"birds.{form}", wrapped, {"tar": "w", "tgz": "w:gz", "tbz": "w:bz2"}[form])
+        zipped = make_tar(
+            tmp_path / f"birds.{form}", wrapped, {"tar": "w", "tgz": "w:gz", "tbz": "w:bz2", "txz": "w:xz"}[form]
+        )
     ours, theirs = opened(zipped), opened(tmp_path / "birds")
     assert (ours.name, ours.classes, splits(ours)) == (theirs.name, theirs.classes, splits(theirs))
     assert (ours.passed_over, ours.problems, ours.layout) == (theirs.passed_over, theirs.problems, theirs.layout)
@@ -377,6 +380,10 @@ def test_what_is_no_zip_or_holds_no_image_says_so(tmp_path):
     for content in (b"", b"PK\5\6", b"\x1f\x8b\x08 a tar", b"<html>"):
         (tmp_path / "a.zip").write_bytes(content)
         with pytest.raises(DataError, match="is not a zip or tar, or damaged"):
+            contents(tmp_path / "a.zip")
+    for content, what in ((b"7z\xbc\xaf'", "a 7z archive"), (b"Rar!\x1a", "a RAR archive")):
+        (tmp_path / "a.zip").write_bytes(content)
+        with pytest.raises(DataError, match=f"is {what}: unpack it"):
             contents(tmp_path / "a.zip")
     with pytest.raises(DataError, match=r"holds no image.*other archives.*train/CLASS"):
         contents(make(tmp_path / "a.zip", {"jay/notes.txt": b"x", "jay/more.zip": b"x"}))

@@ -252,6 +252,23 @@ def test_links_are_followed_unless_they_lead_back(tmp_path):
     assert confined(inside, lambda place: True) is inside
 
 
+def test_folders_without_an_image_and_folders_inside_classes_are_named(tmp_path):
+    for name in ("set1", "set2"):
+        make_folder(tmp_path / name, {"rose": 3, "daisy": 3})
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "1.tga").write_bytes(bytes(99))
+    (tmp_path / "set1" / "self").symlink_to("self")
+    dataset = folder(tmp_path, split="stratified")
+    assert dataset.classes == ("set1", "set2")
+    bare, inside = sorted(dataset.notes)
+    assert "'owl'" in bare
+    assert "'daisy', 'rose'" in inside
+    make_folder(tmp_path / "split" / "train", {"rose": 2, "daisy": 2})
+    make_folder(tmp_path / "split" / "test", {"rose": 1})
+    (tmp_path / "split" / "test" / "daisy").mkdir()
+    assert ["'daisy'" in note for note in folder(tmp_path / "split").notes] == [True]
+
+
 def test_bad_images_of_a_folder_do_not_unbalance_its_split_and_a_class_that_loses_all_is_named(tmp_path):
     root = make_folder(tmp_path, {"rose": 3, "daisy": 3, "tulip": 1})
     for name in ("rose", "tulip"):

@@ -180,7 +180,7 @@ def test_what_a_list_says_in_two_ways_or_not_at_all_is_a_problem(tmp_path):
     dataset = folder(tmp_path, split="stratified")
     assert {problem.key for problem in dataset.problems} == {"images/00.jpg", "images/02.jpg"}
     assert len(dataset.train) + len(dataset.test) == COUNT - 2
-    assert any(note.startswith("1 ") for note in dataset.notes)
+    assert [note[-3:] for note in dataset.notes] == [" 1."]
 
 
 def test_a_list_in_another_encoding_is_asked_for_and_read_in_it(tmp_path):
