@@ -115,11 +115,7 @@ def test_an_explanation_is_pictures_and_numbers(trained, here, pmsi):
     }
     assert {picture(path).shape for path in Path("my maps/x").glob("*.png")} == {(64, 64, 3)}
     about = json.loads(Path("my maps/x/maps.json").read_text())
-    assert {stage: np.shape(values) for stage, values in about["maps"].items()} == {
-        "S3": (8, 8),
-        "S4": (4, 4),
-        "S5": (2, 2),
-    }
+    assert [np.shape(about["maps"][stage]) for stage in ("S3", "S4", "S5")] == [(8, 8), (4, 4), (2, 2)]
     assert (about["run"], about["head"], about["class"]) == (trained.id, "S4", name)
     assert json.loads(out) == {key: value for key, value in about.items() if key not in ("maps", "scale")}
 
@@ -232,9 +228,3 @@ def test_a_network_is_shown_perturbed_images(trained, here, pmsi):
     assert np.array_equal(picture("maps/image.png"), np.asarray(seen))
     (answer,) = json.loads(pmsi("predict", trained.id, KEYS[0], *steps, *where)[1])
     assert answer["best"]["probability"] == pytest.approx(predictor.predict(seen).best.probability, abs=1e-6)
-
-
-def test_a_perturbation_needs_one_severity_in_its_range(trained, here, pmsi):
-    for entry in ("rotation", "rotation=1,2", "rotation=x", "rotation=999", "nothing=1"):
-        status, _, err = pmsi("predict", trained.id, "a bird.png", "--perturb", entry, "--runs", trained.folder.parent)
-        assert (status, err.count("\n")) == (2, 1)

@@ -47,6 +47,11 @@ REFUSED = {
     "predict ../runs 'a bird.png'": "../runs",
     "predict RUN text.jpg": "text.jpg",
     "predict RUN 'a bird.png' --top 0": "from 1",
+    "predict RUN 'a bird.png' --perturb rotation": "rotation",
+    "predict RUN 'a bird.png' --perturb rotation=1,2": "1,2",
+    "predict RUN 'a bird.png' --perturb rotation=x": "x",
+    "predict RUN 'a bird.png' --perturb rotation=999": "999",
+    "predict RUN 'a bird.png' --perturb nothing=1": "nothing",
     "robustness RUN --perturbations fog": "color_jitter, gaussian_noise",
     "robustness RUN --severities -3": "0 to 1",
     "robustness RUN nope": "'nope'",
@@ -91,7 +96,7 @@ def test_what_is_wrong_is_one_line_and_status_2(trained, here, pmsi, monkeypatch
 
 def test_errors_of_the_system_and_of_many_lines_are_one_line_too(pmsi, monkeypatch):
     def fail(error):
-        def known_runs(root):
+        def known_runs(root, **_):
             raise error
 
         monkeypatch.setattr("pmsi.cli.runs.known_runs", known_runs)

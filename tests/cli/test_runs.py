@@ -112,6 +112,9 @@ def test_runs_are_listed_and_shown(trained, pmsi):
     out = pmsi("runs", "show", trained.id, *where)[1]
     assert command(trained.config, trained.folder.parent) in out
     assert "  image_size = 64\n" in out
+    size = sum(path.stat().st_size for path in trained.folder.rglob("*") if path.is_file())
+    assert shown["bytes"] == size
+    assert f"  {in_words(size)}" in out.splitlines()[0]
 
 
 def test_runs_that_come_with_the_program_are_listed_last_and_said_to(trained, tmp_path, pmsi, shipped):
@@ -127,13 +130,6 @@ def test_runs_that_come_with_the_program_are_listed_last_and_said_to(trained, tm
     lines = pmsi("runs", "list", "--runs", tmp_path / "nowhere")[1].splitlines()
     assert [line.split()[0] for line in lines] == ["No", "finished"]
     assert pmsi("runs", "list", "--state", "failed", *where)[1].startswith("None of the 1 runs")
-
-
-def test_the_size_on_disk_is_told(trained, pmsi):
-    where = [trained.id, "--runs", trained.folder.parent]
-    size = sum(path.stat().st_size for path in trained.folder.rglob("*") if path.is_file())
-    assert json.loads(pmsi("runs", "show", "--json", *where)[1])["bytes"] == size
-    assert f"  {in_words(size)}" in pmsi("runs", "show", *where)[1].splitlines()[0]
 
 
 def test_an_empty_folder_says_how_to_begin(here, pmsi):

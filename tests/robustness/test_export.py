@@ -247,22 +247,17 @@ def test_a_picture_is_made_again_pixel_by_pixel(swept):
         assert made == hashes[:3]
 
 
-def test_an_unfinished_sweep_is_told_as_far_as_it_is(swept, tmp_path, pmsi):
-    part = Run.create(tmp_path, swept.config)
-    status, _, err = pmsi("report", part.id, "--out", tmp_path / "x.html", "--runs", tmp_path)
-    assert status == 2
-    assert "no finished cell yet" in err
-    assert not (tmp_path / "x.html").exists()
-
-
 def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    root = swept.folder.parent
+    part = Run.create(root, swept.config)
     for words, said in (
         ((swept.id, "--out", "x.doc"), ".html, .csv"),
         ((swept.id, "--out", "x.html", "--per-image"), "--per-image is for .csv"),
         ((read_results(swept).runs[0], "--out", "x.csv"), "is no sweep"),
+        ((part.id, "--out", "x.html"), "no finished cell yet"),
     ):
-        status, out, err = pmsi("report", *words, "--runs", swept.folder.parent)
+        status, out, err = pmsi("report", *words, "--runs", root)
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert said in err
         assert not list(tmp_path.iterdir())
@@ -333,10 +328,9 @@ def test_a_matrix_of_many_classes_stays_small_and_says_where_each_image_is():
 
 def test_figures_are_plotly_s():
     line = [{"x": 0.0, "y": 0.5, "low": 0.4, "high": 0.6}]
-    matrix = np.array([[5, 2], [0, 4]])
     for figure in (
         curves({"a": line}, {"a": "#000000"}, "k", "Accuracy (%)"),
         class_drops({"a": [0.5, 0.1]}, ["x", "y"], {}),
-        confusion_figure(matrix, [0, 1], ["x", "y"], ("True", "Answer"), "#0f7fc2"),
+        confusion_figure(np.array([[5, 2], [0, 4]]), [0, 1], ["x", "y"], ("True", "Answer"), "#0f7fc2"),
     ):
         assert json.loads(plotly.Figure(figure).to_json())["data"]  # raises where a name or a value is none of Plotly's

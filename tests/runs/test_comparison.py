@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from finished_runs import recorded
 
 from pmsi.base.errors import RunError
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, TrainConfig
-from pmsi.data.record import FILE, DataRecord, ImageRecord
 from pmsi.runs import Run, State
 from pmsi.runs.comparison import (
     as_json,
@@ -32,17 +32,15 @@ def trained(root, accuracies, result=None, **fields):
     return run
 
 
-def test_best_and_last_are_told_of_the_output_that_decides(tmp_path):
-    about = outcome(trained(tmp_path, [0.25, 0.75, 0.5]))
+def test_best_and_last_are_told_of_the_output_that_decides_or_of_another_at_the_same_epochs(tmp_path):
+    run = trained(tmp_path, [0.25, 0.75, 0.5])
+    about = outcome(run)
     assert (about.by, about.last, about.last_epoch) == ("mix", 0.5, 3)
     assert (about.best, about.best_epoch, about.seconds) == (0.75, 2, 30.0)
     assert (about.state, about.parameters) == (State.CREATED, None)
-
-
-def test_another_output_is_told_at_the_same_epochs(tmp_path):
-    about = outcome(trained(tmp_path, [0.25, 0.75, 0.5]), "concat")
+    about = outcome(run, "concat")
     assert (about.by, about.last, about.best, about.best_epoch) == ("concat", 0.1, 0.1, 2)
-    assert outcome(trained(tmp_path, [0.5]), "S9").last is None
+    assert outcome(run, "S9").last is None
 
 
 def test_metrics_that_grow_are_read_again(tmp_path):
@@ -71,13 +69,6 @@ def test_the_baseline_is_the_first_on_the_same_data_that_began_alike(tmp_path):
     assert baseline_for(run, [small, other, newer, older, evaluation, run]) == newer
     assert baseline_for(run, [other, run]) is None
     assert baseline_for(evaluation, [newer]) is None
-
-
-def recorded(run, train, test, classes=("ani", "crow")):
-    """Give a run the record of images whose digests these are."""
-    splits = [tuple(ImageRecord(f"{name}.png", 0, f"{name:>032}") for name in names) for names in (train, test)]
-    DataRecord("birds", classes, *splits).to_file(run.folder / FILE)
-    return run
 
 
 def test_a_baseline_of_other_images_is_not_offered_and_comparing_says_why(tmp_path, capsys):

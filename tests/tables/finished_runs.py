@@ -4,6 +4,7 @@ import shlex
 
 from pmsi.config import RobustnessConfig
 from pmsi.config.command import command
+from pmsi.data.record import FILE, DataRecord, ImageRecord
 from pmsi.runs import Run, State, lifecycle
 
 
@@ -43,3 +44,10 @@ def swept(root, runs, name, severity, accuracies, **changes):
     record = {"perturbation": name, "severity": severity, "runs": dict(zip(config.of, heads, strict=True))}
     clean = {"perturbation": None, "severity": 0.0, "runs": {}}
     return ended(root, config.with_(**changes), State.FINISHED, {"result": {"cells": [clean, record]}})
+
+
+def recorded(run, train, test, classes=("ani", "crow")):
+    """Give a run the record of images whose digests these are."""
+    splits = [tuple(ImageRecord(f"{name}.png", 0, f"{name:>032}") for name in names) for names in (train, test)]
+    DataRecord("birds", classes, *splits).to_file(run.folder / FILE)
+    return run

@@ -75,7 +75,7 @@ def test_every_kind_of_method_can_be_tried(name):
 
 def test_a_trial_moves_no_random_draw_of_others_and_reads_no_weights(monkeypatch):
     monkeypatch.setattr(
-        "pmsi.methods.pretrained_state", lambda row, weights: pytest.fail(weights) if weights != "none" else None
+        "pmsi.methods.pretrained_state", lambda row, weights, *_: pytest.fail(weights) if weights != "none" else None
     )
     state = torch.get_rng_state()
     try_training(TINY.with_(weights="imagenet", frozen_epochs=1), 3)

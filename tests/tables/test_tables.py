@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from finished_runs import ended, finished, swept
+from finished_runs import ended, finished, recorded, swept
 
 from pmsi.base.errors import ConfigError, UnknownName
 from pmsi.config import TrainConfig, differences
 from pmsi.data import DATASETS, DatasetRow
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.record import FILE, DataRecord, ImageRecord
+from pmsi.data.record import FILE
 from pmsi.methods import METHODS
 from pmsi.runs import Run, State, lifecycle
 from pmsi.tables import (
@@ -55,13 +55,6 @@ def config_of(number, line, column, base=BASE, sets=None):
 
 
 # What a table needs
-
-
-def test_every_printed_number_has_a_cell():
-    for number in TABLES:
-        cells = expand(number, BASE, SETS).cells
-        printed = {place: cell.printed for place, cell in cells.items() if cell.printed}
-        assert printed == paper_table(number).cells, number
 
 
 def test_table_ii_varies_stage_num_of_pm_and_has_no_cell_for_a_stage_that_takes_no_part():
@@ -174,16 +167,6 @@ def test_of_several_runs_the_newest_finished_one_counts_then_a_live_one_then_one
     assert fill(expand("3", BASE), tmp_path).cells["pmr", "mix"].mean == 0.2
 
 
-def test_damaged_runs_are_passed_over(tmp_path):
-    for content in ("{", "[]", '{"task": "cook"}'):
-        (Run.create(tmp_path, BASE).folder / "config.json").write_text(content)
-    sound = finished(tmp_path, BASE, {"mix": 0.4})
-    torn = finished(tmp_path, BASE, {"mix": 0.9})
-    (torn.folder / "result.json").write_text("{")
-    torn.folder.rename(tmp_path / "20300101-000000-newer")
-    assert fill(expand("3", BASE), tmp_path).cells["pmr", "mix"].runs == (sound.id,)
-
-
 def test_one_output_stands_in_the_concat_column_and_tables_of_primaries_read_the_primary_head(tmp_path):
     finished(tmp_path, BASE.with_(method="baseline"), {"classifier": 0.8})
     finished(tmp_path, BASE.with_(method="m"), {"concat": 0.7})
@@ -199,13 +182,6 @@ def test_one_output_stands_in_the_concat_column_and_tables_of_primaries_read_the
 # On which data
 
 
-def on(run, train, test):
-    """Give a run the record of images whose digests these are."""
-    splits = [tuple(ImageRecord(f"{name}.png", 0, f"{name:>032}") for name in names) for names in (train, test)]
-    DataRecord("birds", ("ani", "crow"), *splits).to_file(run.folder / FILE)
-    return run
-
-
 def test_runs_on_other_data_than_the_newest_are_left_out_of_cell_and_table(tmp_path):
     """Seed 0 and the line "p" saw the folder as it was; "pm" only differs in its training images."""
     by_age = {
@@ -215,7 +191,7 @@ def test_runs_on_other_data_than_the_newest_are_left_out_of_cell_and_table(tmp_p
         "new": (BASE.with_(seed=1), "abc", "def"),
     }
     for day, (name, (config, train, test)) in enumerate(by_age.items()):
-        run = on(finished(tmp_path, config, {"mix": 0.1 + day / 10}), train, test)
+        run = recorded(finished(tmp_path, config, {"mix": 0.1 + day / 10}), train, test)
         run.folder.rename(tmp_path / f"2030010{day + 1}-000000-{name}")
     filled = fill(expand("3", BASE), tmp_path, (0, 1))
     cells = {line: filled.cells[line, "mix"].values for line in ("p", "pm", "pmr")}
@@ -233,7 +209,7 @@ def test_runs_on_other_data_than_the_newest_are_left_out_of_cell_and_table(tmp_p
 
 
 def test_runs_without_a_record_count_as_far_as_their_numbers_of_images_agree_and_are_said_to_be_unknown(tmp_path):
-    on(finished(tmp_path, BASE, {"mix": 0.4}), "abc", "def")
+    recorded(finished(tmp_path, BASE, {"mix": 0.4}), "abc", "def")
     alike, other = {"counts": (2, 3, 3)}, {"counts": (2, 3, 2)}
     for method, about in (("pm", alike), ("p", other)):
         run = finished(tmp_path, BASE.with_(method=method), {"mix": 0.3}, **about)
@@ -322,7 +298,7 @@ def test_a_sweep_counts_by_the_severities_that_it_means(tmp_path, pair, stated):
 
 def test_a_sweep_of_images_that_have_changed_since_does_not_count(tmp_path, pair):
     for run in pair:
-        on(run, "abc", "def")
+        recorded(run, "abc", "def")
     sweep = swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7))
     path = sweep.folder / "result.json"
     stored = json.loads(path.read_text())
@@ -471,7 +447,11 @@ def test_csv_has_one_record_for_each_cell(tmp_path, odd):
 
 
 @pytest.mark.parametrize("number", TABLES)
-def test_every_table_has_a_layout_in_every_format_before_anything_has_run(tmp_path, number, monkeypatch):
+def test_every_table_has_a_cell_for_each_printed_number_and_a_layout_before_anything_has_run(
+    tmp_path, number, monkeypatch
+):
+    cells = expand(number, BASE, SETS).cells
+    assert {place: cell.printed for place, cell in cells.items() if cell.printed} == paper_table(number).cells
     monkeypatch.setitem(DATASETS, "cub", counted(3, 5, 4, needs_folder=True))
     filled = fill(expand(number, BASE.with_(data=str(tmp_path))), tmp_path)
     for name, layout in FORMATS.items():
