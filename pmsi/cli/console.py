@@ -15,13 +15,11 @@ from typing import Any, TextIO
 
 from pmsi.base.errors import RunError
 from pmsi.base.text import duration, percent, plural
+from pmsi.cli.output import CLEAR
 from pmsi.runs import Run, State, jobs
 from pmsi.runs.lifecycle import launcher_of
 
 POLL_S = 0.5
-
-CLEAR = "\r\033[K"
-"""Terminal code that clears the current line."""
 
 
 def one_line(run: Run) -> str:
@@ -89,7 +87,9 @@ def record_line(record: dict[str, Any]) -> str | None:
 def say(out: TextIO, text: str, end: str = "\n") -> None:
     """Print to a stream; an error such as a closed pipe is ignored, since the work must go on."""
     with contextlib.suppress(OSError):
-        print(f"{CLEAR}{text}" if out.isatty() else text, end=end, file=out, flush=True)
+        if out.isatty():
+            out.write(CLEAR)
+        print(text, end=end, file=out, flush=True)
 
 
 @contextlib.contextmanager

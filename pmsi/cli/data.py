@@ -8,10 +8,11 @@ from typing import Any
 
 from pmsi.base.errors import lookup
 from pmsi.base.files import to_json
+from pmsi.base.text import printable
 from pmsi.cli.arguments import TRAINED, add_like, add_runs
 from pmsi.cli.console import image_counter
 from pmsi.cli.flags import folder, path, place, whole
-from pmsi.cli.output import picture_format, printable, save_picture, text_of
+from pmsi.cli.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, official_of, open_dataset, summary
 from pmsi.data.checking import cache_folder
@@ -123,8 +124,8 @@ def _readable(about: Mapping[str, Any]) -> str:
     if untested := [name for name, count in classes.items() if not count["test"]]:
         some = ", ".join([*untested[:5], "…"] if len(untested) > 5 else untested)
         lines.append(f"Classes without a test image: {len(untested)} ({some}).")
-    lines += _passed_over(about["passed_over"])
-    return "\n".join(map(printable, [*lines, *_left_out(about["problems"]), *_same(about["duplicates"])]))
+    lines += [*_passed_over(about["passed_over"]), *_left_out(about["problems"]), *_same(about["duplicates"])]
+    return "\n".join(printable(line, keep="") for line in lines)
 
 
 def _passed_over(counts: Mapping[str, int]) -> list[str]:
@@ -161,7 +162,7 @@ def _images(typed: argparse.Namespace) -> int:
         for sample in dataset.split(split)
         if typed.class_name in (None, dataset.classes[sample.label])
     ]
-    lines = (printable(f"{about['split']:5}  {about['class']}  {about['key']}") for about in found)
+    lines = (printable(f"{about['split']:5}  {about['class']}  {about['key']}", keep="") for about in found)
     print(to_json(found, indent=1) if typed.json else "\n".join(lines))
     return 0
 

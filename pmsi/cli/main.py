@@ -1,6 +1,7 @@
 """The command line: COMMANDS, the parser, and errors in one line on stderr."""
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import io
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 
 from pmsi import __version__
 from pmsi.base.errors import PMSIError
+from pmsi.cli.output import escaped
 
 FAILED, INTERRUPTED = 2, 130
 STATUSES = "Exit status: 0 done; 1 the run was stopped or failed; 2 an error, in one line on stderr; 130 interrupted."
@@ -41,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _one_line(text: object) -> str:
-    return " ".join(line.strip() for line in str(text).splitlines())
+    return " ".join(line.strip() for line in str(text).split("\n"))
 
 
 COMMANDS = (
@@ -85,6 +87,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show × gets a question mark
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (closed by the shell; print would use stdout)
+    with contextlib.redirect_stdout(escaped(sys.stdout)), contextlib.redirect_stderr(escaped(sys.stderr)):
+        return _status(words)
+
+
+def _status(words: Sequence[str]) -> int:
     try:
         try:
             return _run(words)

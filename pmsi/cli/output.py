@@ -3,23 +3,41 @@
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from pmsi.base.errors import DataError, lookup
 from pmsi.base.files import write_atomically
+from pmsi.base.text import printable
+
+CLEAR = "\r\033[K"
+"""Terminal code that clears the current line."""
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF"}
 """Formats of pictures by file ending; PNG, BMP and TIFF are lossless."""
 
 
+class _Escaped:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text if text == CLEAR else printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def escaped(stream: TextIO) -> TextIO:
+    """Return a stream that writes control characters and marks of direction as JSON does, but for `CLEAR` alone.
+
+    Names of files, runs and classes may hold them, and would move a terminal's cursor or turn its lines around.
+    """
+    return cast(TextIO, _Escaped(stream)) if stream else stream
+
+
 def text_of(path: Path) -> str:
     """Return a path as valid Unicode text, for JSON."""
     return os.fsencode(path).decode(errors="replace")
-
-
-def printable(text: str) -> str:
-    """Return text with escapes for what a terminal acts on: control characters, and those that turn text around."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def write_output(path: Path, content: bytes | str) -> None:

@@ -7,6 +7,7 @@ too much memory are refused by their header, damaged ones by an ImageError.
 import contextlib
 import hashlib
 import io
+import logging
 import os
 import re
 import threading
@@ -110,8 +111,9 @@ START = 32
 TILE = 512
 """Sides of the squares in which colours are converted, because that takes up to 20 times the memory of the result."""
 
-# Pillow warns about damaged EXIF blocks, which do not matter for the pixels.
-warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+# Pillow warns about damaged EXIF blocks, palettes and the like, which do not matter for the pixels.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 _LARGE = threading.Lock()
 """Held while an image that takes more than `LARGE_BYTES` is decoded."""

@@ -91,16 +91,16 @@ class Run:
                 if _is_run(place / id):
                     return cls(place / id)
         known = {run.id: run for run in known_runs(root, damaged=True)}
-        ids = list(known)
-        id = shortened(printable(id, keep=""))
+        ids, id = list(known), printable(id, keep="")
         found = [other for other in ids if id and other.startswith(id)]
         if len(found) == 1 or id in known:
             return known[id if id in known else found[0]]
+        id = shortened(id)
         if found:
-            raise RunError(f"{len(found)} runs start with {id!r}: {', '.join(found[:4])}. Type more of the id.")
+            raise RunError(f"{len(found)} runs start with '{id}': {', '.join(found[:4])}. Type more of the id.")
         close = difflib.get_close_matches(id, ids, n=3)
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise RunError(f"There is no run {id!r} in {root}.{hint} See: pmsi runs list.")
+        raise RunError(f"There is no run '{id}' in {root}.{hint} See: pmsi runs list.")
 
     def sibling(self, id: str) -> "Run":
         """Return another run of the same runs folder; raises RunError if there is none."""

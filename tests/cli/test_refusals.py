@@ -1,8 +1,10 @@
 """What is wrong is said in one line, with status 2, before anything is made."""
 
+import json
 import os
 import shlex
 import sys
+from pathlib import Path
 
 from pmsi.base.errors import PMSIError
 from pmsi.runs import list_runs
@@ -116,3 +118,22 @@ def test_the_app_s_server_replaces_the_process(pmsi, here, monkeypatch):
     assert program == argv[0] == sys.executable
     assert "8765" in argv
     assert environment["PMSI_RUNS"] == "my runs"
+
+
+def test_no_name_moves_the_cursor_or_turns_a_line_around(pmsi, tmp_path, trained):
+    odd = "a\x1b[2K\r\u202egnp.\x85\udcff"
+    status, out, err = pmsi("predict", trained.id, tmp_path / f"{odd}.png", "--runs", trained.folder.parent)
+    assert (status, out) == (2, "")
+    assert r"a\u001b[2K\r\u202egnp.\u0085\udcff.png" in err
+    for words in (["runs", "show", odd], ["train", f"--{odd}"], ["train", "--method", odd], ["runs", "list", odd]):
+        status, out, err = pmsi(*words, "--runs", tmp_path)
+        assert status == 2
+        assert err.rstrip("\n").isprintable()
+
+
+def test_json_says_what_it_said_where_names_are_odd(pmsi, trained, here):
+    Path("a bird.png").rename("a\u202ebird.png")
+    status, out, err = pmsi("predict", trained.id, "a\u202ebird.png", "--runs", trained.folder.parent)
+    assert (status, err) == (0, "")
+    assert out.replace("\n", "").isprintable()
+    assert json.loads(out)[0]["image"] == "a\u202ebird.png"

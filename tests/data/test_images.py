@@ -5,6 +5,8 @@ import io
 import os
 import resource
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 
@@ -368,3 +370,14 @@ def test_a_compressed_text_that_unpacks_to_gigabytes_is_refused_or_left_alone():
     with contextlib.suppress(ImageError):
         open_rgb_bytes(png_by_hand(8, GRAY, [bytes([7, 9])], (b"zTXt", text)))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # kB
+
+
+def test_pillows_own_warnings_reach_nobody(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    png, chunk = (tmp_path / "a.png").read_bytes(), b"acTL" + bytes(8)  # an animation without frames
+    (tmp_path / "a.png").write_bytes(
+        png[:33] + struct.pack(">I", 8) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]
+    )
+    code = "import sys; from pmsi.data.images import open_rgb; open_rgb(sys.argv[1])"
+    command = [sys.executable, "-c", code, tmp_path / "a.png"]
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
