@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from untrained import answer, untrained
 
 from pmsi.base.errors import RunError, UnknownName
 from pmsi.data import open_dataset
-from pmsi.data.record import FILE, DataRecord
 from pmsi.runs import Run
 from pmsi.runs.mistakes import confidently_wrong, confusions, hardest, has_predictions, read_predictions
 
@@ -101,25 +101,18 @@ def test_a_run_without_answers_says_when_they_come(tmp_path, tiny_config, answer
 
 
 def test_the_command_lists_what_is_hardest(tmp_path, tiny_config, pmsi):
-    run = Run.create(tmp_path / "runs", tiny_config)
-    dataset = open_dataset(tiny_config)
-    labels = [sample.label for sample in dataset.test]
-    wrong = [1 if label == 0 else label for label in labels]
-    stored = {"keys": [sample.key for sample in dataset.test], "labels": labels, "predicted": {"mix": wrong}}
-    DataRecord.of(dataset).to_file(run.folder / FILE)
-    (run.folder / "predictions.json").write_text(json.dumps(stored))
-    DataRecord.of(dataset).to_file(run.folder / FILE)
-    status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1)
+    run = untrained(tmp_path, tiny_config)
+    test, classes = open_dataset(tiny_config).test, open_dataset(tiny_config).classes
+    answer(run, {sample.key: 1 for sample in test if sample.label == 0})
+    words = ["data", "mistakes", run.id, "--runs", tmp_path]
+    status, out, _ = pmsi(*words, "--count", 1)
     assert status == 0
-    assert f"{dataset.test[0].key}: {dataset.classes[0]}, taken for {dataset.classes[1]}" in out
-    assert f"1 of 2  {dataset.classes[0]} and {dataset.classes[1]}" in out
-    DataRecord.of(dataset).to_file(run.folder / FILE)
-    status, out, _ = pmsi("data", "mistakes", run.id, "--runs", tmp_path / "runs", "--json")
-    assert json.loads(out)["hardest"][0]["key"] == dataset.test[0].key
+    assert f"{test[0].key}: {classes[0]}, taken for {classes[1]}" in out
+    assert f"1 of 2  {classes[0]} and {classes[1]}" in out
+    assert json.loads(pmsi(*words, "--json")[1])["hardest"][0]["key"] == test[0].key
     sure = {"keys": ["a", "b"], "labels": [0, 0], "predicted": {"mix": [1, 1]}}
     sure |= {"truth": {"mix": [0.1, 0.2]}, "confidence": {"mix": [0.7, 0.8]}}
     (run.folder / "predictions.json").write_text(json.dumps(sure))
-    words = ["data", "mistakes", run.id, "--runs", tmp_path / "runs", "--count", 1, "--order"]
-    assert "  a: " in pmsi(*words, "hardest")[1]
-    out = pmsi(*words, "sure")[1]
-    assert f"  b: {dataset.classes[0]}, taken for {dataset.classes[1]}, p = 0.800, of the truth 0.200" in out
+    assert "  a: " in pmsi(*words, "--count", 1, "--order", "hardest")[1]
+    out = pmsi(*words, "--count", 1, "--order", "sure")[1]
+    assert f"  b: {classes[0]}, taken for {classes[1]}, p = 0.800, of the truth 0.200" in out

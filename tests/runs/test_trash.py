@@ -43,7 +43,7 @@ def test_a_deleted_run_comes_back_as_it_was(run, tmp_path):
     assert trash.deleted_runs(tmp_path) == []
 
 
-def test_a_run_that_is_worked_on_is_refused(run, tmp_path):
+def test_a_run_that_is_worked_on_or_came_with_the_program_is_refused(run, tmp_path, shipped):
     (run.folder / "started").write_text('{"at": 1}')
     lock = Lock(run.folder / "lock")
     assert lock.take()
@@ -55,12 +55,9 @@ def test_a_run_that_is_worked_on_is_refused(run, tmp_path):
     lock.release()
     trash.delete(run)
     assert ids(tmp_path) == []
-
-
-def test_a_run_that_came_with_the_program_is_refused(run, shipped):
-    shipped(run.folder.parent)
+    shipped(tmp_path)
     with pytest.raises(RunError, match="came with the program"):
-        trash.delete(run)
+        trash.delete(Run.create(tmp_path, TrainConfig()))
 
 
 def test_the_runs_made_from_it_are_named_and_live_ones_refuse(run, tmp_path):

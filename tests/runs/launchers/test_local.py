@@ -306,12 +306,12 @@ def test_each_gpu_and_the_cpu_work_at_the_same_time_and_none_on_two_runs(tmp_pat
 
 @pytest.mark.usefixtures("two_gpus")
 def test_many_submitters_and_watchers_lose_no_run_and_never_share_a_gpu(tmp_path):
-    runs = [make(tmp_path, "place") for _ in range(8)]
+    runs = [make(tmp_path, "place") for _ in range(6)]
     watched, ended = [], threading.Event()
 
     def submit_and_watch(run):
         submit(run)
-        while not ended.is_set():
+        while not ended.wait(0.02):
             watched.append(run.state)
 
     threads = [threading.Thread(target=submit_and_watch, args=(run,)) for run in runs]
