@@ -11,21 +11,12 @@ from pmsi.model.backbone import stage_sizes
 from pmsi.model.backbones import BACKBONES, check_weights, pretrained_state
 
 # METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
-CHANNELS = {
-    "mobilenet_v2": (32, 24, 32, 96, 1280),
-    "resnet18": (64, 64, 128, 256, 512),
-    "resnet34": (64, 64, 128, 256, 512),
-}
+CHANNELS = {"mobilenet_v2": (32, 24, 32, 96, 1280), "resnet18": (64, 64, 128, 256, 512)}
 
 
-@pytest.fixture(scope="module", params=list(CHANNELS))
-def network(request):
-    torch.manual_seed(0)
-    return request.param, getattr(models, request.param)(weights=None).eval()
-
-
-def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classifier(network, generator):
-    name, net = network
+@pytest.mark.parametrize("name", CHANNELS)
+def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classifier(name, generator):
+    net = getattr(models, name)(weights=None).eval()
     backbone = BACKBONES[name].make(net.state_dict()).eval()
     images = torch.randn(2, 3, 64, 64, generator=generator)
     maps = backbone(images)
@@ -38,54 +29,34 @@ def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classi
             torch.testing.assert_close(ours, whole)
 
 
-def test_receptive_fields_are_those_of_the_method_s_table():
+def test_receptive_fields_are_those_of_the_method_s_table_and_follow_the_main_path_of_a_resnet():
     assert BACKBONES["mobilenet_v2"].make(None).receptive_fields() == (3, 19, 59, 267, 491)
-
-
-def test_resnet_receptive_fields_follow_the_main_path():
     # 7×7/2, pool 3/2, then pairs of 3×3: r ← r + 2j for each, by hand.
-    field, jump, expected = 7, 2, [7]
-    field += 2 * jump  # max pooling
-    jump = 4
-    for blocks, stride in ((2, 1), (2, 2), (2, 2), (2, 2)):
-        for block in range(blocks):
-            for conv in range(2):
-                field += 2 * jump
-                if conv == 0 and block == 0:
-                    jump *= stride
+    field, jump, expected = 7 + 2 * 2, 4, [7]
+    for stride in (1, 2, 2, 2):
+        for block in range(2):
+            field += 2 * jump
+            jump *= stride if block == 0 else 1
+            field += 2 * jump
         expected.append(field)
     assert BACKBONES["resnet18"].make(None).receptive_fields() == tuple(expected)
 
 
-def test_weights_come_from_a_file(tmp_path, generator):
-    torch.manual_seed(1)
-    net, row = models.mobilenet_v2(weights=None).eval(), BACKBONES["mobilenet_v2"]
-    torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "w.pth")
-    images = torch.randn(1, 3, 64, 64, generator=generator)
-    backbone = row.make(pretrained_state(row, str(tmp_path / "w.pth"))).eval()
-    torch.testing.assert_close(backbone(images)[-1], net.features(images))
-    with pytest.raises(CheckpointError, match="no weights file at"):
-        pretrained_state(row, str(tmp_path / "none.pth"))
-
-
-def test_resnet_weights_of_before_batches_were_counted_do(tmp_path, generator):
+def test_weights_come_from_a_file_and_a_changed_one_is_looked_at_again(tmp_path, generator):
     """torchvision's own files of the ResNets hold no num_batches_tracked."""
-    net, row = models.resnet18(weights=None).eval(), BACKBONES["resnet18"]
-    state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
-    torch.save(state, tmp_path / "old.pth")
+    net, row, path = models.resnet18(weights=None).eval(), BACKBONES["resnet18"], tmp_path / "w.pth"
+    state = {f"module.{k}": v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save({"state_dict": state}, path)
     images = torch.randn(1, 3, 64, 64, generator=generator)
-    pooled = row.make(pretrained_state(row, str(tmp_path / "old.pth"))).eval()(images)[-1].mean(dim=(2, 3))
+    pooled = row.make(pretrained_state(row, str(path))).eval()(images)[-1].mean(dim=(2, 3))
     torch.testing.assert_close(net.fc(pooled), net(images))
-
-
-def test_a_file_that_changes_is_checked_again(tmp_path):
-    path, row = tmp_path / "weights.pt", BACKBONES["resnet18"]
-    torch.save(models.resnet18(weights=None).state_dict(), path)
     check_weights(row, str(path))
     torch.save(models.mobilenet_v2(weights=None).state_dict(), path)
     os.utime(path, ns=(0, 0))
     with pytest.raises(CheckpointError, match="not those of resnet18"):
         check_weights(row, str(path))
+    with pytest.raises(CheckpointError, match="no weights file at"):
+        pretrained_state(row, str(tmp_path / "none.pth"))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "tiny"])
