@@ -18,6 +18,7 @@ from pmsi.data import DATASETS, official_of, open_dataset, summary
 from pmsi.data.checking import cache_folder
 from pmsi.data.duplicates import Member
 from pmsi.data.importing import import_dataset, imported_sets
+from pmsi.data.record import DataRecord
 from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 from pmsi.runs import Run
 from pmsi.runs.disk import in_words
@@ -109,7 +110,7 @@ def _read(typed: argparse.Namespace) -> int:
         if len(dataset.classes) > CLASSES_PER_PAGE:
             print(sheet.words, file=sys.stderr)
         return 0
-    about = summary(dataset, official_of(DATASETS[typed.dataset], dataset))
+    about = {"digest": DataRecord.of(dataset).digest} | summary(dataset, official_of(DATASETS[typed.dataset], dataset))
     print(to_json(about, indent=1) if typed.json else _readable(about))
     return 0
 
@@ -124,6 +125,7 @@ def _readable(about: Mapping[str, Any]) -> str:
     if untested := [name for name, count in classes.items() if not count["test"]]:
         some = ", ".join([*untested[:5], "…"] if len(untested) > 5 else untested)
         lines.append(f"Classes without a test image: {len(untested)} ({some}).")
+    lines.append(f"Digest of classes, images and split: {about['digest']}")
     lines += [*_passed_over(about["passed_over"]), *_left_out(about["problems"]), *_same(about["duplicates"])]
     return "\n".join(printable(line, keep="") for line in lines)
 

@@ -155,12 +155,18 @@ def assemble(
     )
 
 
-def published(home: Path, dataset: Dataset, listed: Sequence[Sample]) -> Dataset:
-    """Return the data set of a published layout, read from ``home``, with counts of the files that no list has."""
+def published(home: Path, dataset: Dataset, listed: Sequence[Sample], lists: Iterable[Path]) -> Dataset:
+    """Return the data set of a published layout in ``home``, with counts of the files that are not in its ``lists``."""
     tree, used = read_tree(home), {sample.path for sample in listed}
     unlisted = Counter(counted("not in the list", file.parts[-1]) for file in tree.images if file.path not in used)
-    problems = (*tree.problems, *dataset.problems)
-    return replace(dataset, passed_over=dict(tree.passed_over + unlisted), problems=problems, tested_on="test")
+    needed = Counter(counted("not an image", path.name) for path in lists if path.is_file())
+    return replace(
+        dataset,
+        layout="official split train/test",
+        tested_on="test",
+        passed_over=dict(tree.passed_over + unlisted - needed),
+        problems=(*tree.problems, *dataset.problems),
+    )
 
 
 def _about_bits(samples: Iterable[Sample]) -> Iterator[str]:

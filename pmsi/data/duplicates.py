@@ -97,10 +97,10 @@ class Duplicates:
         if not self.pairs:
             return ""
         exact = sum(pair.exact for pair in self.pairs)
-        more = "" if self.complete else "More than "
+        more = "" if self.complete else "more than "
         return (
-            f"{more}{len(self.pairs):,} pairs of images are the same picture ({exact:,} with the same pixels): "
-            f"{self.leaked:,} test images are training images too, {self.contradicted:,} pairs lie in two classes."
+            f"Pairs of images that are the same picture: {more}{len(self.pairs):,} ({exact:,} with the same pixels). "
+            f"Test images that are training images too: {self.leaked:,}. Pairs in two classes: {self.contradicted:,}."
         )
 
 

@@ -53,7 +53,7 @@ def aircraft(folder: str | Path, *, progress: Progress | None = None) -> Dataset
             split.append(Sample(f"{image}.jpg", labels[name], images / f"{image}.jpg", box))
     train, test = samples
     found = assemble("aircraft", classes, [*train, *test], {sample.key for sample in test}, images, progress)
-    return published(Path(folder), found, [*train, *test])
+    return published(Path(folder), found, [*train, *test], (variants_txt, train_txt, test_txt, boxes_txt))
 
 
 def _lines(path: Path) -> list[str]:

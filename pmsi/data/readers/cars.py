@@ -49,8 +49,8 @@ def cars(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     if not apart and not together:
         _refuse_class_folders(root)
     read = _read_together if together and not apart else _read_apart
-    samples, tested, classes = read(root)
-    return published(root, assemble("cars", classes, samples, tested, root, progress), samples)
+    samples, tested, classes, lists = read(root)
+    return published(root, assemble("cars", classes, samples, tested, root, progress), samples, lists)
 
 
 def _refuse_class_folders(root: Path) -> None:
@@ -62,8 +62,12 @@ def _refuse_class_folders(root: Path) -> None:
             )
 
 
-def _read_apart(root: Path) -> tuple[list[Sample], set[str], list[str]]:
-    """Return the samples of the layout with cars_train and cars_test, the keys of the test images, and the classes."""
+Read = tuple[list[Sample], set[str], list[str], tuple[Path, ...]]
+"""Samples, the keys of the test images, the classes, and the lists that were read."""
+
+
+def _read_apart(root: Path) -> Read:
+    """Return the content of the layout with cars_train and cars_test."""
     meta_mat, train_mat, test_mat, train_images, test_images = locate("Stanford Cars", [root], FILES, SOURCE)
     classes = variable(meta_mat, "class_names", SOURCE)
     read = [
@@ -73,16 +77,16 @@ def _read_apart(root: Path) -> tuple[list[Sample], set[str], list[str]]:
         ]
         for annotations, images in ((train_mat, train_images), (test_mat, test_images))
     ]
-    return [*read[0], *read[1]], {sample.key for sample in read[1]}, classes
+    return [*read[0], *read[1]], {sample.key for sample in read[1]}, classes, (meta_mat, train_mat, test_mat)
 
 
-def _read_together(root: Path) -> tuple[list[Sample], set[str], list[str]]:
-    """Return the same of the layout with car_ims; its list says of each image whether it is for testing."""
+def _read_together(root: Path) -> Read:
+    """Return the content of the layout with car_ims; its list says of each image whether it is for testing."""
     annotations, images = locate("Stanford Cars", [root], TOGETHER, SOURCE)
     classes, entries = variable(annotations, "class_names", SOURCE), variable(annotations, "annotations", SOURCE)
     samples = [_sample(annotations, images, "relative_im_path", entry, classes) for entry in entries]
     tested = {sample.key for sample, entry in zip(samples, entries, strict=True) if _field(annotations, entry, "test")}
-    return samples, tested, classes
+    return samples, tested, classes, (annotations,)
 
 
 def _sample(annotations: Path, images: Path, name: str, entry: Mapping[str, Any], classes: list[str]) -> Sample:

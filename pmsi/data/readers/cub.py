@@ -50,6 +50,7 @@ NABIRDS = Published(
     "nabirds",
     "Ask for nabirds.tar.gz at https://dl.allaboutbirds.org/nabirds, unpack it, and give the folder nabirds.",
 )
+PART_FILES = ("parts.txt", "part_locs.txt")
 PART_RADIUS = 0.1
 """Radius of a part's region, as a share of the longer side of the bird's box: the usual tolerance of keypoints."""
 
@@ -74,11 +75,13 @@ def cub(folder: str | Path, *, variant: Published = CUB, progress: Progress | No
     boxes = {image: four_numbers(boxes_txt, f"image {image}", text) for image, text in rows.items()}
     samples = [Sample(key, order[labels[image]], images / key, boxes.get(image)) for image, key in paths.items()]
     tested = {paths[image] for image in paths if split[image] == "0"}
-    found = published(root, assemble("cub", list(names.values()), samples, tested, images, progress), samples)
-    if images_txt.with_name("hierarchy.txt").exists():
+    parts, hierarchy_txt = _Parts(images_txt.parent / "parts", paths), images_txt.with_name("hierarchy.txt")
+    found = assemble("cub", list(names.values()), samples, tested, images, progress)
+    lists = (images_txt, labels_txt, split_txt, classes_txt, boxes_txt, hierarchy_txt)
+    found = published(root, found, samples, (*lists, *(parts.folder / name for name in PART_FILES)))
+    if hierarchy_txt.exists():
         found = replace(found, name="nabirds", notes=(*found.notes, "It is NABirds, whose hierarchy it has."))
-    parts = _Parts(images_txt.parent / "parts", paths)
-    if not (parts.folder / "part_locs.txt").exists():
+    if not all((parts.folder / name).exists() for name in PART_FILES):
         return found
     return replace(found, open_parts=parts, part_names=tuple(parts.names.values()))
 

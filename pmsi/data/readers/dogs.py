@@ -41,7 +41,7 @@ def dogs(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     order = {number: label for label, number in enumerate(sorted(names))}
     samples = [Sample(key, order[number], images / key) for key, number in numbers.items()]
     found = assemble("dogs", [names[number] for number in order], samples, {*sides[1]}, images, progress)
-    return published(Path(folder), found, samples)
+    return published(Path(folder), found, samples, (train_mat, test_mat))
 
 
 def breed(key: str) -> str:

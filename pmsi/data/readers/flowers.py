@@ -40,7 +40,7 @@ def flowers(folder: str | Path, *, test_on: str = "test", progress: Progress | N
     keys = {number: f"image_{number:05}.jpg" for side in sides for number in side}
     samples = [Sample(key, labels[number - 1] - 1, images / key) for number, key in sorted(keys.items())]
     found = assemble("flowers", classes, samples, {keys[number] for number in sides[1]}, images, progress)
-    dataset = published(Path(folder), found, samples)
+    dataset = published(Path(folder), found, samples, (labels_mat, sets_mat))
     layout = f"official split, {' and '.join(trained)} for training, {tested[0]} for testing"
     return replace(dataset, layout=layout, tested_on="val" if test_on == "val" else "test")
 

@@ -42,7 +42,7 @@ def pets(folder: str | Path, *, progress: Progress | None = None) -> Dataset:
     samples = [Sample(f"{image}.jpg", labels[numbers[image]], images / f"{image}.jpg") for image in numbers]
     tested = {f"{image}.jpg" for image in sides[1]}
     found = assemble("pets", [names[number] for number in labels], samples, tested, images, progress)
-    return published(Path(folder), found, samples)
+    return published(Path(folder), found, samples, (train_txt, test_txt))
 
 
 def _class_number(listed: Path, image: str, text: str) -> int:

@@ -454,6 +454,9 @@ def test_published_sets_keep_their_split_in_folders_zips_and_tars_and_below_wrap
 def test_files_that_no_list_of_a_published_set_has_are_counted(tmp_path, name):
     PUBLISHED[name][0](tmp_path)
     before = open_dataset(TrainConfig(dataset=name, data=str(tmp_path))).passed_over
+    assert before == (
+        {"not in the list (.png)": 1, "not an image (.mat)": 1, "not an image (.txt)": 1} if name == "pets" else {}
+    )
     for extra in ("more/extra.png", "more/notes.md", ".DS_Store", "more/Thumbs.db"):
         write(tmp_path / extra, "x")
     after = open_dataset(TrainConfig(dataset=name, data=str(tmp_path))).passed_over
