@@ -139,6 +139,30 @@ def import_pictures(
     return replace(done, problems=(*refused, *done.problems))
 
 
+def import_files(
+    files: Iterable[tuple[str, bytes]],
+    name: str,
+    *,
+    root: Path | None = None,
+    progress: Progress | None = None,
+    label_column: str | None = None,
+) -> Imported:
+    """Write a folder's files, given as (path, content), and import it as `import_dataset` does a folder."""
+
+    def write(place: Path) -> Path:
+        for path, data in files:
+            parts = [
+                re.sub(r"[\x00-\x1f\\/]", "-", part) for part in PurePosixPath(path).parts if part not in ("/", "..")
+            ]
+            target = place.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        return place
+
+    config = TrainConfig(dataset="folder", split="stratified", label_column=label_column)
+    return _import(name, write, root, progress, config)
+
+
 def _refusal(picture: Picture) -> str | None:
     if len(picture.data) > MAX_FILE_BYTES:
         return f"its file has {len(picture.data) / 2**20:.0f} MB, more than {MAX_FILE_BYTES // 2**20}"
@@ -164,8 +188,8 @@ def _import(
             config = config.with_(dataset=kind_of(source), data=str(source))
             found = _read(config, allows, progress)
             _require_classes(found, source)
-            size = sum(sample.path.stat().st_size for sample in (*found.train, *found.test) if sample.path)
-            require_space(source, root, size)
+            copied = [sample.path for sample in (*found.train, *found.test) if _is_copied(sample, Path(scratch))]
+            require_space(source, root, sum(path.stat().st_size for path in copied if path))
             built = Path(scratch) / "built"
             samples = [("train" if found.tested_on else "", sample) for sample in found.train]
             samples += [(found.tested_on, sample) for sample in found.test]
@@ -244,6 +268,10 @@ def _validation(found: Dataset, config: TrainConfig, allows: Callable[[Path], bo
     return [replace(sample, label=labels[other.classes[sample.label]]) for sample in known]
 
 
+def _is_copied(sample: Sample, scratch: Path) -> bool:
+    return sample.path is not None and not sample.path.is_relative_to(scratch)
+
+
 def _lay_out(
     classes: Sequence[str],
     samples: list[tuple[str, Sample]],
@@ -260,9 +288,8 @@ def _lay_out(
     for done, (split, sample) in enumerate(samples, 1):
         home = built / split / homes[sample.label]
         home.mkdir(parents=True, exist_ok=True)
-        source = Path(sample.path or "")
-        put = os.rename if source.is_relative_to(scratch) else shutil.copyfile
-        put(source, home / _free_name(str(home), _inside(sample, classes[sample.label]), taken))
+        put = shutil.copyfile if _is_copied(sample, scratch) else os.rename
+        put(Path(sample.path or ""), home / _free_name(str(home), _inside(sample, classes[sample.label]), taken))
         if progress is not None:
             progress(done, len(samples))
     return len(samples)

@@ -11,9 +11,16 @@ from PIL import Image
 
 from pmsi.base.errors import DataError
 from pmsi.config import TrainConfig
-from pmsi.data import open_dataset
+from pmsi.data import kind_of, open_dataset
 from pmsi.data.images import MAX_FILE_BYTES
-from pmsi.data.importing import Picture, import_dataset, import_pictures, imported_sets, safe_name
+from pmsi.data.importing import (
+    Picture,
+    import_dataset,
+    import_files,
+    import_pictures,
+    imported_sets,
+    safe_name,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -243,3 +250,54 @@ def test_the_command_does_the_same(tmp_path, pmsi, root):
     status, _, error = pmsi("data", "import", tmp_path / "birds", "--name", "my birds")
     assert status == 2
     assert "Choose another name" in error
+
+
+def contents_of(dataset):
+    """The pictures of each split and class."""
+    return {
+        (side, dataset.classes[sample.label], sample.digest)
+        for side in ("train", "test")
+        for sample in dataset.split(side)
+    }
+
+
+LISTED = {f"images/{i:02}.png": picture(9 * i) for i in range(18)}
+ROWS = [f"{i:02}.png,{('jay', 'great tit')[i % 2]},{('train', 'test', 'valid')[i // 6]}" for i in range(18)]
+CUB = {
+    "images.txt": "".join(f"{i} {'ab'[i % 2]}/{i:02}.png\n" for i in range(18)),
+    "image_class_labels.txt": "".join(f"{i} {i % 2 + 1}\n" for i in range(18)),
+    "train_test_split.txt": "".join(f"{i} {i // 6 % 2}\n" for i in range(18)),
+    "classes.txt": "1 001.Jay\n2 002.Great_Tit\n",
+}
+SOURCES = {
+    "lists": LISTED | {"labels.csv": "\n".join(["file_name,label,split", *ROWS])},
+    "published": CUB | {f"images/{'ab'[i % 2]}/{i:02}.png": picture(9 * i) for i in range(18)},
+    "splits": {f"{split}/{name}": picture(k + 7 * i) for k, split in enumerate(("trn", "tst", "dev"))
+               for i, name in enumerate(BIRDS)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "files"])
+@pytest.mark.parametrize("kind", SOURCES)
+def test_an_import_has_the_pictures_classes_and_splits_of_its_source(tmp_path, kind, form):
+    files = {name: content.encode() if isinstance(content, str) else content for name, content in SOURCES[kind].items()}
+    source = write(tmp_path / "source", files)
+    if form == "files":
+        done = import_files([(f"my folder/{name}", content) for name, content in files.items()], "birds")
+    else:
+        done = import_dataset(source if form == "folder" else zipped(tmp_path / "a.zip", files), "birds")
+    assert done.images == len([name for name in files if name.endswith(".png")])
+    for test_on in ("test", "val") if kind != "published" else ("test",):
+        before, after = (
+            open_dataset(TrainConfig(dataset=row, data=str(place), test_on=test_on))
+            for row, place in ((kind_of(source), source), ("folder", done.folder))
+        )
+        assert contents_of(after) == contents_of(before)
+
+
+def test_paths_of_files_stay_inside(tmp_path, root):
+    odd = {"../../a/x.png": picture(1), "/etc/y.png": picture(2), "a/..\\..\\z.png": picture(3), "b/\0.png": picture(4)}
+    done = import_files([*BIRDS.items(), *odd.items()], "birds")
+    assert done.images > len(BIRDS)
+    assert {path.name for path in tmp_path.iterdir()} == {"sets"}
+    assert there(root) == {"birds"}

@@ -1,8 +1,8 @@
-"""The form that imports pictures (files, a zip, or a folder of the server) as a new data set."""
+"""The form that imports pictures (files, an archive, or a folder of the server) as a new data set."""
 
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -12,7 +12,7 @@ from app.shared.errors import changing, plain
 from app.shared.panels import SUFFIXES
 from app.shared.session import choose, remember
 from app.views.data.sources import MARK
-from pmsi.data.importing import Imported, Picture, import_dataset, import_pictures
+from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures
 from pmsi.data.readers.archive import Limits
 
 ZIP_LIMITS = Limits(entries=50_000, unpacked_bytes=4 * 10**9)
@@ -26,7 +26,11 @@ DONE = "import"
 LISTED = 20
 """Pictures left out that are named."""
 
-WAYS = {"files": "Pictures", "folder": "A folder of mine", "zip": "A zip", "server": "A folder on the server"}
+ARCHIVES = ("zip", "tar", "tgz", "gz", "bz2", "xz")
+LISTS = ("csv", "tsv", "txt", "jsonl", "mat")
+"""Suffixes of files that say the classes of pictures."""
+
+WAYS = {"files": "Pictures", "folder": "A folder of mine", "zip": "A zip or tar", "server": "A folder on the server"}
 Work = Callable[[str, Callable[[int, int], None]], Imported]
 """Given the name and what follows the progress, imports."""
 
@@ -76,20 +80,23 @@ def _files() -> Work | None:
 
 
 def _folder() -> Work | None:
-    """Ask for a folder of class folders, which the browser sends file by file."""
+    """Ask for a folder, which the browser sends file by file; it is read as one on the machine is."""
     files = st.file_uploader(
         "A folder with one folder of pictures for each class",
-        type=SUFFIXES,
+        type=[*SUFFIXES, *LISTS],
         accept_multiple_files="directory",
         key="import-directory",
         max_upload_size=LARGEST_UPLOAD,
     )
     if not files:
         return None
-    inside = [(PurePosixPath(file.name).parts, file) for file in files]
-    if any(len(parts) < 2 for parts, _ in inside):
-        st.caption("There are pictures outside of the class folders; they are left out.")
-    return _writer((parts[-2], parts[-1], file) for parts, file in inside if len(parts) >= 2)
+    column = _reading()["label_column"]
+
+    def work(name: str, progress: Callable[[int, int], None]) -> Imported:
+        given = ((file.name, file.getvalue()) for file in files)
+        return import_files(given, name, progress=progress, label_column=column)
+
+    return work
 
 
 def _writer(files: Iterator[tuple[str, str, UploadedFile]]) -> Work:
@@ -104,18 +111,27 @@ def _writer(files: Iterator[tuple[str, str, UploadedFile]]) -> Work:
 
 def _zip() -> Work | None:
     file = st.file_uploader(
-        "A zip of class folders: CLASS/*.jpg, or train/CLASS and test/CLASS", type="zip", key="import-zip"
+        "A zip or tar of class folders: CLASS/*.jpg, or train/CLASS and test/CLASS", type=ARCHIVES, key="import-zip"
     )
     if file is None:
         return None
+    reading = _reading()
 
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "upload.zip"
             place.write_bytes(file.getbuffer())
-            return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS)
+            return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, **reading)
 
     return work
+
+
+def _reading() -> dict[str, str | None]:
+    """Ask for what the files do not say themselves; few need it."""
+    left, right = st.columns(2)
+    encoding = left.text_input("Encoding of names", key="import-encoding", placeholder="as the files say")
+    column = right.text_input("Column of classes", key="import-column", placeholder="by its name, in a list of images")
+    return {"encoding": encoding.strip() or None, "label_column": column.strip() or None}
 
 
 def _server() -> Work | None:
@@ -124,12 +140,13 @@ def _server() -> Work | None:
     ).strip()
     if not typed:
         return None
-    return lambda name, progress: _import_allowed(typed, name, progress)
+    reading = _reading()
 
+    def work(name: str, progress: Callable[[int, int], None]) -> Imported:
+        place = check_place(typed)
+        return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, allows=may_read, **reading)
 
-def _import_allowed(typed: str, name: str, progress: Callable[[int, int], None]) -> Imported:
-    place = check_place(typed)
-    return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, allows=may_read)
+    return work
 
 
 FORMS: dict[str, Callable[[], Work | None]] = {"files": _files, "folder": _folder, "zip": _zip, "server": _server}
@@ -156,12 +173,16 @@ def _told() -> None:
     if done is None:
         return
     st.success(f"{plain(done.folder.name)}: {done.classes} classes, {done.images:,} images.", icon=":material/check:")
+    st.caption(plain(f"Read as: {done.read_as}."))
     st.button("Look at it", icon=":material/arrow_forward:", on_click=_look_at, args=(done.folder.name,))
     if done.problems:
         lines = [f"- {plain(problem.key)}: {plain(problem.reason)}" for problem in done.problems[:LISTED]]
         more = len(done.problems) - LISTED
         lines += [f"- and {more:,} more"] if more > 0 else []
         st.warning(f"{len(done.problems):,} left out:\n" + "\n".join(lines), icon=":material/warning:")
+    if done.passed_over:
+        counts = (f"{count:,} {reason}" for reason, count in sorted(done.passed_over.items()))
+        st.caption(plain(f"Other files that were passed over: {', '.join(counts)}."))
 
 
 def _look_at(name: str) -> None:
