@@ -191,6 +191,29 @@ def require_words(message, then, now):
         assert re.search(rf"\b{leaked(then, now)} of {len(now.test)} test images", message), message
 
 
+def require_truth(changes, then, now):
+    """What is said to have changed has: images of a split are counted by their pixels."""
+    names = dict(re.findall(r"class '(\w+)' is called '(\w+)'", changes))
+    assert {*names, *re.findall(r"class '(\w+)' is gone", changes)} == {*then.names} - {*now.names}
+    assert {*names.values(), *re.findall(r"class '(\w+)' is new", changes)} == {*now.names} - {*then.names}
+    for split, old, new, other in (
+        ("train", then.train, now.train, now.test),
+        ("test", then.test, now.test, now.train),
+    ):
+        old, new, other = (dict(images.values()) for images in (old, new, other))
+        told = {
+            what: int(n) for n, what in re.findall(rf"(\d+)(?: of \d+)? {split} images (are [a-z ]+|have \w+)", changes)
+        }
+        assert told.get("are of another class", 0) == sum(
+            new.get(p, names.get(c, c)) != names.get(c, c) for p, c in old.items()
+        )
+        assert told.get("are new", 0) == sum(pixels not in old for pixels in new) - told.get("have other", 0)
+        left = sum(pixels not in new for pixels in old)
+        moved = sum(pixels not in new and pixels in other for pixels in old)
+        assert sum(told.get(f"are {name} images now", 0) for name in ("training", "test")) == moved
+        assert told.get("are gone", 0) + told.get("have other", 0) == left - moved
+
+
 @cases
 def test_names_or_a_refusal(changed, pmsi):
     then, now, run, stopped, root = changed
@@ -211,6 +234,7 @@ def test_names_or_a_refusal(changed, pmsi):
     # runs check
     status, out, _ = pmsi("runs", "check", run.id, "--json", "--runs", run.folder.parent)
     assert (status == 0) == (json.loads(out)["changes"] == []) == (now == then)
+    require_truth("; ".join(json.loads(out)["changes"]), then, now)
 
     # A checkpoint by itself
     alone = shutil.copy(run.checkpoints / CHECKPOINT, root / "alone.safetensors")
@@ -238,8 +262,7 @@ def test_names_or_a_refusal(changed, pmsi):
     state = tasks.execute(resumed)
     assert (state is State.FINISHED) == (now == then)
     if state is State.FAILED:
-        counts = re.findall(r"(\d+) of \d+ (?:train|test) images", resumed.status().error.message)
-        assert counts or "classes were" in resumed.status().error.message
+        require_truth(resumed.status().error.message, then, now)
 
 
 def named(made, now):

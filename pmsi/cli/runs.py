@@ -161,9 +161,9 @@ def _check_run(typed: argparse.Namespace) -> int:
     try:
         with image_counter(sys.stderr, "images checked") as progress:
             now = DataRecord.of(open_dataset(config, progress))
-        changes = ["unknown: the run has no record of its data"] if record is None else record.changes(now)
+        changes = [] if record is None else record.changes(now)
     except DataError as error:
-        changes = [f"they cannot be read: {error}"]
+        changes = [f"they cannot be read: {str(error).removesuffix('.')}"]
     same = None if record is None else not changes
     if typed.json:
         print(to_json({"run": name, "record": None if record is None else _recorded(record), "same": same,
@@ -171,11 +171,12 @@ def _check_run(typed: argparse.Namespace) -> int:
         return 0 if same else 1
     if record is None:
         print(f"{name} has no record of its data: what it was trained on is unknown, apart from its settings.")
+        print(*(f"The data on disk: {change}." for change in changes), sep="\n", end="\n" * bool(changes))
     else:
         about = _recorded(record)
         images = f"{about['train']} training and {about['test']} test images"
         print(f"{name} was trained on {record.name}: {len(record.classes)} classes, {images}, {record.digest}.")
-    print("The data on disk are the same." if same else f"The data on disk: {'; '.join(changes)}.")
+        print("The data on disk are the same." if same else f"The data on disk: {'; '.join(changes)}.")
     return 0 if same else 1
 
 

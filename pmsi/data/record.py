@@ -76,24 +76,24 @@ class DataRecord:
         return hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     def changes(self, now: "DataRecord") -> list[str]:
-        """Return the differences to the record ``now`` in words: classes, and images of both splits."""
-        found = []
-        if self.classes != now.classes:
-            found.append(f"the classes were {_first(self.classes)} and are {_first(now.classes)}")
-        for split in SPLITS:
-            old, new = ({image.key: image for image in getattr(record, split)} for record in (self, now))
-            both = [(old[key], new[key]) for key in old if key in new]
-            for count, what in (
-                (len(old) - len(both), "gone"),
-                (len(new) - len(both), "new"),
-                (sum(then.digest != there.digest for then, there in both), "changed"),
-                (sum(then.label != there.label for then, there in both), "of another class"),
-            ):
-                if count:
-                    found.append(f"{count} of {len(old)} {split} images are {what}")
-        if not found and (self.train, self.test) != (now.train, now.test):
-            found.append("the images come in another order")
+        """Return the differences to the record ``now`` in words: classes, and images of both splits.
+
+        Classes are told apart by their names and images, images by their keys and pixels, not by label numbers.
+        """
+        about = compare(self, now)
+        found = [f"class {old!r} is called {new!r}" for old, new in about.renamed]
+        found += [f"class {name!r} is gone" for name in about.removed]
+        found += [f"class {name!r} is new" for name in about.added]
+        names = dict(about.renamed)
+        for split, other in (SPLITS, SPLITS[::-1]):
+            found += _changed_images(split, *(record._named(split) for record in (self, now)), now._named(other), names)
+        if not found and (self.classes, self.train, self.test) != (now.classes, now.train, now.test):
+            found.append("classes or images come in another order")
         return found
+
+    def _named(self, split: str) -> "dict[str, tuple[str, str]]":
+        """Return {key: (digest, class name)} of a split."""
+        return {image.key: (image.digest, self.classes[image.label]) for image in getattr(self, split)}
 
     def to_bytes(self) -> bytes:
         """Return the record as compressed JSON, about 30 bytes an image; the same for equal records."""
@@ -148,6 +148,31 @@ class DataRecord:
         except (OSError, safetensors.SafetensorError):
             return None  # what is wrong with it is said where its model is needed
         return None if data is None else cls.from_bytes(data.tobytes(), str(path))
+
+
+Named = Mapping[str, tuple[str, str]]
+"""Images by key: digest and class name."""
+
+
+def _changed_images(split: str, old: Named, new: Named, other: Named, names: Mapping[str, str]) -> Iterator[str]:
+    """Yield in words how the images of a split changed; ``other`` are those of the other split now, ``names`` classes
+    that are called otherwise now.
+    """
+    here, there = dict(new.values()), dict(other.values())
+    counts: Counter[str] = Counter()
+    for key, (digest, name) in old.items():
+        if digest in here:
+            counts["have another name"] += key not in new or new[key][0] != digest
+            counts["are of another class"] += here[digest] != names.get(name, name)
+        elif digest in there:
+            counts[f"are {'training' if split == 'test' else 'test'} images now"] += 1
+        else:
+            counts["have other pixels" if key in new else "are gone"] += 1
+    moved = sum(digest in here and key not in new for key, (digest, _) in old.items())
+    counts["are new"] = sum(key not in old for key in new) - moved
+    for what, count in counts.items():
+        if count > 0:
+            yield f"{count}{'' if what == 'are new' else f' of {len(old)}'} {split} images {what}"
 
 
 def digest_of(dataset: Dataset, sample: Sample) -> str:

@@ -13,6 +13,7 @@ from app.shared.errors import plain
 from app.shared.panels import Picked, run_picker, trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import remember
+from app.shared.wording import name_of_run
 from app.views.mosaic.code import Scene, beside_command
 from pmsi.augment import AUGMENTATIONS
 from pmsi.base.text import percent
@@ -71,9 +72,9 @@ def _attention(run: Run | None, picked: Picked, other: Image, name: str) -> tupl
         return None, "no model is trained yet, so every place counts alike here."
     classes = predictor_of(run).classes
     if name not in classes or (picked.label is not None and picked.label not in classes):
-        return None, f"run {run.id} was not trained on both classes, so every place counts alike here."
+        return None, f"{name_of_run(run)} was not trained on both classes, so every place counts alike here."
     pairs = ((picked.image, picked.label), (other, name))
-    return lambda: _maps(run, pairs), f"here the Grad-CAM of S5 of run {run.id}."
+    return lambda: _maps(run, pairs), f"here the Grad-CAM of S5 of {name_of_run(run)}."
 
 
 def _maps(run: Run, pairs: tuple[tuple[Image, str | None], ...]) -> Tensor:
