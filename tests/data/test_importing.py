@@ -1,13 +1,11 @@
 """Imported data sets: whole or not there, with harmless names, and never in place of another."""
 
-import io
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from photos import make_zip, picture
 
 from pmsi.base.errors import DataError
 from pmsi.config import TrainConfig
@@ -31,12 +29,6 @@ def root(tmp_path, monkeypatch):
     return tmp_path / "sets"
 
 
-def picture(shade=0):
-    buffer = io.BytesIO()
-    Image.new("RGB", (12, 10), (shade, 90, 90)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 BIRDS = {f"{name}/{i}.png": picture(10 * i + len(name)) for name in ("jay", "great tit") for i in range(4)}
 SPLIT = {f"{split}/{name}": content for split in ("train", "test") for name, content in BIRDS.items()}
 
@@ -46,13 +38,6 @@ def write(home, files):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_bytes(content)
     return home
-
-
-def zipped(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
 
 
 def files_in(home):
@@ -74,7 +59,7 @@ def test_a_folder_or_a_zip_is_copied_as_it_is(tmp_path, root, files, form):
         source = write(tmp_path / "birds", files)
     else:
         top = "birds/" if form == "zip of a folder" else ""
-        source = zipped(tmp_path / "birds.zip", {top + name: content for name, content in files.items()})
+        source = make_zip(tmp_path / "birds.zip", {top + name: content for name, content in files.items()})
     calls = []
     done = import_dataset(source, "garden birds", progress=lambda *call: calls.append(call))
     assert (done.folder, done.classes, done.images, done.problems) == (root / "garden birds", 2, len(files), ())
@@ -285,7 +270,7 @@ def test_an_import_has_the_pictures_classes_and_splits_of_its_source(tmp_path, k
     if form == "files":
         done = import_files([(f"my folder/{name}", content) for name, content in files.items()], "birds")
     else:
-        done = import_dataset(source if form == "folder" else zipped(tmp_path / "a.zip", files), "birds")
+        done = import_dataset(source if form == "folder" else make_zip(tmp_path / "a.zip", files), "birds")
     assert done.images == len([name for name in files if name.endswith(".png")])
     for test_on in ("test", "val") if kind != "published" else ("test",):
         before, after = (

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from photos import make_zip, picture
 
 from pmsi.base.errors import DataError
 from pmsi.config import TrainConfig
@@ -27,20 +27,7 @@ from pmsi.data.record import DataRecord
 ROOT = Path(__file__).parents[3]
 
 
-def picture(shade=0):
-    buffer = io.BytesIO()
-    Image.new("RGB", (12, 10), (shade, 90, 90)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 BIRDS = {f"{name}/{i}.png": picture(10 * i) for name in ("jay", "tit") for i in range(6)}
-
-
-def make(path, files, compression=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(path, "w", compression) as zipped:
-        for name, content in files.items():
-            zipped.writestr(name, content)
-    return path
 
 
 def make_tar(path, files, mode="w:gz", *more):
@@ -95,7 +82,7 @@ def test_an_archive_is_the_same_data_set_as_the_folder(tmp_path, form, top, spli
         target.write_bytes(content)
     wrapped = {top + name: content for name, content in files.items()}
     if form == "zip":
-        zipped = make(tmp_path / "birds.zip", wrapped, zipfile.ZIP_LZMA if split else zipfile.ZIP_BZIP2)
+        zipped = make_zip(tmp_path / "birds.zip", wrapped, zipfile.ZIP_LZMA if split else zipfile.ZIP_BZIP2)
     else:
         zipped = make_tar(
             tmp_path / f"birds.{form}", wrapped, {"tar": "w", "tgz": "w:gz", "tbz": "w:bz2", "txz": "w:xz"}[form]
@@ -123,10 +110,10 @@ def in_a_process(code, zipped):
 
 
 def test_a_changed_zip_is_unpacked_anew(tmp_path):
-    zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
     home, about = unpacked(zipped), zipped.stat()
     assert unpacked(zipped) == home
-    make(zipped, BIRDS | {"tit/0.png": picture(99)}, zipfile.ZIP_STORED)
+    make_zip(zipped, BIRDS | {"tit/0.png": picture(99)}, zipfile.ZIP_STORED)
     os.utime(zipped, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert zipped.stat().st_size == about.st_size  # same place, size and time, another picture
     assert (unpacked(zipped) / "tit" / "0.png").read_bytes() == picture(99)
@@ -135,7 +122,7 @@ def test_a_changed_zip_is_unpacked_anew(tmp_path):
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"")])
 def test_what_a_crash_or_a_cleaner_took_is_brought_back(tmp_path, cache, harm):
-    zipped = make(tmp_path / "a.zip", BIRDS)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS)
     victim = unpacked(zipped) / "jay" / "3.png"
     harm(victim)
     assert unpacked(zipped) == victim.parent.parent
@@ -148,7 +135,7 @@ def test_an_interruption_leaves_nothing_and_what_a_killed_process_left_is_cleare
         if done == 5:
             raise KeyboardInterrupt
 
-    zipped = make(tmp_path / "a.zip", BIRDS)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS)
     with pytest.raises(KeyboardInterrupt):
         unpacked(zipped, interrupt)
     assert left_in(cache) == []
@@ -161,7 +148,7 @@ def test_an_interruption_leaves_nothing_and_what_a_killed_process_left_is_cleare
 
 
 def test_of_several_processes_one_unpacks(tmp_path):
-    zipped = make(tmp_path / "a.zip", BIRDS)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS)
     count = "calls = []; home = unpacked(zipped, lambda *call: calls.append(call)); print(len(calls), home)"
     children = [in_a_process(count, zipped) for _ in range(2)]
     written, homes = zip(*(child.communicate()[0].split() for child in children), strict=True)
@@ -170,7 +157,7 @@ def test_of_several_processes_one_unpacks(tmp_path):
 
 
 def test_a_zip_can_be_unpacked_into_a_folder_of_ones_own(tmp_path, cache):
-    zipped = make(tmp_path / "a.zip", below(BIRDS, "birds"))
+    zipped = make_zip(tmp_path / "a.zip", below(BIRDS, "birds"))
     home = unpack_into(zipped, tmp_path / "here")
     assert home == tmp_path / "here"
     assert {path.relative_to(home / "birds").as_posix() for path in home.rglob("*.png")} == set(BIRDS)
@@ -192,7 +179,7 @@ def entry(name, mode=0):
 
 
 def with_entry(path, made, content=b"x"):
-    with zipfile.ZipFile(make(path, BIRDS), "a") as zipped:
+    with zipfile.ZipFile(make_zip(path, BIRDS), "a") as zipped:
         zipped.writestr(made, content)
     return path
 
@@ -220,7 +207,7 @@ def test_unsafe_entries_refuse_the_whole_zip(tmp_path, cache, reason, made):
 
 
 def test_encrypted_entries_and_a_file_that_is_a_folder_too_are_refused(tmp_path):
-    data = bytearray(make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture()}).read_bytes())
+    data = bytearray(make_zip(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture()}).read_bytes())
     at = data.rindex(b"PK\1\2")  # the last entry of the list: its flags are at 8
     data[at + 8] |= 1
     (tmp_path / "a.zip").write_bytes(data)
@@ -352,16 +339,16 @@ def test_bombs_and_damaged_tars_leave_nothing(tmp_path, cache):
 
 
 def test_too_many_entries_are_refused(tmp_path, monkeypatch):
-    zipped = make(tmp_path / "a.zip", BIRDS)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS)
     assert len(contents(zipped, Limits(entries=12)).files) == 12
     with pytest.raises(DataError, match=r"12 entries.*at most 11"):
         contents(zipped, Limits(entries=11))
     notes = {"jay/notes.md": bytes(10**6)}
-    assert set(contents(make(tmp_path / "b.zip", notes | BIRDS), Limits(harmless_bytes=10**5)).files) == set(BIRDS)
+    assert set(contents(make_zip(tmp_path / "b.zip", notes | BIRDS), Limits(harmless_bytes=10**5)).files) == set(BIRDS)
 
 
 def test_any_damaged_byte_is_refused_or_harmless(tmp_path, cache):
-    zipped = make(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture(7)})
+    zipped = make_zip(tmp_path / "a.zip", {"jay/0.png": picture(), "tit/0.png": picture(7)})
     whole = zipped.read_bytes()
     start, refused = whole.index(b"PK\1\2"), 0
     places = range(start, len(whole), 3)
@@ -386,11 +373,11 @@ def test_what_is_no_zip_or_holds_no_image_says_so(tmp_path):
         with pytest.raises(DataError, match=f"is {what}: unpack it"):
             contents(tmp_path / "a.zip")
     with pytest.raises(DataError, match=r"holds no image.*other archives.*train/CLASS"):
-        contents(make(tmp_path / "a.zip", {"jay/notes.txt": b"x", "jay/more.zip": b"x"}))
+        contents(make_zip(tmp_path / "a.zip", {"jay/notes.txt": b"x", "jay/more.zip": b"x"}))
 
 
 def test_a_full_disk_and_a_cache_that_cannot_be_written_say_what_to_do(tmp_path, cache, monkeypatch):
-    zipped = make(tmp_path / "a.zip", BIRDS)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS)
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=zips.SPARE_BYTES))
@@ -407,7 +394,7 @@ def test_a_full_disk_and_a_cache_that_cannot_be_written_say_what_to_do(tmp_path,
 
 def test_ten_gigabytes_of_zeros_are_refused_before_a_byte_is_written(tmp_path, cache):
     """A zip whose list says 10 GB, made by hand: a megabyte of deflated zeros listed 10,000 times over."""
-    zipped = make(tmp_path / "a.zip", {"jay/0.png": bytes(2**20)})
+    zipped = make_zip(tmp_path / "a.zip", {"jay/0.png": bytes(2**20)})
     with zipfile.ZipFile(zipped) as small:
         listed = small.getinfo("jay/0.png")
     packed = zipped.read_bytes()
@@ -431,7 +418,7 @@ def central(name, like):
 
 def test_a_million_entries_are_refused_without_being_read(tmp_path):
     """Its end says so many, and the list would take 60 MB: neither is believed nor read."""
-    with zipfile.ZipFile(make(tmp_path / "b.zip", {"jay/0.png": b""})) as small:
+    with zipfile.ZipFile(make_zip(tmp_path / "b.zip", {"jay/0.png": b""})) as small:
         listed = small.getinfo("jay/0.png")
     rows = b"".join(central(f"jay/{number:07}.png", listed) for number in range(1000)) * 1000
     end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 10**6, 10**6, len(rows), 0)
@@ -453,7 +440,7 @@ def old(tmp_path):
     """Two unpacked zips that nobody uses, the longest unused last."""
     homes = []
     for used in (2000, 1000):
-        child = in_a_process("print(unpacked(zipped))", make(tmp_path / f"{used}.zip", BIRDS))
+        child = in_a_process("print(unpacked(zipped))", make_zip(tmp_path / f"{used}.zip", BIRDS))
         homes.append(Path(child.communicate()[0].strip()))
         os.utime(homes[-1].with_name(f"{homes[-1].name}.use"), (used, used))
     return homes
@@ -461,18 +448,18 @@ def old(tmp_path):
 
 def test_the_longest_unused_zips_make_room_in_the_cache_and_on_the_disk(tmp_path, old, cache, monkeypatch):
     monkeypatch.setattr(zips, "KEPT_BYTES", 2 * SIZE)
-    new = unpacked(make(tmp_path / "new.zip", BIRDS))
+    new = unpacked(make_zip(tmp_path / "new.zip", BIRDS))
     assert [home.exists() for home in (new, *old)] == [True, True, False]
     monkeypatch.setattr(zips, "KEPT_BYTES", 10 * SIZE)
     about = shutil.disk_usage(tmp_path)
     usage = lambda place: about._replace(free=zips.SPARE_BYTES + SIZE * (2 - len(left_in(cache))))  # noqa: E731
     monkeypatch.setattr(shutil, "disk_usage", usage)
-    newer = unpacked(make(tmp_path / "newer.zip", BIRDS))
+    newer = unpacked(make_zip(tmp_path / "newer.zip", BIRDS))
     assert [home.exists() for home in (newer, new, *old)] == [True, True, False, False], "what is in use stays"
 
 
 def test_what_failed_is_not_in_use(tmp_path, cache):
-    zipped = make(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS, zipfile.ZIP_STORED)
     zipped.write_bytes(zipped.read_bytes().replace(BIRDS["tit/3.png"], bytes(len(BIRDS["tit/3.png"]))))
     with pytest.raises(DataError, match="damaged"):
         unpacked(zipped)
@@ -482,7 +469,7 @@ def test_what_failed_is_not_in_use(tmp_path, cache):
 
 
 def test_a_cache_that_was_emptied_is_filled_and_marked_again(tmp_path, cache):
-    zipped = make(tmp_path / "a.zip", BIRDS)
+    zipped = make_zip(tmp_path / "a.zip", BIRDS)
     home = unpacked(zipped)
     shutil.rmtree(cache)
     assert unpacked(zipped) == home
