@@ -86,7 +86,7 @@ class DataRecord:
         found += [f"class {name!r} is new" for name in about.added]
         names = dict(about.renamed)
         for split, other in (SPLITS, SPLITS[::-1]):
-            found += _changed_images(split, *(record._named(split) for record in (self, now)), now._named(other), names)
+            found += _changed_images(split, self._named(split), now._named(split), now._named(other), names)
         if not found and (self.classes, self.train, self.test) != (now.classes, now.train, now.test):
             found.append("classes or images come in another order")
         return found
