@@ -7,7 +7,7 @@ import numpy as np
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
-from pmsi.export.onnx_model import OnnxModel
+from pmsi.graph.onnx_model import OnnxModel
 
 
 def accuracy(

@@ -22,7 +22,7 @@ from pmsi.base.files import write_atomically
 from pmsi.config import WEIGHT_WORDS, TrainConfig, from_dict
 from pmsi.data.preprocessing import MEAN, STD
 from pmsi.engine.checkpoint import checkpoint_bytes, find_checkpoint, load_checkpoint, load_model
-from pmsi.export import TRACING
+from pmsi.graph import TRACING
 from pmsi.methods import METHODS
 from pmsi.model import Recognizer
 from pmsi.model.batch import Images
@@ -109,11 +109,12 @@ def program(run: Run, precision: str = "float32") -> bytes:
 def onnx(run: Run, precision: str = "float32") -> bytes:
     """Return an ONNX file's bytes: a photo → every head's answer, and the maps of S3, S4 and S5.
 
-    See `pmsi.export.onnx_file`. In "int8" it answers only. Raises ExportError if the model has no ONNX form, or if
+    See `pmsi.graph.onnx_file`. In "int8" it answers only. Raises ExportError if the model has no ONNX form, or if
     packages are missing.
     """
     try:
-        from pmsi.export import onnx_file, quantized  # optional packages, which training does without
+        from pmsi.export import quantized  # optional packages, which training does without
+        from pmsi.graph import onnx_file
     except ImportError as error:
         raise ExportError(f"An ONNX file needs the package {error.name}: pip install 'pmsi[export]'.") from error
     model, config, classes = load_model(run, CPU)

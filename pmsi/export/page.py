@@ -25,7 +25,7 @@ from pmsi.base.files import LARGE, read_json
 from pmsi.base.text import percent
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, open_dataset
-from pmsi.export.onnx_model import OnnxModel
+from pmsi.graph.onnx_model import OnnxModel
 from pmsi.pictures.overlays import table
 from pmsi.runs import Run
 from pmsi.runs.labels import labels_of

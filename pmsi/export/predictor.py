@@ -8,7 +8,7 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig, from_dict
-from pmsi.export.onnx_model import STAGES, Answer, OnnxModel
+from pmsi.graph.onnx_model import STAGES, Answer, OnnxModel
 from pmsi.predictor import Explanation, ImagePredictor, Prediction
 
 

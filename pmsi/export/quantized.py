@@ -22,9 +22,9 @@ from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
 from pmsi.export.evaluation import accuracy
-from pmsi.export.graph import record
-from pmsi.export.onnx_file import converted, describe, from_photo
-from pmsi.export.onnx_model import OnnxModel, answer_part
+from pmsi.graph.onnx_file import converted, describe, from_photo
+from pmsi.graph.onnx_model import OnnxModel, answer_part
+from pmsi.graph.recording import record
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 from pmsi.runs.record import as_trained

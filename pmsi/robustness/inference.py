@@ -11,17 +11,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
-from pmsi.data.preprocessing import normalize
-from pmsi.model import Recognizer
 from pmsi.robustness.loader import ImageBatch, columns
-from pmsi.robustness.models import SweptModel
+from pmsi.robustness.models import Labels, SweptModel
 
 Item = TypeVar("Item")
-Labels = dict[str, list[int]]
-"""The predicted label of each image, by head."""
-
 PIXELS_AT_ONCE = 2 * 448**2
 """Pixels in a CPU thread's batch. Small batches keep activations in the cache: with eight images of 448 px, an image
 took a sixth longer than with two."""
@@ -59,8 +53,8 @@ class Predictions:
     """The predictions of one model in one cell, collected batch after batch."""
 
     def __init__(self, model: SweptModel, pool: ThreadPoolExecutor) -> None:
-        self.model, self.device, self.pool = model.folded, model.device, pool
-        self.predicted: Labels = {head: [] for head in self.model.heads}
+        self.model, self.pool = model, pool
+        self.predicted: Labels = {head: [] for head in model.network.heads}
         self.pixels: list[str] = []
         self.factors: list[dict[str, Any]] = []
         self._coming: deque[Sequence[Future[Labels]]] = deque()
@@ -68,8 +62,8 @@ class Predictions:
     def add(self, batch: ImageBatch) -> None:
         """Start the prediction of a batch; blocks while IN_FLIGHT batches are pending."""
         images = batch.images
-        share = max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if self.device.type == "cpu" else len(images)
-        self._coming.append([self.pool.submit(_labels, self.model, part) for part in images.split(share)])
+        share = max(1, PIXELS_AT_ONCE // images[0, 0].numel()) if self.model.device.type == "cpu" else len(images)
+        self._coming.append([self.pool.submit(self.model.labels, part) for part in images.split(share)])
         self.pixels += batch.hashes
         self.factors += batch.factors
         self._collect(IN_FLIGHT)
@@ -84,8 +78,3 @@ class Predictions:
             for coming in self._coming.popleft():
                 for head, labels in coming.result().items():
                     self.predicted[head] += labels
-
-
-@torch.inference_mode()
-def _labels(model: Recognizer, images: Tensor) -> Labels:
-    return {head: logits.argmax(dim=1).tolist() for head, logits in model(normalize(images)).items()}

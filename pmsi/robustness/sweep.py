@@ -25,7 +25,7 @@ from pmsi.engine.checkpoint import find_checkpoint
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
 from pmsi.robustness.loader import ImageBatch, ModelGroup
-from pmsi.robustness.models import SweptModel, identity, load_models, open_shared
+from pmsi.robustness.models import SweptModel, accelerated, identity, load_models, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
 from pmsi.runs.record import why_not_together
@@ -54,6 +54,7 @@ def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     check(config, run.folder.parent)
     models = load_models(config, [run.sibling(id) for id in config.of])
     dataset, differs = open_shared(config, models, run)
+    models = accelerated(models, len(dataset.test) * len(cells_of(config)))
     records = Sweep(config, run, dataset, models).records()
     primary = {model.id: model.network.primary for model in models}
     found = report(run.folder, cells_of(config), primary, dataset.classes)

@@ -30,7 +30,7 @@ from pmsi.evaluation import score
 from pmsi.methods import resolve
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import inference_threads
-from pmsi.robustness.models import SweptModel, load_models, open_shared
+from pmsi.robustness.models import SweptModel, accelerated, load_models, open_shared
 from pmsi.robustness.sweep import Sweep
 from pmsi.runs import Run, State, known_runs
 from pmsi.runs.damage import read
@@ -290,6 +290,7 @@ def try_sweep(config: RobustnessConfig, root: Path) -> float:
     models = load_models(config, [Run.open(root, id) for id in config.of])
     with tempfile.TemporaryDirectory() as folder:
         dataset, _ = open_shared(config, models, Run.create(Path(folder), config))
+        models = accelerated(models, len(dataset.test) * len(cells_of(config)))
         ready = time.perf_counter() - began
         trial = SweepTrial(config, Path(folder), dataset, models)
         return ready + len(dataset.test) * (trial.reading() + trial.working())

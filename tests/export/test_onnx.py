@@ -12,11 +12,11 @@ from settled import settle
 
 from pmsi.base.errors import ConfigError, ExportError
 from pmsi.config import TrainConfig
-from pmsi.export import graph
 from pmsi.export.formats import export
-from pmsi.export.onnx_file import TOLERANCES, check, onnx_bytes
-from pmsi.export.onnx_model import OnnxModel
 from pmsi.export.predictor import FilePredictor
+from pmsi.graph import recording
+from pmsi.graph.onnx_file import TOLERANCES, check, onnx_bytes
+from pmsi.graph.onnx_model import OnnxModel
 from pmsi.methods import build
 from pmsi.predictor import Predictor
 
@@ -76,7 +76,7 @@ def test_the_written_gradient_of_a_convolution_is_autograds(generator, groups, k
     y = layer(x)
     slope = torch.randn(y.shape, generator=generator, dtype=torch.float64)
     pair = {"stride": [*layer.stride], "padding": [*layer.padding], "dilation": [*layer.dilation]}
-    found, *_ = graph._convolution_backward(
+    found, *_ = recording._convolution_backward(
         slope, x, layer.weight, None, *pair.values(), False, [0, 0], groups, [True, False, False]
     )
     torch.testing.assert_close(found, torch.autograd.grad(y, x, slope)[0])
@@ -85,7 +85,7 @@ def test_the_written_gradient_of_a_convolution_is_autograds(generator, groups, k
 def test_the_written_gradient_of_an_average_pool_is_autograds(generator):
     x = torch.randn(2, 3, 8, 12, generator=generator, requires_grad=True)
     y = F.avg_pool2d(x, 2)
-    found = graph._avg_pool_backward(torch.ones_like(y), x, [2, 2], [2, 2], [0, 0], False, True, None)
+    found = recording._avg_pool_backward(torch.ones_like(y), x, [2, 2], [2, 2], [0, 0], False, True, None)
     torch.testing.assert_close(found, torch.autograd.grad(y.sum(), x)[0])
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pmsi.export import page
 from pmsi.export.formats import EXPORTS
-from pmsi.export.onnx_model import OnnxModel
+from pmsi.graph.onnx_model import OnnxModel
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def answer_part(model: ModelProto) -> ModelProto:
 
 
 class OnnxModel:
-    """A model in an ONNX file that `pmsi.export.onnx_file` wrote.
+    """A model in an ONNX file that `pmsi.graph.onnx_file` wrote.
 
     Sessions are made when they are first needed, and shared by threads: one for answers alone, which leaves out the
     maps' half of the graph, one for answers with maps, one that takes whole photos. ``threads`` are those of one call,

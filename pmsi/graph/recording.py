@@ -22,7 +22,8 @@ from pmsi.engine.folding.norms import replace
 from pmsi.engine.folding.peaks import PeakConv
 from pmsi.explain.cam import DEFAULT_STAGES, STAGE_INDEX
 from pmsi.explain.methods import gradcam
-from pmsi.export.onnx_model import PREDICTED
+from pmsi.graph import TRACING
+from pmsi.graph.onnx_model import PREDICTED
 from pmsi.model import Recognizer
 from pmsi.model.batch import Images
 
@@ -79,7 +80,7 @@ def record(model: Recognizer, side: int) -> GraphModule:
     example = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     explained = Explained(copied).eval()
     inputs = (example, torch.tensor(0), torch.tensor(PREDICTED))
-    with torch.inference_mode(False), torch.no_grad():
+    with TRACING, torch.inference_mode(False), torch.no_grad():
         graph = make_fx(lambda *given: explained(*given), decomposition_table=_table())(*inputs)
     for node in list(graph.graph.nodes):
         if node.target is aten.alias.default:  # a name for the same numbers

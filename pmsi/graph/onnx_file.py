@@ -20,9 +20,9 @@ from pmsi.base.errors import ExportError
 from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.explain.cam import DEFAULT_STAGES, cam
-from pmsi.export import TRACING
-from pmsi.export.graph import INPUTS, OUTPUTS, record
-from pmsi.export.onnx_model import ABOUT, PHOTO_PREFIX, OnnxModel
+from pmsi.graph import TRACING
+from pmsi.graph.onnx_model import ABOUT, PHOTO_PREFIX, OnnxModel
+from pmsi.graph.recording import INPUTS, OUTPUTS, record
 from pmsi.model import Recognizer
 
 OPSET = 20
