@@ -28,9 +28,13 @@ DEFAULT = "2G"
 
 KEPT, ANSWERS, UPLOADS = 0.3, 0.1, 0.25
 """Shares of the budget: for the values of `once`, for those of st.cache_data, and for files that visitors sent."""
-MANY = 64
+LARGEST = 0.5
+"""Share of the budget that one piece of work may take."""
 FULL = 0.75
 """Share of the budget above which kept values make room."""
+
+MANY = 64
+"""Values of a sequence that are looked at for its size."""
 
 Value = TypeVar("Value")
 
@@ -93,13 +97,14 @@ def _give_back() -> None:
 
 def require_room(size: int, what: str) -> None:
     """Make room for ``size`` bytes; raises RoomError where there is not so much."""
-    if used() + size > FULL * budget():
+    if used() + size > FULL * budget() and used() - _KEPT.size + size <= budget():
         tidy()
         _say()
-    if used() + size > budget():
+    free = max(0, min(int(LARGEST * budget()), budget() - used()))
+    if size > free:
         raise RoomError(
-            f"{what} takes about {size / 2**20:,.0f} MB of memory, and {max(0, budget() - used()) / 2**20:,.0f} MB are "
-            f"free for it here. Choose less of it, or start the app with a larger {MEMORY}."
+            f"{what} takes about {size / 2**20:,.0f} MB of memory, and {free / 2**20:,.0f} MB are free for it "
+            f"here. Choose less of it, or start the app with a larger {MEMORY}."
         )
 
 
@@ -124,7 +129,7 @@ class _Kept:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._size = 0
+        self.size = 0
         self._making: dict[Hashable, threading.RLock] = {}
 
     def find(self, key: Hashable) -> _Entry | None:
@@ -142,8 +147,8 @@ class _Kept:
         with self._lock:
             self._drop(key)
             self._entries[key] = entry
-            self._size += entry.size
-            while self._size > KEPT * budget():  # one that is larger than all of it is not kept
+            self.size += entry.size
+            while self.size > KEPT * budget():  # one that is larger than all of it is not kept
                 self._drop(next(iter(self._entries)))
 
     def making(self, key: Hashable) -> threading.RLock:
@@ -162,7 +167,7 @@ class _Kept:
 
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
-        self._size -= entry.size if entry else 0
+        self.size -= entry.size if entry else 0
 
 
 _KEPT = _Kept()

@@ -76,9 +76,8 @@ class Explained(nn.Module):
 
 def record(model: Recognizer, side: int) -> GraphModule:
     """Return the graph of `Explained` for a model in eval mode, for images of side × side pixels."""
-    copied = _with_peaks(folded(model))
+    explained = Explained(_with_peaks(folded(model))).eval()
     example = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    explained = Explained(copied).eval()
     inputs = (example, torch.tensor(0), torch.tensor(PREDICTED))
     with TRACING, torch.inference_mode(False), torch.no_grad():
         graph = make_fx(lambda *given: explained(*given), decomposition_table=_table())(*inputs)

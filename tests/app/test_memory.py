@@ -48,7 +48,7 @@ def test_what_is_kept_is_bounded_by_bytes_and_the_oldest_goes_first(ten_megabyte
 def test_what_does_not_fit_is_refused_with_its_size(ten_megabytes, monkeypatch):
     monkeypatch.setattr(memory, "used", lambda: 2**20)
     require_room(2**20, "A batch")
-    with pytest.raises(RoomError, match=r"A batch .* 64 MB .* 9 MB .*PMSI_MEMORY"):
+    with pytest.raises(RoomError, match=r"A batch .* 64 MB .* 5 MB .*PMSI_MEMORY"):
         require_room(2**26, "A batch")
 
 
