@@ -23,7 +23,7 @@ from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.measures.disagreement import Disagreement, farthest, map_distances
 from pmsi.explain.measures.report import ImageMeasures, MapEvaluator, MeasureSettings, means, removal_seconds, report
 from pmsi.explain.methods import CAM_METHODS
-from pmsi.perturbations.entries import severities_of
+from pmsi.perturbations import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
 from pmsi.runs.record import why_not_together

@@ -1,4 +1,4 @@
-// Receptive fields at a position of the image that one can move, without the server. See app/mosaic_fields.py.
+// Receptive fields at a position of the image that one can move, without the server. See app/views/mosaic/receptive_fields.py.
 export default function ({ data, parentElement: root }) {
   const find = (name) => root.querySelector(name);
   const state = root.pmsi ??= { at: data.at, chosen: data.chosen };

@@ -1,4 +1,4 @@
-// The recursion, step by step, without the server: tiles move where the strip's layout says. See app/mosaic_steps.py.
+// The recursion, step by step, without the server: tiles move where the strip's layout says. See app/views/mosaic/page.py.
 const FRACTIONS = ["the whole image", "half of the side", "a quarter of the side", "an eighth of the side"];
 
 function words(step, r) {

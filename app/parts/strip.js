@@ -1,4 +1,4 @@
-// G(x, r) of an image for r = 0, 1, … side by side, for any layout, without the server. See app/mosaic_strip.py.
+// G(x, r) of an image for r = 0, 1, … side by side, for any layout, without the server. See app/views/mosaic/strip.py.
 export default function ({ data, parentElement: root, setStateValue }) {
   const find = (name) => root.querySelector(name);
   const state = root.pmsi ??= { timer: 0, image: null };

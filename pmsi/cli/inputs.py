@@ -13,8 +13,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import open_rgb
-from pmsi.perturbations import perturb
-from pmsi.perturbations.entries import severities_of
+from pmsi.perturbations import perturb, severities_of
 from pmsi.predictor import ImagePredictor, Predictor
 from pmsi.runs import Run
 

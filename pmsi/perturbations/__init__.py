@@ -9,16 +9,16 @@ package imports no torch.
     paper       Table VII: colour jitter, Gaussian noise
     capture     effects of cameras and the web: JPEG, resolution, rotation, occlusion
     imagenet_c  the 15 + 4 corruptions of ImageNet-C
-    entries     parsing of perturbations with severities: rotation=10,20
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pmsi.base.errors import lookup
+from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.seeding import numpy_generator
 from pmsi.perturbations import capture, imagenet_c, paper
 from pmsi.perturbations.row import NOISE_SEEDS, Factors, ImageOrArray, Perturbation
@@ -50,3 +50,25 @@ def perturb(
 def pixel_hash(image: Image.Image | np.ndarray) -> str:
     """Return 16 hexadecimal digits, a hash of an image's pixels without its size."""
     return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).hexdigest()
+
+
+def severities_of(entry: str, usual: Sequence[float] | None = None) -> list[tuple[str, float]]:
+    """Return the (name, severity) pairs of an entry; without severities, ``usual`` or the default ones of its row.
+
+    Raises UnknownName for the name, and ConfigError for a severity that is no number or out of the row's range.
+    """
+    name, equals, listed = entry.partition("=")
+    row = lookup("perturbation", PERTURBATIONS, name)
+    severities = row.levels if usual is None else usual
+    if equals:
+        severities = _numbers(entry, listed)
+    return [(name, row.check(severity)) for severity in severities]
+
+
+def _numbers(entry: str, listed: str) -> list[float]:
+    try:
+        return [float(word) for word in listed.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"Perturbation {entry!r}: expected a name, or a name and its severities, such as rotation=10,20."
+        ) from None

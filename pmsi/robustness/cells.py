@@ -8,8 +8,7 @@ import numpy as np
 
 from pmsi.base.errors import ConfigError
 from pmsi.config import RobustnessConfig
-from pmsi.perturbations import PERTURBATIONS, Factors, perturb
-from pmsi.perturbations.entries import severities_of
+from pmsi.perturbations import PERTURBATIONS, Factors, perturb, severities_of
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from pmsi.base.errors import ConfigError, DataError, PMSIError
 from pmsi.base.files import cached_by_files, expanded, read_file
 from pmsi.config import DATA_FIELDS, WEIGHT_WORDS, Config, RobustnessConfig, TrainConfig, differences, from_json
-from pmsi.perturbations.entries import severities_of
+from pmsi.perturbations import severities_of
 from pmsi.runs import Run, State, known_runs
 from pmsi.runs.damage import read
 from pmsi.runs.record import data_of, experiments_apart, is_of_earlier_model, record_of

@@ -24,7 +24,7 @@ def train_form_page(start):
 def general_form_page(task):
     import streamlit as st
 
-    from app.shared.forms import form
+    from app.views.train.form import form
     from pmsi.config import CONFIGS
 
     st.session_state["found"] = form(CONFIGS[task], "g", CONFIGS[task]())

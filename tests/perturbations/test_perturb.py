@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from pmsi.base.errors import ConfigError, ImageError, PMSIError, UnknownName
-from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash
-from pmsi.perturbations.entries import severities_of
+from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash, severities_of
 
 NOISES = ("gaussian_noise", "gaussian_noise_mono", "gaussian_noise_legacy")
 DRAWING = [name for name, row in PERTURBATIONS.items() if draw(name, row.levels[-1], (8, 8), seed=0, key="")]

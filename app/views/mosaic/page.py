@@ -3,17 +3,21 @@
 import streamlit as st
 from PIL.Image import Image
 
+from app.shared.components import part
 from app.shared.errors import guarded
 from app.shared.image_links import image_actions
+from app.shared.images import download
 from app.shared.panels import Picked, image_picker
 from app.shared.run_session import page_of
-from app.shared.session import choice, remember
+from app.shared.session import choice, parsed, remember
 from app.views.mosaic.augmentations import beside
-from app.views.mosaic.code import Scene, drawn
+from app.views.mosaic.code import Drawn, Scene, command_of, drawn, python_of
 from app.views.mosaic.receptive_fields import fields
-from app.views.mosaic.steps import recursion
-from app.views.mosaic.strip import SIDE, Strip, opened, squared_once, strip
+from app.views.mosaic.strip import DEPTH, SIDE, Strip, opened, squared_once, strip
 from app.views.mosaic.training import training
+from pmsi.pictures.encoding import png
+from pmsi.pictures.mosaics import COLORS, frames, gif, mosaics
+from pmsi.pictures.sheets import side_by_side
 
 INTRO = (
     "Similar species differ in small parts, which a network overlooks when the shape of the whole gives enough away. "
@@ -21,6 +25,31 @@ INTRO = (
     "the same inside one of the patches, r times, and a network trained from small patches up to the whole image "
     "learns detail of every size."
 )
+
+
+def recursion(scene: Scene) -> None:
+    """Draw the recursion as it happens, with what can be taken along: files and code."""
+    square, shown = scene.square, scene.drawn
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        step = parsed(choice("step"), 0)
+        part("steps")(key="steps", data={"title": scene.picked.title, "colors": COLORS[:DEPTH], "step": step})
+    with right:
+        st.markdown("**Take it along**")
+        _downloads(square, shown)
+        st.markdown("**The same as code**")
+        st.code(python_of(shown), language="python", wrap_lines=True)
+        st.code(command_of(shown), language="bash", wrap_lines=True)
+
+
+def _downloads(square: Image, shown: Drawn) -> None:
+    drawn = {"seed": shown.seed, "permutation": shown.permutation, "borders": shown.borders}
+    name = f"mosaic-seed-{shown.seed}"
+    with st.container(horizontal=True):
+        download("Download PNG", lambda: png(side_by_side(mosaics(square, DEPTH, **drawn))), f"{name}.png")
+        download("Download GIF", lambda: gif(frames(square, DEPTH, **drawn)), f"{name}.gif", "animation")
+
+
 VIEWS = {
     "steps": ("Step by step", recursion),
     "training": ("In training", training),

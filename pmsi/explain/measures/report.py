@@ -39,8 +39,7 @@ from pmsi.explain.measures.regions import (
     rivals,
 )
 from pmsi.model import Recognizer
-from pmsi.perturbations import perturb
-from pmsi.perturbations.entries import severities_of
+from pmsi.perturbations import perturb, severities_of
 
 TOLERANCE = 15.0
 """Pixels by which a peak may miss its region, as in the pointing game's paper."""
