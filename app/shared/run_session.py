@@ -1,4 +1,4 @@
-"""The session state of the pages about runs: first values of widgets, resets of forms, the launcher."""
+"""Forms in the session (resets, values), links to pages, and the choice of a launcher."""
 
 from typing import Any
 
@@ -7,18 +7,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from pmsi.runs.launchers import available
 
-_SEEDED, _GENERATION, _SHOWN, _DELETED = "form-seeded", "form-generation", "runs-shown", "runs-deleted"
-
-PAGE = 20
-"""Runs that the list shows before it is asked for more."""
-
-
-def seed_widget(key: str, value: Any) -> None:
-    """Give a widget its first value, once in a session."""
-    seeded = st.session_state.setdefault(_SEEDED, set())
-    if key not in seeded:
-        seeded.add(key)
-        st.session_state[key] = value
+_GENERATION = "form-generation"
 
 
 def widget_value(key: str, default: Any) -> Any:
@@ -43,26 +32,6 @@ def page_of(name: str) -> StreamlitPage:
 
 def _run_by_main() -> None:
     """Stand for a page in a link; it is never called."""
-
-
-def shown_runs() -> int:
-    """Return how many runs the list shows."""
-    return int(st.session_state.get(_SHOWN, PAGE))
-
-
-def show_more_runs() -> None:
-    """Let the list show one page more."""
-    st.session_state[_SHOWN] = shown_runs() + PAGE
-
-
-def just_deleted() -> list[tuple[str, str]]:
-    """Return (id, name) of the runs that the visitor has deleted last, while that can be undone in place."""
-    return list(st.session_state.get(_DELETED, []))
-
-
-def remember_deleted(runs: list[tuple[str, str]]) -> None:
-    """Keep (id, name) of the runs that the visitor has deleted last."""
-    st.session_state[_DELETED] = runs
 
 
 def launcher_choice(key: str) -> str:

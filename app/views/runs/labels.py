@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.shared.access import read_only
 from app.shared.errors import changing, error_panel, plain
-from app.shared.run_session import just_deleted, page_of, remember_deleted
+from app.shared.run_session import page_of
 from app.shared.wording import ago, called, name_of_run
 from pmsi.base.errors import PMSIError, RunError
 from pmsi.base.text import plural
@@ -14,6 +14,9 @@ from pmsi.runs import Run, default_root, list_runs, trash
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.labels import LONGEST_NAME, LONGEST_NOTE, MOST_TAGS, Labels, label, labels_of
 from pmsi.runs.listing import entries, values
+
+DELETED = "runs-deleted"
+"""The session's key of (id, name) of the runs that were deleted last."""
 
 MOST_SHOWN = 50
 """Deleted runs in the list; a purge takes all of them."""
@@ -84,27 +87,27 @@ def delete_popover(runs: Sequence[Run], words: str = "Delete", key: str = "delet
 
 def _delete(runs: Sequence[Run]) -> None:
     with changing():
-        remember_deleted([])
+        st.session_state[DELETED] = []
         for run in runs:
             name = name_of_run(run)
             trash.delete(run)
-            remember_deleted([*just_deleted(), (run.id, name)])
+            st.session_state[DELETED].append((run.id, name))
         st.switch_page(page_of("runs"), query_params={})
 
 
 def undo_bar() -> None:
     """Right after a deletion: say what was deleted, with the way back."""
-    gone = [(id, name) for id, name in just_deleted() if not (default_root() / id).exists()]
+    gone = [(id, name) for id, name in st.session_state.get(DELETED, []) if not (default_root() / id).exists()]
     if not gone:
         return
     what = plain(gone[0][1]) if len(gone) == 1 else f"{len(gone)} runs"
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo"):
         st.markdown(f":material/delete: Deleted: {what}", width="content")
         if st.button("Undo", icon=":material/undo:", type="primary"):
-            remember_deleted([])
+            st.session_state[DELETED] = []
             restore([id for id, _ in gone])
         if st.button("Leave it so", type="tertiary"):
-            remember_deleted([])
+            st.session_state[DELETED] = []
             st.rerun()
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 from app.shared.access import read_only, require_writable
 from app.shared.errors import error_panel, guarded, plain
 from app.shared.panels import no_runs_yet
-from app.shared.run_session import page_of, show_more_runs, shown_runs
+from app.shared.run_session import page_of
 from app.shared.session import choice, keep, remember
 from app.shared.wording import (
     DAMAGED,
@@ -30,6 +30,8 @@ from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.listing import ORDERS, Choice, Entry, chosen, entries, values
 
 REFRESH_S = 3.0
+SHOWN, AT_FIRST = "runs-shown", 20
+"""The session's key of the number of runs in the list, and how many there are at first."""
 
 LONGEST = 110
 """Characters of an error in the list; the run's own page has all of it."""
@@ -131,11 +133,11 @@ def _lists(was_live: bool, wanted: Choice, order: str) -> None:
     found = chosen(own, wanted, order)
     if wanted and not found:
         st.caption("No run of yours is like that.")
-    most = shown_runs()
+    most = st.session_state.get(SHOWN, AT_FIRST)
     for entry in found[:most]:
         _line(entry)
     if len(found) > most and st.button(f"Show more ({len(found) - most})"):
-        show_more_runs()
+        st.session_state[SHOWN] = most + AT_FIRST
         st.rerun()
     examples = chosen(shipped, wanted, order)
     if examples:

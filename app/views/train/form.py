@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.errors import fix_buttons, plain, worded
 from app.shared.fields import Entry, entries
-from app.shared.run_session import seed_widget, widget_value
+from app.shared.run_session import widget_value
 from app.shared.wording import line_of_run
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import expanded
@@ -237,7 +237,10 @@ def _number(entry: Entry, key: str, value: float | None) -> float | None:
     format = None if entry.kind is int else "%g"
     limits = {"min_value": low, "max_value": high, "step": step, "format": format, "placeholder": entry.automatic}
     if entry.optional:  # only a number input that starts empty can be emptied again
-        seed_widget(key, value)
+        seeded = st.session_state.setdefault("form-seeded", set())  # widgets that have had their first value
+        if key not in seeded:
+            seeded.add(key)
+            st.session_state[key] = value
         found = st.number_input(value=None, **limits, **shared)
     else:
         found = st.number_input(value=value, **limits, **shared)
