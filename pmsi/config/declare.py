@@ -23,26 +23,19 @@ def setting(
     paper: str | None = None,
     options: str | tuple[str, ...] | None = None,
     minimum: float | None = None,
-    maximum: float | None = None,
+    between: tuple[float, float] | None = None,
     formerly: str | None = None,
 ) -> Any:
     """Declare a config field.
 
     ``options`` is a tuple of the allowed words, or a key of `pmsi.choices.TABLES`, whose table has a row for each
-    choice; the name is looked up when the config is used. ``minimum`` and ``maximum`` are inclusive. ``paper`` is the
-    paper's value, if the default is another one. ``formerly`` is the field's name in older runs; it is still read, and
-    still a flag.
+    choice; the name is looked up when the config is used. ``minimum`` is the least value, ``between`` the least and the
+    largest. ``paper`` is the paper's value, if the default is another one. ``formerly`` is the field's name in older
+    runs; it is still read, and still a flag.
     """
-    about = {
-        "help": help,
-        "group": group,
-        "paper": paper,
-        "options": options,
-        "minimum": minimum,
-        "maximum": maximum,
-        "formerly": formerly,
-    }
-    return field(default=default, metadata=about)
+    least, largest = between or (minimum, None)
+    about = {"help": help, "group": group, "paper": paper, "options": options, "formerly": formerly}
+    return field(default=default, metadata=about | {"minimum": least, "maximum": largest})
 
 
 @functools.cache
@@ -68,7 +61,7 @@ class Config:
 
     task: ClassVar[str] = ""
 
-    seed: int = setting(0, "Seed of every random draw of the run.", group="run", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(0, "Seed of every random draw of the run.", group="run", between=(0, 2**31 - 1))
     device: str = setting(
         "auto", "Where to compute; auto takes a GPU where there is one.", group="run", options=("auto", "cpu", "cuda")
     )
@@ -76,15 +69,13 @@ class Config:
         0,
         "CPU threads of torch; 0 leaves torch's own choice. With another number the last bits of results differ.",
         group="run",
-        minimum=0,
-        maximum=1024,
+        between=(0, 1024),
     )
     workers: int = setting(
         0,
         "Processes that read images; 0 reads in the worker itself. No result depends on it.",
         group="run",
-        minimum=0,
-        maximum=64,
+        between=(0, 64),
     )
 
     insist: bool = setting(

@@ -1,9 +1,16 @@
 """The configs of the tasks that measure training runs: accuracy, robustness, maps."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from pmsi.config.declare import Config, setting
+
+# A field's group is a tab of the form, and a section of the help.
+_run = partial(setting, group="run")
+_data = partial(setting, group="data")
+_perturbation = partial(setting, group="perturbation")
+_maps = partial(setting, group="maps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,9 +19,9 @@ class EvaluateConfig(Config):
 
     task: ClassVar[str] = "evaluate"
 
-    of: str = setting("", "Training run to evaluate (its id in the runs folder).", group="run")
-    split: str = setting("test", "Which images.", group="data", options=("test", "train"))
-    batch_size: int = setting(32, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
+    of: str = _run("", "Training run to evaluate (its id in the runs folder).")
+    split: str = _data("test", "Which images.", options=("test", "train"))
+    batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,20 +30,17 @@ class RobustnessConfig(Config):
 
     task: ClassVar[str] = "robustness"
 
-    of: tuple[str, ...] = setting((), "Training runs to compare (ids in the runs folder).", group="run")
-    perturbations: tuple[str, ...] = setting(
-        ("color_jitter", "gaussian_noise"),
-        "Perturbations to sweep over.",
-        group="perturbation",
-        options="perturbation",
+    of: tuple[str, ...] = _run((), "Training runs to compare (ids in the runs folder).")
+    perturbations: tuple[str, ...] = _perturbation(
+        ("color_jitter", "gaussian_noise"), "Perturbations to sweep over.", options="perturbation"
     )
-    severities: tuple[float, ...] | None = setting(
-        None, "Severities, in each perturbation's own unit; by default its usual ones.", group="perturbation"
+    severities: tuple[float, ...] | None = _perturbation(
+        None, "Severities, in each perturbation's own unit; by default its usual ones."
     )
-    test_per_class: int | None = setting(
-        None, "Use at most this many test images of each class; by default all.", group="data", minimum=1
+    test_per_class: int | None = _data(
+        None, "Use at most this many test images of each class; by default all.", minimum=1
     )
-    batch_size: int = setting(32, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
+    batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,25 +49,23 @@ class MapsConfig(Config):
 
     task: ClassVar[str] = "maps"
 
-    of: str = setting("", "Training run to explain (its id in the runs folder).", group="run")
-    method: str = setting("gradcam", "How maps are made.", group="maps", options="CAM method")
-    head: str | None = setting(None, "Output to explain; by default the one that predicts.", group="maps")
-    stages: tuple[str, ...] = setting(("S3", "S4", "S5"), "Stages, of S1 to S5.", group="maps")
-    tolerance: float = setting(15.0, "Pixels by which a map's peak may miss its region.", group="maps", minimum=0.0)
-    beside: str | None = setting(
-        None, "Another training run on the same classes, whose maps are compared with this one's.", group="run"
+    of: str = _run("", "Training run to explain (its id in the runs folder).")
+    method: str = _maps("gradcam", "How maps are made.", options="CAM method")
+    head: str | None = _maps(None, "Output to explain; by default the one that predicts.")
+    stages: tuple[str, ...] = _maps(("S3", "S4", "S5"), "Stages, of S1 to S5.")
+    tolerance: float = _maps(15.0, "Pixels by which a map's peak may miss its region.", minimum=0.0)
+    beside: str | None = _run(
+        None, "Another training run on the same classes, whose maps are compared with this one's."
     )
-    faithfulness_per_class: int = setting(
+    faithfulness_per_class: int = _maps(
         2,
         "Test images of each class on which deletion, insertion, ROAD and drift are measured: 200 predictions each.",
-        group="maps",
         minimum=0,
         formerly="trials_per_class",
     )
-    drift: tuple[str, ...] = setting(
+    drift: tuple[str, ...] = _maps(
         ("color_jitter=0.5", "gaussian_noise=20"),
         "Perturbations under which maps may drift, with their severities: rotation=10,20.",
-        group="maps",
     )
-    test_per_class: int | None = setting(None, "Test images of each class; by default all.", group="data", minimum=1)
-    batch_size: int = setting(16, "Images in a batch; no result depends on it.", group="run", minimum=1, maximum=4096)
+    test_per_class: int | None = _data(None, "Test images of each class; by default all.", minimum=1)
+    batch_size: int = _run(16, "Images in a batch; no result depends on it.", between=(1, 4096))
