@@ -112,7 +112,7 @@ def test_an_optional_number_can_be_emptied_to_automatic():
 def test_an_error_between_fields_is_one_line_and_no_config(test):
     assert enter(test, "number_input", "resize", 200) is None
     assert len(test.error) == 1
-    assert "below image" in words(test)
+    assert "below Image size" in words(test)
     assert enter(test, "number_input", "resize", None) == TrainConfig()
     assert not test.error
 
