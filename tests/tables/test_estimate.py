@@ -5,19 +5,17 @@ import json
 import pytest
 import torch
 from finished_runs import finished
+from small import SMALL
 from untrained import untrained
 
-from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.config import RobustnessConfig
 from pmsi.data.plumage.species import SPECIES
 from pmsi.robustness.cells import CLEAN, cells_of
 from pmsi.runs import Run
 from pmsi.tables import estimate as estimates
 from pmsi.tables.estimate import Estimator, Pace, Reading, known_sweep, try_sweep, try_training
 
-TINY = TrainConfig(
-    dataset="plumage", backbone="tiny", weights="none", image_size=64, train_per_class=5, test_per_class=1, epochs=2,
-    batch_size=8, channels=16, hidden=8,
-)  # fmt: skip
+TINY = SMALL.with_(image_size=64, train_per_class=5, test_per_class=1)
 
 
 @pytest.fixture
@@ -107,17 +105,13 @@ def earlier(root, config=SWEEP, seconds=60.0, labels=LABELS, ending="result.json
     return run
 
 
-def test_an_earlier_sweep_is_scaled_by_its_cells_and_images(tmp_path):
-    earlier(tmp_path, seconds=CELLS * len(LABELS) * 2.0)  # two seconds for each image and cell
-    assert known_sweep(SWEEP, tmp_path) == pytest.approx(CELLS * len(LABELS) * 2.0)
-    assert known_sweep(SWEEP.with_(of=("b", "a"), seed=3), tmp_path) == pytest.approx(CELLS * len(LABELS) * 2.0)
+def test_an_earlier_sweep_is_scaled_by_its_cells_and_images_and_other_work_takes_its_own_time(tmp_path):
+    each = 2.0  # seconds for each image and cell
+    earlier(tmp_path, seconds=CELLS * len(LABELS) * each)
+    for same in (SWEEP, SWEEP.with_(of=("b", "a"), seed=3)):
+        assert known_sweep(same, tmp_path) == pytest.approx(CELLS * len(LABELS) * each)
     fewer = SWEEP.with_(perturbations=("gaussian_noise=1,2",), test_per_class=3)
-    assert known_sweep(fewer, tmp_path) == pytest.approx(3 * (3 + 3 + 2) * 2.0), "no class has more images"
-
-
-def test_other_work_takes_its_own_time(tmp_path):
-    earlier(tmp_path)
-    assert known_sweep(SWEEP, tmp_path) is not None
+    assert known_sweep(fewer, tmp_path) == pytest.approx(3 * (3 + 3 + 2) * each), "no class has more images"
     others = {"of": ("a",), "device": "cpu", "threads": 2, "workers": 1, "perturbations": ("color_jitter", "jpeg")}
     for name, value in others.items():
         assert known_sweep(SWEEP.with_(**{name: value}), tmp_path) is None
