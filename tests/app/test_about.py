@@ -1,12 +1,13 @@
 """What a page shows is about the image, classes, split and runs that are shown, whatever has changed since."""
 
-import io
 import json
 import re
 from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+from pages import button, click, links, part, png, words
+from pages import fine as shown
 from PIL import Image
 
 from app.shared.cached_data import data_of_run, open_builtin, open_folder, thumbnail_once
@@ -61,25 +62,12 @@ def trained(make_run, birds):
     return run
 
 
-def words(test):
-    kinds = ("markdown", "caption", "warning", "info", "success", "error", "html")
-    return "\n".join(str(element.value) for kind in kinds for element in getattr(test, kind)).replace("\\", "")
-
-
-def shown(test):
-    assert not test.exception
-    assert not test.error
-    return test
-
-
 def grid(test):
-    """Return what the grid of maps was given."""
-    (found,) = [one.proto for one in test.get("bidi_component") if one.proto.component_name == "pmsi_maps_grid"]
-    return json.loads(found.json)
+    return part(test, "maps_grid")
 
 
 def tiles(test):
-    return [button.label.replace("\\", "") for button in test.button if button.key.startswith("open-")]
+    return [one.label.replace("\\", "") for one in test.button if one.key.startswith("open-")]
 
 
 # Images are known by their pixels
@@ -120,9 +108,7 @@ def test_birds_of_another_seed_are_shown_as_they_are(open_page, make_run):
     )
     assert mine["image"]["src"] != other["image"]["src"]
     again = open_page("mosaic", run=run.id, image=sample.key, source="run")
-    assert "run" in parse_qs(
-        next(link.proto for link in again.get("page_link") if link.proto.label == "Explain").query_string
-    )
+    assert "run" in parse_qs(links(again, "Explain")[0].query_string)
 
 
 def exchange(a, b):
@@ -252,7 +238,7 @@ def test_beside_a_run_stands_what_can_be_compared_and_the_rest_with_its_reasons(
     assert len(options(test)) == 3
     assert all(name_of_run(trained) not in option for option in options(test))
     assert name_of_run(alike) in options(test)[1]
-    next(button for button in test.button if button.label == "Beside the baseline").click().run()
+    click(test, "Beside the baseline")
     assert test.query_params["beside"] == alike.id
     test.checkbox(key="kept-any").check().run()
     assert len(options(shown(test))) == 4
@@ -264,7 +250,7 @@ def test_beside_a_run_stands_what_can_be_compared_and_the_rest_with_its_reasons(
 def test_no_baseline_of_another_folder_is_offered(open_page, make_run, trained):
     make_run(method="baseline", stage_num=1)
     test = shown(open_page("robustness", run=trained.id))
-    assert not any(button.label == "Beside the baseline" for button in test.button)
+    assert not any(one.label == "Beside the baseline" for one in test.button)
 
 
 def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, make_run, trained, monkeypatch):
@@ -274,7 +260,7 @@ def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, ma
     assert len(test.multiselect(key="kept-sweep-of").options) == 2
     test = open_page("robustness", **{"sweep-of": f"{run.id},{trained.id}"})
     assert "cannot be swept together" in words(test)
-    assert next(button for button in test.button if button.label == "Start the sweep").disabled
+    assert button(test, "Start the sweep").disabled
 
 
 def test_who_insists_sweeps_runs_of_other_splits(open_page, trained, make_run):
@@ -285,7 +271,7 @@ def test_who_insists_sweeps_runs_of_other_splits(open_page, trained, make_run):
     assert "tick “Insist”" in words(test)
     assert "--insist" not in words(test)
     test = shown(test.checkbox(key="kept-sweep-insist").check().run())
-    assert not next(button for button in test.button if button.label == "Start the sweep").disabled
+    assert not button(test, "Start the sweep").disabled
     assert any("--insist" in code.value for code in test.code)
 
 
@@ -296,7 +282,7 @@ def test_who_insists_starts_from_a_run_that_was_trained_on_test_images(open_page
     assert "tick “Insist”" in refusal
     (box,) = [toggle for toggle in test.toggle if toggle.label == "Insist"]
     test = shown(box.set_value(True).run())
-    assert not next(button for button in test.button if button.label == "Start training").disabled
+    assert not button(test, "Start training").disabled
 
 
 def test_numbers_of_an_earlier_model_are_not_the_runs(make_run):
@@ -320,9 +306,9 @@ def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_pag
     newest = make_run(dataset="folder", data=trained.config.data, seed=9)
     assert list_runs(plumage.folder.parent)[0].id == newest.id
     test = shown(open_page("home"))
-    links = [link.proto for link in test.get("page_link") if link.proto.label in ("Predict", "Explain", "Mosaic")]
-    assert [parse_qs(link.query_string)["run"] for link in links] == [[plumage.id]] * 3
-    key = parse_qs(links[0].query_string)["image"][0]
+    asked = [parse_qs(links(test, label)[0].query_string) for label in ("Predict", "Explain", "Mosaic")]
+    assert [query["run"] for query in asked] == [[plumage.id]] * 3
+    key = asked[0]["image"][0]
     assert open_page("robustness", source="sample", image=key).selectbox(key="kept-run").value == plumage.id
     strange = shown(open_page("robustness", source="sample", image=key, run=newest.id))
     assert "This network knows 3 classes of birds" in words(strange)
@@ -331,11 +317,9 @@ def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_pag
 
 def test_an_upload_is_neither_right_nor_wrong(open_page, make_run):
     make_run()
-    file = io.BytesIO()
-    Image.new("RGB", (90, 40), (200, 30, 30)).save(file, "PNG")
     for page in ("home", "robustness", "maps"):
         test = open_page(page, source="upload")
-        test.file_uploader(key="picker-upload").set_value(("x.png", file.getvalue(), "image/png")).run()
+        test.file_uploader(key="picker-upload").set_value(("x.png", png(), "image/png")).run()
         assert "This network knows 12 classes of plumage" in words(shown(test))
         assert not re.search("[✓✗]", words(test) + json.dumps(grid(test) if page == "maps" else {}))
 
@@ -356,7 +340,7 @@ def test_reports_beside_each_other_answer_what_the_page_asks(open_page, make_run
     reported(other, stages=("S3",))
     one = shown(open_page("maps", run=run.id, beside=other.id, tool="numbers"))
     assert "Grad-CAM at output mix, stages S3, S4, S5, on 12 test images" in words(one)
-    assert [button.label for button in one.button if button.label == "Measure it"] == ["Measure it"]
+    assert [each.label for each in one.button if each.label == "Measure it"] == ["Measure it"]
     mean = usual["regions"]["telling"]["numbers"]["S3 - S5/energy"]["mean"]
     assert f"S3 − S5 is {100 * mean:+.1f} points" in words(one)
     assert "Eigen-CAM at" not in words(one)
