@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -15,7 +16,7 @@ from app.views.data.sources import MARK
 from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures
 from pmsi.data.readers.archive import Limits
 
-ZIP_LIMITS = Limits(entries=50_000, unpacked_bytes=4 * 10**9)
+ZIP_LIMITS = Limits(entries=50_000, folders=10_000, looked_into=5_000, tars=False, unpacked_bytes=4 * 10**9)
 """Limits of an uploaded zip; the command line takes larger ones."""
 
 MOST_CLASSES = 50
@@ -144,7 +145,9 @@ def _server() -> Work | None:
 
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:
         place = check_place(typed)
-        return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, allows=may_read, **reading)
+        return import_dataset(
+            place, name, progress=progress, limits=replace(ZIP_LIMITS, tars=True), allows=may_read, **reading
+        )
 
     return work
 

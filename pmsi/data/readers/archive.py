@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 from pmsi.base.errors import DataError
@@ -40,10 +40,14 @@ class Limits:
 
     ``entries``: ten times the largest data set here. ``unpacked_bytes``: the paper's three data sets take 6 GB.
     ``ratio`` of unpacked to packed bytes: photos hardly shrink, and drawings in BMP seldom to 1/50, but bombs shrink to
-    1/1000; it does not matter below ``harmless_bytes``.
+    1/1000; it does not matter below ``harmless_bytes``. ``looked_into``: files without an image's suffix whose first
+    bytes are read. ``tars``: whether tars are read, for which all must be decompressed.
     """
 
     entries: int = 200_000
+    folders: int = 100_000
+    looked_into: int = 200_000
+    tars: bool = True
     unpacked_bytes: int = 50 * 10**9
     ratio: float = 100.0
     harmless_bytes: int = 100 * 10**6
@@ -51,11 +55,14 @@ class Limits:
 
 LIMITS = Limits()
 
-MAX_DIRECTORY = 32 * 2**20
-"""Largest list of entries in bytes, as it is read into memory: enough for 200,000 names of 100 letters."""
+ENTRY_BYTES = 160
+"""Bytes of an entry in a zip's list, which is read into memory: enough for a name of 100 letters."""
 
-MAX_DEPTH = 64
-"""Most nested folders."""
+MAX_DIRECTORY = ENTRY_BYTES * LIMITS.entries
+"""Largest header of a tar, in bytes."""
+
+MAX_DEPTH, MAX_PATH = 64, 1024
+"""Most nested folders, and most bytes of a path."""
 
 CHUNK = 2**20
 
@@ -78,6 +85,9 @@ COMPRESSIONS = {
     zipfile.ZIP_LZMA: 2**12,
 }
 """Compressions that are read, with the bytes to read at once: the last two can expand input a thousandfold."""
+
+SLOW = 100
+"""How many files of the other two can be looked into in the time for one of those."""
 
 ENCODINGS = ("gbk", "big5", "cp932", "cp949", "cp866", "cp437", "cp850", "cp1252", "cp1251")
 """Encodings to suggest for the names in a zip that does not say its own."""
@@ -137,6 +147,8 @@ def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None
     allowed (`_entry_fault`, `_name_fault`), an exceeded limit, a damaged file, or an archive without images.
     """
     try:
+        if is_tar(archive) and not limits.tars:
+            raise DataError(f"{archive} is a tar. Expected a zip of class folders.")
         found = _tar_contents(archive, limits) if is_tar(archive) else _zip_contents(archive, limits, encoding)
     except OSError as error:
         raise DataError(f"{archive} cannot be read ({error.strerror or error}). {EXPECTED}.") from error
@@ -146,7 +158,7 @@ def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None
         raise DataError(
             f"{archive} holds no image.{packed} {EXPECTED}: train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg."
         )
-    _refuse_clashes(archive, found.files)
+    _refuse_clashes(archive, found.files, limits)
     _refuse_bombs(archive, found.size, limits)
     return found
 
@@ -211,8 +223,8 @@ def _name_fault(name: str) -> str | None:
     if any(ord(letter) < 32 for letter in name):
         return "has a name with control characters"
     parts = _parts(name)
-    if any(len(os.fsencode(part)) > 255 for part in parts):
-        return "has a name of more than 255 bytes"
+    if len(name) > MAX_PATH or any(len(os.fsencode(part)) > 255 for part in parts):
+        return f"has a name of more than 255 bytes, or a path of more than {MAX_PATH}"
     return f"lies more than {MAX_DEPTH} folders deep" if len(parts) > MAX_DEPTH else None
 
 
@@ -237,9 +249,14 @@ def _reason_to_leave(parts: list[str], start: Callable[[], bytes]) -> str | None
     return counted("not an image", parts[-1])
 
 
-def _refuse_clashes(archive: Path, files: dict[str, Entry]) -> None:
-    """Raise DataError if a path is both a file and a folder."""
-    folders = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+def _refuse_clashes(archive: Path, files: dict[str, Entry], limits: Limits) -> None:
+    """Raise DataError if a path is both a file and a folder, or if there are too many folders."""
+    folders: set[str] = set()
+    for path in files:
+        while (path := path.rpartition("/")[0]) and path not in folders:
+            folders.add(path)
+        if len(folders) > limits.folders:
+            raise DataError(f"{archive} has more than {limits.folders:,} folders. {REMEDY}")
     for path in files:
         if path in folders:
             raise DataError(f"{archive}: {path!r} is a file and a folder; they cannot both be there. {REMEDY}")
@@ -263,32 +280,42 @@ def _refuse_bombs(archive: Path, size: int, limits: Limits) -> None:
 
 
 class _Bounded(io.BufferedReader):
-    """A file that refuses to read more than `MAX_DIRECTORY` at once; `zipfile` reads the whole list of entries."""
+    """A zip whose list of entries is refused where it is too long, before `zipfile` makes objects of it."""
+
+    def __init__(self, archive: Path, entries: int) -> None:
+        super().__init__(io.FileIO(archive))
+        self._archive, self._entries = archive, entries
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > MAX_DIRECTORY:
-            raise zipfile.BadZipFile(f"its list of entries takes {size:,} bytes, more than {MAX_DIRECTORY:,}")
-        return super().read(size)
+        most = max(2**20, ENTRY_BYTES * self._entries)
+        if size is not None and size > most:
+            raise zipfile.BadZipFile(f"its list of entries takes {size:,} bytes, more than {most:,}")
+        data = super().read(size)
+        if data.startswith(LISTED) and (count := data.count(LISTED)) > self._entries:
+            raise DataError(f"{self._archive} has {count:,} entries. Expected at most {self._entries:,}. {REMEDY}")
+        return data
+
+
+LISTED = b"PK\1\2"
+"""What each entry in the list of a zip begins with."""
 
 
 @contextmanager
-def _opened_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
-    with reading(archive), _Bounded(io.FileIO(archive)) as file, zipfile.ZipFile(file) as zipped:
+def _opened_zip(archive: Path, entries: int) -> Iterator[zipfile.ZipFile]:
+    with reading(archive), _Bounded(archive, entries) as file, zipfile.ZipFile(file) as zipped:
         yield zipped
 
 
 def _zip_contents(archive: Path, limits: Limits, encoding: str | None) -> Contents:
-    with _opened_zip(archive) as zipped:
+    with _opened_zip(archive, limits.entries) as zipped:
         entries = zipped.infolist()
-        if len(entries) > limits.entries:
-            raise DataError(f"{archive} has {len(entries):,} entries. Expected at most {limits.entries:,}. {REMEDY}")
         names = _zip_names(archive, entries, encoding)
-        found = Contents({})
+        found, looked = Contents({}), Counter[str]()
         for place, (entry, name) in enumerate(zip(entries, names, strict=True)):
             _refuse(archive, name, _entry_fault(entry) or _name_fault(name))
             if not (parts := _parts(name)) or name.endswith(("/", "\\")):
                 continue
-            left = _reason_to_leave(parts, partial(_first_bytes, zipped, entry))
+            left = _reason_to_leave(parts, partial(_first_bytes, zipped, entry, looked, limits))
             path = "/".join(parts)
             if entry.compress_type not in COMPRESSIONS and left is None:
                 raise DataError(f"{archive}: {name!r} is compressed in a way that is not read here. {REMEDY}")
@@ -305,8 +332,10 @@ def _count(found: Contents, path: str, entry: Entry, left: str | None) -> None:
     found.files[path] = entry  # the last one counts, as in other programs
 
 
-def _first_bytes(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    if entry.compress_type not in COMPRESSIONS:
+def _first_bytes(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo, looked: Counter[str], limits: Limits) -> bytes:
+    """Return the first bytes of an entry; none beyond the limit of entries that are looked into."""
+    looked["into"] += 1 if COMPRESSIONS.get(entry.compress_type) == CHUNK else SLOW
+    if entry.compress_type not in COMPRESSIONS or looked["into"] > limits.looked_into:
         return b""
     with zipped.open(entry) as file:
         return file.read(START)
@@ -354,7 +383,7 @@ def _candidates(names: list[bytes]) -> str:
 
 
 def _zip_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes], int]]:
-    with _opened_zip(archive) as zipped:
+    with _opened_zip(archive, LIMITS.entries) as zipped:
         entries = zipped.infolist()
         for path, about in inside.files.items():
             entry = entries[about.place]

@@ -187,7 +187,8 @@ def with_entry(path, made, content=b"x"):
 UNSAFE = {
     "has a path that leads out": [entry("../x.png"), entry("jay/../../x.png"), entry("jay\\..\\..\\x.png")],
     "is a link": [entry("jay/x.png", stat.S_IFLNK | 0o777), entry("__MACOSX/x", stat.S_IFLNK | 0o777)],
-    "folders deep": [entry("a/" * 30_000 + "x.png")],
+    "folders deep": [entry("a/" * 65 + "x.png")],
+    "a path of more than": [entry("a/" * 30_000 + "x.png")],
     "is neither a file nor a folder": [entry("jay/x.png", stat.S_IFIFO | 0o644), entry("x", stat.S_IFCHR)],
     "has a name with control characters": [entry("jay/\n.png")],
     "has a name of more than 255 bytes": [entry("jay/" + "é" * 130 + ".png")],
@@ -336,6 +337,17 @@ def test_bombs_and_damaged_tars_leave_nothing(tmp_path, cache):
 
 
 # --- Too much ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("many", ["entries", "folders"])
+def test_a_zip_of_very_many_entries_or_folders_is_refused_before_anything_is_made_of_them(tmp_path, monkeypatch, many):
+    """A list of entries is as long as it is, whatever the zip says of it."""
+    paths = [f"{i:05}.png" if many == "entries" else "/".join(f"{i}{j}" for j in range(20)) for i in range(3000)]
+    zipped = make_zip(tmp_path / "a.zip", dict.fromkeys(paths, b""))
+    if many == "entries":
+        monkeypatch.setattr(zipfile.ZipInfo, "__init__", lambda *_: pytest.fail("an entry was made"))
+    with pytest.raises(DataError, match=f"{many}"):
+        contents(zipped, Limits(entries=2999) if many == "entries" else Limits(folders=1000))
 
 
 def test_too_many_entries_are_refused(tmp_path, monkeypatch):
