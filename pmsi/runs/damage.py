@@ -92,6 +92,8 @@ def read(path: Path) -> dict[str, Any] | None:
 
 def damage_of(folder: Path) -> str | None:
     """Return what is wrong with a run folder and what to do about it; None if nothing is."""
+    if any("\ud800" <= letter <= "\udfff" for letter in folder.name):  # as Python writes bytes that are no UTF-8
+        return "The name of its folder is no text. Rename the folder."
     for name in PLAIN:
         path = folder / name
         changed = stamp(path)

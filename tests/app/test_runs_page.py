@@ -228,7 +228,7 @@ def test_a_run_that_ended_early_leads_to_the_form_with_its_settings(root, shown,
     assert [dict(parse_qsl(link.query_string)) for link in found] == [address_of(run.config)][: ending in ADVICE]
 
 
-def test_a_queued_run_says_how_many_are_before_it(root, shown):
+def test_a_queued_run_says_how_many_are_before_it_and_that_nobody_works_on_it(root, shown, monkeypatch):
     running, first, second = (Run.create(root, CONFIG) for _ in range(3))
     for at, run in enumerate((first, second), start=100):
         mark(run, "queued", {"at": float(at)})
@@ -236,7 +236,11 @@ def test_a_queued_run_says_how_many_are_before_it(root, shown):
     with worked_on(running):
         assert [runs_before(run) for run in (first, second)] == [1, 2]
         assert "Stop this run" in labels(shown(second))
-        assert "2 before it" in words(shown())
+        assert "2 before it" in words(test := shown())
+        started = []
+        monkeypatch.setattr("pmsi.runs.jobs.resume", started.append)
+        next(button for button in test.button if button.label == "Start the queue").click().run()
+        assert started == [first, second]
 
 
 def test_a_running_run_can_be_stopped_and_is_told_apart_from_a_stuck_one(root, shown):

@@ -73,7 +73,6 @@ def overview() -> None:
         no_runs_yet("No runs yet: whatever is started is listed here.", "Nothing was started yet")
     wanted, order = _filters([*own, *shipped]) if len(own) > FEW else (Choice(), next(iter(ORDERS)))
     live = any(entry.state.is_live for entry in own)
-    _unattended()
     if own or shipped:
         st.fragment(_lists, run_every=REFRESH_S if live else None)(live, wanted, order)
     trash_panel()
@@ -129,6 +128,7 @@ def _filters(found: Sequence[Entry]) -> tuple[Choice, str]:
 def _lists(was_live: bool, wanted: Choice, order: str) -> None:
     """Draw the runs; once nothing is live any more, the page is drawn again without the clock."""
     own, shipped = _known()
+    _unattended()
     places = st.container()
     found = chosen(own, wanted, order)
     if wanted and not found:
@@ -216,6 +216,7 @@ def _name(entry: Entry, status: Status) -> None:
     title = f"**{plain(called(run))}**"
     if config is None:  # the state beside it says what is wrong
         st.page_link(page_of("runs"), label=title, query_params={"run": run.id}, icon=":material/draft:")
+        st.caption(plain(run.id))
         return
     st.page_link(page_of("runs"), label=title, query_params={"run": run.id}, icon=ICONS.get(config.task))
     facts = [plain(title_of_run(config))] if entry.labels.name else []
