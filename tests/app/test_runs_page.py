@@ -236,7 +236,8 @@ def test_a_queued_run_says_how_many_are_before_it_and_that_nobody_works_on_it(ro
     with worked_on(running):
         assert [runs_before(run) for run in (first, second)] == [1, 2]
         assert "Stop this run" in labels(shown(second))
-        assert "2 before it" in words(test := shown())
+        test = shown()
+        assert "2 before it" in words(test)
         started = []
         monkeypatch.setattr("pmsi.runs.jobs.resume", started.append)
         next(button for button in test.button if button.label == "Start the queue").click().run()

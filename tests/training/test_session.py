@@ -139,8 +139,20 @@ def test_a_resumed_run_lays_its_momentum_out_as_its_weights(start):
 def test_a_run_does_not_go_on_with_other_data(start, colour_dataset):
     trainer = start(SMALL.with_(epochs=1))
     trainer.fit()
-    for change in ({"classes": ("red", "blue", "green", "yellow")}, {"train": colour_dataset.train[:31]}):
-        with pytest.raises(TrainingError, match="colours has changed"):
+    first, *rest = colour_dataset.train
+    renamed = replace(first, key=f"renamed {first.key}")  # the same pixels
+
+    def flipped(sample):
+        image = colour_dataset.open_image(sample)
+        return image.point(lambda value: value ^ 1) if sample == first else image
+
+    for change, said in (
+        ({"classes": ("red", "blue", "green", "yellow")}, "the classes were"),
+        ({"train": tuple(rest)}, "1 of 32 train images are gone"),
+        ({"train": (renamed, *rest)}, "are gone; 1 of 32 train images are new"),
+        ({"open_image": flipped}, "1 of 32 train images are changed"),
+    ):
+        with pytest.raises(TrainingError, match=f"colours has changed.*{said}"):
             Training(SMALL, replace(colour_dataset, **change), trainer.run)
 
 
