@@ -93,7 +93,7 @@ def words_of(text):
 # Submitting
 
 
-def test_a_submit_hands_a_script_to_sbatch_and_keeps_the_number(run, cluster):
+def test_a_submit_hands_a_script_to_sbatch_and_a_job_that_waits_gets_no_second_one(run, cluster):
     slurm.submit(run)
     assert cluster.told("sbatch") == [], "it is not queued, or no longer"
     cluster.says("sbatch", "12;cluster\n")
@@ -101,6 +101,10 @@ def test_a_submit_hands_a_script_to_sbatch_and_keeps_the_number(run, cluster):
     assert run.state is State.QUEUED
     assert cluster.told("sbatch") == [["--parsable", str(run.folder / "job.sh")]]
     assert read_json(run.folder / "slurm.json")["job"] == "12"
+    for state, calls in (("PENDING", 1), ("RUNNING", 2)):
+        cluster.knows(state)
+        jobs.submit(run, "slurm")
+        assert len(cluster.told("sbatch")) == calls, "a job that runs may be the last one, on its way out"
 
 
 def test_the_script_says_where_everything_is(tmp_path, monkeypatch):
@@ -119,25 +123,18 @@ def test_the_script_says_where_everything_is(tmp_path, monkeypatch):
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
 
 
-def test_several_devices_are_torchruns(make, monkeypatch):
+def test_several_devices_are_torchruns_and_own_options_come_last_one_a_line(make, monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setenv(slurm.OPTIONS, "-p gpu --gres=gpu:1  --comment 'for the\tpaper' --no-requeue")
     run = make(devices=4)
-    words = words_of(slurm.script(run, None))[4:]
+    text = slurm.script(run, None)
+    words = words_of(text)[4:]
     assert words[:3] == [sys.executable, "-m", "pmsi.runs.ranks"]
     assert {"--standalone", "--nproc-per-node=4", "--max-restarts=0"} < set(words)
     assert words[-4:] == ["-m", "pmsi", "execute", str(run.folder)]
     assert words.index("--signals-to-handle=SIGINT") < len(words) - 4, "a flag of torchrun, not of the worker"
-
-
-def test_own_options_come_last_one_a_line(run, monkeypatch):
-    monkeypatch.setenv(slurm.OPTIONS, "-p gpu --gres=gpu:1  --comment 'for the\tpaper' --no-requeue")
-    lines = [line for line in slurm.script(run, None).splitlines() if line.startswith("#SBATCH")]
-    assert lines[-4:] == [
-        "#SBATCH -p gpu",
-        "#SBATCH --gres=gpu:1",
-        "#SBATCH --comment 'for the\tpaper'",
-        "#SBATCH --no-requeue",
-    ]
+    lines = [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
+    assert lines[-4:] == ["-p gpu", "--gres=gpu:1", "--comment 'for the\tpaper'", "--no-requeue"]
 
 
 @pytest.mark.parametrize("text", ["gpu", "--comment='x"])
@@ -149,33 +146,22 @@ def test_options_that_are_none_are_refused_by_name(run, cluster, monkeypatch, te
     assert cluster.told("sbatch") == []
 
 
-def test_what_sbatch_says_is_passed_on_and_the_run_can_be_resumed(run, cluster):
+def test_what_sbatch_says_is_passed_on_and_the_run_can_be_resumed(run, cluster, tmp_path, monkeypatch):
     cluster.complains("sbatch", "sbatch: error: invalid account\nsbatch: error: denied\n")
     with pytest.raises(RunError, match=r"invalid account.*denied"):
         jobs.submit(run, "slurm")
-    assert run.state is State.FAILED
     error = run.status().error
-    assert error.kind == "NoWorker"
+    assert (run.state, error.kind) == (State.FAILED, "NoWorker")
     assert "invalid account" in error.message
     assert "resume" in error.remedy
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        with pytest.raises(RunError, match=r"sbatch.*slurm-client"):
+            jobs.resume(run, "slurm")
+        assert run.state is State.FAILED
     (cluster.folder / "sbatch.err").unlink()
     jobs.resume(run, "slurm")
     assert run.state is State.QUEUED
-
-
-def test_without_slurm_the_missing_command_is_named(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RunError, match=r"sbatch.*slurm-client"):
-        jobs.submit(run, "slurm")
-    assert run.state is State.FAILED
-
-
-def test_a_run_whose_job_waits_gets_no_second_one(submitted, cluster):
-    jobs.submit(submitted, "slurm")
-    assert len(cluster.told("sbatch")) == 1
-    cluster.knows("RUNNING")
-    jobs.submit(submitted, "slurm")
-    assert len(cluster.told("sbatch")) == 2, "a job that runs may be the last one, on its way out"
 
 
 # Following
@@ -201,13 +187,18 @@ def test_looking_at_a_queued_run_changes_nothing(submitted, cluster, about, text
     assert sorted((path.name, path.stat().st_mtime_ns) for path in submitted.folder.iterdir()) == before
 
 
-def test_a_job_that_slurm_has_forgotten_is_lost_after_a_while(submitted, cluster, monkeypatch):
+def test_a_job_that_slurm_has_forgotten_is_lost_after_a_while_but_not_another_users(submitted, cluster, monkeypatch):
     cluster.says("squeue", "")
     assert not jobs.launcher_status(submitted).is_lost, "the answer may be older than the job"
     monkeypatch.setattr(slurm, "SUBMITTING_S", 0)
     seen = jobs.launcher_status(submitted)
     assert seen.is_lost
     assert "12" in seen.text
+    record = submitted.folder / "slurm.json"
+    record.write_text(to_json(read_json(record) | {"uid": os.getuid() + 1, "at": 0}))
+    seen = jobs.launcher_status(submitted)
+    assert f"of user {os.getuid() + 1}" in seen.text
+    assert not seen.is_lost
 
 
 def test_the_job_of_an_earlier_attempt_does_not_make_a_run_lost(submitted, cluster):
@@ -216,15 +207,6 @@ def test_the_job_of_an_earlier_attempt_does_not_make_a_run_lost(submitted, clust
     jobs.stop(submitted)
     lifecycle.enqueue(submitted.folder, (State.STOPPED,), "slurm")
     assert not jobs.launcher_status(submitted).is_lost
-
-
-def test_another_users_job_is_theirs_to_judge(submitted, cluster):
-    cluster.says("squeue", "")
-    record = submitted.folder / "slurm.json"
-    record.write_text(to_json(read_json(record) | {"uid": os.getuid() + 1, "at": 0}))
-    seen = jobs.launcher_status(submitted)
-    assert f"of user {os.getuid() + 1}" in seen.text
-    assert not seen.is_lost
 
 
 def test_runs_of_other_launchers_and_ended_ones_are_not_asked_about(run, make, cluster):
@@ -312,13 +294,6 @@ def end(process):
     return process.returncode, said
 
 
-def test_a_job_works_on_its_run(run, cluster, job):
-    jobs.submit(run, "slurm")
-    assert end(job(run)) == (0, "")
-    assert run.state is State.FINISHED
-    assert cluster.told("scontrol") == []
-
-
 @pytest.mark.parametrize("state", ["stopped", "of another launcher", "finished"])
 def test_a_job_that_comes_too_late_leaves_the_run_alone(run, job, state):
     if state == "of another launcher":
@@ -390,25 +365,20 @@ def test_a_stop_for_good_wins_over_a_requeue(make, cluster, job):
     assert run.state is State.STOPPED
 
 
-def test_a_job_started_again_goes_on_with_a_run_left_in_the_middle(make, job):
-    """The node failed: nobody could put the run back into the queue."""
-    run = make()
-    jobs.submit(run, "slurm")
-    lifecycle.begin(run.folder).release()
-    run.log({"step": 0})
-    assert run.state is State.INTERRUPTED
-    assert "nothing to do" in end(job(run))[1], "a first start has left nothing behind"
-    assert end(job(run, restarts=1)) == (0, "")
-    assert run.state is State.FINISHED
-    assert [record["step"] for record in run.metrics()] == [0, 1]
-
-
-def test_a_dead_nodes_lock_is_waited_for(make, job):
+def test_a_job_started_again_goes_on_with_a_run_left_in_the_middle(make, cluster, job):
+    """The node failed: nobody could put the run back into the queue; its lock is waited for."""
     run = make()
     jobs.submit(run, "slurm")
     lock = lifecycle.begin(run.folder)
+    run.log({"step": 0})
+    lock.release()
+    assert run.state is State.INTERRUPTED
+    assert "nothing to do" in end(job(run))[1], "a first start has left nothing behind"
+    assert lock.take()
     process = job(run, restarts=1)
     assert process.poll() is None
     lock.release()
     assert end(process) == (0, "")
     assert run.state is State.FINISHED
+    assert [record["step"] for record in run.metrics()] == [0, 1]
+    assert cluster.told("scontrol") == []
