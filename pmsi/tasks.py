@@ -20,12 +20,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pmsi.base.errors import PMSIError, RunError, lookup
-from pmsi.base.files import to_json, write_atomically
+from pmsi.base.errors import DiskFull, PMSIError, RunError, lookup
+from pmsi.base.files import free_at, to_json, write_atomically
 from pmsi.config import Config
 from pmsi.runs import Run, SecondaryRun, State, Stopped, jobs, ranks
 from pmsi.runs.failures import describe
-from pmsi.runs.lifecycle import GRACE_S, ONLY_QUEUED, PARENT, begin, settle
+from pmsi.runs.lifecycle import GRACE_S, ONLY_QUEUED, PARENT, begin, launcher_of, settle
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
@@ -211,6 +211,8 @@ def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
         text = f"{type(error).__name__}: {error}" if isinstance(error, PMSIError) else traceback.format_exc()
         with contextlib.suppress(OSError):  # the disk may be full; error.json then says so
             run.append_log(text)
+        if isinstance(error, DiskFull) and launcher_of(run.folder) == "local" and free_at(run.folder) < error.needed:
+            return State.QUEUED, {"needs": error.needed}  # it goes on when there is room
         return State.FAILED, describe(error, run.folder)
 
 

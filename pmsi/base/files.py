@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
@@ -34,19 +34,25 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors that say that a file has no room: on its disk, in the user's quota, or under the process's limit."""
 
 
-def disk_full(path: Path, needed: int, why: int = errno.ENOSPC) -> DiskFull:
-    """Return the error about a file without room: on which disk, how much is needed, and how much is free."""
+def disk_full(path: Path, needed: int, why: int = errno.ENOSPC, what: str = "") -> DiskFull:
+    """Return the error about a file, or ``what`` is to be there: which disk, how much is needed, what is free."""
+    what = what or f"{path.name} in {path.parent}"
     if why == errno.EFBIG:
-        return DiskFull(
-            f"{path} needs {size(needed)}, more than this process may write into one file (ulimit -f).", needed
-        )
+        return DiskFull(f"{what} needs {size(needed)}, more than a process may write here (ulimit -f).", needed)
     disk = mount_of(path)
-    cause = "your quota is used up" if why == errno.EDQUOT else f"{size(shutil.disk_usage(disk).free)} are free"
-    return DiskFull(
-        f"The disk at {disk} is full: {path.name} in {path.parent} needs {size(needed)}, and {cause}. Free some space "
-        "there.",
-        needed,
-    )
+    cause = "your quota is used up" if why == errno.EDQUOT else f"{size(free_at(path))} are free"
+    return DiskFull(f"The disk at {disk} is full: {what} needs {size(needed)}, and {cause}. Free some space.", needed)
+
+
+@contextlib.contextmanager
+def telling_full(path: Path, needed: int) -> Iterator[None]:
+    """Raise DiskFull in place of the system's errors that say that a file of ``needed`` bytes has no room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise disk_full(path, needed, error.errno) from error
+        raise
 
 
 def mount_of(path: Path) -> Path:
@@ -57,10 +63,15 @@ def mount_of(path: Path) -> Path:
     return place
 
 
-def require_room(path: Path, needed: int) -> None:
-    """Raise DiskFull unless ``needed`` bytes are free on the disk of a path, which need not exist."""
-    if shutil.disk_usage(mount_of(path)).free < needed:
-        raise disk_full(path, needed)
+def free_at(path: Path) -> int:
+    """Return the bytes that are free on the disk of a path, which need not exist."""
+    return shutil.disk_usage(mount_of(path)).free
+
+
+def require_room(path: Path, needed: int, what: str = "") -> None:
+    """Raise DiskFull unless ``needed`` bytes are free on the disk of a path."""
+    if free_at(path) < needed:
+        raise disk_full(path, needed, what=what)
 
 
 def write_atomically(path: Path, data: bytes | str, *, durable: bool = True, keep: Path | None = None) -> None:
@@ -73,20 +84,19 @@ def write_atomically(path: Path, data: bytes | str, *, durable: bool = True, kee
     """
     content = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            _link(path, keep)
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise disk_full(path, len(content), error.errno) from error
-        raise
+    with telling_full(path, len(content)):
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                _link(path, keep)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     if durable:
         _sync_folder(path.parent)
 
@@ -97,7 +107,11 @@ def _link(path: Path, other: Path) -> None:
     try:
         os.link(path, temporary)
     except OSError:  # a file system without hard links
-        shutil.copyfile(path, temporary)
+        try:
+            shutil.copyfile(path, temporary)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     temporary.replace(other)
 
 

@@ -30,6 +30,8 @@ def one_line(run: Run) -> str:
     words = [f"{status.state.value:11}", run.id]
     if status.total and status.state.is_live:
         words.append(f"{percent(status.share)} ({status.text})")
+    if status.waits:
+        words.append(status.waits)
     if status.silent_s is not None:
         words.append(f"no sign of life for {duration(status.silent_s)}: it may be stuck, see pmsi runs show {run.id}")
     elif status.seconds_left is not None:

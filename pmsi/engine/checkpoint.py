@@ -145,6 +145,12 @@ def save_checkpoint(
     write_atomically(path, content, keep=path.with_name(PREVIOUS) if keep else None)
 
 
+def room_for(model: nn.Module) -> int:
+    """Return about how many bytes a training checkpoint of a model takes: its tensors, and a momentum each."""
+    tensors = [*model.state_dict().values(), *model.parameters()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
 def checkpoint_bytes(
     model: Mapping[str, Tensor],
     optimizer: Mapping[str, Any],

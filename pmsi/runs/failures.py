@@ -3,6 +3,7 @@
 torch's exceptions are recognised by name and text, so torch is not imported.
 """
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import DiskFull, PMSIError
-from pmsi.base.files import FULL, mount_of
+from pmsi.base.files import free_at, mount_of
 from pmsi.base.text import size
 
 
@@ -63,7 +64,7 @@ def _is_shared_memory(error: BaseException) -> bool:
 
 
 def _is_disk_full(error: BaseException) -> bool:
-    full = isinstance(error, OSError) and error.errno in FULL
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "no space left on device" in str(error).lower()
 
 
@@ -80,8 +81,7 @@ def _free_disk(error: BaseException, folder: Path | None) -> str:
     named = getattr(error, "filename", None)
     place = Path(named) if isinstance(named, str) and named else folder or Path.cwd()
     disk = mount_of(place)
-    free = size(shutil.disk_usage(disk).free)
-    return f"Free space on the disk at {disk}, which has {free} free, then resume the run."
+    return f"Free space on the disk at {disk}, which has {size(free_at(place))} free, then resume the run."
 
 
 FAILURES: tuple[Failure, ...] = (

@@ -20,6 +20,7 @@ A worker whose Slurm job is preempted ends as queued: the request to stop then n
 Readers take no lock and write nothing.
 """
 
+import contextlib
 import time
 from collections.abc import Collection
 from enum import StrEnum
@@ -27,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from pmsi.base.errors import RunError
-from pmsi.base.files import remove_leftovers, to_json, write_atomically
+from pmsi.base.files import free_at, mount_of, remove_leftovers, to_json, write_atomically
 from pmsi.base.locks import Lock, is_held, locked
+from pmsi.base.text import size
 from pmsi.runs.damage import read
 
 
@@ -118,8 +120,8 @@ def enqueue(folder: Path, allowed: Collection[State], launcher: str) -> None:
         _queue(folder, launcher)
 
 
-def _queue(folder: Path, launcher: str) -> None:
-    about = {"at": time.time(), "launcher": launcher, "cwd": str(Path.cwd())}
+def _queue(folder: Path, launcher: str, needs: int = 0) -> None:
+    about = {"at": time.time(), "launcher": launcher, "cwd": str(Path.cwd()), "needs": needs}
     write_atomically(folder / "queued", to_json(about))
     _clear(folder)
 
@@ -179,6 +181,8 @@ def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
         except BaseException:
             lock.release()
             raise
+        with contextlib.suppress(OSError):
+            write_atomically(folder / RESERVE, bytes(RESERVED), durable=False)
         return lock
 
 
@@ -209,8 +213,9 @@ def _clear(folder: Path) -> None:
 def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None = None) -> State:
     """End the run as ``state`` and release its ``lock``; return the final state.
 
-    A run that was asked to stop with ``back_to`` is queued again. Without a lock, the run is ended on behalf of a dead
-    worker: nothing happens unless it is interrupted.
+    As QUEUED, the run waits until ``about["needs"]`` bytes are free on its disk. A run that was asked to stop with
+    ``back_to`` is queued again. Without a lock, the run is ended on behalf of a dead worker: nothing happens unless it
+    is interrupted.
     """
     content = to_json({"at": time.time()} | about, indent=1) + "\n"
     with locked(folder / ".change"):
@@ -218,8 +223,11 @@ def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None 
             now = state_of(folder)
             if now is not State.INTERRUPTED:
                 return now
+        (folder / RESERVE).unlink(missing_ok=True)
         back_to = (read(folder / "stop") or {}).get("back_to") if state is State.STOPPED else None
-        if back_to is not None:
+        if state is State.QUEUED:
+            _queue(folder, launcher_of(folder) or "local", about["needs"])
+        elif back_to is not None:
             _queue(folder, back_to)
             state = State.QUEUED
         else:
@@ -246,6 +254,25 @@ def queued_request(folder: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     return {"at": at, "launcher": "local", "cwd": None} | (read(folder / "queued") or {})
+
+
+LEAST_ROOM = 1_000_000
+"""Bytes that must be free on the disk of a run that is to begin."""
+
+
+RESERVE, RESERVED = ".reserve", 8192
+"""A file that a worker keeps, and its bytes: removed, it leaves room to write how the run ended on a full disk."""
+
+
+def waits_for_room(folder: Path) -> str:
+    """Return in words that a queued run waits for room on its disk, "" if it does not."""
+    request = queued_request(folder)
+    if request is None:
+        return ""
+    needed, free = max(LEAST_ROOM, request.get("needs") or 0), free_at(folder)
+    if free >= needed:
+        return ""
+    return f"waits for room on the disk at {mount_of(folder)}: {size(needed)} needed, {size(free)} free"
 
 
 PARENT = "PMSI_PARENT_PID"

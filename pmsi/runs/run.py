@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,11 +20,11 @@ from typing import Any
 
 from pmsi.base.assets import ASSETS
 from pmsi.base.errors import ConfigError, RunError
-from pmsi.base.files import LARGE, open_regular, read_file, stamp, to_json, write_atomically
+from pmsi.base.files import LARGE, disk_full, open_regular, read_file, stamp, telling_full, to_json, write_atomically
 from pmsi.base.text import printable, shortened
 from pmsi.config import Config, from_json
 from pmsi.runs.damage import METRICS, damage_of, metrics_record, read
-from pmsi.runs.lifecycle import ENDINGS, MARKS, State, request_stop, state_of
+from pmsi.runs.lifecycle import ENDINGS, LEAST_ROOM, MARKS, State, request_stop, state_of
 from pmsi.runs.status import ErrorReport, Heartbeat, Status, status_of
 
 SHIPPED = ASSETS / "demo"
@@ -74,10 +75,15 @@ class Run:
         while True:
             folder = root / "-".join([moment, _slug(config, name), secrets.token_hex(2)])
             try:
-                folder.mkdir()
+                with telling_full(folder, LEAST_ROOM):
+                    folder.mkdir()
             except FileExistsError:
                 continue
-            write_atomically(folder / "config.json", config.to_json())
+            try:
+                write_atomically(folder / "config.json", config.to_json())
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             return cls(folder)
 
     @classmethod
@@ -197,11 +203,15 @@ class Run:
     def log(self, record: dict[str, Any]) -> None:
         """Append one record to the metrics; NaN and infinities become null."""
         line = to_json(record).encode() + b"\n"
-        with open_regular(self.folder / METRICS, "ab+") as file:
+        path = self.folder / METRICS
+        with telling_full(path, len(line)), open_regular(path, "ab+") as file:
             if file.seek(0, os.SEEK_END) > 0:
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else b"\n" + line  # an earlier worker died within a line
-            file.write(line)
+            whole = file.seek(0, os.SEEK_END)
+            if os.write(file.fileno(), line) < len(line):  # the disk is full: no half of a line stays
+                os.truncate(path, whole)
+                raise disk_full(path, len(line))
 
     def flush_metrics(self) -> None:
         """Write the metrics logged so far to the disk, so that they survive a power cut."""

@@ -4,15 +4,17 @@ A worker that holds its lock but has long changed no file may be stuck. The limi
 between heartbeats, so that a slow worker is not reported. Times are seconds since 1970, as of `time.time`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pmsi.base.errors import DiskFull
 from pmsi.base.files import read_json, to_json, write_atomically
 from pmsi.runs.damage import read
-from pmsi.runs.lifecycle import ENDINGS, State, state_of
+from pmsi.runs.lifecycle import ENDINGS, State, state_of, waits_for_room
 
 BEAT_S = 0.5
 """Seconds between two heartbeats, at least."""
@@ -60,6 +62,8 @@ class Status:
     error: ErrorReport | None = None
     silent_s: float | None = None
     """Seconds since the worker changed a file; None unless it may be stuck."""
+    waits: str = ""
+    """What a queued run waits for, beside its turn."""
 
     @property
     def can_resume(self) -> bool:
@@ -98,9 +102,10 @@ class Heartbeat:
             self.flush()
 
     def flush(self) -> None:
-        """Write the last call if it is not written yet."""
+        """Write the last call if it is not written yet; a full disk does not matter to it."""
         if self._pending is not None:
-            write_atomically(self.path, to_json(self._pending), durable=False)
+            with contextlib.suppress(DiskFull):
+                write_atomically(self.path, to_json(self._pending), durable=False)
             self._written = time.time()
             self._pending = None
 
@@ -124,6 +129,7 @@ def status_of(folder: Path, log_tail: Callable[[], str]) -> Status:
         seconds_left=_seconds_left(beat, started) if working else None,
         error=_error(ending, log_tail()) if state is State.FAILED else None,
         silent_s=silence(folder, beat, started) if working else None,
+        waits=waits_for_room(folder) if state is State.QUEUED else "",
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pmsi.base.errors import ConfigError, Fix, TrainingError
+from pmsi.base.files import require_room
 from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.checking import Progress as Checking
@@ -18,13 +19,21 @@ from pmsi.data.dataset import Dataset
 from pmsi.data.loading import EvaluationLoader, TrainLoader, check_batch
 from pmsi.data.record import FILE, DataRecord
 from pmsi.data.sampling import check_balanced
-from pmsi.engine.checkpoint import PREVIOUS, Checkpoint, has_checkpoint, newest_checkpoint, save_checkpoint
+from pmsi.engine.checkpoint import (
+    PREVIOUS,
+    Checkpoint,
+    has_checkpoint,
+    newest_checkpoint,
+    room_for,
+    save_checkpoint,
+)
 from pmsi.engine.device import gradient_scaler, prepare_device
 from pmsi.evaluation import checking_progress, score, write_predictions
 from pmsi.methods import build, outline, resolve
 from pmsi.model import Objective, Recognizer
 from pmsi.model.batch import Phase, Scalar
 from pmsi.runs import Run, Stopped
+from pmsi.runs.lifecycle import LEAST_ROOM
 from pmsi.runs.record import record_of
 from pmsi.runs.run import CHECKPOINT
 from pmsi.training.distributed import Team, team
@@ -39,6 +48,9 @@ from pmsi.training.loop import Learner, progressive_training
 from pmsi.training.optimizer import make_optimizer, match_memory_format
 from pmsi.training.progress import Progress, changed_since, made_with
 from pmsi.training.trackers import Trackers, check_trackers
+
+CHECKPOINTS = 3
+"""Checkpoints of a run that are on its disk at once: the last one, the one before, and the one that is written."""
 
 
 class Order(IntEnum):
@@ -62,6 +74,8 @@ def check(config: TrainConfig, root: Path) -> list[str]:
     _check_share(config)
     check_folder(config)
     check_trackers(config.trackers)
+    needed = CHECKPOINTS * room_for(outline(config, CLASSES)) + LEAST_ROOM
+    require_room(root, needed, "a run with these settings")
     return [words for words in (check_initial_weights(config, root),) if words]
 
 
@@ -117,6 +131,7 @@ class Training:
         self.keeps = True  # the last checkpoint, at the next one: it is whole
         resumed = has_checkpoint(run.checkpoints)
         self.model = self._model(resumed)
+        self._require_room()
         self.optimizer = make_optimizer(self.model, config)
         self.scaler = gradient_scaler(self.device, config.precision)
         progress = self._restore() if resumed else self._begin()
@@ -184,6 +199,13 @@ class Training:
         if self.config.sync_bn and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return model.to(self.device)
+
+    def _require_room(self) -> None:
+        """Raise DiskFull, before any step, where the run's checkpoints would not fit on its disk."""
+        place = self.run.checkpoints
+        new = CHECKPOINTS - sum((place / name).exists() for name in (CHECKPOINT, PREVIOUS))
+        if self.team.leads:
+            require_room(place, new * room_for(self.model) + LEAST_ROOM, f"run {self.run.id}")
 
     # Recording
 

@@ -205,6 +205,9 @@ def _live(run: Run, seen: tuple[State, bool]) -> None:
 
 def _progress(run: Run, status: Status) -> None:
     if status.state is State.QUEUED:
+        if status.waits:
+            st.progress(0.0, text=plain(f"{status.waits[0].upper()}{status.waits[1:]}."))
+            return
         before = runs_before(run)
         text = f"Waiting for {plural(before, 'other run')}." if before else "Next in the queue, starting."
         st.progress(0.0, text=text)

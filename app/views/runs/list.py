@@ -249,6 +249,8 @@ def _note(entry: Entry, status: Status) -> str:
         seen = jobs.launcher_status(entry.run)
         if seen is not None:
             return seen.text
+        if status.waits:
+            return status.waits
         before = runs_before(entry.run)
         return f"{before} before it" if before else "next"
     if status.error is not None:

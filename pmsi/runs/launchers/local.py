@@ -18,16 +18,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pmsi.base.assets import CHECKOUT
+from pmsi.base.errors import DiskFull
 from pmsi.base.files import open_regular
 from pmsi.base.locks import Lock, is_held
 from pmsi.runs.launchers.devices import CPU, VISIBLE
 from pmsi.runs.launchers.queue import Claim, claim, runner_lock, unclaimed, waits_for
 from pmsi.runs.launchers.worker import work
-from pmsi.runs.lifecycle import ONLY_QUEUED, PARENT, queued_request
+from pmsi.runs.lifecycle import ONLY_QUEUED, PARENT, queued_request, waits_for_room
 from pmsi.runs.run import Run
 
 POLL_S = 0.2
 """Seconds between two checks for free GPUs, for a run that waits for several."""
+
+
+ROOM_POLL_S = 1.0
+"""Seconds between two looks at a full disk."""
 
 
 def worker_command(run: Run) -> list[str]:
@@ -87,6 +92,8 @@ def serve(root: Path, device: str = CPU) -> None:
             while (taken := claim(root, device, given_up)) is not None:
                 try:
                     _work(root, device, taken)
+                except DiskFull:  # the run is queued still
+                    time.sleep(ROOM_POLL_S)
                 except Exception as error:
                     given_up.add(taken.run)
                     with contextlib.suppress(OSError):  # the disk of the log may be full
@@ -100,6 +107,8 @@ def serve(root: Path, device: str = CPU) -> None:
 def _work(root: Path, device: str, taken: Claim) -> None:
     """Let a worker execute the run that was taken, and wait until it has ended."""
     with _hold_devices(root, device, taken) as places:
+        while waits_for_room(taken.run.folder):
+            time.sleep(ROOM_POLL_S)
         request = queued_request(taken.run.folder)
         if request is not None:  # else withdrawn just now
             work(taken.run, request, lambda: _start_worker(taken.run, request["cwd"], places))
