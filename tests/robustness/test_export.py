@@ -114,18 +114,14 @@ def test_runs_without_a_common_output_are_tested_by_what_they_predict(of_two_kin
     assert (line["only_here"], line["only_there"], line["p"], line["holm"]) == ("2", "0", "0.5", "1.0")
 
 
-def test_a_stored_report_of_another_time_changes_nothing(of_two_kinds):
+def test_a_stored_report_of_another_time_changes_nothing_and_lost_answers_are_told(of_two_kinds):
     expected = read_results(of_two_kinds).report
     for text in ('{"comparisons": [], "primary": {"a": "classifier"}}', "{"):
         (of_two_kinds.folder / FILE).write_text(text)
         assert read_results(of_two_kinds).report == expected
     (of_two_kinds.folder / FILE).write_text('{"classes": ["ant", "bee"]}')
-    assert read_results(of_two_kinds).report == expected | {"classes": ["ant", "bee"]}, (
-        "names that nobody else may know"
-    )
-
-
-def test_a_cell_whose_answers_are_lost_is_told_with_what_to_do(of_two_kinds):
+    results = read_results(of_two_kinds)
+    assert results.report == expected | {"classes": ["ant", "bee"]}, "names that nobody else may know"
     (of_two_kinds.folder / JITTER.file).unlink()
     results = read_results(of_two_kinds)
     assert results.predictions(CLEAN, "b", "mix").tolist() == [0, 1, 0, 1]
@@ -266,14 +262,10 @@ def test_what_cannot_be_written_is_refused_in_a_line(swept, pmsi, tmp_path, monk
 # Confusions
 
 
-def test_a_confusion_matrix_is_scikit_learn_s():
-    generator = np.random.default_rng(0)
-    truth, answers = generator.integers(0, 7, (2, 300))
+def test_a_confusion_matrix_is_scikit_learn_s_and_its_pairs_come_fullest_first():
+    truth, answers = np.random.default_rng(0).integers(0, 7, (2, 300))
     expected = sklearn.confusion_matrix(truth, answers, labels=range(9))
     assert np.array_equal(confusion(truth, answers, 9), expected)
-
-
-def test_pairs_come_fullest_first_and_open_their_images():
     truth, answers = np.array([0, 0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 1, 0, 2, 1])
     pairs = confused_pairs(confusion(truth, answers, 4))
     assert [(pair.row, pair.column, pair.count) for pair in pairs] == [(0, 1, 2), (2, 0, 1), (2, 1, 1)]

@@ -32,6 +32,8 @@ def finished(root, config, accuracy, best=None, counts=(35, 1050, 942), seconds=
         "classes": [str(number) for number in range(counts[0])],
         "train_images": counts[1],
         "test_images": counts[2],
+        "skipped_images": 0,
+        "parameters": 1_234_567,
         "seconds": seconds,
     }
     return ended(root, config, State.FINISHED, {"result": result})

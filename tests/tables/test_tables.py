@@ -68,18 +68,13 @@ def test_table_ii_varies_stage_num_of_pm_and_has_no_cell_for_a_stage_that_takes_
 
 
 @pytest.mark.parametrize("number", ["3", "5"])
-def test_tables_iii_and_v_have_a_line_for_each_method_that_says_so(number):
+def test_tables_iii_and_v_have_a_line_for_each_method_that_says_so(monkeypatch, number):
+    own = METHODS["pm"].__class__(**(vars(METHODS["pm"]) | {"title": "Mine", "tables": (number,)}))
+    monkeypatch.setitem(METHODS, "mine", own)
     table = expand(number, BASE)
     assert [line.key for line in table.lines] == [name for name, row in METHODS.items() if number in row.tables]
     assert all(differences(config, BASE).keys() <= {"method"} for config in table.configs)
     assert [config.method for config in table.configs] == [line.key for line in table.lines]
-
-
-def test_a_method_of_one_s_own_appears_without_a_printed_number(monkeypatch):
-    number = "5"
-    own = METHODS["pm"].__class__(**(vars(METHODS["pm"]) | {"title": "Mine", "tables": (number,)}))
-    monkeypatch.setitem(METHODS, "mine", own)
-    table = expand(number, BASE)
     assert table.lines[-1].title == "Mine"
     assert table.cells["mine", "mix"].config.method == "mine"
     assert table.cells["mine", "mix"].printed is None
@@ -134,16 +129,13 @@ def test_mean_and_standard_deviation_over_seeds(tmp_path):
     assert found_seeds(tmp_path, table) == (4, 5, 6)
 
 
-def test_a_run_that_computes_something_else_does_not_count(tmp_path):
-    changes = {"seed": 9, "data": "/elsewhere", "image_size": 192, "resize": 300, "method": "p", "weights": "none"}
-    for name, value in (changes | {"dropout": 0.1, "augmentation": "none", "per_image": False, "epochs": 8}).items():
-        finished(tmp_path, BASE.with_(**{name: value}), {"mix": 0.5})
-    assert fill(expand("3", BASE), tmp_path).cells["pmr", "mix"].n == 0
-
-
-def test_a_run_that_computes_the_same_in_another_way_counts(tmp_path, monkeypatch):
+def test_a_run_that_computes_the_same_counts_and_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = BASE.with_(data="photos", resize=256)
+    changes = {"seed": 9, "data": "/elsewhere", "image_size": 192, "resize": 300, "method": "p", "weights": "none"}
+    for name, value in (changes | {"dropout": 0.1, "augmentation": "none", "per_image": False, "epochs": 8}).items():
+        finished(tmp_path, base.with_(**{name: value}), {"mix": 0.5})
+    assert fill(expand("3", base), tmp_path).cells["pmr", "mix"].n == 0
     finished(tmp_path, base.with_(device="cpu", threads=2, workers=3, resize=None), {"mix": 0.5})
     assert fill(expand("3", base), tmp_path).cells["pmr", "mix"].n == 1
 
@@ -266,21 +258,17 @@ def jittered(root):
 
 
 def test_perturbed_accuracies_come_from_a_sweep_of_the_runs(tmp_path, pair):
-    assert [cell.states for cell in jittered(tmp_path)] == [(None,), (None,)]
+    swept(tmp_path, pair, "color_jitter", 0.5, (0.3, 0.7))
+    swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), test_per_class=2)
+    swept(tmp_path, pair, "gaussian_noise", 1.0, (0.3, 0.7))
+    swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), perturbations=("color_jitter=0.5",))
+    assert [cell.states for cell in jittered(tmp_path)] == [(None,), (None,)], "other images, other severities"
     sweep = swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7))
     cells = jittered(tmp_path)
     assert [cell.mean for cell in cells] == [0.3, 0.7]
     assert [cell.runs for cell in cells] == [(run.id, sweep.id) for run in pair]
     assert [cell.change for cell in cells] == [pytest.approx(0.3 - 0.8), pytest.approx(0.7 - 0.9)]
     assert fill(expand("7", BASE), tmp_path).cells["gaussian_noise", "cub/pmr"].n == 0
-
-
-def test_a_sweep_with_other_images_or_severities_does_not_count(tmp_path, pair):
-    swept(tmp_path, pair, "color_jitter", 0.5, (0.3, 0.7))
-    swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), test_per_class=2)
-    swept(tmp_path, pair, "gaussian_noise", 1.0, (0.3, 0.7))
-    swept(tmp_path, pair, "color_jitter", 1.0, (0.3, 0.7), perturbations=("color_jitter=0.5",))
-    assert [cell.n for cell in jittered(tmp_path)] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -369,6 +357,9 @@ def test_text_is_aligned_labelled_and_fits_a_terminal(tmp_path):
     assert "image_size = 224, epochs = 7, frozen_epochs = 2" in " ".join(text.split())
     assert "CUB, 35 classes, 1050 training and 942 test images (the paper: 200, 5994, 5794)" in text
     assert "2 seeds (0, 1)" in " ".join(text.split())
+    misprinted = as_text(fill(expand("7", BASE), tmp_path))
+    assert all(said in misprinted for said in ("14.1 (−67.4*)", "printed −77.4", "59.9 (−27.1)"))
+    assert "*" not in as_text(fill(expand("6", BASE), tmp_path))
     lines = {line.split("  ")[0]: line for line in text.splitlines()}
     assert re.fullmatch(r"Baseline +50\.5 ± 0\.7 +–", lines["Baseline"])
     assert re.fullmatch(r"\+ P & M +50\.5 ± 0\.7 +50\.5 ± 0\.7", lines["+ P & M"])
@@ -387,14 +378,6 @@ def test_a_difference_is_called_one_between_two_experiments_unless_data_and_reci
     assert "two different experiments" in as_text(fill(expand("3", exact), tmp_path, (2,)))
     finished(tmp_path, exact.with_(epochs=100), {"mix": 0.5}, counts=(200, 5994, 5794))
     assert "two different experiments" in as_text(fill(expand("3", exact.with_(epochs=100)), tmp_path))
-
-
-def test_misprints_are_marked(tmp_path):
-    text = as_text(fill(expand("7", BASE), tmp_path))
-    assert "14.1 (−67.4*)" in text
-    assert "printed −77.4" in text
-    assert "59.9 (−27.1)" in text
-    assert "*" not in as_text(fill(expand("6", BASE), tmp_path))
 
 
 ODD = r"50 % of_A & B | <b> *x* #1 ~^ {y} \z $5 `q`"
