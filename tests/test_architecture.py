@@ -1,4 +1,4 @@
-"""The plan of the house: rooms import in one order, without a circle, and the core has no user interface in it."""
+"""Rooms import in one order, without a circle, and the core has no user interface in it."""
 
 import ast
 import re

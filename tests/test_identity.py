@@ -1,7 +1,7 @@
 """Classes and images come, go and change their names between train, stop, resume, evaluate, maps, sweep, tables and
 mistakes: each gives the right names, or a refusal that says what has changed. Never a wrong name.
 
-What is right is found by plain loops over the pixels, which know nothing of digests and records.
+What is right is found by plain loops over the pixels, without digests and records.
 """
 
 import contextlib

@@ -18,7 +18,7 @@ from app.shared.session import PAGE
 LOOK_S = 0.5
 """How often one who waits looks whether they are still wanted, and what place they have."""
 
-Told = Callable[[int], None]
+OnWait = Callable[[int], None]
 
 
 class Line:
@@ -30,14 +30,14 @@ class Line:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def turn(self, told: Told) -> Iterator[None]:
-        """Wait for a place and hold it; ``told`` is called with the number of those before, and may raise to leave."""
+    def turn(self, on_wait: OnWait) -> Iterator[None]:
+        """Wait for a place and hold it; ``on_wait`` is called with the number of those before, and may raise to leave."""
         mark = object()
         with self._changed:
             self._waiting.append(mark)
         try:
             while not self._taken(mark):
-                told(self._before(mark))
+                on_wait(self._before(mark))
         except BaseException:
             with self._changed:
                 self._waiting.remove(mark)
@@ -96,7 +96,7 @@ def turn(line: Line | None, doing: str = "") -> Iterator[None]:
 def _place(line: Line) -> Iterator[None]:
     shown: list[st.delta_generator.DeltaGenerator] = []
 
-    def told(before: int) -> None:
+    def on_wait(before: int) -> None:
         stop_if_gone()
         if get_script_run_ctx(suppress_warning=True) is not None:
             if not shown:
@@ -104,7 +104,7 @@ def _place(line: Line) -> Iterator[None]:
             words = f"{before} before you" if before else "you are next"
             shown[0].caption(f":material/hourglass_top: Others are being served: {words}.")
 
-    with line.turn(told):
+    with line.turn(on_wait):
         for place in shown:
             place.empty()
         _HELD.place = True

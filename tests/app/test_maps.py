@@ -1,4 +1,4 @@
-"""The maps page: images by stages of some runs, one map with its numbers, rising severity, where two runs differ."""
+"""The maps page: images by stages of some runs, one map with its numbers, increasing severity, where two runs differ."""
 
 import base64
 import io
@@ -164,7 +164,7 @@ def test_the_numbers_of_one_map_say_hit_and_miss_and_its_curves_their_areas():
     assert list(drawn[0].y) == [100.0, 0.0]
 
 
-def test_rising_severity_is_computed_for_the_class_of_the_clean_image(open_page, make_run):
+def test_increasing_severity_is_computed_for_the_class_of_the_clean_image(open_page, make_run):
     make_run()
     test = fine(open_page("maps", image=KEY, tool="severity", perturbation="color_jitter"))
     frames = part(test, "maps_player")["frames"]

@@ -179,7 +179,7 @@ def test_removal_curves_start_at_the_prediction(trained, here, pmsi):
     assert (status, set(told) | {"maps", "scale", "curves"}) == (0, set(written))
 
 
-def test_rising_severity_is_an_animation(trained, here, pmsi):
+def test_increasing_severity_is_an_animation(trained, here, pmsi):
     words = ["explain", trained.id, KEYS[0], KEYS[1], "--dataset", "plumage", "--runs", trained.folder.parent]
     assert pmsi(*words, "--rising", "rotation", "--seed", 2, "--figure", "maps.gif") == (0, "maps.gif\n", "")
     shown = animation("maps.gif")

@@ -89,7 +89,7 @@ def test_masks_lie_within_the_bird_and_the_box_bounds_it(drawings):
 
 @pytest.mark.parametrize(("a", "b"), PAIRS)
 def test_siblings_drawn_with_one_seed_differ_exactly_within_their_parts(a, b):
-    """The ground truth of the masks: no pixel differs but those that a telling part can touch."""
+    """The ground truth of the masks: no pixel differs but those that a distinctive part can touch."""
     (easel, occluders), (other, _) = painted(a, a, 128), painted(b, a, 128)
     difference = (np.abs(easel.sheet - other.sheet) > ROUNDING).any(axis=0)
     reach = visible_parts(easel, occluders, least=0)

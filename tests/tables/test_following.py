@@ -1,4 +1,4 @@
-"""A campaign makes, resumes and follows exactly what a table lacks: with fake tasks, and once with real ones."""
+"""Filling a table makes, resumes and follows exactly what a table lacks: with fake tasks, and once with real ones."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ def methods(root):
 # Making and going on
 
 
-def test_a_campaign_goes_on_after_an_interruption_seed_by_seed_and_repeats_nothing(fakes, tmp_path, pmsi):
+def test_filling_a_table_goes_on_after_an_interruption_seed_by_seed_and_repeats_nothing(fakes, tmp_path, pmsi):
     words, table = ("tables", "3", *FLAGS, "--runs", tmp_path, "--seeds", 2), expand("3", TINY)
     interrupting.append(3)
     assert pmsi(*words)[:2] == (130, "")
@@ -227,7 +227,7 @@ def work_here(run):
     execute(Run(run.folder))
 
 
-def test_a_real_campaign_goes_on_with_a_run_that_is_there(tmp_path, pmsi, tiny_run, monkeypatch):
+def test_filling_a_real_table_goes_on_with_a_run_that_is_there(tmp_path, pmsi, tiny_run, monkeypatch):
     """Of a table of two trained systems and three sweeps, one system is trained already; a real worker makes the last.
 
     The others are made in this process, which need not import torch again.

@@ -197,7 +197,7 @@ def test_runs_on_other_data_than_the_newest_are_left_out_of_cell_and_table(tmp_p
     assert len(json.loads(as_json(filled))["left_out"]) == 3
     plan = needed_runs(expand("3", BASE), tmp_path, (0, 1))
     done = [each.config for each in plan.trainings if each.state is State.FINISHED]
-    assert done == [BASE.with_(seed=1)], "a campaign makes the others again"
+    assert done == [BASE.with_(seed=1)], "filling makes the others again"
 
 
 def test_runs_without_a_record_count_as_far_as_their_numbers_of_images_agree_and_are_said_to_be_unknown(tmp_path):

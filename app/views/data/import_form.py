@@ -52,7 +52,7 @@ def import_form() -> None:
         ready = work is not None and bool(name.strip())
         if st.button("Import", type="primary", icon=":material/download:", disabled=not ready) and work is not None:
             _work(work, name)
-    _told()
+    _last_imported()
 
 
 def _files() -> Work | None:
@@ -170,8 +170,8 @@ def _work(work: Work, name: str) -> None:
     bar.empty()
 
 
-def _told() -> None:
-    """Tell what was imported last, with the way to it and with what was left out."""
+def _last_imported() -> None:
+    """Show what was imported last, with the way to it and with what was left out."""
     done: Imported | None = st.session_state.get(DONE)
     if done is None:
         return

@@ -70,14 +70,14 @@ def _places(matrix: np.ndarray, pairs: Sequence[Pair], classes: Sequence[str]) -
     numbers = [int(word) for word in open_place if word.isdecimal() and int(word) < len(classes)]
     extra = [Pair(*numbers, int(matrix[tuple(numbers)]))] if len(numbers) == len(open_place) == 2 else []
     listed = [*(pair for pair in extra if pair.count and pair not in pairs[:LISTED]), *pairs[:LISTED]]
-    return {_name(pair): _told(pair, classes) for pair in listed}
+    return {_name(pair): _pair_text(pair, classes) for pair in listed}
 
 
 def _name(pair: Pair) -> str:
     return f"{pair.row}-{pair.column}"
 
 
-def _told(pair: Pair, classes: Sequence[str]) -> str:
+def _pair_text(pair: Pair, classes: Sequence[str]) -> str:
     row, column = plain(classes[pair.row]), plain(classes[pair.column])
     return f"{row}, agreed · {pair.count}" if pair.row == pair.column else f"{row} → {column} · {pair.count}"
 

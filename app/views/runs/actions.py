@@ -73,11 +73,11 @@ _EXPORTS, MOST_WAITING = Line(1), 3
 def _in_turn(make: Callable[[], bytes]) -> bytes:
     """Make a file when no other is made; ExportError where too many wait."""
 
-    def told(before: int) -> None:
+    def on_wait(before: int) -> None:
         if before >= MOST_WAITING:
             raise ExportError("Too many files are being made here now. Try again later.")
 
-    with _EXPORTS.turn(told):
+    with _EXPORTS.turn(on_wait):
         return make()
 
 

@@ -181,14 +181,14 @@ def unwrapped(tree: Tree) -> Tree:
 
 def _listed(tree: Tree, labels: Labels) -> dict[str, Side]:
     """Return the sides that the lists tell, or the folders of their images, or one side of all."""
-    told = {key: split_of(split) if split else None for key, (_, split) in labels.rows.items()}
-    if not any(told.values()):
-        told = {key: split_of(PurePosixPath(key).parts[0]) if "/" in key else None for key in labels.rows}
-        told = told if all(told.values()) else {}
-    has_split = len({*told.values()} - {None}) > 1
+    splits = {key: split_of(split) if split else None for key, (_, split) in labels.rows.items()}
+    if not any(splits.values()):
+        splits = {key: split_of(PurePosixPath(key).parts[0]) if "/" in key else None for key in labels.rows}
+        splits = splits if all(splits.values()) else {}
+    has_split = len({*splits.values()} - {None}) > 1
     sides: dict[str, Side] = {}
     for file in tree.images:
-        role = told.get(file.key) if has_split else ""
+        role = splits.get(file.key) if has_split else ""
         if file.key in labels.rows and role is not None:
             label, split = labels.rows[file.key]
             side = sides.setdefault(role, Side(split or role))
