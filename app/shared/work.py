@@ -31,7 +31,7 @@ class Line:
 
     @contextlib.contextmanager
     def turn(self, on_wait: OnWait) -> Iterator[None]:
-        """Wait for a place and hold it; ``on_wait`` is called with the number of those before, and may raise to leave."""
+        """Wait for a place and hold it; ``on_wait`` gets the number of those before, and may raise to leave."""
         mark = object()
         with self._changed:
             self._waiting.append(mark)

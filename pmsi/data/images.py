@@ -6,7 +6,6 @@ too much memory are refused by their header, damaged ones by an ImageError.
 
 import contextlib
 import hashlib
-import io
 import logging
 import os
 import re
@@ -148,11 +147,6 @@ def open_rgb(
         return _with_file(source, lambda file: _decode(file, side, most)[0])
     except _Refused as error:
         raise ImageError(f"{label}: {error}. {EXPECTED}") from error.__cause__
-
-
-def open_rgb_bytes(data: bytes, name: str = "the image") -> Image.Image:
-    """Return `open_rgb` of an image in memory, such as an upload."""
-    return open_rgb(io.BytesIO(data), name)
 
 
 def check_file_size(size: int, name: str) -> None:

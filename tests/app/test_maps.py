@@ -1,4 +1,4 @@
-"""The maps page: images by stages of some runs, one map with its numbers, increasing severity, where two runs differ."""
+"""The maps page: images by stages of some runs, a map with its numbers, increasing severity, where two runs differ."""
 
 import base64
 import io

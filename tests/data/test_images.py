@@ -18,9 +18,13 @@ from pmsi.base.errors import DataError, ImageError
 from pmsi.data import images
 from pmsi.data.checking import check
 from pmsi.data.dataset import Sample
-from pmsi.data.images import MAX_PIXELS, examine, open_rgb, open_rgb_bytes, pixels_digest
+from pmsi.data.images import MAX_PIXELS, examine, open_rgb, pixels_digest
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+
+
+def open_rgb_bytes(data, name="the image"):
+    return open_rgb(io.BytesIO(data), name)
 
 
 def encoded(image, format, **options):

@@ -1,4 +1,4 @@
-"""Maps under increasing severity: which severities, which pixels are looked at, where colours end, what the GIF holds."""
+"""Maps under increasing severity: severities, the pixels that are looked at, where colours end, what the GIF holds."""
 
 import io
 
