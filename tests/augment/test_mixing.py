@@ -91,6 +91,7 @@ def test_boxes_are_distributed_as_numpys(a, draw):
         for edge in range(4):
             assert stats.ks_2samp(box[:, edge], expected[:, edge]).pvalue > 1e-3
         assert stats.ks_2samp(height * width, other_height * other_width).pvalue > 1e-3
+        assert (height * width).std() == pytest.approx((other_height * other_width).std(), rel=0.03)
         assert np.corrcoef(height, width)[0, 1] == pytest.approx(np.corrcoef(other_height, other_width)[0, 1], abs=0.05)
     shared = bool((drawn.onto == drawn.source).all())
     assert shared == (draw is plan_cut)
