@@ -1,5 +1,6 @@
 """What a page shows is about the image, classes, split and runs that are shown, whatever has changed since."""
 
+import contextlib
 import json
 import re
 from urllib.parse import parse_qs
@@ -18,11 +19,12 @@ from app.views.maps.explained import SIDE
 from app.views.maps.numbers import reports_on
 from app.views.robustness.cached import results_once, sweep_picture_once
 from pmsi import tasks
-from pmsi.base.errors import DataError, ImageError
+from pmsi.base.errors import DataError, ImageError, PMSIError
 from pmsi.config import MapsConfig, RobustnessConfig
 from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.pictures.sheets import enlarged, thumbnail
 from pmsi.runs import Run, jobs
+from pmsi.runs.lifecycle import begin
 from pmsi.runs.record import record_of
 
 
@@ -255,9 +257,13 @@ def test_no_baseline_of_another_folder_is_offered(open_page, make_run, trained):
 
 def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, make_run, trained, monkeypatch):
     monkeypatch.setattr(jobs, "submit", lambda run, launcher: pytest.fail("started"))
-    run, _ = make_run(), make_run(seed=1)
-    test = shown(open_page("robustness", view="sweep", run=run.id))
-    assert len(test.multiselect(key="kept-sweep-of").options) == 2
+    run, _, live = make_run(), make_run(seed=1), make_run(seed=2)
+    with contextlib.ExitStack() as stack:
+        stack.callback(begin(live.folder).release)
+        test = shown(open_page("robustness", view="sweep", run=run.id))
+        assert len(test.multiselect(key="kept-sweep-of").options) == 2
+        with pytest.raises(PMSIError, match="running"):
+            tasks.check(RobustnessConfig(of=(run.id, live.id)), live.folder.parent)
     test = open_page("robustness", **{"sweep-of": f"{run.id},{trained.id}"})
     assert "cannot be swept together" in words(test)
     assert button(test, "Start the sweep").disabled
