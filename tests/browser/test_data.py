@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 def test_images_are_looked_through_opened_and_linked(page):
     page.goto("/data?split=test")
+    page.get_by_label("Search classes").fill("crestjay")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Class", exact=True)).to_have_value("All 3 that match")
     first = page.get_by_alt_text(re.compile("test.")).first
     before = loaded(first)
     page.get_by_role("button", name="Next").click()

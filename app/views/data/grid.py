@@ -14,7 +14,7 @@ import streamlit as st
 from app.shared.cached_data import thumbnail_once
 from app.shared.errors import guarded, plain
 from app.shared.palette import CATEGORICAL, CHART, styled
-from app.shared.session import choice, keep, remember
+from app.shared.session import choice, keep, relabel, remember
 from pmsi.data.dataset import Dataset, Sample, count_by_class
 from pmsi.runs import Run
 from pmsi.runs.mistakes import predictions_of, read_predictions, shown_in
@@ -124,6 +124,7 @@ def _filtered(dataset: Dataset) -> list[Sample]:
     typed = remember(st.text_input, "find", "", "Search classes", placeholder="warbler", width=200)
     names = [name for name in dataset.classes if typed.casefold() in name.casefold()]
     title = f"All {len(names)} that match" if typed else f"All {len(names)} classes"
+    relabel("only")  # how many classes there are changes with the data set
     only = remember(
         st.selectbox, "only", ALL, "Class", [ALL, *names], format_func=lambda name: name or title, width=280
     )
