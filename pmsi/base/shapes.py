@@ -30,7 +30,7 @@ class Number:
 
     def __str__(self) -> str:
         bounds = f" from {self.low:g} to {self.high:g}" if (self.low, self.high) != (-UNBOUND, UNBOUND) else ""
-        return f"a {'whole ' * self.whole}number{bounds}"
+        return f"a whole number{bounds}" if self.whole else f"a number{bounds}"
 
 
 def misfit(value: Any, shape: Shape) -> str | None:

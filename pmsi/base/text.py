@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Sequence
 
 JOINERS = "\u200c\u200d"
 """Format characters of ordinary words and emoji, which turn nothing around."""
@@ -35,6 +36,13 @@ def percent(fraction: float | None) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: "1 run", "2 runs", "0 runs"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int | None = None) -> list[str]:
+    """Return the lines of a table in columns two spaces apart; those after the first ``left`` are aligned right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<" if left is None or number < left else ">" for number in range(len(widths))]
+    return ["  ".join(map("{:{}{}}".format, row, sides, widths)).rstrip() for row in rows]
 
 
 def duration(seconds: float) -> str:

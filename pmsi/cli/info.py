@@ -11,7 +11,7 @@ from typing import Any
 from pmsi.augment.rule import largest_size, patch_rule
 from pmsi.base.errors import ConfigError, UnknownName, lookup
 from pmsi.base.files import to_json
-from pmsi.base.text import short
+from pmsi.base.text import aligned, short
 from pmsi.cli.arguments import add_like
 from pmsi.cli.flags import place, whole
 from pmsi.config import TrainConfig
@@ -159,8 +159,7 @@ def _readable(systems: list[Line], refused: dict[str, ConfigError], typed: argpa
     columns = NAMES + QUANTITIES
     rows = [[above for above, _, _ in columns], [title for _, title, _ in columns]]
     rows += [[cell(system).strip() for _, _, cell in columns] for system in systems]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    lines = aligned(rows, left=len(NAMES))
     lines += [f"{name}: {error}" for name, error in refused.items()]
     about = f"{typed.classes} classes, batches of {typed.batch_size} in training. {HOW_COUNTED}"
     seen = [line for name in typed.backbone for line in _receptive_fields(name, typed)]
@@ -178,8 +177,3 @@ def _receptive_fields(backbone: str, typed: argparse.Namespace) -> Iterator[str]
         broken = ", ".join(rule.stage for rule in rules if not rule.ok)
         verdict = f"not smaller in {broken}; it holds up to {largest_size(rules)} px" if broken else "each is smaller"
         yield f"  Smallest patches of {size} px in the phases: {patches}: {verdict}."
-
-
-def _aligned(row: list[str], widths: list[int]) -> Iterator[str]:
-    for number, (text, width) in enumerate(zip(row, widths, strict=True)):
-        yield text.ljust(width) if number < len(NAMES) else text.rjust(width)

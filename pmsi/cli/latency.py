@@ -10,7 +10,7 @@ import torch
 
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import to_json
-from pmsi.base.text import percent, short
+from pmsi.base.text import aligned, percent, short
 from pmsi.cli.arguments import TRAINED_OR_FILE, add_like, add_runs
 from pmsi.cli.flags import whole
 from pmsi.cli.inputs import is_model_file, open_model_file
@@ -142,7 +142,4 @@ def _readable(found: list[Latency]) -> str:
                 tested,
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return "\n".join(aligned(rows))

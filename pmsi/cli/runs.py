@@ -171,7 +171,8 @@ def _check_run(typed: argparse.Namespace) -> int:
         return 0 if same else 1
     if record is None:
         print(f"{name} has no record of its data: what it was trained on is unknown, apart from its settings.")
-        print(*(f"The data on disk: {change}." for change in changes), sep="\n", end="\n" * bool(changes))
+        for change in changes:
+            print(f"The data on disk: {change}.")
     else:
         about = _recorded(record)
         images = f"{about['train']} training and {about['test']} test images"

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from pmsi.base.errors import ConfigError, Fix
+from pmsi.base.text import plural
 from pmsi.config import Config
 from pmsi.runs import ranks
 
@@ -58,7 +59,7 @@ def check_device(config: Config) -> None:
         _require_gpu(count)
     if count and config.device != "cpu" and wanted > count:
         raise ConfigError(
-            f"devices = {wanted}, and torch finds {count} GPU{'s' * (count != 1)} here. Lower devices, or choose cpu.",
+            f"devices = {wanted}, and torch finds {plural(count, 'GPU')} here. Lower devices, or choose cpu.",
             fixes=[Fix(f"Take {count}", {"devices": count})],
             final=False,
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pmsi.base.errors import RunError
 from pmsi.base.files import cached_by_files
-from pmsi.base.text import duration, percent
+from pmsi.base.text import aligned, duration, percent
 from pmsi.config import Config, TrainConfig
 from pmsi.config.titles import method_title
 from pmsi.runs.disk import in_words, size_of
@@ -145,9 +145,9 @@ def text(runs: Sequence[Run], head: str | None = None) -> str:
     named = [["Run", *differing]]
     named += [[run.id, *(str(values[i]) for values in differing.values())] for i, run in enumerate(runs)]
     columns = [list(column) for column in zip(*named, strict=True)]  # one line for each setting
-    settings = _aligned(columns) if differing else ["All settings are the same."]
+    settings = aligned(columns) if differing else ["All settings are the same."]
     reasons = incomparable(runs)
-    return "\n".join([*_aligned(rows), "", *settings, *([""] if reasons else []), *reasons])
+    return "\n".join([*aligned(rows), "", *settings, *([""] if reasons else []), *reasons])
 
 
 def _row(run: Run, about: Outcome) -> list[str]:
@@ -164,8 +164,3 @@ def _row(run: Run, about: Outcome) -> list[str]:
         "–" if about.parameters is None else f"{about.parameters / 1e6:.2f} M",
         in_words(about.size),
     ]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

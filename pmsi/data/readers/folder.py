@@ -95,7 +95,8 @@ def folder(
     if labels is not None:
         beside += labels.problems
         layout = f"lists {labels.title}, {layout}"
-        notes += [f"Rows of the lists that name no image here, or several: {labels.absent:,}."] * bool(labels.absent)
+        if labels.absent:
+            notes.append(f"Rows of the lists that name no image here, or several: {labels.absent:,}.")
     else:
         notes += _about_folders(tree, used)
     return replace(
