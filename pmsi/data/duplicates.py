@@ -25,8 +25,9 @@ MOST_BITS = 2 * BANDS - 1
 """Of 128. Photos of birds that were saved again or made four times smaller differ in at most 10, cropped by 2 % in at
 most 16, and different photos in 24 or more (docs/results.md)."""
 
-MOST_COLOUR = 24
-"""Largest mean difference of the colours, of 255: a tenth brighter is 15."""
+LEAST_COLOUR, MOST_COLOUR, OF_CONTRAST = 4, 24, 0.35
+"""Largest mean difference of the colours, of 255: for an image of one colour, for any, and as a share of the standard
+deviation of its colours besides the first. A tenth brighter is 15; most of the sky is like any other sky."""
 
 FLATTEST = 2.0
 """Smallest standard deviation of the grey values: an image of one colour is like any other one."""
@@ -145,13 +146,15 @@ def similar(looks: np.ndarray, sides: np.ndarray) -> Iterator[tuple[int, int]]:
     """Yield pairs of rows of ``looks`` (n, 64) uint8 that are alike and of different ``sides`` (n,), some twice."""
     hashes = np.ascontiguousarray(looks[:, : BANDS * BITS // 8])
     colours = looks[:, BANDS * BITS // 8 :].astype(np.int16)
+    contrast = colours.reshape(-1, GRID * GRID, 3).std(axis=1).mean(axis=1)
+    most = np.minimum(LEAST_COLOUR + OF_CONTRAST * contrast, MOST_COLOUR)
     for band in hashes.view(np.uint16).T:
         for left, right in _candidates(band):
             near = sides[left] != sides[right]
             left, right = left[near], right[near]
             near = np.bitwise_count(hashes[left] ^ hashes[right]).sum(axis=1) <= MOST_BITS
             left, right = left[near], right[near]
-            near = np.abs(colours[left] - colours[right]).mean(axis=1) <= MOST_COLOUR
+            near = np.abs(colours[left] - colours[right]).mean(axis=1) <= np.minimum(most[left], most[right])
             yield from zip(left[near].tolist(), right[near].tolist(), strict=True)
 
 
