@@ -23,7 +23,7 @@ none, so only images that share such a band are compared."""
 
 MOST_BITS = 2 * BANDS - 1
 """Of 128. Photos of birds that were saved again or made four times smaller differ in at most 10, cropped by 2 % in at
-most 16, and different photos in 24 or more (docs/results.md)."""
+most 16, and different photos in 24 or more."""
 
 LEAST_COLOUR, MOST_COLOUR, OF_CONTRAST = 4, 24, 0.35
 """Largest mean difference of the colours, of 255: for an image of one colour, for any, and as a share of the standard
