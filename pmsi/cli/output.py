@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from pmsi.base.errors import DataError, lookup
+from pmsi.base.errors import DataError, DiskFull, lookup
 from pmsi.base.files import write_atomically
 from pmsi.base.text import printable
 
@@ -45,6 +45,8 @@ def write_output(path: Path, content: bytes | str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
+    except DiskFull:
+        raise
     except OSError as error:
         is_below_file = isinstance(error, (FileExistsError, NotADirectoryError))
         reason = f"{path.parent} is no folder" if is_below_file else error.strerror or error

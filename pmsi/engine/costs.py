@@ -88,7 +88,7 @@ def measure(model: Recognizer, config: TrainConfig) -> Costs:
     On the meta device the result is the same, and nothing is computed.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    share = config.batch_size // config.devices
+    share = max(2, config.batch_size // config.devices)  # BatchNorm cannot learn from one
     macs_predict, memory_predict = _counted(lambda: _predict(model, config.image_size), model)
     macs_train, memory_train = _counted(lambda: _train(model, resolve(config), config, share), model)
     return Costs(

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from pmsi.base import text
 from pmsi.base.errors import DataError
+from pmsi.base.files import mount_of
 from pmsi.base.locks import locked
 from pmsi.data.cache.zips import SPARE_BYTES, make_room_for, using, zips_folder
 from pmsi.data.checking import Progress
@@ -121,8 +123,8 @@ def require_space(source: Path, place: Path, size: int) -> None:
     free = shutil.disk_usage(place).free
     if size + SPARE_BYTES > free:
         raise DataError(
-            f"{source} takes {size / 1e9:.1f} GB unpacked, and the disk of {place} has {free / 1e9:.1f} GB left, of "
-            f"which {SPARE_BYTES / 1e9:.0f} should stay. Free some (`pmsi data cache` shows what is kept), or set "
+            f"{source} takes {text.size(size)} unpacked, and the disk at {mount_of(place)} has {text.size(free)} free, of "
+            f"which {text.size(SPARE_BYTES)} should stay. Free some (`pmsi data cache` shows what is kept), or set "
             "PMSI_CACHE (PMSI_DATASETS, for an import) to a folder on another disk."
         )
 

@@ -51,7 +51,8 @@ def nearest(contents: Contents, ours: Iterable[str], make: Callable[[str, Find],
             others.append(f"{library}'s {name}")
     if usable:
         fixes = [Fix(f"Choose {name}", {"backbone": name}) for name in usable[:SAID]]
-        return f"They fit {' and '.join(usable[:SAID])}: choose that backbone.", fixes
+        more = f" (or {' or '.join(usable[1:SAID])}, whose names are the same)" if usable[1:] else ""
+        return f"They fit {usable[0]}{more}: choose that backbone.", fixes
     if others:
         return f"They look like those of {others[0]}, which cannot be a backbone here. Give the weights of another.", []
     return "No network known here fits, of torchvision or of timm. Choose the backbone that they were trained for.", []
