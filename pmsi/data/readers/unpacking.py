@@ -123,8 +123,8 @@ def require_space(source: Path, place: Path, size: int) -> None:
     free = shutil.disk_usage(place).free
     if size + SPARE_BYTES > free:
         raise DataError(
-            f"{source} takes {text.size(size)} unpacked, and the disk at {mount_of(place)} has {text.size(free)} free, of "
-            f"which {text.size(SPARE_BYTES)} should stay. Free some (`pmsi data cache` shows what is kept), or set "
+            f"{source} takes {text.size(size)} unpacked, and the disk at {mount_of(place)} has {text.size(free)} free, "
+            f"of which {text.size(SPARE_BYTES)} should stay. Free some (`pmsi data cache` shows what is kept), or set "
             "PMSI_CACHE (PMSI_DATASETS, for an import) to a folder on another disk."
         )
 
