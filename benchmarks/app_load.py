@@ -3,16 +3,20 @@
     python -m benchmarks.app_load
     python -m benchmarks.app_load --visitors 50 --minutes 10
     python -m benchmarks.app_load --act image
+    python -m benchmarks.app_load --act page --hostile 5     # all pages, while five of the visitors do harm
 
 Users speak the browser's protocol with a server of its own: they open the page, send a new layout as the page does, and
 wait for everything that depends on it: code, downloads, address. The browser draws the mosaics of a layout without the
 server (`benchmarks.app_browser --visitors 50` measures that); those of another image (``--act image``) need the server.
 The server's memory and CPU time are measured every ten seconds; the first half of the time counts as warm-up for
-memory.
+memory. With ``--act page``, users go from page to page. Hostile visitors ask for what costs most, send files that no
+page asked for, and leave in the middle; the server is read-only then, and what they meet does not count.
 """
 
 import argparse
 import asyncio
+import contextlib
+import http.client
 import json
 import platform
 import random
@@ -20,13 +24,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from urllib.parse import urlparse
+from urllib.parse import urlencode, urlparse
 
 import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
+from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
 
+from app.shared.memory import budget
 from app.views.mosaic.strip import SEEDS
 from benchmarks.app_server import busy, resident, serving
 
@@ -50,6 +56,7 @@ class Visitor:
     link: str = ""
     image: str = ""
     images: list[str] = field(default_factory=list)
+    session: str = ""
     fragments: dict[str, str] = field(default_factory=dict)
 
     async def visit(self, until: float) -> None:
@@ -58,7 +65,7 @@ class Visitor:
         url = f"ws://{urlparse(self.address).netloc}/_stcore/stream"
         async with websockets.connect(url, max_size=None, subprotocols=["streamlit"]) as socket:
             await self._run(socket, BackMsg())
-            if not (self.strip and self.image):
+            if not (self.strip and self.image) and self.act != "page":
                 self.errors.append("the page has no strip, or no choice of images")
                 return
             await asyncio.sleep(draw.uniform(0, EVERY_S))
@@ -81,6 +88,28 @@ class Visitor:
         state.string_value = draw.choice(self.images)
         return message
 
+    def other_page(self, draw: random.Random) -> BackMsg:
+        """Return what a click in the navigation tells."""
+        message = BackMsg()
+        message.rerun_script.page_name = draw.choice(PAGES)
+        return message
+
+    async def harm(self, until: float) -> None:
+        """Ask for what costs most, send files, and leave without waiting for an answer."""
+        draw = random.Random(self.number)
+        place = urlparse(self.address).netloc
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError, TimeoutError, websockets.WebSocketException):
+                async with websockets.connect(
+                    f"ws://{place}/_stcore/stream", max_size=None, subprotocols=["streamlit"]
+                ) as socket:
+                    message = BackMsg()
+                    message.rerun_script.page_name, message.rerun_script.query_string = draw.choice(HARM)
+                    await asyncio.wait_for(self._run(socket, message), draw.uniform(0.2, 10))
+                    await socket.send(BackMsg(clear_cache=True).SerializeToString())
+                    for number in range(3):
+                        await asyncio.to_thread(send_file, place, self.session, number)
+
     def _changed(self, widget: str) -> tuple[BackMsg, WidgetState]:
         message = BackMsg()
         message.rerun_script.fragment_id = self.fragments[widget]
@@ -91,7 +120,7 @@ class Visitor:
 
     async def _run(self, socket: websockets.ClientConnection, message: BackMsg) -> None:
         """Ask for a rerun, and take what comes until the script has ended."""
-        if not message.HasField("rerun_script"):
+        if message.WhichOneof("type") != "rerun_script":
             message.rerun_script.page_name = "mosaic"
         await socket.send(message.SerializeToString())
         while True:
@@ -102,12 +131,16 @@ class Visitor:
                 break
 
     def _note(self, answer: ForwardMsg) -> None:
+        if answer.WhichOneof("type") == "new_session":
+            self.session = answer.new_session.initialize.session_id
         if answer.WhichOneof("type") != "delta":
             return
         element = answer.delta.new_element
         match element.WhichOneof("type"):
             case "exception":
                 self.errors.append(element.exception.message)
+            case "alert" if "not your doing" in element.alert.body:
+                self.errors.append(element.alert.body)
             case "bidi_component" if element.bidi_component.id.endswith("-strip"):
                 self.strip, self.link = element.bidi_component.id, json.loads(element.bidi_component.json)["link"]
                 self.fragments[self.strip] = answer.delta.fragment_id
@@ -116,9 +149,41 @@ class Visitor:
                 self.fragments[self.image] = answer.delta.fragment_id
 
 
+PAGES = ("", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
+HARM = (
+    ("train", urlencode({"batch": 1, "image_size": 1024, "batch_size": 128})),
+    ("train", urlencode({"train_per_class": 10_000})),
+    ("train", urlencode([("vary", f"{name}=" + ",".join(map(str, range(700)))) for name in ("seed", "split_seed")])),
+    ("maps", urlencode({"mosaic": "map", "kept": "|".join(f"train/gorget_crestjay/{i:04d}" for i in range(40))})),
+    ("maps", urlencode({"method": "scorecam", "tool": "disagree", "beside": "demo-baseline"})),
+    ("robustness", urlencode({"view": "sweep", "sweep-levels": " ".join(["gaussian_noise=1,2,3"] * 500)})),
+)
+"""Pages and queries that cost much."""
+
+
+def send_file(place: str, session: str, number: int) -> None:
+    """Send 20 MB that no page asked for."""
+    token = generate_xsrf_token_string()
+    start = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.jpg"\r\n\r\n'
+    connection = http.client.HTTPConnection(place, timeout=30)
+    connection.request(
+        "PUT",
+        f"/_stcore/upload_file/{session}/{number}",
+        start + bytes(20 * 2**20) + b"\r\n--x--\r\n",
+        {
+            "Content-Type": "multipart/form-data; boundary=x",
+            "X-Xsrftoken": token,
+            "Cookie": f"_streamlit_xsrf={token}",
+        },
+    )
+    connection.getresponse().read()
+    connection.close()
+
+
 ACTS: dict[str, Callable[[Visitor, random.Random], BackMsg]] = {
     "layout": Visitor.other_layout,
     "image": Visitor.other_image,
+    "page": Visitor.other_page,
 }
 
 
@@ -132,7 +197,7 @@ class Look:
 
 
 async def crowd(
-    address: str, visitors: int, seconds: float, act: str, pid: int | None
+    address: str, visitors: int, seconds: float, act: str, pid: int | None, hostile: int = 0
 ) -> tuple[list[Visitor], list[Look]]:
     """Let the visitors act; return them, and what the server with this number took, every ten seconds."""
     until = time.monotonic() + seconds
@@ -144,8 +209,12 @@ async def crowd(
             looks.append(Look(resident(pid), busy(pid), sum(len(person.took) for person in people)))
             await asyncio.sleep(10)
 
-    await asyncio.gather(watch(), *(person.visit(until) for person in people))
-    return people, looks
+    await asyncio.gather(
+        watch(),
+        *(person.harm(until) for person in people[:hostile]),
+        *(person.visit(until) for person in people[hostile:]),
+    )
+    return people[hostile:], looks
 
 
 def lines(people: list[Visitor], looks: list[Look], seconds: float) -> Iterator[str]:
@@ -174,6 +243,7 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--act", choices=ACTS, default="layout", help="What visitors change.")
+    parser.add_argument("--hostile", type=int, default=0, help="How many of the visitors do harm.")
     parser.add_argument("--at", help="Visit the server at this address, and measure nothing.")
     options = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}")
@@ -181,8 +251,10 @@ def main() -> None:
     if options.at:
         asyncio.run(crowd(options.at, *how, None))
         return
-    with serving() as server:
-        people, looks = asyncio.run(crowd(server.address, *how, server.process.pid))
+    with serving(PMSI_READ_ONLY="1" if options.hostile else "") as server:
+        people, looks = asyncio.run(crowd(server.address, *how, server.process.pid, options.hostile))
+    most = max(look.memory for look in looks) - looks[0].memory
+    print(f"the server's memory at most: +{most / 2**20:.0f} MiB, of {budget() / 2**20:.0f}")
     print("\n".join(lines(people, looks, 60 * options.minutes)))
 
 

@@ -28,8 +28,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Server]:
-    """Serve the app, and in the end leave nothing running."""
+def serving(**more: str) -> Iterator[Server]:
+    """Serve the app, with ``more`` in its environment, and in the end leave nothing running."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -37,7 +37,7 @@ def serving() -> Iterator[Server]:
         runs = Path(folder, "runs")
         runs.mkdir()
         started = time.monotonic()
-        environment = os.environ | {"PMSI_CACHE": str(Path(folder, "cache"))}
+        environment = os.environ | {"PMSI_CACHE": str(Path(folder, "cache"))} | more
         process = subprocess.Popen(server_command(port, runs), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         address = f"http://127.0.0.1:{port}"
         try:

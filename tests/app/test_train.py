@@ -322,3 +322,9 @@ def test_an_error_names_fields_by_their_labels_and_a_button_takes_its_cause_away
         assert not page.error
         assert is_ready(page)
     assert "in ema" in words(page)
+
+
+def test_a_link_that_varies_a_setting_twice_or_one_that_cannot_be_varied_opens(open_page):
+    test = sound(open_page("train", vary=["seed=0,1", "seed=2", "device=cpu"]))
+    assert test.multiselect(key="train-vary").value == ["seed"]
+    assert not any("not your doing" in error.value for error in test.error)

@@ -18,6 +18,7 @@ from pmsi.config import TrainConfig, differences
 from pmsi.config.presets import PRESETS
 from pmsi.config.text import from_text, to_text
 from pmsi.runs import Run, default_root
+from pmsi.tables.grid import varied
 
 PRESET, SETTINGS, VARY = "preset", "settings", "vary"
 """Names in the address, beside those of fields: a preset, a run whose settings are taken over, what a sweep varies."""
@@ -161,7 +162,7 @@ def _open(asked: Address) -> None:
 
 def _open_sweep(axes: Collection[str]) -> None:
     pairs = [text.partition("=") for text in axes]
-    st.session_state[VARIED] = [name for name, _, _ in pairs if name in FIELDS][:2]
+    st.session_state[VARIED] = [name for name in dict.fromkeys(name for name, _, _ in pairs) if name in varied()][:2]
     for name, _, values in pairs:
         st.session_state[f"{VARIED}-{name}"] = values
 
