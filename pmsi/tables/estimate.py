@@ -34,6 +34,7 @@ from pmsi.robustness.models import SweptModel, accelerated, load_models, open_sh
 from pmsi.robustness.sweep import Sweep
 from pmsi.runs import Run, State, known_runs
 from pmsi.runs.damage import read
+from pmsi.runs.record import data_of
 from pmsi.tables.matching import SAME_RESULT, Runs, identity
 from pmsi.training.loop import train_batch
 from pmsi.training.optimizer import frozen
@@ -86,15 +87,17 @@ class Estimator:
 
         Raises a PMSIError if the run could not start, such as DataError for a missing data set.
         """
-        if (seconds := self.known(config)) is not None:
+        images = self.reading(config).train if isinstance(config, TrainConfig) and self.known(config) else None
+        if (seconds := self.known(config, images)) is not None:
             return seconds
         return try_sweep(config, self.root) if isinstance(config, RobustnessConfig) else self._tried(config)
 
-    def known(self, config: Config) -> float | None:
+    def known(self, config: Config, images: int | None = None) -> float | None:
         """Return the seconds that equal finished runs took; None if there is none. No trial is made.
 
-        Training runs are equal if they differ only in the seed. For a sweep, the pace of the newest sweep of the same
-        runs counts, also with other severities or fewer images. The device setting must be the same.
+        Training runs are equal if they differ only in the seed; with ``images`` those count that had as many training
+        images. For a sweep, the pace of the newest sweep of the same runs counts, also with other severities or fewer
+        images. The device setting must be the same.
         """
         if isinstance(config, RobustnessConfig):
             return known_sweep(config, self.root)
@@ -104,7 +107,10 @@ class Estimator:
         seconds = [
             each.result.get("seconds")
             for each in found
-            if each is not None and each.state is State.FINISHED and _alike(each.run.config, config, SAME_RESULT)
+            if each is not None
+            and each.state is State.FINISHED
+            and _alike(each.run.config, config, SAME_RESULT)
+            and (images is None or data_of(each.run).train in (None, images))
         ]
         numbers = [value for value in seconds if isinstance(value, (int, float))]
         return sum(numbers) / len(numbers) if numbers else None

@@ -55,8 +55,11 @@ def test_each_computation_is_tried_once_whatever_its_seed(tmp_path, measured):
 
 
 def test_what_an_equal_run_took_is_believed(tmp_path, measured):
-    finished(tmp_path, TINY.with_(seed=5), {"mix": 0.5}, seconds=100.0)
-    finished(tmp_path, TINY.with_(seed=6), {"mix": 0.5}, seconds=200.0)
+    size = Estimator(tmp_path).reading(TINY)
+    counts = (size.classes, size.train, size.test)
+    finished(tmp_path, TINY.with_(seed=5), {"mix": 0.5}, counts=counts, seconds=100.0)
+    finished(tmp_path, TINY.with_(seed=6), {"mix": 0.5}, counts=counts, seconds=200.0)
+    finished(tmp_path, TINY.with_(seed=7), {"mix": 0.5}, seconds=900.0)  # when the data set was larger
     assert Estimator(tmp_path).seconds(TINY) == 150.0
     assert not measured
     Estimator(tmp_path).seconds(TINY.with_(device="cpu"))

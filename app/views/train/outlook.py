@@ -32,7 +32,7 @@ SOME_CLASSES = 200
 def outlook(config: TrainConfig, ready: bool) -> None:
     """Draw the figures, or nothing for an impossible system. ``ready`` allows a trial."""
 
-    classes = classes_of(config, ready)
+    classes, images = size_of(config, ready)
     try:
         costs = costs_once(config, classes)
     except PMSIError:
@@ -60,13 +60,13 @@ def outlook(config: TrainConfig, ready: bool) -> None:
     )
     with time:
         place = st.empty()
-        _show_time(place, config)
+        _show_time(place, config, images)
         if _trial(config, ready):
-            _show_time(place, config)
+            _show_time(place, config, images)
 
 
-def _show_time(place: DeltaGenerator, config: TrainConfig) -> None:
-    value, source, help = _time(config)
+def _show_time(place: DeltaGenerator, config: TrainConfig, images: int | None) -> None:
+    value, source, help = _time(config, images)
     place.metric("Time", value, **_below(source), help=help)
 
 
@@ -74,18 +74,21 @@ def _below(text: str) -> dict[str, str]:
     return {"delta": text, "delta_color": "off", "delta_arrow": "off"}
 
 
-def classes_of(config: TrainConfig, ready: bool) -> int:
-    """Return how many classes the data set has: as its folder says where that may be read, else as it is published."""
+def size_of(config: TrainConfig, ready: bool) -> tuple[int, int | None]:
+    """Return how many classes and training images a data set has, None if unknown: as its folder says where that may
+    be read, else as it is published.
+    """
     row = DATASETS[config.dataset]
     if ready or not row.needs_folder:
         with contextlib.suppress(PMSIError):
-            return len(open_set(config).classes)
-    return row.official.classes if row.official else SOME_CLASSES
+            dataset = open_set(config)
+            return len(dataset.classes), len(dataset.train)
+    return (row.official.classes if row.official else SOME_CLASSES), None
 
 
-def _time(config: TrainConfig) -> tuple[str, str, str]:
+def _time(config: TrainConfig, images: int | None) -> tuple[str, str, str]:
     """Return about how long training takes, where that is from in a few words, and in a sentence."""
-    if (seconds := Estimator(default_root()).known(config)) is not None:
+    if (seconds := Estimator(default_root()).known(config, images)) is not None:
         return duration(seconds), "as equal runs took", "The mean of finished runs with these settings and any seed."
     if (seconds := measured(words_of(config))) is not None:
         return f"≈ {duration(seconds)}", "by a trial", "A few steps were timed on this machine, and multiplied."
@@ -124,7 +127,7 @@ def require_memory(config: TrainConfig) -> None:
     """Raise RoomError where training on this machine's CPUs would take more memory than it has."""
     if find_device(config.device).type != "cpu":
         return
-    needed, there = config.devices * costs_once(config, classes_of(config, ready=True)).memory_train, machine_memory()
+    needed, there = config.devices * costs_once(config, size_of(config, ready=True)[0]).memory_train, machine_memory()
     if needed > there > 0:
         raise RoomError(
             f"Training with these settings takes about {amount(needed, 'B')} of memory, and this machine has "
