@@ -299,7 +299,9 @@ def summary(dataset: Dataset, official: Official | None = None) -> dict[str, Any
 def read_as(dataset: Dataset) -> str:
     """Return the line that says how a data set was read, and how many files were not used."""
     parts = [f"{len(dataset.classes)} classes", *([dataset.layout] if dataset.layout else [])]
-    parts += [f"{len(dataset.train):,} + {len(dataset.test):,} images"]
+    parts += [
+        f"{len(dataset.train):,} + {len(dataset.test):,} images" if dataset.test else f"{len(dataset.train):,} images"
+    ]
     if unused := len(dataset.problems) + sum(dataset.passed_over.values()):
         parts += [f"{unused:,} {'file' if unused == 1 else 'files'} passed over"]
     return ", ".join(parts)

@@ -199,6 +199,9 @@ def _import(
     except OSError as error:
         what = f"{target} cannot be written ({error.strerror or error})"
         raise DataError(f"{what}. Set {ROOT} to another folder.") from error
+    if not found.tested_on:  # what has been drawn here says nothing about the import
+        layout = re.sub(r", \d+% drawn.*", "", found.layout)
+        found = replace(found, train=(*found.train, *found.test), test=(), layout=layout)
     return Imported(target, len(found.classes), count, found.problems, read_as(found), found.passed_over)
 
 

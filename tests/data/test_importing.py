@@ -272,6 +272,7 @@ def test_an_import_has_the_pictures_classes_and_splits_of_its_source(tmp_path, k
     else:
         done = import_dataset(source if form == "folder" else make_zip(tmp_path / "a.zip", files), "birds")
     assert done.images == len([name for name in files if name.endswith(".png")])
+    assert "drawn" not in done.read_as
     for test_on in ("test", "val") if kind != "published" else ("test",):
         before, after = (
             open_dataset(TrainConfig(dataset=row, data=str(place), test_on=test_on))

@@ -13,7 +13,8 @@ from app.shared.errors import changing, plain
 from app.shared.panels import SUFFIXES
 from app.shared.session import choose, remember
 from app.views.data.sources import MARK
-from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures
+from pmsi.base.errors import DataError
+from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures, safe_name
 from pmsi.data.readers.archive import Limits
 
 ZIP_LIMITS = Limits(entries=50_000, folders=10_000, looked_into=5_000, tars=False, unpacked_bytes=4 * 10**9)
@@ -120,9 +121,12 @@ def _zip() -> Work | None:
 
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "upload.zip"
+            place = Path(folder) / (safe_name(file.name) or "upload.zip")
             place.write_bytes(file.getbuffer())
-            return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, **reading)
+            try:
+                return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, **reading)
+            except DataError as error:
+                raise DataError(str(error).replace(f"{folder}/", "")) from error
 
     return work
 
