@@ -185,7 +185,7 @@ def once(
     """Return ``make()``, made once for all visitors for as long as there is room. Not to be changed by anybody.
 
     The making waits for its turn in ``line``, and calls `once` for nothing else then; ``doing`` says on the page what
-    is made.     ``size`` tells the bytes of a value, by default `size_of`.
+    is made. ``size`` tells the bytes of a value, by default `size_of`.
     """
     entry = _KEPT.find(key)
     if entry is not None:
