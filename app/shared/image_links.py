@@ -6,7 +6,7 @@ The address has the image in it and can be copied; an uploaded image is in the s
 import streamlit as st
 
 from app.shared.panels import Picked
-from app.shared.run_session import page_of
+from app.shared.session import page_of
 
 PAIR = "The paper's pair"
 """The robustness page's choice of colour jitter and then noise, as in Table VII; the others are families."""

@@ -16,7 +16,6 @@ from app.shared.cached_data import data_of_run, is_drawn, open_builtin, open_fol
 from app.shared.cached_models import classes_of_run, has_model
 from app.shared.errors import guarded, plain
 from app.shared.palette import spread
-from app.shared.run_session import page_of
 from app.shared.wording import data_title, line_of_run, with_names
 from pmsi.base.errors import PMSIError, RunError
 from pmsi.config import TrainConfig
@@ -24,6 +23,7 @@ from pmsi.data import PER_CLASS
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.uploads import open_upload
 from pmsi.runs import Run, default_root, known_runs, list_runs
+from pmsi.runs.launchers import available
 from pmsi.runs.record import comparable, differences_in, is_alike, why_not_comparable
 
 # Pictures
@@ -291,12 +291,14 @@ def no_runs_yet(what: str, title: str = "No trained model yet") -> None:
         if live is not None:
             words = f"{what} One is being trained now, and can be used here after its first epoch."
             st.markdown(words, text_alignment="center")
-            st.page_link(page_of("runs"), label="Watch it", icon=":material/monitoring:", query_params={"run": live.id})
+            st.page_link(
+                session.page_of("runs"), label="Watch it", icon=":material/monitoring:", query_params={"run": live.id}
+            )
             return
         words = f"{what} The quick preset trains a model on the built-in birds in about three minutes."
         st.markdown(words, text_alignment="center")
         if st.button("Train a model", type="primary", icon=":material/model_training:"):
-            st.switch_page(page_of("train"))
+            st.switch_page(session.page_of("train"))
 
 
 def _training_run() -> Run | None:
@@ -306,3 +308,22 @@ def _training_run() -> Run | None:
             if run.state.is_live and isinstance(run.config, TrainConfig):
                 return run
     return None
+
+
+def launcher_choice(key: str) -> str:
+    """Show the choice of a launcher, if there are several, and return its name."""
+    rows = available()
+    names = list(rows)
+    if len(names) == 1:
+        return names[0]
+    chosen = st.selectbox(
+        "Worked on by",
+        names,
+        format_func=lambda name: rows[name].title,
+        help=" ".join(f"{row.title}: {row.help}" for row in rows.values()),
+        key=f"{key}-launcher",
+        persist_state="session",
+        label_visibility="collapsed",
+        width=180,
+    )
+    return str(chosen)

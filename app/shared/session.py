@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 from PIL import Image
+from streamlit.navigation.page import StreamlitPage
 
 KEPT = "kept"
 UPLOAD = "upload"
@@ -129,3 +130,12 @@ def keep_upload(name: str, image: Image.Image, digest: str) -> None:
 def kept_upload() -> tuple[str, Image.Image, str] | None:
     """Return (name, image, digest) of the visitor's last upload."""
     return st.session_state.get(UPLOAD)
+
+
+def page_of(name: str) -> StreamlitPage:
+    """Return the page at a URL path, for links: Streamlit finds it by that path among those that `app.main` runs."""
+    return st.Page(_run_by_main, title=name.capitalize(), url_path=name)
+
+
+def _run_by_main() -> None:
+    """Stand for a page in a link; it is never called."""

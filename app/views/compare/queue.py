@@ -5,7 +5,7 @@ import streamlit as st
 from app.shared.access import check_places, read_only
 from app.shared.errors import changing, guarded, plain
 from app.shared.measuring import dry_run
-from app.shared.run_session import launcher_choice
+from app.shared.panels import launcher_choice
 from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
 from app.views.compare.protocols import (

@@ -10,7 +10,7 @@ from app.shared.components import part
 from app.shared.errors import guarded
 from app.shared.image_links import image_actions
 from app.shared.panels import Picked, default_run, image_picker, trained_runs, unknown_class
-from app.shared.run_session import page_of
+from app.shared.session import page_of
 from app.shared.wording import name_of_run
 from app.views.home.flow import Answer, flow
 from app.views.mosaic.strip import DEPTH, Chosen

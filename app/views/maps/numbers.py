@@ -14,8 +14,7 @@ from app.shared.cached_models import predictor_of
 from app.shared.errors import changing, guarded, plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors, say_differences
-from app.shared.run_session import page_of
-from app.shared.session import remember
+from app.shared.session import page_of, remember
 from app.shared.wording import name_of_run, perturbation_title, with_names
 from app.views.maps.explained import PREDICTED, Wanted, possible
 from pmsi import tasks

@@ -8,8 +8,7 @@ from app.shared.errors import guarded
 from app.shared.image_links import image_actions
 from app.shared.images import download
 from app.shared.panels import Picked, image_picker
-from app.shared.run_session import page_of
-from app.shared.session import choice, parsed, remember
+from app.shared.session import choice, page_of, parsed, remember
 from app.views.mosaic.augmentations import beside
 from app.views.mosaic.code import Drawn, Scene, command_of, drawn, python_of
 from app.views.mosaic.receptive_fields import fields

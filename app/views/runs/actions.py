@@ -9,7 +9,7 @@ from app.shared.access import read_only
 from app.shared.cached_models import has_model
 from app.shared.errors import changing
 from app.shared.images import download
-from app.shared.run_session import page_of
+from app.shared.session import page_of
 from app.shared.work import Line
 from pmsi import tasks
 from pmsi.base.errors import ExportError

@@ -11,8 +11,7 @@ from app.shared.errors import guarded, plain
 from app.shared.fields import entries
 from app.shared.palette import CHART
 from app.shared.panels import any_run, any_run_box, run_colors, say_apart
-from app.shared.run_session import page_of
-from app.shared.session import choice, keep, moved, remember
+from app.shared.session import choice, keep, moved, page_of, remember
 from app.shared.wording import name_of_run
 from app.views.runs.curves import Record, runs_figure, series
 from pmsi.base.text import duration, percent

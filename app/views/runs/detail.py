@@ -11,8 +11,7 @@ from app.shared.access import read_only
 from app.shared.cached_models import has_model
 from app.shared.errors import changing, guarded, plain, worded
 from app.shared.fields import entries
-from app.shared.run_session import page_of
-from app.shared.session import keep
+from app.shared.session import keep, page_of
 from app.shared.wording import (
     DAMAGED,
     badge_of,

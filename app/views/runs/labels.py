@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.shared.access import read_only
 from app.shared.errors import changing, error_panel, plain
-from app.shared.run_session import page_of
+from app.shared.session import page_of
 from app.shared.wording import ago, called, name_of_run
 from pmsi.base.errors import PMSIError, RunError
 from pmsi.base.text import plural

@@ -8,8 +8,7 @@ import streamlit as st
 from app.shared.access import read_only, require_writable
 from app.shared.errors import error_panel, guarded, plain
 from app.shared.panels import no_runs_yet
-from app.shared.run_session import page_of
-from app.shared.session import choice, keep, remember
+from app.shared.session import choice, keep, page_of, remember
 from app.shared.wording import (
     DAMAGED,
     ago,

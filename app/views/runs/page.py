@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.shared.run_session import page_of
+from app.shared.session import page_of
 from app.views.runs.compare import compare
 from app.views.runs.detail import detail
 from app.views.runs.labels import missing

@@ -8,7 +8,7 @@ import streamlit as st
 from app.shared.errors import plain
 from app.shared.palette import CATEGORICAL, CHART
 from app.shared.panels import say_differences
-from app.shared.run_session import page_of
+from app.shared.session import page_of
 from app.shared.wording import perturbation_title, short_id
 from app.views.maps.numbers import show_reports
 from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure

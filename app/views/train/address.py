@@ -10,7 +10,6 @@ from typing import Any
 import streamlit as st
 
 from app.shared.panels import trained_runs
-from app.shared.run_session import generation, reset
 from app.shared.wording import line_of_run
 from pmsi.base.errors import ConfigError, PMSIError, lookup
 from pmsi.choices import options_of
@@ -31,7 +30,7 @@ FIELDS = tuple(about.name for about in fields(TrainConfig))
 CHOSEN, CHOSEN_RUN, VARIED = "train-preset", "train-run", "train-vary"
 """Keys of widgets."""
 
-_WRITTEN, _STARTS = "train-written", "train-starts"
+_WRITTEN, _STARTS, _RESETS = "train-written", "train-starts", "train-resets"
 
 Address = dict[str, str | list[str]]
 
@@ -53,7 +52,13 @@ class Start:
     @property
     def key(self) -> str:
         """The beginning of the form's widgets' keys; another one after a reset, and for another link."""
-        return f"train-{self.name}-{generation(self.name)}"
+        return f"train-{self.name}-{st.session_state.get(_RESETS, {}).get(self.name, 0)}"
+
+
+def reset(name: str) -> None:
+    """Forget what was typed into a form: its widgets get new keys."""
+    resets = st.session_state.setdefault(_RESETS, {})
+    resets[name] = resets.get(name, 0) + 1
 
 
 def start() -> Start:

@@ -10,7 +10,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.errors import fix_buttons, plain, worded
 from app.shared.fields import Entry, entries
-from app.shared.run_session import widget_value
 from app.shared.wording import line_of_run
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import expanded
@@ -72,7 +71,7 @@ def _weights(entry: Entry, key: str, value: str) -> str:
 
 def _data_folder(entry: Entry, key: str, value: str | None) -> str | None:
     """Draw the path of the data folder, which only some data sets need; the data set is drawn before it."""
-    row = DATASETS.get(widget_value(f"{key}set", TrainConfig.dataset))
+    row = DATASETS.get(st.session_state.get(f"{key}set", TrainConfig.dataset))
     needed = row is None or row.needs_folder
     folder = "/path/to/the/folder" + (" or pictures.zip" if row is not None and row.archive else "")
     placeholder = folder if needed else "not needed: the images are built in"
@@ -91,7 +90,7 @@ def _method(entry: Entry, key: str, value: str) -> str:
 
 def _backbone(entry: Entry, key: str, value: str) -> str:
     """Draw the choice of the backbone: a row of the table, or a name that is typed, such as ``timm:NAME``."""
-    now = widget_value(key, value)
+    now = st.session_state.get(key, value)
     choices = list(dict.fromkeys([*(entry.options or ()), value, now]))
     index = choices.index(value)
     shared = about(entry, key)

@@ -9,7 +9,7 @@ from app.shared.access import check_places, read_only
 from app.shared.errors import changing, guarded, plain, worded
 from app.shared.fields import Entry, entries
 from app.shared.measuring import measure, measured
-from app.shared.run_session import page_of
+from app.shared.session import page_of
 from app.views.train.address import VARIED
 from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration, plural

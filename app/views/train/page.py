@@ -8,10 +8,10 @@ from app.shared.access import check_places, read_only
 from app.shared.batch_pictures import SeenPhase, batch_once
 from app.shared.errors import changing, fix_buttons, guarded, plain, worded
 from app.shared.palette import head_color
-from app.shared.run_session import launcher_choice, page_of, reset, widget_value
-from app.shared.session import remember
+from app.shared.panels import launcher_choice
+from app.shared.session import page_of, remember
 from app.shared.wording import with_names
-from app.views.train.address import Start, linked_sweep, start, write
+from app.views.train.address import Start, linked_sweep, reset, start, write
 from app.views.train.form import train_form
 from app.views.train.grid import sweep_panel, varied_axes
 from app.views.train.outlook import outlook, require_memory
@@ -109,7 +109,7 @@ def _wrong(config: TrainConfig) -> tuple[PMSIError | None, list[str]]:
     """Return what would make this run fail at once, or None, and what is to be said about it."""
     try:
         check_places(config)
-        return None, tasks.check(config, default_root(), widget_value(f"{KEY}-launcher", "local"))
+        return None, tasks.check(config, default_root(), st.session_state.get(f"{KEY}-launcher", "local"))
     except PMSIError as error:
         return error, []
 
