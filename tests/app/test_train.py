@@ -310,7 +310,7 @@ def test_an_error_names_fields_by_their_labels_and_a_button_takes_its_cause_away
         ("weights_part", None, "Place in the weights file = ", "Take ema"),
         ("epochs", 2, "Frozen epochs = 5", "Train the backbone from the first epoch"),
         ("resize", 48, "Resize to = 48", "Resize as usual"),
-        ("batch_size", 4000, "Batch size = 4000", "Take 480"),
+        ("batch_size", 1000, "Batch size = 1000", "Take 480"),
     ):
         if value is not None:
             enter(page, **{name: value})
