@@ -160,7 +160,7 @@ class SweepResults:
 
 
 def read_results(run: Run) -> SweepResults:
-    """Return the finished part of a sweep; raises RunError if the run is not a sweep or has no finished cell."""
+    """Return the finished part of a sweep; raises RunError for a run that is none, has no cell yet or is damaged."""
     config = run.config
     if not isinstance(config, RobustnessConfig):
         raise RunError(f"Run {run.id} is no sweep but of the task {config.task!r}. Make one: pmsi robustness RUN …")
@@ -168,8 +168,12 @@ def read_results(run: Run) -> SweepResults:
     if CLEAN not in records:
         raise RunError(f"Sweep {run.id} has no finished cell yet. Wait, or resume it: pmsi runs resume {run.id}")
     primary = {id: found["primary"] for id, found in records[CLEAN]["runs"].items()}
-    finished = read(run.folder, [*records], primary)
-    return SweepResults(run, config, records, summarise(finished, _classes(run, finished)), finished.predictions)
+    try:
+        finished = read(run.folder, [*records], primary)
+        report = summarise(finished, _classes(run, finished))
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise RunError(f"Sweep {run.id}: its predictions are damaged ({error!r}). Make it again.") from error
+    return SweepResults(run, config, records, report, finished.predictions)
 
 
 def _classes(run: Run, finished: FinishedCells) -> list[str]:

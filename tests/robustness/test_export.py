@@ -129,6 +129,10 @@ def test_a_stored_report_of_another_time_changes_nothing_and_lost_answers_are_to
         results.predictions(JITTER, "b", "mix")
     with pytest.raises(UnknownName, match="mix, S5"):
         results.predictions(CLEAN, "b", "S3")
+    for damaged in ("{}", '{"runs": {"a": 1}}', '{"runs": {"a": {"predicted": {"S5": ["x"]}}}}'):
+        (of_two_kinds.folder / JITTER.file).write_text(damaged)
+        with pytest.raises(RunError, match="damaged"):
+            read_results(of_two_kinds)
 
 
 def test_the_lines_of_images_say_what_flips_them(swept, pmsi, tmp_path):
