@@ -12,10 +12,8 @@ from app.shared.access import require_writable
 from app.shared.fields import entries
 from pmsi.base.errors import PMSIError
 from pmsi.config import TrainConfig
+from pmsi.config.command import reworded
 from pmsi.runs.record import INSIST
-
-FIELD = re.compile(r"(?<![\w/.-])(?:--)?((?<=--)[a-z]+|[a-z]+(?:[_-][a-z]+)+|[a-z]+(?= = ))(?![\w/-])")
-"""A field's name in a message: a flag, words with lines between, or one word before its value."""
 
 LOG = logging.getLogger("pmsi.app")
 
@@ -28,7 +26,7 @@ def plain(text: str) -> str:
 def worded(message: str, insist: str = "tick “Insist”") -> str:
     """Return what the core says, with the words of the page in place of fields and flags."""
     labels = {name: entry.label for name, entry in entries(TrainConfig).items()}
-    return FIELD.sub(lambda found: labels.get(found[1].replace("-", "_"), found[0]), message.replace(INSIST, insist))
+    return reworded(message.replace(INSIST, insist), labels.get)
 
 
 def error_panel(error: Exception) -> None:

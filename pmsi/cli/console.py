@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from pmsi.base.errors import RunError
 from pmsi.base.text import duration, percent, plural
 from pmsi.cli.output import CLEAR
+from pmsi.config.command import in_flags
 from pmsi.runs import Run, State, jobs
 from pmsi.runs.lifecycle import launcher_of
 
@@ -126,7 +127,7 @@ def live_output(run: Run, out: TextIO) -> Iterator[None]:
         status = run.status()
         say(out, f"{status.state.value}: {run.folder}")
         if status.error:
-            say(out, f"{status.error.message}\n{status.error.remedy}".rstrip())
+            say(out, in_flags(f"{status.error.message}\n{status.error.remedy}".rstrip()))
         if status.can_resume:
             words = ["python", "-m", "pmsi", "runs", "resume", run.id, "--runs", str(run.folder.parent)]
             say(out, f"To resume it: {shlex.join(words)}")

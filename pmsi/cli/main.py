@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pmsi import __version__
 from pmsi.base.errors import PMSIError
 from pmsi.cli.output import escaped
+from pmsi.config.command import in_flags
 
 FAILED, INTERRUPTED = 2, 130
 STATUSES = "Exit status: 0 done; 1 the run was stopped or failed; 2 an error, in one line on stderr; 130 interrupted."
@@ -104,7 +105,7 @@ def _status(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except PMSIError as error:
-        return _failed(error)
+        return _failed(in_flags(str(error)))
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}.")
 

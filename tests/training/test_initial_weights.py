@@ -98,6 +98,6 @@ def test_the_command_line_completes_the_id_and_checks_the_start(trained, tmp_pat
     flags = ["--backbone", "tiny", "--weights", "none", "--image-size", "64", "--epochs", "1"]
     status, _, said = pmsi("train", *flags, "--start-from", trained.id[:-2], "--runs", tmp_path)
     assert status == 2
-    assert f"start_from = '{trained.id}'" in said
+    assert f"--start-from '{trained.id}'" in said
     assert "channels" in said
     assert pmsi("train", *flags, "--start-from", "nowhere", "--runs", tmp_path)[0] == 2
