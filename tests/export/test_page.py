@@ -13,13 +13,12 @@ import pytest
 from PIL import Image
 
 from pmsi.export import page
-from pmsi.export.formats import EXPORTS
 from pmsi.graph.onnx_model import OnnxModel
 
 
 @pytest.fixture(scope="module")
-def model(tiny_run):
-    return EXPORTS[".onnx"].make(tiny_run, "float16")
+def model(exported):
+    return exported.read_bytes()
 
 
 def test_the_vendored_runtime_is_what_its_checksums_say():
