@@ -112,8 +112,8 @@ class Figure:
 
 def note_of(method: str, explained: str, head: str | None, scale: str) -> str:
     """Return the line below a figure: the CAM method, the class and output explained, and the colour scale."""
-    output = f" at output {head}" if head else ""
-    return f"{method} of {explained}{output}; {lookup('scale', COLOR_SCALES, scale).words}"
+    output = f"output {head}" if head else "the output that predicts"
+    return f"{method} of {explained} at {output}; {lookup('scale', COLOR_SCALES, scale).words}"
 
 
 def stage_title(stage: str) -> str:

@@ -14,8 +14,9 @@ from PIL import Image
 from app.shared.cached_data import data_of_run, open_builtin, open_folder, thumbnail_once
 from app.shared.cached_models import explain_once, predict_once, predictor_of
 from app.shared.memory import forget
+from app.shared.panels import Picked
 from app.shared.wording import name_of_run
-from app.views.maps.explained import SIDE
+from app.views.maps.explained import PREDICTED, SIDE, Wanted, figure_of, seen
 from app.views.maps.numbers import reports_on
 from app.views.robustness.cached import results_once, sweep_picture_once
 from pmsi import tasks
@@ -356,6 +357,16 @@ def test_reports_beside_each_other_answer_what_the_page_asks(open_page, make_run
     assert "Eigen-CAM at output mix" in words(shown(open_page("maps", run=run.id, method="eigencam", tool="numbers")))
     none = shown(open_page("maps", run=run.id, head="S4", tool="numbers"))
     assert "has no report" in words(none)
+
+
+def test_a_printed_figure_says_where_a_run_explains_another_output(make_run):
+    run, baseline = make_run(), make_run(method="baseline", stage_num=1)
+    dataset = open_builtin()
+    picked, wanted = Picked.of(dataset, dataset.test[0]), Wanted("S4", PREDICTED, "gradcam", "map", 0.5, "", "", 0)
+    note = figure_of([(picked, [seen(run, picked, wanted), seen(baseline, picked, wanted)])], wanted).note
+    assert "at output S4" in note
+    assert f"{name_of_run(baseline)} (it has no output S4" in note
+    assert name_of_run(run) not in note
 
 
 # Small truths

@@ -200,4 +200,5 @@ def figure_of(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> 
     explained = "the predicted class" if wanted.label == PREDICTED else wanted.label
     note = note_of(CAM_METHODS[wanted.method].title, explained, wanted.head, wanted.scale)
     names = tuple(name_of_run(one.run) for one in rows[0][1])
-    return Figure(names, printed, wanted.scale, wanted.strength, note)
+    other = dict.fromkeys(f"{name_of_run(one.run)}{one.note}" for _, sights in rows for one in sights if one.note)
+    return Figure(names, printed, wanted.scale, wanted.strength, "; ".join([note, *other]))
