@@ -24,7 +24,7 @@ unit: $(VENV)/dev.installed
 
 # Where there is no Chromium, or no Slurm, these tests are skipped, and the summary says so.
 browser: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -m "browser or slurm" -rs
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser or slurm" -rs
 
 $(VENV)/app.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'

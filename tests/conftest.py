@@ -100,7 +100,7 @@ def tiny_config():
 def tiny_run(tiny_config, tmp_path_factory):
     """A finished training run of two epochs, in a folder whose name has a space; tests read it, or change a copy."""
     run = Run.create(tmp_path_factory.mktemp("a place") / "my runs", tiny_config)
-    assert tasks.execute(run) is State.FINISHED
+    assert tasks.execute(run) is State.FINISHED, run.status().error
     return run
 
 

@@ -5,18 +5,17 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from playwright.sync_api import Locator, Page, expect  # noqa: E402
+from waiting import free_port, until  # noqa: E402
 
 from pmsi.cli.app import server_command  # noqa: E402
 from pmsi.runs import jobs, list_runs  # noqa: E402
@@ -24,9 +23,8 @@ from pmsi.runs import jobs, list_runs  # noqa: E402
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "/usr/bin/chromium", "chromium-browser"))), None)
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *CAMERA)
-READY_S = 90
-QUICK_S = 120
-"""How long a test waits for a short training run; with two free cores it takes a quarter of that."""
+QUICK_S = 300
+"""A deadline for a short training run, which only a hanging test ever meets."""
 
 
 @contextlib.contextmanager
@@ -35,9 +33,7 @@ def serving(runs: Path, **environment: str):
 
     It may read what lies beside ``runs``, and imports go there too; ``environment`` is set besides.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = runs / "server.log"
     runs.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -46,7 +42,9 @@ def serving(runs: Path, **environment: str):
         )
     try:
         below = "/".join(["", *environment.get("STREAMLIT_SERVER_BASE_URL_PATH", "").split()])
-        _wait_until_healthy(f"http://127.0.0.1:{port}{below}/_stcore/health", server, log)
+        health = f"http://127.0.0.1:{port}{below}/_stcore/health"
+        until(lambda: server.poll() is not None or _answers(health))
+        assert server.poll() is None, f"The app did not come up:\n{log.read_text(errors='replace')[-3000:]}"
         yield f"http://127.0.0.1:{port}{below}"
     finally:
         server.terminate()
@@ -64,16 +62,10 @@ def _environment(runs: Path) -> dict[str, str]:
     return {"PMSI_DATA": str(runs.parent), "PMSI_DATASETS": str(runs.with_name(f"{runs.name}-sets"))} | kept
 
 
-def _wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + READY_S
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            break
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2) as answer:
-            if answer.status == 200:
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"The app did not come up within {READY_S} s:\n{log.read_text(errors='replace')[-3000:]}")
+def _answers(address: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
+        return answer.status == 200
+    return False
 
 
 def _end_runs(runs: Path) -> None:
@@ -82,9 +74,7 @@ def _end_runs(runs: Path) -> None:
     for run in live:
         with contextlib.suppress(Exception):
             jobs.stop(run, grace_s=2)
-    end = time.monotonic() + 10
-    while any(run.state.is_live for run in live) and time.monotonic() < end:
-        time.sleep(0.1)
+    until(lambda: not any(run.state.is_live for run in live))
 
 
 # What a person does
@@ -122,16 +112,35 @@ def short_run(page: Page, epochs: int) -> None:
     fill(page, "Test images per class", 4, "--test-per-class")
 
 
+def settled(page: Page) -> None:
+    """Wait until a page has a heading and its script has run."""
+    expect(page.get_by_role("heading").first).to_be_visible()
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
+
+
+def upload(page: Page, name: str, content: bytes, kind: str = "image/png", place: int = 0) -> None:
+    """Give a file to one of the fields for uploads."""
+    file = {"name": name, "mimeType": kind, "buffer": content}
+    page.locator("input[type=file]").nth(place).set_input_files(file)
+
+
 def start(page: Page) -> None:
     """Start the run, and wait until its page is shown."""
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url(re.compile(r"/runs\?.*run="))
 
 
-def expect_state(page: Page, state: str, seconds: float) -> None:
+def expect_state(page: Page, state: str, seconds: float = QUICK_S) -> None:
     """Wait until the run that is shown is in this state."""
     badge = page.locator(".stMarkdownBadge").filter(has_text=state)
     expect(badge).to_be_visible(timeout=seconds * 1000)
+
+
+def stop(page: Page) -> None:
+    """Stop the run that is shown, and wait until it has stopped."""
+    page.get_by_role("button", name="Stop").first.click()
+    page.get_by_role("button", name="Stop this run").click()
+    expect_state(page, "stopped")
 
 
 def kill_worker(url: str, other_than: int = 0) -> int:
@@ -139,20 +148,16 @@ def kill_worker(url: str, other_than: int = 0) -> int:
 
     Waits for one that is not ``other_than``, the number of one killed before; returns its number.
     """
-    run = parse_qs(urlparse(url).query)["run"][0]
-    end = time.monotonic() + QUICK_S
-    while time.monotonic() < end:
-        workers = [
-            int(folder.name)
-            for folder in Path("/proc").glob("[0-9]*")
-            if b"execute" in (words := _words_of(folder)) and any(word.endswith(run.encode()) for word in words)
-        ]
-        if workers and workers != [other_than]:
-            assert len(workers) == 1, workers
-            os.kill(workers[0], signal.SIGKILL)
-            return workers[0]
-        time.sleep(0.05)
-    raise AssertionError(f"No process works on run {run}.")
+    run = parse_qs(urlparse(url).query)["run"][0].encode()
+
+    def workers() -> list[int]:
+        found = [(int(folder.name), _words_of(folder)) for folder in Path("/proc").glob("[0-9]*")]
+        ours = [id for id, words in found if b"execute" in words and any(word.endswith(run) for word in words)]
+        return ours if ours != [other_than] else []
+
+    (worker,) = until(workers)
+    os.kill(worker, signal.SIGKILL)
+    return worker
 
 
 def _words_of(process: Path) -> list[bytes]:

@@ -4,14 +4,13 @@ import re
 
 import pytest
 
-pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
 pytest.importorskip("authlib", reason="Authlib is not installed, so the tests of the login are left out.")
 
 from driving import serving
 from openid import CLIENT, SECRET, providing
 from playwright.sync_api import expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 ANN = {"name": "Ann *Finch*", "email": "ann@example.org", "email_verified": True}
 EVE = {"name": "Eve", "email": "eve@example.com", "email_verified": True}

@@ -3,11 +3,7 @@
 import re
 
 import pytest
-
-pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
-
 from driving import (
-    QUICK_S,
     drawn,
     expect_other_drawing,
     expect_other_pixels,
@@ -21,7 +17,7 @@ from driving import (
 )
 from playwright.sync_api import expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def test_from_the_first_click_to_the_maps(page):
@@ -49,7 +45,7 @@ def look_at_mosaics(page):
 
 def watch_it_finish(page):
     expect(page.get_by_role("heading", name="RMG-PMSI on plumage")).to_be_visible()
-    expect_state(page, "finished", QUICK_S)
+    expect_state(page, "finished")
     for words in ("Training loss", "Test accuracy"):
         expect(page.get_by_text(words).first).to_be_visible()
     charts = page.locator(".js-plotly-plot")

@@ -1,4 +1,4 @@
-"""The mosaic page in Chromium: mosaics and steps that are drawn there, what links and reloads keep, a narrow window."""
+"""The mosaic page in Chromium: mosaics and steps that are drawn there, what links and reloads keep."""
 
 import base64
 import io
@@ -6,22 +6,15 @@ import re
 
 import numpy as np
 import pytest
+from driving import drawn, expect_other_drawing, go, mosaic, number, settled
 from PIL import Image
-
-pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
-
-from driving import drawn, expect_other_drawing, go, mosaic, number
 from playwright.sync_api import expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 
 def words(page):
     return page.locator(".steps .words")
-
-
-def settled(page):
-    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
 
 
 def test_the_recursion_is_stepped_through_by_keyboard_without_the_server(page):
@@ -106,28 +99,7 @@ def test_layouts_are_drawn_without_the_server_as_the_package_draws_them(page):
     compare(999, "cycle")
 
 
-def test_what_is_chosen_goes_into_the_address_the_code_and_other_pages(page):
-    page.goto("/mosaic")
-    drawn(mosaic(page, 3))
-    number(page, "Layout").fill("42")
-    page.get_by_role("radio", name="4-cycle").click()
-    page.get_by_role("checkbox", name="Patch borders").click()
-    expect(page).to_have_url(re.compile("seed=42"))
-    for words_of_code in ("--seed 42", "--permutation cycle", "--no-borders"):
-        expect(page.get_by_test_id("stCode").last).to_contain_text(words_of_code)
-    before = drawn(mosaic(page, 3))
-    go(page, "Data")
-    expect(page.get_by_role("heading", name="Recursive mosaic")).to_have_count(0)
-    go(page, "Mosaic")
-    assert drawn(mosaic(page, 3)) == before
-    expect(number(page, "Layout")).to_have_value("42")
-    page.reload()
-    drawn(mosaic(page, 3))
-    expect(page.get_by_role("radio", name="4-cycle")).to_have_attribute("aria-checked", "true")
-    expect(number(page, "Layout")).to_have_value("42")
-
-
-def test_the_back_button_brings_the_layout_before(page):
+def test_what_is_chosen_goes_into_the_address_the_code_and_other_pages_and_back(page):
     page.goto("/mosaic?seed=11")
     drawn(mosaic(page, 3))
     settled(page)
@@ -138,13 +110,17 @@ def test_the_back_button_brings_the_layout_before(page):
     expect(page).to_have_url(re.compile("seed=11"))
     expect(number(page, "Layout")).to_have_value("11")
     expect(page.get_by_test_id("stCode").last).to_contain_text("--seed 11")
-
-
-@pytest.mark.parametrize("look", ["steps", "training", "beside", "fields"])
-def test_nothing_is_cut_off_in_a_narrow_window(page, look):
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(f"/mosaic?look={look}")
-    expect(page.get_by_role("radio", name="Step by step")).to_be_visible()
-    settled(page)
-    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
-    expect(page.get_by_text(re.compile("Traceback|Something went wrong"))).to_have_count(0)
+    page.get_by_role("radio", name="4-cycle").click()
+    page.get_by_role("checkbox", name="Patch borders").click()
+    for words_of_code in ("--seed 11", "--permutation cycle", "--no-borders"):
+        expect(page.get_by_test_id("stCode").last).to_contain_text(words_of_code)
+    before = drawn(mosaic(page, 3))
+    go(page, "Data")
+    expect(page.get_by_role("heading", name="Recursive mosaic")).to_have_count(0)
+    go(page, "Mosaic")
+    assert drawn(mosaic(page, 3)) == before
+    expect(number(page, "Layout")).to_have_value("11")
+    page.reload()
+    drawn(mosaic(page, 3))
+    expect(page.get_by_role("radio", name="4-cycle")).to_have_attribute("aria-checked", "true")
+    expect(number(page, "Layout")).to_have_value("11")

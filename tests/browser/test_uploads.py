@@ -9,22 +9,13 @@ import zipfile
 import zlib
 
 import pytest
-
-pytest.importorskip("playwright", reason="Playwright is not installed, so the browser tests are left out.")
-
-from driving import drawn, go, loaded, mosaic, serving
-from PIL import Image
+from driving import drawn, go, loaded, mosaic, serving, upload
+from pages import class_folders, png
 from playwright.sync_api import expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 
 NASTY = "<img src=x onerror=document.title='hacked'>"
-
-
-def picture(shade: int = 0) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (60, 50), (shade, 90, 90)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def huge_png() -> bytes:
@@ -40,38 +31,21 @@ def huge_png() -> bytes:
 REFUSED = {
     "a bomb": (huge_png(), "too many to open safely"),
     "a page": (b"<html><script>document.title='hacked'</script></html>", "it is a web page"),
-    "half a picture": (picture()[:60], "truncated"),
+    "half a picture": (png()[:60], "truncated"),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_refused_upload_says_why_and_shows_its_name_as_it_is(page, name):
-    content, reason = REFUSED[name]
+def test_a_refused_upload_says_why_and_shows_its_name_as_it_is(page):
     page.goto("/mosaic?source=upload")
-    upload = {"name": f"{NASTY}**bold**.png", "mimeType": "image/png", "buffer": content}
-    page.locator("input[type=file]").set_input_files(upload)
-    alert = page.get_by_role("alert").filter(has_text=reason)
-    expect(alert).to_be_visible()
-    expect(alert).to_contain_text(f"{NASTY}**bold**.png")
-    assert alert.locator("img, strong").count() == 0
-    expect(page).not_to_have_title("hacked")
-
-
-def test_a_good_upload_is_shown_whatever_its_name(page):
-    page.goto("/mosaic?source=upload")
-    upload = {"name": f"{NASTY}.png", "mimeType": "image/png", "buffer": picture()}
-    page.locator("input[type=file]").set_input_files(upload)
+    for content, reason in REFUSED.values():
+        upload(page, f"{NASTY}**bold**.png", content)
+        alert = page.get_by_role("alert").filter(has_text=reason)
+        expect(alert).to_be_visible()
+        expect(alert).to_contain_text(f"{NASTY}**bold**.png")
+        assert alert.locator("img, strong").count() == 0
+    upload(page, f"{NASTY}.png", png())
     drawn(mosaic(page, 1, f"{NASTY}.png"))
     expect(page).not_to_have_title("hacked")
-
-
-def class_folders(folder, labels=("blue tit", "wren"), count=3):
-    """Write pictures into a folder for each class; they differ, for a picture that is there twice is left out."""
-    for shade, label in enumerate(labels):
-        (folder / label).mkdir(parents=True)
-        for i in range(count):
-            (folder / label / f"{i}.png").write_bytes(picture(80 * shade + i))
-    return folder
 
 
 def import_as(page, name, said, left_out=""):
@@ -94,25 +68,24 @@ def test_a_zip_is_imported_and_shown(page):
     with zipfile.ZipFile(buffer, "w") as archive:
         for label in (NASTY.replace("/", ""), "[x](javascript:alert(1))"):
             for i in range(3):
-                archive.writestr(f"{label}/{i}.png", picture(i))
+                archive.writestr(f"{label}/{i}.png", png(i))
     page.goto("/data?show=import&from=zip")
-    upload = {"name": "birds.zip", "mimeType": "application/zip", "buffer": buffer.getvalue()}
-    page.locator("input[type=file]").set_input_files(upload)
+    upload(page, "birds.zip", buffer.getvalue(), "application/zip")
     import_as(page, "garden <b>", "garden -b: 2 classes, 6 images.")
     expect(page).not_to_have_title("hacked")
 
 
 def test_a_folder_is_imported_and_shown(page, tmp_path):
-    folder = class_folders(tmp_path / "birds")
+    folder = class_folders(tmp_path / "birds", ("blue tit", "wren"), 3)
     (folder / "wren" / "notes.txt").write_text("not a picture")
-    (folder / "wren" / "broken.png").write_bytes(picture()[:60])
+    (folder / "wren" / "broken.png").write_bytes(png()[:60])
     page.goto("/data?show=import&from=folder")
     page.locator("input[type=file]").set_input_files(folder)
     import_as(page, "from a folder", "from a folder: 2 classes, 6 images.", left_out="broken.png: it is truncated")
 
 
 def test_several_files_for_each_class_are_imported_and_shown(page, tmp_path):
-    folder = class_folders(tmp_path / "birds")
+    folder = class_folders(tmp_path / "birds", ("blue tit", "wren"), 3)
     page.goto("/data?show=import&from=files")
     for number, label in enumerate(("blue tit", "wren"), start=1):
         page.get_by_role("textbox", name=f"Class {number}").fill(label)

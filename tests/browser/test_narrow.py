@@ -1,0 +1,81 @@
+"""Every page in a narrow window: nothing is cut off, nothing is wider than it, nothing went wrong."""
+
+import itertools
+import re
+
+import pytest
+from driving import settled
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def narrow(page):
+    """Return what opens a page in a window of 390 pixels, and looks whether it fits."""
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    def fits(path):
+        page.goto(path)
+        settled(page)
+        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390, path
+        expect(page.get_by_text(re.compile("Traceback|Something went wrong"))).to_have_count(0)
+        return page
+
+    return fits
+
+
+PATHS = {
+    "train": ("/train?batch=1&vary=seed%3D0,1",),
+    "runs": ("/runs", "/runs?run={best}", "/runs?runs={first},{best}"),
+    "data": [f"/data?show={view}" for view in ("images", "mistakes", "left", "import")],
+    "mosaic": [f"/mosaic?look={look}" for look in ("steps", "training", "beside", "fields")],
+    "compare": ["/compare?table=1", "{table}", "/compare?table=7", "/compare?table=fig1"],
+    "maps": ("/maps?run={first}",),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_nothing_is_cut_off(narrow, site, name):
+    for path in PATHS[name]:
+        page = narrow(path.format(**vars(site)))
+        if name == "compare":
+            expect(page.get_by_role("table")).to_be_visible()
+
+
+def test_the_parts_of_the_first_page_stand_below_each_other(narrow):
+    parts = narrow("/").locator(".flow a")
+    expect(parts).to_have_count(5)
+    boxes = [part.bounding_box() for part in parts.all()]
+    assert all(above["y"] + above["height"] <= below["y"] for above, below in itertools.pairwise(boxes))
+
+
+def test_the_grid_of_maps_scrolls_and_the_page_does_not(narrow, site):
+    page = narrow(f"/maps?tool=severity&run={site.first}")
+    grid = page.get_by_role("region", name="Maps by image, run and stage")
+    expect(grid).to_be_visible()
+    assert grid.evaluate("grid => grid.scrollWidth > grid.clientWidth")
+    last = page.get_by_role("button", name=re.compile("S5: evidence for"))
+    last.scroll_into_view_if_needed()
+    expect(last).to_be_in_viewport()
+    expect(grid.get_by_role("img").first).to_be_in_viewport()
+
+
+def test_all_of_a_sweep_is_there_without_scrolling_sideways(narrow, site):
+    for query in ("part=flips", "part=confusion", "part=table", "view=image&maps=1"):
+        page = narrow(f"/robustness?sweep={site.sweep.id}&{query}")
+        last = (
+            page.get_by_text("Every output") if "image" in query else page.get_by_role("button", name="Report (HTML)")
+        )
+        expect(last).to_be_visible()
+        assert page.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
+
+
+def test_a_wide_table_scrolls_beside_its_first_column(narrow):
+    page = narrow("/compare?table=7")
+    page.set_viewport_size({"width": 260, "height": 844})
+    first, last = page.locator(".numbers thead th").first, page.locator(".numbers thead th").last
+    before, hidden = first.bounding_box(), last.bounding_box()
+    page.locator(".st-key-paper-table").evaluate("box => box.scrollLeft = 1000")
+    assert first.bounding_box()["x"] == before["x"]
+    assert last.bounding_box()["x"] < hidden["x"]
