@@ -15,9 +15,9 @@ from app.shared.session import choose, remember
 from app.views.data.sources import MARK
 from pmsi.base.errors import DataError
 from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures, safe_name
-from pmsi.data.readers.archive import Limits
+from pmsi.data.readers.archive import LIMITS, Limits
 
-ZIP_LIMITS = Limits(entries=50_000, folders=10_000, looked_into=5_000, tars=False, unpacked_bytes=4 * 10**9)
+ZIP_LIMITS = Limits(entries=50_000, folders=10_000, looked_into=5_000, tar_bytes=400 * 10**6, unpacked_bytes=4 * 10**9)
 """Limits of an uploaded zip; the command line takes larger ones."""
 
 MOST_CLASSES = 50
@@ -150,7 +150,12 @@ def _server() -> Work | None:
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:
         place = check_place(typed)
         return import_dataset(
-            place, name, progress=progress, limits=replace(ZIP_LIMITS, tars=True), allows=may_read, **reading
+            place,
+            name,
+            progress=progress,
+            limits=replace(ZIP_LIMITS, tar_bytes=LIMITS.tar_bytes),
+            allows=may_read,
+            **reading,
         )
 
     return work

@@ -41,13 +41,13 @@ class Limits:
     ``entries``: ten times the largest data set here. ``unpacked_bytes``: the paper's three data sets take 6 GB.
     ``ratio`` of unpacked to packed bytes: photos hardly shrink, and drawings in BMP seldom to 1/50, but bombs shrink to
     1/1000; it does not matter below ``harmless_bytes``. ``looked_into``: files without an image's suffix whose first
-    bytes are read. ``tars``: whether tars are read, for which all must be decompressed.
+    bytes are read. ``tar_bytes``: of a whole tar, which must be decompressed to look into it.
     """
 
     entries: int = 200_000
     folders: int = 100_000
     looked_into: int = 200_000
-    tars: bool = True
+    tar_bytes: int = 100 * 10**9
     unpacked_bytes: int = 50 * 10**9
     ratio: float = 100.0
     harmless_bytes: int = 100 * 10**6
@@ -147,8 +147,6 @@ def contents(archive: Path, limits: Limits = LIMITS, encoding: str | None = None
     allowed (`_entry_fault`, `_name_fault`), an exceeded limit, a damaged file, or an archive without images.
     """
     try:
-        if is_tar(archive) and not limits.tars:
-            raise DataError(f"{archive} is a tar. Expected a zip of class folders.")
         found = _tar_contents(archive, limits) if is_tar(archive) else _zip_contents(archive, limits, encoding)
     except OSError as error:
         raise DataError(f"{archive} cannot be read ({error.strerror or error}). {EXPECTED}.") from error
@@ -432,7 +430,7 @@ def is_tar(archive: Path) -> bool:
 @contextmanager
 def _opened_tar(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
     size = archive.stat().st_size
-    limit = min(2 * limits.unpacked_bytes, max(limits.harmless_bytes, limits.ratio * size)) + 2**20
+    limit = min(limits.tar_bytes, 2 * limits.unpacked_bytes, max(limits.harmless_bytes, limits.ratio * size)) + 2**20
     with reading(archive), archive.open("rb") as file:
         start = file.read(6)
         file.seek(0)
@@ -496,7 +494,7 @@ def _target(archive: Path, entry: tarfile.TarInfo) -> str:
 
 def _tar_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes], int]]:
     wanted = {entry.place: path for path, entry in inside.files.items() if not entry.link}
-    with _opened_tar(archive, Limits(unpacked_bytes=2**62, ratio=float("inf"))) as tar:
+    with _opened_tar(archive, Limits(unpacked_bytes=2**62, ratio=float("inf"), tar_bytes=2**62)) as tar:
         for place, entry in enumerate(tar):
             if (path := wanted.get(place)) and (source := tar.extractfile(entry)):
                 yield path, source, CHUNK
