@@ -12,6 +12,7 @@ from PIL import Image
 
 from app.shared.cached_data import open_builtin
 from app.shared.panels import Picked
+from app.shared.wording import name_of_run
 from app.views.mosaic.code import command_of, drawn, python_of
 from app.views.mosaic.receptive_fields import position
 from app.views.mosaic.strip import Chosen, allowed
@@ -139,7 +140,7 @@ def test_other_augmentations_stand_beside_and_snapmix_says_whom_it_asks(open_pag
     asked = dict(zip(typed[5::2], typed[6::2], strict=True))
     assert asked.pop("--beside").startswith("train/")
     assert asked == {"--r": "2", "--seed": "11", "--run": run.id, "--out": "beside.png"}
-    assert run.id in words(shown)
+    assert f"Grad-CAM of S5 of {name_of_run(run)}" in words(shown)
 
 
 def test_a_position_that_is_none_is_the_middle():
