@@ -45,9 +45,10 @@ def nearest(contents: Contents, ours: Iterable[str], make: Callable[[str, Find],
     usable, others = [name for name in ours if _fits(name, contents, make)], []
     for title in _candidates(contents):
         library, _, name = title.partition(":")
-        if library == "timm" and _fits(title, contents, make):
+        fits = _fits(title, contents, make) if library == "timm" else None
+        if fits:
             usable.append(title)
-        elif library == "timm" or _fits_torchvision(name, contents):
+        elif fits is None and (library == "timm" or _fits_torchvision(name, contents)):
             others.append(f"{library}'s {name}")
     if usable:
         fixes = [Fix(f"Choose {name}", {"backbone": name}) for name in usable[:SAID]]
@@ -58,7 +59,8 @@ def nearest(contents: Contents, ours: Iterable[str], make: Callable[[str, Find],
     return "No network known here fits, of torchvision or of timm. Choose the backbone that they were trained for.", []
 
 
-def _fits(name: str, contents: Contents, make: Callable[[str, Find], object]) -> bool:
+def _fits(name: str, contents: Contents, make: Callable[[str, Find], object]) -> bool | None:
+    """Return whether a file has the weights of a backbone; None if there is no such backbone here."""
     found = False
 
     def find(network: Network) -> dict[str, Tensor]:
@@ -70,7 +72,7 @@ def _fits(name: str, contents: Contents, make: Callable[[str, Find], object]) ->
         with torch.device("meta"):
             make(name, find)
     except PMSIError:  # timm is not installed, or the network cannot be a backbone
-        return False
+        return None
     return found
 
 
