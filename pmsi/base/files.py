@@ -221,8 +221,9 @@ def _regular(path: str, flags: int) -> int:
 def read_file(path: Path, most: int = SMALL) -> bytes:
     """Return the content of a regular file; raises OSError where there is none, or one of more than ``most`` bytes."""
     with open_regular(path) as file:
-        content: bytes = file.read(most + 1)
-    if len(content) > most:
+        size = os.fstat(file.fileno()).st_size
+        content: bytes = file.read(most + 1) if size <= most else b""
+    if max(size, len(content)) > most:
         raise OSError(errno.EFBIG, f"It has more than {most // 2**20} MB", str(path))
     return content
 
