@@ -58,7 +58,7 @@ def import_as(page, name, said, left_out=""):
     if left_out:
         expect(page.get_by_role("alert").filter(has_text="left out")).to_contain_text(left_out)
     page.get_by_role("button", name="Look at it").click()
-    expect(page.get_by_text(said.partition(": ")[2].partition(",")[0])).to_be_visible()  # so many classes
+    expect(page.get_by_text(said.partition(": ")[2].partition(",")[0]).first).to_be_visible()  # so many classes
     loaded(page.get_by_alt_text(re.compile(r"\.png$")).first)
     expect(page).to_have_url(re.compile("set=imported-"))
 
