@@ -183,6 +183,7 @@ def test_looking_at_a_queued_run_changes_nothing(submitted, cluster, about, text
     seen = jobs.launcher_status(submitted)
     assert text in seen.text
     assert seen.is_lost is is_lost
+    assert jobs.unattended(submitted.folder.parent) == [submitted] * is_lost
     assert submitted.state is State.QUEUED
     assert sorted((path.name, path.stat().st_mtime_ns) for path in submitted.folder.iterdir()) == before
 
