@@ -127,11 +127,15 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
 }
 
 
+LONGEST = 16_383
+"""Side of the largest WebP."""
+
+
 def picture(draw: random.Random, folder: Path) -> Path:
     """Write a picture of any size, mode and format: whole, mutated, or with something that multiplies its cost."""
     name = draw.choice(list(MODES))
     side = int(2 ** draw.uniform(0, 12.8))
-    size = (side, max(1, min(60_000_000 // side, int(side * 2 ** draw.uniform(-3, 3)))))
+    size = (side, max(1, min(60_000_000 // side, int(side * 2 ** draw.uniform(-3, 3)), LONGEST)))
     image = Image.new(draw.choice(MODES[name]), size)
     if draw.random() < 0.5 and image.mode in ("RGB", "L"):
         image = Image.effect_noise((min(size[0], 3000), min(size[1], 3000)), 90).convert(image.mode)
