@@ -17,6 +17,7 @@ import logging
 import os
 import random
 import resource
+import select
 import shutil
 import signal
 import struct
@@ -53,6 +54,8 @@ from pmsi.runs.record import record_of
 MB = 10**6
 LIMIT_CPU_S, LIMIT_BYTES = 120, 6 * 10**9
 """Where a child is ended."""
+LOOK_S = 0.002
+"""How often its memory is looked at."""
 
 Make = Callable[[random.Random, Path], Path]
 """Writes a hostile thing into a folder."""
@@ -415,26 +418,26 @@ def tried(take: Callable[[Path], object], path: Path) -> tuple[str, float, float
     pid = os.fork()
     if not pid:
         os.close(reading)
-        os.write(writing, json.dumps(_in_child(take, path)).encode())
+        os.write(writing, _in_child(take, path).encode())
         os._exit(0)
     os.close(writing)
+    first = peak = _anonymous(pid)
+    while not select.select([reading], [], [], LOOK_S)[0]:
+        peak = max(peak, _anonymous(pid))
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.read()
     _, status, used = os.wait4(pid, 0)
     if said:
-        outcome, size = json.loads(said)
-        return outcome, size, used.ru_utime + used.ru_stime
+        return said.decode(), float(peak - first), used.ru_utime + used.ru_stime
     died = signal.Signals(status & 127).name if status & 127 else str(status)
     stopped = take is decode and died in ("SIGXCPU", "SIGKILL")  # as the decoder of uploads is
     return ("refused: " if stopped else "killed: ") + died, 0.0, used.ru_utime + used.ru_stime
 
 
-def _in_child(take: Callable[[Path], object], path: Path) -> tuple[str, float]:
-    first = _kilobytes("VmRSS")
+def _in_child(take: Callable[[Path], object], path: Path) -> str:
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_CPU_S, LIMIT_CPU_S))
-    size = _kilobytes("VmSize") * 1024
+    size = _bytes("self", "VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (size + LIMIT_BYTES, size + LIMIT_BYTES))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     signal.alarm(10 * LIMIT_CPU_S)
     try:
         take(path)
@@ -443,12 +446,17 @@ def _in_child(take: Callable[[Path], object], path: Path) -> tuple[str, float]:
         outcome = "refused"
     except BaseException as error:
         outcome = f"fault: {type(error).__name__}: {str(error)[:300]}"
-    return outcome, 1024.0 * (_kilobytes("VmHWM") - first)
+    return outcome
 
 
-def _kilobytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1])
+def _anonymous(pid: int) -> int:
+    """Return the bytes of a process that no file backs: a child maps its libraries anew, which costs nothing."""
+    return _bytes(str(pid), "RssAnon")
+
+
+def _bytes(pid: str, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next((line.split()[1] for line in lines if line.startswith(name)), "0"))
 
 
 def fuzz(name: str, count: int, seed: int) -> Found:
