@@ -10,9 +10,9 @@ from app.views.runs.curves import (
     loss_figure,
     runs_figure,
     series,
-    summary,
     thinned,
 )
+from pmsi.runs.comparison import summary
 
 RECORDS = [
     {"kind": "loss", "epoch": 0.5, "step": 4, "losses": {"S5": 2.0, "concat": 1.5}},

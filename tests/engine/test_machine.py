@@ -29,7 +29,8 @@ def refused(tiny_config, tmp_path):
 def test_what_the_machine_lacks_is_refused_and_another_machine_may_have_it(refused, tiny_config, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("CXX", "no-compiler-here")
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 9000, "total": 9000}))
+    usage, small = machine.shutil.disk_usage, type("Usage", (), {"free": 9000, "total": 9000})
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda at: small if at == machine.SHARED else usage(at))
     for changes, fix in {
         ("device", "cuda"): {"device": "auto"},
         ("compile", True): {"compile": False},

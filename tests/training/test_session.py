@@ -147,7 +147,7 @@ def test_a_run_does_not_go_on_with_other_data(start, colour_dataset):
         return image.point(lambda value: value ^ 1) if sample == first else image
 
     for change, said in (
-        ({"classes": ("red", "blue", "green", "yellow")}, "the classes were"),
+        ({"classes": ("red", "blue", "green", "yellow")}, "16 of 32 train images are of another class"),
         ({"train": tuple(rest)}, "1 of 32 train images are gone"),
         ({"train": (renamed, *rest)}, "are gone; 1 of 32 train images are new"),
         ({"open_image": flipped}, "1 of 32 train images are changed"),
