@@ -139,7 +139,7 @@ def test_a_resumed_run_lays_its_momentum_out_as_its_weights(start):
 def test_a_run_does_not_go_on_with_other_data(start, colour_dataset):
     trainer = start(SMALL.with_(epochs=1))
     trainer.fit()
-    first, *rest = colour_dataset.train
+    *rest, first = colour_dataset.train  # whose pixels no test image has
     renamed = replace(first, key=f"renamed {first.key}")  # the same pixels
 
     def flipped(sample):
@@ -149,7 +149,7 @@ def test_a_run_does_not_go_on_with_other_data(start, colour_dataset):
     for change, said in (
         ({"classes": ("red", "blue", "green", "yellow")}, "16 of 32 train images are of another class"),
         ({"train": tuple(rest)}, "1 of 32 train images are gone"),
-        ({"train": (renamed, *rest)}, "are gone; 1 of 32 train images are new"),
+        ({"train": (renamed, *rest)}, "1 of 32 train images have another name"),
         ({"open_image": flipped}, "1 of 32 train images are changed"),
     ):
         with pytest.raises(TrainingError, match=f"colours has changed.*{said}"):
