@@ -150,7 +150,7 @@ def test_a_run_does_not_go_on_with_other_data(start, colour_dataset):
         ({"classes": ("red", "blue", "green", "yellow")}, "16 of 32 train images are of another class"),
         ({"train": tuple(rest)}, "1 of 32 train images are gone"),
         ({"train": (renamed, *rest)}, "1 of 32 train images have another name"),
-        ({"open_image": flipped}, "1 of 32 train images are changed"),
+        ({"open_image": flipped}, "1 of 32 train images have other pixels"),
     ):
         with pytest.raises(TrainingError, match=f"colours has changed.*{said}"):
             Training(SMALL, replace(colour_dataset, **change), trainer.run)
