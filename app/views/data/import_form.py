@@ -17,7 +17,9 @@ from pmsi.base.errors import DataError
 from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures, safe_name
 from pmsi.data.readers.archive import LIMITS, Limits
 
-ZIP_LIMITS = Limits(entries=50_000, folders=10_000, looked_into=5_000, tar_bytes=400 * 10**6, unpacked_bytes=4 * 10**9)
+ZIP_LIMITS = Limits(
+    entries=50_000, folders=10_000, looked_into=5_000, tar_bytes=400 * 10**6, tar_s=2, unpacked_bytes=4 * 10**9
+)
 """Limits of an uploaded zip; the command line takes larger ones."""
 
 MOST_CLASSES = 50
@@ -153,7 +155,7 @@ def _server() -> Work | None:
             place,
             name,
             progress=progress,
-            limits=replace(ZIP_LIMITS, tar_bytes=LIMITS.tar_bytes),
+            limits=replace(ZIP_LIMITS, tar_bytes=LIMITS.tar_bytes, tar_s=LIMITS.tar_s),
             allows=may_read,
             **reading,
         )

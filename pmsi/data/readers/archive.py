@@ -17,6 +17,7 @@ import re
 import stat
 import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from collections import Counter
@@ -41,13 +42,15 @@ class Limits:
     ``entries``: ten times the largest data set here. ``unpacked_bytes``: the paper's three data sets take 6 GB.
     ``ratio`` of unpacked to packed bytes: photos hardly shrink, and drawings in BMP seldom to 1/50, but bombs shrink to
     1/1000; it does not matter below ``harmless_bytes``. ``looked_into``: files without an image's suffix whose first
-    bytes are read. ``tar_bytes``: of a whole tar, which must be decompressed to look into it.
+    bytes are read. ``tar_bytes``: of a whole tar, which must be decompressed to look into it; ``tar_s``: seconds of CPU
+    that this may take.
     """
 
     entries: int = 200_000
     folders: int = 100_000
     looked_into: int = 200_000
     tar_bytes: int = 100 * 10**9
+    tar_s: float = float("inf")
     unpacked_bytes: int = 50 * 10**9
     ratio: float = 100.0
     harmless_bytes: int = 100 * 10**6
@@ -64,7 +67,7 @@ MAX_DIRECTORY = ENTRY_BYTES * LIMITS.entries
 MAX_DEPTH, MAX_PATH = 64, 1024
 """Most nested folders, and most bytes of a path."""
 
-CHUNK = 2**20
+CHUNK, STEP = 2**20, 2**24
 
 ENCRYPTED = 0x2041
 """Flags of a zip entry: encrypted, strongly encrypted, and header masked."""
@@ -393,13 +396,14 @@ def _zip_files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes]
 
 
 class _Unpacking(io.RawIOBase):
-    """The tar within a file: at most ``limit`` bytes in all, and at most `MAX_DIRECTORY` at once.
+    """The tar within a file: at most ``limit`` bytes and ``seconds`` of CPU in all, and `MAX_DIRECTORY` bytes at once.
 
     ``last`` are the bytes read last: a block of zeros at the end of a complete tar.
     """
 
-    def __init__(self, file: Any, limit: float) -> None:
-        self._file, self._limit = file, limit
+    def __init__(self, file: Any, limit: float, seconds: float) -> None:
+        self._file, self._limit, self._seconds = file, limit, seconds
+        self._end = time.thread_time() + seconds
         self.last = b""
 
     def read(self, size: int = -1) -> bytes:
@@ -411,12 +415,17 @@ class _Unpacking(io.RawIOBase):
 
     def seek(self, place: int, whence: int = 0) -> int:
         self._check(place)
+        while whence == 0 and self._file.tell() + STEP < place:  # a compressed file is unpacked on the way
+            self._file.seek(STEP, 1)
+            self._check(place)
         return int(self._file.seek(place, whence))
 
     def tell(self) -> int:
         return int(self._file.tell())
 
     def _check(self, place: int) -> None:
+        if time.thread_time() > self._end:
+            raise tarfile.ReadError(f"it takes more than {self._seconds:g} s to look into; a zip is faster")
         if place > self._limit:
             raise tarfile.ReadError(f"it unpacks to more than {self._limit:,.0f} bytes, as no archive of pictures does")
 
@@ -436,7 +445,7 @@ def _opened_tar(archive: Path, limits: Limits) -> Iterator[tarfile.TarFile]:
         file.seek(0)
         reader = next((make for magic, make in COMPRESSED_TARS.items() if start.startswith(magic)), None)
         inner = reader(file) if reader else file
-        unpacking = _Unpacking(inner, limit)
+        unpacking = _Unpacking(inner, limit, limits.tar_s)
         with tarfile.open(fileobj=unpacking, mode="r:") as tar:
             yield tar
         if unpacking.last != bytes(tarfile.BLOCKSIZE):

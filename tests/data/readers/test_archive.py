@@ -1,6 +1,7 @@
 """Zips of class folders: the same data set as the folder, unpacked once, and nothing that could do harm."""
 
 import io
+import itertools
 import os
 import shutil
 import stat
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -488,3 +490,12 @@ def test_a_cache_that_was_emptied_is_filled_and_marked_again(tmp_path, cache):
     (kept,) = zips.zip_entries(cache / "zips")
     assert not remove_unused(kept)
     assert len(list(home.rglob("*.png"))) == len(BIRDS)
+
+
+def test_a_tar_that_takes_long_to_unpack_is_given_up(tmp_path, monkeypatch):
+    """Time is counted on the way through one large file, whose unpacking is a single step of tarfile's."""
+    large = make_tar(tmp_path / "a.tbz", {"birds/jay/0.png": bytes(90 * 2**20)}, "w:bz2")
+    clock = itertools.count()
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
+    with pytest.raises(DataError, match="more than 5 s"):
+        contents(large, Limits(tar_s=5))
