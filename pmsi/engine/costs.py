@@ -1,7 +1,7 @@
 """Parameters, multiply-adds and memory of a system, counted before anything is trained or downloaded.
 
 The model is built on torch's meta device, where tensors have shapes but no values, and runs one prediction and one
-training iteration there, in about a second. torch's FlopCounterMode counts the multiply-adds, `MemoryMeter` the memory.
+training iteration there, in about a second. `FlopMeter` counts the multiply-adds by torch's formulas, `MemoryMeter` the memory.
 """
 
 import weakref
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import conv_flop_count, flop_registry, shape_wrapper
 
 from pmsi.config import TrainConfig
 from pmsi.methods import System, outline, resolve
@@ -102,16 +102,11 @@ def measure(model: Recognizer, config: TrainConfig) -> Costs:
 
 
 def _counted(run: Callable[[], None], model: Recognizer) -> tuple[int, int]:
-    """Return the multiply-adds of ``run()`` and its peak memory, in bytes.
-
-    It runs twice, since the hooks of torch's counter keep tensors alive for longer.
-    """
+    """Return the multiply-adds of ``run()`` and its peak memory, in bytes."""
     model.zero_grad(set_to_none=True)
-    with MemoryMeter([*model.parameters(), *model.buffers()]) as memory:
+    with FlopMeter() as flops, MemoryMeter([*model.parameters(), *model.buffers()]) as memory:
         run()
-    with flop_counter() as counter, MemoryMeter():  # for its SHORTCUTS
-        run()
-    return counter.get_total_flops() // 2, memory.peak
+    return flops.total // 2, memory.peak
 
 
 @torch.no_grad()
@@ -138,11 +133,6 @@ def _images(model: Recognizer, batch: int, image_size: int) -> Tensor:
     return torch.empty(batch, 3, image_size, image_size, device=next(model.parameters()).device)
 
 
-def flop_counter() -> FlopCounterMode:
-    """Return torch's counter, two flops to a multiply-add, with grouped convolutions' gradients counted by group."""
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward})
-
-
 def _convolution_backward(
     grad: list[int], x: list[int], weight: list[int], bias: Any, *how: Any, out_shape: Any, **_: Any
 ) -> int:
@@ -152,6 +142,33 @@ def _convolution_backward(
     """
     transposed, wanted = how[-4], how[-1]
     return conv_flop_count(x, weight, grad, transposed=transposed) * sum(wanted[:2])
+
+
+FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    torch.ops.aten.convolution_backward: shape_wrapper(_convolution_backward),
+}
+"""torch's formulas, two flops to a multiply-add, with grouped convolutions' gradients counted by group."""
+
+
+class FlopMeter(TorchDispatchMode):
+    """A context that adds up the flops of this thread in ``total``, by FORMULAS.
+
+    torch's own FlopCounterMode has the same sum, but hooks the modules of all threads: while one thread counts, the
+    backward passes of others fail.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if formula := FORMULAS.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 class MemoryMeter(TorchDispatchMode):
@@ -210,4 +227,4 @@ SHORTCUTS: dict[Any, Callable[..., Any]] = {
 }
 """Shapes of results on the meta device, where torch itself takes a millisecond for one of these: four fifths of all.
 
-None of them has multiply-adds, so FlopCounterMode need not see them."""
+None of them has multiply-adds, so `FlopMeter` need not see them."""

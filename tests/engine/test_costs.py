@@ -1,16 +1,20 @@
 """Costs are what METHOD and loops over the layers say, on any device, and memory is what torch's allocator reports."""
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from settled import images_of, settle
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from pmsi.augment import AUGMENTATIONS, Augmentation, none
 from pmsi.config import TrainConfig
-from pmsi.engine.costs import FIELDS, MemoryMeter, costs_of, flop_counter, measure
+from pmsi.engine.costs import FIELDS, FlopMeter, MemoryMeter, costs_of, measure
+from pmsi.explain import cam
 from pmsi.methods import build, outline, resolve
 from pmsi.model.batch import Target
 
@@ -98,9 +102,9 @@ def test_torch_s_own_counter_agrees_where_no_convolution_is_grouped(method):
 def test_the_gradients_of_a_grouped_convolution_are_counted_by_group():
     """k²·c_in·c_out·h·w / groups for the result, and again for each of its two gradients."""
     convolution = nn.Conv2d(8, 16, 3, padding=1, groups=4, bias=False)
-    with flop_counter() as counter:
+    with FlopMeter() as counter:
         convolution(torch.rand(2, 8, 6, 6, requires_grad=True)).sum().backward()
-    assert counter.get_total_flops() == 2 * 3 * 2 * (9 * 8 * 16 // 4 * 6 * 6)
+    assert counter.total == 2 * 3 * 2 * (9 * 8 * 16 // 4 * 6 * 6)
 
 
 def test_an_augmentation_that_attends_costs_a_look_of_the_backbone_in_each_of_its_phases(monkeypatch):
@@ -212,3 +216,20 @@ def test_shapes_alone_cost_what_numbers_cost(method, backbone):
     expected, before = measure(build(config, 5), config), torch.get_rng_state()
     assert costs_of(config, 5) == expected
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_other_threads_take_gradients_while_costs_are_counted():
+    """torch's own counter hooks the modules of all threads, which then fail in ``autograd.grad``."""
+    model = settle(build(SMALL.with_(method="pmr"), 4)).eval().requires_grad_(False)
+    images, over, met = images_of(), threading.Event(), []
+
+    def explain():
+        while not over.is_set() or not met:
+            met.append(cam(model, images).raw["S5"].shape)
+
+    with ThreadPoolExecutor(1) as pool:
+        explaining = pool.submit(explain)
+        for _ in range(3):
+            costs_of(SMALL.with_(method="pmr"), 4)
+        over.set()
+        explaining.result()
