@@ -1,7 +1,8 @@
 """Parameters, multiply-adds and memory of a system, counted before anything is trained or downloaded.
 
 The model is built on torch's meta device, where tensors have shapes but no values, and runs one prediction and one
-training iteration there, in about a second. `FlopMeter` counts the multiply-adds by torch's formulas, `MemoryMeter` the memory.
+training iteration there, in about a second. `FlopMeter` counts the multiply-adds by torch's formulas, `MemoryMeter` the
+memory.
 """
 
 import weakref
