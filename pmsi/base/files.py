@@ -113,6 +113,7 @@ def _link(path: Path, other: Path) -> None:
             temporary.unlink(missing_ok=True)
             raise
     temporary.replace(other)
+    temporary.unlink(missing_ok=True)  # rename does nothing where both were one file already: a writer died in between
 
 
 def _sync_folder(folder: Path) -> None:

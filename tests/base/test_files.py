@@ -103,3 +103,12 @@ def test_a_gzip_bomb_is_refused_before_it_unfolds():
     with pytest.raises(ValueError, match="unpacks to more"):
         unpack(gzip.compress(bytes(2**24)))
     assert unpack(gzip.compress(b"text" * 999)) == b"text" * 999
+
+
+def test_what_was_there_is_kept_also_where_a_writer_died_after_keeping_it(tmp_path):
+    path, kept = tmp_path / "last", tmp_path / "previous"
+    write_atomically(path, "one")
+    os.link(path, kept)  # as far as a writer of "two" came
+    write_atomically(path, "two", keep=kept)
+    assert (path.read_text(), kept.read_text()) == ("two", "one")
+    assert sorted(tmp_path.iterdir()) == [path, kept]
