@@ -75,7 +75,6 @@ class ImagePredictor(ABC):
     def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
         """Return the ``top`` most probable classes of every head; ``prepared`` is a picture that `prepare` returned."""
 
-    @abstractmethod
     def explain(
         self,
         prepared: Image.Image,
@@ -92,6 +91,16 @@ class ImagePredictor(ABC):
 
         Raises UnknownName for a head, stage or method that does not exist, ConfigError for a label out of range.
         """
+        head = lookup("output", {name: name for name in self.heads}, head or self.primary)
+        self.check_label(label)
+        logits, explained, maps = self.maps_of(prepared, head, label, stages or self.stages, method)
+        return Explanation(self.prediction(logits, top), head, explained, maps, method)
+
+    @abstractmethod
+    def maps_of(
+        self, prepared: Image.Image, head: str, label: int | None, stages: tuple[str, ...], method: str
+    ) -> tuple[dict[str, torch.Tensor], int, dict[str, np.ndarray]]:
+        """Return logits (classes,) by head, the class explained, and its maps by stage; see `explain`."""
 
     def class_number(self, name: str) -> int:
         """Return the label of a class; raises UnknownName, which lists the classes."""
@@ -142,23 +151,13 @@ class Predictor(ImagePredictor):
         with torch.inference_mode():
             return self._prediction(self.model(self._batch(prepared)), top)
 
-    def explain(
-        self,
-        prepared: Image.Image,
-        *,
-        head: str | None = None,
-        label: int | None = None,
-        stages: tuple[str, ...] | None = None,
-        method: str = "gradcam",
-        top: int = 5,
-    ) -> Explanation:
-        head = self.model.check_head(head or self.primary)
-        self.check_label(label)
+    def maps_of(
+        self, prepared: Image.Image, head: str, label: int | None, stages: tuple[str, ...], method: str
+    ) -> tuple[dict[str, torch.Tensor], int, dict[str, np.ndarray]]:
         classes = None if label is None else torch.tensor([label], device=self.device)
-        stages = stages or self.stages
         found = cam(self.model, self._batch(prepared), head=head, classes=classes, stages=stages, method=method)
         maps = {stage: found.raw[stage][0].float().cpu().numpy() for stage in found.stages}
-        return Explanation(self._prediction(found.logits, top), head, int(found.classes[0]), maps, method)
+        return {name: logits[0] for name, logits in found.logits.items()}, int(found.classes[0]), maps
 
     def explain_seconds(self, *, head: str | None = None, method: str = "gradcam") -> float:
         """Return about how many seconds `explain` takes here for one image, by a short trial; see `cam_seconds`."""

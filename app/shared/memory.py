@@ -152,7 +152,7 @@ class _Kept:
                 self._drop(next(iter(self._entries)))
 
     def making(self, key: Hashable) -> threading.RLock:
-        """Return the lock of whoever makes the value of a key."""
+        """Return the lock under which the value of a key is made."""
         with self._lock:
             return self._making.setdefault(key, threading.RLock())
 

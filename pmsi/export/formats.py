@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pmsi import __version__
 from pmsi.base.errors import ConfigError, ExportError, lookup
@@ -22,11 +22,10 @@ from pmsi.base.files import write_atomically
 from pmsi.config import WEIGHT_WORDS, TrainConfig, from_dict
 from pmsi.data.preprocessing import MEAN, STD
 from pmsi.engine.checkpoint import checkpoint_bytes, find_checkpoint, load_checkpoint, load_model
+from pmsi.engine.pixels import FromPixels
 from pmsi.graph import TRACING
 from pmsi.methods import METHODS
 from pmsi.model import Recognizer
-from pmsi.model.batch import Images
-from pmsi.model.recognizer import Outputs
 from pmsi.runs import Run
 from pmsi.runs.record import data_of, record_of
 
@@ -160,23 +159,6 @@ def _about(run: Run, model: Recognizer, config: TrainConfig, classes: tuple[str,
         "config": portable(config).to_dict(),
         "version": __version__,
     }
-
-
-class FromPixels(nn.Module):
-    """A recogniser with uint8 input; ImageNet's statistics are buffers."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: Recognizer) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1))
-
-    def forward(self, images: Images) -> Outputs:
-        outputs: Outputs = self.model((images.float() - self.mean) / self.std)
-        return outputs
 
 
 EXPORTS: dict[str, Export] = {

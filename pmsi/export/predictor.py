@@ -8,8 +8,8 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig, from_dict
-from pmsi.graph.onnx_model import STAGES, Answer, OnnxModel
-from pmsi.predictor import Explanation, ImagePredictor, Prediction
+from pmsi.graph.onnx_model import STAGES, OnnxModel
+from pmsi.predictor import ImagePredictor, Prediction
 
 
 class FilePredictor(ImagePredictor):
@@ -30,25 +30,15 @@ class FilePredictor(ImagePredictor):
         (logits,) = self.file.answer(self.pixels(prepared)[None])
         return self.prediction(dict(zip(self.heads, torch.from_numpy(logits), strict=True)), top)
 
-    def explain(
-        self,
-        prepared: Image.Image,
-        *,
-        head: str | None = None,
-        label: int | None = None,
-        stages: tuple[str, ...] | None = None,
-        method: str = "gradcam",
-        top: int = 5,
-    ) -> Explanation:
-        """Return Grad-CAM maps as `Predictor.explain` does; ConfigError for what the file does not have."""
-        head, stages = head or self.primary, stages or STAGES
-        self.check_label(label)
+    def maps_of(
+        self, prepared: Image.Image, head: str, label: int | None, stages: tuple[str, ...], method: str
+    ) -> tuple[dict[str, torch.Tensor], int, dict[str, np.ndarray]]:
+        """Return Grad-CAM maps; ConfigError for what the file does not have."""
         if method != "gradcam" or not set(stages) <= set(STAGES):
             raise ConfigError(
                 f"An ONNX file has Grad-CAM maps of {', '.join(STAGES)}, not {method} of {', '.join(stages)}: give the "
                 "run that it was exported from."
             )
-        answer: Answer = self.file.explain(self.pixels(prepared), head, label)
+        answer = self.file.explain(self.pixels(prepared), head, label)
         logits = {name: torch.from_numpy(values) for name, values in answer.logits.items()}
-        maps = {stage: np.asarray(answer.maps[stage]) for stage in stages}
-        return Explanation(self.prediction(logits, top), head, answer.explained, maps)
+        return logits, answer.explained, {stage: answer.maps[stage] for stage in stages}

@@ -84,7 +84,7 @@ def converted(graph: GraphModule, side: int) -> ModelProto:
                 verbose=False,
             )
     except Exception as error:  # torch names no class of errors for what it cannot convert
-        raise ExportError(f"This model has a step that ONNX does not know: {_reason(error)}") from error
+        raise ExportError(f"This model cannot be converted to ONNX: {_reason(error)}") from error
     finally:
         logger.setLevel(before)
     assert program is not None

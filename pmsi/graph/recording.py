@@ -16,10 +16,10 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pmsi.base.errors import ExportError
-from pmsi.data.preprocessing import MEAN, STD
 from pmsi.engine.folding import folded
 from pmsi.engine.folding.norms import replace
 from pmsi.engine.folding.peaks import PeakConv
+from pmsi.engine.pixels import FromPixels
 from pmsi.explain.cam import DEFAULT_STAGES, STAGE_INDEX
 from pmsi.explain.methods import gradcam
 from pmsi.graph import TRACING
@@ -33,7 +33,7 @@ INPUTS = ("image", "head", "label")
 OUTPUTS = ("logits", "probabilities", "explained", *DEFAULT_STAGES)
 
 
-class Explained(nn.Module):
+class Explained(FromPixels):
     """One image → what every head says, and the Grad-CAM maps of the last three stages for one class of one head.
 
     Takes an RGB image (1, 3, side, side) uint8, the number of a head and a class (0-d int64; PREDICTED: the class that
@@ -41,20 +41,11 @@ class Explained(nn.Module):
     of S3, S4 and S5 (h_n, w_n), at least 0, not normalised.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, model: Recognizer) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1))
-
-    def forward(self, image: Images, head: Tensor, label: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Images, head: Tensor, label: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         backbone = self.model.backbone
         ends = [backbone.ends[STAGE_INDEX[stage]] for stage in DEFAULT_STAGES]
         with torch.enable_grad():
-            x = (image.float() - self.mean) / self.std
+            x = self.normalized(image)
             maps: list[Tensor] = []
             for piece in backbone.pieces[: ends[0] + 1]:
                 x = piece(x)

@@ -3,11 +3,13 @@
 import gzip
 import json
 import os
+from dataclasses import fields
 
 import pytest
 
 from pmsi.base.errors import RunError
-from pmsi.config import TrainConfig
+from pmsi.choices import COMMON, options_of
+from pmsi.config import CONFIGS, TrainConfig
 from pmsi.data.record import DataRecord, ImageRecord
 from pmsi.runs import Run, jobs, known_runs, list_runs
 from pmsi.runs.lifecycle import State, begin, settle
@@ -100,3 +102,9 @@ def test_a_heartbeat_lost_in_a_power_cut_is_no_damage(tmp_path):
     (run.folder / "progress.json").write_bytes(b"\0" * 99)
     assert run.damage is None
     assert run.status().done == 0
+
+
+def test_the_rows_that_are_listed_without_an_import_are_in_their_tables():
+    for about in (about for config in CONFIGS.values() for about in fields(config)):
+        if isinstance(kind := about.metadata["options"], str):
+            assert set(COMMON[kind]) <= set(options_of(about))
