@@ -10,6 +10,7 @@ from app.views.data.page import page as data
 from app.views.home.page import page as home
 from app.views.maps.page import page as maps
 from app.views.mosaic.page import page as mosaic
+from app.views.numbers.page import page as numbers
 from app.views.robustness.page import page as robustness
 from app.views.runs.page import page as runs
 from app.views.train.page import page as train
@@ -23,6 +24,7 @@ VIEWS = (
     (runs, "Runs", ":material/monitoring:"),
     (robustness, "Robustness", ":material/tune:"),
     (maps, "Maps", ":material/visibility:"),
+    (numbers, "Numbers", ":material/straighten:"),
     (compare, "Compare", ":material/table_chart:"),
 )
 

@@ -17,7 +17,7 @@ from app.shared.memory import forget
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
 from app.views.maps.explained import PREDICTED, SIDE, Wanted, figure_of, seen
-from app.views.maps.numbers import reports_on
+from app.views.numbers.maps import reports_on
 from app.views.robustness.cached import results_once, sweep_picture_once
 from pmsi import tasks
 from pmsi.base.errors import DataError, ImageError, PMSIError
@@ -381,6 +381,6 @@ def test_the_export_command_has_the_precision_that_is_chosen(open_page, make_run
 
 
 def test_no_number_is_a_negative_zero():
-    from app.views.maps.numbers import _interval
+    from app.views.numbers.maps import _interval
 
     assert _interval({"mean": -1e-9, "low": -1e-9, "high": 1e-9}, 100) == "0.0 (0.0 to 0.0)"

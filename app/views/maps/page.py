@@ -22,12 +22,11 @@ from app.shared.panels import (
     trained_runs,
     unknown_class,
 )
-from app.shared.session import choice, keep, remember
+from app.shared.session import choice, keep, page_of, remember
 from app.shared.wording import name_of_run, with_names
 from app.views.maps.explained import Seen, Wanted, figure_of, more_images, pixels_of, seen
 from app.views.maps.form import rows_form, settings
 from app.views.maps.grid import show_grid
-from app.views.maps.numbers import numbers
 from app.views.maps.severity import motion
 from app.views.maps.zoom import ZOOM, enlarge
 from pmsi.data.dataset import Dataset
@@ -47,7 +46,6 @@ TOOLS = {
     "": "Nothing more",
     "severity": "Increasing severity",
     "disagree": "Where two runs disagree",
-    "numbers": "In numbers",
     "figure": "Figure for print",
 }
 PER_CLASS = (1, 2, 4, 8)
@@ -57,6 +55,9 @@ SHOWN = 12
 
 def page() -> None:
     """Draw the page."""
+    if choice("tool") == "numbers":  # a link from when they were shown here
+        keep("tool", "")
+        st.switch_page(page_of("numbers"), query_params={**st.query_params, "section": "maps"})
     st.title("Where the stages look", anchor=False)
     st.markdown(INTRO, width=820)
     runs = trained_runs()
@@ -143,8 +144,6 @@ def _more(rows: list[tuple[Picked, list[Seen]]], wanted: Wanted) -> None:
         motion(*rows[0], wanted)
     elif tool == "disagree":
         _disagreement([one.run for one in rows[0][1]])
-    elif tool == "numbers":
-        numbers([one.run for one in rows[0][1]], wanted)
     elif tool == "figure":
         _figure(rows, wanted)
 

@@ -10,7 +10,7 @@ from app.shared.palette import CATEGORICAL, CHART
 from app.shared.panels import say_differences
 from app.shared.session import page_of
 from app.shared.wording import perturbation_title, short_id
-from app.views.maps.numbers import show_reports
+from app.views.numbers.maps import show_reports
 from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure
 from pmsi.base.text import duration, percent
 from pmsi.runs import Run

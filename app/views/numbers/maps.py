@@ -16,11 +16,11 @@ from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.session import page_of, remember
 from app.shared.wording import name_of_run, perturbation_title, with_names
-from app.views.maps.explained import PREDICTED, Wanted, possible
 from pmsi import tasks
 from pmsi.base.errors import RunError
 from pmsi.config import MapsConfig
 from pmsi.explain.methods import CAM_METHODS
+from pmsi.predictor import Predictor
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.record import is_of_earlier_model, why_not_comparable
 
@@ -65,13 +65,16 @@ class Question:
         return f"{', '.join(self.stages)} · {self.images} test images · tolerance {self.tolerance:g} px"
 
 
-def numbers(runs: Sequence[Run], wanted: Wanted) -> None:
-    """Show the reports of ``runs`` on what the page explains, and offer to make those that are missing.
+def maps(run: Run, beside: Run | None, output: str) -> None:
+    """Show the reports of the maps of one or two runs, and offer to make those that are missing.
 
-    All of them answer one question: the method and output of the page, and the same stages and images.
+    All of them answer one question: a method and an output, and the same stages and images.
     """
-    heads = {run.id: possible(predictor_of(run), wanted.head, PREDICTED)[0] for run in runs}
-    found = {run.id: reports_on(run, wanted.method, heads[run.id]) for run in runs}
+    runs = [run] if beside is None else [run, beside]
+    titles = {name: row.title for name, row in CAM_METHODS.items()}
+    method = str(remember(st.selectbox, "method", "gradcam", "Made by", titles, width=360))
+    heads = {run.id: _head(predictor_of(run), output) for run in runs}
+    found = {run.id: reports_on(run, method, heads[run.id]) for run in runs}
     questions = list(dict.fromkeys(question for each in found.values() for question in each))
     question = _chosen(questions)
     shown, colors = [], run_colors(runs)
@@ -82,9 +85,13 @@ def numbers(runs: Sequence[Run], wanted: Wanted) -> None:
             shown.append((name_of_run(run), colors[run.id], found[run.id][question]))
             say_differences(found[run.id][question], run)
         else:
-            _offer(run, wanted.method, heads[run.id], question)
+            _offer(run, method, heads[run.id], question)
     if shown:
         show_reports(shown)
+
+
+def _head(predictor: Predictor, output: str) -> str:
+    return output if output in predictor.heads else predictor.primary
 
 
 def _chosen(questions: list[Question]) -> Question | None:

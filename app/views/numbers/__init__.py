@@ -1,0 +1,1 @@
+"""The Numbers page: what a run is worth beyond its accuracy."""

@@ -1,0 +1,41 @@
+"""The Numbers page: its sections, and the figures that they draw."""
+
+import pytest
+from pages import fine, kept, words
+
+from app.views.numbers.maps import _sentence, stages_figure
+
+
+def test_an_old_link_to_the_numbers_of_the_maps_leads_to_their_section(open_page, make_run):
+    run = make_run()
+    test = fine(open_page("maps", tool="numbers", run=run.id))
+    assert kept(test, "selectbox", "run").value == run.id
+    assert "no report of Grad-CAM" in words(test)
+
+
+def report_of(shift):
+    """A report in which every number says what it is: S3's energy is 0.1 + shift, and so on."""
+    value = lambda mean: {"mean": mean, "low": mean - 0.02, "high": mean + 0.03}  # noqa: E731
+    sources = {"S3": 0.1 + shift, "S5": 0.3, "random S3": 0.05, "random S5": 0.06, "edges": 0.4, "centre": 0.2}
+    numbers = {
+        f"{source}/{measure}": value(mean) for source, mean in sources.items() for measure in ("energy", "pointing")
+    }
+    numbers |= {f"S3 - S5/{measure}": value(shift - 0.2) for measure in ("energy", "pointing")} | {"area": value(0.08)}
+    return {"images": 7, "numbers": numbers}
+
+
+def test_the_figure_of_numbers_shows_each_stage_with_its_interval_and_the_baselines():
+    figure = stages_figure([("a", "#000000", report_of(0.0)), ("<b>", "#111111", report_of(0.05))], "energy")
+    by_name = {trace.name: trace for trace in figure.data}
+    assert set(by_name) == {"a", "a, noise", "&lt;b&gt;", "&lt;b&gt;, noise"}
+    assert by_name["a"].y == pytest.approx((10, 30))
+    assert by_name["&lt;b&gt;"].y == pytest.approx((15, 30))
+    assert by_name["a"].error_y.array == pytest.approx((3, 3))
+    assert by_name["a"].error_y.arrayminus == pytest.approx((2, 2))
+    assert by_name["a, noise"].y == pytest.approx((5, 6))
+    assert sorted(line.y0 for line in figure.layout.shapes) == pytest.approx([8, 20, 40])
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.3, "S3 is ahead"), (0.0, "S5 is ahead"), (0.2, "do not differ")])
+def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
+    assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
