@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -37,7 +37,7 @@ class Task:
     ``function`` is ``"module:function"``, called as ``function(config, run)``; it returns a dict of JSON types.
     ``check`` is another, called as ``check(config, root)`` before a run is created; it raises a PMSIError if the run
     could not start, and may return lines that are to be said about it. ``check_data`` is one more, called as
-    ``check_data(config, progress)``, which reads the data set for that.
+    ``check_data(configs, progress)``, which reads the data sets of some runs for that.
     """
 
     title: str
@@ -90,11 +90,20 @@ def check(config: Config, root: Path, launcher: str = "local") -> list[str]:
 def check_all(
     config: Config, root: Path, launcher: str = "local", progress: Callable[[int, int], None] | None = None
 ) -> list[str]:
-    """Do what `check` does, and raise a PMSIError if the data set, which is read for that, does not allow the run."""
-    said, task = check(config, root, launcher), TASKS[config.task]
-    if task.check_data:
-        import_function(task.check_data)(config, progress)
+    """Do what `check` and `check_data` do for one run."""
+    said = check(config, root, launcher)
+    check_data([config], progress)
     return said
+
+
+def check_data(configs: Iterable[Config], progress: Callable[[int, int], None] | None = None) -> None:
+    """Raise a PMSIError if a data set does not allow one of some runs; each data set is read once."""
+    by_task: dict[str, list[Config]] = {}
+    for config in configs:
+        by_task.setdefault(config.task, []).append(config)
+    for name, alike in by_task.items():
+        if function := TASKS[name].check_data:
+            import_function(function)(alike, progress)
 
 
 def queue(config: Config, root: Path, launcher: str = "local") -> Run:

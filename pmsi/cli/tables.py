@@ -88,6 +88,8 @@ def tables_of(typed: argparse.Namespace) -> tuple[str, int]:
     for config in table.configs:
         tasks.check(config, typed.runs)
     needed = needed_runs(table, typed.runs, seeds)
+    with image_counter(sys.stderr, "checked") as progress:
+        tasks.check_data((one.config for one in needed.trainings if one.state is not State.FINISHED), progress)
     about = _describe(needed, table, typed.runs)
     if typed.dry_run:
         return about, 0

@@ -108,7 +108,7 @@ def _counts(state: State) -> bool:
 
 
 def check(grid: Grid, root: Path) -> None:
-    """Raise a PMSIError if one of the runs could not start."""
+    """Raise a PMSIError if one of the runs could not start; `start` reads the data for that too."""
     for config in grid.configs:
         tasks.check(config, root)
 
@@ -119,6 +119,7 @@ def start(grid: Grid, root: Path, launcher: str = "local") -> list[Run]:
     Raises a PMSIError, and queues none, if one of them could not start.
     """
     check(grid, root)
+    tasks.check_data(missing(grid, root))
     root.mkdir(parents=True, exist_ok=True)
     with locked(root / ".submit.lock"):  # so that two processes never create the same run twice
         runs = [Run.create(root, config.located()) for config in missing(grid, root)]

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import nn
 
 from pmsi.base.errors import ConfigError, Fix, TrainingError
 from pmsi.base.files import require_room
-from pmsi.config import TrainConfig
+from pmsi.config import DATA_FIELDS, TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.checking import Progress as Checking
 from pmsi.data.dataset import Dataset
@@ -79,12 +80,15 @@ def check(config: TrainConfig, root: Path) -> list[str]:
     return [words for words in (check_initial_weights(config, root),) if words]
 
 
-def check_data(config: TrainConfig, progress: Checking | None = None) -> None:
-    """Raise a PMSIError if the data set, which is read for it, does not allow this training."""
-    dataset, count = open_dataset(config, progress), resolve(config).method.images_per_class
-    check_batch(dataset, config)
-    if count:
-        check_balanced([sample.label for sample in dataset.train], dataset.classes, config.batch_size, count)
+def check_data(configs: Sequence[TrainConfig], progress: Checking | None = None) -> None:
+    """Raise a PMSIError if a data set does not allow one of some trainings; each data set is read once for it."""
+    opened: dict[tuple[object, ...], Dataset] = {}
+    for config in configs:
+        key = tuple(getattr(config, name) for name in DATA_FIELDS)
+        dataset = opened[key] = opened.get(key) or open_dataset(config, progress)
+        check_batch(dataset, config)
+        if count := resolve(config).method.images_per_class:
+            check_balanced([sample.label for sample in dataset.train], dataset.classes, config.batch_size, count)
 
 
 def _check_share(config: TrainConfig) -> None:

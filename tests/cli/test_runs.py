@@ -74,7 +74,7 @@ def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
 def test_a_preset_is_a_start_that_flags_change_and_paths_become_absolute(pmsi, here, monkeypatch):
     """A run in a queue may be worked on from elsewhere."""
     monkeypatch.setattr("pmsi.runs.jobs.submit", lambda run, launcher: None)
-    monkeypatch.setattr("pmsi.training.session.check_data", lambda config, progress: None)
+    monkeypatch.setattr("pmsi.training.session.check_data", lambda configs, progress: None)
     words = ["--dataset", "folder", "--data", "folder", "--no-flip"]
     status, out, err = pmsi("train", "--preset", "quick", *words, "--queue")
     assert (status, err) == (0, "")
@@ -88,7 +88,7 @@ def test_a_run_that_failed_says_why_and_how_to_go_on_where_it_can(pmsi, here, mo
     status, out, err = pmsi(*words)
     assert (status, out) == (2, "")  # what can be known before is refused before
     assert "images.txt" in err
-    monkeypatch.setattr("pmsi.training.session.check_data", lambda config, progress: None)
+    monkeypatch.setattr("pmsi.training.session.check_data", lambda configs, progress: None)
     for error, resumable in ((DataError("no images.txt"), True), (ConfigError("no sense"), False)):
         monkeypatch.setattr("pmsi.training.session.train", Mock(side_effect=error))
         status, out, err = pmsi(*words)

@@ -81,9 +81,16 @@ def test_what_was_computed_is_not_computed_again(tmp_path, submitted):
     assert {labels_of(run).tags for run in runs} == {(grids.tag_of(runs),)}
 
 
-def test_where_one_could_not_start_none_is_made(tmp_path, submitted):
-    grid = make_grid(BASE.with_(augmentation="rmg"), [axis_of("method", ("pmr", "baseline"))])
-    with pytest.raises(PMSIError, match="progressive"):
+@pytest.mark.parametrize(
+    ("base", "axis", "why"),
+    [
+        (BASE.with_(augmentation="rmg"), axis_of("method", ("pmr", "baseline")), "progressive"),
+        (BASE.with_(train_per_class=1), axis_of("batch_size", (12, 13)), "12 training images"),  # known by the data
+    ],
+)
+def test_where_one_could_not_start_none_is_made(tmp_path, submitted, base, axis, why):
+    grid = make_grid(base, [axis])
+    with pytest.raises(PMSIError, match=why):
         grids.start(grid, tmp_path)
     assert not submitted
     assert not list_runs(tmp_path)

@@ -125,9 +125,11 @@ def _queue(table: Table, seeds: tuple[int, ...], launcher: str) -> None:
     root = default_root()
     trainings = needed_runs(table, root, seeds).trainings
     with changing():
-        for config in dict.fromkeys(each.config for each in trainings if each.state is not State.FINISHED):
+        configs = dict.fromkeys(each.config for each in trainings if each.state is not State.FINISHED)
+        for config in configs:
             check_places(config)
             tasks.check(config, root)
+        tasks.check_data(configs)
         start_table(table, root, seeds, launcher, set())
         st.rerun()
 
