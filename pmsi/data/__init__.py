@@ -29,7 +29,7 @@ from pmsi.data.readers.flowers import flowers
 from pmsi.data.readers.folder import folder
 from pmsi.data.readers.pets import pets
 from pmsi.data.readers.tree import folders_below
-from pmsi.data.readers.unpacking import unpacked
+from pmsi.data.readers.unpacking import packed_in, unpacked, unpacked_inside
 
 Opener = Callable[[TrainConfig, Progress | None], Dataset]
 """Reads a data set, from ``config.data`` if it needs a folder, before any limit per class."""
@@ -97,7 +97,7 @@ def _read(read: Callable[..., Dataset], config: TrainConfig, progress: Progress 
     """Return the data set that ``read`` finds in the config's folder, or in its archive after unpacking."""
     place = _place(config)
     if place.is_dir():
-        return read(place, progress=progress)
+        return _read_folder(read, place, config, progress)
     home = unpacked(place, progress, encoding=config.name_encoding)
     try:
         dataset = read(home, progress=progress)
@@ -105,6 +105,20 @@ def _read(read: Callable[..., Dataset], config: TrainConfig, progress: Progress 
         raise DataError(f"{place.name}, unpacked: {error}") from error
     more = contents(place, encoding=config.name_encoding).passed_over
     return replace(dataset, passed_over=dict(more + Counter(dataset.passed_over)))
+
+
+def _read_folder(
+    read: Callable[..., Dataset], place: Path, config: TrainConfig, progress: Progress | None
+) -> Dataset:
+    """Return the data set in a folder; where its files are still packed in archives there, unpack them."""
+    try:
+        return read(place, progress=progress)
+    except DataError:
+        home = unpacked_inside(place, progress, encoding=config.name_encoding)
+        if home is None:
+            raise
+    dataset = read(home, progress=progress)
+    return replace(dataset, notes=(*dataset.notes, f"The archives in {place.name} were unpacked into the cache."))
 
 
 def _stem(place: Path) -> str:
@@ -256,9 +270,9 @@ def kind_of(place: Path) -> str:
     """Return the row of DATASETS whose layout a folder or archive has: a published one by its signs, else "folder"."""
     homes = [place, *folders_below(place)] if place.is_dir() else []
     files: list[str] = []
-    if place.is_file():
+    for archive in [place] if place.is_file() else packed_in(place) if len(homes) == 1 else ():
         with contextlib.suppress(DataError):
-            files = [f"/{path}" for path in contents(place).files]
+            files += [f"/{path}" for path in contents(archive, lists_alone=True).files]
 
     def has(sign: str) -> bool:
         return any((home / sign).exists() for home in homes) or any(path.endswith(f"/{sign}") for path in files)

@@ -25,7 +25,8 @@ from pmsi.data import DATASETS, kind_of, read_as
 from pmsi.data.checking import Progress, confined
 from pmsi.data.dataset import Dataset, Problem, Sample
 from pmsi.data.images import MAX_FILE_BYTES, START, begins_as_image
-from pmsi.data.readers.archive import LIMITS, Limits, contents
+from pmsi.data.readers.archive import contents
+from pmsi.data.readers.archive_rules import LIMITS, Limits
 from pmsi.data.readers.splits import is_split_name
 from pmsi.data.readers.tree import SUFFIXES, visible
 from pmsi.data.readers.unpacking import require_space, unpack_into

@@ -15,7 +15,7 @@ from app.shared.session import choose, remember
 from app.views.data.sources import MARK
 from pmsi.base.errors import DataError
 from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures, safe_name
-from pmsi.data.readers.archive import LIMITS, Limits
+from pmsi.data.readers.archive_rules import LIMITS, Limits
 
 ZIP_LIMITS = Limits(
     entries=50_000, folders=10_000, looked_into=5_000, tar_bytes=400 * 10**6, tar_s=2, unpacked_bytes=4 * 10**9

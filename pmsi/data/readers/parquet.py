@@ -19,7 +19,7 @@ from pmsi.base.errors import DataError
 from pmsi.data.cache.zips import zips_folder
 from pmsi.data.checking import Progress
 from pmsi.data.images import START, begins_as_image
-from pmsi.data.readers.archive import LIMITS
+from pmsi.data.readers.archive_rules import LIMITS
 from pmsi.data.readers.columns import LABEL_COLUMNS
 from pmsi.data.readers.splits import split_of
 from pmsi.data.readers.unpacking import kept, require_space

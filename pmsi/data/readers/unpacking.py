@@ -1,5 +1,6 @@
 """Archives unpacked into the cache, or into a folder of one's own: as a whole or not at all."""
 
+import hashlib
 import secrets
 import shutil
 import zipfile
@@ -13,7 +14,15 @@ from pmsi.base.files import mount_of
 from pmsi.base.locks import locked
 from pmsi.data.cache.zips import SPARE_BYTES, make_room_for, using, zips_folder
 from pmsi.data.checking import Progress
-from pmsi.data.readers.archive import LIMITS, REMEDY, Contents, Limits, contents, files, identity, reading
+from pmsi.data.readers.archive import contents, files
+from pmsi.data.readers.archive_rules import LIMITS, REMEDY, Contents, Limits, identity, reading
+from pmsi.data.readers.tree import LISTS, is_system
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz", ".tar.bz2", ".txz", ".tar.xz")
+"""Suffixes of the archives that are opened where they lie in a data set's folder."""
+
+MOST_ARCHIVES = 16
+"""Limit of such archives; ImageNet's 1,000 inner tars are not opened one by one."""
 
 
 def unpacked(
@@ -33,6 +42,49 @@ def unpacked(
         lambda home: _is_whole(home, inside),
         lambda home: _write(archive, inside, home, progress),
     )
+
+
+def packed_in(folder: Path) -> list[Path]:
+    """Return the archives in a data set's folder, none if there are more than `MOST_ARCHIVES`."""
+    try:
+        files = [path for path in folder.iterdir() if path.name.lower().endswith(ARCHIVES) and path.is_file()]
+    except OSError:
+        return []
+    found = sorted(path for path in files if not is_system(path.name))
+    return found if len(found) <= MOST_ARCHIVES else []
+
+
+def unpacked_inside(
+    folder: Path, progress: Progress | None = None, limits: Limits = LIMITS, encoding: str | None = None
+) -> Path | None:
+    """Return a folder with what the archives in ``folder`` hold and the lists beside them; None where it has none.
+
+    That is how data sets are downloaded: images.tar beside lists.tar, 102flowers.tgz beside setid.mat. An archive with
+    files at its root becomes a folder of its own name. Raises what `unpacked` does.
+    """
+    packed = packed_in(folder)
+    if not packed:
+        return None
+    inside = {archive: contents(archive, limits, encoding, lists_alone=True) for archive in packed}
+    lists = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in LISTS)
+
+    def home_of(archive: Path, home: Path) -> Path:
+        at_root = any("/" not in path for path in inside[archive].files)
+        return home / archive.name.partition(".")[0] if at_root else home
+
+    def fill(home: Path) -> None:
+        for archive, found in inside.items():
+            _write(archive, found, home_of(archive, home), progress)
+        for path in lists:
+            shutil.copyfile(path, _new(home / path.name, path))
+
+    def is_whole(home: Path) -> bool:
+        whole = all(_is_whole(home_of(archive, home), found) for archive, found in inside.items())
+        return whole and all((home / path.name).is_file() for path in lists)
+
+    known = [*(identity(archive, found) for archive, found in inside.items()), *map(identity, lists)]
+    name = hashlib.blake2b(" ".join(known).encode(), digest_size=16).hexdigest()
+    return kept(folder, zips_folder() / name, sum(found.size for found in inside.values()), is_whole, fill)
 
 
 def kept(source: Path, home: Path, size: int, is_whole: Callable[[Path], bool], fill: Callable[[Path], object]) -> Path:

@@ -22,7 +22,8 @@ from pmsi.config import TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.cache import zips
 from pmsi.data.cache.disk import remove_unused
-from pmsi.data.readers.archive import Limits, contents
+from pmsi.data.readers.archive import contents
+from pmsi.data.readers.archive_rules import Limits
 from pmsi.data.readers.unpacking import unpack_into, unpacked
 from pmsi.data.record import DataRecord
 

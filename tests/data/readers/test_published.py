@@ -1,6 +1,7 @@
 """The readers of published data sets: each layout, each missing piece, and images that cannot be used."""
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -433,13 +434,31 @@ PUBLISHED = {
 }
 
 
+def as_downloaded(root, home):
+    """Pack each folder of a data set into an archive of its own, and leave its other files as they are."""
+    home.mkdir()
+    for inner in root.iterdir():
+        if inner.is_dir():
+            shutil.make_archive(str(home / inner.name), "tar", root, inner.name)
+        else:
+            shutil.copy(inner, home)
+    if lists := list(home.glob("*_list.mat")):  # Stanford Dogs packs its lists too
+        with tarfile.open(home / "lists.tar", "w") as tar:
+            for file in lists:
+                tar.add(file, file.name)
+                file.unlink()
+    return home
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_sets_keep_their_split_in_folders_zips_and_tars_and_below_wrappers(tmp_path, name):
     make, classes, *sides = PUBLISHED[name]
-    make(tmp_path / "data" / "my copy" / "files")
+    root = tmp_path / "data" / "my copy" / "files"
+    make(root)
     archives = [Path(shutil.make_archive(str(tmp_path / "a"), form, tmp_path / "data")) for form in ("zip", "gztar")]
+    packed = as_downloaded(root, tmp_path / "packed")
     digests = set()
-    for place in (tmp_path / "data" / "my copy" / "files", tmp_path / "data", *archives):
+    for place in (root, tmp_path / "data", *archives, packed):
         assert kind_of(place) == name
         dataset = open_dataset(TrainConfig(dataset=name, data=str(place)))
         assert (dataset.name, dataset.classes, dataset.problems) == (name, classes, ())
