@@ -12,7 +12,7 @@ package imports no torch.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,29 +21,39 @@ from PIL import Image
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.seeding import numpy_generator
 from pmsi.perturbations import capture, imagenet_c, paper
-from pmsi.perturbations.row import NOISE_SEEDS, Factors, ImageOrArray, Perturbation
+from pmsi.perturbations.row import EFFECTS, NOISE_SEEDS, Factors, ImageOrArray, Perturbation
 
 PERTURBATIONS: dict[str, Perturbation] = {**paper.ROWS, **capture.ROWS, **imagenet_c.ROWS}
 
 
-def draw(name: str, severity: float, size: tuple[int, int], *, seed: int, key: str) -> dict[str, Any]:
+def by_effect(names: Iterable[str] = PERTURBATIONS) -> dict[str, list[str]]:
+    """Return names of rows by what they do to an image, in the order of EFFECTS; effects without any are left out."""
+    known = [name for name in names if name in PERTURBATIONS]
+    found = {effect: [name for name in known if PERTURBATIONS[name].effect == effect] for effect in EFFECTS}
+    return {effect: some for effect, some in found.items() if some}
+
+
+def draw(
+    name: str, severity: float, size: tuple[int, int], *, seed: int, key: str, drawn_at: float | None = None
+) -> dict[str, Any]:
     """Return the factors that `perturb` applies to the image ``key`` of ``size`` (width, height)."""
     row = lookup("perturbation", PERTURBATIONS, name)
-    severity = row.check(severity)
-    return row.draw(numpy_generator("perturbation", name, severity, seed, key), severity, size)
+    at = row.check(severity if drawn_at is None else drawn_at)
+    return row.draw(numpy_generator("perturbation", name, at, seed, key), severity, size)
 
 
 def perturb(
-    image: ImageOrArray, name: str, severity: float, *, seed: int, key: str
+    image: ImageOrArray, name: str, severity: float, *, seed: int, key: str, drawn_at: float | None = None
 ) -> tuple[ImageOrArray, dict[str, Any]]:
     """Return the perturbed image and the factors that were drawn for it.
 
     ``image`` is RGB, resized and cropped: a Pillow image or a uint8 array (height, width, 3). ``key`` identifies it
-    within its data set. Severity 0 changes nothing. Raises `UnknownName`, `ConfigError` (severity out of range) or
-    `ImageError` (not 8-bit RGB).
+    within its data set. Severity 0 changes nothing. Each severity has a draw of its own; with ``drawn_at``, it is that
+    severity's draw, scaled, so that pictures with one ``drawn_at`` change more and more. Raises `UnknownName`,
+    `ConfigError` (severity out of range) or `ImageError` (not 8-bit RGB).
     """
     size = image.size if isinstance(image, Image.Image) else (image.shape[1], image.shape[0])
-    factors = draw(name, severity, size, seed=seed, key=key)
+    factors = draw(name, severity, size, seed=seed, key=key, drawn_at=drawn_at)
     return PERTURBATIONS[name].apply(image, severity, factors), factors
 
 

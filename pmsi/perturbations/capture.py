@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pmsi.perturbations.row import CAPTURE, Factors, Perturbation, nothing_drawn
+from pmsi.perturbations.row import CAPTURE, COMPRESSION, GEOMETRY, Factors, Perturbation, nothing_drawn
 
 GRID = 8
 """Rows and columns of the grid of occluding patches."""
@@ -66,6 +66,7 @@ ROWS: dict[str, Perturbation] = {
     "jpeg": Perturbation(
         title="JPEG",
         family=CAPTURE,
+        effect=COMPRESSION,
         symbol="100 − q",
         unit="points of quality lost",
         maximum=99.0,
@@ -78,6 +79,7 @@ ROWS: dict[str, Perturbation] = {
     "resolution": Perturbation(
         title="Resolution",
         family=CAPTURE,
+        effect=COMPRESSION,
         symbol="ρ",
         unit="share of each side's pixels lost",
         maximum=0.98,
@@ -90,6 +92,7 @@ ROWS: dict[str, Perturbation] = {
     "rotation": Perturbation(
         title="Rotation",
         family=CAPTURE,
+        effect=GEOMETRY,
         symbol="α",
         unit="degrees",
         maximum=180.0,
@@ -102,6 +105,7 @@ ROWS: dict[str, Perturbation] = {
     "occlusion": Perturbation(
         title="Occlusion",
         family=CAPTURE,
+        effect=GEOMETRY,
         symbol="a",
         unit="share of the area",
         maximum=1.0,

@@ -20,8 +20,14 @@ from scipy import ndimage
 from pmsi.perturbations.capture import jpeg
 from pmsi.perturbations.paper import noisy
 from pmsi.perturbations.row import (
+    BLUR,
+    COMPRESSION,
     EXTRA,
+    GEOMETRY,
     IMAGENET_C,
+    LIGHT,
+    NOISE,
+    WEATHER,
     Draw,
     Factors,
     Perturbation,
@@ -40,7 +46,7 @@ Corrupt = Callable[[np.ndarray, Any, Factors], np.ndarray]
 
 
 def corruption(
-    constants: Sequence[Any], help: str, drawn: Draw = nothing_drawn, family: str = IMAGENET_C
+    effect: str, constants: Sequence[Any], help: str, drawn: Draw = nothing_drawn, family: str = IMAGENET_C
 ) -> Callable[[Corrupt], Corrupt]:
     """Return a decorator that adds a corruption to ROWS; severity s gives it the s-th of the five ``constants``."""
     assert len(constants) == len(LEVELS)
@@ -53,6 +59,7 @@ def corruption(
         ROWS[f"c_{name}"] = Perturbation(
             title=f"{name.replace('_', ' ').capitalize().replace('Jpeg', 'JPEG')} (ImageNet-C)",
             family=family,
+            effect=effect,
             symbol="s",
             unit="severity of ImageNet-C",
             maximum=LEVELS[-1],
@@ -71,20 +78,25 @@ def corruption(
 
 
 @corruption(
-    [0.08, 0.12, 0.18, 0.26, 0.38], help="N(0, σ²) added to every value, σ from 8 % to 38 % of 255.", drawn=seed_drawn
+    NOISE,
+    [0.08, 0.12, 0.18, 0.26, 0.38],
+    help="N(0, σ²) added to every value, σ from 8 % to 38 % of 255.",
+    drawn=seed_drawn,
 )
 def gaussian_noise(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray:
     """x + N(0, σ²), σ as a fraction of 255."""
     return noisy(image, 255 * sigma, factors)
 
 
-@corruption([60, 25, 12, 5, 3], help="Poisson noise of 60 down to 3 photons for white.", drawn=seed_drawn)
+@corruption(NOISE, [60, 25, 12, 5, 3], help="Poisson noise of 60 down to 3 photons for white.", drawn=seed_drawn)
 def shot_noise(image: np.ndarray, photons: float, factors: Factors) -> np.ndarray:
     """Poisson noise for ``photons`` photons in a white value."""
     return noise_of(factors).poisson(image * (photons / 255)) * (255 / photons)
 
 
-@corruption([0.03, 0.06, 0.09, 0.17, 0.27], help="From 3 % to 27 % of all values become 0 or 255.", drawn=seed_drawn)
+@corruption(
+    NOISE, [0.03, 0.06, 0.09, 0.17, 0.27], help="From 3 % to 27 % of all values become 0 or 255.", drawn=seed_drawn
+)
 def impulse_noise(image: np.ndarray, share: float, factors: Factors) -> np.ndarray:
     """Set a ``share`` of the values to 0 or 255 with equal probability, independently in each channel."""
     drawn = noise_of(factors).random(image.shape)
@@ -94,7 +106,7 @@ def impulse_noise(image: np.ndarray, share: float, factors: Factors) -> np.ndarr
 # Blur
 
 
-@corruption([(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)], help="A disc with a radius from 3 to 10 pixels.")
+@corruption(BLUR, [(3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)], help="A disc with a radius from 3 to 10 pixels.")
 def defocus_blur(image: np.ndarray, constants: tuple[int, float], _factors: Factors) -> np.ndarray:
     """Blur by a disc, its rim softened by a Gaussian of σ that is cut to 3×3, or to 5×5 above a radius of 8."""
     from scipy.signal import fftconvolve  # here, because it takes a second
@@ -110,6 +122,7 @@ def defocus_blur(image: np.ndarray, constants: tuple[int, float], _factors: Fact
 
 
 @corruption(
+    BLUR,
     [(0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)],
     help="Each pixel replaced by one up to 4 pixels away, between two blurs.",
     drawn=seed_drawn,
@@ -148,6 +161,7 @@ def draw_motion(generator: np.random.Generator, _severity: float, _size: tuple[i
 
 
 @corruption(
+    BLUR,
     [(10, 3), (15, 5), (15, 8), (15, 12), (20, 15)],
     help="A smear of 21 to 41 pixels, fading out, towards an angle drawn from [−45°, 45°].",
     drawn=draw_motion,
@@ -158,6 +172,7 @@ def motion_blur(image: np.ndarray, constants: tuple[int, float], factors: Factor
 
 
 @corruption(
+    BLUR,
     [(0.01, 12), (0.01, 16), (0.02, 11), (0.02, 13), (0.03, 11)],
     help="The mean of enlargements by up to 1.11, 1.15, 1.2, 1.24 or 1.3.",
 )
@@ -210,6 +225,7 @@ def draw_snow(generator: np.random.Generator, severity: float, size: tuple[int, 
 
 
 @corruption(
+    WEATHER,
     [
         (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
         (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
@@ -240,6 +256,7 @@ FROST_COLOUR, FROST_DEVIATION = np.array([146.0, 167.0, 179.0]), 28.0
 
 
 @corruption(
+    WEATHER,
     [(1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)],
     help="A dimmed image under frost. The frost is drawn, in the mean colour and contrast of ImageNet-C's photographs, "
     "which are not here: accuracies are not to be compared with published ones.",
@@ -266,6 +283,7 @@ def frost_texture(shape: tuple[int, int], generator: np.random.Generator) -> np.
 
 
 @corruption(
+    WEATHER,
     [(1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)],
     help="A plasma fractal added, then scaled back.",
     drawn=seed_drawn,
@@ -305,7 +323,7 @@ def plasma(side: int, decay: float, generator: np.random.Generator) -> np.ndarra
 # Digital
 
 
-@corruption([0.1, 0.2, 0.3, 0.4, 0.5], help="Value of HSV raised by 10 % to 50 % of its range.")
+@corruption(LIGHT, [0.1, 0.2, 0.3, 0.4, 0.5], help="Value of HSV raised by 10 % to 50 % of its range.")
 def brightness(image: np.ndarray, added: float, _factors: Factors) -> np.ndarray:
     """Raise V of HSV, hue and saturation kept: all channels times V'/V; black, which has no hue, becomes grey."""
     value = image.max(axis=2, keepdims=True).astype(np.float64)
@@ -313,7 +331,7 @@ def brightness(image: np.ndarray, added: float, _factors: Factors) -> np.ndarray
     return np.where(value > 0, image * (raised / np.maximum(value, 1)), raised)
 
 
-@corruption([0.4, 0.3, 0.2, 0.1, 0.05], help="Contrast about each channel's mean lowered to 40 % down to 5 %.")
+@corruption(LIGHT, [0.4, 0.3, 0.2, 0.1, 0.05], help="Contrast about each channel's mean lowered to 40 % down to 5 %.")
 def contrast(image: np.ndarray, factor: float, _factors: Factors) -> np.ndarray:
     """Scale every value's distance from the mean of its channel."""
     mean = image.mean(axis=(0, 1))
@@ -321,6 +339,7 @@ def contrast(image: np.ndarray, factor: float, _factors: Factors) -> np.ndarray:
 
 
 @corruption(
+    GEOMETRY,
     [(488, 170.8, 24.4), (488, 19.52, 48.8), (12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88)],
     help="A random affine map, then a smooth random shift of every pixel.",
     drawn=seed_drawn,
@@ -346,7 +365,7 @@ def elastic_transform(image: np.ndarray, constants: tuple[float, float, float], 
     return np.stack(channels, axis=2)
 
 
-@corruption([0.6, 0.5, 0.4, 0.3, 0.25], help="Shrunk to 60 % down to 25 % and enlarged again.")
+@corruption(COMPRESSION, [0.6, 0.5, 0.4, 0.3, 0.25], help="Shrunk to 60 % down to 25 % and enlarged again.")
 def pixelate(image: np.ndarray, share: float, _factors: Factors) -> np.ndarray:
     """Shrink both sides to a ``share`` by averaging, and enlarge the pixels again."""
     h, w = image.shape[:2]
@@ -354,7 +373,7 @@ def pixelate(image: np.ndarray, share: float, _factors: Factors) -> np.ndarray:
     return np.array(small.resize((w, h), Image.Resampling.BOX))
 
 
-@corruption([25, 18, 15, 10, 7], help="JPEG of quality 25 down to 7.")
+@corruption(COMPRESSION, [25, 18, 15, 10, 7], help="JPEG of quality 25 down to 7.")
 def jpeg_compression(image: np.ndarray, quality: int, _factors: Factors) -> np.ndarray:
     """Encode as JPEG of a quality, and decode."""
     return jpeg(image, quality)
@@ -364,6 +383,7 @@ def jpeg_compression(image: np.ndarray, quality: int, _factors: Factors) -> np.n
 
 
 @corruption(
+    NOISE,
     [0.15, 0.2, 0.35, 0.45, 0.6],
     help="Noise in proportion to each value, σ from 15 % to 60 % of it.",
     drawn=seed_drawn,
@@ -374,7 +394,7 @@ def speckle_noise(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarr
     return image * (1 + sigma * noise_of(factors).standard_normal(image.shape))
 
 
-@corruption([1, 2, 3, 4, 6], help="A Gaussian with σ from 1 to 6 pixels.", family=EXTRA)
+@corruption(BLUR, [1, 2, 3, 4, 6], help="A Gaussian with σ from 1 to 6 pixels.", family=EXTRA)
 def gaussian_blur(image: np.ndarray, sigma: float, _factors: Factors) -> np.ndarray:
     """Blur by a Gaussian of σ."""
     return blurred(image, sigma)
@@ -388,6 +408,7 @@ RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
 
 
 @corruption(
+    WEATHER,
     [
         (0.65, 0.3, 4, 0.69, 0.6, False),
         (0.65, 0.3, 3, 0.68, 0.6, False),
@@ -466,6 +487,7 @@ def equalized(values: np.ndarray) -> np.ndarray:
 
 
 @corruption(
+    LIGHT,
     [(0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)],
     help="Saturation lowered to 30 % and 10 %, then raised 2, 5 and 20 times; greys turn red at 4 and 5.",
     family=EXTRA,

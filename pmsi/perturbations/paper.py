@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from pmsi.perturbations.row import TABLE_VII, Factors, Perturbation, noise_of, seed_drawn, to_pixels
+from pmsi.perturbations.row import LIGHT, NOISE, TABLE_VII, Factors, Perturbation, noise_of, seed_drawn, to_pixels
 
 # Colour jitter
 
@@ -56,6 +56,7 @@ def _apply_legacy(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarr
 
 _NOISE: dict[str, Any] = {
     "family": TABLE_VII,
+    "effect": NOISE,
     "symbol": "σ",
     "unit": "grey levels of 255",
     "maximum": 128.0,
@@ -68,6 +69,7 @@ ROWS: dict[str, Perturbation] = {
     "color_jitter": Perturbation(
         title="Colour jitter",
         family=TABLE_VII,
+        effect=LIGHT,
         symbol="k",
         unit="fraction of the original",
         maximum=1.0,

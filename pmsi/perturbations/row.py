@@ -20,6 +20,11 @@ ImageOrArray = TypeVar("ImageOrArray", Image.Image, np.ndarray)
 TABLE_VII, IMAGENET_C, EXTRA, CAPTURE = "Table VII", "ImageNet-C", "ImageNet-C, extra", "Capture"
 """Families of rows: the paper's, ImageNet-C's fifteen, its four for validation, and effects of cameras and the web."""
 
+LIGHT, NOISE, BLUR = "Light", "Noise", "Blur"
+WEATHER, COMPRESSION, GEOMETRY = "Weather", "Compression", "Geometry"
+EFFECTS = (LIGHT, NOISE, BLUR, WEATHER, COMPRESSION, GEOMETRY)
+"""What a perturbation does to an image: the groups in which rows are offered and reported."""
+
 NOISE_SEEDS = 2**53
 """Noise seeds are below this, so that every JSON reader keeps them exactly."""
 
@@ -30,12 +35,14 @@ class Perturbation:
 
     ``symbol`` and ``unit`` name the severity, which is from 0 (no change) to ``maximum``, a whole number if ``whole``.
     ``levels`` are the default severities of a sweep; ``paper`` is the severity of Table VII, or 0 if it has none.
-    ``drawn`` is (generator, severity, (width, height)) → factors; ``applied`` is (uint8 array (height, width, 3),
-    severity > 0, factors) → a new array of the same shape.
+    ``family`` is where a row is from, ``effect`` is one of EFFECTS. ``drawn`` is (generator, severity, (width, height))
+    → factors; it takes the same numbers from the generator at each severity, so that one draw can be scaled.
+    ``applied`` is (uint8 array (height, width, 3), severity > 0, factors) → a new array of the same shape.
     """
 
     title: str
     family: str
+    effect: str
     symbol: str
     unit: str
     maximum: float

@@ -55,10 +55,12 @@ def severities(name: str) -> list[float]:
 
 
 def frames(subjects: Sequence[Subject], name: str, *, seed: int) -> list[Frame]:
-    """Return the frames of a row of PERTURBATIONS; each severity is a draw of its own, as in a sweep."""
-    found = []
-    for severity in severities(name):
-        pictures = [perturb(one.picture, name, severity, seed=seed, key=one.key)[0] for one in subjects]
+    """Return the frames of a row of PERTURBATIONS: the draw of each subject at the strongest severity, scaled."""
+    found, steps = [], severities(name)
+    for severity in steps:
+        pictures = [
+            perturb(one.picture, name, severity, seed=seed, key=one.key, drawn_at=steps[-1])[0] for one in subjects
+        ]
         cells = [one.explain(picture, severity) for one, picture in zip(subjects, pictures, strict=True)]
         found.append(Frame(severity, tuple(cells)))
     return found

@@ -167,6 +167,7 @@ class _Page:
         predicting = [self._line(cell, id, self.primary[id]) for cell in cells for id in results.runs]
         others = [self._line(cell, id, head) for cell in cells for id in results.runs for head in results.heads(id)]
         return {
+            "effect": row.effect,
             "title": row.title,
             "help": row.help,
             "symbol": row.symbol,

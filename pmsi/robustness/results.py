@@ -19,6 +19,7 @@ from pmsi.config.titles import method_title
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.record import DataRecord, digest_of
+from pmsi.perturbations import by_effect
 from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.report import FILE, CellPredictions, FinishedCells, read, summarise
 from pmsi.runs import Run
@@ -51,8 +52,9 @@ class SweepResults:
 
     @property
     def perturbations(self) -> list[str]:
-        """Names of the perturbations with a finished cell."""
-        return [*dict.fromkeys(cell.perturbation for cell in self.records if cell.perturbation is not None)]
+        """Names of the perturbations with a finished cell, by what they do to an image."""
+        found = dict.fromkeys(cell.perturbation for cell in self.records if cell.perturbation is not None)
+        return [name for names in by_effect(found).values() for name in names]
 
     @property
     def images(self) -> int:

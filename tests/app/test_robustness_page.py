@@ -10,7 +10,7 @@ from untrained import untrained
 
 from app.shared.charts import confidence_bars
 from app.shared.errors import plain
-from app.views.robustness.form import _of, config_of, families
+from app.views.robustness.form import _of, config_of
 from app.views.robustness.report_images import LISTED
 from pmsi import tasks
 from pmsi.base.errors import ConfigError
@@ -82,10 +82,11 @@ def test_what_is_drawn_is_stated_and_a_slider_changes_the_second_picture_only(op
     assert "Still" in words(still)
 
 
-def test_every_family_is_offered_and_a_link_opens_one_of_its_rows(open_page, make_run):
+@pytest.mark.parametrize("kind", ["Compression", "Capture"])  # the effect, or the family of links of before
+def test_a_link_opens_a_perturbation_by_its_effect(open_page, make_run, kind):
     make_run()
-    assert [name for rows in families().values() for name in rows] == list(PERTURBATIONS)
-    test = fine(open_page("robustness", **{"kind": "Capture", "what": "jpeg", "at-jpeg": "95"}))
+    test = fine(open_page("robustness", **{"kind": kind, "what": "jpeg", "at-jpeg": "95"}))
+    assert kept(test, "segmented_control", "kind").value == "Compression"
     assert "JPEG, 100 − q = 95" in captions(test)[1]
     assert urls(test)[0] != urls(test)[1]
     assert captions(test)[2:] == [f"100 − q = {level:g}" for level in (0, *PERTURBATIONS["jpeg"].levels)]
@@ -113,7 +114,7 @@ def test_the_form_stands_in_the_address_and_a_link_fills_it(open_page, make_run,
     kept(test, "multiselect", "sweep-of").set_value([second.id, first.id]).run()
     kept(test, "selectbox", "sweep-images").set_value(10).run()
     kept(test, "segmented_control", "sweep-preset").set_value("own").run()
-    test.pills(key="kept-sweep-ticked-Capture").set_value(["jpeg"]).run()
+    test.pills(key="kept-sweep-ticked-Compression").set_value(["jpeg"]).run()
     sound(kept(test, "text_input", "sweep-levels").set_value("jpeg=50,80 rotation=20").run())
     address = {name: test.query_params[name] for name in test.query_params if name.startswith("sweep-")}
     test = click(open_page("robustness", **address), "Start the sweep")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_slider_changes_pixels_and_its_link_shows_the_same(page, site):
-    page.goto(f"/robustness?run={site.first}&beside={site.second}&kind=Capture&what=jpeg")
+    page.goto(f"/robustness?run={site.first}&beside={site.second}&kind=Compression&what=jpeg")
     after = page.get_by_alt_text(re.compile("image .*JPEG, 100 − q = 80"))
     before = loaded(after)
     slider = page.get_by_role("slider", name=re.compile("100 − q"))

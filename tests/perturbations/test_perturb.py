@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pmsi.base.errors import ConfigError, ImageError, PMSIError, UnknownName
-from pmsi.perturbations import PERTURBATIONS, draw, perturb, pixel_hash, severities_of
+from pmsi.perturbations import PERTURBATIONS, by_effect, draw, perturb, pixel_hash, severities_of
 
 NOISES = ("gaussian_noise", "gaussian_noise_mono", "gaussian_noise_legacy")
 DRAWING = [name for name, row in PERTURBATIONS.items() if draw(name, row.levels[-1], (8, 8), seed=0, key="")]
@@ -72,6 +72,28 @@ def test_every_level_but_0_changes_pixels_and_stored_factors_replay_them(name):
     array = row.apply(np.asarray(image), severity, stored)
     assert (array.dtype, array.shape, array.flags.c_contiguous) == (np.uint8, (37, 53, 3), True)
     assert array.tobytes() == changed.tobytes()
+
+
+UNEVEN = {"glass_blur", "snow", "frost", "fog", "elastic_transform", "spatter", "saturate"}
+"""Corruptions whose published constants do not change more and more of an image."""
+
+
+@pytest.mark.parametrize("name", [name for name in PERTURBATIONS if name.removeprefix("c_") not in UNEVEN])
+def test_one_draw_scaled_changes_more_and_more(name):
+    y, x = np.mgrid[:48, :48]
+    image = np.stack([128 + 90 * np.sin(x / 9), 128 + 80 * np.cos(y / 7 + x / 20), 2.0 * (x + y)], 2).astype(np.uint8)
+    for seed in range(4):
+        rising = [
+            perturb(image, name, severity, seed=seed, key="a", drawn_at=PERTURBATIONS[name].levels[1])[0]
+            for severity in (0, *PERTURBATIONS[name].levels)
+        ]
+        far = [((one - image.astype(float)) ** 2).sum() for one in rising]
+        assert far == sorted(far)
+
+
+def test_effects_hold_each_row_once():
+    assert sorted(name for names in by_effect().values() for name in names) == sorted(PERTURBATIONS)
+    assert by_effect(["jpeg", "gone", "color_jitter"]) == {"Light": ["color_jitter"], "Compression": ["jpeg"]}
 
 
 def hashes():

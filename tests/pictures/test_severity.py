@@ -33,7 +33,7 @@ def test_severities_rise_from_the_clean_image_and_are_allowed():
         severities("gaussian_nose")
 
 
-def test_each_view_is_shown_its_own_picture_as_a_sweep_perturbs_it():
+def test_each_view_is_shown_its_own_picture_under_one_draw_scaled():
     shown = []
 
     def looking(number):
@@ -50,7 +50,7 @@ def test_each_view_is_shown_its_own_picture_as_a_sweep_perturbs_it():
         (k, severity) for severity in severities("gaussian_noise") for k in range(2)
     ]
     for k, severity, pixels in shown:
-        expected, _ = perturb(picture(k), "gaussian_noise", severity, seed=3, key=f"bird {k}")
+        expected, _ = perturb(picture(k), "gaussian_noise", severity, seed=3, key=f"bird {k}", drawn_at=40)
         assert np.array_equal(pixels, np.asarray(expected))
     assert np.array_equal(np.asarray(made[0].cells[1].picture), np.asarray(picture(1)))
 

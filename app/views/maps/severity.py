@@ -15,7 +15,7 @@ from app.shared.panels import Picked, run_colors
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import Seen, Wanted
-from pmsi.perturbations import PERTURBATIONS
+from pmsi.perturbations import PERTURBATIONS, by_effect
 from pmsi.pictures import severity
 from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.pictures.figure import MapCell
@@ -30,8 +30,11 @@ def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
             "perturbation",
             "gaussian_noise",
             "Perturbation",
-            list(PERTURBATIONS),
-            format_func=lambda name: f"{PERTURBATIONS[name].title} · {PERTURBATIONS[name].family}",
+            {
+                name: f"{effect} · {PERTURBATIONS[name].title}"
+                for effect, names in by_effect().items()
+                for name in names
+            },
             width=340,
         )
         seed = int(remember(st.number_input, "draw", 0, "Seed", 0, 9999, width=130))

@@ -15,7 +15,7 @@ from pmsi.base.errors import PMSIError
 from pmsi.base.text import duration, plural
 from pmsi.config import RobustnessConfig
 from pmsi.config.command import command
-from pmsi.perturbations import PERTURBATIONS, Perturbation
+from pmsi.perturbations import PERTURBATIONS, Perturbation, by_effect
 from pmsi.robustness import cells_of
 from pmsi.runs import Run, default_root
 from pmsi.runs.record import why_not_together
@@ -57,14 +57,6 @@ PRESETS: dict[str, Preset] = {
     "all": Preset("All", lambda name, row: True),
     OWN: Preset("My own choice", lambda name, row: False),
 }
-
-
-def families() -> dict[str, dict[str, Perturbation]]:
-    """Return the rows of PERTURBATIONS by family, in their order."""
-    found: dict[str, dict[str, Perturbation]] = {}
-    for name, row in PERTURBATIONS.items():
-        found.setdefault(row.family, {})[name] = row
-    return found
 
 
 @st.fragment
@@ -134,23 +126,17 @@ def _keep(name: str, chosen: Sequence[str], default: Sequence[str]) -> None:
 
 
 def _of(preset: str) -> list[str]:
-    rows = {name: row for family in families().values() for name, row in family.items()}
-    return [name for name, row in rows.items() if PRESETS[preset].takes(name, row)]
+    return [name for name, row in PERTURBATIONS.items() if PRESETS[preset].takes(name, row)]
 
 
 def _ticked() -> list[str]:
-    """Let the visitor tick perturbations, family by family."""
-    keys = {family: f"{key_of(TICKED)}-{family}" for family in families()}
-    _fill(TICKED, (), {keys[family]: list(rows) for family, rows in families().items()})
+    """Let the visitor tick perturbations, effect by effect."""
+    keys = {effect: f"{key_of(TICKED)}-{effect}" for effect in by_effect()}
+    _fill(TICKED, (), {keys[effect]: rows for effect, rows in by_effect().items()})
     names: list[str] = []
-    for family, rows in families().items():
-        names += st.pills(
-            family,
-            list(rows),
-            selection_mode="multi",
-            format_func=lambda name, rows=rows: rows[name].title.removesuffix(" (ImageNet-C)"),
-            key=keys[family],
-        )
+    for effect, rows in by_effect().items():
+        titles = {name: PERTURBATIONS[name].title for name in rows}
+        names += st.pills(effect, rows, selection_mode="multi", format_func=titles.get, key=keys[effect])
     _keep(TICKED, names, ())
     return names
 

@@ -3,6 +3,7 @@
 It is one fragment of JPEGs, HTML bars and cached predictions, so that a slider answers at once.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,7 @@ from app.shared.panels import (
 )
 from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
-from app.views.robustness.form import families
-from pmsi.perturbations import PERTURBATIONS, Perturbation, perturb
+from pmsi.perturbations import PERTURBATIONS, Perturbation, by_effect, perturb
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.overlays import overlay
 from pmsi.pictures.sheets import enlarged
@@ -122,12 +122,22 @@ def _second(run: Run, runs: list[Run]) -> Run | None:
 
 def _change() -> Change:
     """Return what is done to the image, as chosen."""
-    rows = families()
-    options = [PAIR, *rows]
-    kind = remember(st.segmented_control, "kind", PAIR, "Perturbation", options, required=True)
+    rows = by_effect()
+    _follow_old_kind(rows)
+    kind = remember(st.segmented_control, "kind", PAIR, "Perturbation", [PAIR, *rows], required=True)
     steps = _pair() if kind == PAIR else _single(rows[kind])
     seed = remember(st.number_input, "draw", 0, "Seed", 0, 9999, width=130)
     return Change(steps, int(seed), next((name for name, at in reversed(steps) if at > 0), steps[0][0]))
+
+
+def _follow_old_kind(rows: Mapping[str, list[str]]) -> None:
+    """Open what a link of before means: it names the family that a row is from, in place of its effect."""
+    kind = choice("kind", PAIR)
+    if kind in (PAIR, *rows):
+        return
+    of_family = (row for row in PERTURBATIONS.values() if row.family == kind)
+    if row := PERTURBATIONS.get(choice("what"), next(of_family, None)):
+        choose("kind", row.effect)
 
 
 def _pair() -> tuple[Step, ...]:
@@ -163,11 +173,10 @@ def _pair() -> tuple[Step, ...]:
     return ("color_jitter", float(k)), (noise, float(sigma))
 
 
-def _single(rows: dict[str, Perturbation]) -> tuple[Step, ...]:
-    """Let the visitor choose one perturbation of a family, and its severity."""
-    first = next(iter(rows))
-    name = remember(st.selectbox, "what", first, "Which", {name: row.title for name, row in rows.items()}, help=None)
-    row = rows[name]
+def _single(names: Sequence[str]) -> tuple[Step, ...]:
+    """Let the visitor choose one perturbation of an effect, and its severity."""
+    name = remember(st.selectbox, "what", names[0], "Which", {name: PERTURBATIONS[name].title for name in names})
+    row = PERTURBATIONS[name]
     start, top = row.levels[len(row.levels) // 2], min(row.maximum, max(row.levels))
     label = f"{row.symbol} ({row.unit})"
     if row.whole:
@@ -244,12 +253,13 @@ def _maps(run: Run, picked: Picked, change: Change) -> None:
 
 
 def _strip(prepared: Image, picked: Picked, change: Change) -> None:
-    """Show the image at each usual severity of the perturbation that is chosen."""
+    """Show the image at each usual severity of the perturbation that is chosen: the draw of now, scaled."""
     row = PERTURBATIONS[change.strip]
-    st.caption(f"{row.title} at each of its usual severities, {row.symbol} in {row.unit}")
+    drawn_at = dict(change.steps)[change.strip] or row.levels[-1]
+    st.caption(f"{row.title}: one draw at each of its usual severities, {row.symbol} in {row.unit}")
     with st.container(horizontal=True, gap="small"):
         for level in (0, *row.levels):
-            seen, _ = perturb(prepared, change.strip, level, seed=change.seed, key=picked.key)
+            seen, _ = perturb(prepared, change.strip, level, seed=change.seed, key=picked.key, drawn_at=drawn_at)
             st.image(
                 jpeg(seen.resize((THUMB, THUMB))),
                 alt=f"{row.title}, {row.symbol} = {level:g}",

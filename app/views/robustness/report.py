@@ -127,7 +127,7 @@ def _curves(shown: Seen) -> None:
     for column, name in zip(places, results.perturbations, strict=False):
         row = PERTURBATIONS[name]
         with column:
-            st.markdown(f"**{row.title}**")
+            st.markdown(f"**{row.title}** :gray[· {row.effect}]")
             lines = {shown.titles[id]: points(results, name, id, output_of(results, id, head)) for id in results.runs}
             figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Accuracy (%)")
             alt = f"Accuracy of each run against the severity of: {row.title}"
