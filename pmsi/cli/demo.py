@@ -23,6 +23,7 @@ from pmsi.export.formats import EXPORTS, export, portable
 from pmsi.runs import Run, State
 from pmsi.runs.run import CHECKPOINT
 from pmsi.runs.run import SHIPPED as SHIPPED_RUNS
+from pmsi.runs.theatre import FILE as THEATRE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,7 @@ MEASUREMENTS: dict[str, Config] = {
     **{id.replace("demo", "demo-maps"): MapsConfig(of=id, test_per_class=20) for id in TRAINED},
 }
 
-SHIPPED = ("config.json", "data.json.gz", "metrics.jsonl", "predictions.json", "result.json", "started")
+SHIPPED = ("config.json", "data.json.gz", "metrics.jsonl", "predictions.json", THEATRE, "result.json", "started")
 """Files of a training run that ship, beside its checkpoint; of the others all do but these:"""
 WORKING = ("lock", ".change", "log.txt", "progress.json", "queued", "checkpoints", "tensorboard")
 
@@ -126,7 +127,7 @@ def _remove(path: Path) -> None:
 def _ship(run: Run, folder: Path) -> None:
     """Copy the files of a training run that ship into ``folder``."""
     (folder / "checkpoints").mkdir(parents=True)
-    for name in SHIPPED:
+    for name in [name for name in SHIPPED if name != THEATRE or (run.folder / name).exists()]:  # a run from before
         shutil.copyfile(run.folder / name, folder / name)
     config = from_json((folder / "config.json").read_text(encoding="utf-8"))
     assert isinstance(config, TrainConfig)

@@ -187,6 +187,11 @@ class TrainConfig(Config):
         1, "Epochs between evaluations on the test images; the last epoch is always evaluated.", minimum=1
     )
 
+    theatre: bool = _run(
+        True,
+        "Keep what six test images are answered, and their maps, after up to 16 epochs, for the run's page "
+        "(0.25 MB at most).",
+    )
     trackers: tuple[str, ...] = _run(
         ("tensorboard",), "Programs that get the metrics too; metrics.jsonl is always written.", options="tracker"
     )

@@ -42,6 +42,7 @@ MAY_CHANGE = (
     "checkpoint_every_s",
     "evaluate_every",
     "trackers",
+    "theatre",
     "data",
 )
 """Settings that may differ when a run is resumed: they change the last bits of its result at most, and a change of

@@ -77,7 +77,18 @@ RECORD = "data.json.gz"
 LOST_IN_A_POWER_CUT = ("progress.json", "stop")
 """Files that are written without waiting for the disk: one that holds nonsense is no sign of damage."""
 
-PLAIN = ("config.json", *SHAPES, "lock", ".change", METRICS, "log.txt", "predictions.json", RECORD, CHECKPOINT)
+PLAIN = (
+    "config.json",
+    *SHAPES,
+    "lock",
+    ".change",
+    METRICS,
+    "log.txt",
+    "predictions.json",
+    "theatre.json",
+    RECORD,
+    CHECKPOINT,
+)
 """Names in a run folder that only a regular file may have; not all of them are read here."""
 
 CHECKS: list[Callable[[Config], None]] = []

@@ -230,6 +230,7 @@ class TrainingTrial(Training):
             devices=1,
             compile=False,
             checkpoint_every_s=1e9,
+            theatre=False,
         )
         super().__init__(plain, _noise(plain, classes), Run.create(root, plain))
         self.shared_by = config.devices

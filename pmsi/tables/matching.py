@@ -21,7 +21,7 @@ from pmsi.runs.damage import read
 from pmsi.runs.record import data_of, experiments_apart, is_of_earlier_model, record_of
 from pmsi.tables.definitions import Cell
 
-SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "insist")
+SAME_RESULT = ("device", "threads", "workers", "compile", "checkpoint_every_s", "trackers", "theatre", "insist")
 """Fields that change at most the last bits of a result."""
 
 

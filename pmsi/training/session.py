@@ -48,6 +48,7 @@ from pmsi.training.initial_weights import (
 from pmsi.training.loop import Learner, progressive_training
 from pmsi.training.optimizer import make_optimizer, match_memory_format
 from pmsi.training.progress import Progress, changed_since, made_with
+from pmsi.training.theatre import Recording
 from pmsi.training.trackers import Trackers, check_trackers
 
 CHECKPOINTS = 3
@@ -148,6 +149,9 @@ class Training:
             config, system, self.model, objective, self.optimizer, self.scaler, self.device, self.team, progress
         )
         self.trackers = Trackers(config.trackers if self.team.leads else (), run.folder, config, self._step)
+        self.recording = None
+        if config.theatre and self.team.leads:
+            self.recording = Recording(run, config, dataset, self.record, self.model, progress.epoch)
 
     @property
     def progress(self) -> Progress:
@@ -158,6 +162,8 @@ class Training:
         """Train to the end and return the result; at a stop request write a checkpoint and raise `Stopped`."""
         unchanged = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
         with unchanged, contextlib.closing(self.trackers):
+            if self.recording is not None and self._step == self.progress.phase == 0:
+                self.recording.add(self.model, 0)
             progressive_training(self.learner, self.loader, self)
         if self.team.leads:
             (self.run.checkpoints / PREVIOUS).unlink(missing_ok=True)
@@ -265,6 +271,8 @@ class Training:
         record = {"kind": "epoch", "epoch": epoch, "step": self._step}
         record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - self.began_at}
         self._log(record)
+        if self.recording is not None:
+            self.recording.add(self.model, epoch)
         if last:
             write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores, self.dataset.classes)
 

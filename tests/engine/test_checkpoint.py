@@ -194,7 +194,7 @@ def test_a_run_goes_on_with_other_means_but_not_with_another_config(tmp_path, pa
         with pytest.raises(CheckpointError, match=f"{name} = .*{value}.*{getattr(SMALL, name)}"):
             found.check_config(SMALL.with_(**{name: value}))
     values = {"device": "auto", "trackers": ("tensorboard",), "data": "elsewhere", "checkpoint_every_s": 1.0}
-    numbers = {"threads": 2, "workers": 2, "devices": 2, "evaluate_every": 2, "compile": True}
+    numbers = {"threads": 2, "workers": 2, "devices": 2, "evaluate_every": 2, "compile": True, "theatre": False}
     assert (values | numbers).keys() == set(MAY_CHANGE)
     found.check_config(SMALL.with_(**values, **numbers))
 

@@ -28,6 +28,7 @@ from pmsi.model import Objective
 from pmsi.model.batch import Phase, Target
 from pmsi.runs import Run, SecondaryRun, State, Stopped, jobs, list_runs, ranks
 from pmsi.runs.launchers import local
+from pmsi.runs.theatre import FILE as THEATRE
 from pmsi.tasks import execute
 from pmsi.training.distributed import Team, team
 
@@ -140,6 +141,7 @@ def test_two_processes_have_the_gradients_of_one(made, frozen):
 
 def test_two_processes_stopped_after_every_phase_come_to_the_same_bits(made):
     assert_equal_bits(Run(made / "stopped"), Run(made / "whole"))
+    assert (made / "stopped" / THEATRE).read_bytes() == (made / "whole" / THEATRE).read_bytes()
 
 
 def test_a_run_of_two_processes_that_is_stopped_and_killed_resumes_to_the_same_bits(
