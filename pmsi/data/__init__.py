@@ -107,9 +107,7 @@ def _read(read: Callable[..., Dataset], config: TrainConfig, progress: Progress 
     return replace(dataset, passed_over=dict(more + Counter(dataset.passed_over)))
 
 
-def _read_folder(
-    read: Callable[..., Dataset], place: Path, config: TrainConfig, progress: Progress | None
-) -> Dataset:
+def _read_folder(read: Callable[..., Dataset], place: Path, config: TrainConfig, progress: Progress | None) -> Dataset:
     """Return the data set in a folder; where its files are still packed in archives there, unpack them."""
     try:
         return read(place, progress=progress)

@@ -22,7 +22,8 @@ from PIL import Image
 from pmsi.base.errors import DataError
 from pmsi.base.files import LARGE, read_json, write_atomically
 from pmsi.data.dataset import Box, Dataset, Problem, Sample
-from pmsi.data.images import MAX_JPEG_PIXELS, MAX_PIXELS, Examined, examine, open_rgb
+from pmsi.data.image_header import MAX_JPEG_PIXELS, MAX_PIXELS
+from pmsi.data.images import Examined, examine, open_rgb
 from pmsi.data.readers.tree import counted, folders_below, read_tree
 
 Progress = Callable[[int, int], None]

@@ -24,7 +24,8 @@ from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, kind_of, read_as
 from pmsi.data.checking import Progress, confined
 from pmsi.data.dataset import Dataset, Problem, Sample
-from pmsi.data.images import MAX_FILE_BYTES, START, begins_as_image
+from pmsi.data.image_header import START, begins_as_image
+from pmsi.data.images import MAX_FILE_BYTES
 from pmsi.data.readers.archive import contents
 from pmsi.data.readers.archive_rules import LIMITS, Limits
 from pmsi.data.readers.splits import is_split_name

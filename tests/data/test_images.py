@@ -18,7 +18,8 @@ from pmsi.base.errors import DataError, ImageError
 from pmsi.data import images
 from pmsi.data.checking import check
 from pmsi.data.dataset import Sample
-from pmsi.data.images import MAX_PIXELS, examine, open_rgb, pixels_digest
+from pmsi.data.image_header import MAX_PIXELS, READERS
+from pmsi.data.images import examine, open_rgb, pixels_digest
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
@@ -192,7 +193,7 @@ COSTLY = {
 @pytest.mark.parametrize("name", COSTLY)
 def test_what_would_cost_much_is_refused_before_it_is_decoded(name, monkeypatch):
     data, reason = COSTLY[name]
-    for reader in {reader for _, reader in images.READERS}:
+    for reader in {reader for _, reader in READERS}:
         monkeypatch.setattr(reader, "load", lambda image: pytest.fail("decoded"))
     with pytest.raises(ImageError, match=reason):
         open_rgb_bytes(data)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pmsi.base.errors import DataError
-from pmsi.data.images import begins_as_image
+from pmsi.data.image_header import begins_as_image
 from pmsi.data.readers.tree import LISTS, SUFFIXES, counted, is_system, system_reason
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pmsi.base.errors import DataError
 from pmsi.data.cache.zips import zips_folder
 from pmsi.data.checking import Progress
-from pmsi.data.images import START, begins_as_image
+from pmsi.data.image_header import START, begins_as_image
 from pmsi.data.readers.archive_rules import LIMITS
 from pmsi.data.readers.columns import LABEL_COLUMNS
 from pmsi.data.readers.splits import split_of

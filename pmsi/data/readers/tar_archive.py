@@ -18,7 +18,7 @@ from typing import IO, Any
 from pmsi.base.errors import DataError
 from pmsi.base.files import LARGE, read_json, write_atomically
 from pmsi.data.cache.zips import zips_folder
-from pmsi.data.images import START
+from pmsi.data.image_header import START
 from pmsi.data.readers.archive_rules import (
     CHUNK,
     ENTRY_BYTES,

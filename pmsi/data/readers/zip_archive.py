@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from pmsi.base.errors import DataError
-from pmsi.data.images import START
+from pmsi.data.image_header import START
 from pmsi.data.readers.archive_rules import (
     CHUNK,
     ENTRY_BYTES,
