@@ -25,6 +25,7 @@ import streamlit as st  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from app.guard import Guard  # noqa: E402
+from app.moved import Moved  # noqa: E402
 from app.shared.access import LARGEST_UPLOAD, address, allowed_hosts, read_only  # noqa: E402
 from app.shared.memory import ANSWERS, budget, loaded, tidy  # noqa: E402
 from pmsi.base.errors import ConfigError  # noqa: E402
@@ -34,9 +35,6 @@ LARGEST_MESSAGE = 1
 """Megabytes of what a page tells the server at once: the values of its widgets."""
 TIDY_EVERY_S = 20
 LINE = "PMSI Lab: open {url}"
-
-
-VIEWS = ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
 MODULES = (
     "plotly.graph_objects",
     "pmsi.pictures.mosaics",
@@ -48,7 +46,7 @@ MODULES = (
     "pmsi.predictor",
     "pmsi.perturbations",
     "pmsi.robustness.page",
-    *(f"app.views.{name}.page" for name in VIEWS),
+    *(f"app.views.{place.parent.name}.page" for place in (HERE / "views").glob("*/page.py")),
 )
 """What pages import."""
 
@@ -142,7 +140,12 @@ def options() -> dict[str, Any]:
     return found | {name: kind(os.environ[key]) for key, (name, kind) in PASSED_ON.items() if os.environ.get(key)}
 
 
-app = st.App(HERE / "main.py", lifespan=lifespan, on_script_error=on_script_error, middleware=[Middleware(Guard)])
+app = st.App(
+    HERE / "main.py",
+    lifespan=lifespan,
+    on_script_error=on_script_error,
+    middleware=[Middleware(Guard), Middleware(Moved)],
+)
 
 
 def main() -> None:

@@ -318,7 +318,7 @@ session.enter(page.url_path)
 with guarded():
     page.run()
 """
-NAMES = ("home", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
+NAMES = ("home", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "tables")
 PARAMETERS = (
     "run", "runs", "beside", "third", "source", "image", "data", "seed", "permutation", "look", "epoch", "nth", "place",
     "like", "backbone", "stages", "size", "head", "label", "method", "scale", "overlay", "mosaic", "layout", "more",

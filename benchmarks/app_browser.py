@@ -78,8 +78,8 @@ ACTIONS = (
     Action("Mosaic page, slider → four mosaics", "/mosaic", DRAG, "ArrowRight", "mosaics", False, 150),
     Action("Mosaic page, slider → code and address too", "/mosaic?seed=500", DRAG, "ArrowRight", CODE, True, 500),
     Action(
-        "Robustness page, slider → image and predictions of two runs, 224 px",
-        "/robustness?run=demo-pmr&beside=demo-baseline",
+        "Perturb page, slider → image and predictions of two runs, 224 px",
+        "/perturb?run=demo-pmr&beside=demo-baseline",
         "role=slider[name=/Gaussian noise/]",
         "ArrowRight",
         MAIN,

@@ -149,14 +149,14 @@ class Visitor:
                 self.fragments[self.image] = answer.delta.fragment_id
 
 
-PAGES = ("", "mosaic", "data", "train", "runs", "robustness", "maps", "compare")
+PAGES = ("", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "tables")
 HARM = (
     ("train", urlencode({"batch": 1, "image_size": 1024, "batch_size": 128})),
     ("train", urlencode({"train_per_class": 10_000})),
     ("train", urlencode([("vary", f"{name}=" + ",".join(map(str, range(700)))) for name in ("seed", "split_seed")])),
     ("maps", urlencode({"mosaic": "map", "kept": "|".join(f"train/gorget_crestjay/{i:04d}" for i in range(40))})),
     ("maps", urlencode({"method": "scorecam", "tool": "disagree", "beside": "demo-baseline"})),
-    ("robustness", urlencode({"view": "sweep", "sweep-levels": " ".join(["gaussian_noise=1,2,3"] * 500)})),
+    ("sweeps", urlencode({"sweep-levels": " ".join(["gaussian_noise=1,2,3"] * 500)})),
 )
 """Pages and queries that cost much."""
 

@@ -9,11 +9,11 @@ from app.shared.panels import Picked
 from app.shared.session import page_of
 
 PAIR = "The paper's pair"
-"""The robustness page's choice of colour jitter and then noise, as in Table VII; the others are families."""
+"""The Perturb page's choice of colour jitter and then noise, as in Table VII; the others are families."""
 ACTIONS: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "mosaic": ("Mosaic", "mosaic", ":material/grid_view:", {}),
-    "predict": ("Predict", "robustness", ":material/label:", {"kind": PAIR, "k": "0", "sigma": "0"}),
-    "perturb": ("Perturb", "robustness", ":material/tune:", {"kind": PAIR, "k": "0.5"}),
+    "predict": ("Predict", "perturb", ":material/label:", {"kind": PAIR, "k": "0", "sigma": "0"}),
+    "perturb": ("Perturb", "perturb", ":material/tune:", {"kind": PAIR, "k": "0.5"}),
     "explain": ("Explain", "maps", ":material/visibility:", {}),
 }
 """By name: what the link says, its page, its icon, and what it asks of that page besides the image."""

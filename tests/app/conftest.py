@@ -5,7 +5,7 @@ from pages import sound
 from streamlit.testing.v1 import AppTest
 from untrained import untrained
 
-SITE = "from pages import navigate; navigate({name!r}, 'train', 'runs', 'maps', 'numbers', 'robustness')"
+SITE = "from pages import navigate; navigate({name!r}, 'train', 'runs', 'maps', 'numbers', 'perturb', 'sweeps')"
 
 
 @pytest.fixture(autouse=True)

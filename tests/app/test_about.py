@@ -18,7 +18,7 @@ from app.shared.panels import Picked
 from app.shared.wording import name_of_run
 from app.views.maps.explained import PREDICTED, SIDE, Wanted, figure_of, seen
 from app.views.numbers.maps import reports_on
-from app.views.robustness.cached import results_once, sweep_picture_once
+from app.views.sweeps.cached import results_once, sweep_picture_once
 from pmsi import tasks
 from pmsi.base.errors import DataError, ImageError, PMSIError
 from pmsi.config import MapsConfig, RobustnessConfig
@@ -237,7 +237,7 @@ def test_beside_a_run_stands_what_can_be_compared_and_the_rest_with_its_reasons(
     small = make_run(method="baseline", stage_num=1, image_size=96)
     alike = make_run(method="baseline", stage_num=1)
     run = make_run()
-    test = shown(open_page("robustness", run=run.id))
+    test = shown(open_page("perturb", run=run.id))
     assert len(options(test)) == 3
     assert all(name_of_run(trained) not in option for option in options(test))
     assert name_of_run(alike) in options(test)[1]
@@ -252,7 +252,7 @@ def test_beside_a_run_stands_what_can_be_compared_and_the_rest_with_its_reasons(
 
 def test_no_baseline_of_another_folder_is_offered(open_page, make_run, trained):
     make_run(method="baseline", stage_num=1)
-    test = shown(open_page("robustness", run=trained.id))
+    test = shown(open_page("perturb", run=trained.id))
     assert not any(one.label == "Beside the baseline" for one in test.button)
 
 
@@ -261,19 +261,19 @@ def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, ma
     run, _, live = make_run(), make_run(seed=1), make_run(seed=2)
     with contextlib.ExitStack() as stack:
         stack.callback(begin(live.folder).release)
-        test = shown(open_page("robustness", view="sweep", run=run.id))
+        test = shown(open_page("sweeps", run=run.id))
         assert len(test.multiselect(key="kept-sweep-of").options) == 2
         with pytest.raises(PMSIError, match="running"):
             tasks.check(RobustnessConfig(of=(run.id, live.id)), live.folder.parent)
-    test = open_page("robustness", **{"sweep-of": f"{run.id},{trained.id}"})
+    test = open_page("sweeps", **{"sweep-of": f"{run.id},{trained.id}"})
     assert "cannot be swept together" in words(test)
     assert button(test, "Start the sweep").disabled
 
 
 def test_who_insists_sweeps_runs_of_other_splits(open_page, trained, make_run):
     other = make_run(dataset="folder", data=trained.config.data, split_seed=6, test_per_class=None)
-    query = {"view": "sweep", "sweep-of": f"{trained.id},{other.id}"}
-    test = open_page("robustness", **query)
+    query = {"sweep-of": f"{trained.id},{other.id}"}
+    test = open_page("sweeps", **query)
     assert re.search(r"\d of \d+ test images of .* were among the training images", words(test))
     assert "tick “Insist”" in words(test)
     assert "--insist" not in words(test)
@@ -316,15 +316,15 @@ def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_pag
     asked = [parse_qs(links(test, label)[0].query_string) for label in ("Predict", "Explain", "Mosaic")]
     assert [query["run"] for query in asked] == [[plumage.id]] * 3
     key = asked[0]["image"][0]
-    assert open_page("robustness", source="sample", image=key).selectbox(key="kept-run").value == plumage.id
-    strange = shown(open_page("robustness", source="sample", image=key, run=newest.id))
+    assert open_page("perturb", source="sample", image=key).selectbox(key="kept-run").value == plumage.id
+    strange = shown(open_page("perturb", source="sample", image=key, run=newest.id))
     assert "This network knows 3 classes of birds" in words(strange)
     assert not re.search("[✓✗]", words(strange))
 
 
 def test_an_upload_is_neither_right_nor_wrong(open_page, make_run):
     make_run()
-    for page in ("home", "robustness", "maps"):
+    for page in ("home", "perturb", "maps"):
         test = open_page(page, source="upload")
         test.file_uploader(key="picker-upload").set_value(("x.png", png(), "image/png")).run()
         assert "This network knows 12 classes of plumage" in words(shown(test))

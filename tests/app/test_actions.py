@@ -9,9 +9,9 @@ KEY = "test/sootcap_finchling/0002"
 PAGES = {
     "mosaic": ["Predict", "Perturb", "Explain"],
     "maps": ["Mosaic", "Predict", "Perturb"],
-    "robustness": ["Mosaic", "Explain"],
+    "perturb": ["Mosaic", "Explain"],
 }
-LABELS = {"Mosaic": "mosaic", "Predict": "robustness", "Perturb": "robustness", "Explain": "maps"}
+LABELS = {"Mosaic": "mosaic", "Predict": "perturb", "Perturb": "perturb", "Explain": "maps"}
 
 
 @pytest.mark.parametrize("page", PAGES)

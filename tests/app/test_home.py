@@ -22,7 +22,7 @@ def test_without_any_model_the_picture_is_there_and_leads_to_the_pages_with_its_
     assert "Once a model is trained" in shown
     assert shown.count("data:image/jpeg") == 5  # the photo, and one for each phase
     addresses = re.findall(r'<a data-go="\d" href="([^"]+)"', shown)
-    assert [address.partition("?")[0] for address in addresses] == ["robustness", "mosaic", "maps", "train", "compare"]
+    assert [address.partition("?")[0] for address in addresses] == ["perturb", "mosaic", "maps", "train", "tables"]
     assert all(f"image={key.replace('/', '%2F')}" in address for address in addresses[:3])
 
 

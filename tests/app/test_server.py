@@ -11,7 +11,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
-from app import guard, server
+from app import guard, moved, server
 from app.shared import access
 from app.shared.palette import CATEGORICAL
 
@@ -132,6 +132,25 @@ def test_another_sites_name_is_not_answered_to(guarded):
         assert browser.get("/").status_code == 404  # nothing is there
     finally:
         st.config.set_option("server.allowedHosts", [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "today"),
+    [
+        ("/robustness", "/perturb"),
+        ("/robustness?run=a&k=0.5", "/perturb?run=a&k=0.5"),
+        ("/robustness?sweep-of=a%2Cb", "/sweeps?sweep-of=a%2Cb"),
+        ("/lab/robustness?sweep=s&part=flips", "/lab/sweeps?sweep=s&part=flips"),
+        ("/robustness?sweep=s&view=image", "/perturb?sweep=s"),
+        ("/robustness?view=sweep&run=a", "/sweeps?run=a"),
+        ("/compare?table=7", "/tables?table=7"),
+    ],
+)
+def test_old_addresses_open_the_pages_of_today_with_what_they_ask(asked, today):
+    from starlette.testclient import TestClient
+
+    answer = TestClient(moved.Moved(None), "http://localhost").get(asked, follow_redirects=False)
+    assert str(answer.url.join(answer.headers["location"])) == f"http://localhost{today}"
 
 
 def test_uploads_are_bounded_in_all_and_who_holds_most_makes_room(guarded):

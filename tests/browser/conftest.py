@@ -44,7 +44,7 @@ def site(chromium, tmp_path_factory, tiny_config):
     The ids of two runs that were never trained, ``first`` and ``second``; their ``sweep``; ``best``, a finished run of
     Table III with a mix of 62.5 %, and ``table``, the link to it.
     """
-    from app.views.compare.protocols import offered  # with Streamlit, which other tests need not wait for
+    from app.views.tables.protocols import offered  # with Streamlit, which other tests need not wait for
 
     root = tmp_path_factory.mktemp("site") / "runs"
     best = finished(root, PRESETS["quick"].config, {"S3": 0.25, "S4": 0.25, "S5": 0.25, "concat": 0.5, "mix": 0.625})
@@ -52,7 +52,7 @@ def site(chromium, tmp_path_factory, tiny_config):
     sweep = Run.create(root, RobustnessConfig(of=(first, second), perturbations=("color_jitter=1",)))
     assert tasks.execute(sweep).name == "FINISHED"
     protocol = next(key for key, each in offered(root, "3").items() if each.base == best.config)
-    table = f"/compare?table=3&protocol={protocol}"
+    table = f"/tables?table=3&protocol={protocol}"
     with driving.serving(root) as address:
         yield SimpleNamespace(
             address=address, root=root, first=first, second=second, sweep=sweep, best=best.id, table=table

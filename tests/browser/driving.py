@@ -80,13 +80,17 @@ def _end_runs(runs: Path) -> None:
 # What a person does
 
 
+SECTIONS = dict.fromkeys(("Data", "Train", "Runs"), "Train") | dict.fromkeys(("Sweeps", "Numbers", "Tables"), "Results")
+
+
 def go(page: Page, name: str) -> None:
-    """Open a page by the navigation, which is a drawer where the window is narrow."""
-    links = page.get_by_test_id("stTopNavLink").or_(page.get_by_test_id("stSidebarNavLink"))
-    link = links.filter(has_text=re.compile(rf"{name}$"))
+    """Open a page by the navigation: a menu for each section, or a drawer where the window is narrow."""
     if (page.viewport_size or {"width": 1440})["width"] < 700:
         page.get_by_test_id("stExpandSidebarButton").click()
-    link.click()
+    else:
+        page.get_by_test_id("stTopNavSection").filter(has_text=SECTIONS.get(name, "Explore")).click()
+    links = page.get_by_test_id("stTopNavDropdownLink").or_(page.get_by_test_id("stSidebarNavLink"))
+    links.filter(has_text=re.compile(rf"{name}$")).click()
 
 
 def number(page: Page, label: str) -> Locator:

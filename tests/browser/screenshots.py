@@ -54,9 +54,9 @@ def take_all(browser: Browser, address: str, runs: Path, arguments: argparse.Nam
             "train": "/train",
             "runs": "/runs",
             "run": f"/runs?run={run}",
-            "robustness": f"/robustness?run={run}&k=0.5",
+            "perturb": f"/perturb?run={run}&k=0.5",
             "maps": f"/maps?run={run}",
-            "compare": "/compare?table=3",
+            "tables": "/tables?table=3",
         }.items():
             page.goto(path)
             take(page, arguments.out / f"{name}{suffix}.png")

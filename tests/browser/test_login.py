@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 ANN = {"name": "Ann *Finch*", "email": "ann@example.org", "email_verified": True}
 EVE = {"name": "Eve", "email": "eve@example.com", "email_verified": True}
-LINK = "/compare?table=7"
+LINK = "/tables?table=7"
 
 SECRETS = """[auth]
 redirect_uri = "http://127.0.0.1:{{port}}/oauth2callback"

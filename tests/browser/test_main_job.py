@@ -60,7 +60,7 @@ def watch_it_finish(page):
 
 
 def perturb(page):
-    expect(page).to_have_url(re.compile("robustness.*run="))
+    expect(page).to_have_url(re.compile("perturb.*run="))
     after = page.locator("figure, [data-testid=stImage]").filter(has_text="After").get_by_role("img")
     before = loaded(after)
     slider = page.get_by_role("slider", name="Colour jitter k")

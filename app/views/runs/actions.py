@@ -20,7 +20,7 @@ from pmsi.runs.comparison import baseline_for, scores_of
 
 NEXT = {
     "maps": ("**Maps**: where it looks", ":material/visibility:"),
-    "robustness": ("**Robustness**: other light, noise", ":material/tune:"),
+    "perturb": ("**Perturb**: other light, noise", ":material/tune:"),
 }
 """What can be looked at once there is a model: a page, the words of its link, and its icon."""
 

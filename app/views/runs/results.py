@@ -74,7 +74,7 @@ def sweep_records(run: Run, records: Records) -> None:
         st.table(rows, hide_index=True, border="horizontal")
         st.caption("Accuracy of each run, with its 95 % interval.")
         st.page_link(
-            page_of("robustness"), label="See the curves", icon=":material/show_chart:", query_params={"sweep": run.id}
+            page_of("sweeps"), label="See the curves", icon=":material/show_chart:", query_params={"sweep": run.id}
         )
 
 

@@ -1,4 +1,4 @@
-"""The Compare page in Chromium: a number leads to its run, by mouse and by keyboard; a table for each width."""
+"""The Tables page in Chromium: a number leads to its run, by mouse and by keyboard; a table for each width."""
 
 import re
 

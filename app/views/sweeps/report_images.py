@@ -11,7 +11,7 @@ from app.shared.errors import guarded, plain
 from app.shared.images import grid, picture
 from app.shared.palette import CHART, styled
 from app.shared.session import choice, choose, keep, remember
-from app.views.robustness.cached import sweep_picture_once
+from app.views.sweeps.cached import sweep_picture_once
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.robustness import CLEAN, Cell
 from pmsi.robustness.confusion import Pair, confused_pairs, confusion, first_to_flip, images_at, most_confused

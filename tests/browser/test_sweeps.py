@@ -1,4 +1,4 @@
-"""The robustness page in Chromium: a slider on the bench, a click into a confusion matrix, a link, a report."""
+"""The Perturb and Sweeps pages in Chromium: a slider, a click into a confusion matrix, a link, a report."""
 
 import re
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_slider_changes_pixels_and_its_link_shows_the_same(page, site):
-    page.goto(f"/robustness?run={site.first}&beside={site.second}&kind=Compression&what=jpeg")
+    page.goto(f"/perturb?run={site.first}&beside={site.second}&kind=Compression&what=jpeg")
     after = page.get_by_alt_text(re.compile("image .*JPEG, 100 − q = 80"))
     before = loaded(after)
     slider = page.get_by_role("slider", name=re.compile("100 − q"))
@@ -28,7 +28,7 @@ def test_a_slider_changes_pixels_and_its_link_shows_the_same(page, site):
 
 
 def test_a_click_into_the_matrix_opens_the_images_behind_it(page, site):
-    page.goto(f"/robustness?sweep={site.sweep.id}&part=confusion")
+    page.goto(f"/sweeps?sweep={site.sweep.id}&part=confusion")
     numbers = page.locator(".js-plotly-plot .scatterlayer text")
     expect(numbers.first).to_be_visible()
     numbers.last.scroll_into_view_if_needed()
@@ -41,8 +41,7 @@ def test_a_click_into_the_matrix_opens_the_images_behind_it(page, site):
 
 
 def test_the_form_of_a_sweep_is_in_its_link(page):
-    page.goto("/robustness")
-    page.get_by_role("radio", name="All test images: sweeps").click()
+    page.goto("/sweeps")
     page.get_by_text("New sweep", exact=True).click()
     page.get_by_role("radio", name="Cameras and the web").click()
     levels = page.get_by_role("textbox", name="Severities of some of them")

@@ -1,4 +1,4 @@
-"""The protocols that the Compare page offers, their titles and seeds, and the command that makes the same table.
+"""The protocols that the Tables page offers, their titles and seeds, and the command that makes the same table.
 
 A protocol is the base config of a table: of the runs in the runs folder, of the presets, or of another training run.
 """

@@ -1,4 +1,4 @@
-"""The Compare page: what can be chosen, what stands in the cells and where they lead, and what the button queues."""
+"""The Tables page: what can be chosen, what stands in the cells and where they lead, and what the button queues."""
 
 import re
 from html import escape, unescape
@@ -10,9 +10,9 @@ from finished_runs import ended, finished, swept
 from pages import button, click, kept, sound, words
 
 from app.shared.charts import paired_bars
-from app.views.compare import queue as queueing
-from app.views.compare.protocols import command_of, offered, titles, unbroken
-from app.views.compare.table_html import table_html
+from app.views.tables import queue as queueing
+from app.views.tables.protocols import command_of, offered, titles, unbroken
+from app.views.tables.table_html import table_html
 from pmsi.base.errors import RunError
 from pmsi.cli.main import make_parser
 from pmsi.cli.tables import table_of
@@ -77,7 +77,7 @@ def is_ready(test):
 
 
 def test_without_runs_a_table_can_be_started_from_a_preset(open_page):
-    test = open_page("compare")
+    test = open_page("tables")
     assert "Table III" in words(test)
     assert PRESETS["quick"].title in kept(test, "selectbox", "protocol").options[0]
     assert {text for line in cells(test).values() for text, _ in line} == {"not run"}
@@ -87,7 +87,7 @@ def test_without_runs_a_table_can_be_started_from_a_preset(open_page):
 
 def test_bad_words_in_the_address_are_passed_over(open_page, runs_folder, base):
     finished(runs_folder, base, {"mix": 0.5})
-    test = open_page("compare", table="99", protocol="nothing", epoch="worst", seeds="-3")
+    test = open_page("tables", table="99", protocol="nothing", epoch="worst", seeds="-3")
     assert "Table III" in words(test)
     assert "has no runs here" in words(test)
     assert kept(test, "number_input", "seeds").value == 1
@@ -97,7 +97,7 @@ def test_bad_words_in_the_address_are_passed_over(open_page, runs_folder, base):
 
 @pytest.mark.parametrize("number", TABLES)
 def test_every_table_opens_by_its_address(open_page, number):
-    test = open_page("compare", table=number)
+    test = open_page("tables", table=number)
     assert f"{TABLES[number].title}. {TABLES[number].caption}" in words(test)
     assert cells(test)
 
@@ -109,7 +109,7 @@ def test_the_newest_protocol_comes_first_and_the_address_keeps_another(open_page
     (newest, _), (older, about) = list(known.items())[:2]
     assert about.base.dropout == 0.1
     for asked, key, expected in (({}, newest, "75.0"), ({"protocol": older}, older, "25.0")):
-        test = open_page("compare", table="3", **asked)
+        test = open_page("tables", table="3", **asked)
         assert cells(test)[OURS][1][0] == expected
         assert test.query_params["protocol"] == key
     said = list(titles(runs_folder, "3", known).values())
@@ -126,7 +126,7 @@ def test_the_settings_of_a_run_that_no_cell_asks_for_can_start_a_table(runs_fold
 
 def test_a_data_set_without_its_folder_is_asked_for(open_page, submitted, tmp_path):
     key = next(key for key, each in offered(Path("none"), "3").items() if "Paper" in each.source)
-    test = open_page("compare", table="3", protocol=key)
+    test = open_page("tables", table="3", protocol=key)
     assert not is_ready(test)
     assert "Give the folder of CUB first" in words(test)
     sound(kept(test, "text_input", "cub-folder").set_value(str(tmp_path / "cub")).run())
@@ -139,7 +139,7 @@ def test_a_protocol_whose_weights_are_gone_is_read_and_can_be_begun_anew(
 ):
     file, moved = tmp_path / "weights_*.safetensors", tmp_path / "moved.safetensors"
     finished(runs_folder, base.with_(weights=str(file), backbone="mobilenet_v2"), {"mix": 0.5})
-    test = open_page("compare", table="3")
+    test = open_page("tables", table="3")
     assert cells(test)[OURS][1][0] == "50.0"
     assert not is_ready(test)
     assert f"start from **{file}**, which is not on this machine" in words(test)
@@ -147,12 +147,12 @@ def test_a_protocol_whose_weights_are_gone_is_read_and_can_be_begun_anew(
     sound(kept(test, "text_input", "weights-file").set_value(str(moved)).run())
     assert is_ready(test)
     assert "not on this machine" not in words(test)
-    test = click(open_page("compare", table="3"), "from ImageNet's weights")
+    test = click(open_page("tables", table="3"), "from ImageNet's weights")
     shown = offered(runs_folder, "3")[test.query_params["protocol"]]
     assert shown.base == base.with_(method="pmr", backbone="mobilenet_v2", weights="imagenet")
     assert is_ready(test)
     file.write_bytes(b"")
-    assert is_ready(open_page("compare", table="3"))
+    assert is_ready(open_page("tables", table="3"))
 
 
 # What stands in the table
@@ -160,7 +160,7 @@ def test_a_protocol_whose_weights_are_gone_is_read_and_can_be_begun_anew(
 
 def test_a_wide_window_has_the_paper_s_numbers_beside_ours(open_page, runs_folder, base):
     finished(runs_folder, base, {"concat": 0.25, "mix": 0.5})
-    html = page_html(open_page("compare", table="3"))
+    html = page_html(open_page("tables", table="3"))
     wide = re.search(r'<table class="numbers wide".*?</table>', html, re.DOTALL)[0]
     line = re.search(rf'<tr class="line"><th[^>]*>{re.escape(escape(line_of("pmr")))}</th>(.*?)</tr>', wide)[1]
     shown = [text_of(cell) for cell in re.findall(r"<td.*?</td>", line)]
@@ -177,11 +177,11 @@ def test_each_number_leads_to_its_runs_and_seeds_are_averaged(open_page, runs_fo
         config.method: finished(runs_folder, config, {"concat": 0.5, "mix": n / 20})
         for n, config in enumerate(expand("3", base).configs, start=4)
     }
-    lines = cells(open_page("compare", table="3"))
+    lines = cells(open_page("tables", table="3"))
     for n, (method, run) in enumerate(runs.items(), start=4):
         assert lines[line_of(method)] == [("50.0", [run.id]), (f"{5 * n:.1f}", [run.id])]
     other = finished(runs_folder, base.with_(seed=1, method="baseline"), {"concat": 0.7, "mix": 0.7})
-    text, links = cells(open_page("compare", table="3", seeds="2"))[line_of("baseline")][0]
+    text, links = cells(open_page("tables", table="3", seeds="2"))[line_of("baseline")][0]
     assert text.startswith("60.0 ± 14.1")
     assert "n = 2" in text
     assert links == [runs["baseline"].id, other.id]
@@ -196,7 +196,7 @@ def test_what_is_live_or_failed_says_so_and_leads_to_its_run(open_page, runs_fol
     queued = Run.create(runs_folder, configs[2])
     lifecycle.enqueue(queued.folder, (State.CREATED,), "local")
     try:
-        test = open_page("compare", table="3")
+        test = open_page("tables", table="3")
     finally:
         lock.release()
     said = {"running 45 %": running, "failed": broken, "queued": queued}
@@ -207,7 +207,7 @@ def test_what_is_live_or_failed_says_so_and_leads_to_its_run(open_page, runs_fol
 
 def test_the_best_epoch_is_shown_where_it_is_asked_for_with_the_command(open_page, runs_folder, base):
     finished(runs_folder, base, {"mix": 0.5}, best={"mix": 0.875})
-    test = open_page("compare", table="3", epoch="best", seeds="2")
+    test = open_page("tables", table="3", epoch="best", seeds="2")
     assert cells(test)[OURS][1][0].startswith("87.5")
     assert "chosen on the test images" in words(test)
     assert test.code[0].value.startswith("python -m pmsi tables 3 ")
@@ -219,7 +219,7 @@ def test_the_best_epoch_is_shown_where_it_is_asked_for_with_the_command(open_pag
 def test_a_perturbed_cell_leads_to_its_sweep(open_page, runs_folder, base):
     two = [finished(runs_folder, base.with_(method=method), {"mix": 0.5}) for method in ("baseline", "pmr")]
     sweep = swept(runs_folder, two, "color_jitter", 1.0, (0.25, 0.25))
-    lines = cells(open_page("compare", table="7"))
+    lines = cells(open_page("tables", table="7"))
     assert [each for label, line in lines.items() if "jitter" in label for each in line] == [("25.0", [sweep.id])] * 2
     assert [links for _, links in lines["Origin"]] == [[run.id] for run in two]
 
@@ -227,7 +227,7 @@ def test_a_perturbed_cell_leads_to_its_sweep(open_page, runs_folder, base):
 def test_the_misprints_are_marked_and_the_protocol_is_not_taken_for_the_paper_s(open_page, runs_folder, base):
     for dataset, data in SETS.items():
         finished(runs_folder, base.with_(dataset=dataset, data=data), {"mix": 0.5})
-    test = open_page("compare", table="7")
+    test = open_page("tables", table="7")
     assert "14.1 (−67.4*)" in page_html(test)
     assert sum(one.value.count("A misprint of the paper") for one in (*test.markdown, *test.caption)) == 2
     assert "Not the paper's data or recipe" in words(test)
@@ -262,7 +262,7 @@ def test_the_files_are_what_the_exporters_write(open_page, runs_folder, base, mo
     run = finished(runs_folder, base, {"concat": 0.5, "mix": 0.625})
     offers = {}
     monkeypatch.setattr(st, "download_button", lambda label, data, file_name, **_: offers.update({file_name: data}))
-    open_page("compare", table="3")
+    open_page("tables", table="3")
     filled = fill(expand("3", base), runs_folder)
     names = {"table-3.csv": "csv", "table-3.md": "markdown", "table-3.tex": "latex"}
     assert {name: data() for name, data in offers.items()} == {file: FORMATS[f](filled) for file, f in names.items()}
@@ -292,7 +292,7 @@ def test_the_button_queues_what_is_missing_and_nothing_twice_and_another_stops_i
     open_page, runs_folder, base, submitted
 ):
     done, broken = finished(runs_folder, base, {"mix": 0.5}), failed(runs_folder, base.with_(method="m"))
-    test = click(open_page("compare", table="3"), "Queue the 5 missing runs")
+    test = click(open_page("tables", table="3"), "Queue the 5 missing runs")
     needed = set(expand("3", base).configs)
     assert {run.config for run in list_runs(runs_folder)} == needed
     assert len(list_runs(runs_folder)) == 6
@@ -309,11 +309,11 @@ def test_the_button_queues_what_is_missing_and_nothing_twice_and_another_stops_i
 
 def test_sweeps_are_queued_once_their_models_are_trained(open_page, runs_folder, base, submitted):
     finished(runs_folder, base, {"mix": 0.5})
-    test = open_page("compare", table="7")
+    test = open_page("tables", table="7")
     assert "3 of them perturb test images" in words(test)
     assert is_ready(test)
     finished(runs_folder, base.with_(method="baseline"), {"classifier": 0.5})
-    click(open_page("compare", table="7"), "Queue the 3 missing runs")
+    click(open_page("tables", table="7"), "Queue the 3 missing runs")
     sweeps = [run.config for run in list_runs(runs_folder) if isinstance(run.config, RobustnessConfig)]
     swept = sorted(sweep.perturbations for sweep in sweeps)
     assert swept == [("color_jitter",), ("gaussian_noise",), ("gaussian_noise_legacy",)]
@@ -322,7 +322,7 @@ def test_sweeps_are_queued_once_their_models_are_trained(open_page, runs_folder,
 
 def test_runs_that_could_not_start_are_not_made(open_page, runs_folder, base, submitted):
     finished(runs_folder, base.with_(dataset="cub", data="/nowhere/cub"), {"mix": 0.5})
-    test = click(open_page("compare", table="3"), "Queue the 5 missing runs")
+    test = click(open_page("tables", table="3"), "Queue the 5 missing runs")
     assert "/nowhere/cub" in words(test)
     assert (submitted, len(list_runs(runs_folder))) == ([], 1)
 
@@ -331,7 +331,7 @@ def test_an_estimate_is_shown_until_something_changes(open_page, runs_folder, ba
     finished(runs_folder, base, {"mix": 0.5})
     asked = []
     monkeypatch.setattr(queueing, "dry_run", lambda words: asked.append(words) or "6 runs.\nIt takes a while.")
-    test = open_page("compare", table="3")
+    test = open_page("tables", table="3")
     assert "It takes a while." not in words(test)
     test = click(test, "Estimate")
     assert "It takes a while." in words(test)
@@ -347,7 +347,7 @@ def test_an_estimate_that_fails_says_why():
 
 
 def test_table_i_counts_images_and_says_which_folder_is_wrong(open_page):
-    test = open_page("compare", **{"table": "1", "cub-folder": "/nowhere/cub"})
+    test = open_page("tables", **{"table": "1", "cub-folder": "/nowhere/cub"})
     assert "/nowhere/cub" in words(test)
     (line,) = cells(test).values()
     assert line[0][0] == "12"

@@ -14,8 +14,8 @@ from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.session import remember
 from app.shared.wording import name_of_run, perturbation_title
-from app.views.robustness.cached import results_once
-from app.views.robustness.report_images import confusion_part, flips_part
+from app.views.sweeps.cached import results_once
+from app.views.sweeps.report_images import confusion_part, flips_part
 from pmsi.base.errors import PMSIError
 from pmsi.config.command import command
 from pmsi.perturbations import PERTURBATIONS

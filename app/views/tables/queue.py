@@ -8,7 +8,7 @@ from app.shared.measuring import dry_run
 from app.shared.panels import launcher_choice
 from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
-from app.views.compare.protocols import (
+from app.views.tables.protocols import (
     absent_weights,
     anew_of,
     command_of,
@@ -84,7 +84,7 @@ def _buttons(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:
     todo, absent = startable(needed), missing_folders(table)
     words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
     blocked = not todo or bool(absent) or bool(_absent(needed)) or read_only()
-    launcher = launcher_choice("compare")
+    launcher = launcher_choice("tables")
     if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
         _queue(table, seeds, launcher)
     if todo and st.button("Estimate the time", icon=":material/timer:", disabled=blocked):

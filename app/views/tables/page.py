@@ -1,4 +1,4 @@
-"""The Compare page: a table of the paper, filled from the runs, beside the printed numbers."""
+"""The Tables page: a table of the paper, filled from the runs, beside the printed numbers."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +13,7 @@ from app.shared.errors import error_panel, guarded, plain
 from app.shared.images import download
 from app.shared.palette import CHART
 from app.shared.session import choice, keep, moved, relabel, remember
-from app.views.compare.protocols import (
+from app.views.tables.protocols import (
     Protocol,
     absent_weights,
     as_typed,
@@ -23,8 +23,8 @@ from app.views.compare.protocols import (
     seeds_to_show,
     titles,
 )
-from app.views.compare.queue import queue_panel, runs_of
-from app.views.compare.table_html import BOX, table_html
+from app.views.tables.queue import queue_panel, runs_of
+from app.views.tables.table_html import BOX, table_html
 from pmsi.base.errors import PMSIError
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
@@ -49,7 +49,7 @@ FILES = {"csv": ("CSV", "csv"), "markdown": ("Markdown", "md"), "latex": ("LaTeX
 
 def page() -> None:
     """Draw the page."""
-    st.title("Compare", anchor=False)
+    st.title("The paper's tables", anchor=False)
     st.markdown(INTRO, width=820)
     with st.container(border=True):
         number = _number()

@@ -89,7 +89,7 @@ def bench(runs: list[Run]) -> None:
         other = _second(run, runs)
         picked = image_picker(run)
         if picked is not None:
-            image_actions(picked, here="robustness", run=run.id)
+            image_actions(picked, here="perturb", run=run.id)
     with right, st.container(border=True, height="stretch"):
         change = _change()
         maps = remember(st.toggle, "maps", False, "Grad-CAM maps before and after")

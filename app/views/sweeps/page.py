@@ -1,4 +1,4 @@
-"""Robustness sweeps: the form of a new one, progress, and reports."""
+"""The Sweeps page: accuracy on all test images under perturbations. A form of a new sweep, progress, and reports."""
 
 import contextlib
 
@@ -6,9 +6,9 @@ import streamlit as st
 
 from app.shared.access import read_only
 from app.shared.errors import changing, guarded, plain, worded
-from app.shared.panels import run_picker
-from app.views.robustness.form import FIELDS, form
-from app.views.robustness.report import report
+from app.shared.panels import no_runs_yet, run_picker, trained_runs
+from app.views.sweeps.form import FIELDS, form
+from app.views.sweeps.report import report
 from pmsi.base.errors import RunError
 from pmsi.config import RobustnessConfig
 from pmsi.runs import Run, default_root, jobs, known_runs
@@ -18,13 +18,20 @@ OPEN = "kept-sweep-open"
 """Key: whether the form was open when the page was."""
 
 
-def sweeps(runs: list[Run]) -> None:
-    """Show the form of a new sweep, and the report of a chosen one."""
-    st.markdown(
-        "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
-        "curve) and strong ones (right). All runs of a sweep that see images of one size are shown the same pixels.",
-        width=820,
-    )
+INTRO = (
+    "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
+    "curve) and strong ones (right). All runs of a sweep that see images of one size are shown the same pixels."
+)
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Robustness sweeps", anchor=False)
+    st.markdown(INTRO, width=820)
+    runs = trained_runs()
+    if not runs:
+        no_runs_yet("Robustness is measured on a trained model.")
+        return
     found = _sweep_runs()
     linked = any(name in st.query_params for name in FIELDS)
     is_open = st.session_state.setdefault(OPEN, not found or linked)
