@@ -4,6 +4,7 @@ A predictor keeps no state between calls, so threads may share one.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import find_device
 from pmsi.engine.folding import folded
 from pmsi.explain.cam import cam, cam_seconds
+from pmsi.explain.stages import Activations, ChannelPeaks, activations, channel_peaks, effective_field
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
@@ -163,6 +165,19 @@ class Predictor(ImagePredictor):
         """Return about how many seconds `explain` takes here for one image, by a short trial; see `cam_seconds`."""
         size = self.config.image_size
         return cam_seconds(self.model, size, head=head or self.primary, stages=self.stages, method=method)
+
+    def activations(self, prepared: Image.Image, *, head: str | None = None, label: int | None = None) -> Activations:
+        """Return all that the network computes of a prepared picture; see `pmsi.explain.stages`."""
+        self.check_label(label)
+        return activations(self.model, self._batch(prepared), head=head, label=label)
+
+    def channel_peaks(self, prepared: Sequence[Image.Image]) -> ChannelPeaks:
+        """Return the largest value of every channel of S1…S5 on each of some prepared pictures, with its cell."""
+        return channel_peaks(self.model, torch.cat([self._batch(one) for one in prepared]))
+
+    def effective_field(self, prepared: Image.Image, stage: str, channel: int, row: int, column: int) -> np.ndarray:
+        """Return how strongly each pixel of a prepared picture changes a cell of a channel, (side, side)."""
+        return effective_field(self.model, self._batch(prepared), stage, channel, row, column)
 
     def _batch(self, prepared: Image.Image) -> torch.Tensor:
         return normalize(torch.from_numpy(self.pixels(prepared)).unsqueeze(0).to(self.device))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pmsi.model.batch import STAGES, Images
-from pmsi.model.receptive_field import receptive_fields
+from pmsi.model.receptive_field import Field, fields
 from pmsi.model.weights.fitting import Network, take
 from pmsi.model.weights.reading import Contents
 
@@ -72,7 +72,11 @@ class Backbone(nn.Module):
         return Backbone(pieces, channels, self.dropout, ends=(*self.ends[:-1], len(pieces) - 1))
 
     def receptive_fields(self) -> tuple[int | None, ...]:
-        """Return the theoretical receptive field of each stage's map in pixels of the input, or None if unknown.
+        """Return the theoretical receptive field of each stage's map in pixels of the input, or None if unknown."""
+        return tuple(field.reach for field in self.fields())
+
+    def fields(self) -> tuple[Field, ...]:
+        """Return the receptive field of each stage's map, with its stride and where it starts.
 
         See `pmsi.model.receptive_field`. The network's mode does not change.
         """
@@ -83,7 +87,7 @@ class Backbone(nn.Module):
                 maps = self.eval()(images)
         finally:
             self.train(was_training)
-        return receptive_fields([maps[end] for end in self.ends], images)
+        return fields([maps[end] for end in self.ends], images)
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,13 @@ class MultiStageInteraction(nn.Module):
 
     def forward(self, x: list[Tensor]) -> list[Tensor]:
         """Return m_n for each x_n, (b, c) each."""
+        return self.steps(x)[-1]
+
+    def steps(self, x: list[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Return x_m, and g_n and m_n for each x_n, (b, c) each."""
         x_m = self.f_m(torch.cat(x, dim=1))  # Eq. 1
         g = [torch.sigmoid(x_m * x_n) for x_n in x]  # Eq. 2
-        return [x_n + g_n * x_n for x_n, g_n in zip(x, g, strict=True)]  # Eq. 3
+        return x_m, g, [x_n + g_n * x_n for x_n, g_n in zip(x, g, strict=True)]  # Eq. 3
 
 
 class Classifier(nn.Module):

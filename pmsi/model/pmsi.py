@@ -79,10 +79,17 @@ class PMSI(Recognizer):
         self.primary = self.heads[-1]
 
     def classify(self, maps: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
+        x = self.vectors(maps)
+        return self.answer(self.interaction(x) if self.interaction else x, heads)
+
+    def vectors(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return x_n of each of the last stages, (b, c) each."""
+        return [smooth(stage_map) for smooth, stage_map in zip(self.smooth, maps[-len(self.stages) :], strict=True)]
+
+    def answer(self, m: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
+        """Return logits (b, classes) by head from m_n of each of the last stages, of all ``heads`` by default."""
         wanted = set(self.heads if heads is None else heads)
         needed = set(self.heads) if MIX in wanted else wanted
-        x = [smooth(stage_map) for smooth, stage_map in zip(self.smooth, maps[-len(self.stages) :], strict=True)]
-        m = self.interaction(x) if self.interaction else x
         outputs: Outputs = {
             name: self.classifiers[name](m_n)  # Eq. 4
             for name, m_n in zip(self.stages, m, strict=True)

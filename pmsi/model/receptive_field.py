@@ -1,15 +1,16 @@
 """Theoretical receptive fields, from autograd's graph of one forward pass.
 
-With kernel k, dilation d and stride s, a convolution or pooling gives r ← r + (k − 1)·d·j and j ← j·s, where j is the
-stride so far; where paths meet, the largest r counts. Paths through averages over the whole map (squeeze-and-
-excitation, a norm's statistics) do not count. After any operation that is not listed here, such as attention, the field
-is unknown. The pass may run on torch's meta device, because only shapes matter. The attributes of graph nodes that are
-read are those that torch documents as "Saved tensors".
+With kernel k, dilation d, stride s and padding p, a convolution or pooling gives r ← r + (k − 1)·d·j, its first pixel
+o ← o − p·j, and j ← j·s, where j is the stride so far; where paths meet, all that they see counts. Paths through
+averages over the whole map (squeeze-and-excitation, a norm's statistics) do not count. After any operation that is not
+listed here, such as attention, the field is unknown. The pass may run on torch's meta device, because only shapes
+matter. The attributes of graph nodes that are read are those that torch documents as "Saved tensors".
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from torch import Tensor
@@ -19,18 +20,38 @@ from torch import Tensor
 class Field:
     """The receptive field of a map: ``reach`` r in pixels, None if unknown, and the stride ``jump`` j in pixels.
 
-    ``channels_last`` says that the map is (b, h, w, c) instead of (b, c, h, w).
+    ``start`` is the first pixel that cell 0 sees: negative where padding lies before the image. ``channels_last`` says
+    that the map is (b, h, w, c) instead of (b, c, h, w).
     """
 
     reach: int | None = 1
     jump: int = 1
+    start: int = 0
     channels_last: bool = False
 
-    def slide(self, kernel: int, stride: int, dilation: int = 1) -> "Field":
+    def slide(self, kernel: int, stride: int, dilation: int = 1, padding: int = 0) -> "Field":
         """Return the field after a convolution or pooling."""
         if self.reach is None or self.channels_last:
             return UNKNOWN
-        return Field(self.reach + (kernel - 1) * dilation * self.jump, self.jump * stride)
+        reach = self.reach + (kernel - 1) * dilation * self.jump
+        return Field(reach, self.jump * stride, self.start - padding * self.jump)
+
+    def join(self, other: "Field") -> "Field":
+        """Return the field of a map that is made of two of the same stride."""
+        if self.reach is None or other.reach is None:
+            return UNKNOWN
+        start = min(self.start, other.start)
+        return replace(self, reach=max(self.start + self.reach, other.start + other.reach) - start, start=start)
+
+    def pixels(self, cell: int, side: int) -> tuple[int, int] | None:
+        """Return the first pixel that a cell sees along an axis of ``side`` pixels, and the one after the last.
+
+        None where the field is unknown.
+        """
+        if self.reach is None:
+            return None
+        first = self.start + cell * self.jump
+        return max(0, first), min(side, first + self.reach)
 
 
 UNKNOWN = Field(reach=None)
@@ -42,12 +63,20 @@ Rule = Callable[[Any, Field], Field | None]
 def _conv(node: Any, field: Field) -> Field:
     if node._saved_transposed:
         return UNKNOWN
-    return field.slide(node._saved_weight.shape[-1], node._saved_stride[-1], node._saved_dilation[-1])
+    kernel, padding = node._saved_weight.shape[-1], node._saved_padding[-1]
+    return field.slide(kernel, node._saved_stride[-1], node._saved_dilation[-1], padding)
 
 
 def _pool(node: Any, field: Field) -> Field:
     kernel, stride = node._saved_kernel_size[-1], node._saved_stride
-    return field.slide(kernel, stride[-1] if stride else kernel, getattr(node, "_saved_dilation", (1,))[-1])
+    dilation, padding = getattr(node, "_saved_dilation", (1,))[-1], node._saved_padding[-1]
+    return field.slide(kernel, stride[-1] if stride else kernel, dilation, padding)
+
+
+def _pad(node: Any, field: Field) -> Field:
+    """Rule of a padding, which lists the sides of the last axis first; a negative one cuts off."""
+    before = node._saved_pad[2 if field.channels_last else 0 :][:1]
+    return replace(field, start=field.start - sum(before) * field.jump)
 
 
 def _signed(axis: int) -> int:
@@ -89,7 +118,7 @@ def _last_axis(node: Any, field: Field) -> Field:
 
 
 POINTWISE = (
-    "Add Addcmul Alias Cat ChannelShuffle Clamp ClampMax ClampMin Clone ConstantPadNd Div Elu Expand Gelu Hardsigmoid "
+    "Add Addcmul Alias Cat ChannelShuffle Clamp ClampMax ClampMin Clone Div Elu Expand Gelu Hardsigmoid "
     "Hardswish Hardtanh LeakyRelu Mish Mul NativeBatchNorm NativeDropout NativeGroupNorm Neg PowTensorScalar Prelu "
     "PreluKernel Relu ReshapeAlias Rsub Sigmoid Silu Softplus Split SplitWithSizes Sqrt Squeeze Stack Sub Tanh ToCopy "
     "torch::autograd::CopySlices Unsqueeze UnsafeView View"
@@ -102,6 +131,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("AdaptiveAvgPool2D", "AdaptiveMaxPool2D"), lambda node, field: None),
     **dict.fromkeys(("MaxPool2DWithIndices", "AvgPool2D"), _pool),
     **dict.fromkeys(("Addmm", "Mm", "NativeLayerNorm", "T"), _last_axis),
+    "ConstantPadNd": _pad,
     "Convolution": _conv,
     "Permute": _permute,
     "Transpose": _transpose,
@@ -115,9 +145,13 @@ def receptive_fields(maps: Sequence[Tensor], images: Tensor) -> tuple[int | None
 
     ``maps`` (b, c, h, w) were computed from ``images`` (b, 3, h, w) with ``requires_grad``.
     """
+    return tuple(field.reach for field in fields(maps, images))
+
+
+def fields(maps: Sequence[Tensor], images: Tensor) -> tuple[Field, ...]:
+    """Return the field of each map along the width; see `receptive_fields`."""
     known: dict[Any, Field | None] = {}
-    fields = [_field(stage_map.grad_fn, images, known) for stage_map in maps]
-    return tuple(field.reach if field else None for field in fields)
+    return tuple(_field(stage_map.grad_fn, images, known) or UNKNOWN for stage_map in maps)
 
 
 def _field(node: Any, images: Tensor, known: dict[Any, Field | None]) -> Field | None:
@@ -142,4 +176,4 @@ def _after(node: Any, before: list[Field], images: Tensor) -> Field | None:
     layouts = {(field.jump, field.channels_last) for field in before}
     if rule is None or len(layouts) > 1 or any(field.reach is None for field in before):
         return UNKNOWN
-    return rule(node, max(before, key=lambda field: field.reach or 0))
+    return rule(node, reduce(Field.join, before))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pmsi.model.receptive_field import receptive_fields
+from pmsi.model.receptive_field import fields, receptive_fields
 
 
 def field_of(function, side=64):
@@ -13,14 +13,13 @@ def field_of(function, side=64):
     return receptive_fields([function(images)], images)[0]
 
 
-def reached(function, side=64):
-    """Width of what changes the middle cell: where its gradient is not zero, for weights that are all positive."""
+def reached(function, cell, side=64):
+    """The columns that change a cell: where its gradient is not zero, for weights that are all positive."""
     images = torch.ones(1, 3, side, side, requires_grad=True)
     made = function(images)
-    middle = made.shape[-1] // 2
-    made[0, :, middle, middle].sum().backward()
+    made[0, :, made.shape[-2] // 2, cell].sum().backward()
     touched = images.grad[0].abs().sum(dim=(0, 1)).nonzero().flatten()
-    return int(touched[-1] - touched[0]) + 1
+    return int(touched[0]), int(touched[-1]) + 1
 
 
 def conv(c_in, c_out, kernel, **options):
@@ -74,6 +73,7 @@ LOCAL = {
     "max pooling": lambda: nn.Sequential(conv(3, 4, 3), nn.MaxPool2d(3, 2, 1), conv(4, 4, 3)),
     "average pooling": lambda: nn.Sequential(nn.AvgPool2d(2), nn.ReLU(inplace=True), conv(3, 4, 3)),
     "branches side by side": lambda: nn.Sequential(Branches(lambda maps: torch.cat(maps, 1)), conv(9, 2, 3)),
+    "padding on one side": lambda: nn.Sequential(nn.ZeroPad2d((0, 2, 0, 2)), conv(3, 4, 5, stride=2), conv(4, 4, 3)),
     "shuffled channels": lambda: nn.Sequential(conv(3, 4, 3), nn.ChannelShuffle(2), nn.BatchNorm2d(4), conv(4, 1, 3)),
 }
 
@@ -83,8 +83,11 @@ def test_fields_are_what_the_gradient_reaches(name):
     network = LOCAL[name]().eval()
     # The gradient of a maximum goes to one of equal cells alone, that of an average to all.
     smooth = [nn.AvgPool2d(3, 2, 1) if isinstance(layer, nn.MaxPool2d) else layer for layer in network.children()]
-    expected = reached(nn.Sequential(*smooth) if isinstance(network, nn.Sequential) else network)
-    assert field_of(network) == expected
+    images = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    made = network(images)
+    (field,) = fields([made], images)
+    for cell in (0, made.shape[-1] // 2, made.shape[-1] - 1):
+        assert field.pixels(cell, 64) == reached(nn.Sequential(*smooth), cell)
 
 
 UNKNOWN = {
