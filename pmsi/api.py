@@ -66,6 +66,7 @@ def cam(
     head: str | None = None,
     classes: Tensor | None = None,
     method: str = "gradcam",
+    rival: str | Tensor | None = None,
 ) -> Maps:
     """Return class activation maps of several stages of a network, from one forward and one backward pass.
 
@@ -76,7 +77,8 @@ def cam(
 
     ``images`` (b, 3, h, w) are normalised as the network expects (`pmsi.normalize` for those of this package), on its
     device. ``classes`` (b,) int64 are the classes to explain (default: the predicted ones), ``method`` is a key of
-    CAM_METHODS.
+    CAM_METHODS. ``rival`` (b,) int64, "likeliest" or, for a network of this package, "similar" gives maps of the
+    difference to another class: why this, not that.
 
     ``Maps.raw[stage]`` is (b, h_n, w_n), at least 0 and not normalised; ``Maps.logits`` has the outputs. Parameters and
     their ``.grad`` do not change. Raises UnknownName for an unknown stage, module, head or method, ConfigError for
@@ -84,9 +86,9 @@ def cam(
     """
     if isinstance(model, Recognizer):
         chosen = None if stages is None else tuple(stages)
-        return stage_cam(model, images, head=head, classes=classes, stages=chosen, method=method)
+        return stage_cam(model, images, head=head, classes=classes, stages=chosen, method=method, rival=rival)
     if not stages:
         raise ConfigError(
             f"Which stages of {type(model).__name__}? Name modules that give maps, such as stages=('layer3', 'layer4')."
         )
-    return module_cam(model, images, stages, head=head, classes=classes, method=method)
+    return module_cam(model, images, stages, head=head, classes=classes, method=method, rival=rival)

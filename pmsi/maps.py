@@ -99,6 +99,7 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
         seed=config.seed,
         faithfulness_per_class=config.faithfulness_per_class,
         drift=config.drift,
+        rival=config.rival,
     )
     evaluator = MapEvaluator(model, dataset, trained, settings, config.batch_size, after_batch)
     measured = evaluator.measure()

@@ -6,6 +6,7 @@ A predictor keeps no state between calls, so threads may share one.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import find_device
 from pmsi.engine.folding import folded
 from pmsi.explain.cam import cam, cam_seconds
+from pmsi.explain.rivals import RIVALS
 from pmsi.explain.stages import Activations, ChannelPeaks, activations, channel_peaks, effective_field
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
@@ -48,7 +50,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Class activation maps of class ``label`` of output ``head``.
+    """Class activation maps of class ``label`` of output ``head``, or of its difference to class ``rival``.
 
     ``maps`` has for each stage a float32 (h_n, w_n) map, at least 0, not normalised, computed by row ``method`` of
     CAM_METHODS.
@@ -59,6 +61,16 @@ class Explanation:
     label: int
     maps: dict[str, np.ndarray]
     method: str = "gradcam"
+    rival: int | None = None
+
+
+class Found(NamedTuple):
+    """Logits (classes,) by head, the class explained, its map (h_n, w_n) by stage, and its rival, if any."""
+
+    logits: dict[str, torch.Tensor]
+    label: int
+    maps: dict[str, np.ndarray]
+    rival: int | None = None
 
 
 class ImagePredictor(ABC):
@@ -85,28 +97,41 @@ class ImagePredictor(ABC):
         label: int | None = None,
         stages: tuple[str, ...] | None = None,
         method: str = "gradcam",
+        rival: int | str | None = None,
         top: int = 5,
     ) -> Explanation:
         """Return the class activation maps of some stages for one output and class.
 
-        Defaults: the last three stages, the primary output, the predicted class.
+        Defaults: the last three stages, the primary output, the predicted class. With a ``rival``, a label or a row of
+        RIVALS ("likeliest", "similar"), the maps are of what speaks for the class and not for the rival.
 
         Raises UnknownName for a head, stage or method that does not exist, ConfigError for a label out of range.
         """
         head = lookup("output", {name: name for name in self.heads}, head or self.primary)
         self.check_label(label)
-        logits, explained, maps = self.maps_of(prepared, head, label, stages or self.stages, method)
-        return Explanation(self.prediction(logits, top), head, explained, maps, method)
+        found = self.maps_of(prepared, head, label, stages or self.stages, method, rival)
+        return Explanation(self.prediction(found.logits, top), head, found.label, found.maps, method, found.rival)
 
     @abstractmethod
     def maps_of(
-        self, prepared: Image.Image, head: str, label: int | None, stages: tuple[str, ...], method: str
-    ) -> tuple[dict[str, torch.Tensor], int, dict[str, np.ndarray]]:
-        """Return logits (classes,) by head, the class explained, and its maps by stage; see `explain`."""
+        self,
+        prepared: Image.Image,
+        head: str,
+        label: int | None,
+        stages: tuple[str, ...],
+        method: str,
+        rival: int | str | None = None,
+    ) -> Found:
+        """Return what `explain` is made of."""
 
     def class_number(self, name: str) -> int:
         """Return the label of a class; raises UnknownName, which lists the classes."""
         return lookup("class", {name: label for label, name in enumerate(self.classes)}, name)
+
+    def rival_named(self, name: str) -> int | str:
+        """Return the rival that a class's name or a row of RIVALS stands for; raises UnknownName, which lists them."""
+        known: dict[str, int | str] = {each: each for each in RIVALS}
+        return lookup("rival", known | {each: label for label, each in enumerate(self.classes)}, name)
 
     def check_label(self, label: int | None) -> None:
         """Raise ConfigError for a label out of range."""
@@ -154,12 +179,21 @@ class Predictor(ImagePredictor):
             return self._prediction(self.model(self._batch(prepared)), top)
 
     def maps_of(
-        self, prepared: Image.Image, head: str, label: int | None, stages: tuple[str, ...], method: str
-    ) -> tuple[dict[str, torch.Tensor], int, dict[str, np.ndarray]]:
+        self,
+        prepared: Image.Image,
+        head: str,
+        label: int | None,
+        stages: tuple[str, ...],
+        method: str,
+        rival: int | str | None = None,
+    ) -> Found:
         classes = None if label is None else torch.tensor([label], device=self.device)
-        found = cam(self.model, self._batch(prepared), head=head, classes=classes, stages=stages, method=method)
+        against = torch.tensor([rival], device=self.device) if isinstance(rival, int) else rival
+        images = self._batch(prepared)
+        found = cam(self.model, images, head=head, classes=classes, stages=stages, method=method, rival=against)
         maps = {stage: found.raw[stage][0].float().cpu().numpy() for stage in found.stages}
-        return {name: logits[0] for name, logits in found.logits.items()}, int(found.classes[0]), maps
+        logits = {name: each[0] for name, each in found.logits.items()}
+        return Found(logits, int(found.classes[0]), maps, None if found.rivals is None else int(found.rivals[0]))
 
     def explain_seconds(self, *, head: str | None = None, method: str = "gradcam") -> float:
         """Return about how many seconds `explain` takes here for one image, by a short trial; see `cam_seconds`."""

@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", nargs="+", default=[], metavar="RUN", help="More runs, for --figure.")
     parser.add_argument("--head", metavar="NAME", help="Output to explain: S3, S4, concat, mix … [the primary one].")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Class to explain [the one predicted].")
+    help = "Explain the class against this one: a class, likeliest (the next answer) or similar (by its weights)."
+    parser.add_argument("--rival", metavar="NAME", help=help)
     parser.add_argument("--method", default="gradcam", metavar="NAME", help=METHOD)
     parser.add_argument("--out", type=folder, metavar="DIR", help="Folder for the pictures and maps.json of one image.")
     help = (
@@ -142,6 +144,7 @@ class _Explainer:
         self.viewer, self.typed = viewer, typed
         self.predictor = load_predictor(model, typed)
         self.label = None if typed.class_name is None else self.predictor.class_number(typed.class_name)
+        self.rival = None if typed.rival is None else self.predictor.rival_named(typed.rival)
 
     @property
     def name(self) -> str:
@@ -156,7 +159,8 @@ class _Explainer:
 
     def explained(self, seen: Image) -> Explanation:
         """Return the maps of a picture for the typed output and class."""
-        return self.predictor.explain(seen, head=self.typed.head, label=self.label, method=self.typed.method)
+        head, method = self.typed.head, self.typed.method
+        return self.predictor.explain(seen, head=head, label=self.label, method=method, rival=self.rival)
 
     def sight(self, word: Path) -> MapCell:
         """Return a picture with its maps, its prediction as text, and the region to outline."""
@@ -169,7 +173,8 @@ class _Explainer:
         about = self.explained(seen)
 
         def explain(pixels: Image, _severity: float) -> MapCell:
-            found = self.predictor.explain(pixels, head=about.head, label=about.label, method=about.method)
+            head, method = about.head, about.method
+            found = self.predictor.explain(pixels, head=head, label=about.label, method=method, rival=about.rival)
             return _sight(pixels, found)
 
         return Subject(seen, self.viewer.pictures.key(word), explain)
@@ -232,6 +237,7 @@ def _about(explainer: _Explainer, word: Path, found: Explanation) -> dict[str, A
         "head": found.head,
         "class": explainer.predictor.classes[found.label],
         "predicted": dataclasses.asdict(found.prediction.best),
+        "rival": None if found.rival is None else explainer.predictor.classes[found.rival],
     } | how_perturbed(explainer.typed)
 
 
@@ -284,7 +290,8 @@ def _figure(write: Callable[[Figure], bytes], explainers: list[_Explainer], type
     """Return one figure: a row for each picture, columns for the stages of each run."""
     name = explainers[0].viewer.pictures.name
     rows = tuple(Row(name(word), tuple(each.sight(word) for each in explainers)) for word in typed.images)
-    note = note_of(CAM_METHODS[typed.method].title, typed.class_name or "the predicted class", typed.head, typed.scale)
+    explained = (typed.class_name or "the predicted class") + (f" against {typed.rival}" if typed.rival else "")
+    note = note_of(CAM_METHODS[typed.method].title, explained, typed.head, typed.scale)
     return write(Figure(tuple(each.name for each in explainers), rows, typed.scale, note=note))
 
 

@@ -52,6 +52,12 @@ class MapsConfig(Config):
     of: str = _run("", "Training run to explain (its id in the runs folder).")
     method: str = _maps("gradcam", "How maps are made.", options="CAM method")
     head: str | None = _maps(None, "Output to explain; by default the one that predicts.")
+    rival: str | None = _maps(
+        None,
+        "Explain the true class against a rival: the likeliest other, the most similar by its weights, or the one that "
+        "the network confuses it with most (of plumage: the sibling that the distinctive part tells it from).",
+        options=("likeliest", "similar", "confused"),
+    )
     stages: tuple[str, ...] = _maps(("S3", "S4", "S5"), "Stages, of S1 to S5.")
     tolerance: float = _maps(15.0, "Pixels by which a map's peak may miss its region.", minimum=0.0)
     beside: str | None = _run(

@@ -44,7 +44,8 @@ class MapRequest:
 
     ``model`` is a frozen copy. ``image`` is (1, 3, height, width); ``maps`` (1, c, h, w) are those of all backbone
     pieces, without a graph. ``place`` is the index of the piece that ends the stage, ``reached`` are those of the
-    stages that the output depends on. ``label`` is the class explained, ``logits`` (classes,) are those of ``head``.
+    stages that the output depends on. ``label`` is the class explained, against ``rival`` if there is one; ``logits``
+    (classes,) are those of ``head``.
     """
 
     model: Recognizer
@@ -55,6 +56,7 @@ class MapRequest:
     reached: tuple[int, ...]
     label: int
     logits: Tensor
+    rival: int | None = None
 
 
 class PackageMethod(ABC):
@@ -105,13 +107,20 @@ class Whole(nn.Module):
 
 
 def class_score(package: Any, request: MapRequest) -> Score:
-    """Return the score of most methods: the logit of the class."""
+    """Return the score of most methods: the logit of the class, less that of its rival if there is one."""
+    if request.rival is not None:
+        return lambda logits: logits[..., request.label] - logits[..., request.rival]
     score: Score = package.utils.model_targets.ClassifierOutputTarget(request.label)
     return score
 
 
 def finer_score(package: Any, request: MapRequest) -> Score:
-    """Return the score of Finer-CAM: the class's logit minus those of the classes with the nearest logits, weighted."""
+    """Return the score of Finer-CAM: the class's logit minus those of the classes with the nearest logits, weighted.
+
+    With a rival, it is the only one.
+    """
+    if request.rival is not None:
+        return class_score(package, request)
     distance = (request.logits - request.logits[request.label]).abs()
     distance[request.label] = torch.inf
     nearest = distance.argsort(stable=True)[: min(SIMILAR, len(distance) - 1)].tolist()
@@ -247,11 +256,12 @@ def map_requests(
     places: Collection[int],
     classes: Tensor,
     logits: Tensor,
+    rivals: Tensor | None = None,
 ) -> list[list[MapRequest]]:
     """Return the requests for each of b images, by place; ``places`` are the pieces that end the stages wanted.
 
     ``maps`` (b, c, h, w) of all pieces and ``logits`` (b, classes) of the head have a graph from the first place on.
-    ``classes`` (b,) are the classes explained.
+    ``classes`` (b,) are the classes explained, ``rivals`` (b,) those that they are compared with.
     """
     ends = [end for end in dict.fromkeys(model.backbone.ends) if end >= min(places)]
     score = logits.gather(1, classes[:, None]).sum()
@@ -260,11 +270,12 @@ def map_requests(
         gradients = torch.autograd.grad(score, [maps[end] for end in ends], allow_unused=True)
     reached = tuple(end for end, gradient in zip(ends, gradients, strict=True) if gradient is not None)
     copied = copy.deepcopy(model).requires_grad_(False)
+    against = [None] * len(images) if rivals is None else rivals.tolist()
     singles = [[one[i : i + 1].detach() for one in maps] for i in range(len(images))]
     return [
         [
-            MapRequest(copied, head, image.clone()[None], own, place, reached, int(label), answer.detach().clone())
-            for image, own, label, answer in zip(images, singles, classes, logits, strict=True)
+            MapRequest(copied, head, image.clone()[None], own, place, reached, label, answer.detach().clone(), rival)
+            for image, own, label, answer, rival in zip(images, singles, classes.tolist(), logits, against, strict=True)
         ]
         for place in places
     ]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pmsi.base.errors import ConfigError, PMSIError, lookup
 from pmsi.explain.adapter import MapRequest, map_requests, package_map, package_seconds
 from pmsi.explain.methods import CAM_METHODS, CamMethod
+from pmsi.explain.rivals import choose_rivals, explained_score
 from pmsi.model.batch import STAGES, Images
 from pmsi.model.recognizer import Outputs, Recognizer
 
@@ -33,7 +34,8 @@ class Maps:
 
     ``raw[stage]`` is (b, h_n, w_n) at the stage's own resolution, at least 0 and not normalised. Maps of RefineCAM and
     SESS are in [0, 1], those of SESS have the images' size. ``logits`` are those of every output, by head; ``classes``
-    (b,) int64 are the classes explained, ``head`` is the output explained. All tensors are detached.
+    (b,) int64 are the classes explained, ``rivals`` those they are compared with, if any; ``head`` is the output
+    explained. All tensors are detached.
     """
 
     stages: tuple[str, ...]
@@ -41,6 +43,7 @@ class Maps:
     logits: Outputs
     classes: Tensor
     head: str
+    rivals: Tensor | None = None
 
 
 def cam(
@@ -51,12 +54,14 @@ def cam(
     classes: Tensor | None = None,
     stages: tuple[str, ...] | None = None,
     method: str = "gradcam",
+    rival: str | Tensor | None = None,
 ) -> Maps:
     """Return the class activation maps of several stages of each image.
 
     ``images`` are normalised, (b, 3, height, width), on the model's device. ``head`` is the output to explain (by
     default ``model.primary``), ``classes`` (b,) are the classes to explain, in [0, classes) (by default those that the
     head predicts). ``stages`` are names in S1…S5 (by default the last three), ``method`` is a key of CAM_METHODS.
+    With a ``rival``, classes (b,) or a key of RIVALS, the difference of the two logits is explained instead of the one.
     Works under ``torch.no_grad`` too. The model's parameters, their ``.grad`` and its mode do not change.
 
     Methods with a formula take one forward and one backward pass for all images and stages. Those of pytorch-grad-cam
@@ -78,16 +83,17 @@ def cam(
         maps = _stage_maps(model, images, first=min(places))
         outputs = model.classify(maps)
         classes = _check_classes(classes, outputs[head])
+        rivals = choose_rivals(rival, model, head, outputs[head], classes)
         if row.formula is not None:
             wanted = [maps[place] for place in places]
-            score = outputs[head].gather(1, classes[:, None]).sum()  # of each image alone, as no layer mixes them
+            score = explained_score(outputs[head], classes, rivals)  # of each image alone, as no layer mixes them
             gradients = _gradients(score, wanted)
             found = [row.formula(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)]
         else:
-            requests = map_requests(model, head, images, maps, places, classes, outputs[head])
+            requests = map_requests(model, head, images, maps, places, classes, outputs[head], rivals)
             found = [torch.stack([_by_package(row, one) for one in stage]).to(images.device) for stage in requests]
     raw = {stage: values.relu() for stage, values in zip(stages, found, strict=True)}
-    return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
+    return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head, rivals)
 
 
 def _by_package(row: CamMethod, request: MapRequest) -> Tensor:
@@ -187,6 +193,7 @@ def module_cam(
     head: str | None = None,
     classes: Tensor | None = None,
     method: str = "gradcam",
+    rival: str | Tensor | None = None,
 ) -> Maps:
     """Return the class activation maps of some modules of any network, from one forward and one backward pass.
 
@@ -222,9 +229,10 @@ def module_cam(
             if not isinstance(output, Tensor) or output.dim() != 4:
                 found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
                 raise ConfigError(f"Module {name!r} gave {found}: expected a map (b, channels, height, width).")
-        gradients = _gradients(logits.gather(1, classes[:, None]).sum(), [kept[name] for name in modules])
+        rivals = choose_rivals(rival, None, head, logits, classes)
+        gradients = _gradients(explained_score(logits, classes, rivals), [kept[name] for name in modules])
     raw = {name: formula(kept[name].detach(), g).relu() for name, g in zip(modules, gradients, strict=True)}
-    return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head)
+    return Maps(tuple(modules), raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head, rivals)
 
 
 def resize(maps: Tensor, size: int | tuple[int, int]) -> Tensor:

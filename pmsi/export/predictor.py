@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig, from_dict
 from pmsi.graph.onnx_model import STAGES, OnnxModel
-from pmsi.predictor import ImagePredictor, Prediction
+from pmsi.predictor import Found, ImagePredictor, Prediction
 
 
 class FilePredictor(ImagePredictor):
@@ -31,9 +30,19 @@ class FilePredictor(ImagePredictor):
         return self.prediction(dict(zip(self.heads, torch.from_numpy(logits), strict=True)), top)
 
     def maps_of(
-        self, prepared: Image.Image, head: str, label: int | None, stages: tuple[str, ...], method: str
-    ) -> tuple[dict[str, torch.Tensor], int, dict[str, np.ndarray]]:
+        self,
+        prepared: Image.Image,
+        head: str,
+        label: int | None,
+        stages: tuple[str, ...],
+        method: str,
+        rival: int | str | None = None,
+    ) -> Found:
         """Return Grad-CAM maps; ConfigError for what the file does not have."""
+        if rival is not None:
+            raise ConfigError(
+                f"rival = {rival!r}: an ONNX file explains one class alone. Give the run that it was exported from."
+            )
         if method != "gradcam" or not set(stages) <= set(STAGES):
             raise ConfigError(
                 f"An ONNX file has Grad-CAM maps of {', '.join(STAGES)}, not {method} of {', '.join(stages)}: give the "
@@ -41,4 +50,4 @@ class FilePredictor(ImagePredictor):
             )
         answer = self.file.explain(self.pixels(prepared), head, label)
         logits = {name: torch.from_numpy(values) for name, values in answer.logits.items()}
-        return logits, answer.explained, {stage: answer.maps[stage] for stage in stages}
+        return Found(logits, answer.explained, {stage: answer.maps[stage] for stage in stages})

@@ -78,6 +78,10 @@ class PMSI(Recognizer):
         self.heads = (*names, CONCAT, MIX) if stage_heads else (CONCAT,)
         self.primary = self.heads[-1]
 
+    def last_layers(self, head: str) -> list[nn.Linear]:
+        used = [one for name, one in {**self.classifiers, CONCAT: self.concat}.items() if head in (name, MIX)]
+        return [[layer for layer in one.modules() if isinstance(layer, nn.Linear)][-1] for one in used]
+
     def classify(self, maps: list[Tensor], heads: Collection[str] | None = None) -> Outputs:
         x = self.vectors(maps)
         return self.answer(self.interaction(x) if self.interaction else x, heads)

@@ -77,6 +77,11 @@ class Recognizer(nn.Module, ABC):
         own = {id(parameter) for parameter in self.backbone.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
+    def last_layers(self, head: str) -> list[nn.Linear]:
+        """Return the layers whose rows are the classes' weights at an output, by default that of ``classifier``."""
+        modules = getattr(self, "classifier", nn.Module()).modules()
+        return [module for module in modules if isinstance(module, nn.Linear)][-1:]
+
     def check_head(self, head: str) -> str:
         """Return the name of a head; UnknownName, with the known ones, for another name."""
         lookup("output", dict.fromkeys(self.heads), head)

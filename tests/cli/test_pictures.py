@@ -166,6 +166,23 @@ def test_the_numbers_of_maps_are_told(trained, here, pmsi):
     assert json.loads(pmsi(*words, "--numbers")[1])["numbers"]["region"] == "object"
 
 
+def test_a_picture_is_explained_against_a_rival(trained, here, pmsi):
+    words = ["explain", trained.id, KEYS[0], "--dataset", "plumage", "--runs", trained.folder.parent]
+    classes = Predictor.load(trained).classes
+    told = {
+        rival: json.loads(pmsi(*words, "--numbers", "--class", classes[2], "--rival", rival)[1])
+        for rival in ("likeliest", "similar", classes[0])
+    }
+    assert told[classes[0]]["rival"] == classes[0]
+    assert {one["rival"] for one in told.values()} <= {*classes} - {classes[2]}
+    alone = json.loads(pmsi(*words, "--numbers", "--class", classes[2])[1])
+    assert (alone["rival"], alone["class"]) == (None, classes[2])
+    assert alone["numbers"]["stages"]["S4"]["peak"] != told[classes[0]]["numbers"]["stages"]["S4"]["peak"]
+    for rival, reason in ((classes[2], "other number"), ("the next", "likeliest, similar")):
+        status, _, errors = pmsi(*words, "--numbers", "--class", classes[2], "--rival", rival)
+        assert (status, reason in errors) == (2, True)
+
+
 def test_removal_curves_start_at_the_prediction(trained, here, pmsi):
     words = ["explain", trained.id, "a bird.png", "--removal", "--out", "maps", "--runs", trained.folder.parent]
     status, out, _ = pmsi(*words)

@@ -252,3 +252,51 @@ def test_resizing_is_bilinear():
     found = resize(torch.tensor([[[0.0, 4.0]]]), (2, 8))
     assert found.shape == (1, 2, 8)
     assert found[0, 0].tolist() == pytest.approx([0, 0, 0.5, 1.5, 2.5, 3.5, 4, 4])
+
+
+# Why this, not that
+
+
+def finer(model, images, label, stage, method):
+    """Return Finer-CAM by pytorch-grad-cam before its scaling, against the class with the nearest logit."""
+    import pytorch_grad_cam
+
+    layer, kept = model.backbone.pieces[STAGES.index(stage)], []
+    base = getattr(pytorch_grad_cam, LIBRARY[method])
+    with pytorch_grad_cam.FinerCAM(OneHead(model, "mix"), [layer], None, base) as explainer:
+        plain = explainer.base_cam.get_cam_image
+        explainer.base_cam.get_cam_image = lambda *given: kept.append(plain(*given)) or kept[0]
+        explainer(images, target_idx=label, comparison_categories=[1])
+    model.zero_grad(set_to_none=True)
+    return torch.from_numpy(kept[0]).relu()
+
+
+@pytest.mark.parametrize("method", [name for name in FORMULAS if name != "eigencam"])  # which does not ask for a class
+def test_the_difference_to_a_rival_is_finer_cam(method):
+    model, images = pmsi_model(), images_of(b=1)
+    with torch.no_grad():
+        best = model(images)["mix"][0].topk(2).indices  # the library divides by a rival's probability + 1e-9
+    some = 0
+    for one, other in (best, best.flip(0)):
+        found = cam(model, images, classes=one[None], rival=other[None], method=method)
+        for stage in ("S3", "S4", "S5"):
+            expected = finer(model, images, int(one), stage, method)
+            some += bool(expected.any())
+            assert_same_map(found.raw[stage] / (top := expected.max() or 1), expected / top)
+    assert some > 2
+
+
+def test_rivals_are_the_likeliest_other_the_nearest_by_weights_or_a_picked_one():
+    images, classes = images_of(), torch.tensor([1, 4])
+    logits = cam(pmsi_model(), images, classes=classes).logits["mix"]
+    best = [max((v, n) for n, v in enumerate(row) if n != own)[1] for row, own in zip(logits, (1, 4), strict=True)]
+    assert cam(pmsi_model(), images, classes=classes, rival="likeliest").rivals.tolist() == best
+    rows = pmsi_model().concat.layers[-1].weight.detach().numpy()
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    nearest = [min((np.linalg.norm(rows[own] - row), n) for n, row in enumerate(rows) if n != own)[1] for own in (1, 4)]
+    assert cam(pmsi_model(), images, head="concat", classes=classes, rival="similar").rivals.tolist() == nearest
+    assert len(pmsi_model().last_layers("mix")) == 4
+    assert len(baseline_model().last_layers("classifier")) == 1
+    for rival in ("nearest", torch.tensor([1, 0]), torch.tensor([0, 7]), torch.tensor([0])):
+        with pytest.raises((UnknownName, ConfigError)):
+            cam(pmsi_model(), images, classes=classes, rival=rival)

@@ -59,10 +59,12 @@ class Question:
     tolerance: float
     per_class: int | None
     images: int
+    rival: str | None = None
 
     @property
     def title(self) -> str:
-        return f"{', '.join(self.stages)} · {self.images} test images · tolerance {self.tolerance:g} px"
+        against = f" · against a rival ({self.rival})" if self.rival else ""
+        return f"{', '.join(self.stages)} · {self.images} test images · tolerance {self.tolerance:g} px{against}"
 
 
 def maps(run: Run, beside: Run | None, output: str) -> None:
@@ -113,7 +115,8 @@ def reports_on(run: Run, method: str, head: str) -> dict[Question, Report]:
                 continue
             if is_of_earlier_model(other, run):
                 continue
-            of = Question(tuple(result["stages"]), result["tolerance"], config.test_per_class, result["images"])
+            about = (tuple(result["stages"]), result["tolerance"], config.test_per_class, result["images"])
+            of = Question(*about, config.rival)
             found.setdefault(of, result)
     return found
 
@@ -126,7 +129,8 @@ def _offer(run: Run, method: str, head: str, question: Question | None) -> None:
         st.caption(f"{words}: a few minutes on two cores.", width="content")
         if st.button("Measure it", key=f"measure-{run.id}", icon=":material/straighten:", disabled=read_only()):
             like = {} if question is None else {
-                "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class
+                "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class,
+                "rival": question.rival,
             }  # fmt: skip
             with changing():
                 made = tasks.queue(MapsConfig(of=run.id, method=method, head=head, **like), default_root())

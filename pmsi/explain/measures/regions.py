@@ -55,12 +55,7 @@ def rivals(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> d
     parts_between = DISTINCTIVE_PARTS.get(dataset.name)
     if parts_between is None:
         return {}
-    count = len(dataset.classes)
-    mean = np.zeros((count, count))
-    for label in np.unique(labels):
-        mean[label] = probabilities[labels == label].mean(axis=0)
-    confusion = (mean + mean.T) / 2
-    found = {}
+    confusion, found = _confusion(labels, probabilities, len(dataset.classes)), {}
     for a, name in enumerate(dataset.classes):
         parts = {b: parts_between(name, other) for b, other in enumerate(dataset.classes) if b != a}
         known = [b for b, names in parts.items() if names]
@@ -68,6 +63,21 @@ def rivals(dataset: Dataset, labels: np.ndarray, probabilities: np.ndarray) -> d
             b = max(known, key=lambda b: confusion[a, b])
             found[a] = Rival(b, parts[b], float(confusion[a, b]))
     return found
+
+
+def _confusion(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
+    """Return (count, count): the mean probability that images of either class get for the other."""
+    mean = np.zeros((count, count))
+    for label in np.unique(labels):
+        mean[label] = probabilities[labels == label].mean(axis=0)
+    return (mean + mean.T) / 2
+
+
+def most_confused_with(labels: np.ndarray, probabilities: np.ndarray) -> list[int]:
+    """Return for each class the other class that it is confused with most; arguments as in `rivals`."""
+    confusion = _confusion(labels, probabilities, probabilities.shape[1])
+    np.fill_diagonal(confusion, -1)
+    return [int(other) for other in confusion.argmax(axis=1)]
 
 
 def most_confused(found: dict[int, Rival]) -> tuple[int, int] | None:

@@ -35,6 +35,7 @@ from pmsi.explain.measures.regions import (
     OBJECT,
     Rival,
     most_confused,
+    most_confused_with,
     regions_of,
     rivals,
 )
@@ -46,6 +47,9 @@ TOLERANCE = 15.0
 
 PAIR = "pair"
 """Name of the distinctive parts' numbers on images of the two most confused classes."""
+
+CONFUSED = "confused"
+"""The rival that is the class's sibling, or else the class, that the model confuses it with most on all test images."""
 
 FOCUS = "focus"
 """Name of the distinctive parts' numbers for maps that are cut to the object."""
@@ -75,6 +79,7 @@ class MeasureSettings:
 
     ``tolerance`` is in pixels of the network's input; ``seed`` seeds every draw. `Faithfulness` is measured on
     ``faithfulness_per_class`` test images of each class; ``drift`` lists its perturbations, such as "rotation=10,20".
+    ``rival`` is a row of RIVALS or CONFUSED: the true class is explained against it, by default alone.
     """
 
     method: str = "gradcam"
@@ -84,6 +89,7 @@ class MeasureSettings:
     seed: int = 0
     faithfulness_per_class: int = 0
     drift: tuple[str, ...] = ()
+    rival: str | None = None
 
 
 # Faithfulness
@@ -121,14 +127,21 @@ class Faithfulness:
                 numbers[cell] = self._distances(one, pixels, after, cell)
         return found
 
+    rivals: Tensor | None = None
+    """By class, the rival that it is explained against where that is CONFUSED."""
+
+    def explain(self, images: Tensor, labels: Sequence[int]) -> Maps:
+        """Return the maps of normalised images for their true classes, against their rivals if the settings say so."""
+        settings, classes = self.settings, torch.tensor(labels, device=images.device)
+        rival = settings.rival if self.rivals is None else self.rivals[labels].to(images.device)
+        stages, method = settings.stages, settings.method
+        return cam(self.model, images, head=self.head, classes=classes, stages=stages, method=method, rival=rival)
+
     def _maps(self, batch: Sequence[MappedImage], changed: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Return the maps of perturbed images by stage, for the true classes of the clean ones."""
         if not batch:
             return []
-        images, settings = self._images(changed), self.settings
-        labels = torch.tensor([one.label for one in batch], device=images.device)
-        maps = cam(self.model, images, head=self.head, classes=labels, stages=settings.stages, method=settings.method)
-        return _by_image(maps)
+        return _by_image(self.explain(self._images(changed), [one.label for one in batch]))
 
     def _distances(self, one: MappedImage, pixels: np.ndarray, after: Mapping[str, np.ndarray], cell: str) -> Numbers:
         """Return the distances between clean and perturbed maps of an image; for noise, between two unrelated draws."""
@@ -227,7 +240,8 @@ class MapEvaluator:
         self.rivals = self._rivals()
 
     def _rivals(self) -> dict[int, Rival]:
-        if self.dataset.name not in DISTINCTIVE_PARTS:
+        against = self.settings.rival == CONFUSED
+        if self.dataset.name not in DISTINCTIVE_PARTS and not against:
             return {}
         given = []
         with torch.inference_mode():
@@ -235,7 +249,12 @@ class MapEvaluator:
                 given.append(self.model(normalize(images.to(self.device)))[self.head].float().softmax(dim=1).cpu())
                 self._advance(0)
         labels = np.array([sample.label for sample in self.dataset.test])
-        return rivals(self.dataset, labels, torch.cat(given).numpy())
+        probabilities = torch.cat(given).numpy()
+        found = rivals(self.dataset, labels, probabilities)
+        if against:
+            likely = most_confused_with(labels, probabilities)
+            self.faithfulness.rivals = torch.tensor([found[n].label if n in found else b for n, b in enumerate(likely)])
+        return found
 
     def _batches(self) -> Iterator[tuple[Sequence[Sample], Tensor]]:
         """Yield samples and their images (b, 3, side, side) uint8, in the order of the test images."""
@@ -257,9 +276,7 @@ class MapEvaluator:
         return found
 
     def _batch(self, samples: Sequence[Sample], images: Tensor) -> list[ImageMeasures]:
-        settings, labels = self.settings, torch.tensor([sample.label for sample in samples], device=self.device)
-        inputs = normalize(images.to(self.device))
-        maps = cam(self.model, inputs, head=self.head, classes=labels, stages=settings.stages, method=settings.method)
+        maps = self.faithfulness.explain(normalize(images.to(self.device)), [sample.label for sample in samples])
         predicted = maps.logits[self.head].argmax(dim=1).tolist()
         mapped = [
             MappedImage(sample.key, sample.label, image.permute(1, 2, 0).numpy(), raw)
@@ -324,6 +341,7 @@ def report(evaluator: MapEvaluator, measured: Sequence[ImageMeasures]) -> dict[s
     return {
         "method": settings.method,
         "head": evaluator.head,
+        "rival": settings.rival,
         "stages": list(settings.stages),
         "tolerance": settings.tolerance,
         "images": len(measured),

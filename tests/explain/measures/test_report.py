@@ -17,6 +17,7 @@ from pmsi.explain.measures.baselines import edge_map, with_baselines
 from pmsi.explain.measures.deletion import deletion, insertion, probability_of, ranking, road
 from pmsi.explain.measures.drift import drift
 from pmsi.explain.measures.pointing import energy, pointing, widened
+from pmsi.explain.measures.regions import regions_of
 from pmsi.explain.measures.report import (
     PAIR,
     ROAD_SHARES,
@@ -106,6 +107,22 @@ def test_rivals_come_from_what_the_model_answers(examined, model, dataset):
         assert rival.label in siblings
         assert rival.confusion == pytest.approx(both[rival.label], abs=1e-5)
         assert rival.confusion == pytest.approx(max(both.values()), abs=1e-5)
+
+
+def test_each_class_is_explained_against_the_sibling_that_it_is_confused_with(examined, model, dataset):
+    against = MapEvaluator(model, dataset, SMALL, MeasureSettings(tolerance=3.0, rival="confused"), batch_size=5)
+    found = against.measure()
+    assert {label: one.label for label, one in against.rivals.items()} == {
+        label: one.label for label, one in examined[0].rivals.items()
+    }
+    sample = dataset.test[3]
+    image = normalize(to_tensor(centre_crop(resize(dataset.open_image(sample), 72), 64))[None])
+    rival = torch.tensor([against.rivals[sample.label].label])
+    raw = cam(model, image, classes=torch.tensor([sample.label]), rival=rival).raw["S4"][0]
+    region = regions_of(dataset, sample, SMALL, against.rivals)["telling"]
+    expected = energy(enlarge(raw[None], 64)[0].numpy(), region)
+    assert found[3].regions["telling"]["S4/energy"] == pytest.approx(expected, abs=1e-4)
+    assert examined[1][3].regions["telling"]["S4/energy"] != pytest.approx(expected, abs=1e-4)
 
 
 def test_the_report_adds_up_what_the_images_show(examined):
