@@ -15,8 +15,9 @@ from pmsi.base.errors import PMSIError, lookup
 STRENGTH = 0.55
 """Default opacity of a map, 0–1."""
 
-DIMMED = 0.85
-"""Brightness of the image below a map, 0–1: brighter or in colour, it would hide the map's colours."""
+DARKEST, BRIGHTEST = 0.15, 0.55
+"""Brightness of black and of white in the image below a map, 0–1. With a wider range, bright photos shift the map's
+colours out of the colour bar, and dark ones hide what is on them."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def overlay(
     """Return a map laid over its image, of the image's size.
 
     Colours run from 0 to ``top``, by default the map's peak. ``strength`` (0–1) is the opacity of the map. The image
-    below becomes dark grey, so that the map's colours can be read.
+    below becomes grey of one brightness, nearly, so that the map's colours can be read off the colour bar.
     """
     unit = np.clip(values / (top or values.max(initial=0.0) or 1.0), 0, 1).astype(np.float32)
     heat = np.asarray(Image.fromarray(unit).resize(image.size, Image.Resampling.BICUBIC))
@@ -94,9 +95,10 @@ def overlay(
 
 
 def _dimmed(image: Image.Image, strength: float) -> np.ndarray:
-    """Return the image below a map, (h, w, 3) float32: itself at strength 0, dark grey from 0.5 on."""
+    """Return the image below a map, (h, w, 3) float32: itself at strength 0, a narrow range of grey from 0.5 on."""
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
-    grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] * DIMMED  # mode L is BT.601's luma
+    luma = np.asarray(image.convert("L"), dtype=np.float32)[..., None]  # BT.601's
+    grey = 255 * DARKEST + luma * (BRIGHTEST - DARKEST)
     return pixels + (grey - pixels) * min(1.0, 2 * strength)
 
 

@@ -74,10 +74,11 @@ def drop_bars(
         "type": "bar",
         "orientation": "h",
         "y": [escape(each) for each in classes],
-        "x": [round(100 * value, 6) + 0.0 for value in values],  # + 0.0: no negative zero
+        "x": [100 * value for value in values],
         "name": escape(name),
         "marker": {"color": color},
-        "hovertemplate": f"%{{x:.1f}} points<extra>{escape(name)}</extra>",
+        "hovertext": [f"{100 * value:z.1f}".replace("-", "−") for value in values],
+        "hovertemplate": f"%{{hovertext}} points<extra>{escape(name)}</extra>",
         "meta": [*choices],
     }
 

@@ -55,6 +55,9 @@ def test_the_baseline_is_one_click_away_and_its_maps_come_on_demand(open_page, m
     fine(kept(test, "toggle", "maps").set_value(True).run())
     assert test.query_params["maps"] == "1"
     assert len(test.image) == pictures + 2 * 3 * 2  # runs, stages, before and after
+    noted = [caption for caption in captions(test) if caption.startswith(("**S3**", "**S4**", "**S5**"))]
+    assert len(noted) == 12
+    assert all("peak" in caption or "no positive evidence" in caption for caption in noted)
 
 
 def test_the_bars_hold_the_best_of_both_and_escape_names():

@@ -330,3 +330,4 @@ def test_figures_are_plotly_s():
         confusion_figure(np.array([[5, 2], [0, 4]]), [0, 1], ["x", "y"], ("True", "Answer"), "#0f7fc2"),
     ):
         assert json.loads(plotly.Figure(figure).to_json())["data"]  # raises where a name or a value is none of Plotly's
+    assert class_drops({"a": [-0.0001]}, ["x"], {})["data"][0]["hovertext"] == ["0.0"], "no negative zero"

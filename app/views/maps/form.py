@@ -11,7 +11,7 @@ from pmsi.explain.measures.regions import DISTINCTIVE_PARTS
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.runs import Run
 
-SCALES = {"map": "Own", "image": "Image", "all": "All"}
+SCALES = {"image": "One scale", "map": "Each its own", "all": "One for all"}
 MOSAICS = {"": "None", "plain": "Shown", "map": "With its map"}
 KEPT = "kept"
 APART = "|"
@@ -37,12 +37,12 @@ def settings(run: Run, picked: Picked | None) -> Wanted:
     scale = remember(
         fourth.segmented_control,
         "scale",
-        "map",
-        "Colours up to the peak of",
+        "image",
+        "Colours",
         SCALES,
         required=True,
-        help="Own: each map ends at its own peak, which hides how strong it is. Image: one scale for a run's maps of "
-        "an image. All: one scale for all that is shown.",
+        help="One scale: a run's maps of an image end at the largest of their peaks. Each its own: at its own peak, "
+        "which hides how strong it is. One for all: at the largest peak of all that is shown.",
         width="stretch",
     )
     with st.expander("How it is drawn", expanded=_is_changed()):

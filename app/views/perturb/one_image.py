@@ -30,7 +30,7 @@ from app.shared.session import choice, choose, remember
 from app.shared.wording import name_of_run
 from pmsi.perturbations import PERTURBATIONS, Perturbation, by_effect, perturb
 from pmsi.pictures.encoding import jpeg
-from pmsi.pictures.overlays import overlay
+from pmsi.pictures.overlays import overlay, peak_words
 from pmsi.pictures.sheets import enlarged
 from pmsi.predictor import Prediction
 from pmsi.runs import Run
@@ -249,7 +249,11 @@ def _maps(run: Run, picked: Picked, change: Change) -> None:
         for place, (words, image, values) in zip(column.columns(2, gap="small", wrap=False), pair, strict=True):
             with place:
                 shown = jpeg(overlay(enlarged(image, SIDE), values, top))
-                picture(shown, alt=f"{stage} {words}: evidence for {explained}", caption=f"**{stage}** {words}")
+                picture(
+                    shown,
+                    alt=f"{stage} {words}: evidence for {explained}",
+                    caption=f"**{stage}** {words} · {peak_words(values)}",
+                )
 
 
 def _strip(prepared: Image, picked: Picked, change: Change) -> None:
