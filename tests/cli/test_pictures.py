@@ -16,7 +16,7 @@ from pmsi.data.plumage import plumage
 from pmsi.explain.measures.pointing import widened
 from pmsi.explain.measures.regions import cropped_mask
 from pmsi.perturbations import PERTURBATIONS, perturb
-from pmsi.pictures.mosaics import square
+from pmsi.pictures.mosaics import mosaics, square
 from pmsi.predictor import Predictor
 
 HEADS = ["S3", "S4", "S5", "concat", "mix"]
@@ -240,3 +240,25 @@ def test_a_network_is_shown_perturbed_images(trained, here, pmsi):
     assert np.array_equal(picture("maps/image.png"), np.asarray(seen))
     (answer,) = json.loads(pmsi("predict", trained.id, KEYS[0], *steps, *where)[1])
     assert answer["best"]["probability"] == pytest.approx(predictor.predict(seen).best.probability, abs=1e-6)
+
+
+def test_the_stages_of_a_mosaic_are_told_with_their_channels_images_and_answers(trained, here, pmsi):
+    words = ["stages", trained.id, "a bird.png", "--runs", trained.folder.parent, "--r", 2, "--channel", "S4:7", "s2:0"]
+    status, said, _ = pmsi(*words, "--images", "--out", "to/folder")
+    about, kept = json.loads(said), json.loads(Path("to/folder/stages.json").read_text())
+    predictor = Predictor.load(trained)
+    seen = mosaics(predictor.prepare(open_rgb("a bird.png")), 2, borders=False)[2]
+    found = predictor.activations(seen)
+    assert (status, list(about["channels"])) == (0, ["S4:7", "S2:0"])
+    assert about["channels"]["S4:7"]["peak"] == pytest.approx(float(found.stages["S4"].values[7].max()), rel=1e-4)
+    assert about["interaction"]["on"]["mix"]["name"] == predictor.predict(seen).best.name
+    np.testing.assert_allclose(kept["m"]["S5"], found.interaction.m["S5"], rtol=1e-3, atol=1e-5)
+    images = about["channels"]["S2:0"]["images"]
+    assert [one["value"] for one in images] == sorted((one["value"] for one in images), reverse=True)
+    assert len(images) == about["channels"]["S2:0"]["of"] == 12
+    assert np.array_equal(picture("to/folder/image.png"), np.asarray(seen))
+    assert pmsi(*words[:5], "--out", "sheet.png")[0] == 0
+    assert picture("sheet.png").shape[0] > picture("to/folder/S4-7.png").shape[0]
+    for wrong, reason in (("S4:80", "0 to 79"), ("S4", "S4:17"), ("S6:1", "S1, S2")):
+        status, _, errors = pmsi(*words[:5], "--channel", wrong)
+        assert (status, reason in errors) == (2, True), errors
