@@ -27,7 +27,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from app.guard import Guard  # noqa: E402
 from app.moved import Moved  # noqa: E402
 from app.shared.access import LARGEST_UPLOAD, address, allowed_hosts, read_only  # noqa: E402
-from app.shared.memory import ANSWERS, budget, loaded, tidy  # noqa: E402
+from app.shared.memory import ANSWERS, budget, loaded, share_heaps, tidy  # noqa: E402
 from pmsi.base.errors import ConfigError  # noqa: E402
 
 DEFAULT_PORT = 8501
@@ -80,6 +80,7 @@ def warm_up() -> None:
 
     A full collection holds the interpreter for 0.3 s with torch in sight, and for some 20 ms without.
     """
+    share_heaps()
     load()
     gc.collect()
     gc.freeze()

@@ -4,12 +4,13 @@ import numpy as np
 from PIL import Image
 
 from app.shared.memory import once
-from app.shared.work import LONG, SHORT
+from app.shared.work import LONG, SHORT, stop_if_gone
 from pmsi.base.errors import PMSIError
 from pmsi.base.files import Stamp, stamp
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 from pmsi.data.record import digest_of
+from pmsi.explain.adapter import between_passes
 from pmsi.explain.measures.deletion import Curve, removal_curves
 from pmsi.explain.measures.disagreement import Disagreement
 from pmsi.explain.methods import CAM_METHODS
@@ -67,7 +68,12 @@ def explain_once(run: Run, prepared: Image.Image, head: str, label: int | None, 
     """Return the run's maps for a prepared picture, computed once for all visitors."""
     predictor, key = predictor_of(run), ("explain", model_of(run), pixels_digest(prepared), head, label, method)
     line = SHORT if CAM_METHODS[method].package is None else LONG
-    return once(key, lambda: predictor.explain(prepared, head=head, label=label, method=method), line=line)
+
+    def explain() -> Explanation:
+        with between_passes(stop_if_gone):
+            return predictor.explain(prepared, head=head, label=label, method=method)
+
+    return once(key, explain, line=line)
 
 
 def cam_seconds_once(run: Run, head: str, method: str) -> float:

@@ -26,11 +26,11 @@ MEMORY = "PMSI_MEMORY"
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 DEFAULT = "2G"
 
-KEPT, ANSWERS, UPLOADS = 0.3, 0.1, 0.25
+KEPT, ANSWERS, UPLOADS = 0.25, 0.05, 0.25
 """Shares of the budget: for the values of `once`, for those of st.cache_data, and for files that visitors sent."""
-LARGEST = 0.5
-"""Share of the budget that one piece of work may take."""
-FULL = 0.75
+LARGEST = 0.25
+"""Share of the budget that one piece of work may take; the last fifth is for the short work of others beside it."""
+FULL = 0.7
 """Share of the budget above which kept values make room."""
 
 MANY = 64
@@ -76,6 +76,16 @@ def resident() -> int:
     except OSError:
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+M_ARENA_MAX, ARENAS = -8, 2
+"""glibc's number of that setting, and how many heaps threads share: one for each would never be given back whole."""
+
+
+def share_heaps() -> None:
+    """Let all threads take memory from few heaps; each run of a page is a thread of its own. For glibc only."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def tidy() -> None:

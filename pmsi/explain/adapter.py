@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +38,23 @@ PATCHES = 8
 """Batch size of SESS; the package's 32 takes gigabytes at 448 px."""
 
 _LOCK = threading.Lock()
+
+_BETWEEN: ContextVar[Callable[[], None] | None] = ContextVar("between passes", default=None)
+
+
+@contextmanager
+def between_passes(look: Callable[[], None]) -> Iterator[None]:
+    """Call ``look`` before each pass of the methods that take many; it may raise to end the work."""
+    token = _BETWEEN.set(look)
+    try:
+        yield
+    finally:
+        _BETWEEN.reset(token)
+
+
+def _look() -> None:
+    if (look := _BETWEEN.get()) is not None:
+        look()
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,7 @@ class FromStage(nn.Module):
         self.start = request.maps[request.place].clone()
 
     def forward(self, stage_map: Tensor) -> Tensor:
+        _look()
         x, request = self.target(stage_map), self.request
         before = [one.expand(len(x), -1, -1, -1) for one in request.maps[: request.place]]
         maps = [*before, x, *self.model.backbone.advance(x, request.place + 1)]
@@ -100,6 +120,7 @@ class Whole(nn.Module):
         self.start = request.image.clone()
 
     def forward(self, images: Tensor) -> Tensor:
+        _look()
         if torch.is_grad_enabled() and not images.requires_grad:
             images = images.detach().requires_grad_()  # a frozen network has no gradient of its own
         logits: Tensor = self.model(images, (self.head,))[self.head]

@@ -21,6 +21,7 @@ def ten_megabytes(monkeypatch):
     memory.forget()
     monkeypatch.setenv("PMSI_MEMORY", "10M")
     monkeypatch.setattr(memory, "KEPT", 0.3)
+    monkeypatch.setattr(memory, "LARGEST", 0.5)
 
 
 @pytest.mark.parametrize(("text", "size"), [("512M", 2**29), ("4g", 2**32), ("", 2**31), ("1 GiB", 2**30)])
@@ -34,6 +35,10 @@ def test_another_budget_is_refused(monkeypatch, text):
     monkeypatch.setenv("PMSI_MEMORY", text)
     with pytest.raises(ConfigError, match="PMSI_MEMORY"):
         budget()
+
+
+def test_all_shares_fit_beside_each_other():
+    assert memory.KEPT + memory.ANSWERS + memory.UPLOADS + memory.LARGEST <= 0.8
 
 
 def test_what_is_kept_is_bounded_by_bytes_and_the_oldest_goes_first(ten_megabytes):

@@ -158,3 +158,18 @@ def test_a_trial_is_shorter_than_what_it_foretells(monkeypatch):
     shown.clear()
     assert cam_seconds(model, 64, stages=("S5",), method="sess") > 0
     assert sum(shown) <= 2 * 5  # a forward pass for the score of each patch, and one for its map
+
+
+def test_a_method_of_many_passes_can_be_ended_between_two_and_leaves_nothing_held():
+    model, passes = pmsi_model(), []
+
+    def look():
+        passes.append(1)
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), adapter.between_passes(look):
+        cam(model, images_of(), method="scorecam")
+    assert len(passes) == 3
+    assert cam(model, images_of(b=1), method="scorecam").raw["S5"].isfinite().all()
+    assert len(passes) == 3
