@@ -40,6 +40,14 @@ class Problem:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Distinction:
+    """What distinguishes a class from the classes most like it, ``others``: the form of each part in ``parts``."""
+
+    parts: Mapping[str, str]
+    others: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A labelled image collection with its official or seeded split.
@@ -57,6 +65,8 @@ class Dataset:
     open_parts: Callable[[Sample], dict[str, np.ndarray]] = field(default=lambda sample: {})
     part_names: tuple[str, ...] = ()
     """Parts that ``open_parts`` can return besides the whole object, in the order to offer them."""
+    distinctions: Mapping[str, Distinction] = field(default_factory=dict)
+    """What distinguishes each class, by its name; empty where nobody has said it."""
     problems: tuple[Problem, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     layout: str = ""

@@ -136,6 +136,21 @@ def _runs(marks: np.ndarray) -> Iterator[tuple[int, int, int]]:
         yield int(row), int(first), int(end)
 
 
+def box_lines(region: np.ndarray, margin: float = 0.02) -> list[Line]:
+    """Return the four lines of the box around a region, ``margin`` of the sides away from it; none if it is empty."""
+    if not region.any():
+        return []
+    ys, xs = np.nonzero(region)
+    left, right = max(0.0, xs.min() / region.shape[1] - margin), min(1.0, (xs.max() + 1) / region.shape[1] + margin)
+    top, bottom = max(0.0, ys.min() / region.shape[0] - margin), min(1.0, (ys.max() + 1) / region.shape[0] + margin)
+    return [
+        (left, top, right, top),
+        (left, bottom, right, bottom),
+        (left, top, left, bottom),
+        (right, top, right, bottom),
+    ]
+
+
 def outlined(picture: Image.Image, region: np.ndarray | None, width: int = 2) -> Image.Image:
     """Return a copy of a picture with a region's outline, ``width`` pixels wide; without a region, a plain copy."""
     drawn = picture.copy()

@@ -28,7 +28,7 @@ def narrow(page):
 PATHS = {
     "train": ("/train?batch=1&vary=seed%3D0,1",),
     "runs": ("/runs", "/runs?run={best}", "/runs?runs={first},{best}"),
-    "data": [f"/data?show={view}" for view in ("images", "mistakes", "left", "import")],
+    "data": [f"/data?show={view}" for view in ("classes", "images", "mistakes", "left", "import")],
     "mosaic": [f"/mosaic?look={look}" for look in ("steps", "training", "beside", "fields")],
     "tables": ["/tables?table=1", "{table}", "/tables?table=7", "/tables?table=fig1"],
     "maps": ("/maps?run={first}",),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.base.seeding import derive
-from pmsi.data.dataset import Box, Dataset, Sample
+from pmsi.data.dataset import Box, Dataset, Distinction, Sample
 from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
 from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinctive_parts, distinguishing_parts, siblings
 
@@ -60,7 +60,13 @@ def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 
         open_image=opener.image,
         open_parts=opener.parts,
         part_names=PARTS[:-1],
+        distinctions={species.name: _distinction(species) for species in SPECIES},
     )
+
+
+def _distinction(species: Species) -> Distinction:
+    parts = {part: getattr(species.marks, part) for part in distinctive_parts(species)}
+    return Distinction(parts, tuple(other.name for other in siblings(species)))
 
 
 def _samples(split: str, count: int, opener: _Opener) -> tuple[Sample, ...]:
