@@ -1,6 +1,7 @@
 """`Dataset`: class names, training and test samples, and a function that opens a sample's image."""
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,24 @@ class Distinction:
     others: tuple[str, ...]
 
 
+class Interventions(ABC):
+    """What can be changed in the images of a data set, all else equal; ``removable`` are the parts that can go."""
+
+    removable: tuple[str, ...]
+
+    @abstractmethod
+    def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
+        """Return an image with some of its removable parts left out; without parts, the image as it is."""
+
+    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
+        """Return the image with a part in the form of another class, by (part, label of that class)."""
+        return {}
+
+    @abstractmethod
+    def surroundings(self, sample: Sample) -> dict[str, Image.Image]:
+        """Return the same object in other surroundings, by what was changed."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A labelled image collection with its official or seeded split.
@@ -67,6 +86,7 @@ class Dataset:
     """Parts that ``open_parts`` can return besides the whole object, in the order to offer them."""
     distinctions: Mapping[str, Distinction] = field(default_factory=dict)
     """What distinguishes each class, by its name; empty where nobody has said it."""
+    interventions: Interventions | None = None
     problems: tuple[Problem, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     layout: str = ""

@@ -5,27 +5,35 @@ known exactly. The data set is a list of keys; a drawing is made when its sample
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from pmsi.base.errors import ConfigError
-from pmsi.base.seeding import derive
-from pmsi.data.dataset import Box, Dataset, Distinction, Sample
-from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
+from pmsi.base.seeding import derive, numpy_generator
+from pmsi.data.dataset import Box, Dataset, Distinction, Interventions, Sample
+from pmsi.data.plumage.drawing import OCCLUDERS, Change, Drawing, box_around, check_size, draw, draw_image
+from pmsi.data.plumage.individual import draw_individual
+from pmsi.data.plumage.scenery import SETTINGS
 from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinctive_parts, distinguishing_parts, siblings
 
 DRAWING = 1
 """Version of the drawings. Raise it with every change that shows in the pixels: it is part of an image's digest."""
 
 
+BACKGROUNDS = 3
+"""Other places in which a bird is put."""
+
+
 @dataclass(frozen=True)
-class _Opener:
+class _Opener(Interventions):
     """Draws the samples of one data set; a class, so that it can be pickled for a loader's worker processes."""
 
     seed: int
     size: int
+    removable = PARTS[:-1]
 
     def _seed(self, sample: Sample) -> int:
         return derive(self.seed, "plumage", sample.key)
@@ -40,6 +48,35 @@ class _Opener:
 
     def parts(self, sample: Sample) -> dict[str, np.ndarray]:
         return draw(sample.label, self._seed(sample), self.size).parts
+
+    def redraw(self, sample: Sample, change: Change) -> Image.Image:
+        return draw_image(sample.label, self._seed(sample), self.size, change)
+
+    def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
+        return self.redraw(sample, Change(without=tuple(sorted(parts))))
+
+    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
+        own = SPECIES[sample.label]
+        return {
+            (part, SPECIES.index(other)): self.redraw(sample, Change(((part, getattr(other.marks, part)),)))
+            for other in siblings(own)
+            for part in distinguishing_parts(own, other)
+        }
+
+    def surroundings(self, sample: Sample) -> dict[str, Image.Image]:
+        own = draw_individual(SPECIES[sample.label].genus, self._seed(sample))
+        places = [setting.name for setting in SETTINGS if setting is not own.setting]
+        chosen = numpy_generator(self._seed(sample), "surroundings").choice(places, BACKGROUNDS, replace=False)
+        changes = {f"background {name}": Change(background=str(name)) for name in chosen}
+        changes |= {f"occluder {kind}": Change(occluder=kind) for kind in OCCLUDERS if kind != own.occluder}
+        return {name: self.redraw(sample, change) for name, change in changes.items()}
+
+
+def redraw(dataset: Dataset, sample: Sample, change: Change) -> Image.Image:
+    """Return the very same bird of a plumage sample with a change; raises ConfigError for another data set."""
+    if not isinstance(dataset.interventions, _Opener):
+        raise ConfigError(f"Data set {dataset.name!r} cannot be redrawn: expected plumage, whose images are drawn.")
+    return dataset.interventions.redraw(sample, change)
 
 
 def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 256, seed: int = 0) -> Dataset:
@@ -61,6 +98,7 @@ def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 
         open_parts=opener.parts,
         part_names=PARTS[:-1],
         distinctions={species.name: _distinction(species) for species in SPECIES},
+        interventions=opener,
     )
 
 
