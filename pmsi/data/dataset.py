@@ -95,17 +95,24 @@ class Dataset:
     """The split of its own that is tested on, "test" or "val"; "" if the test images are drawn."""
     notes: tuple[str, ...] = ()
     """Other decisions of the reader, in sentences."""
+    validation: tuple[Sample, ...] = ()
+    """Training images that are held back (`pmsi.data.validation`)."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Return the samples of "train" or "test"; DataError for other names."""
-        splits = {"train": self.train, "test": self.test}
+        """Return the samples of "train", "test" or "validation"; DataError for other names."""
+        splits = {"train": self.train, "test": self.test, "validation": self.validation}
         if name not in splits:
-            raise DataError(f"Unknown split {name!r}: a data set has 'train' and 'test'.")
+            raise DataError(f"Unknown split {name!r}: a data set has 'train', 'test' and 'validation'.")
         return splits[name]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples, the test images first."""
+        return (*self.test, *self.validation, *self.train)
 
     def find(self, key: str) -> Sample:
         """Return the sample with this key from either split; DataError if there is none."""
-        for sample in (*self.test, *self.train):
+        for sample in self.samples:
             if sample.key == key:
                 return sample
         raise DataError(f"Data set {self.name!r} has no image {key!r}. `pmsi data images` lists those it has.")

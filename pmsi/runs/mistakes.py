@@ -111,8 +111,8 @@ def shown_in(run: Run, answers: Predictions, dataset: "Dataset") -> "dict[str, S
     if record is None:
         by_key = {sample.key: sample for sample in dataset.test}
         return {key: by_key[key] for key in answers.keys if key in by_key}
-    by_digest = {sample.digest: sample for sample in (*dataset.train, *dataset.test)}
-    digests = {image.key: image.digest for image in (*record.train, *record.test)}
+    by_digest = {sample.digest: sample for sample in dataset.samples}
+    digests = {image.key: image.digest for image in (*record.seen, *record.test)}
     found = {key: by_digest.get(digests.get(key, "?")) for key in answers.keys}
     return {key: sample for key, sample in found.items() if sample is not None}
 

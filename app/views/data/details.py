@@ -90,14 +90,14 @@ def _picked(source: Source, dataset: Dataset, sample: Sample, run: Run | None) -
     """Return the image as other pages find it: among the run's own, under its key there, or else where it lies."""
     if run is not None and own_source(run) is not None:
         own, digest = data_of_run(run).dataset, digest_of(dataset, sample)
-        for other in (*own.test, *own.train):
+        for other in own.samples:
             if digest_of(own, other) == digest:
                 return Picked.of(own, other, source=OF_RUN, run=run.id)
     return Picked.of(dataset, sample, **source.query())
 
 
 def _facts(dataset: Dataset, sample: Sample, width: int, height: int) -> None:
-    split = "training" if any(sample is other for other in dataset.train) else "test"
+    split = "test" if any(sample is other for other in dataset.test) else "training"
     lines = [f"A {split} image, {width} × {height} px", f"Key: {plain(sample.key)}"]
     if sample.path is not None:
         with contextlib.suppress(OSError):
@@ -172,7 +172,7 @@ def _answers(dataset: Dataset, sample: Sample, run: Run) -> None:
     at = next((i for i, key in enumerate(answers.keys) if here.get(key) is sample), None)
     if at is None:
         record = record_of(run)
-        trained = record is not None and digest_of(dataset, sample) in {image.digest for image in record.train}
+        trained = record is not None and digest_of(dataset, sample) in {image.digest for image in record.seen}
         was = "it was trained on this one" if trained else "this is none of its test images"
         st.caption(f"It keeps its answers to test images only, and {was}.")
         return

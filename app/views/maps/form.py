@@ -127,7 +127,7 @@ def rows_form(picked: Picked) -> tuple[str, int, list[Picked]]:
     """
     if picked.dataset is None:
         return "", 0, []
-    samples = {sample.key: sample for sample in (*picked.dataset.test, *picked.dataset.train)}
+    samples = {sample.key: sample for sample in picked.dataset.samples}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = remember(
             st.selectbox, "more", "", "Images below it", {name: row[0] for name, row in MORE.items()}, width=220

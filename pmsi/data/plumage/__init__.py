@@ -6,7 +6,7 @@ known exactly. The data set is a list of keys; a drawing is made when its sample
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -120,3 +120,14 @@ def _samples(split: str, count: int, opener: _Opener) -> tuple[Sample, ...]:
 def box_of(dataset: Dataset, sample: Sample) -> Box:
     """Return the smallest box around the visible bird of a sample, in pixels; this draws the sample."""
     return box_around(dataset.open_parts(sample)["bird"])
+
+
+def fresh(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Sample, ...]:
+    """Return samples of ``per_class`` birds of every species of a plumage data set that are in neither of its splits.
+
+    ``dataset`` opens them; ``seed`` is that of its drawings.
+    """
+    drawn = _samples("fresh", per_class, _Opener(seed, 256))
+    number = {name: label for label, name in enumerate(dataset.classes)}
+    names = [species.name for species in SPECIES]
+    return tuple(replace(one, label=number[names[one.label]]) for one in drawn if names[one.label] in number)
