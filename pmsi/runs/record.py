@@ -234,8 +234,8 @@ def as_trained(run: Run, dataset: Dataset) -> tuple[Dataset, list[str]]:
                 sample = alike.get(image.key) or next(iter(alike.values()))
                 yield replace(sample, key=image.key, label=image.label, digest=image.digest)
 
-    sides = {side: tuple(found(getattr(record, side))) for side in ("train", "test", "validation")}
-    then = replace(dataset, classes=record.classes, **sides)
+    train, test, held = (tuple(found(images)) for images in (record.train, record.test, record.validation))
+    then = replace(dataset, classes=record.classes, train=train, test=test, validation=held)
     return then, [*about.about_classes(), *_about_images(run, record, then, about)]
 
 
