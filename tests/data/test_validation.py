@@ -48,6 +48,8 @@ def test_classes_that_are_left_out_are_in_no_split_and_the_others_keep_their_nam
     assert {(one.key, left.classes[one.label]) for one in left.train} == {
         (one.key, whole.classes[one.label]) for one in whole.train if one.label > 1
     }
+    same = {one.key: one for one in whole.train}
+    assert all(left.open_image(one) == whole.open_image(same[one.key]) for one in left.train[:3])
     with pytest.raises(UnknownName, match="Phoenix"):
         leave_out(whole, ["Phoenix"])
     birds = fresh(left, 3)

@@ -27,6 +27,9 @@ BACKGROUNDS = 3
 """Other places in which a bird is put."""
 
 
+NUMBERS = {species.slug: number for number, species in enumerate(SPECIES)}
+
+
 @dataclass(frozen=True)
 class _Opener(Interventions):
     """Draws the samples of one data set; a class, so that it can be pickled for a loader's worker processes."""
@@ -38,25 +41,29 @@ class _Opener(Interventions):
     def _seed(self, sample: Sample) -> int:
         return derive(self.seed, "plumage", sample.key)
 
+    def _species(self, sample: Sample) -> int:
+        """Return the species' number by the key: a label is another where classes are left out."""
+        return NUMBERS[sample.key.split("/")[1]]
+
     def digest(self, key: str, label: int) -> str:
         """Return what stands for the pixels of a drawing without making it: all that they follow from."""
         follows_from = (DRAWING, label, derive(self.seed, "plumage", key), self.size)
         return hashlib.blake2b(repr(("plumage", *follows_from)).encode(), digest_size=16).hexdigest()
 
     def image(self, sample: Sample) -> Image.Image:
-        return draw_image(sample.label, self._seed(sample), self.size)
+        return draw_image(self._species(sample), self._seed(sample), self.size)
 
     def parts(self, sample: Sample) -> dict[str, np.ndarray]:
-        return draw(sample.label, self._seed(sample), self.size).parts
+        return draw(self._species(sample), self._seed(sample), self.size).parts
 
     def redraw(self, sample: Sample, change: Change) -> Image.Image:
-        return draw_image(sample.label, self._seed(sample), self.size, change)
+        return draw_image(self._species(sample), self._seed(sample), self.size, change)
 
     def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
         return self.redraw(sample, Change(without=tuple(sorted(parts))))
 
     def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
-        own = SPECIES[sample.label]
+        own = SPECIES[self._species(sample)]
         return {
             (part, SPECIES.index(other)): self.redraw(sample, Change(((part, getattr(other.marks, part)),)))
             for other in siblings(own)
@@ -64,7 +71,7 @@ class _Opener(Interventions):
         }
 
     def surroundings(self, sample: Sample) -> dict[str, Image.Image]:
-        own = draw_individual(SPECIES[sample.label].genus, self._seed(sample))
+        own = draw_individual(SPECIES[self._species(sample)].genus, self._seed(sample))
         places = [setting.name for setting in SETTINGS if setting is not own.setting]
         chosen = numpy_generator(self._seed(sample), "surroundings").choice(places, BACKGROUNDS, replace=False)
         changes = {f"background {name}": Change(background=str(name)) for name in chosen}
