@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from pmsi.base.files import cached_by_files, to_json, write_atomically
-from pmsi.runs.damage import read
+from pmsi.base.files import cached_by_files, read_json, to_json, write_atomically
+from pmsi.base.shapes import misfit
+from pmsi.runs.damage import SHAPES
 from pmsi.runs.run import Run
 
 FILE = "calibration.json"
@@ -36,8 +38,14 @@ class Calibration:
         write_atomically(run.folder / FILE, to_json(asdict(self), indent=1) + "\n")
 
 
+def parsed(stored: Any) -> Calibration | None:
+    """Return the calibration that was written as JSON types; None for anything else."""
+    if not isinstance(stored, dict) or misfit(stored, SHAPES[FILE]) is not None:
+        return None
+    return Calibration(**{name: stored[name] for name in Calibration.__dataclass_fields__})
+
+
 @cached_by_files(lambda run: [run.folder / FILE])
 def calibration_of(run: Run) -> Calibration | None:
     """Return the calibration that is stored with a run; None where there is none."""
-    stored = read(run.folder / FILE)
-    return None if stored is None else Calibration(**{name: stored[name] for name in Calibration.__dataclass_fields__})
+    return parsed(read_json(run.folder / FILE))
