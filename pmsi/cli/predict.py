@@ -33,7 +33,7 @@ def run(typed: argparse.Namespace) -> int:
         prediction = predictor.predict(viewer.seen(predictor, word), typed.top)
         heads = {head: [dataclasses.asdict(guess) for guess in best] for head, best in prediction.heads.items()}
         best = dataclasses.asdict(prediction.best)
-        about = {"image": text_of(word), "best": best, "primary": prediction.primary, "heads": heads}
+        about: dict[str, Any] = {"image": text_of(word), "best": best, "primary": prediction.primary, "heads": heads}
         about |= {"calibrated": prediction.calibrated, "familiarity": familiarity_of(prediction)}
         found.append(about | how_perturbed(typed))
     print(to_json(found, indent=1))
