@@ -32,6 +32,7 @@ PATHS = {
     "mosaic": [f"/mosaic?look={look}" for look in ("steps", "training", "beside", "fields")],
     "tables": ["/tables?table=1", "{table}", "/tables?table=7", "/tables?table=fig1"],
     "maps": ("/maps?run={first}",),
+    "stages": ("/stages?run={first}&closer=gates",),
 }
 
 
