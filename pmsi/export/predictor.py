@@ -9,7 +9,6 @@ from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig, from_dict
 from pmsi.graph.onnx_model import STAGES, OnnxModel
 from pmsi.predictor import Found, ImagePredictor, Prediction
-from pmsi.runs.calibration import parsed
 
 
 class FilePredictor(ImagePredictor):
@@ -18,7 +17,7 @@ class FilePredictor(ImagePredictor):
     def __init__(self, model: OnnxModel) -> None:
         config = from_dict(model.about["config"])
         assert isinstance(config, TrainConfig)
-        super().__init__(config, model.classes, model.heads, model.primary, parsed(model.about.get("calibration")))
+        super().__init__(config, model.classes, model.heads, model.primary)
         self.file = model
 
     @classmethod
