@@ -12,6 +12,7 @@ from app.views.mosaic.page import page as mosaic
 from app.views.numbers.page import page as numbers
 from app.views.perturb.page import page as perturb
 from app.views.runs.page import page as runs
+from app.views.stages.page import page as stages
 from app.views.sweeps.page import page as sweeps
 from app.views.tables.page import page as tables
 from app.views.train.page import page as train
@@ -21,6 +22,7 @@ VIEWS = {
     "Explore": (
         (home, "Start", ":material/home:"),
         (mosaic, "Mosaic", ":material/grid_view:"),
+        (stages, "Stages", ":material/layers:"),
         (maps, "Maps", ":material/visibility:"),
         (perturb, "Perturb", ":material/tune:"),
     ),

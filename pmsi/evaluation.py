@@ -3,9 +3,10 @@
 The heads are the stages, concat and mix (Eq. 8), which is a head like the others here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,15 @@ from pmsi.engine.device import prepare_device
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 from pmsi.runs.record import check_data
+from pmsi.uncertainty.temperature import calibration_for, probabilities
 
 
 @dataclass(frozen=True)
 class Scores:
     """A model's predictions: the true ``labels`` (n,), and by head predicted labels and mean cross-entropy.
 
-    ``truth`` and ``confidence`` are, by head, the probabilities (n,), 0–1, of the true and of the predicted class.
+    ``truth`` and ``confidence`` are, by head, the probabilities (n,), 0–1, of the true and of the predicted class, at
+    the ``temperatures`` of the heads where there are some. The loss is at temperature 1.
     """
 
     labels: np.ndarray
@@ -39,6 +42,7 @@ class Scores:
     loss: dict[str, float]
     truth: dict[str, np.ndarray]
     confidence: dict[str, np.ndarray]
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -48,11 +52,16 @@ class Scores:
 
 @torch.inference_mode()
 def score(
-    model: Recognizer, batches: Iterable[Batch], device: torch.device, after_batch: Callable[[], None] = lambda: None
+    model: Recognizer,
+    batches: Iterable[Batch],
+    device: torch.device,
+    after_batch: Callable[[], None] = lambda: None,
+    temperatures: Mapping[str, float] = MappingProxyType({}),
 ) -> Scores:
     """Return the scores of every head over batches of uint8 images (b, 3, h, w) and labels (b,).
 
-    The model stays in the mode (training or evaluation) it was in.
+    Probabilities are at the ``temperatures`` of the heads, by default 1. The model stays in the mode (training or
+    evaluation) it was in.
     """
     was_training = model.training
     model.eval()
@@ -67,20 +76,21 @@ def score(
             truth = truth.to(device, non_blocking=True)
             for head, logits in outputs.items():
                 predicted[head].append(logits.argmax(dim=1))
-                probable = logits.float().softmax(dim=1)
+                probable = probabilities(logits, temperatures.get(head, 1.0))
                 sure[head].append(torch.stack([probable.gather(1, truth[:, None])[:, 0], probable.amax(dim=1)]))
                 loss[head] += F.cross_entropy(logits.float(), truth, reduction="sum")
             after_batch()
     finally:
         model.train(was_training)
     truths = torch.cat(labels).numpy()
-    probabilities = {head: torch.cat(pairs, dim=1).cpu().numpy() for head, pairs in sure.items()}
+    found = {head: torch.cat(pairs, dim=1).cpu().numpy() for head, pairs in sure.items()}
     return Scores(
         truths,
         {head: torch.cat(parts).cpu().numpy() for head, parts in predicted.items()},
         {head: value.item() / len(truths) for head, value in loss.items()},
-        {head: pair[0] for head, pair in probabilities.items()},
-        {head: pair[1] for head, pair in probabilities.items()},
+        {head: pair[0] for head, pair in found.items()},
+        {head: pair[1] for head, pair in found.items()},
+        temperatures,
     )
 
 
@@ -92,7 +102,8 @@ def write_predictions(path: Path, samples: Sequence[Sample], scores: Scores, cla
         for column in (scores.truth, scores.confidence)
     )
     about = {"classes": [*classes], "keys": [sample.key for sample in samples], "labels": scores.labels.tolist()}
-    write_atomically(path, to_json(about | {"predicted": predicted, "truth": truth, "confidence": confidence}))
+    given = {"predicted": predicted, "truth": truth, "confidence": confidence}
+    write_atomically(path, to_json(about | given | {"temperatures": dict(scores.temperatures)}))
 
 
 def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[str, float | None]:
@@ -156,6 +167,8 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     model, trained, classes = load_model(of, device)
     dataset, differs = dataset_of(of, trained, classes, checking_progress(run), config.insist)
     samples = dataset.split(config.split)
+    if not samples:
+        raise DataError(f"Run {of.id} has no {config.split} images. Choose another split.")
     loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
     done = 0
 
@@ -165,7 +178,8 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         run.check_stop()
         run.progress(done, loader.batches, f"scoring the {config.split} images")
 
-    scores = score(model, loader, device, after_batch)
+    calibration = calibration_for(of, model)
+    scores = score(model, loader, device, after_batch, calibration.temperatures if calibration else {})
     write_predictions(run.folder / "predictions.json", samples, scores, classes)
     return {
         "of": config.of,

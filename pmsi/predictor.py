@@ -3,10 +3,11 @@
 A predictor keeps no state between calls, so threads may share one.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from pmsi.explain.stages import Activations, ChannelPeaks, activations, channel_
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
+from pmsi.runs.calibration import Calibration
+from pmsi.uncertainty.scores import SAID_BY, SCORES
+from pmsi.uncertainty.temperature import calibration_for, probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,30 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
+class Familiarity:
+    """How familiar an image is to a model, by a row of SCORES; ``threshold`` is what 95 % of known images reach."""
+
+    score: str
+    value: float
+    threshold: float
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the image may be of none of the model's classes."""
+        return self.value < self.threshold
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """The most probable classes by head, best first; ``primary`` is the head that the model predicts with."""
+    """The most probable classes by head, best first; ``primary`` is the head that the model predicts with.
+
+    Probabilities are ``calibrated`` where the model has temperatures; ``familiarity`` is None without a threshold.
+    """
 
     primary: str
     heads: dict[str, tuple[Guess, ...]]
+    calibrated: bool = False
+    familiarity: Familiarity | None = None
 
     @property
     def best(self) -> Guess:
@@ -76,9 +99,24 @@ class Found(NamedTuple):
 class ImagePredictor(ABC):
     """A model with its class names and its preprocessing; `Predictor` is that of a run."""
 
-    def __init__(self, config: TrainConfig, classes: tuple[str, ...], heads: tuple[str, ...], primary: str) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        classes: tuple[str, ...],
+        heads: tuple[str, ...],
+        primary: str,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.config, self.classes, self.heads, self.primary = config, classes, heads, primary
+        self.temperatures = calibration.temperatures if calibration else {}
+        self.threshold = calibration.thresholds.get(SAID_BY, {}).get(primary) if calibration else None
         self.stages = stage_names(3)
+
+    def raw(self) -> Self:
+        """Return the same predictor without temperatures: its probabilities are those of the network."""
+        plain = copy.copy(self)
+        plain.temperatures = {}
+        return plain
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """Return the network's input as an RGB picture: resized, centre-cropped, image_size × image_size pixels."""
@@ -152,10 +190,16 @@ class ImagePredictor(ABC):
         """Return the prediction that logits (classes,) by head stand for."""
         heads = {}
         for head, logits in outputs.items():
-            best = logits.float().softmax(dim=0).topk(min(top, len(self.classes)))
+            best = probabilities(logits, self.temperatures.get(head, 1.0)).topk(min(top, len(self.classes)))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             heads[head] = tuple(Guess(label, self.classes[label], probability) for label, probability in pairs)
-        return Prediction(self.primary, heads)
+        return Prediction(self.primary, heads, bool(self.temperatures), self._familiarity(outputs[self.primary]))
+
+    def _familiarity(self, logits: torch.Tensor) -> Familiarity | None:
+        of = SCORES[SAID_BY].of
+        if self.threshold is None or of is None:
+            return None
+        return Familiarity(SAID_BY, float(of(logits[None].float().cpu().numpy())[0]), self.threshold)
 
 
 class Predictor(ImagePredictor):
@@ -164,15 +208,22 @@ class Predictor(ImagePredictor):
     What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
     """
 
-    def __init__(self, model: Recognizer, config: TrainConfig, classes: tuple[str, ...]) -> None:
-        super().__init__(config, classes, model.heads, model.primary)
+    def __init__(
+        self,
+        model: Recognizer,
+        config: TrainConfig,
+        classes: tuple[str, ...],
+        calibration: Calibration | None = None,
+    ) -> None:
+        super().__init__(config, classes, model.heads, model.primary, calibration)
         self.model = folded(model)
         self.device = next(model.parameters()).device
 
     @classmethod
     def load(cls, run: Run, device: str = "auto") -> "Predictor":
-        """Return the predictor of a training run's last checkpoint."""
-        return cls(*load_model(run, find_device(device)))
+        """Return the predictor of a training run's last checkpoint, with the calibration that fits it."""
+        model, config, classes = load_model(run, find_device(device))
+        return cls(model, config, classes, calibration_for(run, model))
 
     def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
         with torch.inference_mode():

@@ -64,6 +64,12 @@ TASKS: dict[str, Task] = {
         "Accuracy of trained models on perturbed images.",
         "pmsi.robustness.sweep:check",
     ),
+    "calibrate": Task(
+        "Calibrate",
+        "pmsi.calibrate:calibrate",
+        "How far a model's probabilities can be believed.",
+        "pmsi.calibrate:check",
+    ),
     "maps": Task("Maps", "pmsi.maps:measure_maps", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
 }
 

@@ -17,6 +17,7 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 from pmsi.data.record import FILE, digest_of
 from pmsi.data.uploads import SIDE
+from pmsi.pictures.classes import boxed, clearest
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.sheets import thumbnail
 from pmsi.runs import Run
@@ -65,10 +66,14 @@ def open_builtin() -> Dataset:
     return open_set(TrainConfig(dataset="plumage"))
 
 
-def open_folder(folder: str) -> Dataset:
-    """Return the data set in a folder or a zip that visitors may read: a published one's layout, else class folders."""
+def open_folder(folder: str, encoding: str | None = None, column: str | None = None) -> Dataset:
+    """Return the data set in a folder or a zip that visitors may read: a published one's layout, else class folders.
+
+    ``encoding`` is that of its names, ``column`` that of the classes in a list of images: one that `folder` reads.
+    """
     place = str(check_place(folder))
-    return open_set(TrainConfig(dataset=kind_of(Path(place)), data=place))
+    kind = "folder" if column else kind_of(Path(place))
+    return open_set(TrainConfig(dataset=kind, data=place, name_encoding=encoding, label_column=column))
 
 
 # Of a run
@@ -111,6 +116,19 @@ def thumbnail_once(dataset: Dataset, sample: Sample, side: int) -> bytes:
     """Return the middle square of a sample's image as JPEG."""
     key = ("thumbnail", digest_of(dataset, sample), side)
     return once(key, lambda: jpeg(thumbnail(dataset.open_image(sample), side), quality=82), line=None)
+
+
+def clearest_once(dataset: Dataset, label: int) -> Sample | None:
+    """Return the training image on which the distinctive parts of a class are seen best; see `clearest`."""
+    some = next((sample for sample in dataset.train if sample.label == label), None)
+    key = ("clearest", digest_of(dataset, some) if some else "", dataset.name, label)
+    return once(key, lambda: clearest(dataset, label), line=None)
+
+
+def boxed_once(dataset: Dataset, sample: Sample, side: int) -> bytes:
+    """Return the middle square of a sample's image, its distinctive parts in boxes, as JPEG."""
+    key = ("boxed", digest_of(dataset, sample), side)
+    return once(key, lambda: jpeg(thumbnail(boxed(dataset, sample), side), quality=82), line=None)
 
 
 def _image_and_size(dataset: Dataset, sample: Sample) -> tuple[Image.Image, tuple[int, int]]:

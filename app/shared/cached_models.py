@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from app.shared.memory import once
+from app.shared.session import choice
 from app.shared.work import LONG, SHORT, stop_if_gone
 from pmsi.base.errors import PMSIError
 from pmsi.base.files import Stamp, stamp
@@ -17,16 +18,17 @@ from pmsi.explain.methods import CAM_METHODS
 from pmsi.maps import disagreement
 from pmsi.predictor import Explanation, Prediction, Predictor
 from pmsi.runs import Run
+from pmsi.runs.calibration import FILE
 from pmsi.runs.record import classes_of
 from pmsi.runs.run import CHECKPOINT
 
-Model = tuple[str, Stamp]
-"""A run's folder and the stamp of its checkpoint."""
+Model = tuple[str, Stamp, Stamp]
+"""A run's folder and the stamps of its checkpoint and of its calibration."""
 
 
 def model_of(run: Run) -> Model:
-    """Return what is another value as soon as the run's checkpoint is another."""
-    return str(run.folder), stamp(run.folder / "checkpoints" / CHECKPOINT)
+    """Return what is another value as soon as the run's checkpoint or calibration is another."""
+    return str(run.folder), stamp(run.folder / "checkpoints" / CHECKPOINT), stamp(run.folder / FILE)
 
 
 def has_model(run: Run) -> bool:
@@ -58,15 +60,29 @@ def classes_of_run(run: Run) -> tuple[str, ...]:
         return tuple(predictor_of(run).classes) if has_model(run) else ()
 
 
+RAW = "raw"
+"""The name of the visitor's choice to see probabilities as the network gives them."""
+
+
+def raw_wanted() -> bool:
+    """Return whether the visitor wants probabilities without temperatures."""
+    return choice(RAW) == "1"
+
+
+def _shown(run: Run) -> Predictor:
+    return predictor_of(run).raw() if raw_wanted() else predictor_of(run)
+
+
 def predict_once(run: Run, prepared: Image.Image) -> Prediction:
     """Return the run's prediction for a prepared picture, computed once for all visitors."""
-    predictor, key = predictor_of(run), ("predict", model_of(run), pixels_digest(prepared))
+    predictor, key = _shown(run), ("predict", model_of(run), raw_wanted(), pixels_digest(prepared))
     return once(key, lambda: predictor.predict(prepared, top=len(predictor.classes)))
 
 
 def explain_once(run: Run, prepared: Image.Image, head: str, label: int | None, method: str = "gradcam") -> Explanation:
     """Return the run's maps for a prepared picture, computed once for all visitors."""
-    predictor, key = predictor_of(run), ("explain", model_of(run), pixels_digest(prepared), head, label, method)
+    predictor = _shown(run)
+    key = ("explain", model_of(run), raw_wanted(), pixels_digest(prepared), head, label, method)
     line = SHORT if CAM_METHODS[method].package is None else LONG
 
     def explain() -> Explanation:

@@ -157,7 +157,7 @@ def _from_run(run: Run) -> Picked | None:
 
 def _from_dataset(dataset: Dataset, kind: str, place: str, **query: str) -> Picked | None:
     """Let the visitor choose a class, then one of its images; test images come first."""
-    samples = {sample.key: sample for sample in (*dataset.test, *dataset.train)}
+    samples = {sample.key: sample for sample in dataset.samples}
     if not samples:
         st.caption("None of its images is there any more.")
         return None

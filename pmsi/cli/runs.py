@@ -176,6 +176,7 @@ def _check_run(typed: argparse.Namespace) -> int:
     else:
         about = _recorded(record)
         images = f"{about['train']} training and {about['test']} test images"
+        images += f", {about['validation']} held back" if about["validation"] else ""
         print(f"{name} was trained on {record.name}: {len(record.classes)} classes, {images}, {record.digest}.")
         print("The data on disk are the same." if same else f"The data on disk: {'; '.join(changes)}.")
     return 0 if same else 1
@@ -195,7 +196,8 @@ def _trained_on(typed: argparse.Namespace) -> tuple[str, TrainConfig, DataRecord
 
 
 def _recorded(record: DataRecord) -> dict[str, Any]:
-    counts = {"train": len(record.train), "test": len(record.test), "passed_over": dict(record.passed_over)}
+    counts: dict[str, Any] = {split: len(getattr(record, split)) for split in ("train", "test", "validation")}
+    counts |= {"passed_over": dict(record.passed_over)}
     return {"name": record.name, "classes": record.classes, "digest": record.digest} | counts
 
 

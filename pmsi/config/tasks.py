@@ -20,7 +20,7 @@ class EvaluateConfig(Config):
     task: ClassVar[str] = "evaluate"
 
     of: str = _run("", "Training run to evaluate (its id in the runs folder).")
-    split: str = _data("test", "Which images.", options=("test", "train"))
+    split: str = _data("test", "Which images.", options=("test", "train", "validation"))
     batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
 
 
@@ -40,6 +40,17 @@ class RobustnessConfig(Config):
     test_per_class: int | None = _data(
         None, "Use at most this many test images of each class; by default all.", minimum=1
     )
+    batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig(Config):
+    """Temperatures of training runs, and how well their probabilities fit on test images."""
+
+    task: ClassVar[str] = "calibrate"
+
+    of: tuple[str, ...] = _run((), "Training runs to calibrate and compare (ids in the runs folder).")
+    test_per_class: int | None = _data(None, "Test images of each class; by default all.", minimum=1)
     batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
 
 

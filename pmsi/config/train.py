@@ -20,10 +20,12 @@ _recipe = partial(setting, group="recipe")
 _speed = partial(setting, group="speed")
 _run = partial(setting, group="run")
 
-SPLIT_FIELDS = ("dataset", "data", "name_encoding", "label_column", "test_fraction", "split", "test_on", "split_seed")
+SPLIT_FIELDS = (
+    "dataset", "data", "name_encoding", "label_column", "test_fraction", "split", "test_on", "split_seed", "held_out"
+)  # fmt: skip
 """Fields that decide which images a data set has, and on which side of its split each is."""
 
-DATA_FIELDS = (*SPLIT_FIELDS, "train_per_class", "test_per_class")
+DATA_FIELDS = (*SPLIT_FIELDS, "train_per_class", "test_per_class", "validation")
 """Fields that decide which images a run has."""
 
 WEIGHT_WORDS = ("imagenet", "none")
@@ -78,7 +80,16 @@ class TrainConfig(Config):
         "Split of a folder that is tested on: test (val where there is no other), or val; the other is left out.",
         options=("test", "val"),
     )
-    split_seed: int = _data(0, "Seed of that split and of the two limits per class.", minimum=0)
+    split_seed: int = _data(0, "Seed of that split, of the validation part and of the limits per class.", minimum=0)
+    validation: float = _data(
+        0.0,
+        "Share of each class's training images that is held back: the best epoch, temperatures and thresholds are "
+        "chosen on it, not on the test images.",
+        between=(0.0, 0.5),
+    )
+    held_out: tuple[str, ...] = _data(
+        (), "Classes that are left out of training and tests, to see what the model says of unknowns."
+    )
 
     # What learns
     method: str = _model("pmr", "Training method.", options="method")

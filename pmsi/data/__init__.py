@@ -30,6 +30,7 @@ from pmsi.data.readers.folder import folder
 from pmsi.data.readers.pets import pets
 from pmsi.data.readers.tree import folders_below
 from pmsi.data.readers.unpacking import packed_in, unpacked, unpacked_inside
+from pmsi.data.validation import hold_back, leave_out
 
 Opener = Callable[[TrainConfig, Progress | None], Dataset]
 """Reads a data set, from ``config.data`` if it needs a folder, before any limit per class."""
@@ -204,21 +205,21 @@ DATASETS: dict[str, DatasetRow] = {
 
 
 def open_dataset(config: TrainConfig, progress: Progress | None = None) -> Dataset:
-    """Return the data set that ``config`` names, cut to its limits per class.
+    """Return the data set that ``config`` names, cut to its limits per class, with its validation part held back.
 
     Every image is checked at the first reading (`pmsi.data.checking`), which calls ``progress``. Raises what
     `check_folder` does, and DataError if the folder is incomplete, or has fewer than two classes with training images,
     or no test image.
     """
     check_folder(config)
-    dataset = DATASETS[config.dataset].open(config, progress)
+    dataset = leave_out(DATASETS[config.dataset].open(config, progress), config.held_out)
     dataset = replace(
         dataset,
         train=limit(dataset.train, config.train_per_class, (config.split_seed, "train")),
         test=limit(dataset.test, config.test_per_class, (config.split_seed, "test")),
     )
     _require_images(dataset, config)
-    return dataset
+    return hold_back(dataset, config.validation, config.split_seed)
 
 
 def check_folder(config: TrainConfig) -> None:

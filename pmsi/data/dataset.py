@@ -1,6 +1,7 @@
 """`Dataset`: class names, training and test samples, and a function that opens a sample's image."""
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,32 @@ class Problem:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Distinction:
+    """What distinguishes a class from the classes most like it, ``others``: the form of each part in ``parts``."""
+
+    parts: Mapping[str, str]
+    others: tuple[str, ...]
+
+
+class Interventions(ABC):
+    """What can be changed in the images of a data set, all else equal; ``removable`` are the parts that can go."""
+
+    removable: tuple[str, ...]
+
+    @abstractmethod
+    def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
+        """Return an image with some of its removable parts left out; without parts, the image as it is."""
+
+    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
+        """Return the image with a part in the form of another class, by (part, label of that class)."""
+        return {}
+
+    @abstractmethod
+    def surroundings(self, sample: Sample) -> dict[str, Image.Image]:
+        """Return the same object in other surroundings, by what was changed."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A labelled image collection with its official or seeded split.
@@ -57,6 +84,9 @@ class Dataset:
     open_parts: Callable[[Sample], dict[str, np.ndarray]] = field(default=lambda sample: {})
     part_names: tuple[str, ...] = ()
     """Parts that ``open_parts`` can return besides the whole object, in the order to offer them."""
+    distinctions: Mapping[str, Distinction] = field(default_factory=dict)
+    """What distinguishes each class, by its name; empty where nobody has said it."""
+    interventions: Interventions | None = None
     problems: tuple[Problem, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     layout: str = ""
@@ -65,17 +95,24 @@ class Dataset:
     """The split of its own that is tested on, "test" or "val"; "" if the test images are drawn."""
     notes: tuple[str, ...] = ()
     """Other decisions of the reader, in sentences."""
+    validation: tuple[Sample, ...] = ()
+    """Training images that are held back (`pmsi.data.validation`)."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Return the samples of "train" or "test"; DataError for other names."""
-        splits = {"train": self.train, "test": self.test}
+        """Return the samples of "train", "test" or "validation"; DataError for other names."""
+        splits = {"train": self.train, "test": self.test, "validation": self.validation}
         if name not in splits:
-            raise DataError(f"Unknown split {name!r}: a data set has 'train' and 'test'.")
+            raise DataError(f"Unknown split {name!r}: a data set has 'train', 'test' and 'validation'.")
         return splits[name]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples, the test images first."""
+        return (*self.test, *self.validation, *self.train)
 
     def find(self, key: str) -> Sample:
         """Return the sample with this key from either split; DataError if there is none."""
-        for sample in (*self.test, *self.train):
+        for sample in self.samples:
             if sample.key == key:
                 return sample
         raise DataError(f"Data set {self.name!r} has no image {key!r}. `pmsi data images` lists those it has.")

@@ -32,6 +32,8 @@ MAX_FILE_BYTES = 2**26
 """Limit of a file: a million images take about 30 MB, and 110 MB unpacked."""
 
 SPLITS = ("train", "test")
+OTHER = {"train": "test", "test": "train", "validation": "train"}
+"""By split, the one in which its images may be now."""
 
 
 class ImageRecord(NamedTuple):
@@ -54,11 +56,12 @@ class DataRecord:
     train: tuple[ImageRecord, ...]
     test: tuple[ImageRecord, ...]
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    validation: tuple[ImageRecord, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset, progress: Progress | None = None) -> "DataRecord":
         """Return the record of a data set; opens only images without a digest, and calls ``progress`` for these."""
-        samples = [*dataset.train, *dataset.test]
+        samples = [*dataset.train, *dataset.test, *dataset.validation]
         unknown = sum(not sample.digest for sample in samples)
         images, done = [], 0
         for sample in samples:
@@ -67,12 +70,20 @@ class DataRecord:
             if progress is not None and not sample.digest:
                 progress(done, unknown)
         count = len(dataset.train)
-        return cls(dataset.name, dataset.classes, tuple(images[:count]), tuple(images[count:]), dataset.passed_over)
+        test = count + len(dataset.test)
+        train, tested, held = tuple(images[:count]), tuple(images[count:test]), tuple(images[test:])
+        return cls(dataset.name, dataset.classes, train, tested, dataset.passed_over, held)
+
+    @property
+    def seen(self) -> tuple[ImageRecord, ...]:
+        """The images that training saw: to learn from, and to choose by."""
+        return (*self.train, *self.validation)
 
     @property
     def digest(self) -> str:
         """32 hexadecimal digits: a hash of the classes and images in their order."""
-        content = repr((self.classes, [*map(tuple, self.train)], [*map(tuple, self.test)]))
+        held = [[*map(tuple, self.validation)]] if self.validation else []
+        content = repr((self.classes, [*map(tuple, self.train)], [*map(tuple, self.test)], *held))
         return hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     def changes(self, now: "DataRecord") -> list[str]:
@@ -85,9 +96,10 @@ class DataRecord:
         found += [f"class {name!r} is gone" for name in about.removed]
         found += [f"class {name!r} is new" for name in about.added]
         names = dict(about.renamed)
-        for split, other in (SPLITS, SPLITS[::-1]):
+        for split, other in OTHER.items():
             found += _changed_images(split, self._named(split), now._named(split), now._named(other), names)
-        if not found and (self.classes, self.train, self.test) != (now.classes, now.train, now.test):
+        ordered = [(each.classes, each.train, each.test, each.validation) for each in (self, now)]
+        if not found and ordered[0] != ordered[1]:
             found.append("classes or images come in another order")
         return found
 
@@ -97,7 +109,7 @@ class DataRecord:
 
     def to_bytes(self) -> bytes:
         """Return the record as compressed JSON, about 30 bytes an image; the same for equal records."""
-        images = {split: _columns(getattr(self, split)) for split in SPLITS}
+        images = {split: _columns(getattr(self, split)) for split in OTHER if split in SPLITS or self.validation}
         content = {"format": FORMAT, "name": self.name, "classes": self.classes, "passed_over": dict(self.passed_over)}
         return gzip.compress(json.dumps(content | images).encode(), mtime=0)
 
@@ -116,7 +128,8 @@ class DataRecord:
         classes = tuple(map(_text, stored["classes"]))
         train, test = (_images(stored[split], len(classes)) for split in SPLITS)
         passed_over = {_text(reason): int(count) for reason, count in stored["passed_over"].items()}
-        return cls(_text(stored["name"]), classes, train, test, passed_over)
+        held = _images(stored["validation"], len(classes)) if "validation" in stored else ()
+        return cls(_text(stored["name"]), classes, train, test, passed_over, held)
 
     def to_file(self, path: Path) -> None:
         """Write the record atomically."""
@@ -165,7 +178,7 @@ def _changed_images(split: str, old: Named, new: Named, other: Named, names: Map
             counts["have another name"] += key not in new or new[key][0] != digest
             counts["are of another class"] += here[digest] != names.get(name, name)
         elif digest in there:
-            counts[f"are {'training' if split == 'test' else 'test'} images now"] += 1
+            counts[f"are {OTHER[split].replace('train', 'training')} images now"] += 1
         else:
             counts["have other pixels" if key in new else "are gone"] += 1
     moved = sum(digest in here and key not in new for key, (digest, _) in old.items())
@@ -301,11 +314,11 @@ def compare(
     if a is None or b is None:
         return Comparison(names, tuple(name for name, record in zip(names, (a, b), strict=True) if record is None))
     renamed = _renamed(a, b)
-    known = {image.digest: set[str]() for image in (*a.train, *a.test)}
-    for image in (*a.train, *a.test):
+    known = {image.digest: set[str]() for image in (*a.seen, *a.test)}
+    for image in (*a.seen, *a.test):
         known[image.digest].add(renamed.get(a.classes[image.label], a.classes[image.label]))
     digests_a, digests_b = (Counter(image.digest for image in record.test) for record in (a, b))
-    trained_a, trained_b = ({image.digest for image in record.train} for record in (a, b))
+    trained_a, trained_b = ({image.digest for image in record.seen} for record in (a, b))
     keys = {image.key for image in a.test}
     return Comparison(
         names,
@@ -338,7 +351,7 @@ def _renamed(a: DataRecord, b: DataRecord) -> dict[str, str]:
 def _images_by_class(record: DataRecord, but: set[str]) -> dict[str, set[str]]:
     """Return {class name: digests of its images}, without the names in ``but``."""
     found: dict[str, set[str]] = {name: set() for name in record.classes if name not in but}
-    for image in (*record.train, *record.test):
+    for image in (*record.seen, *record.test):
         if (name := record.classes[image.label]) in found:
             found[name].add(image.digest)
     return found

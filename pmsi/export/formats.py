@@ -9,7 +9,7 @@ import io
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from pmsi.methods import METHODS
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 from pmsi.runs.record import data_of, record_of
+from pmsi.uncertainty.temperature import calibration_for
 
 ABOUT = "about.json"
 """The extra file in a program, with its classes, heads and sizes."""
@@ -88,6 +89,7 @@ def program(run: Run, precision: str = "float32") -> bytes:
     in float32. Weights lie contiguously, as other runtimes expect them.
     """
     model, config, classes = load_model(run, CPU)
+    about = json.dumps(_about(run, model, config, classes))
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()
     if precision == "float16":
@@ -101,7 +103,7 @@ def program(run: Run, precision: str = "float32") -> bytes:
         warnings.simplefilter("ignore", UserWarning)  # about views that share memory
         exported = torch.export.export(FromPixels(model).eval(), (example,), dynamic_shapes=batch)
         file = io.BytesIO()
-        torch.export.save(exported, file, extra_files={ABOUT: json.dumps(_about(run, model, config, classes))})
+        torch.export.save(exported, file, extra_files={ABOUT: about})
     return file.getvalue()
 
 
@@ -154,6 +156,7 @@ def _about(run: Run, model: Recognizer, config: TrainConfig, classes: tuple[str,
         "heads": list(model.heads),
         "primary": model.primary,
         "classes": list(classes),
+        "calibration": None if (found := calibration_for(run, model)) is None else asdict(found),
         "accuracy": result.get("last", {}).get("accuracy"),
         "test_images": data_of(run).test,
         "config": portable(config).to_dict(),

@@ -9,6 +9,7 @@ from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig, from_dict
 from pmsi.graph.onnx_model import STAGES, OnnxModel
 from pmsi.predictor import Found, ImagePredictor, Prediction
+from pmsi.runs.calibration import parsed
 
 
 class FilePredictor(ImagePredictor):
@@ -17,7 +18,7 @@ class FilePredictor(ImagePredictor):
     def __init__(self, model: OnnxModel) -> None:
         config = from_dict(model.about["config"])
         assert isinstance(config, TrainConfig)
-        super().__init__(config, model.classes, model.heads, model.primary)
+        super().__init__(config, model.classes, model.heads, model.primary, parsed(model.about.get("calibration")))
         self.file = model
 
     @classmethod

@@ -15,7 +15,7 @@ from pmsi.base.errors import PMSIError, lookup
 STRENGTH = 0.55
 """Default opacity of a map, 0–1."""
 
-DARKEST, BRIGHTEST = 0.2, 0.6
+DARKEST, BRIGHTEST = 0.15, 0.55
 """Brightness of black and of white in the image below a map, 0–1. With a wider range, bright photos shift the map's
 colours out of the colour bar, and dark ones hide what is on them."""
 
@@ -134,6 +134,21 @@ def _runs(marks: np.ndarray) -> Iterator[tuple[int, int, int]]:
     steps = np.diff(np.pad(marks, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     for (row, first), (_, end) in zip(np.argwhere(steps == 1), np.argwhere(steps == -1), strict=True):
         yield int(row), int(first), int(end)
+
+
+def box_lines(region: np.ndarray, margin: float = 0.02) -> list[Line]:
+    """Return the four lines of the box around a region, ``margin`` of the sides away from it; none if it is empty."""
+    if not region.any():
+        return []
+    ys, xs = np.nonzero(region)
+    left, right = max(0.0, xs.min() / region.shape[1] - margin), min(1.0, (xs.max() + 1) / region.shape[1] + margin)
+    top, bottom = max(0.0, ys.min() / region.shape[0] - margin), min(1.0, (ys.max() + 1) / region.shape[0] + margin)
+    return [
+        (left, top, right, top),
+        (left, bottom, right, bottom),
+        (left, top, left, bottom),
+        (right, top, right, bottom),
+    ]
 
 
 def outlined(picture: Image.Image, region: np.ndarray | None, width: int = 2) -> Image.Image:

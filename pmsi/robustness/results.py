@@ -134,7 +134,7 @@ class SweepResults:
         """Return the image that was shown under a key, found by its pixels where these are known."""
         if (shown := self.digests.get(key)) is None:
             return dataset.find(key)
-        for sample in sorted((*dataset.test, *dataset.train), key=lambda sample: sample.key != key):
+        for sample in sorted(dataset.samples, key=lambda sample: sample.key != key):
             if digest_of(dataset, sample) == shown:
                 return sample
         raise DataError(f"{key} is gone from {dataset.name}, or has other pixels than sweep {self.run.id} was shown.")

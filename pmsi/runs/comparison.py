@@ -30,6 +30,7 @@ class Outcome:
     """The accuracies and costs of a training run so far; None where unknown.
 
     Accuracies are 0–1, of the head ``by``; ``seconds`` is the time of training and testing, ``size`` is in bytes.
+    ``best_on`` is what is to be said of the best epoch (`chosen_on`).
     """
 
     id: str
@@ -40,9 +41,28 @@ class Outcome:
     last_epoch: int | None = None
     best: float | None = None
     best_epoch: int | None = None
+    best_on: str = ""
     seconds: float | None = None
     parameters: int | None = None
     size: int = 0
+
+
+def chosen_on(best: Record) -> str:
+    """Return "on test" where a best epoch was chosen on the test images, so that it flatters; else ""."""
+    return "" if best.get("on") == "validation" else "on test"
+
+
+def best_epoch(epochs: Sequence[Record], primary: str) -> dict[str, Any]:
+    """Return epoch and accuracies of the best of some epochs' records by the head ``primary``, and what it was chosen
+    on: the validation part, or where there is none the test images.
+    """
+
+    def worth(record: Record) -> float:
+        return (record.get("validation") or record)["accuracy"].get(primary) or 0.0
+
+    best = max(epochs, key=worth)
+    on = "validation" if best.get("validation") else "test"
+    return {"epoch": best["epoch"], "accuracy": best["accuracy"], "by": primary, "on": on}
 
 
 def summary(records: Iterable[Record]) -> dict[str, Any] | None:
@@ -54,12 +74,10 @@ def summary(records: Iterable[Record]) -> dict[str, Any] | None:
     if not epochs:
         return None
     primary = list(epochs[-1]["accuracy"])[-1]
-    tested = (record for record in epochs if primary in record["accuracy"])
-    best = max(tested, key=lambda record: record["accuracy"][primary] or 0.0)
-    keys = ("epoch", "accuracy")
+    tested = [record for record in epochs if primary in record["accuracy"]]
     return {
-        "last": {key: epochs[-1][key] for key in keys},
-        "best": {key: best[key] for key in keys} | {"by": primary},
+        "last": {key: epochs[-1][key] for key in ("epoch", "accuracy")},
+        "best": best_epoch(tested, primary),
         "seconds": epochs[-1].get("seconds"),
     }
 
@@ -82,7 +100,11 @@ def outcome(run: Run, head: str | None = None) -> Outcome:
     if scores is None:
         return about
     by = head or scores["best"]["by"]
-    values: dict[str, Any] = {"by": by, "seconds": result.get("seconds", scores["seconds"])}
+    values: dict[str, Any] = {
+        "by": by,
+        "best_on": chosen_on(scores["best"]),
+        "seconds": result.get("seconds", scores["seconds"]),
+    }
     for when in ("last", "best"):
         values |= {when: scores[when]["accuracy"].get(by), f"{when}_epoch": scores[when]["epoch"]}
     return Outcome(**asdict(about) | values)
@@ -151,7 +173,9 @@ def text(runs: Sequence[Run], head: str | None = None) -> str:
 
 
 def _row(run: Run, about: Outcome) -> list[str]:
-    best = "–" if about.best is None else f"{percent(about.best)} (epoch {about.best_epoch})"
+    best = (
+        "–" if about.best is None else f"{percent(about.best)} (epoch {about.best_epoch} {about.best_on}".rstrip() + ")"
+    )
     config = run.config
     title = method_title(config.method) if isinstance(config, TrainConfig) else ""
     return [

@@ -26,7 +26,7 @@ FAILED = {"at?": MOMENT, "kind?": str, "message?": str, "remedy?": str, "final?"
 
 RESULT: Shape = {
     "last?": {"epoch": COUNT, "accuracy": HEADS},
-    "best?": {"epoch": COUNT, "accuracy": HEADS, "by": str},
+    "best?": {"epoch": COUNT, "accuracy": HEADS, "by": str, "on?": str},
     "accuracy?": (HEADS, None),
     "class_accuracy?": {str: SHARE},
     "classes?": [str],
@@ -37,7 +37,12 @@ RESULT: Shape = {
     "stages?": [str],
     "seconds?": NUMBER,
     "tolerance?": NUMBER,
-} | {f"{name}?": COUNT for name in ("train_images", "test_images", "skipped_images", "skipped", "images", "parameters")}
+} | {
+    f"{name}?": COUNT
+    for name in (
+        "train_images", "test_images", "validation_images", "skipped_images", "skipped", "images", "parameters"
+    )
+}  # fmt: skip
 """The fields of a task's result that more than the view of that task reads."""
 
 SHAPES: dict[str, Shape] = {
@@ -52,13 +57,17 @@ SHAPES: dict[str, Shape] = {
     "error.json": FAILED,
     "labels.json": {"name?": str, "tags?": [str], "note?": str},
     "deleted.json": {"at": MOMENT},
+    "calibration.json": {
+        "model": str, "on": str, "images": COUNT, "temperatures": {str: Number(1e-3, 1e3)},
+        "thresholds": {str: {str: NUMBER}},
+    },
     "slurm.json": {"job": str, "at": MOMENT, "uid": COUNT},
 }  # fmt: skip
 
 CELL = {"accuracy": SHARE, "low": SHARE, "high": SHARE}
 RECORDS: dict[str, Shape] = {
     "loss": {"epoch": NUMBER, "losses": {str: (NUMBER, None)}},
-    "epoch": {"epoch": NUMBER, "accuracy": HEADS, "seconds?": NUMBER},
+    "epoch": {"epoch": NUMBER, "accuracy": HEADS, "seconds?": NUMBER, "validation?": {"accuracy": HEADS}},
     "cell": {
         "perturbation": (str, None),
         "severity": NUMBER,

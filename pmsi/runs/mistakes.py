@@ -111,8 +111,8 @@ def shown_in(run: Run, answers: Predictions, dataset: "Dataset") -> "dict[str, S
     if record is None:
         by_key = {sample.key: sample for sample in dataset.test}
         return {key: by_key[key] for key in answers.keys if key in by_key}
-    by_digest = {sample.digest: sample for sample in (*dataset.train, *dataset.test)}
-    digests = {image.key: image.digest for image in (*record.train, *record.test)}
+    by_digest = {sample.digest: sample for sample in dataset.samples}
+    digests = {image.key: image.digest for image in (*record.seen, *record.test)}
     found = {key: by_digest.get(digests.get(key, "?")) for key in answers.keys}
     return {key: sample for key, sample in found.items() if sample is not None}
 
@@ -168,9 +168,22 @@ def confidently_wrong(predictions: Predictions, head: str) -> list[ImagePredicti
     return [image for _, image in sorted(wrong, key=doubt)]
 
 
+def rescued(predictions: Predictions, head: str) -> list[ImagePrediction]:
+    """Return the images that a head got right and the first head wrong, the worst answers of the first head first.
+
+    Without probabilities they come by how few heads are right.
+    """
+    first = next(iter(predictions.predicted))
+    failed = {image.key: image for image in predictions_of(predictions, first) if not image.is_right}
+    found = [image for image in predictions_of(predictions, head) if image.is_right and image.key in failed]
+    known = all(image.truth is not None for image in failed.values())
+    return sorted(found, key=lambda image: (failed[image.key].truth or 0.0) if known else image.heads_right)
+
+
 RANKINGS: dict[str, tuple[str, Callable[[Predictions, str], list[ImagePrediction]]]] = {
     "hardest": ("Hardest", hardest),
     "sure": ("Sure and wrong", confidently_wrong),
+    "rescued": ("Right after a wrong first output", rescued),
 }
 """Rankings of images: the title, and the function that returns the ranked images of a head."""
 

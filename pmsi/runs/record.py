@@ -225,7 +225,7 @@ def as_trained(run: Run, dataset: Dataset) -> tuple[Dataset, list[str]]:
     if record is None:
         return dataset, about.reasons
     here: dict[str, dict[str, Sample]] = {}  # by digest, then by key
-    for sample in (*dataset.train, *dataset.test):
+    for sample in dataset.samples:
         here.setdefault(digest_of(dataset, sample), {})[sample.key] = sample
 
     def found(images: Iterable[ImageRecord]) -> Iterator[Sample]:
@@ -234,7 +234,8 @@ def as_trained(run: Run, dataset: Dataset) -> tuple[Dataset, list[str]]:
                 sample = alike.get(image.key) or next(iter(alike.values()))
                 yield replace(sample, key=image.key, label=image.label, digest=image.digest)
 
-    then = replace(dataset, classes=record.classes, train=tuple(found(record.train)), test=tuple(found(record.test)))
+    train, test, held = (tuple(found(images)) for images in (record.train, record.test, record.validation))
+    then = replace(dataset, classes=record.classes, train=train, test=test, validation=held)
     return then, [*about.about_classes(), *_about_images(run, record, then, about)]
 
 

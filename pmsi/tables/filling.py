@@ -21,7 +21,8 @@ from pmsi.tables.printed import Place, paper_table
 
 EPOCHS = {
     "last": "last epoch",
-    "best": "best epoch by the head that the model predicts with, chosen on the test images",
+    "best": "best epoch by the head that the model predicts with, chosen on the test images where a run has no "
+    "validation part",
 }
 """The epochs whose accuracy a table can show."""
 

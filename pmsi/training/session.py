@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from pmsi.methods import build, outline, resolve
 from pmsi.model import Objective, Recognizer
 from pmsi.model.batch import Phase, Scalar
 from pmsi.runs import Run, Stopped
+from pmsi.runs.comparison import best_epoch
 from pmsi.runs.lifecycle import LEAST_ROOM
 from pmsi.runs.record import record_of
 from pmsi.runs.run import CHECKPOINT
@@ -50,6 +51,8 @@ from pmsi.training.optimizer import make_optimizer, match_memory_format
 from pmsi.training.progress import Progress, changed_since, made_with
 from pmsi.training.theatre import Recording
 from pmsi.training.trackers import Trackers, check_trackers
+from pmsi.uncertainty.outputs import outputs_of
+from pmsi.uncertainty.temperature import fit_calibration
 
 CHECKPOINTS = 3
 """Checkpoints of a run that are on its disk at once: the last one, the one before, and the one that is written."""
@@ -130,7 +133,10 @@ class Training:
         system = resolve(config)
         share = self.team.share(config.batch_size)
         self.loader = TrainLoader(dataset, config, system.method.images_per_class, share, self.device)
-        self.test = EvaluationLoader(dataset, dataset.test, config, config.batch_size, config.workers, self.device)
+        self.test, self.validation = (
+            EvaluationLoader(dataset, samples, config, config.batch_size, config.workers, self.device)
+            for samples in (dataset.test, dataset.validation)
+        )
         self.start_differs: list[str] = []  # from the data of the run that this one starts from
         self.weights: str | None = None  # which ones of a file it begins with
         self.keeps = True  # the last checkpoint, at the next one: it is whole
@@ -265,16 +271,28 @@ class Training:
         self._obey(Order.GO)
 
     def _test(self, epoch: int, last: bool) -> None:
-        scores = score(self.model, self.test, self.device, self._after_test_batch)
+        record: dict[str, Any] = {"kind": "epoch", "epoch": epoch, "step": self._step}
+        temperatures: Mapping[str, float] = {}
+        if self.dataset.validation:
+            held = score(self.model, self.validation, self.device, self._after_test_batch)
+            record["validation"] = {"accuracy": held.accuracy, "loss": held.loss}
+            temperatures = self._calibrate() if last else {}
+        scores = score(self.model, self.test, self.device, self._after_test_batch, temperatures)
         for head, value in scores.loss.items():
             self._require_finite(f"test loss of {head}", value)
-        record = {"kind": "epoch", "epoch": epoch, "step": self._step}
         record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - self.began_at}
         self._log(record)
         if self.recording is not None:
             self.recording.add(self.model, epoch)
         if last:
             write_predictions(self.run.folder / "predictions.json", self.dataset.test, scores, self.dataset.classes)
+
+    def _calibrate(self) -> Mapping[str, float]:
+        """Fit temperatures and thresholds on the validation part, store them with the run, and return the former."""
+        outputs = outputs_of(self.model, self.validation, self.device, self._after_test_batch)
+        found = fit_calibration(outputs, self.model, "validation")
+        found.write(self.run)
+        return found.temperatures
 
     def _after_test_batch(self) -> None:
         self._show(f"testing epoch {self.progress.epoch + 1} of {self.config.epochs}")
@@ -364,13 +382,13 @@ class Training:
     def _result(self) -> dict[str, Any]:
         """Return the run's result: the last epoch and the primary head's best epoch, with all heads' accuracies."""
         epochs = [record for record in self.run.metrics() if record["kind"] == "epoch"]
-        best = max(epochs, key=lambda record: record["accuracy"][self.model.primary])
         return {
             "last": {key: epochs[-1][key] for key in ("epoch", "accuracy")},
-            "best": {key: best[key] for key in ("epoch", "accuracy")} | {"by": self.model.primary},
+            "best": best_epoch(epochs, self.model.primary),
             "classes": list(self.dataset.classes),
             "train_images": len(self.dataset.train),
             "test_images": len(self.dataset.test),
+            "validation_images": len(self.dataset.validation),
             "skipped_images": len(self.dataset.problems),
             "passed_over": dict(self.dataset.passed_over),
             "data": self.start_differs,

@@ -1,11 +1,12 @@
 """The data page: what is shown of a data set and of a run's mistakes, links to it, and imports."""
 
 import io
+import json
 import re
 import zipfile
 
 import pytest
-from pages import button, click, fine, kept, png, sound, words
+from pages import button, class_folders, click, fine, kept, png, sound, words
 from untrained import answer
 
 from app.shared.cached_data import open_builtin
@@ -44,7 +45,7 @@ def tiles(test):
 
 
 def test_the_built_in_set_is_shown_page_by_page_and_a_filter_starts_again_at_the_first(open_page):
-    test = fine(open_page("data"))
+    test = fine(open_page("data", show="images"))
     assert "**12** classes · **480** training images · **480** test images" in words(test)
     before = tiles(test)
     assert len(before) == 24
@@ -81,6 +82,42 @@ def test_nonsense_in_a_link_does_no_harm(open_page, answered, query):
     fine(open_page("data", **query))
 
 
+def test_a_card_shows_where_a_drawn_species_differs_and_leads_to_its_images(open_page):
+    test = fine(open_page("data"))
+    assert tiles(test) == list(open_builtin().classes)
+    assert re.search("wing: bars.*tail: tip", words(test), re.DOTALL)
+    click(test, "all-Twinbar Reedtail")
+    assert {label.removeprefix("✓ ").removeprefix("✗ ") for label in tiles(test)} == {"Twinbar Reedtail"}
+
+
+def test_a_card_of_other_images_has_the_one_that_a_run_knows_best_and_its_hardest(open_page, make_run, tmp_path):
+    run = make_run(dataset="folder", data=str(class_folders(tmp_path / "birds", count=12)), test_per_class=None)
+    hard, best = [sample.key for sample in open_dataset(run.config).test if sample.label == 0][:2]
+    answer(run, {hard: 1})
+    stored = json.loads((run.folder / "predictions.json").read_text())
+    truths = [{hard: 0.1, best: 0.9}.get(key, 0.5) for key in stored["keys"]]
+    stored["truth"] = stored["confidence"] = dict.fromkeys(stored["predicted"], truths)
+    (run.folder / "predictions.json").write_text(json.dumps(stored))
+    test = fine(open_page("data", set=next(name for name, source in offered().items() if run in source.runs)))
+    keys = [one.key.rpartition("jay-")[2] for one in test.button if one.key.startswith("open-class-jay")]
+    assert keys == [best, hard]
+    assert "✗ wren" in tiles(test)
+    kept(test, "segmented_control", "show").set_value("images").run()
+    kept(test, "segmented_control", "answer").set_value("wrong").run()
+    assert tiles(fine(test)) == ["✗ jay"]
+
+
+def test_a_typed_folder_can_be_read_by_another_column(open_page, tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    rows = "".join(f"{i}.png,{'ab'[i % 2]},{'xy'[i // 2]}\n" for i in range(4))
+    (tmp_path / "list.csv").write_text(f"file,kind,label\n{rows}")
+    test = fine(open_page("data", set="folder", data=str(tmp_path)))
+    assert set(tiles(test)) == {"x", "y"}
+    kept(test, "text_input", "label_column").set_value("kind").run()
+    assert {"a", "b"} == set(tiles(fine(test)))
+
+
 def test_names_are_shown_as_they_are_and_bad_files_with_their_reason(open_page, folder):
     test = fine(open_page("data", set="folder", data=str(folder)))
     assert "**2** classes" in words(test)
@@ -89,6 +126,15 @@ def test_names_are_shown_as_they_are_and_bad_files_with_their_reason(open_page, 
     test.segmented_control(key="kept-show").set_value("left").run()
     shown = fine(test).dataframe[0].value
     assert list(shown["Why it was left out"]) == ["it is not an image, or of a format that is not supported"]
+
+
+def test_an_open_image_leads_to_those_beside_it(open_page):
+    first, second = [s.key for s in open_builtin().test if s.label == 11][:2]
+    test = fine(open_page("data", split="test", only="Gorget Crestjay", open=first))
+    assert button(test, "Previous image").disabled
+    click(test, "Next image")
+    assert test.query_params["open"] == second
+    assert f"Key: {second}" in words(fine(test))
 
 
 def test_an_open_image_says_what_is_known_of_it(open_page, answered):

@@ -1,59 +1,81 @@
-"""The first page: the method in one picture, with the visitor's image and a model's answers in it."""
+"""The first page: what the steps say of the visitor's image is what the network computes of it."""
 
 import re
 
 import pytest
-from pages import fine, png
+import torch
+from pages import fine, links, png, words
+from untrained import answer
 
 from app.shared.cached_data import open_builtin
-from app.views.home.flow import Answer, flow
+from app.views.home.story import answers_html
+from pmsi.data import open_dataset
+from pmsi.data.preprocessing import normalize
+from pmsi.pictures.mosaics import mosaics
 from pmsi.predictor import Predictor
 
-LINKS = dict.fromkeys(("image", "mosaics", "stages", "interaction", "heads"), "train")
+
+def html(test):
+    return "".join(element.value for element in fine(test).html)
 
 
-def picture(test):
-    return next(element.value for element in fine(test).html if 'class="flow"' in element.value)
+def test_without_any_model_the_picture_and_its_mosaics_are_there(open_page):
+    test = open_page("home", image=open_builtin().test[-1].key)
+    assert html(test).count("data:image/jpeg") == 4
+    assert "Once a model is trained" in words(test)
+    assert any("image=test" in link.query_string for link in links(test))
 
 
-def test_without_any_model_the_picture_is_there_and_leads_to_the_pages_with_its_image(open_page):
-    key = open_builtin().test[-1].key
-    shown = picture(open_page("home", image=key))
-    assert "Once a model is trained" in shown
-    assert shown.count("data:image/jpeg") == 5  # the photo, and one for each phase
-    addresses = re.findall(r'<a data-go="\d" href="([^"]+)"', shown)
-    assert [address.partition("?")[0] for address in addresses] == ["perturb", "mosaic", "maps", "train", "tables"]
-    assert all(f"image={key.replace('/', '%2F')}" in address for address in addresses[:3])
-
-
-def test_a_trained_model_says_what_it_sees_by_head(open_page, make_run):
+def test_each_step_shows_what_the_network_computes(make_run, open_page):
     run, data = make_run(method="pmr"), open_builtin()
     sample, predictor = data.test[0], Predictor.load(run)
-    prediction = predictor.predict(predictor.prepare(data.open_image(sample)))
-    shown = picture(open_page("home", image=sample.key))
-    assert list(prediction.heads) == ["S3", "S4", "S5", "concat", "mix"]
-    for head, guesses in prediction.heads.items():
-        mark = "✓" if guesses[0].name == data.classes[sample.label] else "✗"
-        assert f"<b>{head}</b> {guesses[0].name} {mark}" in shown
-    assert len(re.findall(r"\d%</span>", shown)) == 5
-    assert f"run={run.id}" in shown
+    truth = data.classes[sample.label]
+    seen = predictor.prepare(data.open_image(sample))
+    test = open_page("home", image=sample.key)
+    shown = html(test)
+    for head, (best, *_) in predictor.predict(seen).heads.items():
+        mark = "✓" if best.name == truth else "✗"
+        assert f"<b>{head}</b> {best.name} {mark}</span><span>{best.probability:.0%}" in shown
+    cuts = mosaics(seen, 3, borders=False)
+    for r, head in ((3, "S3"), (2, "S4"), (1, "S5"), (0, "concat")):
+        best = predictor.predict(cuts[r]).heads[head][0]
+        assert re.search(rf"r = {r} → {head}</b><span>{best.name} [✓✗], {best.probability:.0%}<", shown)
+    assert all(f"</i><b>S{n}</b>" in shown for n in range(1, 6))
+
+    model = predictor.model
+    x = model.vectors(model.backbone(normalize(torch.from_numpy(predictor.pixels(seen))[None])))
+    x_m = model.interaction.f_m(torch.cat(x, dim=1))
+    for n, x_n in zip((3, 4, 5), x, strict=True):
+        gates = torch.sigmoid(x_m * x_n)  # Eq. 2
+        assert f"S{n}: gates from {gates.min():.2f} to {gates.max():.2f}" in shown
 
 
-def test_an_upload_goes_through_the_picture_too(open_page):
+def test_a_network_without_interaction_has_no_gates(make_run, open_page):
+    make_run(method="baseline")
+    shown = html(open_page("home"))
+    assert "<b>classifier</b>" in shown
+    assert 'class="strips"' not in shown
+
+
+def test_an_image_that_the_first_head_got_wrong_and_the_last_right_is_shown(make_run, open_page):
+    run = make_run(method="pmr", test_per_class=2)
+    test = open_dataset(run.config).test
+    answer(run, {}, first={test[3].key: 0, test[4].key: 5})
+    said = words(open_page("home"))
+    assert "Of 24 test images, S5 gets **2** wrong; mix gets **2** of these right, and **0** wrong" in said
+    assert f"**{open_builtin().classes[test[3].label]}**, a test image" in said
+
+
+def test_an_upload_goes_through_the_steps_too(make_run, open_page):
+    make_run(method="pmr")
     test = open_page("home", source="upload")
     assert "Choose an image" in test.info[0].value
     test.file_uploader(key="picker-upload").set_value(("<b>x.png", png(), "image/png")).run()
-    assert "source=upload" in picture(test)
-    assert "<b>x.png" not in picture(test)
+    assert "This network knows 12 classes" in words(test)
+    assert not re.search("[✓✗]", html(test).partition("Recorded")[0])
+    assert "<b>x.png" not in html(test)
 
 
-def test_texts_from_outside_are_escaped():
-    answers = {"S3": Answer("<script>", 0.5, False)}
-    html = flow('<img onerror="x">', b"", [b""] * 4, answers, "<i>note", LINKS)
-    assert not re.search(r"<script>|<img onerror|<i>note", html)
-    assert "&lt;script&gt; ✗" in html
-
-
-@pytest.mark.parametrize(("right", "mark"), [(True, "Wren ✓<"), (False, "Wren ✗<"), (None, "Wren<")])
-def test_right_and_wrong_are_told_apart_where_they_are_known(right, mark):
-    assert mark in flow("x", b"", [b""] * 4, {"mix": Answer("Wren", 0.5, right)}, "", LINKS)
+@pytest.mark.parametrize(("truth", "mark"), [("<i>", "✓"), ("Wren", "✗"), (None, "")])
+def test_names_are_shown_as_they_are_and_marked_where_the_truth_is_known(truth, mark):
+    assert f"&lt;i&gt;{mark and ' '}{mark}</span>" in answers_html({"mix": ("<i>", 0.5)}, truth, "<b>")

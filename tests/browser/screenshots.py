@@ -55,6 +55,7 @@ def take_all(browser: Browser, address: str, runs: Path, arguments: argparse.Nam
             "runs": "/runs",
             "run": f"/runs?run={run}",
             "perturb": f"/perturb?run={run}&k=0.5",
+            "stages": f"/stages?run={run}",
             "maps": f"/maps?run={run}",
             "tables": "/tables?table=3",
         }.items():

@@ -6,18 +6,21 @@ that a sample of this size needs.
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 
-from pmsi.base.errors import ConfigError, PMSIError
+from pmsi.base.errors import ConfigError, PMSIError, UnknownName
 from pmsi.data import plumage as package
 from pmsi.data.dataset import count_by_class
-from pmsi.data.plumage import PARTS, SPECIES, box_of, distinctive_parts, distinguishing_parts, draw, plumage
-from pmsi.data.plumage.drawing import SIZES, box_around, draw_image, painted, visible_parts
+from pmsi.data.plumage import PARTS, SPECIES, box_of, distinctive_parts, distinguishing_parts, draw, plumage, redraw
+from pmsi.data.plumage.drawing import SIZES, Change, box_around, draw_image, painted, visible_parts
+from pmsi.data.plumage.marks import FORMS
 
 PAIRS = [(a, b) for a, b in combinations(range(len(SPECIES)), 2) if SPECIES[a].genus is SPECIES[b].genus]
 """The labels of every two siblings."""
@@ -109,6 +112,46 @@ def test_the_visible_masks_hold_the_difference_but_for_soft_edges():
         stray, total = stray + (difference & ~near).sum(), total + difference.sum()
         assert (one.parts["bird"] == two.parts["bird"]).all()
     assert stray <= 1e-3 * total
+
+
+@pytest.mark.parametrize("part", PARTS[:-1])
+def test_a_part_in_another_form_or_left_out_changes_nothing_else(part):
+    """Also under another light; what hangs on a wing is its shadow, within its own width of it."""
+    for species, light in ((1, None), (5, 2), (6, None), (11, 1)):
+        own, _ = painted(species, 40, 128, Change(light=light))
+        easel, occluders = painted(species, 40, 128, Change(without=(part,), light=light))
+        reach = visible_parts(own, occluders, least=0)[part]
+        if part == "wing":
+            reach = ndimage.binary_dilation(reach, np.ones((3, 3)), round(0.1 * own.anatomy.frame.scale) + 2)
+        changed = [easel, *(painted(species, 40, 128, Change(((part, f),), light=light))[0] for f in FORMS[part])]
+        differ = [(np.abs(one.sheet - own.sheet) > ROUNDING).any(axis=0) for one in changed]
+        assert not any((difference & ~reach).any() for difference in differ)
+        assert differ[0].any() == (part not in ("crown", "breast") or getattr(SPECIES[species].marks, part) != "plain"
+                                   or (part, species) == ("crown", 11))  # fmt: skip
+        assert sum(difference.any() for difference in differ[1:]) == len(FORMS[part]) - 1
+
+
+def test_the_same_bird_stands_elsewhere_behind_something_else_or_in_another_pose():
+    birds = plumage(test_per_class=2, size=96)
+    sample = birds.test[12]
+    image, parts, seen = birds.open_image(sample), birds.open_parts(sample), birds.interventions
+    inside = ndimage.binary_erosion(parts["bird"], iterations=2)
+    for name, other in seen.surroundings(sample).items():
+        differ = (np.asarray(image) != np.asarray(other)).any(axis=2)
+        if name.startswith("background"):
+            assert not differ[inside].any()
+            assert differ[~parts["bird"]].mean() > 0.7
+        else:
+            assert differ.any()
+    assert seen.without(sample, ()).tobytes() == image.tobytes()
+    assert {(part, label) for part, label in seen.swapped(sample)} == {("tail", 7), ("wing", 8)}
+    for change in (Change(pose=1), Change(pose=2), Change(light=1)):
+        assert redraw(birds, sample, change).tobytes() != image.tobytes()
+    for wrong in ({"without": ("beak",)}, {"forms": (("bill", "ring"),)}, {"occluder": "cat"}, {"background": "sea"}):
+        with pytest.raises(UnknownName):
+            Change(**wrong)
+    with pytest.raises(ConfigError):
+        redraw(replace(birds, interventions=None), sample, Change())
 
 
 def test_occluders_leave_most_of_the_bird():

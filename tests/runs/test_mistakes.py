@@ -8,7 +8,7 @@ from untrained import answer, untrained
 from pmsi.base.errors import RunError, UnknownName
 from pmsi.data import open_dataset
 from pmsi.runs import Run
-from pmsi.runs.mistakes import confidently_wrong, confusions, hardest, has_predictions, read_predictions
+from pmsi.runs.mistakes import confidently_wrong, confusions, hardest, has_predictions, read_predictions, rescued
 
 LABELS = [0, 0, 0, 1, 1, 1, 2, 2, 2]
 MIX = [0, 1, 1, 1, 0, 1, 2, 2, 0]
@@ -60,6 +60,15 @@ def test_sure_and_wrong_are_the_wrong_ones_by_confidence(answered):
     assert numbers(confidently_wrong(answers, "mix")) == sorted(wrong, key=lambda i: -CONFIDENCE[i])
     agreed = confidently_wrong(read_predictions(answered()), "mix")
     assert numbers(agreed) == [1, 4, 8, 2]  # two heads say the same of the first three
+
+
+def test_those_that_the_first_output_got_wrong_and_another_right_come_by_how_wrong_it_was(answered):
+    truth = {"S5": TRUTH, "mix": [0.5] * 9}
+    answers = read_predictions(answered(truth=truth, confidence=truth))
+    saved = [i for i in range(9) if S5[i] != LABELS[i] == MIX[i]]
+    assert len(saved) > 1
+    assert numbers(rescued(answers, "mix")) == sorted(saved, key=TRUTH.__getitem__)
+    assert rescued(answers, "S5") == []
 
 
 def test_confused_classes_are_counted_both_ways(answered):

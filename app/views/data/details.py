@@ -1,6 +1,7 @@
 """One image of a data set, large: its facts, a run's predictions, and links to other pages."""
 
 import contextlib
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
@@ -16,7 +17,7 @@ from app.shared.palette import CATEGORICAL, head_color
 from app.shared.panels import OF_RUN, Picked, own_source, unknown_class
 from app.shared.session import remember
 from app.shared.wording import name_of_run
-from app.views.data.grid import OPEN, close_image
+from app.views.data.grid import OPEN, close_image, open_image
 from app.views.data.sources import Source
 from pmsi.base.errors import DataError
 from pmsi.data.dataset import Dataset, Sample
@@ -31,8 +32,8 @@ LARGEST = 900
 """Longer side of the picture, in pixels."""
 
 
-def show_open_image(source: Source, dataset: Dataset, run: Run | None) -> None:
-    """Show the image that the URL names, if there is one, over the page."""
+def show_open_image(source: Source, dataset: Dataset, run: Run | None, order: Sequence[Sample]) -> None:
+    """Show the image that the URL names, if there is one, over the page; ``order`` are the page's images."""
     key = st.query_params.get(OPEN)
     if not key:
         return
@@ -42,14 +43,18 @@ def show_open_image(source: Source, dataset: Dataset, run: Run | None) -> None:
         close_image()
         st.caption("The image that the link names is not in this data set.")
         return
-    title = plain(dataset.classes[sample.label])
-    st.dialog(title, width="large", on_dismiss=close_image)(_details)(source, dataset, sample, run)
+    order = order if sample in order else (*dataset.test, *dataset.train)
+    st.dialog(plain(source.title), width="large", on_dismiss=close_image)(_details)(source, dataset, run, order)
 
 
 @guarded()
-def _details(source: Source, dataset: Dataset, sample: Sample, run: Run | None) -> None:
+def _details(source: Source, dataset: Dataset, run: Run | None, order: Sequence[Sample]) -> None:
+    sample = next((sample for sample in order if sample.key == st.query_params.get(OPEN)), None)
+    if sample is None:  # it has just been closed
+        return
     image = sample_image(dataset, sample)
     name = dataset.classes[sample.label]
+    _turn(name, order, order.index(sample))
     left, right = st.columns([4, 3], gap="medium")
     with right:
         size = sample_size(dataset, sample)
@@ -69,18 +74,30 @@ def _details(source: Source, dataset: Dataset, sample: Sample, run: Run | None) 
     image_actions(picked, **({"run": run.id} if run else {}))
 
 
+def _turn(name: str, order: Sequence[Sample], at: int) -> None:
+    """Show the class and the way to the images before and after, which the arrow keys go too."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{plain(name)}**", width="stretch")
+        for label, to, key in (("Previous image", at - 1, "Left"), ("Next image", at + 1, "Right")):
+            there = 0 <= to < len(order)
+            icon = ":material/arrow_back:" if to < at else ":material/arrow_forward:"
+            go = {"on_click": open_image, "args": (order[to].key,)} if there else {}
+            st.button(label, icon=icon, key=f"open-{key}", disabled=not there, shortcut=key, **go)
+        st.caption(f"{at + 1:,} of {len(order):,}", width="content")
+
+
 def _picked(source: Source, dataset: Dataset, sample: Sample, run: Run | None) -> Picked:
     """Return the image as other pages find it: among the run's own, under its key there, or else where it lies."""
     if run is not None and own_source(run) is not None:
         own, digest = data_of_run(run).dataset, digest_of(dataset, sample)
-        for other in (*own.test, *own.train):
+        for other in own.samples:
             if digest_of(own, other) == digest:
                 return Picked.of(own, other, source=OF_RUN, run=run.id)
     return Picked.of(dataset, sample, **source.query())
 
 
 def _facts(dataset: Dataset, sample: Sample, width: int, height: int) -> None:
-    split = "training" if any(sample is other for other in dataset.train) else "test"
+    split = "test" if any(sample is other for other in dataset.test) else "training"
     lines = [f"A {split} image, {width} × {height} px", f"Key: {plain(sample.key)}"]
     if sample.path is not None:
         with contextlib.suppress(OSError):
@@ -155,7 +172,7 @@ def _answers(dataset: Dataset, sample: Sample, run: Run) -> None:
     at = next((i for i, key in enumerate(answers.keys) if here.get(key) is sample), None)
     if at is None:
         record = record_of(run)
-        trained = record is not None and digest_of(dataset, sample) in {image.digest for image in record.train}
+        trained = record is not None and digest_of(dataset, sample) in {image.digest for image in record.seen}
         was = "it was trained on this one" if trained else "this is none of its test images"
         st.caption(f"It keeps its answers to test images only, and {was}.")
         return

@@ -11,7 +11,7 @@ from math import ceil
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.shared.cached_data import thumbnail_once
+from app.shared.cached_data import boxed_once, thumbnail_once
 from app.shared.errors import guarded, plain
 from app.shared.palette import CATEGORICAL, CHART, styled
 from app.shared.session import choice, keep, relabel, remember
@@ -27,7 +27,10 @@ SIDE, WIDTH = 296, 148
 """Pixels of a small picture, for screens with two for each, and how wide it is shown."""
 
 SPLITS = {"all": "All", "train": "Training", "test": "Test"}
+ANSWERS = {"all": "All", "right": "✓ Right", "wrong": "✗ Wrong"}
 ALL = ""
+MOST_NAMED = 40
+"""Classes whose names have room below their bars."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Tile:
     sample: Sample
     label: str
     alt: str
+    boxed: bool = False
+    """Whether the distinctive parts of its class are in boxes."""
 
 
 def open_image(key: str) -> None:
@@ -49,19 +54,19 @@ def close_image() -> None:
     st.query_params.pop(OPEN, None)
 
 
-def browse(dataset: Dataset, run: Run | None) -> None:
-    """Show how many images each class has, and the images, filtered by class and split."""
-    with st.expander("Images per class", expanded=True, icon=":material/bar_chart:"):
-        alt = "Images of each class, training and test; a class's numbers are shown as it is pointed at"
-        st.plotly_chart(_bars(dataset), key="images-per-class", alt=alt, **CHART)
+def browse(dataset: Dataset, run: Run | None) -> list[Sample]:
+    """Show the images, filtered by class, split and answer, and how many each class has; return those of all pages."""
     marks = _marks(run, dataset)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        found = _filtered(dataset)
-    if not found:
+        found = _filtered(dataset, marks)
+    if found:
+        paged(dataset, [_tile(dataset, sample, marks) for sample in found])
+    else:
         st.info("No image here. Choose another class, or all.", icon=":material/search_off:")
-        return
-    tiles = [_tile(dataset, sample, marks) for sample in found]
-    paged(dataset, tiles)
+    with st.expander("Images per class", icon=":material/bar_chart:"):
+        alt = "Images of each class, training and test; a class's numbers are shown as it is pointed at"
+        st.plotly_chart(_bars(dataset), key="images-per-class", alt=alt, **CHART)
+    return found
 
 
 def paged(dataset: Dataset, tiles: Sequence[Tile]) -> None:
@@ -95,7 +100,8 @@ def tile_row(dataset: Dataset, tiles: Sequence[Tile], group: str = "") -> None:
     """Show thumbnails in rows that wrap; ``group`` makes the keys of several rows on a page differ."""
     with st.container(horizontal=True, gap="small", key=f"tiles-{group}" if group else None):
         for tile in tiles:
-            with st.container(width=WIDTH, gap="xsmall"):
+            # The style sheet lays this container's button over the picture too.
+            with st.container(width=WIDTH, gap="xsmall", key=f"tile-{group}-{tile.sample.key}"):
                 _small(dataset, tile)
                 st.button(
                     tile.label,
@@ -110,29 +116,53 @@ def tile_row(dataset: Dataset, tiles: Sequence[Tile], group: str = "") -> None:
 
 @guarded()
 def _small(dataset: Dataset, tile: Tile) -> None:
-    small = thumbnail_once(dataset, tile.sample, SIDE)
+    small = (boxed_once if tile.boxed else thumbnail_once)(dataset, tile.sample, SIDE)
     st.image(small, width=WIDTH, output_format="JPEG", alt=tile.alt)
 
 
 # What is shown
 
 
-def _filtered(dataset: Dataset) -> list[Sample]:
-    """Let the visitor choose split and class, and return the images."""
-    before = [choice(name) for name in ("split", "find", "only")]
-    split = remember(st.segmented_control, "split", "all", "Split", SPLITS, required=True)
-    typed = remember(st.text_input, "find", "", "Search classes", placeholder="warbler", width=200)
-    names = [name for name in dataset.classes if typed.casefold() in name.casefold()]
-    title = f"All {len(names)} that match" if typed else f"All {len(names)} classes"
+def found_classes(dataset: Dataset) -> tuple[str, ...]:
+    """Let the visitor search for classes by name, and return those found."""
+    label = "Search classes"
+    typed = remember(st.text_input, "find", "", label, placeholder=label, width=200, label_visibility="collapsed")
+    return tuple(name for name in dataset.classes if typed.casefold() in name.casefold())
+
+
+def _filtered(dataset: Dataset, marks: Mapping[str, bool]) -> list[Sample]:
+    """Let the visitor choose split, class and right or wrong answers, and return the images."""
+    names_of = ("split", "find", "only", "answer")
+    before = [choice(name) for name in names_of]
+    split = remember(st.segmented_control, "split", "all", "Split", SPLITS, required=True, label_visibility="collapsed")
+    answer = "all"
+    if marks:
+        answer = remember(
+            st.segmented_control, "answer", "all", "Answer", ANSWERS, required=True, label_visibility="collapsed"
+        )
+    names = found_classes(dataset)
+    title = f"All {len(names)} that match" if len(names) < len(dataset.classes) else f"All {len(names)} classes"
     relabel("only")  # how many classes there are changes with the data set
     only = remember(
-        st.selectbox, "only", ALL, "Class", [ALL, *names], format_func=lambda name: name or title, width=280
+        st.selectbox,
+        "only",
+        ALL,
+        "Class",
+        [ALL, *names],
+        format_func=lambda name: name or title,
+        width=280,
+        label_visibility="collapsed",
     )
-    if before != [choice(name) for name in ("split", "find", "only")]:
+    if before != [choice(name) for name in names_of]:
         keep("page", "")
     wanted = {only} if only else set(names)
     samples = [*dataset.test, *dataset.train] if split == "all" else dataset.split(split)
-    return [sample for sample in samples if dataset.classes[sample.label] in wanted]
+    given = {"right": True, "wrong": False}.get(answer)
+    return [
+        sample
+        for sample in samples
+        if dataset.classes[sample.label] in wanted and (given is None or marks.get(sample.key) is given)
+    ]
 
 
 def _marks(run: Run | None, dataset: Dataset) -> Mapping[str, bool]:
@@ -162,8 +192,11 @@ def _bars(dataset: Dataset) -> go.Figure:
             x=list(range(len(names))), y=counts, name=SPLITS[split], customdata=names, marker={"color": color},
             hovertemplate=hover,
         )  # fmt: skip
-    styled(figure, height=150)
-    figure.update_xaxes(showticklabels=False, title=None)
+    named = len(names) <= MOST_NAMED
+    styled(figure, height=260 if named else 150)
+    figure.update_xaxes(
+        title=None, showticklabels=named, tickvals=list(range(len(names))), ticktext=names, tickangle=-40
+    )
     figure.update_yaxes(title="Images", rangemode="tozero")
     return figure.update_layout(barmode="stack", hovermode="closest", bargap=0.15)
 

@@ -9,7 +9,16 @@ from app.shared.session import choice, keep, remember
 from app.views.data.grid import Tile, page_bar, page_of, paged, tile_row
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.runs import Run
-from pmsi.runs.mistakes import RANKINGS, Confusion, ImagePrediction, Predictions, confusions, read_predictions, shown_in
+from pmsi.runs.mistakes import (
+    RANKINGS,
+    Confusion,
+    ImagePrediction,
+    Predictions,
+    confusions,
+    predictions_of,
+    read_predictions,
+    shown_in,
+)
 
 PAIRS = "pairs"
 TITLES = {name: title for name, (title, _) in RANKINGS.items()} | {PAIRS: "Confused classes"}
@@ -18,15 +27,15 @@ IN_PAIR = 3
 """Images of each class that are shown of a pair."""
 
 
-def mistakes(dataset: Dataset, run: Run | None) -> None:
-    """Show what ``run`` gets wrong, ranked as the visitor likes."""
+def mistakes(dataset: Dataset, run: Run | None) -> list[Sample]:
+    """Show what ``run`` gets wrong, ranked as the visitor likes; return the images, in order."""
     if run is None:
         st.info(
             "Choose a finished run on these images above. Where there is none, train one: what it answers to each test "
             "image is kept.",
             icon=":material/model_training:",
         )
-        return
+        return []
     answers = read_predictions(run)
     before = [choice(name) for name in ("by", "head")]
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -47,12 +56,12 @@ def mistakes(dataset: Dataset, run: Run | None) -> None:
     if gone := len(answers.keys) - len(here):
         st.caption(f"{gone:,} of the images that the run has answered are not in this data set any more.")
     if by == PAIRS:
-        _pairs(dataset, answers, confusions(answers, head), here)
-        return
+        return _pairs(dataset, answers, confusions(answers, head), here)
     ranked = [answer for answer in RANKINGS[by][1](answers, head) if answer.key in here]
     _say(answers, ranked, head)
     if ranked:
         paged(dataset, [_tile(answers.classes, answer, here[answer.key]) for answer in ranked])
+    return [here[answer.key] for answer in ranked]
 
 
 def _say(answers: Predictions, ranked: list[ImagePrediction], head: str) -> None:
@@ -75,11 +84,12 @@ def _tile(classes: Sequence[str], answer: ImagePrediction, sample: Sample) -> Ti
     return Tile(sample, f"{said}  \n:small[{sure}]" if sure else said, f"{truth}, taken for {given}")
 
 
-def _pairs(dataset: Dataset, answers: Predictions, pairs: list[Confusion], here: Mapping[str, Sample]) -> None:
+def _pairs(dataset: Dataset, answers: Predictions, pairs: list[Confusion], here: Mapping[str, Sample]) -> list[Sample]:
     """Show the classes that are taken for each other side by side, those of the most images first."""
+    shown: list[Sample] = []
     if not pairs:
         st.success("No class is taken for another one.", icon=":material/check_circle:")
-        return
+        return shown
     for pair in pairs[page_of(len(pairs), PAIRS_SHOWN)]:
         with st.container(border=True):
             a, b = (plain(answers.classes[label]) for label in (pair.a, pair.b))
@@ -88,8 +98,9 @@ def _pairs(dataset: Dataset, answers: Predictions, pairs: list[Confusion], here:
                 st.columns(2, gap="medium"), (pair.a, pair.b), (b, a), (pair.a_as_b, pair.b_as_a), strict=True
             ):
                 with place:
-                    _half(dataset, answers, pair, label, other, keys, here)
+                    shown += _half(dataset, answers, pair, label, other, keys, here)
     page_bar(len(pairs), PAIRS_SHOWN, "pairs of classes")
+    return shown
 
 
 def _half(
@@ -100,15 +111,19 @@ def _half(
     other: str,
     keys: Sequence[str],
     here: Mapping[str, Sample],
-) -> None:
+) -> list[Sample]:
     """Show the images of one class that were taken for the other one; where none was, some others of the class."""
+    mark = f"✗ {other}" if keys else f"✓ {plain(answers.classes[label])}"
     name = answers.classes[label]
     if keys:
         more = f", {IN_PAIR} of them here" if len(keys) > IN_PAIR else ""
         st.caption(f"{plain(name)} taken for {other}: {len(keys)}{more}")
     else:
         st.caption(f"{plain(name)}: none taken for {other}; others for comparison")
-        keys = [key for key, truth in zip(answers.keys, answers.labels, strict=True) if truth == label]
+        keys = [
+            image.key for image in predictions_of(answers, answers.primary) if image.label == label and image.is_right
+        ]
     found = [here[key] for key in keys if key in here][:IN_PAIR]
-    tiles = [Tile(sample, f"Open {i}", f"{name}, {sample.key}") for i, sample in enumerate(found, 1)]
+    tiles = [Tile(sample, mark, f"{name}, {sample.key}") for sample in found]
     tile_row(dataset, tiles, f"{pair.a}-{pair.b}-{label}")
+    return found

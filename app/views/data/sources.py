@@ -55,7 +55,7 @@ class TypedSource(Source):
 
     def open(self, run: Run | None = None) -> Dataset:
         if run is None:
-            return open_folder(self.config.data or "")
+            return open_folder(self.config.data or "", self.config.name_encoding, self.config.label_column)
         return open_set(_unlimited(run.config).with_(data=str(check_place(self.config.data or ""))))
 
 
@@ -74,14 +74,18 @@ def offered() -> dict[str, Source]:
     return found
 
 
-def typed_source(folder: str) -> Source:
-    """Return the source of a folder that was typed, with the runs on it."""
-    place = expanded(folder)
-    found = [source for source in offered().values() if source.config.data and Path(source.config.data) == place]
-    if found:
-        runs = tuple(run for source in found for run in source.runs)
-        return TypedSource(found[0].title, TrainConfig(dataset=found[0].config.dataset, data=folder), runs)
-    return TypedSource(folder, TrainConfig(dataset="folder", data=folder))
+def typed_source(folder: str, **reading: str | None) -> Source:
+    """Return the source of a folder that was typed, with the runs on it; ``reading`` are fields that say how."""
+    place, asked = expanded(folder), {name: value for name, value in reading.items() if value}
+    found = [
+        source
+        for source in offered().values()
+        if source.config.data and Path(source.config.data) == place
+        and all(getattr(source.config, name) == value for name, value in asked.items())
+    ]  # fmt: skip
+    title, dataset = (found[0].title, found[0].config.dataset) if found else (folder, "folder")
+    runs = tuple(run for source in found for run in source.runs)
+    return TypedSource(title, TrainConfig(dataset=dataset, data=folder, **reading), runs)
 
 
 def _trained() -> Iterator[tuple[Run, TrainConfig]]:

@@ -1,139 +1,213 @@
-"""The Start page: the method in one picture with the visitor's image in it, and three ways to begin."""
+"""The Start page: what one network makes of the visitor's image, from its mosaics to its answer, in one scroll."""
 
-from urllib.parse import urlencode
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import streamlit as st
 
 from app.shared import session
-from app.shared.cached_models import predict_once, predictor_of
-from app.shared.components import part
-from app.shared.errors import guarded
+from app.shared.cached_data import data_of_run
+from app.shared.cached_models import model_of, predict_once, predictor_of
+from app.shared.errors import guarded, plain
 from app.shared.image_links import image_actions
-from app.shared.panels import Picked, default_run, image_picker, trained_runs, unknown_class
+from app.shared.images import picture
+from app.shared.memory import once
+from app.shared.panels import OF_RUN, Picked, default_run, image_picker, own_source, trained_runs, unknown_class
+from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import page_of
 from app.shared.wording import name_of_run
-from app.views.home.flow import Answer, flow
-from app.views.mosaic.strip import DEPTH, Chosen
+from app.views.home.story import (
+    DEPTH,
+    Story,
+    answers_html,
+    cut_figures,
+    cut_pictures,
+    stage_figures,
+    story_of,
+    strips_html,
+)
+from app.views.mosaic.strip import Chosen
+from pmsi.base.text import plural
+from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
 from pmsi.pictures.encoding import jpeg
-from pmsi.pictures.mosaics import mosaics, square
+from pmsi.pictures.mosaics import square
 from pmsi.predictor import Prediction
 from pmsi.runs import Run
+from pmsi.runs.mistakes import Predictions, has_predictions, read_predictions, rescued, shown_in
 
-OWN_LINKS = "flow-links"
-"""Key of the container of the links behind the picture's parts."""
-PHOTO, MOSAIC = 320, 224
-"""Sides of the pictures, in pixels."""
-
+PHOTO = 448
+"""Side of the first picture in pixels."""
 INTRO = (
-    "Fine-grained recognition tells apart species that differ in small parts. RMG-PMSI teaches a small network to see "
-    "them: it trains its stages one after the other on mosaics of growing patches, and lets the stages tell each other "
-    "what they found. Choose an image, and follow it."
+    "Species can differ in a bill, an eye ring, a wing bar. RMG-PMSI teaches a small network to see such parts: it "
+    "trains its stages one after the other on mosaics of growing patches, and lets the stages tell each other what "
+    "they found. Below is what it makes of this picture."
 )
-ANSWERED = "answered"
-"""The session's key of the last run and image whose answer was shown: it need not be waited for again."""
-WAITING = "Once a model is trained, this is where each head says what it sees."
+FOUR, FIVE = "clamp(150px, 22%, 230px)", "clamp(105px, 18%, 190px)"
+"""Widths of figures of which so many fit beside each other on a wide page."""
 
 
+@guarded()
 def page() -> None:
     """Draw the page."""
     st.title("How a small network learns small differences", anchor=False)
-    _picture()
-    st.space("small")
-    _beginnings()
-
-
-@st.fragment
-@guarded()
-def _picture() -> None:
-    left, right = st.columns([7, 5], gap="large", vertical_alignment="center")
-    with left:
-        st.markdown(INTRO)
-        actions = st.container()
-    with right, st.container(border=True):
+    with st.expander("Another picture", session.choice("source", "sample") != "sample", icon=":material/image:"):
         picked = image_picker()
     if picked is None:
         st.info("Choose an image, and it goes through the method here.", icon=":material/image:")
         return
-    with actions:
-        run = default_run(trained_runs(), picked.label)
-        image_actions(picked, **({"run": run.id} if run else {}))
-    with st.container(key=OWN_LINKS):  # hidden: what a click on a part of the picture clicks
-        for name, query in links(picked, run).values():
-            st.page_link(page_of(name), label=name, query_params=query)
-    part("links")(key="links", data={"links": f".st-key-{OWN_LINKS}"})
-    _flow(picked, run)
-
-
-def _flow(picked: Picked, run: Run | None) -> None:
-    """Draw the picture at once; what a model says of the image is added when it is known."""
-    place = st.empty()
+    run = default_run(trained_runs(), picked.label)
+    beginning = _beginning(picked, run)
     seed = session.parsed(session.choice("seed"), Chosen.seed)
-    cut = mosaics(square(picked.image, MOSAIC), DEPTH, seed=seed, borders=False)[::-1]
-    photo, encoded = jpeg(square(picked.image, PHOTO)), [jpeg(mosaic, 82) for mosaic in cut]
-    name = picked.title if picked.label else "Your image"
     if run is None:
-        place.html(flow(name, photo, encoded, {}, WAITING, _addresses(picked, run)))
+        _untrained(picked, seed)
         return
-    note, shown = f"What {name_of_run(run)} says of it.", pixels_digest(picked.image)
-    if st.session_state.get(ANSWERED) != (run.id, shown):
-        place.html(flow(name, photo, encoded, {}, note, _addresses(picked, run)))
     with guarded():
         predictor = predictor_of(run)
-        prediction = predict_once(run, predictor.prepare(picked.image))
+        prepared = predictor.prepare(picked.image)
+        prediction = predict_once(run, prepared)
         strange = unknown_class(run, picked.label, prediction.best.name)
-        answers = answers_of(prediction, None if strange else picked.label)
-        place.html(flow(name, photo, encoded, answers, f"{note} {strange}", _addresses(picked, run)))
-        st.session_state[ANSWERED] = (run.id, shown)
+        truth = None if strange else picked.label
+        with beginning:
+            _answer(run, prediction, truth, strange)
+        key = ("story", model_of(run), pixels_digest(prepared), seed)
+        _steps(picked, run, once(key, lambda: story_of(predictor, prepared, seed)), truth)
+        _answers(run, prediction, truth)
+        _rescue(run)
+    _goodbye(run)
 
 
-def answers_of(prediction: Prediction, truth: str | None) -> dict[str, Answer]:
-    """Return what each head says; right or wrong where the image's class is one that the run knows (``truth``)."""
-    best = {head: guesses[0] for head, guesses in prediction.heads.items()}
-    return {
-        head: Answer(guess.name, guess.probability, guess.name == truth if truth else None)
-        for head, guess in best.items()
-    }
+def _beginning(picked: Picked, run: Run | None) -> "st.delta_generator.DeltaGenerator":
+    """Show the picture, the first words and the one button; return where the answer goes."""
+    left, right = st.columns([3, 8], gap="medium")
+    with left:
+        picture(jpeg(square(picked.image, PHOTO)), alt=picked.title if picked.label else "Your image")
+    with right:
+        st.markdown(INTRO)
+        place = st.container()
+        if st.button("Train your own network", type="primary", icon=":material/model_training:"):
+            st.switch_page(session.page_of("train"))
+        image_actions(picked, **({"run": run.id} if run else {}))
+    return place
 
 
-def links(picked: Picked, run: Run | None) -> dict[str, tuple[str, dict[str, str]]]:
-    """Return by part of the picture the page that it opens, and the query parameters, with the image in them."""
-    image, model = dict(picked.query), {"run": run.id} if run else {}
-    return {
-        "image": ("perturb", image | model),
-        "mosaics": ("mosaic", image | model),
-        "stages": ("maps", image | model),
-        "interaction": ("train", {}),
-        "heads": ("tables", {}),
-    }
+def _answer(run: Run, prediction: Prediction, truth: str | None, strange: str) -> None:
+    best = prediction.best
+    mark = "" if truth is None else " ✓" if best.name == truth else " ✗"
+    st.markdown(f"**{plain(name_of_run(run))}** says: **{plain(best.name)}**{mark}, {best.probability:.0%}.")
+    if strange:
+        st.caption(plain(strange))
 
 
-def _addresses(picked: Picked, run: Run | None) -> dict[str, str]:
-    """Return the links as addresses relative to the first page, for opening in another tab."""
-    return {part: f"{name}?{urlencode(query)}".rstrip("?") for part, (name, query) in links(picked, run).items()}
+@contextmanager
+def _step(number: int, title: str, words: str, link: tuple[str, str], query: dict[str, str]) -> Iterator[None]:
+    """Draw a step: words and a link at the left, what is drawn inside at the right, or below on a phone."""
+    st.divider()
+    left, right = st.columns([3, 8], gap="medium")
+    with left:
+        st.markdown(f"#### {number} · {title}")
+        st.markdown(words)
+        page, label = link
+        st.page_link(page_of(page), label=label, icon=":material/arrow_forward:", query_params=query)
+    with right:
+        yield
 
 
-def _beginnings() -> None:
-    """Show three ways to begin."""
-    run = default_run(trained_runs(), None)
-    trained, train, numbers = st.columns(3, gap="medium")
-    with trained, st.container(border=True, height="stretch"):
-        st.markdown("**See it with a trained model**")
-        if run is None:
-            st.markdown("There is none yet. The quick preset trains one in about three minutes.")
-        else:
-            st.markdown("Where do its stages look, and does its answer survive a change of light?")
-            with st.container(horizontal=True):
-                for name, title, icon in (
-                    ("maps", "Maps", ":material/visibility:"),
-                    ("perturb", "Perturb", ":material/tune:"),
-                ):
-                    st.page_link(page_of(name), label=title, icon=icon, query_params={"run": run.id})
-    with train, st.container(border=True, height="stretch"):
-        st.markdown("**Train one**")
-        st.markdown("On the built-in birds in minutes, or on your own images with the paper's recipe.")
-        st.page_link(page_of("train"), label="Train", icon=":material/model_training:")
-    with numbers, st.container(border=True, height="stretch"):
-        st.markdown("**Read the numbers**")
-        st.markdown("The paper's tables, filled from your runs and beside its printed values.")
-        st.page_link(page_of("tables"), label="Tables", icon=":material/table_chart:")
+def _untrained(picked: Picked, seed: int) -> None:
+    """Show the mosaics, which need no network, and say what a trained one would add."""
+    words = "A network is shown each batch four times, from small patches up to the whole image."
+    with _step(1, "Cut into mosaics", words, ("mosaic", "See the recursion"), dict(picked.query)):
+        cuts = zip(range(DEPTH, -1, -1), cut_pictures(square(picked.image, PHOTO), seed), strict=True)
+        st.html(figure_grid([Figure(cut, f"r = {r}", f"r = {r}") for r, cut in cuts], FOUR))
+    st.info(
+        "Once a model is trained, this page shows its stages, its gates and its answers, for your picture. The quick "
+        "look takes about three minutes.",
+        icon=":material/model_training:",
+    )
+
+
+def _steps(picked: Picked, run: Run, story: Story, truth: str | None) -> None:
+    query = {**picked.query, "run": run.id}
+    words = (
+        "In training a batch is shown four times, from eighth-size patches up to the whole image. Small patches leave "
+        "only small parts to learn from. Below each stands what **its** head answers on this very mosaic."
+    )
+    with _step(1, "Cut into mosaics", words, ("mosaic", "See the recursion"), dict(picked.query)):
+        st.html(figure_grid(cut_figures(story, truth), FOUR))
+    words = (
+        "Five stages look at the picture, each more coarsely and with more channels. Of each, you see the channel that "
+        "adds most to the answer: bright places are where it is strong."
+    )
+    with _step(2, "Seen by five stages", words, ("maps", "See where they look"), query):
+        st.html(figure_grid(stage_figures(story), FIVE))
+    if story.strips:
+        words = (
+            "The last three stages are mixed into one vector xₘ. It opens or closes a gate for each channel of each of "
+            "them: bright is open, dark is closed. So a stage hears what the others found."
+        )
+        with _step(3, "The stages tell each other", words, ("maps", "What each stage sees then"), query):
+            st.html(strips_html(story))
+
+
+def _answers(run: Run, prediction: Prediction, truth: str | None) -> None:
+    words = "Each of the three stages has a head of its own, and so have all of them together. The mix is their mean."
+    if len(prediction.heads) == 1:
+        words = "This network has one head, on its last stage."
+    with _step(4, "Every head answers", words, ("tables", "Read the numbers"), {}):
+        answers = {head: (guesses[0].name, guesses[0].probability) for head, guesses in prediction.heads.items()}
+        st.html(answers_html(answers, truth, f"Answers of {name_of_run(run)}"))
+
+
+def _rescue(run: Run) -> None:
+    """Show a test image that the first head gets wrong and the primary one right, as the run has recorded it."""
+    if not has_predictions(run):
+        return
+    answers = read_predictions(run)
+    found, here = rescued(answers, answers.primary), shown_in(run, answers, data_of_run(run).dataset)
+    best = next((image for image in found if image.key in here), None)
+    if best is None:
+        return
+    dataset, sample, at = data_of_run(run).dataset, here[best.key], answers.keys.index(best.key)
+    picked = _of_run(run, dataset, sample)
+    with _step(
+        5, "Where the mix is worth it", _rescue_words(answers, len(found)), ("maps", "See where the stages looked"),
+        {**picked.query, "run": run.id},
+    ):  # fmt: skip
+        left, right = st.columns([3, 5], gap="medium")
+        with left:
+            picture(jpeg(square(picked.image, PHOTO)), alt=f"{picked.title}, which the first head takes for another")
+        with right:
+            truth = answers.classes[best.label]
+            st.markdown(f"**{plain(truth)}**, a test image")
+            given = {head: (answers.classes[labels[at]], None) for head, labels in answers.predicted.items()}
+            st.html(answers_html(given, truth, f"Recorded answers of {name_of_run(run)}"))
+
+
+def _rescue_words(answers: Predictions, saved: int) -> str:
+    """Return how often the first head is wrong, and what the primary one makes of that."""
+    first = next(iter(answers.predicted))
+    pairs = list(zip(answers.labels, answers.predicted[first], answers.predicted[answers.primary], strict=True))
+    wrong = sum(one != truth for truth, one, _ in pairs)
+    lost = sum(one == truth != both for truth, one, both in pairs)
+    return (
+        f"Of {plural(len(pairs), 'test image')}, {plain(first)} gets **{wrong}** wrong; {plain(answers.primary)} "
+        f"gets **{saved}** of these right, and **{lost}** wrong that {plain(first)} had right. Here is the one on "
+        f"which {plain(first)} was furthest off."
+    )
+
+
+def _of_run(run: Run, dataset: Dataset, sample: Sample) -> Picked:
+    own = {"source": OF_RUN, "run": run.id} if own_source(run) else {"source": "sample"}
+    return Picked.of(dataset, sample, **own)
+
+
+def _goodbye(run: Run) -> None:
+    """Lead on."""
+    st.divider()
+    with st.container(horizontal=True, gap="medium"):
+        for name, label, icon, query in (
+            ("perturb", "Does its answer survive a change of light?", ":material/tune:", {"run": run.id}),
+            ("data", "What makes the classes different?", ":material/photo_library:", {}),
+            ("tables", "The paper's tables, from your runs", ":material/table_chart:", {}),
+        ):
+            st.page_link(page_of(name), label=label, icon=icon, query_params=query)

@@ -147,7 +147,7 @@ def _numbers(runs: Sequence[Run], colors: dict[str, str], names: dict[str, str])
             about.by or "–",
             percent(about.last),
             percent(about.best),
-            "–" if about.best_epoch is None else str(about.best_epoch),
+            "–" if about.best_epoch is None else f"{about.best_epoch} {about.best_on}",
             "–" if about.seconds is None else duration(about.seconds),
             "–" if about.parameters is None else f"{about.parameters / 1e6:.2f} M",
             in_words(about.size),

@@ -24,7 +24,7 @@ from app.views.runs.labels import delete_popover, may_keep, tags_in_words, trash
 from pmsi.base.text import duration, percent, plural
 from pmsi.config import TrainConfig
 from pmsi.runs import State, Status, default_root, jobs, known_runs
-from pmsi.runs.comparison import scores_of
+from pmsi.runs.comparison import chosen_on, scores_of
 from pmsi.runs.disk import in_words, size_of
 from pmsi.runs.listing import ORDERS, Choice, Entry, chosen, entries, values
 
@@ -266,7 +266,7 @@ def _numbers(entry: Entry) -> str:
         by, last, best = scores["best"]["by"], scores["last"], scores["best"]
         return (
             f"**{percent(last['accuracy'][by])}** accuracy  \n"
-            f":small[output {by} · best {percent(best['accuracy'][by])}, epoch {best['epoch']}]"
+            f":small[output {by} · best {percent(best['accuracy'][by])}, epoch {best['epoch']} {chosen_on(best)}]"
         )
     accuracy = (entry.run.result() or {}).get("accuracy")
     if isinstance(accuracy, dict) and accuracy:

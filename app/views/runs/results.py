@@ -14,7 +14,7 @@ from app.views.numbers.maps import show_reports
 from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure
 from pmsi.base.text import duration, percent
 from pmsi.runs import Run
-from pmsi.runs.comparison import summary
+from pmsi.runs.comparison import chosen_on, summary
 
 Records = list[dict[str, Any]]
 
@@ -57,7 +57,7 @@ def _tiles(scores: dict[str, Any] | None) -> None:
         last, best = scores["last"], scores["best"]
         by = best["by"]
         st.metric(f"Accuracy of {by}", percent(last["accuracy"][by]), width=165)
-        st.metric(f"Best, epoch {best['epoch']}", percent(best["accuracy"][by]), width=165)
+        st.metric(f"Best, epoch {best['epoch']} {chosen_on(best)}", percent(best["accuracy"][by]), width=165)
 
 
 def sweep_records(run: Run, records: Records) -> None:
@@ -107,12 +107,14 @@ def _train_result(result: dict[str, Any]) -> None:
         st.table(accuracy_rows(result), hide_index=True, border="horizontal")
         st.caption(
             f"Test accuracy of each output at the last epoch ({result['last']['epoch']}), and at the epoch that was "
-            f"best for {best['by']} ({best['epoch']}). The best epoch was chosen on the test images, so it flatters."
+            f"best for {best['by']} ({best['epoch']}). "
+            f"It was chosen on {'the test images, so it flatters' if chosen_on(best) else 'the validation part'}."
         )
     with facts:
         numbers = {
             "Training images": f"{result['train_images']:,}",
             "Test images": f"{result['test_images']:,}",
+            **({"Validation images": f"{held:,}"} if (held := result.get("validation_images")) else {}),
             "Classes": f"{len(result['classes']):,}",
             "Accuracy of guessing": percent(1 / len(result["classes"])),
             "Parameters": f"{result['parameters'] / 1e6:.2f} M",

@@ -174,7 +174,8 @@ def _epoch(place: DeltaGenerator) -> str:
             "Accuracy of the",
             list(EPOCHS),
             format_func=EPOCH_TITLES.__getitem__,
-            help="The best epoch is chosen on the test images, by the head that the model predicts with: it flatters.",
+            help="The best epoch is chosen by the head that the model predicts with: on a run's validation part, or, "
+            "where it has none, on the test images, which flatters.",
         )
     )
 

@@ -5,30 +5,45 @@ known exactly. The data set is a list of keys; a drawing is made when its sample
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from pmsi.base.errors import ConfigError
-from pmsi.base.seeding import derive
-from pmsi.data.dataset import Box, Dataset, Sample
-from pmsi.data.plumage.drawing import Drawing, box_around, check_size, draw, draw_image
+from pmsi.base.seeding import derive, numpy_generator
+from pmsi.data.dataset import Box, Dataset, Distinction, Interventions, Sample
+from pmsi.data.plumage.drawing import OCCLUDERS, Change, Drawing, box_around, check_size, draw, draw_image
+from pmsi.data.plumage.individual import draw_individual
+from pmsi.data.plumage.scenery import SETTINGS
 from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinctive_parts, distinguishing_parts, siblings
 
 DRAWING = 1
 """Version of the drawings. Raise it with every change that shows in the pixels: it is part of an image's digest."""
 
 
+BACKGROUNDS = 3
+"""Other places in which a bird is put."""
+
+
+NUMBERS = {species.slug: number for number, species in enumerate(SPECIES)}
+
+
 @dataclass(frozen=True)
-class _Opener:
+class _Opener(Interventions):
     """Draws the samples of one data set; a class, so that it can be pickled for a loader's worker processes."""
 
     seed: int
     size: int
+    removable = PARTS[:-1]
 
     def _seed(self, sample: Sample) -> int:
         return derive(self.seed, "plumage", sample.key)
+
+    def _species(self, sample: Sample) -> int:
+        """Return the species' number by the key: a label is another where classes are left out."""
+        return NUMBERS[sample.key.split("/")[1]]
 
     def digest(self, key: str, label: int) -> str:
         """Return what stands for the pixels of a drawing without making it: all that they follow from."""
@@ -36,10 +51,39 @@ class _Opener:
         return hashlib.blake2b(repr(("plumage", *follows_from)).encode(), digest_size=16).hexdigest()
 
     def image(self, sample: Sample) -> Image.Image:
-        return draw_image(sample.label, self._seed(sample), self.size)
+        return draw_image(self._species(sample), self._seed(sample), self.size)
 
     def parts(self, sample: Sample) -> dict[str, np.ndarray]:
-        return draw(sample.label, self._seed(sample), self.size).parts
+        return draw(self._species(sample), self._seed(sample), self.size).parts
+
+    def redraw(self, sample: Sample, change: Change) -> Image.Image:
+        return draw_image(self._species(sample), self._seed(sample), self.size, change)
+
+    def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
+        return self.redraw(sample, Change(without=tuple(sorted(parts))))
+
+    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
+        own = SPECIES[self._species(sample)]
+        return {
+            (part, SPECIES.index(other)): self.redraw(sample, Change(((part, getattr(other.marks, part)),)))
+            for other in siblings(own)
+            for part in distinguishing_parts(own, other)
+        }
+
+    def surroundings(self, sample: Sample) -> dict[str, Image.Image]:
+        own = draw_individual(SPECIES[self._species(sample)].genus, self._seed(sample))
+        places = [setting.name for setting in SETTINGS if setting is not own.setting]
+        chosen = numpy_generator(self._seed(sample), "surroundings").choice(places, BACKGROUNDS, replace=False)
+        changes = {f"background {name}": Change(background=str(name)) for name in chosen}
+        changes |= {f"occluder {kind}": Change(occluder=kind) for kind in OCCLUDERS if kind != own.occluder}
+        return {name: self.redraw(sample, change) for name, change in changes.items()}
+
+
+def redraw(dataset: Dataset, sample: Sample, change: Change) -> Image.Image:
+    """Return the very same bird of a plumage sample with a change; raises ConfigError for another data set."""
+    if not isinstance(dataset.interventions, _Opener):
+        raise ConfigError(f"Data set {dataset.name!r} cannot be redrawn: expected plumage, whose images are drawn.")
+    return dataset.interventions.redraw(sample, change)
 
 
 def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 256, seed: int = 0) -> Dataset:
@@ -60,7 +104,14 @@ def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 
         open_image=opener.image,
         open_parts=opener.parts,
         part_names=PARTS[:-1],
+        distinctions={species.name: _distinction(species) for species in SPECIES},
+        interventions=opener,
     )
+
+
+def _distinction(species: Species) -> Distinction:
+    parts = {part: getattr(species.marks, part) for part in distinctive_parts(species)}
+    return Distinction(parts, tuple(other.name for other in siblings(species)))
 
 
 def _samples(split: str, count: int, opener: _Opener) -> tuple[Sample, ...]:
@@ -76,3 +127,14 @@ def _samples(split: str, count: int, opener: _Opener) -> tuple[Sample, ...]:
 def box_of(dataset: Dataset, sample: Sample) -> Box:
     """Return the smallest box around the visible bird of a sample, in pixels; this draws the sample."""
     return box_around(dataset.open_parts(sample)["bird"])
+
+
+def fresh(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Sample, ...]:
+    """Return samples of ``per_class`` birds of every species of a plumage data set that are in neither of its splits.
+
+    ``dataset`` opens them; ``seed`` is that of its drawings.
+    """
+    drawn = _samples("fresh", per_class, _Opener(seed, 256))
+    number = {name: label for label, name in enumerate(dataset.classes)}
+    names = [species.name for species in SPECIES]
+    return tuple(replace(one, label=number[names[one.label]]) for one in drawn if names[one.label] in number)

@@ -3,6 +3,9 @@
 A part that has several forms is painted within its region by a painter of `pmsi.data.plumage.marks`.
 """
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from pmsi.base.seeding import numpy_generator
@@ -16,16 +19,33 @@ SCALE = np.array([(0.020, -0.028), (-0.005, -0.017), (-0.012, 0.0), (-0.005, 0.0
 """The free edge of one small feather, in body lengths, its tip towards the tail."""
 
 
-def paint_bird(easel: Easel, marks: Marks) -> None:
-    """Paint a bird with its marks and record where every part lies."""
-    _tail(easel, marks)
+def paint_bird(easel: Easel, marks: Marks, without: Collection[str] = ()) -> None:
+    """Paint a bird with its marks and record where every part lies.
+
+    Parts in ``without`` are recorded all the same, but show what lies behind them: the crown and the breast are marks
+    on the body, the others are shapes of their own.
+    """
+
+    @contextmanager
+    def part(name: str) -> Iterator[None]:
+        easel.dry = name in without
+        yield
+        easel.dry = False
+
+    with part("tail"):
+        _tail(easel, marks)
     _legs(easel)
     torso = _torso(easel)
-    _breast(easel, marks, torso)
-    _wing(easel, marks, torso)
-    _bill(easel, marks)
-    _crown(easel, marks, torso)
-    _eye(easel, marks)
+    with part("breast"):
+        _breast(easel, marks, torso)
+    with part("wing"):
+        _wing(easel, marks, torso)
+    with part("bill"):
+        _bill(easel, marks)
+    with part("crown"):
+        _crown(easel, marks, torso)
+    with part("eye"):
+        _eye(easel, marks)
 
 
 def _form(easel: Easel, marks: Marks, part: str, region: Patch, hides: bool = True) -> None:

@@ -4,12 +4,12 @@ All lengths are drawn as fractions of the image, so one seed gives the same pict
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from pmsi.base.errors import ConfigError
+from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.seeding import numpy_generator
 from pmsi.data.dataset import Box
 from pmsi.data.plumage.anatomy import build
@@ -17,12 +17,46 @@ from pmsi.data.plumage.body import paint_bird
 from pmsi.data.plumage.easel import Easel
 from pmsi.data.plumage.individual import Light, draw_individual
 from pmsi.data.plumage.ink import Patch, curve, fill, picture, rgb, ribbon, spread
+from pmsi.data.plumage.marks import FORMS
 from pmsi.data.plumage.perches import PERCHES, leaf, paint_leaf
-from pmsi.data.plumage.scenery import Setting, backdrop
-from pmsi.data.plumage.species import PARTS, SPECIES
+from pmsi.data.plumage.scenery import SETTINGS, Setting, backdrop
+from pmsi.data.plumage.species import PARTS, SPECIES, Marks
 
 SIZES = (32, 2048)
 """The smallest and the largest drawing, in pixels along each side."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is drawn otherwise than a seed gives it; all else stays the same pixels.
+
+    ``forms`` are (part, form) of `FORMS`, ``without`` the parts left out. ``background`` is a place of `SETTINGS` whose
+    backdrop is behind bird and perch, ``occluder`` a key of `OCCLUDERS`; ``pose`` and ``light`` number others.
+    """
+
+    forms: tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ()
+    background: str | None = None
+    occluder: str | None = None
+    pose: int | None = None
+    light: int | None = None
+
+    def __post_init__(self) -> None:
+        for part, form in self.forms:
+            lookup("form", lookup("part", FORMS, part), form)
+        for part in self.without:
+            lookup("part", FORMS, part)
+        if self.background is not None:
+            lookup("background", {one.name: one for one in SETTINGS}, self.background)
+        if self.occluder is not None:
+            lookup("occluder", OCCLUDERS, self.occluder)
+
+    def marks(self, own: Marks) -> Marks:
+        """Return a species' marks in the changed forms."""
+        return replace(own, **dict(self.forms))
+
+
+AS_IT_IS = Change()
 
 
 @dataclass(frozen=True)
@@ -37,19 +71,20 @@ class Drawing:
     """The smallest box around the visible bird."""
 
 
-def draw(species: int, seed: int, size: int = 256) -> Drawing:
+def draw(species: int, seed: int, size: int = 256, change: Change = AS_IT_IS) -> Drawing:
     """Return the drawing of a species, an index into `SPECIES`; raises ConfigError for an index or size out of range.
 
-    Siblings drawn with one seed differ only in their distinctive parts.
+    Siblings drawn with one seed differ only in their distinctive parts. The masks of a ``change`` say where parts that
+    are left out would be.
     """
-    easel, occluders = painted(species, seed, size)
+    easel, occluders = painted(species, seed, size, change)
     parts = visible_parts(easel, occluders)
     return Drawing(_developed(easel), parts, box_around(parts["bird"]))
 
 
-def draw_image(species: int, seed: int, size: int = 256) -> Image.Image:
+def draw_image(species: int, seed: int, size: int = 256, change: Change = AS_IT_IS) -> Image.Image:
     """Return only the image of `draw`, in less time."""
-    return _developed(painted(species, seed, size)[0])
+    return _developed(painted(species, seed, size, change)[0])
 
 
 def box_around(mask: np.ndarray) -> Box:
@@ -58,23 +93,24 @@ def box_around(mask: np.ndarray) -> Box:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1 - columns[0]), float(rows[-1] + 1 - rows[0])
 
 
-def painted(species: int, seed: int, size: int) -> tuple[Easel, list[Patch]]:
+def painted(species: int, seed: int, size: int, change: Change = AS_IT_IS) -> tuple[Easel, list[Patch]]:
     """Paint from back to front; return the easel and the coverage of each shape in front of the bird."""
     check_size(size)
     if not 0 <= species < len(SPECIES):
         raise ConfigError(f"There is no species {species!r}: plumage has {len(SPECIES)}, numbered from 0.")
     row = SPECIES[species]
-    individual = draw_individual(row.genus, seed)
+    individual = draw_individual(row.genus, seed, change.pose, change.light)
     anatomy = build(row.genus, individual.pose, size)
-    sheet = backdrop(individual.setting, size, numpy_generator(individual.seed, "backdrop"))
+    behind = next((one for one in SETTINGS if one.name == change.background), individual.setting)
+    sheet = backdrop(behind, size, numpy_generator(individual.seed, "backdrop"))
     easel = Easel(sheet, anatomy, individual.palette, individual.light, individual.seed)
     foot = anatomy.frame.pixels(anatomy.feet).mean(axis=0)
     slope = individual.pose.slope * individual.pose.facing
     PERCHES[individual.perch](
         sheet, individual.setting, foot, slope, anatomy.frame.scale, numpy_generator(individual.seed, "perch")
     )
-    paint_bird(easel, row.marks)
-    return easel, occlude(easel, individual.setting, individual.occluder)
+    paint_bird(easel, change.marks(row.marks), change.without)
+    return easel, occlude(easel, individual.setting, change.occluder or individual.occluder)
 
 
 def check_size(size: int) -> None:

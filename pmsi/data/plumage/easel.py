@@ -42,6 +42,8 @@ class Easel:
     light: Light
     seed: int
     layers: list[Layer] = field(default_factory=list)
+    dry: bool = False
+    """Whether the brush is dry: parts are recorded, and nothing is painted."""
 
     @property
     def side(self) -> int:
@@ -67,7 +69,8 @@ class Easel:
 
     def paint(self, patch: Patch, colour: np.ndarray, strength: float = 1.0) -> None:
         """Lay a colour over the sheet where the patch covers."""
-        ink.paint(self.sheet, patch, colour, strength)
+        if not self.dry:
+            ink.paint(self.sheet, patch, colour, strength)
 
     def record(self, part: str, patch: Patch, hides: bool = True) -> Patch:
         """Note that ``part`` was painted on this patch, and return the patch."""

@@ -86,16 +86,20 @@ class Individual:
     """Seed of small details: blobs, twigs, feathers."""
 
 
-def draw_individual(genus: Genus, seed: int) -> Individual:
-    """Return the individual of a genus for a seed."""
+def draw_individual(genus: Genus, seed: int, pose: int | None = None, light: int | None = None) -> Individual:
+    """Return the individual of a genus for a seed; ``pose`` and ``light`` number others of its own."""
+
+    def generator(of: str, number: int | None) -> np.random.Generator:
+        return numpy_generator(seed, "plumage", genus.name, of, *([] if number is None else [number]))
+
     rng = numpy_generator(seed, "plumage", genus.name, "scene")
     setting = SETTINGS[rng.integers(len(SETTINGS))]
     perch = setting.perches[rng.integers(len(setting.perches))]
     return Individual(
         genus=genus,
-        pose=_pose(genus, perch, numpy_generator(seed, "plumage", genus.name, "pose")),
+        pose=_pose(genus, perch, generator("pose", pose)),
         palette=_palette(genus, numpy_generator(seed, "plumage", genus.name, "look")),
-        light=_light(numpy_generator(seed, "plumage", genus.name, "light")),
+        light=_light(generator("light", light)),
         setting=setting,
         perch=perch,
         occluder=IN_FRONT[rng.integers(len(IN_FRONT))],
