@@ -3,16 +3,16 @@
 import streamlit as st
 from PIL.Image import Image
 
+from app.shared.bar import bar
 from app.shared.components import part
 from app.shared.errors import guarded
-from app.shared.image_links import image_actions
 from app.shared.images import download
-from app.shared.panels import Picked, image_picker
+from app.shared.panels import Picked
 from app.shared.session import choice, page_of, parsed, remember
 from app.views.mosaic.augmentations import beside
 from app.views.mosaic.code import Drawn, Scene, command_of, drawn, python_of
 from app.views.mosaic.receptive_fields import fields
-from app.views.mosaic.strip import DEPTH, SIDE, Strip, opened, squared_once, strip
+from app.views.mosaic.strip import DEPTH, SIDE, opened, squared_once, strip
 from app.views.mosaic.training import training
 from pmsi.pictures.encoding import png
 from pmsi.pictures.mosaics import COLORS, frames, gif, mosaics
@@ -61,32 +61,23 @@ VIEWS = {
 def page() -> None:
     """Draw the page."""
     st.title("Recursive mosaic", anchor=False)
+    chosen = bar(here="mosaic", run=False)
+    if chosen.picked is None:
+        st.info("Choose an image to see its mosaics.", icon=":material/image:")
+    else:
+        _mosaics(chosen.picked)
     st.markdown(INTRO, width=820)
     st.page_link(
         page_of("train"), label="Next: :primary[**train a network on such mosaics**]", icon=":material/arrow_forward:"
     )
-    _mosaics()
 
 
 @st.fragment
 @guarded()
-def _mosaics() -> None:
-    with st.container(border=True):
-        picked = image_picker()
-        if picked is not None:
-            image_actions(picked, here="mosaic", **({"run": choice("run")} if choice("run") else {}))
-    if picked is None:
-        st.info("Choose an image to see its mosaics.", icon=":material/image:")
-        return
-    image, address = squared_once(picked.image)
-    _layouts(picked, image, opened(address, picked.title))
-
-
-@st.fragment
-@guarded()
-def _layouts(picked: Picked, image: Image, shown: Strip) -> None:
+def _mosaics(picked: Picked) -> None:
     """Draw what depends on the layout: a fragment of its own, since it is what a visitor changes most."""
-    chosen = strip(shown)
+    image, address = squared_once(picked.image)
+    chosen = strip(opened(address, picked.title))
     look = remember(
         st.segmented_control,
         "look",
