@@ -11,56 +11,53 @@ export default function({ data, parentElement, setTriggerValue }) {
     image.src = src; image.alt = alt; image.loading = 'lazy';
     return image;
   };
-  const root = parentElement.querySelector('.scroll');
-  const left = root.scrollLeft;
+  const several = data.runs.length > 1;
+  // Values come as shares of the map's peak in 255 steps, row by row.
+  const read = ({ levels, shape, peak }, button, event) => {
+    const box = button.getBoundingClientRect(), [rows, columns] = shape;
+    const at = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
+    const row = at((event.clientY - box.top) / box.height, rows);
+    const column = at((event.clientX - box.left) / box.width, columns);
+    const value = levels.charCodeAt(row * columns + column) / 255 * peak;
+    return `${Number(value.toPrecision(3))} at row ${row + 1} of ${rows}, column ${column + 1} of ${columns}`;
+  };
+  const map = (parent, cell, { name, color }) => {
+    const figure = add(parent, 'figure'), button = add(figure, 'button');
+    button.type = 'button';
+    picture(button, cell.image);
+    button.onclick = () => setTriggerValue('opened', cell.id);
+    const caption = add(figure, 'figcaption');
+    add(caption, 'i').style.background = color;
+    add(caption, 'b', '', `${name} `);
+    const note = add(caption, 'span', '', cell.note), values = { ...cell.values, levels: atob(cell.values.levels) };
+    button.onpointermove = (event) => { note.textContent = read(values, button, event); };
+    button.onpointerleave = () => { note.textContent = cell.note; };
+    if (cell.mosaic) {
+      picture(add(figure, 'div', 'mosaic'), cell.mosaic);
+      add(figure, 'figcaption', '', cell.mosaic.note);
+    } else if (cell.without) add(figure, 'figcaption', '', cell.without);
+  };
+  const root = parentElement.querySelector('.rows'), left = root.scrollLeft;
   root.replaceChildren();
-  const grid = add(root, 'div', 'grid');
   const stages = data.stages.length;
-  const narrow = window.matchMedia('(max-width: 640px)').matches;
-  const least = narrow ? '8.2rem' : data.runs.length > 1 ? '7rem' : '9rem';
-  const block = `repeat(${stages}, minmax(${least}, 1fr))`;
-  grid.style.gridTemplateColumns =
-    `minmax(${narrow ? '6.6rem' : least}, 1fr) ${data.runs.map(() => block).join(' .25rem ')}`;
-  const apart = (i) => i && add(grid, 'div');
-  add(grid, 'div', 'first');
-  data.runs.forEach((run, i) => {
-    apart(i);
-    const head = add(grid, 'div', 'run', run.title);
-    head.style.gridColumn = `span ${stages}`;
-    head.style.borderColor = run.color;
-  });
-  add(grid, 'div', 'first', 'Image');
-  data.runs.forEach((_, i) => {
-    apart(i);
-    for (const stage of data.stages) {
-      const head = add(grid, 'div', 'stage');
-      add(head, 'i').style.background = stage.color;
-      add(head, 'span', '', stage.name);
-    }
-  });
+  root.style.setProperty('--stages', stages);
+  root.style.setProperty(
+    '--columns', `minmax(7rem, 1fr) repeat(${data.runs.length}, minmax(${7 * stages}rem, ${stages}fr))`);
   for (const row of data.rows) {
-    picture(add(grid, 'div', 'first'), row.image);
+    const line = add(root, 'div', 'row'), seen = add(line, 'div', 'seen');
+    if (several) add(seen, 'div', 'run', '·');
+    picture(seen, row.image);
+    add(seen, 'figcaption', '', row.title);
     row.sights.forEach((sight, i) => {
-      apart(i);
-      for (const cell of sight.cells) {
-        const figure = add(grid, 'figure');
-        const button = add(figure, 'button');
-        button.type = 'button';
-        button.title = 'Enlarge, with its numbers';
-        picture(button, cell.image);
-        button.onclick = () => setTriggerValue('opened', cell.id);
-        add(figure, 'div', 'note', cell.note);
-        if (cell.mosaic) {
-          picture(add(figure, 'div', 'mosaic'), cell.mosaic);
-          add(figure, 'div', 'note', cell.mosaic.note);
-        } else if (cell.without) add(figure, 'div', 'note', cell.without);
+      const place = add(line, 'div', 'sight');
+      if (several) {
+        const head = add(place, 'div', 'run', data.runs[i].title);
+        head.style.borderColor = data.runs[i].color;
+        head.title = data.runs[i].title;
       }
-    });
-    add(grid, 'div', 'first verdict', row.title);
-    row.sights.forEach((sight, i) => {
-      apart(i);
-      const words = add(grid, 'div', 'verdict', sight.verdict);
-      words.style.gridColumn = `span ${stages}`;
+      const maps = add(place, 'div', 'maps');
+      sight.cells.forEach((cell, k) => map(maps, cell, data.stages[k]));
+      add(place, 'div', 'verdict', sight.verdict);
     });
   }
   root.scrollLeft = left;

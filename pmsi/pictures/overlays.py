@@ -15,7 +15,7 @@ from pmsi.base.errors import PMSIError, lookup
 STRENGTH = 0.55
 """Default opacity of a map, 0–1."""
 
-DARKEST, BRIGHTEST = 0.15, 0.55
+DARKEST, BRIGHTEST = 0.2, 0.6
 """Brightness of black and of white in the image below a map, 0–1. With a wider range, bright photos shift the map's
 colours out of the colour bar, and dark ones hide what is on them."""
 

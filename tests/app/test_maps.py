@@ -5,6 +5,7 @@ import io
 import re
 
 import numpy as np
+import pytest
 from pages import button, click, fine, kept, part, words
 from PIL import Image
 from untrained import answer
@@ -12,9 +13,9 @@ from untrained import answer
 from app.shared.cached_data import open_builtin
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
-from app.views.maps.explained import MORE, more_images, ranked_mistakes
+from app.views.maps.explained import MORE, PREDICTED, Wanted, more_images, ranked_mistakes, seen
 from app.views.maps.form import MOST_KEPT
-from app.views.maps.zoom import numbers_table, removal_chart
+from app.views.maps.zoom import as_csv, numbers_table, removal_chart
 from pmsi.data import open_dataset
 from pmsi.explain.measures.deletion import Curve
 from pmsi.explain.measures.pointing import RegionScores
@@ -60,6 +61,21 @@ def test_three_stages_are_shown_with_the_prediction(open_page, make_run):
     assert all(cell["note"].startswith(("peak", "no positive")) for cell in cells(test))
     assert all("Ochre Finchling" in cell["image"]["alt"] for cell in cells(test))
     assert verdicts(test)[0].startswith("Says ")
+
+
+def test_an_image_s_maps_share_a_scale_at_first_and_the_browser_knows_their_values(open_page, make_run):
+    run = make_run()
+    shared, own = cells(open_page("maps", image=KEY)), cells(open_page("maps", image=KEY, scale="map"))
+    picked = Picked.of(open_builtin(), open_builtin().find(KEY))
+    maps = seen(run, picked, Wanted("mix", PREDICTED, "gradcam", "image", 0.5, "", "", 0)).explanation.maps
+    peaks = [values.max() for values in maps.values()]
+    assert [a["image"] == b["image"] for a, b in zip(shared, own, strict=True)] == [
+        peak == max(peaks) for peak in peaks
+    ]
+    for cell, values in zip(shared, maps.values(), strict=True):
+        sent = cell["values"]
+        steps = np.frombuffer(base64.b64decode(sent["levels"]), np.uint8).reshape(sent["shape"])
+        assert steps / 255 * sent["peak"] == pytest.approx(values, abs=float(values.max()) / 500)
 
 
 def test_any_output_class_and_method_can_be_explained(open_page, make_run):
@@ -142,6 +158,7 @@ def test_a_link_opens_one_map_with_its_numbers(open_page, make_run):
     assert all(word in table for word in ("This map", "Random maps", "Edges of the image", "chance"))
     assert "Map of 4 × 4" in words(test)
     assert kept(test, "selectbox", "region").value == "bill"
+    assert {"Picture (PNG)", "Values (CSV)"} <= {one.label for one in test.get("download_button")}
     for zoom in ("9.0.S4", "0", "a.b.c"):
         test.query_params["zoom"] = zoom
         test.run()
@@ -160,6 +177,8 @@ def test_the_numbers_of_one_map_say_hit_and_miss_and_its_curves_their_areas():
     drawn = removal_chart(curves, "#000000", "x").data
     assert [trace.name for trace in drawn] == ["This map: 0.500", "A random map: 0.750"]
     assert list(drawn[0].y) == [100.0, 0.0]
+    values = np.array([[0.5, 0.25], [0.0, 1e-9]], np.float32)
+    assert np.array_equal(np.loadtxt(io.StringIO(as_csv(values)), delimiter=",", dtype=np.float32), values)
 
 
 def test_increasing_severity_is_computed_for_the_class_of_the_clean_image(open_page, make_run):

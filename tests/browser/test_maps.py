@@ -13,6 +13,8 @@ def test_a_click_enlarges_a_map_and_the_link_to_it_opens_it_again(page, site):
     page.goto(f"/maps?run={site.first}&more=class&count=1")
     map_of_s4 = page.get_by_role("button", name=re.compile(r"S4: evidence for")).first
     loaded(map_of_s4.locator("img"))
+    map_of_s4.hover(position={"x": 6, "y": 6})
+    expect(page.get_by_text(re.compile("at row 1 of 4, column 1 of 4"))).to_be_visible()
     map_of_s4.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("Map of 4 × 4")).to_be_visible()

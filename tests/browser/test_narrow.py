@@ -44,15 +44,11 @@ def test_nothing_is_cut_off(narrow, site, name):
             expect(page.get_by_role("table")).to_be_visible()
 
 
-def test_the_grid_of_maps_scrolls_and_the_page_does_not(narrow, site):
-    page = narrow(f"/maps?tool=severity&run={site.first}")
-    grid = page.get_by_role("region", name="Maps by image, run and stage")
-    expect(grid).to_be_visible()
-    assert grid.evaluate("grid => grid.scrollWidth > grid.clientWidth")
-    last = page.get_by_role("button", name=re.compile("S5: evidence for"))
-    last.scroll_into_view_if_needed()
-    expect(last).to_be_in_viewport()
-    expect(grid.get_by_role("img").first).to_be_in_viewport()
+def test_the_maps_of_two_runs_fit(narrow, site):
+    page = narrow(f"/maps?tool=severity&run={site.first}&beside={site.second}")
+    maps = page.get_by_role("button", name=re.compile("S[345]: evidence for"))
+    expect(maps).to_have_count(6)
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in (one.bounding_box() for one in maps.all()))
 
 
 def test_all_of_a_sweep_is_there_without_scrolling_sideways(narrow, site):

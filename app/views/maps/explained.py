@@ -70,6 +70,10 @@ class Seen:
         return self.predictor.classes[self.explanation.label]
 
 
+Rows = Sequence[tuple[Picked, Sequence[Seen]]]
+"""The grid: each image, and how each run sees it."""
+
+
 def seen(run: Run, picked: Picked, wanted: Wanted) -> Seen:
     """Return an image as a run sees it, for the output and class that are wanted or the nearest that it has."""
     predictor = predictor_of(run)
@@ -188,7 +192,7 @@ MORE: dict[str, tuple[str, Callable[[Run, Picked], Listed]]] = {
 """Which images are shown below the chosen one: a label, and what lists them with their data set."""
 
 
-def figure_of(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> Figure:
+def figure_of(rows: Rows, wanted: Wanted) -> Figure:
     """Return the grid as a figure for print."""
     printed = tuple(
         Row(picked.label or picked.title, tuple(

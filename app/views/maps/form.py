@@ -1,5 +1,7 @@
 """The settings of the Maps page: what is explained, how it is drawn, and which images stand below the chosen one."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app.shared.cached_models import cam_seconds_once, predictor_of
@@ -9,6 +11,9 @@ from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
 from pmsi.base.text import duration
 from pmsi.explain.measures.regions import DISTINCTIVE_PARTS
 from pmsi.explain.methods import CAM_METHODS
+from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.overlays import COLOR_SCALES, color_bar
+from pmsi.predictor import Predictor
 from pmsi.runs import Run
 
 SCALES = {"image": "One scale", "map": "Each its own", "all": "One for all"}
@@ -19,51 +24,66 @@ MOST_KEPT = 16
 """Between keys of images in the URL."""
 
 
-def settings(run: Run, picked: Picked | None) -> Wanted:
-    """Show the settings for maps of a run and others beside it, and return them."""
+def settings(run: Run, picked: Picked, output: str) -> Wanted:
+    """Show what is explained and how it is drawn, but for the colours (`legend`), and return it."""
     predictor = predictor_of(run)
-    first, second, third, fourth = st.columns(4, gap="medium")
-    head = remember(
-        first.selectbox,
-        "head",
-        predictor.primary,
-        "Output",
-        list(predictor.heads),
-        help="The classifier whose score is explained: one of a stage, of all stages (concat), or their mean (mix).",
-    )
-    classes = [PREDICTED, *predictor.classes]
-    label = remember(second.selectbox, "class", PREDICTED, "Class", classes, format_func=_class_title)
-    method = _method(third, run, str(head))
-    scale = remember(
-        fourth.segmented_control,
-        "scale",
-        "image",
-        "Colours",
-        SCALES,
-        required=True,
-        help="One scale: a run's maps of an image end at the largest of their peaks. Each its own: at its own peak, "
-        "which hides how strong it is. One for all: at the largest peak of all that is shown.",
-        width="stretch",
-    )
-    with st.expander("How it is drawn", expanded=_is_changed()):
-        strength, outline, mosaic, layout = _drawing(picked)
-    return Wanted(head, label, method, scale, strength / 100, outline, mosaic, layout)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        classes = [PREDICTED, *predictor.classes]
+        label = remember(
+            st.selectbox,
+            "class",
+            PREDICTED,
+            "Class that is explained",
+            classes,
+            format_func=_class_title,
+            label_visibility="collapsed",
+            width=210,
+        )
+        with st.popover("More", icon=":material/tune:"):
+            head = output or _head(predictor)
+            method = _method(run, head)
+            strength, outline, mosaic, layout = _drawing(picked)
+    return Wanted(head, label, method, "image", strength / 100, outline, mosaic, layout)
 
 
 def _class_title(name: str) -> str:
-    return "The predicted one" if name == PREDICTED else name
+    return "Explain: the predicted class" if name == PREDICTED else f"Explain: {name}"
 
 
-def _is_changed() -> bool:
-    return any(choice(name) for name in ("overlay", "outline", "mosaic"))
+def _head(predictor: Predictor) -> str:
+    help = "The classifier whose score is explained: one of a stage, of all stages (concat), or their mean (mix)."
+    return str(remember(st.selectbox, "head", predictor.primary, "Output", list(predictor.heads), help=help))
 
 
-def _method(column: st.delta_generator.DeltaGenerator, run: Run, head: str) -> str:
+def legend(wanted: Wanted) -> Wanted:
+    """Show the colour bar, and what its end is; return the wanted with that."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("no evidence", width="content")
+        st.image(
+            jpeg(color_bar(strength=wanted.strength)),
+            width=160,
+            output_format="JPEG",
+            alt="Colour scale from black (0) to pale yellow (peak)",
+        )
+        st.caption("peak", width="content")
+        help = (
+            "One scale: a run's maps of an image end at the largest of their peaks. Each its own: at its own peak, "
+            "which hides how strong it is. One for all: at the largest peak of all that is shown."
+        )
+        scale = remember(
+            st.segmented_control, "scale", "image", "Scale of the colours", SCALES, required=True, help=help,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        st.caption(f"{COLOR_SCALES[scale].words} · point at a map for its values, click for more", width="content")
+    return replace(wanted, scale=scale)
+
+
+def _method(run: Run, head: str) -> str:
     """Show the choice of a CAM method, with its seconds below it."""
     every = ", ".join(row.title for row in CAM_METHODS.values() if row.package is not None)
     method = str(
         remember(
-            column.selectbox,
+            st.selectbox,
             "method",
             "gradcam",
             "Made by",
@@ -74,7 +94,7 @@ def _method(column: st.delta_generator.DeltaGenerator, run: Run, head: str) -> s
     )
     row, seconds = CAM_METHODS[method], cam_seconds_once(run, head, method)
     asks = "" if row.of_class else " Asks for no output and no class."
-    column.caption(f"About {_seconds(seconds)} an image here, by a trial. {row.source}.{asks}")
+    st.caption(f"About {_seconds(seconds)} an image here, by a trial. {row.source}.{asks}")
     return method
 
 
@@ -82,14 +102,12 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else duration(seconds)
 
 
-def _drawing(picked: Picked | None) -> tuple[int, str, str, int]:
+def _drawing(picked: Picked) -> tuple[int, str, str, int]:
     """Return the overlay's opacity in per cent, the region that is outlined, the kind of mosaics and their layout."""
-    first, second, third, fourth = st.columns(4, gap="medium")
-    strength = remember(
-        first.slider, "overlay", 55, "Overlay", 0, 100, step=5, format="%d %%", help="0 shows the image alone."
-    )
+    help = "0 shows the image alone; 100 the map alone."
+    strength = remember(st.slider, "overlay", 55, "Overlay", 0, 100, step=5, format="%d %%", help=help)
     outline = remember(
-        second.selectbox,
+        st.selectbox,
         "outline",
         "",
         "Outline",
@@ -99,22 +117,21 @@ def _drawing(picked: Picked | None) -> tuple[int, str, str, int]:
         "differs from the sibling that the run finds likeliest.",
     )
     mosaic = remember(
-        third.segmented_control,
+        st.segmented_control,
         "mosaic",
         "",
         "Mosaic of the phase",
         MOSAICS,
         required=True,
         help="The image cut as in the phase that trained the stage (r = 3, 2, 1), below the stage's map.",
-        width="stretch",
     )
-    layout = remember(fourth.number_input, "layout", 0, "Layout of the mosaics (seed)", 0, 999, disabled=not mosaic)
+    layout = remember(st.number_input, "layout", 0, "Layout of the mosaics (seed)", 0, 999, disabled=not mosaic)
     return int(strength), outline, mosaic, int(layout)
 
 
-def _outlines(picked: Picked | None) -> list[str]:
+def _outlines(picked: Picked) -> list[str]:
     """Return the regions that can be outlined; a data set without parts has boxes at most."""
-    dataset = picked.dataset if picked is not None else None
+    dataset = picked.dataset
     if dataset is None or not dataset.part_names:
         return ["", "object"]
     return ["", "object", "telling" if dataset.name in DISTINCTIVE_PARTS else "parts", *dataset.part_names]

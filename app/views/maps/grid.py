@@ -1,11 +1,12 @@
-"""The grid of the Maps page: a row for each image, a column for each stage of each run; a click opens a map.
+"""The grid of the Maps page: a row for each image, a map for each stage of each run; a click opens a map.
 
-It is a component, because pictures of Streamlit cannot be clicked, and its columns do not scroll sideways.
+It is a component, because pictures of Streamlit cannot be clicked and say no values under the pointer.
 """
 
-from collections.abc import Sequence
+import base64
 from typing import Any
 
+import numpy as np
 from PIL.Image import Image
 
 from app.shared.cached_models import explain_once
@@ -13,20 +14,20 @@ from app.shared.components import part
 from app.shared.palette import head_color
 from app.shared.panels import Picked, run_colors
 from app.shared.wording import name_of_run
-from app.views.maps.explained import SIDE, Seen, Wanted, verdict
+from app.views.maps.explained import SIDE, Rows, Seen, Wanted, verdict
 from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.pictures.overlays import ceilings, outlined, overlay, peak_words
 from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 from pmsi.pictures.sheets import enlarged
 
 
-def show_grid(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> str:
+def show_grid(rows: Rows, wanted: Wanted) -> str:
     """Show the grid; return the map that was just clicked as "image.run.stage" (two numbers, a name), else ""."""
     result = part("maps_grid")(data=grid_data(rows, wanted), key="maps-grid", on_opened_change=lambda: None)
     return str(result.get("opened") or "")
 
 
-def grid_data(rows: Sequence[tuple[Picked, Sequence[Seen]]], wanted: Wanted) -> dict[str, Any]:
+def grid_data(rows: Rows, wanted: Wanted) -> dict[str, Any]:
     """Return what the component draws: texts and encoded pictures."""
     runs = [one.run for one in rows[0][1]]
     colors = run_colors(runs)
@@ -60,8 +61,16 @@ def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: fl
         "id": f"{place[0]}.{place[1]}.{stage}",
         "image": _encoded(overlaid(one, stage, top, wanted), alt),
         "note": note,
+        "values": under_pointer(values),
     }
     return cell | _mosaic(one, picked, stage, wanted) if wanted.mosaic else cell
+
+
+def under_pointer(values: np.ndarray) -> dict[str, Any]:
+    """Return a map's values as the browser reads them: a byte each, in shares of the peak, row by row."""
+    peak = float(values.max(initial=0.0))
+    levels = np.rint(values * (255 / (peak or 1.0))).astype(np.uint8)
+    return {"levels": base64.b64encode(levels.tobytes()).decode(), "shape": values.shape, "peak": peak}
 
 
 def overlaid(one: Seen, stage: str, top: float, wanted: Wanted, side: int = SIDE) -> Image:

@@ -14,7 +14,7 @@ from app.shared.palette import head_color
 from app.shared.panels import Picked, run_colors
 from app.shared.session import remember
 from app.shared.wording import name_of_run
-from app.views.maps.explained import Seen, Wanted
+from app.views.maps.explained import Rows, Seen, Wanted
 from pmsi.perturbations import PERTURBATIONS, by_effect
 from pmsi.pictures import severity
 from pmsi.pictures.encoding import data_uri, jpeg
@@ -22,8 +22,9 @@ from pmsi.pictures.figure import MapCell
 from pmsi.pictures.severity import Frame, animation, drawn, label_of
 
 
-def motion(picked: Picked, sights: Sequence[Seen], wanted: Wanted) -> None:
-    """Show the choice of a perturbation, the player, and the download."""
+def motion(rows: Rows, wanted: Wanted) -> None:
+    """Show the first image under a perturbation: its choice, the player, and the download."""
+    picked, sights = rows[0]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = remember(
             st.selectbox,

@@ -1,6 +1,7 @@
 """One map, enlarged, with its numbers: prediction, pointing, deletion and insertion."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
@@ -8,16 +9,16 @@ import streamlit as st
 
 from app.shared.cached_models import removal_once
 from app.shared.errors import guarded, plain
-from app.shared.images import picture
+from app.shared.images import download, picture
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import Picked
 from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
-from app.views.maps.explained import OUTLINES, Seen, Wanted
+from app.views.maps.explained import OUTLINES, Rows, Seen, Wanted
 from app.views.maps.grid import overlaid
 from pmsi.explain.measures.deletion import Curve
 from pmsi.explain.measures.pointing import RegionScores, region_scores, summary
-from pmsi.pictures.encoding import jpeg
+from pmsi.pictures.encoding import jpeg, png
 from pmsi.robustness.drawing import faded
 
 ZOOM = "zoom"
@@ -26,7 +27,7 @@ SIDE = 640
 SOURCES = {"map": "This map", "random": "Random maps", "edges": "Edges of the image", "centre": "Middle of the image"}
 
 
-def enlarge(rows: list[tuple[Picked, list[Seen]]], opened: str, wanted: Wanted) -> None:
+def enlarge(rows: Rows, opened: str, wanted: Wanted) -> None:
     """Open the map that ``opened`` names, where there is such a one."""
     try:
         row, run, stage = opened.split(".")
@@ -49,8 +50,16 @@ def _contents(picked: Picked, one: Seen, stage: str, values: np.ndarray, wanted:
         alt = f"{picked.title}, {stage}: evidence for {one.explained}, enlarged"
         shown = overlaid(one, stage, float(values.max()) or 1.0, replace(wanted, outline=region), SIDE)
         picture(jpeg(shown), alt=alt, caption=f"Up to its own peak. Outlined: {title_of_region(region).lower()}.")
+        with st.container(horizontal=True):
+            download("Picture (PNG)", partial(png, shown), f"{stage}.png")
+            download("Values (CSV)", partial(as_csv, values), f"{stage}.csv")
     if remember(st.toggle, "curves", False, "Deletion and insertion curves", help="Some eighty predictions: seconds."):
         _curves(picked, one, stage)
+
+
+def as_csv(values: np.ndarray) -> str:
+    """Return a map's values as CSV, a line for each row of the map."""
+    return "".join(",".join(f"{value:.6g}" for value in row) + "\n" for row in values)
 
 
 def title_of_region(region: str) -> str:
