@@ -17,6 +17,7 @@ Options = Mapping[str, Any] | tuple[str, ...]
 
 TABLES: dict[str, str] = {
     "data set": "pmsi.data:DATASETS",
+    "kind of unknown images": "pmsi.unknowns:UNKNOWNS",
     "method": "pmsi.methods:METHODS",
     "backbone": "pmsi.model:BACKBONES",
     "smooth conv": "pmsi.model:SMOOTH_CONVS",
@@ -39,6 +40,7 @@ def options_of(about: Field) -> Options | None:
 
 
 COMMON: dict[str, tuple[str, ...]] = {
+    "kind of unknown images": ("held_out", "other", "plumage", "noise"),
     "data set": ("plumage", "cub", "cars", "aircraft", "folder"),
     "method": tuple(METHOD_TITLES),
     "backbone": ("mobilenet_v2", "resnet18", "resnet34", "tiny"),

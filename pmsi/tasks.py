@@ -70,6 +70,12 @@ TASKS: dict[str, Task] = {
         "How far a model's probabilities can be believed.",
         "pmsi.calibrate:check",
     ),
+    "unknowns": Task(
+        "Unknowns",
+        "pmsi.unknowns:measure_unknowns",
+        "Whether a model tells images of none of its classes.",
+        "pmsi.unknowns:check",
+    ),
     "maps": Task("Maps", "pmsi.maps:measure_maps", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
 }
 

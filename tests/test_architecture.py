@@ -15,7 +15,7 @@ ROOMS = (
     "pmsi", "pmsi.base", "pmsi.config", "pmsi.data", "pmsi.runs", "pmsi.model", "pmsi.augment", "pmsi.methods",
     "pmsi.engine", "pmsi.uncertainty", "pmsi.perturbations", "pmsi.explain", "pmsi.graph", "pmsi.evaluation",
     "pmsi.predictor", "pmsi.explain.measures", "pmsi.pictures", "pmsi.training", "pmsi.robustness", "pmsi.export",
-    "pmsi.maps", "pmsi.calibrate", "pmsi.tasks", "pmsi.api", "pmsi.tables", "pmsi.choices", "pmsi.cli",
+    "pmsi.maps", "pmsi.calibrate", "pmsi.unknowns", "pmsi.tasks", "pmsi.api", "pmsi.tables", "pmsi.choices", "pmsi.cli",
     "pmsi.__main__", "app",
 )  # fmt: skip
 """A room imports from those before it."""

@@ -12,10 +12,10 @@ from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import parse_json
 from pmsi.base.text import shortened
 from pmsi.config.declare import Config, field_type
-from pmsi.config.tasks import CalibrateConfig, EvaluateConfig, MapsConfig, RobustnessConfig
+from pmsi.config.tasks import CalibrateConfig, EvaluateConfig, MapsConfig, RobustnessConfig, UnknownsConfig
 from pmsi.config.train import DATA_FIELDS, SPLIT_FIELDS, WEIGHT_WORDS, TrainConfig, resize_for
 
-_ALL = (TrainConfig, EvaluateConfig, RobustnessConfig, MapsConfig, CalibrateConfig)
+_ALL = (TrainConfig, EvaluateConfig, RobustnessConfig, MapsConfig, CalibrateConfig, UnknownsConfig)
 CONFIGS: dict[str, type[Config]] = {config.task: config for config in _ALL}
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from pmsi.base.files import expanded
 from pmsi.config.declare import Config, setting
 
 # A field's group is a tab of the form, and a section of the help.
@@ -52,6 +53,28 @@ class CalibrateConfig(Config):
     of: tuple[str, ...] = _run((), "Training runs to calibrate and compare (ids in the runs folder).")
     test_per_class: int | None = _data(None, "Test images of each class; by default all.", minimum=1)
     batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownsConfig(Config):
+    """Whether training runs tell images that are of none of their classes."""
+
+    task: ClassVar[str] = "unknowns"
+
+    of: tuple[str, ...] = _run((), "Training runs to ask and compare (ids in the runs folder).")
+    against: tuple[str, ...] = _data(
+        (), "Kinds of unknown images; by default all that there are for a run.", options="kind of unknown images"
+    )
+    other: str | None = _data(None, "Data set whose test images are unknown.", options="data set")
+    other_data: str | None = _data(None, "Folder of that data set, or a zip or tar of it.")
+    head: str | None = _data(None, "Output whose logits are scored; by default the one that predicts.")
+    most: int = _data(500, "Unknown images of each kind, at most.", between=(20, 100_000))
+    test_per_class: int | None = _data(None, "Test images of each class; by default all.", minimum=1)
+    batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
+
+    def located(self) -> Self:
+        """Return the config with ``other_data`` as an absolute path."""
+        return self.with_(other_data=str(expanded(self.other_data).absolute())) if self.other_data else self
 
 
 @dataclass(frozen=True, kw_only=True)
