@@ -216,7 +216,9 @@ def _differences(kept: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]], see
     """Return how much better each pair of runs a and b tells the same unknown images, b minus a, by kind and score."""
     return [
         {"a": a, "b": b, "unknown": kind, "score": score}
-        | separation_apart(*((kept[id]["known"][score], kept[id][kind][score]) for id in (a, b)), seed)
+        | separation_apart(
+            (kept[a]["known"][score], kept[a][kind][score]), (kept[b]["known"][score], kept[b][kind][score]), seed
+        )
         for a, b in itertools.combinations(kept, 2)
         for kind in kept[a]
         if kind != "known" and kind in kept[b]
