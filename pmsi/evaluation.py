@@ -144,6 +144,15 @@ def check(config: EvaluateConfig, root: Path) -> None:
     find_checkpoint(Run.open(root, config.of))
 
 
+def check_file_classes(name: str, classes: Sequence[str], dataset: Dataset) -> None:
+    """Raise DataError where the classes of an exported file are not those of a data set."""
+    if tuple(classes) != dataset.classes:
+        raise DataError(
+            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(classes)} of {name}: give the data "
+            "set of its training by --data."
+        )
+
+
 def dataset_of(
     run: Run,
     config: TrainConfig,

@@ -4,10 +4,9 @@ A predictor keeps no state between calls, so threads may share one.
 """
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -22,12 +21,19 @@ from pmsi.engine.folding import folded
 from pmsi.explain.cam import cam, cam_seconds
 from pmsi.explain.rivals import RIVALS
 from pmsi.explain.stages import Activations, ChannelPeaks, activations, channel_peaks, effective_field
+from pmsi.graph.engine import graph_of
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
 from pmsi.runs.calibration import Calibration
 from pmsi.uncertainty.scores import SAID_BY, SCORES
 from pmsi.uncertainty.temperature import calibration_for, probabilities
+
+if TYPE_CHECKING:
+    from pmsi.graph.onnx_model import OnnxModel
+
+Answers = dict[str, torch.Tensor]
+"""Logits (classes,) by head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +96,14 @@ class Explanation:
 class Found(NamedTuple):
     """Logits (classes,) by head, the class explained, its map (h_n, w_n) by stage, and its rival, if any."""
 
-    logits: dict[str, torch.Tensor]
+    logits: Answers
     label: int
     maps: dict[str, np.ndarray]
     rival: int | None = None
 
 
-class ImagePredictor(ABC):
-    """A model with its class names and its preprocessing; `Predictor` is that of a run."""
+class ImagePredictor:
+    """A model, its graph here, with its class names and its preprocessing; `Predictor` is that of a run."""
 
     def __init__(
         self,
@@ -106,8 +112,9 @@ class ImagePredictor(ABC):
         heads: tuple[str, ...],
         primary: str,
         calibration: Calibration | None = None,
+        graph: "OnnxModel | None" = None,
     ) -> None:
-        self.config, self.classes, self.heads, self.primary = config, classes, heads, primary
+        self.config, self.classes, self.heads, self.primary, self.graph = config, classes, heads, primary, graph
         self.temperatures = calibration.temperatures if calibration else {}
         self.threshold = calibration.thresholds.get(SAID_BY, {}).get(primary) if calibration else None
         self.stages = stage_names(3)
@@ -123,9 +130,15 @@ class ImagePredictor(ABC):
         pixels = resize(image.convert("RGB"), self.config.resize_to)
         return Image.fromarray(centre_crop(pixels, self.config.image_size))
 
-    @abstractmethod
     def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
         """Return the ``top`` most probable classes of every head; ``prepared`` is a picture that `prepare` returned."""
+        return self.prediction(self.answers(prepared), top)
+
+    def answers(self, prepared: Image.Image) -> Answers:
+        """Return the logits (classes,) of every head, by the graph."""
+        assert self.graph is not None
+        (logits,) = self.graph.answer(self.pixels(prepared)[None])
+        return dict(zip(self.heads, torch.from_numpy(logits), strict=True))
 
     def explain(
         self,
@@ -150,7 +163,6 @@ class ImagePredictor(ABC):
         found = self.maps_of(prepared, head, label, stages or self.stages, method, rival)
         return Explanation(self.prediction(found.logits, top), head, found.label, found.maps, method, found.rival)
 
-    @abstractmethod
     def maps_of(
         self,
         prepared: Image.Image,
@@ -160,7 +172,11 @@ class ImagePredictor(ABC):
         method: str,
         rival: int | str | None = None,
     ) -> Found:
-        """Return what `explain` is made of."""
+        """Return what `explain` is made of, by the graph."""
+        assert self.graph is not None
+        answer = self.graph.explain(self.pixels(prepared), head, label)
+        logits = {name: torch.from_numpy(values) for name, values in answer.logits.items()}
+        return Found(logits, answer.explained, {stage: answer.maps[stage] for stage in stages})
 
     def class_number(self, name: str) -> int:
         """Return the label of a class; raises UnknownName, which lists the classes."""
@@ -186,7 +202,7 @@ class ImagePredictor(ABC):
             )
         return np.array(np.asarray(prepared).transpose(2, 0, 1), order="C")
 
-    def prediction(self, outputs: dict[str, torch.Tensor], top: int) -> Prediction:
+    def prediction(self, outputs: Answers, top: int) -> Prediction:
         """Return the prediction that logits (classes,) by head stand for."""
         heads = {}
         for head, logits in outputs.items():
@@ -205,7 +221,8 @@ class ImagePredictor(ABC):
 class Predictor(ImagePredictor):
     """The predictor of a trained network.
 
-    What it keeps is the model's folded copy (`pmsi.engine.folding`): the same answers and maps up to rounding, sooner.
+    It answers and makes Grad-CAM maps by the model's graph (`pmsi.graph.engine`) where there is one, and by its folded
+    copy (`pmsi.engine.folding`) else: the same up to rounding, sooner.
     """
 
     def __init__(
@@ -214,20 +231,27 @@ class Predictor(ImagePredictor):
         config: TrainConfig,
         classes: tuple[str, ...],
         calibration: Calibration | None = None,
+        graph: "OnnxModel | None" = None,
     ) -> None:
-        super().__init__(config, classes, model.heads, model.primary, calibration)
+        super().__init__(config, classes, model.heads, model.primary, calibration, graph)
         self.model = folded(model)
         self.device = next(model.parameters()).device
 
     @classmethod
-    def load(cls, run: Run, device: str = "auto") -> "Predictor":
-        """Return the predictor of a training run's last checkpoint, with the calibration that fits it."""
-        model, config, classes = load_model(run, find_device(device))
-        return cls(model, config, classes, calibration_for(run, model))
+    def load(cls, run: Run, device: str = "auto", images: int = 0) -> "Predictor":
+        """Return the predictor of a training run's last checkpoint, with the calibration that fits it.
 
-    def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
+        On a CPU it answers by the model's graph if one is kept, or worth making for so many ``images``.
+        """
+        model, config, classes = load_model(run, find_device(device))
+        graph = graph_of(model, (config.resize_to, config.image_size), images)
+        return cls(model, config, classes, calibration_for(run, model), graph)
+
+    def answers(self, prepared: Image.Image) -> Answers:
+        if self.graph is not None:
+            return super().answers(prepared)
         with torch.inference_mode():
-            return self._prediction(self.model(self._batch(prepared)), top)
+            return {head: logits[0] for head, logits in self.model(self._batch(prepared)).items()}
 
     def maps_of(
         self,
@@ -238,6 +262,9 @@ class Predictor(ImagePredictor):
         method: str,
         rival: int | str | None = None,
     ) -> Found:
+        alone = method == "gradcam" and set(stages) <= set(self.stages) and rival is None
+        if self.graph is not None and alone:
+            return super().maps_of(prepared, head, label, stages, method)
         classes = None if label is None else torch.tensor([label], device=self.device)
         against = torch.tensor([rival], device=self.device) if isinstance(rival, int) else rival
         images = self._batch(prepared)
@@ -266,6 +293,3 @@ class Predictor(ImagePredictor):
 
     def _batch(self, prepared: Image.Image) -> torch.Tensor:
         return normalize(torch.from_numpy(self.pixels(prepared)).unsqueeze(0).to(self.device))
-
-    def _prediction(self, outputs: dict[str, torch.Tensor], top: int) -> Prediction:
-        return self.prediction({head: logits[0] for head, logits in outputs.items()}, top)

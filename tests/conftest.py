@@ -5,6 +5,7 @@ import os
 import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test processes share the cores
+os.environ.setdefault("PMSI_ENGINE", "torch")  # what graphs are compared with; those of ONNX Runtime have own tests
 
 from jaxtyping import install_import_hook
 
@@ -19,6 +20,14 @@ from pmsi.config import TrainConfig
 from pmsi.data import plumage
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.runs import Run, State
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """A cache of these tests: nothing that a user's has goes into them, and nothing of theirs into a user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,16 +3,18 @@
 import argparse
 from dataclasses import replace
 
-from pmsi.base.errors import ConfigError, DataError
+from pmsi.base.errors import ConfigError
 from pmsi.base.files import to_json
 from pmsi.base.statistics import wilson
 from pmsi.cli.arguments import TRAINED_OR_FILE
 from pmsi.cli.flags import place, to_config
-from pmsi.cli.inputs import is_model_file, open_model_file
+from pmsi.cli.inputs import open_model_file
 from pmsi.cli.task import add_task, start, typed_config
 from pmsi.config import EvaluateConfig
 from pmsi.config.command import POSITIONAL
 from pmsi.data import open_dataset
+from pmsi.evaluation import check_file_classes
+from pmsi.graph import is_model_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,11 +41,7 @@ def _evaluate_file(typed: argparse.Namespace) -> int:
     trained = predictor.config
     given = {name: value for name in ("dataset", "data") if (value := getattr(typed, name)) is not None}
     dataset = open_dataset(replace(trained, **given))
-    if dataset.classes != predictor.classes:
-        raise DataError(
-            f"The {len(dataset.classes)} classes of {dataset.name} are not the {len(predictor.classes)} of {typed.of}: "
-            "give the data set of its training by --dataset and --data."
-        )
+    check_file_classes(typed.of, predictor.classes, dataset)
     samples = dataset.split(config.split)
     found = accuracy(predictor.file, dataset, samples, trained, config.batch_size)
     interval = {head: wilson(round(value * len(samples)), len(samples)) for head, value in found.items()}

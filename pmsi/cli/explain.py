@@ -15,13 +15,14 @@ from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import to_json
 from pmsi.cli.arguments import KEYED, TRAINED_OR_FILE, add_images_of, add_like, add_perturbed, add_runs
 from pmsi.cli.flags import folder, path, whole
-from pmsi.cli.inputs import Viewer, how_perturbed, is_model_file, load_predictor
+from pmsi.cli.inputs import Viewer, how_perturbed, load_predictor
 from pmsi.cli.output import save_picture, text_of, write_output
 from pmsi.config import MapsConfig
 from pmsi.explain.measures.deletion import Curve, removal_curves
 from pmsi.explain.measures.pointing import region_scores, summary
 from pmsi.explain.measures.regions import known_regions
 from pmsi.explain.methods import CAM_METHODS
+from pmsi.graph import is_model_file
 from pmsi.methods import METHODS
 from pmsi.pictures.figure import FORMATS, Figure, MapCell, Row, note_of
 from pmsi.pictures.overlays import outlined, overlay, tops_of

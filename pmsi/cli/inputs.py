@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
-from pmsi.base.errors import ConfigError, ExportError
+from pmsi.base.errors import ConfigError
 from pmsi.cli.output import text_of
 from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import open_rgb
+from pmsi.graph import is_model_file
+from pmsi.graph.engine import open_file
 from pmsi.perturbations import perturb, severities_of
 from pmsi.predictor import ImagePredictor, Predictor
 from pmsi.runs import Run
@@ -25,29 +27,19 @@ Pictured = tuple[Image, str | None]
 """A picture, and its class if known."""
 
 
-MODEL_FILE = ".onnx"
-"""Ending of exported models that stand where a run does."""
-
-
-def is_model_file(word: str) -> bool:
-    """Return whether a typed model is an exported file; else it is a run."""
-    return word.lower().endswith(MODEL_FILE)
-
-
 def load_predictor(word: str, typed: Arguments) -> ImagePredictor:
-    """Return the predictor of a typed run, or of an exported ONNX file."""
+    """Return the predictor of a typed run, or of an exported ONNX file, for the typed images."""
     if is_model_file(word):
         return open_model_file(word)
-    return Predictor.load(Run.open(typed.runs, word), typed.device)
+    return Predictor.load(Run.open(typed.runs, word), typed.device, len(typed.images))
 
 
 def open_model_file(word: str, threads: int = 0) -> "FilePredictor":
     """Return the predictor of an exported ONNX file; ExportError if it cannot be opened or packages are missing."""
-    try:
-        from pmsi.export.predictor import FilePredictor  # optional packages
-    except ImportError as error:
-        raise ExportError(f"To open {word} the package {error.name} is needed: pip install 'pmsi[export]'.") from error
-    return FilePredictor.load(Path(word).expanduser(), threads)
+    model = open_file(Path(word).expanduser(), threads)
+    from pmsi.export.predictor import FilePredictor  # after `open_file`, which says which packages are missing
+
+    return FilePredictor(model)
 
 
 @dataclass(frozen=True)

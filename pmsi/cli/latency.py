@@ -13,13 +13,14 @@ from pmsi.base.files import to_json
 from pmsi.base.text import aligned, percent, short
 from pmsi.cli.arguments import TRAINED_OR_FILE, add_like, add_runs
 from pmsi.cli.flags import whole
-from pmsi.cli.inputs import is_model_file, open_model_file
+from pmsi.cli.inputs import open_model_file
 from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import find_checkpoint, load_model
 from pmsi.engine.costs import costs_of
 from pmsi.engine.folding import folded
 from pmsi.export.latency import Latency, Timed, measure
+from pmsi.graph import is_model_file
 from pmsi.methods import METHODS, build
 from pmsi.model import Recognizer
 from pmsi.runs import Run

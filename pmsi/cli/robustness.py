@@ -5,6 +5,7 @@ import argparse
 from pmsi import tasks
 from pmsi.base.files import to_json
 from pmsi.base.text import duration
+from pmsi.cli.arguments import TRAINED_OR_FILE
 from pmsi.cli.task import add_dry_run, add_of, add_task, start, typed_config
 from pmsi.config import RobustnessConfig
 from pmsi.robustness import cells_of
@@ -12,14 +13,14 @@ from pmsi.tables.estimate import Estimator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_of(parser, "+")
+    add_of(parser, "+", TRAINED_OR_FILE)
     add_dry_run(parser)
     add_task(parser, RobustnessConfig)
 
 
 def run(typed: argparse.Namespace) -> int:
     """Run the sweep that the flags describe, or print how long it takes."""
-    config = typed_config(typed, RobustnessConfig())
+    config = typed_config(typed, RobustnessConfig(), files=True)
     return _dry_run(typed, config) if typed.dry_run else start(config, typed)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from pmsi import tasks
 from pmsi.base.errors import RunError, lookup
@@ -12,6 +13,7 @@ from pmsi.cli.flags import AnyConfig, add_flags, to_config
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import POSITIONAL
 from pmsi.config.presets import PRESETS
+from pmsi.graph import is_model_file
 from pmsi.runs import Run, State
 from pmsi.runs.record import differences_in
 
@@ -26,9 +28,9 @@ def add_task(parser: argparse.ArgumentParser, config: type[Config]) -> None:
     add_queue(parser)
 
 
-def add_of(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+def add_of(parser: argparse.ArgumentParser, nargs: str | None = None, help: str = TRAINED) -> None:
     """Add the positional training runs that a task works on."""
-    parser.add_argument(POSITIONAL, nargs=nargs, metavar="RUN", help=TRAINED)
+    parser.add_argument(POSITIONAL, nargs=nargs, metavar="RUN", help=help)
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +41,21 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="With --dry-run: print JSON.")
 
 
-def typed_config(typed: argparse.Namespace, begin: AnyConfig) -> AnyConfig:
-    """Return ``begin`` with the typed flags applied and run ids completed. Raises ConfigError or RunError."""
+def typed_config(typed: argparse.Namespace, begin: AnyConfig, files: bool = False) -> AnyConfig:
+    """Return ``begin`` with the typed flags applied and run ids completed. Raises ConfigError or RunError.
+
+    With ``files``, exported files stand for runs too; their paths are made absolute.
+    """
     for name in (POSITIONAL, "beside", "start_from"):
         if ids := getattr(typed, name, None):
-            whole = [Run.open(typed.runs, id).id for id in ([ids] if isinstance(ids, str) else ids)]
+            whole = [_whole(typed, id, files) for id in ([ids] if isinstance(ids, str) else ids)]
             setattr(typed, name, whole[0] if isinstance(ids, str) else whole)
     return to_config(begin, typed).located()
+
+
+def _whole(typed: argparse.Namespace, word: str, files: bool) -> str:
+    is_file = files and is_model_file(word)
+    return str(Path(word).expanduser().resolve()) if is_file else Run.open(typed.runs, word).id
 
 
 def training_base(typed: argparse.Namespace) -> TrainConfig:

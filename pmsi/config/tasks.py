@@ -31,7 +31,7 @@ class RobustnessConfig(Config):
 
     task: ClassVar[str] = "robustness"
 
-    of: tuple[str, ...] = _run((), "Training runs to compare (ids in the runs folder).")
+    of: tuple[str, ...] = _run((), "Training runs to compare (ids in the runs folder), or paths of exported files.")
     perturbations: tuple[str, ...] = _perturbation(
         ("color_jitter", "gaussian_noise"), "Perturbations to sweep over.", options="perturbation"
     )
@@ -41,7 +41,12 @@ class RobustnessConfig(Config):
     test_per_class: int | None = _data(
         None, "Use at most this many test images of each class; by default all.", minimum=1
     )
+    data: str | None = _data(None, "Where all are exported files: the folder of the data set of their training.")
     batch_size: int = _run(32, "Images in a batch; no result depends on it.", between=(1, 4096))
+
+    def located(self) -> Self:
+        """Return the config with ``data`` as an absolute path."""
+        return self.with_(data=str(expanded(self.data).absolute())) if self.data else self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.config import TrainConfig, from_dict
 from pmsi.graph.onnx_model import STAGES, OnnxModel
-from pmsi.predictor import Found, ImagePredictor, Prediction
+from pmsi.predictor import Found, ImagePredictor
 from pmsi.runs.calibration import parsed
 
 
@@ -18,17 +17,14 @@ class FilePredictor(ImagePredictor):
     def __init__(self, model: OnnxModel) -> None:
         config = from_dict(model.about["config"])
         assert isinstance(config, TrainConfig)
-        super().__init__(config, model.classes, model.heads, model.primary, parsed(model.about.get("calibration")))
+        known = parsed(model.about.get("calibration"))
+        super().__init__(config, model.classes, model.heads, model.primary, known, model)
         self.file = model
 
     @classmethod
     def load(cls, path: Path, threads: int = 0) -> "FilePredictor":
         """Return the predictor of a file; raises ExportError if it is damaged or foreign."""
         return cls(OnnxModel.load(path, threads))
-
-    def predict(self, prepared: Image.Image, top: int = 5) -> Prediction:
-        (logits,) = self.file.answer(self.pixels(prepared)[None])
-        return self.prediction(dict(zip(self.heads, torch.from_numpy(logits), strict=True)), top)
 
     def maps_of(
         self,
@@ -49,6 +45,4 @@ class FilePredictor(ImagePredictor):
                 f"An ONNX file has Grad-CAM maps of {', '.join(STAGES)}, not {method} of {', '.join(stages)}: give the "
                 "run that it was exported from."
             )
-        answer = self.file.explain(self.pixels(prepared), head, label)
-        logits = {name: torch.from_numpy(values) for name, values in answer.logits.items()}
-        return Found(logits, answer.explained, {stage: answer.maps[stage] for stage in stages})
+        return super().maps_of(prepared, head, label, stages, method)

@@ -20,7 +20,7 @@ from pmsi.base.errors import ExportError
 from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.explain.cam import DEFAULT_STAGES, cam
-from pmsi.graph import TRACING
+from pmsi.graph import TRACING, kept
 from pmsi.graph.onnx_model import ABOUT, PHOTO_PREFIX, OnnxModel
 from pmsi.graph.recording import INPUTS, OUTPUTS, record
 from pmsi.model import Recognizer
@@ -54,16 +54,38 @@ def onnx_bytes(model: Recognizer, about: Mapping[str, Any], half: bool = False) 
     Raises ExportError, with the reason, if the model has an operator without an ONNX form, or if the file's answers or
     maps are not the model's.
     """
-    side = int(about["image_size"])
-    made = converted(record(model, side), side)
-    made = from_photo(made, int(about["resize"]), side)
+    made = onnx.load_model_from_string(graph_bytes(model, (int(about["resize"]), int(about["image_size"]))))
     describe(made, about)
-    check(made.SerializeToString(), model, TOLERANCES)
     if not half:
         return made.SerializeToString()
     smaller = _with_half_weights(made).SerializeToString()
     check(smaller, model, HALF_TOLERANCES)
     return smaller
+
+
+def graph_bytes(model: Recognizer, sizes: tuple[int, int]) -> bytes:
+    """Return the checked ONNX file of a model, whose classes have no names yet; it is kept in the cache.
+
+    ``sizes`` are the sides of the resized image and of its crop. Raises ExportError as `onnx_bytes` does.
+    """
+    key = kept.key_of(model, sizes)
+    if (found := kept.find(key)) is not None:
+        return found
+    try:
+        made = from_photo(converted(record(model, sizes[1]), sizes[1]), *sizes)
+        about = {"heads": model.heads, "primary": model.primary, "resize": sizes[0], "image_size": sizes[1]}
+        describe(made, about | {"classes": [*range(_classes(made))]})
+        data = made.SerializeToString()
+        check(data, model, TOLERANCES)
+    except ExportError as error:
+        kept.refuse(key, str(error))
+        raise
+    kept.keep(key, data)
+    return data
+
+
+def _classes(made: ModelProto) -> int:
+    return made.graph.output[0].type.tensor_type.shape.dim[1].dim_value
 
 
 def converted(graph: GraphModule, side: int) -> ModelProto:

@@ -1,5 +1,6 @@
 """OnnxModel: an exported ONNX file as a model that answers and explains, by ONNX Runtime, without torch's networks."""
 
+import hashlib
 import json
 import threading
 from pathlib import Path
@@ -59,7 +60,7 @@ class OnnxModel:
     """
 
     def __init__(self, data: bytes, name: str = "The file", threads: int = 0) -> None:
-        self.name, self.threads = name, threads
+        self.name, self.threads, self.digest = name, threads, hashlib.blake2b(data).digest()
         self._lock = threading.Lock()
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         try:

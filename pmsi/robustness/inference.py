@@ -54,7 +54,7 @@ class Predictions:
 
     def __init__(self, model: SweptModel, pool: ThreadPoolExecutor) -> None:
         self.model, self.pool = model, pool
-        self.predicted: Labels = {head: [] for head in model.network.heads}
+        self.predicted: Labels = {head: [] for head in model.heads}
         self.pixels: list[str] = []
         self.factors: list[dict[str, Any]] = []
         self._coming: deque[Sequence[Future[Labels]]] = deque()

@@ -1,16 +1,16 @@
 """The trained models of a sweep, and their common test images."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pmsi.base.errors import ExportError
-from pmsi.config import RobustnessConfig, TrainConfig
+from pmsi.config import RobustnessConfig, TrainConfig, from_dict
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.preprocessing import normalize
@@ -18,7 +18,9 @@ from pmsi.data.record import ImageRecord
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
-from pmsi.evaluation import check_same_data, checking_progress
+from pmsi.evaluation import check_file_classes, check_same_data, checking_progress
+from pmsi.graph import is_model_file
+from pmsi.graph.engine import graph_of, open_file
 from pmsi.model import Recognizer
 from pmsi.runs import Run
 
@@ -35,18 +37,33 @@ read. 2 added the drawn factors; 3 to 5 changed how models are computed, which c
 
 @dataclass(frozen=True)
 class SweptModel:
-    """A model of a sweep: its run, its network in eval mode, its config, and the names of its classes."""
+    """A model of a sweep: a run's network in eval mode, or an exported file's graph; where both, the graph answers.
 
-    run: Run
-    network: Recognizer
+    ``id`` is that of its run, or the file's name; ``classes`` are the names of its classes.
+    """
+
+    id: str
     config: TrainConfig
     classes: tuple[str, ...]
+    heads: tuple[str, ...]
+    primary: str
+    run: Run | None = None
+    network: Recognizer | None = None
     graph: "OnnxModel | None" = None
 
-    @property
-    def id(self) -> str:
-        """The id of its run."""
-        return self.run.id
+    @classmethod
+    def of_run(cls, run: Run, device: torch.device) -> "SweptModel":
+        """Return the model of a run's last checkpoint."""
+        network, config, classes = load_model(run, device)
+        return cls(run.id, config, classes, network.heads, network.primary, run, network)
+
+    @classmethod
+    def of_file(cls, path: Path) -> "SweptModel":
+        """Return the model of an exported file; raises ExportError."""
+        graph = open_file(path, threads=1)
+        config = from_dict(graph.about["config"])
+        assert isinstance(config, TrainConfig)
+        return cls(path.name, config, graph.classes, graph.heads, graph.primary, graph=graph)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -56,16 +73,19 @@ class SweptModel:
     @property
     def device(self) -> torch.device:
         """The device of the network."""
-        return next(self.network.parameters()).device
+        return next(self.network.parameters()).device if self.network else torch.device("cpu")
 
     @cached_property
     def labels(self) -> Callable[[Tensor], Labels]:
-        """What predicts labels of images (b, 3, side, side) uint8: the network's graph, or else its folded copy."""
-        return partial(_by_graph, self.graph) if self.graph else partial(_by_network, folded(self.network))
+        """What predicts labels of images (b, 3, side, side) uint8: the graph, or else the network's folded copy."""
+        if self.graph is not None:
+            return partial(_by_graph, self.graph)
+        assert self.network is not None
+        return partial(_by_network, folded(self.network))
 
 
 def _by_graph(graph: "OnnxModel", images: Tensor) -> Labels:
-    found = graph.answer(images.numpy()).argmax(axis=2).T
+    found = graph.answer(images.cpu().numpy()).argmax(axis=2).T
     return dict(zip(graph.heads, found.tolist(), strict=True))
 
 
@@ -75,61 +95,48 @@ def _by_network(network: Recognizer, images: Tensor) -> Labels:
     return {head: logits.argmax(dim=1).tolist() for head, logits in network(normalize(images)).items()}
 
 
-LONG = 500_000_000
-"""Pixels that a model has to look at on a CPU for a graph to be worth the ten seconds that it takes to make."""
-
-
 def accelerated(models: Sequence[SweptModel], images: int) -> tuple[SweptModel, ...]:
     """Return the models of a sweep, each with a graph for ONNX Runtime if that will save time and can be made.
 
-    ``images`` is the number of images that each of them will see. A graph is used only if its answers have been
-    compared with the network's (`pmsi.graph.onnx_file.check`).
+    ``images`` is the number of images that each of them will see.
     """
-    return tuple(replace(model, graph=_graph(model)) if _is_long(model, images) else model for model in models)
+    return tuple(
+        replace(model, graph=graph_of(model.network, model.sides, images, threads=1)) if model.network else model
+        for model in models
+    )
 
 
-def _is_long(model: SweptModel, images: int) -> bool:
-    return model.device.type == "cpu" and images * model.config.image_size**2 >= LONG
-
-
-def _graph(model: SweptModel) -> "OnnxModel | None":
-    try:
-        from pmsi.graph.onnx_file import onnx_bytes  # optional packages
-        from pmsi.graph.onnx_model import OnnxModel
-    except ImportError:
-        return None
-    network, config = model.network, model.config
-    about = {"classes": model.classes, "heads": network.heads, "primary": network.primary}
-    sizes = {"resize": config.resize_to, "image_size": config.image_size}
-    try:
-        return OnnxModel(onnx_bytes(network, about | sizes), model.id, threads=1)
-    except ExportError:
-        return None
-
-
-def load_models(config: RobustnessConfig, runs: Iterable[Run]) -> tuple[SweptModel, ...]:
-    """Return the models of these runs, each once, on the sweep's device."""
+def load_models(config: RobustnessConfig, root: Path) -> tuple[SweptModel, ...]:
+    """Return the models of a sweep, each once: of runs in ``root``, on the sweep's device, and of exported files."""
     device = prepare_device(config)
-    return tuple(SweptModel(of, *load_model(of, device)) for of in dict.fromkeys(runs))
+    return tuple(
+        SweptModel.of_file(Path(id)) if is_model_file(id) else SweptModel.of_run(Run.open(root, id), device)
+        for id in dict.fromkeys(config.of)
+    )
 
 
 def open_shared(
     config: RobustnessConfig, models: Sequence[SweptModel], run: Run
 ) -> tuple[Dataset, dict[str, list[str]]]:
-    """Return the data set of the first model, with the sweep's limit on test images, and by run how it differs from
-    what that run was trained on, in words.
+    """Return the data set of the first run, with the sweep's limit on test images, and by model how it differs from
+    what that was trained on, in words. Without a run it is that of the first file, in the folder ``config.data``.
 
     Raises DataError if its labels mean other classes for one of the models, or, unless ``config.insist``, if a model
     was trained on some of its test images.
     """
-    first = models[0].config
+    first = next((model for model in models if model.run), models[0])
+    where = first.config if first.run else first.config.with_(data=config.data)
     dataset = open_dataset(
-        replace(first, test_per_class=config.test_per_class or first.test_per_class), checking_progress(run)
+        replace(where, test_per_class=config.test_per_class or where.test_per_class), checking_progress(run)
     )
-    limited = config.test_per_class is not None
-    return dataset, {
-        model.id: check_same_data(model.run, dataset, model.classes, config.insist, limited) for model in models
-    }
+    return dataset, {model.id: _differs(model, dataset, config) for model in models}
+
+
+def _differs(model: SweptModel, dataset: Dataset, config: RobustnessConfig) -> list[str]:
+    if model.run is None:
+        check_file_classes(model.id, model.classes, dataset)
+        return [f"{model.id} does not say on which images it was trained: check that these are not among them."]
+    return check_same_data(model.run, dataset, model.classes, config.insist, config.test_per_class is not None)
 
 
 def identity(models: Sequence[SweptModel], images: Sequence[ImageRecord]) -> str:
@@ -139,6 +146,10 @@ def identity(models: Sequence[SweptModel], images: Sequence[ImageRecord]) -> str
     )
     digest = hashlib.blake2b(about.encode(), digest_size=8)
     for model in models:
+        if model.network is None and model.graph is not None:
+            digest.update(model.graph.digest)
+            continue
+        assert model.network is not None
         for value in model.network.state_dict().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ A finished cell is one file of predictions and one record in the run's metrics; 
 `pmsi.robustness.report` summarises all cells at the end.
 """
 
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +23,7 @@ from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
 from pmsi.data.record import DataRecord
 from pmsi.engine.checkpoint import find_checkpoint
+from pmsi.graph import is_model_file
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
 from pmsi.robustness.loader import ImageBatch, ModelGroup
@@ -36,7 +38,12 @@ def check(config: RobustnessConfig, root: Path) -> None:
     if not config.of:
         raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")
     cells_of(config)
-    runs = [Run.open(root, id) for id in config.of]
+    for name, count in Counter(Path(id).name for id in {*config.of}).items():
+        if count > 1:
+            raise ConfigError(f"{count} of the models are called {name}: rename a file.")
+    for id in filter(is_model_file, config.of):
+        SweptModel.of_file(Path(id))
+    runs = [Run.open(root, id) for id in config.of if not is_model_file(id)]
     for run in runs:
         find_checkpoint(run)
         if run.state.is_live:
@@ -52,11 +59,11 @@ def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:
     Raises ConfigError for unknown names, severities out of range, or runs with different data.
     """
     check(config, run.folder.parent)
-    models = load_models(config, [run.sibling(id) for id in config.of])
+    models = load_models(config, run.folder.parent)
     dataset, differs = open_shared(config, models, run)
     models = accelerated(models, len(dataset.test) * len(cells_of(config)))
     records = Sweep(config, run, dataset, models).records()
-    primary = {model.id: model.network.primary for model in models}
+    primary = {model.id: model.primary for model in models}
     found = report(run.folder, cells_of(config), primary, dataset.classes)
     write_atomically(run.folder / FILE, to_json(found))
     return {
@@ -146,7 +153,7 @@ class Sweep:
         """Return the metrics record of a cell: accuracies and drops with intervals, and the tests between runs."""
         seed = derive("bootstrap", self.config.seed, cell.perturbation, cell.severity)
         right, clean = self._right(cell), self._right(CLEAN)
-        primary = {model.id: model.network.primary for model in self.models}
+        primary = {model.id: model.primary for model in self.models}
         first, *others = primary
         runs: dict[str, dict[str, Any]] = {
             id: {

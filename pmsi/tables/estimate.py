@@ -294,7 +294,7 @@ def _grey(sample: Sample) -> Image.Image:
 def try_sweep(config: RobustnessConfig, root: Path) -> float:
     """Return the seconds of a sweep over runs in ``root``, by a trial: its start, its reading, and its cells."""
     began = time.perf_counter()
-    models = load_models(config, [Run.open(root, id) for id in config.of])
+    models = load_models(config, root)
     with tempfile.TemporaryDirectory() as folder:
         dataset, _ = open_shared(config, models, Run.create(Path(folder), config))
         models = accelerated(models, len(dataset.test) * len(cells_of(config)))

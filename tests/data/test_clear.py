@@ -13,6 +13,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.cache.clear import Usage, clear, usage
 from pmsi.data.cache.pixels import Pixels
+from pmsi.graph import kept
 
 ROOT = Path(__file__).parents[2]
 SIDE = 32
@@ -50,10 +51,11 @@ def files_in(folder):
 
 def test_what_it_holds_is_counted_and_cleared(birds, cache, pmsi):
     subprocess.run([sys.executable, "-c", FILL, str(birds)], cwd=ROOT, check=True)
+    kept.keep("a-model", b"its graph")
     held = files_in(cache)
     assert len([path for path in held if path.suffix == ".png"]) == 8
     found = usage()
-    assert {name: taken.things for name, taken in found.items()} == {"pixels": 1, "zips": 1, "checks": 0}
+    assert {name: taken.things for name, taken in found.items()} == {"pixels": 1, "zips": 1, "graphs": 1, "checks": 0}
     assert sum(taken.size for taken in found.values()) == sum(held.values())
     status, said, _ = pmsi("data", "cache")
     assert (status, said.splitlines()[0].startswith(f"{cache}: ")) == (0, True)

@@ -79,7 +79,7 @@ def test_an_unknown_ending_is_refused_and_no_path_of_this_machine_leaves_with_a_
     assert portable(tiny_run.config) == tiny_run.config
 
 
-def test_two_exports_at_once_take_turns(tiny_run, monkeypatch):
+def test_two_exports_at_once_take_turns(tiny_run, monkeypatch, cache_folder):
     """torch.export holds state of the whole process, and fails in two threads at once."""
     inside, most = [], []
 
@@ -94,4 +94,5 @@ def test_two_exports_at_once_take_turns(tiny_run, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(make, tiny_run) for make in (program, onnx, program, onnx)]
     assert all("recorded" in str(one.exception()) for one in asked)
-    assert most == [1, 1, 1, 1]
+    assert len(most) >= 3, "a conversion that has failed need not be tried again"
+    assert {*most} == {1}

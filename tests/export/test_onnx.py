@@ -1,6 +1,7 @@
 """An exported ONNX file against the model that it was made of."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -114,6 +115,28 @@ def test_commands_take_a_file_where_they_take_a_run(exported, tiny_run, tmp_path
     assert status == 0, said
     assert json.loads(printed)["accuracy"] == pytest.approx(tiny_run.result()["last"]["accuracy"], abs=0.1)
     assert pmsi("evaluate", tiny_run.id, "--runs", tiny_run.folder.parent, "--dataset", "plumage")[0] == 2
+
+
+def test_a_sweep_takes_files_and_runs_alike(exported, copied, tmp_path, pmsi):
+    """The same draws, classes and outputs; a file alone too."""
+    tree = ("--runs", copied.folder.parent, "--perturbations", "rotation=10", "--test-per-class", 1)
+    small = shutil.copyfile(exported, tmp_path / "small.onnx")
+    status, printed, said = pmsi("robustness", copied.id, small, *tree)
+    assert status == 0, said
+    result = json.loads(printed)["result"]
+    assert result["of"] == [copied.id, "small.onnx"]
+    for cell in result["cells"]:
+        ours, theirs = cell["runs"].values()
+        assert theirs["mcnemar"] is not None
+        for head, score in ours["heads"].items():
+            assert theirs["heads"][head]["correct"] == pytest.approx(score["correct"], abs=1)
+    status, printed, said = pmsi("robustness", small, *tree)
+    assert status == 0, said
+    alone = json.loads(printed)["result"]["cells"][1]["runs"]["small.onnx"]["heads"]
+    assert alone == cell["runs"]["small.onnx"]["heads"]
+    status, _, said = pmsi("robustness", small, exported.parent / "small.onnx", *tree)
+    assert status == 2
+    assert "small.onnx" in said
 
 
 def test_eight_bits_are_smaller_and_say_what_they_cost(exported, tiny_run, tmp_path):

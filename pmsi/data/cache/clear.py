@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pmsi.base.locks import locked
-from pmsi.data.cache.disk import CacheEntry, remove_unused
+from pmsi.data.cache.disk import CacheEntry, file_entries, remove_unused
 from pmsi.data.cache.pixels import pixel_entries
 from pmsi.data.cache.zips import zip_entries
 from pmsi.data.checking import cache_folder
@@ -27,6 +27,7 @@ def _check_entries(folder: Path) -> list[CacheEntry]:
 SECTIONS: dict[str, CacheSection] = {
     "pixels": CacheSection("images, decoded and resized", "pixels", pixel_entries),
     "zips": CacheSection("zips, unpacked", "zips", zip_entries),
+    "graphs": CacheSection("models as graphs", "graphs", lambda folder: file_entries(folder, ".onnx", ".refused")),
     "checks": CacheSection("which images were checked", ".", _check_entries),
 }
 

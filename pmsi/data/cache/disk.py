@@ -29,6 +29,11 @@ class CacheEntry:
         return cls(path, (path,), about.st_size, about.st_mtime_ns)
 
 
+def file_entries(folder: Path, *endings: str) -> list[CacheEntry]:
+    """Return the files of a folder with one of some endings, each an entry of its own."""
+    return [CacheEntry.file(path) for ending in endings for path in folder.glob(f"*{ending}")]
+
+
 def mark_in_use(mark: Path) -> int:
     """Return a file descriptor; the entry is in use until it is closed, here and in forked children."""
     file = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
