@@ -5,6 +5,7 @@ import streamlit as st
 from app.login import require_login
 from app.shared import session
 from app.shared.errors import guarded
+from app.views.answer.page import page as answer
 from app.views.data.page import page as data
 from app.views.home.page import page as home
 from app.views.maps.page import page as maps
@@ -21,6 +22,7 @@ from pmsi.base.assets import ASSETS
 VIEWS = {
     "Explore": (
         (home, "Start", ":material/home:"),
+        (answer, "Answer", ":material/label:"),
         (mosaic, "Mosaic", ":material/grid_view:"),
         (stages, "Stages", ":material/layers:"),
         (maps, "Maps", ":material/visibility:"),

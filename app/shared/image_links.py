@@ -1,4 +1,4 @@
-"""Links that open another page with an image: cut it, recognise it, perturb it, explain it.
+"""Links that open another page with an image: recognise it, cut it, perturb it, explain it.
 
 The address has the image in it and can be copied; an uploaded image is in the session only.
 """
@@ -12,7 +12,7 @@ PAIR = "The paper's pair"
 """The Perturb page's choice of colour jitter and then noise, as in Table VII; the others are families."""
 ACTIONS: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "mosaic": ("Mosaic", "mosaic", ":material/grid_view:", {}),
-    "predict": ("Predict", "perturb", ":material/label:", {"kind": PAIR, "k": "0", "sigma": "0"}),
+    "answer": ("Answer", "answer", ":material/label:", {}),
     "perturb": ("Perturb", "perturb", ":material/tune:", {"kind": PAIR, "k": "0.5"}),
     "explain": ("Explain", "maps", ":material/visibility:", {}),
 }

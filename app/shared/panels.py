@@ -264,13 +264,17 @@ def say_differences(result: Mapping[str, Any], *runs: Run) -> None:
         st.warning(plain(with_names(found, *runs)), icon=":material/warning:")
 
 
+SUBJECTS = {"plumage": "invented birds"}
+"""What the classes of a data set are, where its name does not say it."""
+
+
 def unknown_class(run: Run, label: str | None, best: str) -> str:
     """Return in words that a run cannot know an image's class, with the nearest that it knows; "" where it may."""
     classes = classes_of_run(run)
     if label in classes:
         return ""
-    words = f"This network knows {len(classes)} classes of {data_title(run.config)}"
-    return f"{words}, not {label}; nearest: {best}." if label else f"{words}; the nearest to this image: {best}."
+    kind = SUBJECTS.get(run.config.dataset) or f"classes of {data_title(run.config)}"
+    return f"This network knows {len(classes)} {kind}{f', not {label}' if label else ''}; nearest: {best}."
 
 
 def run_colors(runs: Sequence[Run]) -> dict[str, str]:

@@ -26,6 +26,8 @@ from pmsi.runs import Run
 
 UPLOADS, MOST_UPLOADS = "uploads", 24
 """The session's key of the visitor's own pictures, by digest, the newest last; and how many are kept."""
+TAKEN = "uploads-taken"
+"""The session's key of the files that were taken from a field: one that is removed does not come back from it."""
 PREFIX = "upload:"
 """How the key of an upload begins."""
 PER_PAGE = 24
@@ -166,33 +168,51 @@ def _choose_photo(run: Run | None) -> None:
 
 
 def _choose_upload(run: Run | None) -> None:
+    if added := own_pictures("picker"):
+        take("upload", added[0])
+        st.rerun()
+
+
+def own_pictures(place: str) -> list[str]:
+    """Let the visitor add pictures and remove them; return the keys of new ones, if all of the files are pictures.
+
+    ``place`` makes the widgets' keys differ.
+    """
     files = st.file_uploader(
         "Pictures of yours",
         type=SUFFIXES,
         accept_multiple_files=True,
-        key="picker-upload",
+        key=f"{place}-upload",
         label_visibility="collapsed",
         max_upload_size=LARGEST_UPLOAD,
     )
     st.caption("JPEG, PNG, WebP, BMP, GIF or TIFF. They stay in this session and are not stored.")
-    added = []
-    for file in files:
+    taken, added = st.session_state.setdefault(TAKEN, set()), []
+    new = [file for file in files if file.file_id not in taken]
+    for file in new:
         with guarded():
             added.append(keep_upload(file.name, file.getvalue()))
-    if added and len(added) == len(files):
-        take("upload", added[0])
-        st.rerun()
+            taken.add(file.file_id)
     for digest in reversed(uploads()):
-        with st.container(horizontal=True, vertical_alignment="center", key=f"own-{digest}"):
-            st.image(jpeg(thumbnail(uploads()[digest][1], 96)), width=48, output_format="JPEG")
-            if st.button(plain(uploads()[digest][0]), key=f"use-{digest}", type="tertiary"):
-                take("upload", PREFIX + digest)
-                st.rerun()
-            if st.button("Remove", key=f"remove-{digest}", icon=":material/delete:", type="tertiary"):
-                del uploads()[digest]
-                if session.choice("image") == PREFIX + digest:
-                    take("sample", "")
-                st.rerun(scope="fragment")
+        _own_picture(digest, place)
+    return added if len(added) == len(new) else []
+
+
+def _own_picture(digest: str, place: str) -> None:
+    name, image = uploads()[digest]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.image(small_once(image), width=40, output_format="JPEG", alt=name)
+        if st.button(plain(name), key=f"{place}-use-{digest}", type="tertiary", help="Choose this one"):
+            take("upload", PREFIX + digest)
+            st.rerun()
+        words = {"label": "Remove", "icon": ":material/delete:", "key": f"{place}-remove-{digest}"}
+        st.button(type="tertiary", on_click=_remove, args=(digest,), **words)
+
+
+def _remove(digest: str) -> None:
+    uploads().pop(digest, None)
+    if session.choice("image") == PREFIX + digest:
+        take("sample", "")
 
 
 SOURCES: dict[str, Source] = {

@@ -7,11 +7,12 @@ from pages import links
 
 KEY = "test/sootcap_finchling/0002"
 PAGES = {
-    "mosaic": ["Predict", "Perturb", "Explain"],
-    "maps": ["Mosaic", "Predict", "Perturb"],
-    "perturb": ["Mosaic", "Explain"],
+    "answer": ["Mosaic", "Perturb", "Explain"],
+    "mosaic": ["Answer", "Perturb", "Explain"],
+    "maps": ["Mosaic", "Answer", "Perturb"],
+    "perturb": ["Mosaic", "Answer", "Explain"],
 }
-LABELS = {"Mosaic": "mosaic", "Predict": "perturb", "Perturb": "perturb", "Explain": "maps"}
+LABELS = {"Mosaic": "mosaic", "Answer": "answer", "Perturb": "perturb", "Explain": "maps"}
 
 
 @pytest.mark.parametrize("page", PAGES)
