@@ -74,26 +74,49 @@ def cam(
     Raises `UnknownName` for an unknown head, stage or method, `ConfigError` for classes out of range or a method that
     does not work here, and `PMSIError` if the model is in training mode.
     """
+    return cams(model, images, (method,), head=head, classes=classes, stages=stages, rival=rival)[method]
+
+
+def cams(
+    model: Recognizer,
+    images: Images,
+    methods: Sequence[str],
+    *,
+    head: str | None = None,
+    classes: Tensor | None = None,
+    stages: tuple[str, ...] | None = None,
+    rival: str | Tensor | None = None,
+) -> dict[str, Maps]:
+    """Return the maps of several CAM methods; those with a formula share one forward and one backward pass."""
     head = model.check_head(head if head is not None else model.primary)
-    row = lookup("CAM method", CAM_METHODS, method)
-    stages = _check_stages(DEFAULT_STAGES if stages is None else stages, row)
+    rows = {method: lookup("CAM method", CAM_METHODS, method) for method in methods}
+    for row in rows.values():
+        stages = _check_stages(DEFAULT_STAGES if stages is None else stages, row)
+    assert stages is not None, "one method at least"
     _check_mode(model)
+    found: dict[str, list[Tensor]] = {}
     with torch.inference_mode(False), torch.enable_grad():
         places = [model.backbone.ends[STAGE_INDEX[stage]] for stage in stages]
         maps = _stage_maps(model, images, first=min(places))
         outputs = model.classify(maps)
         classes = _check_classes(classes, outputs[head])
         rivals = choose_rivals(rival, model, head, outputs[head], classes)
-        if row.formula is not None:
+        for method, row in rows.items():
+            if row.formula is None:
+                requests = map_requests(model, head, images, maps, places, classes, outputs[head], rivals)
+                found[method] = [torch.stack([_by_package(row, one) for one in stage]) for stage in requests]
+        if len(found) < len(rows):
             wanted = [maps[place] for place in places]
             score = explained_score(outputs[head], classes, rivals)  # of each image alone, as no layer mixes them
-            gradients = _gradients(score, wanted)
-            found = [row.formula(a.detach(), g) for a, g in zip(wanted, gradients, strict=True)]
-        else:
-            requests = map_requests(model, head, images, maps, places, classes, outputs[head], rivals)
-            found = [torch.stack([_by_package(row, one) for one in stage]).to(images.device) for stage in requests]
-    raw = {stage: values.relu() for stage, values in zip(stages, found, strict=True)}
-    return Maps(stages, raw, {name: logits.detach() for name, logits in outputs.items()}, classes, head, rivals)
+            pairs = [(a.detach(), g) for a, g in zip(wanted, _gradients(score, wanted), strict=True)]
+            formulas = {method: row.formula for method, row in rows.items() if row.formula is not None}
+            found |= {method: [formula(a, g) for a, g in pairs] for method, formula in formulas.items()}
+    logits = {name: each.detach() for name, each in outputs.items()}
+    raw = {
+        method: {stage: one.to(images.device).relu() for stage, one in zip(stages, found[method], strict=True)}
+        for method in methods
+    }
+    return {method: Maps(stages, each, logits, classes, head, rivals) for method, each in raw.items()}
 
 
 def _by_package(row: CamMethod, request: MapRequest) -> Tensor:

@@ -91,7 +91,7 @@ def most_confused(found: dict[int, Rival]) -> tuple[int, int] | None:
 def regions_of(dataset: Dataset, sample: Sample, config: TrainConfig, found: dict[int, Rival]) -> dict[str, np.ndarray]:
     """Return the regions of an image that are known and lie within the crop, by name."""
     resized, side = config.resize_to, config.image_size
-    masks = _part_masks(dataset, sample, config)
+    masks = part_masks(dataset, sample, config)
     regions = {}
     if sample.box is not None:
         regions[OBJECT] = box_mask(sample.box, dataset.open_image(sample).size, resized, side)
@@ -103,7 +103,8 @@ def regions_of(dataset: Dataset, sample: Sample, config: TrainConfig, found: dic
     return {name: region for name, region in regions.items() if region.any()}
 
 
-def _part_masks(dataset: Dataset, sample: Sample, config: TrainConfig) -> dict[str, np.ndarray]:
+def part_masks(dataset: Dataset, sample: Sample, config: TrainConfig) -> dict[str, np.ndarray]:
+    """Return the masks of an image's known parts on the pixels of a run's input, (side, side) bool by name."""
     masks = dataset.open_parts(sample)
     return {name: cropped_mask(mask, config.resize_to, config.image_size) for name, mask in masks.items()}
 
@@ -141,5 +142,5 @@ def known_regions(
     """
     given = np.zeros(len(dataset.classes)) if chances is None else chances
     found = regions_of(dataset, sample, config, rivals(dataset, np.array([sample.label]), given[None]))
-    parts = _part_masks(dataset, sample, config)
+    parts = part_masks(dataset, sample, config)
     return found | {name: mask for name, mask in parts.items() if mask.any() and name not in found and name != BODY}
