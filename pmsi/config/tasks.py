@@ -84,11 +84,17 @@ class UnknownsConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class MapsConfig(Config):
-    """Class activation maps of a training run on its test images: pointing, faithfulness, drift."""
+    """Class activation maps of a training run on its test images: pointing, faithfulness, drift, parts, sanity."""
 
     task: ClassVar[str] = "maps"
 
     of: str = _run("", "Training run to explain (its id in the runs folder).")
+    protocol: str = _maps(
+        "regions",
+        "What is measured: regions (pointing, faithfulness, drift), parts (what the answer loses without each part, "
+        "and how well maps agree), or sanity (whether maps change as parameters are randomised).",
+        options=("regions", "parts", "sanity"),
+    )
     method: str = _maps("gradcam", "How maps are made.", options="CAM method")
     head: str | None = _maps(None, "Output to explain; by default the one that predicts.")
     rival: str | None = _maps(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from scipy.special import softmax
 from scipy.stats import spearmanr, wilcoxon
 from torch import Tensor
 
@@ -103,21 +104,15 @@ class _Variants:
 
     def lost(self, head: str, label: int, row: int) -> float:
         """Return what the class's probability loses."""
-        values = probabilities(self.logits[head])[:, label]
+        values = softmax(self.logits[head], axis=1)[:, label]
         return float(values[0] - values[row])
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax of logits (n, classes)."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: np.ndarray = raised / raised.sum(axis=1, keepdims=True)
-    return found
 
 
 class PartProbe:
     """Measures the importance of the parts of images, and explanations of them; see the module.
 
     ``masks`` gives the masks of a sample's parts, and BACKGROUND's, on the pixels that are explained.
+    ``interventions`` are those of `kept_interventions`, which several probes can share.
     """
 
     def __init__(
@@ -129,10 +124,11 @@ class PartProbe:
         primary: str,
         seed: int = 0,
         rival: ChooseRival | None = None,
+        interventions: Interventions | None = None,
     ) -> None:
         self.answer, self.explain, self.masks = answer, explain, masks
         self.primary, self.seed, self.rival = primary, seed, rival
-        self.interventions = interventions_of(dataset)
+        self.interventions = interventions or kept_interventions(dataset)
 
     def measure(self, sample: Sample) -> PartMeasures:
         """Return the measures of one image."""
@@ -218,7 +214,7 @@ class PartProbe:
 
     def _distractibility(self, sample: Sample, variants: _Variants, shares: Mapping[str, Shares]) -> Numbers:
         """Return by source and threshold 1 − the share of irrelevant regions that count as important."""
-        least = IRRELEVANT * probabilities(variants.logits[self.primary])[0, sample.label]
+        least = IRRELEVANT * softmax(variants.logits[self.primary][0])[sample.label]
         lost = {part: variants.lost(self.primary, sample.label, row) for part, row in variants.without.items()}
         if variants.around:
             lost[BACKGROUND] = _background(variants, self.primary, sample.label)
@@ -255,12 +251,14 @@ def probe(
     *,
     methods: Sequence[str],
     stages: tuple[str, ...] = DEFAULT_STAGES,
+    head: str | None = None,
     rival: str | None = None,
     seed: int = 0,
+    interventions: Interventions | None = None,
 ) -> PartProbe:
     """Return the probe of a trained model: its answers, and its maps of these CAM methods and stages as explanations.
 
-    ``rival`` is a row of RIVALS.
+    ``head`` is the output of the checks (by default the primary one), ``rival`` a row of RIVALS.
     """
     model, device = folded(model), next(model.parameters()).device
 
@@ -294,17 +292,46 @@ def probe(
         row = torch.from_numpy(logits)[None].to(device)
         return int(RIVALS[rival or ""](model, head, row, torch.tensor([label], device=device))[0])
 
-    return PartProbe(dataset, answer, explain, masks, model.primary, seed, choose if rival else None)
+    shown = model.check_head(head or model.primary)
+    return PartProbe(dataset, answer, explain, masks, shown, seed, choose if rival else None, interventions)
 
 
-def interventions_of(dataset: Dataset) -> Interventions:
+class _Kept(Interventions):
+    """Interventions that keep the pictures of the last sample, for probes that look at the same."""
+
+    def __init__(self, made_by: Interventions) -> None:
+        self.made_by, self.removable = made_by, made_by.removable
+        self._sample: Sample | None = None
+        self._kept: dict[Any, Any] = {}
+
+    def _once(self, sample: Sample, key: Any, make: Callable[[], Any]) -> Any:
+        if sample is not self._sample:
+            self._sample, self._kept = sample, {}
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
+        found: Image.Image = self._once(sample, frozenset(parts), lambda: self.made_by.without(sample, parts))
+        return found
+
+    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
+        found: dict[tuple[str, int], Image.Image] = self._once(sample, "swapped", lambda: self.made_by.swapped(sample))
+        return found
+
+    def surroundings(self, sample: Sample) -> dict[str, Image.Image]:
+        found: dict[str, Image.Image] = self._once(sample, "around", lambda: self.made_by.surroundings(sample))
+        return found
+
+
+def kept_interventions(dataset: Dataset) -> Interventions:
     """Return what can be changed in a data set's images; raises DataError if nothing can."""
     if dataset.interventions is None:
         raise DataError(
             f"protocol = parts: nothing is known of the parts of {dataset.name!r} that could be left out. Choose a run "
             "that was trained on plumage or on FunnyBirds, or the protocol regions."
         )
-    return dataset.interventions
+    return _Kept(dataset.interventions)
 
 
 def correlation(truth: Mapping[str, float], shares: Shares) -> float | None:
@@ -335,7 +362,7 @@ def _importance(variants: _Variants, head: str, label: int) -> Numbers:
         for key, value in ((f"{part}/swap", variants.loss), (f"{part}/swap p", variants.lost)):
             found[key] = max(found.get(key, -np.inf), value(head, label, row))
     if variants.around:
-        least = IRRELEVANT * probabilities(variants.logits[head])[0, label]
+        least = IRRELEVANT * softmax(variants.logits[head][0])[label]
         losses = [variants.lost(head, label, row) for row in variants.around.values()]
         found[f"{BACKGROUND}/without p"] = float(np.mean(losses))
         found["surroundings/independent"] = float(np.mean([value < least for value in losses]))

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import softmax
 
 from pmsi.base.errors import DataError
 from pmsi.data.dataset import Dataset, Interventions, Sample
-from pmsi.explain.measures.parts import PartProbe, compared, probabilities, summed_up
+from pmsi.explain.measures.parts import PartProbe, compared, summed_up
 
 PARTS = ("bill", "crown", "breast", "wing", "tail")
 WEIGHTS = np.array([[1.2, 0.9, 0.6, 0.3, 0.06], [-1.2, 0, 0, 0, 0], [0, -0.9, 0, 0, 0]])
@@ -67,7 +68,7 @@ def test_importance_is_what_the_answer_loses():
     importance = found.importance["only"]
     assert [importance[f"{part}/without"] for part in PARTS] == pytest.approx(WEIGHTS[0])
     assert importance["bill/swap"] == pytest.approx(2.4)
-    before, after = probabilities(np.array([[3.06, -0.2, -0.8], [1.86, 1, -0.8]]))[:, 0]
+    before, after = softmax([[3.06, -0.2, -0.8], [1.86, 1, -0.8]], axis=1)[:, 0]
     assert importance["bill/without p"] == pytest.approx(before - after)
     assert importance["surroundings/independent"] == 1
     assert importance["background/without p"] == 0
