@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
-SHARED = {"strip": ("tiles",), "steps": ("tiles",)}
+SHARED = {"strip": ("tiles",), "steps": ("tiles",), "maps_player": ("scrubber",), "theatre": ("scrubber",)}
 """By part, the scripts that it shares with others: they come before its own."""
 
 

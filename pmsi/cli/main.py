@@ -49,8 +49,8 @@ def _one_line(text: object) -> str:
 
 COMMANDS = (
     "mosaic", "phases", "train", "evaluate", "predict", "robustness", "explain", "stages", "maps", "calibrate",
-    "unknowns", "grid", "runs", "data", "info", "tables", "report", "export", "latency", "demo", "app", "execute",
-    "runner",
+    "unknowns", "grid", "runs", "data", "info", "tables", "report", "theatre", "export", "latency", "demo", "app",
+    "execute", "runner",
 )  # fmt: skip
 """The subcommands. Each is a module here: its docstring's first line is its help, ``add_arguments(parser)`` its
 arguments, and ``run(typed)`` does the work and returns the status. Only the one that is typed is imported."""

@@ -21,7 +21,7 @@ MOMENT = Number(0, 4e9)
 
 COUNT, SHARE, NUMBER = Number(0, whole=True), (Number(0, 1), None), Number()
 HEADS = {str: SHARE}
-LAUNCHED = {"at?": MOMENT, "launcher?": (str, None), "cwd?": (str, None), "needs?": COUNT}
+LAUNCHED = {"at?": MOMENT, "first?": MOMENT, "launcher?": (str, None), "cwd?": (str, None), "needs?": COUNT}
 FAILED = {"at?": MOMENT, "kind?": str, "message?": str, "remedy?": str, "final?": bool, "launch?": str}
 
 RESULT: Shape = {

@@ -187,9 +187,10 @@ def begin(folder: Path, *, only_queued: bool = False) -> Lock | None:
 
 
 def _start(folder: Path) -> None:
-    """Replace the file ``queued`` by ``started``, which keeps the launcher's name."""
-    launcher = (read(folder / "queued") or {}).get("launcher")
-    write_atomically(folder / "started", to_json({"at": time.time(), "launcher": launcher}))
+    """Replace the file ``queued`` by ``started``, which keeps the launcher's name and when the run first began."""
+    launcher, before, now = (read(folder / "queued") or {}).get("launcher"), read(folder / "started") or {}, time.time()
+    first = before.get("first", before.get("at", now))
+    write_atomically(folder / "started", to_json({"at": now, "launcher": launcher, "first": first}))
     (folder / "queued").unlink(missing_ok=True)
 
 

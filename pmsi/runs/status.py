@@ -55,6 +55,8 @@ class Status:
     done: int = 0
     total: int = 0
     text: str = ""
+    first_at: float | None = None
+    """When the run began; ``started_at`` is when it was last taken up."""
     started_at: float | None = None
     updated_at: float | None = None
     ended_at: float | None = None
@@ -113,7 +115,8 @@ class Heartbeat:
 def status_of(folder: Path, log_tail: Callable[[], str]) -> Status:
     """Return the status of the run in ``folder``; the log is read only if the run has failed."""
     state = state_of(folder)
-    started = (read(folder / "started") or {}).get("at")
+    begun = read(folder / "started") or {}
+    started = begun.get("at")
     beat = read(folder / "progress.json") or {}
     ending = read(folder / ENDINGS[state]) or {} if state in ENDINGS else {}
     updated = max((at for at in (started, beat.get("at")) if at is not None), default=None)
@@ -123,6 +126,7 @@ def status_of(folder: Path, log_tail: Callable[[], str]) -> Status:
         done=beat.get("done", 0),
         total=beat.get("total", 0),
         text=beat.get("text", ""),
+        first_at=begun.get("first", started),
         started_at=started,
         updated_at=updated,
         ended_at=updated if state is State.INTERRUPTED else ending.get("at"),

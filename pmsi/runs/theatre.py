@@ -74,8 +74,12 @@ class Moment:
 
 @dataclass(frozen=True)
 class Theatre:
-    """The images, by key, true label and JPEG, and the moments of a run; ``primary`` is its primary output."""
+    """The images, by key, true label and JPEG, and the moments of a run.
 
+    ``primary`` is its primary output, ``classes`` are the names of its labels.
+    """
+
+    classes: tuple[str, ...]
     keys: tuple[str, ...]
     labels: tuple[int, ...]
     pictures: tuple[bytes, ...]
@@ -86,9 +90,18 @@ class Theatre:
         """Return an image as the network sees it, `PICTURE` pixels wide."""
         return Image.open(io.BytesIO(self.pictures[image])).convert("RGB")
 
+    def at(self, epoch: int) -> Moment:
+        """Return the last moment up to an epoch, or the first one."""
+        return [self.moments[0], *(one for one in self.moments if one.epoch <= epoch)][-1]
+
+    def said(self, moment: Moment, image: int, head: str = "") -> tuple[str, bool]:
+        """Return which class an output, by default the primary one, names, and whether that is right."""
+        label = moment.labels[head or self.primary][image][0]
+        return self.classes[label], label == self.labels[image]
+
     def right(self, moment: Moment) -> int:
         """Return how many of the images the primary output names rightly."""
-        return sum(guesses[0] == label for guesses, label in zip(moment.labels[self.primary], self.labels, strict=True))
+        return sum(self.said(moment, image)[1] for image in range(len(self.keys)))
 
     def write(self, folder: Path) -> None:
         """Write the file of a run's folder."""
@@ -103,15 +116,15 @@ class Theatre:
 def theatre_of(run: Run) -> Theatre | None:
     """Return the theatre of a training run; None for a run without one. Raises RunError if its file is damaged."""
     try:
-        return parsed(read_file(run.folder / FILE, MOST_BYTES), len(classes_of(run)))
+        return parsed(read_file(run.folder / FILE, MOST_BYTES), classes_of(run))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RunError) as error:
         raise RunError(f"Run {run.id!r}: its {FILE} cannot be read ({error}). Remove that file.") from error
 
 
-def parsed(text: bytes, classes: int) -> Theatre:
-    """Return the theatre that `Theatre.write` wrote of a run with so many classes; ValueError if it is damaged."""
+def parsed(text: bytes, classes: tuple[str, ...]) -> Theatre:
+    """Return the theatre that `Theatre.write` wrote of a run with these classes; ValueError if it is damaged."""
     stored = parse_json(text)
     if wrong := misfit(stored, SHAPE):
         raise ValueError(wrong)
@@ -119,15 +132,15 @@ def parsed(text: bytes, classes: int) -> Theatre:
     moments = tuple(_moment(one, count) for one in stored["moments"])
     labels += [label for one in moments for each in one.labels.values() for image in each for label in image]
     pictures = tuple(map(_bytes, stored["pictures"]))
-    if not len(stored["labels"]) == len(pictures) == count or max(labels, default=0) >= classes:
-        raise ValueError(f"it is not of {count} images of {classes} classes")
+    if not len(stored["labels"]) == len(pictures) == count or max(labels, default=0) >= len(classes):
+        raise ValueError(f"it is not of {count} images of {len(classes)} classes")
     for picture in pictures:
         with Image.open(io.BytesIO(picture), formats=("JPEG",)) as opened:
             if opened.size != (PICTURE, PICTURE):
                 raise ValueError(f"a picture of {opened.size} pixels")
     if any(stored["primary"] not in one.labels for one in moments):
         raise ValueError(f"no answers of {stored['primary'][:40]!r}")
-    return Theatre(tuple(stored["keys"]), tuple(stored["labels"]), pictures, stored["primary"], moments)
+    return Theatre(classes, tuple(stored["keys"]), tuple(stored["labels"]), pictures, stored["primary"], moments)
 
 
 def _moment(stored: Mapping[str, Any], count: int) -> Moment:

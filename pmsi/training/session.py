@@ -13,6 +13,7 @@ from torch import nn
 
 from pmsi.base.errors import ConfigError, Fix, TrainingError
 from pmsi.base.files import require_room
+from pmsi.base.text import percent
 from pmsi.config import DATA_FIELDS, TrainConfig
 from pmsi.data import check_folder, open_dataset
 from pmsi.data.checking import Progress as Checking
@@ -282,6 +283,8 @@ class Training:
             self._require_finite(f"test loss of {head}", value)
         record |= {"accuracy": scores.accuracy, "loss": scores.loss, "seconds": time.monotonic() - self.began_at}
         self._log(record)
+        reached = ", ".join(f"{head} {percent(value)}" for head, value in scores.accuracy.items())
+        self.run.append_log(f"Epoch {epoch} of {self.config.epochs}: {reached}.")
         if self.recording is not None:
             self.recording.add(self.model, epoch)
         if last:

@@ -54,7 +54,7 @@ class Recording:
         (self.pixels, labels), *_ = EvaluationLoader(dataset, samples, config, IMAGES)
         pictures = tuple(jpeg(_picture(pixels), QUALITY) for pixels in self.pixels)
         keys = tuple(sample.key for sample in samples)
-        self.theatre = Theatre(keys, tuple(labels.tolist()), pictures, model.primary)
+        self.theatre = Theatre(dataset.classes, keys, tuple(labels.tolist()), pictures, model.primary)
         if (before := self._before()) is not None and before.keys == keys:
             moments = tuple(moment for moment in before.moments if moment.epoch <= reached)
             self.theatre = replace(self.theatre, moments=moments)

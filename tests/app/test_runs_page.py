@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
-from pages import click, links, sound, words
+from pages import click, links, part, sound, words
 from streamlit.testing.v1 import AppTest
 
 from app.shared.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
@@ -22,9 +22,10 @@ from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.engine.checkpoint import CHECKPOINT, PREVIOUS
 from pmsi.runs import Run, State, jobs, list_runs, trash
 from pmsi.runs.labels import Labels, label, labels_of
-from pmsi.runs.lifecycle import ENDINGS
+from pmsi.runs.lifecycle import ENDINGS, begin
 from pmsi.runs.listing import Choice, chosen, entries
 from pmsi.runs.run import SHIPPED
+from pmsi.runs.theatre import theatre_of
 
 CONFIG = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2)
 RESULT = {
@@ -211,7 +212,7 @@ def test_a_run_that_can_never_succeed_is_not_offered_to_be_resumed(root, shown, 
     run = make(root, ending=State.FAILED, about={"kind": "ConfigError", "message": "No sense.", "final": final})
     test = shown(run)
     assert ("Resume" in labels(test)) == ("Resume tries again" in words(test)) == (not final)
-    assert "New run, other settings" in [link.label for link in links(test)]
+    assert "Its settings in the form" in labels(test)
 
 
 def test_a_failed_run_says_why_and_what_to_do_and_shows_no_empty_charts(root, shown):
@@ -224,8 +225,44 @@ def test_a_failed_run_says_why_and_what_to_do_and_shows_no_empty_charts(root, sh
 @pytest.mark.parametrize("ending", [State.FAILED, State.STOPPED, State.FINISHED])
 def test_a_run_that_ended_early_leads_to_the_form_with_its_settings(root, shown, ending):
     run = failed(root) if ending is State.FAILED else make(root, ending=ending)
-    found = links(shown(run), "other settings")
-    assert [dict(parse_qsl(link.query_string)) for link in found] == [address_of(run.config)][: ending in ADVICE]
+    test = shown(run)
+    assert ("Its settings in the form" in labels(test)) == (ending in ADVICE)
+    if ending in ADVICE:
+        test = click(test, "Its settings in the form")
+        assert {name: test.query_params[name] for name in address_of(run.config)} == address_of(run.config)
+
+
+def test_a_trained_run_shows_how_it_learned_and_leads_to_its_mistakes(root, shown, tiny_run):
+    """Its baseline, here the same run, answered the same images."""
+    for method in ("pmr", "baseline"):
+        shutil.copytree(tiny_run.folder, root / method)
+        config = tiny_run.config.with_(method=method)
+        (root / method / "config.json").write_text(config.to_json())
+    test = shown(Run(root / "pmr"))
+    data, theatre = part(test, "theatre"), theatre_of(tiny_run)
+    assert [run["title"] for run in data["runs"]] == [name_of_run(Run(root / name)) for name in ("pmr", "baseline")]
+    assert [image["name"] for image in data["images"]] == [theatre.classes[label] for label in theatre.labels]
+    assert len(data["moments"]) == 3
+    last = data["moments"][-1]["runs"][1]["images"][2]
+    assert (last["name"], last["right"]) == theatre.said(theatre.moments[-1], 2)
+    assert [dict(parse_qsl(link.query_string))["show"] for link in links(test, "Mistakes")] == ["mistakes"]
+
+
+def test_a_mix_below_concat_is_explained(root, shown):
+    run = make(root)
+    for mix, explained in ((0.5, False), (0.25, True)):
+        accuracy = {"S3": 0.125, "concat": 0.5, "mix": mix}
+        run.log({"kind": "epoch", "epoch": 1, "step": 1, "accuracy": accuracy, "loss": {}})
+        assert ("25.0 points below" in words(shown(run))) == explained
+
+
+def test_a_resumed_run_says_when_it_was_started_and_when_it_went_on(root, shown):
+    run = make(root, ending=State.STOPPED)
+    mark(run, "started", {"at": 1000.0})
+    begin(run.folder).release()
+    status = run.status()
+    assert status.first_at == 1000.0 < status.started_at
+    assert all(word in words(shown(run)) for word in ("started 01 Jan", "resumed"))
 
 
 def test_a_queued_run_says_how_many_are_before_it_and_that_nobody_works_on_it(root, shown, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pmsi.explain.measures.regions import cropped_mask
 from pmsi.perturbations import PERTURBATIONS, perturb
 from pmsi.pictures.mosaics import mosaics, square
 from pmsi.predictor import Predictor
+from pmsi.runs.theatre import FILE, theatre_of
 
 HEADS = ["S3", "S4", "S5", "concat", "mix"]
 
@@ -262,3 +264,17 @@ def test_the_stages_of_a_mosaic_are_told_with_their_channels_images_and_answers(
     for wrong, reason in (("S4:80", "0 to 79"), ("S4", "S4:17"), ("S6:1", "S1, S2")):
         status, _, errors = pmsi(*words[:5], "--channel", wrong)
         assert (status, reason in errors) == (2, True), errors
+
+
+def test_the_theatre_of_a_run_has_a_frame_for_each_moment(tiny_run, copied, here, pmsi):
+    shutil.copytree(copied.folder, copied.folder.with_name("beside"))
+    where = ["--runs", copied.folder.parent, "--out", "x.gif"]
+    assert pmsi("theatre", copied.id, "--beside", "beside", *where)[0] == 0
+    with Image.open("x.gif") as file:
+        assert file.n_frames == len(theatre_of(tiny_run).moments)
+        tile = np.asarray(file.convert("RGB").crop((4, 76, 100, 172)), dtype=int)
+    expected = np.asarray(theatre_of(tiny_run).picture(0).resize((96, 96), Image.Resampling.LANCZOS), dtype=int)
+    assert np.abs(tile - expected).mean() < 12, "256 colours are nearly the pixels"
+    (copied.folder / FILE).unlink()
+    status, _, said = pmsi("theatre", copied.id, *where)
+    assert (status, "--no-theatre" in said) == (2, True)

@@ -95,7 +95,7 @@ def test_a_theatre_is_bounded_and_a_damaged_one_is_refused(copied):
     maps = dict.fromkeys(("S3", "S4", "S5"), draw.integers(0, 256, (IMAGES, CELLS, CELLS), np.uint8))
     sure, peaks = dict.fromkeys(heads, [[0.1234] * 3] * IMAGES), dict.fromkeys(maps, [draw.random()] * IMAGES)
     moments = tuple(Moment(epoch, guesses, sure, maps, peaks) for epoch in range(MOMENTS))
-    longest = Theatre(("test/0/0",) * IMAGES, (0,) * IMAGES, (noise,) * IMAGES, "mix", moments)
+    longest = Theatre((), ("test/0/0",) * IMAGES, (0,) * IMAGES, (noise,) * IMAGES, "mix", moments)
     longest.write(copied.folder)
     path = copied.folder / FILE
     assert path.stat().st_size < 2.5e5

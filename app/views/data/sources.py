@@ -74,6 +74,11 @@ def offered() -> dict[str, Source]:
     return found
 
 
+def set_of(run: Run) -> str | None:
+    """Return the name of the data set of a run that has kept its answers."""
+    return next((name for name, source in offered().items() if run in source.runs), None)
+
+
 def typed_source(folder: str, **reading: str | None) -> Source:
     """Return the source of a folder that was typed, with the runs on it; ``reading`` are fields that say how."""
     place, asked = expanded(folder), {name: value for name, value in reading.items() if value}

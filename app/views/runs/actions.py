@@ -11,12 +11,14 @@ from app.shared.errors import changing
 from app.shared.images import download
 from app.shared.session import page_of
 from app.shared.work import Line
+from app.views.data.sources import set_of
 from pmsi import tasks
 from pmsi.base.errors import ExportError
 from pmsi.config import EvaluateConfig
 from pmsi.export.formats import EXPORTS
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.comparison import baseline_for, scores_of
+from pmsi.runs.mistakes import has_predictions
 
 NEXT = {
     "maps": ("**Maps**: where it looks", ":material/visibility:"),
@@ -32,22 +34,29 @@ PRECISIONS = {
 """Radio button → the key among the precisions of an export, and its flag."""
 
 
-def run_actions(run: Run) -> None:
-    """Draw a row of what can be done next with a training run; before its first checkpoint most of it waits."""
+def look_at(run: Run) -> None:
+    """Draw links to where a training run is looked at; before its first checkpoint they wait."""
     ready = has_model(run)
     waits = None if ready else "There is a model after the first epoch."
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for name, (label, icon) in NEXT.items():
-            link = {"label": label, "icon": icon, "disabled": not ready, "help": waits}
-            st.page_link(page_of(name), query_params={"run": run.id}, **link)
-        if not read_only():
-            link = {"label": "**Train on** from its model", "icon": ":material/fork_right:", "disabled": not ready}
-            st.page_link(page_of("train"), query_params={"start_from": run.id}, help=waits, **link)
-        _baseline(run)
-        if ready:
-            _evaluate(run)
-            _phone(run)
-            _export(run)
+    for name, (label, icon) in NEXT.items():
+        link = {"label": label, "icon": icon, "disabled": not ready, "help": waits}
+        st.page_link(page_of(name), query_params={"run": run.id}, **link)
+    if has_predictions(run):
+        query = {"show": "mistakes", "run": run.id} | ({"set": name} if (name := set_of(run)) else {})
+        st.page_link(page_of("data"), label="**Mistakes**", icon=":material/rule:", query_params=query)
+    _baseline(run)
+
+
+def use(run: Run) -> None:
+    """Draw what can be made of a training run, once there is a model."""
+    if not has_model(run):
+        return
+    if not read_only():
+        link = {"label": "**Train on** from its model", "icon": ":material/fork_right:"}
+        st.page_link(page_of("train"), query_params={"start_from": run.id}, **link)
+    _evaluate(run)
+    _phone(run)
+    _export(run)
 
 
 def _baseline(run: Run) -> None:

@@ -52,25 +52,48 @@ def thinned(line: tuple[list[float], list[float]], most: int = MOST_POINTS) -> t
     return [epochs[min(i + step, len(epochs)) - 1] for i in starts], means
 
 
-def loss_figure(records: Sequence[Record]) -> go.Figure:
+SMOOTHED = "Each point becomes a mean of the points up to it, which forgets them by this share at each step; 0 is none."
+
+
+def smoothed(values: Sequence[float], share: float) -> list[float]:
+    """Return the exponential moving average of values, without the bias of its start; ``share`` (0–1) is what stays."""
+    found, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = share * total + (1 - share) * value, share * weight + (1 - share)
+        found.append(total / weight)
+    return found
+
+
+def curves_csv(records: Sequence[Record]) -> str:
+    """Return the losses and accuracies of a run as CSV, unsmoothed: what, of which output, epoch, value."""
+    rows = [
+        f"{what},{head},{epoch:g},{value!r}"
+        for what, kind, field in (("training loss", "loss", "losses"), ("test accuracy", "epoch", "accuracy"))
+        for head, line in series(records, kind, field).items()
+        for epoch, value in zip(*line, strict=True)
+    ]
+    return "\n".join(["curve,output,epoch,value", *rows]) + "\n"
+
+
+def loss_figure(records: Sequence[Record], smooth: float = 0.0) -> go.Figure:
     """Return the training loss of each phase over the epochs."""
     figure = go.Figure()
     for head, line in series(records, "loss", "losses").items():
-        epochs, values = thinned(line)
+        epochs, values = thinned((line[0], smoothed(line[1], smooth)))
         figure.add_scatter(
             x=epochs, y=values, name=head, line={"color": head_color(head), "width": 2}, hovertemplate="%{y:.3f}"
         )
     return _axes(figure, records, "cross-entropy", ".3~g")
 
 
-def accuracy_figure(records: Sequence[Record], primary: str | None = None) -> go.Figure:
+def accuracy_figure(records: Sequence[Record], primary: str | None = None, smooth: float = 0.0) -> go.Figure:
     """Return the test accuracy of each head over the epochs, in per cent; the head that decides is drawn wider."""
     figure, most = go.Figure(), 0.0
     for head, (epochs, values) in series(records, "epoch", "accuracy").items():
         wide, most = head == primary, max(most, *values)
         figure.add_scatter(
             x=epochs,
-            y=[100 * value for value in values],
+            y=[100 * value for value in smoothed(values, smooth)],
             name=head,
             mode="lines+markers",
             line={"color": head_color(head), "width": 3 if wide else 2, "dash": "solid"},

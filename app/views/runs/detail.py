@@ -23,9 +23,9 @@ from app.shared.wording import (
     stuck_words,
     title_of_run,
 )
-from app.views.runs.actions import run_actions
+from app.views.runs.actions import look_at, use
 from app.views.runs.labels import delete_popover, labels_form, may_keep, show_labels
-from app.views.runs.results import RECORDS, show_result
+from app.views.runs.results import RECORDS, show_result, took_s
 from app.views.train.address import address_of
 from pmsi.base.text import duration, plural
 from pmsi.cli.console import what_if_stuck
@@ -46,6 +46,8 @@ ADVICE = {
     State.FAILED: "Resume tries again with the same settings; to change them, start a new run.",
 }
 
+BACK = "Opens the Train page with the settings of this run, to change what went wrong and start again."
+
 HOPELESS = "With these settings this run cannot succeed, so it is not resumed: start a new one with others."
 
 LOST = "Its checkpoints are damaged, so it cannot be resumed: start a new run."
@@ -54,8 +56,8 @@ LOST = "Its checkpoints are damaged, so it cannot be resumed: start a new run."
 def detail(run: Run) -> None:
     """Draw everything about one run."""
     status = run.status()
-    st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
     if run.damage is not None:
+        st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
         _damaged(run, run.damage)
         return
     config = run.config
@@ -64,16 +66,18 @@ def detail(run: Run) -> None:
     _head(run, config, status)
     show_labels(run)
     note = jobs.launcher_status(run)
-    _actions(run, status, is_lost=note is not None and note.is_lost)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _actions(run, status, is_lost=note is not None and note.is_lost)
+        if isinstance(config, TrainConfig):
+            look_at(run)
     if note is not None:
         st.caption(plain(note.text))
-    if isinstance(config, TrainConfig):
-        run_actions(run)
     _ending(run, status)
     seen = (status.state, has_model(run))
     st.fragment(_live, run_every=REFRESH_S if status.state.is_live else None)(run, seen)
     if not status.state.is_live:
         _result(run, config)
+    _more(run, status)
     _made_from(run)
     _about(config)
     st.fragment(_log, run_every=REFRESH_S if status.state.is_live else None)(run)
@@ -94,6 +98,7 @@ def _damaged(run: Run, damage: str) -> None:
 
 def _head(run: Run, config: Config, status: Status) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
+        st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:", width="content")
         st.title(plain(called(run)), width="content", anchor=False)
         st.markdown(badge_of(status.state), width="content")
     named = [] if called(run) == title_of_run(config) else [title_of_run(config)]
@@ -101,9 +106,11 @@ def _head(run: Run, config: Config, status: Status) -> None:
     if run.is_shipped:
         facts.append("comes with the program")
     elif status.started_at is not None:
-        facts.append(f"started {moment(status.started_at, st.context.timezone)}")
-        if status.ended_at is not None:
-            facts.append(f"worked on for {duration(status.ended_at - status.started_at)}")
+        facts.append(f"started {moment(status.first_at or status.started_at, st.context.timezone)}")
+        if status.first_at != status.started_at:
+            facts.append(f"resumed {moment(status.started_at, st.context.timezone)}")
+        if (took := took_s(run, status)) is not None:
+            facts.append(f"worked on for {duration(took)}")
     st.caption(plain(" · ".join(facts)))
 
 
@@ -111,25 +118,39 @@ def _head(run: Run, config: Config, status: Status) -> None:
 
 
 def _actions(run: Run, status: Status, is_lost: bool) -> None:
-    """Draw the buttons that change the run, except in a read-only app."""
+    """Draw the buttons that start, stop and repeat the run, except in a read-only app."""
     state = status.state
     if run.is_shipped or read_only():
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if state.is_live:
-            _stop_button(run, state)
-        if ((status.can_resume and can_go_on(run)) or is_lost) and st.button(
-            "Resume", type="primary", icon=":material/resume:"
-        ):
-            _do(jobs.resume, run)
-        if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
-            _do(jobs.submit, run)
-        if state in ADVICE and isinstance(run.config, TrainConfig):
-            link = {"label": "New run, other settings", "icon": ":material/model_training:"}
-            st.page_link(page_of("train"), query_params=address_of(run.config), **link)
-        labels_form(run)
-        if not state.is_live:
-            delete_popover([run])
+    if state.is_live:
+        _stop_button(run, state)
+    can_resume = (status.can_resume and can_go_on(run)) or is_lost
+    if can_resume and st.button("Resume", type="primary", icon=":material/resume:"):
+        _do(jobs.resume, run)
+    if state is State.CREATED and st.button("Start", type="primary", icon=":material/play_arrow:"):
+        _do(jobs.submit, run)
+    if state in ADVICE and isinstance(run.config, TrainConfig):
+        rank = "secondary" if can_resume or state is State.CREATED else "primary"
+        if st.button("Its settings in the form", type=rank, icon=":material/edit_note:", help=BACK):
+            st.switch_page(page_of("train"), query_params=address_of(run.config))
+
+
+def _more(run: Run, status: Status) -> None:
+    """Draw what is wanted less often, folded away."""
+    own, trained = may_keep(run), isinstance(run.config, TrainConfig)
+    if not own and not (trained and has_model(run)):
+        return
+    words = [*(["export, phone, evaluation, training on"] if trained else []), *(["name, delete"] if own else [])]
+    with (
+        st.expander(f"More: {', '.join(words)}", icon=":material/more_horiz:"),
+        st.container(horizontal=True, vertical_alignment="center", gap="small"),
+    ):
+        if trained:
+            use(run)
+        if own:
+            labels_form(run)
+            if not status.state.is_live:
+                delete_popover([run])
 
 
 def _stop_button(run: Run, state: State) -> None:
@@ -266,4 +287,4 @@ def _about(config: Config) -> None:
 def _log(run: Run) -> None:
     with st.expander("Log", icon=":material/notes:"):
         text = run.log_tail(200)
-        st.code(text or "The log is empty.", language=None, height=320, wrap_lines=True)
+        st.code(text or "Nothing was printed, and no error arose.", language=None, height=320, wrap_lines=True)

@@ -21,6 +21,7 @@ from app.shared.wording import (
     title_of_run,
 )
 from app.views.runs.labels import delete_popover, may_keep, tags_in_words, trash_panel, undo_bar
+from app.views.runs.results import took_s
 from pmsi.base.text import duration, percent, plural
 from pmsi.config import TrainConfig
 from pmsi.runs import State, Status, default_root, jobs, known_runs
@@ -221,7 +222,7 @@ def _name(entry: Entry, status: Status) -> None:
     facts = [plain(title_of_run(config))] if entry.labels.name else []
     facts += [plain(fact) for fact in facts_of(config)]
     if not run.is_shipped:
-        facts.append(f"started {ago(status.started_at)}" if status.started_at is not None else "not started yet")
+        facts.append(f"started {ago(status.first_at)}" if status.first_at is not None else "not started yet")
     facts += [in_words(size_of(run.folder)), plain(ending_of(run.id))]
     st.caption(" · ".join(facts))
     if entry.labels.tags:
@@ -254,8 +255,8 @@ def _note(entry: Entry, status: Status) -> str:
         return f"{before} before it" if before else "next"
     if status.error is not None:
         return textwrap.shorten(entry.run.damage or status.error.message, LONGEST, placeholder=" …")
-    if status.state is State.FINISHED and status.started_at and status.ended_at:
-        return f"in {duration(status.ended_at - status.started_at)}"
+    if status.state is State.FINISHED and (took := took_s(entry.run, status)) is not None:
+        return f"in {duration(took)}"
     return status.text if status.can_resume else ""
 
 

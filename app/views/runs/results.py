@@ -1,19 +1,22 @@
 """The result and the records of a run as tables and figures, by task."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from app.shared.errors import plain
+from app.shared.errors import guarded, plain
+from app.shared.images import download
 from app.shared.palette import CATEGORICAL, CHART
 from app.shared.panels import say_differences
 from app.shared.session import page_of
 from app.shared.wording import perturbation_title, short_id
 from app.views.numbers.maps import show_reports
-from app.views.runs.curves import accuracy_figure, accuracy_rows, bar_figure, loss_figure
+from app.views.runs.curves import SMOOTHED, accuracy_figure, accuracy_rows, bar_figure, curves_csv, loss_figure
+from app.views.runs.theatre import theatre_panel
 from pmsi.base.text import duration, percent
-from pmsi.runs import Run
+from pmsi.runs import Run, Status
 from pmsi.runs.comparison import chosen_on, summary
 
 Records = list[dict[str, Any]]
@@ -23,28 +26,67 @@ HEADS_IN_WORDS = (
     "them all together, and mix takes the mean of what all of these say."
 )
 
+SAVED = CHART | {
+    "config": {
+        "displaylogo": False,
+        "modeBarButtons": [["toImage"]],
+        "toImageButtonOptions": {"format": "png", "scale": 2},
+    }
+}
+"""Arguments of a chart that can be saved as PNG."""
+
+
+def took_s(run: Run, status: Status) -> float | None:
+    """Return for how many seconds a run was worked on; None where it has not ended, or was resumed and does not say."""
+    seconds = (run.result() or {}).get("seconds")
+    if seconds is None and None not in (status.started_at, status.ended_at) and status.first_at == status.started_at:
+        return float(status.ended_at - status.started_at)
+    return None if seconds is None else float(seconds)
+
+
 # While it works, and after
 
 
 def train_records(run: Run, records: Records) -> None:
-    """Draw the curves of a training run."""
+    """Draw the theatre and the curves of a training run."""
     scores = summary(records)
     if not records and not run.state.is_live:
         st.caption("Nothing was measured yet.")
         return
+    with guarded():
+        theatre_panel(run)
     _tiles(scores)
     left, right = st.columns(2)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        smooth = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="smoothing", help=SMOOTHED, width=260)
+        download("Curves as CSV", partial(curves_csv, records), f"{run.id}.csv", key="curves-csv")
+        st.caption("Point at a curve for its values; the camera above it saves a PNG.", width="content")
     with left:
         st.markdown("**Training loss** by phase")
-        st.plotly_chart(loss_figure(records), key="loss", alt="Training loss of each phase over the epochs", **CHART)
+        figure = loss_figure(records, smooth)
+        st.plotly_chart(figure, key="loss", alt="Training loss of each phase over the epochs", **SAVED)
     with right:
         st.markdown("**Test accuracy** by output")
         primary = scores["best"]["by"] if scores else None
-        figure = accuracy_figure(records, primary)
-        st.plotly_chart(figure, key="accuracy", alt="Test accuracy of each output over the epochs", **CHART)
-    heads = list(scores["last"]["accuracy"]) if scores else []
-    if "concat" in heads:
-        st.caption(HEADS_IN_WORDS)
+        figure = accuracy_figure(records, primary, smooth)
+        st.plotly_chart(figure, key="accuracy", alt="Test accuracy of each output over the epochs", **SAVED)
+    last = scores["last"]["accuracy"] if scores else {}
+    if "concat" in last:
+        st.caption(HEADS_IN_WORDS + _mix_below(last))
+
+
+def _mix_below(accuracy: dict[str, float | None]) -> str:
+    """Return a sentence about a mix that is below concat; "" where it is not."""
+    known = {head: value for head, value in accuracy.items() if value is not None}
+    mix, concat = known.pop("mix", None), known.get("concat", 0.0)
+    if mix is None or mix >= concat:
+        return ""
+    worst = min(known, key=known.__getitem__)
+    return (
+        f" Here mix is {100 * (concat - mix):.1f} points below concat: it adds what all outputs say, and "
+        f"{plain(worst)}, which is right in {percent(known[worst])}, counts as much as the best. Where the difference "
+        "is small, a few test images decide it."
+    )
 
 
 def _tiles(scores: dict[str, Any] | None) -> None:
