@@ -7,6 +7,7 @@ from app.shared import session
 from app.shared.errors import guarded
 from app.views.answer.page import page as answer
 from app.views.data.page import page as data
+from app.views.game.page import page as game
 from app.views.home.page import page as home
 from app.views.maps.page import page as maps
 from app.views.mosaic.page import page as mosaic
@@ -27,6 +28,7 @@ VIEWS = {
         (stages, "Stages", ":material/layers:"),
         (maps, "Maps", ":material/visibility:"),
         (perturb, "Perturb", ":material/tune:"),
+        (game, "Game", ":material/extension:"),
     ),
     "Train": (
         (data, "Data", ":material/photo_library:"),

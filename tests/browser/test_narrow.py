@@ -25,7 +25,7 @@ def narrow(page):
 
 
 PATHS = {
-    "home": ("/",),
+    "home": ("/", "/game"),
     "train": ("/train?batch=1&vary=seed%3D0,1",),
     "runs": ("/runs", "/runs?run={best}", "/runs?runs={first},{best}"),
     "data": [f"/data?show={view}" for view in ("classes", "images", "mistakes", "left", "import")],
