@@ -35,7 +35,7 @@ class Chosen:
     output: str
 
 
-def bar(*, here: str, run: bool = True, beside: bool = True, output: bool = True) -> Chosen:
+def bar(*, here: str, image: bool = True, run: bool = True, beside: bool = True, output: bool = True) -> Chosen:
     """Show the bar of the page ``here``, with the parts that it needs, and return what is chosen.
 
     Call it outside of a page's fragment: a choice in it draws the page anew, what the page itself asks does not.
@@ -44,9 +44,10 @@ def bar(*, here: str, run: bool = True, beside: bool = True, output: bool = True
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar"):
         place = st.container(width="content", key="bar-image")
         first = _run(runs) if runs else None
-        picked = picked_image(first)
-        with place:
-            _image(picked, first)
+        picked = picked_image(first) if image else None
+        if image:
+            with place:
+                _image(picked, first)
         second, head = None, PRIMARY
         if run and first is not None:
             _run_chip(runs, first, picked)

@@ -312,7 +312,7 @@ def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_pag
     plumage = make_run()
     newest = make_run(dataset="folder", data=trained.config.data, seed=9)
     assert list_runs(plumage.folder.parent)[0].id == newest.id
-    test = shown(open_page("home"))
+    test = shown(open_page("home", source="sample", image="test/gorget_crestjay/0000"))
     asked = [parse_qs(links(test, label)[0].query_string) for label in ("Answer", "Explain", "Mosaic")]
     assert [query["run"] for query in asked] == [[plumage.id]] * 3
     key = asked[0]["image"][0]
@@ -324,7 +324,7 @@ def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_pag
 
 def test_an_upload_is_neither_right_nor_wrong(open_page, make_run):
     make_run()
-    for page in ("home", "perturb", "maps"):
+    for page in ("perturb", "maps"):
         test = open_page(page, source="upload")
         test.file_uploader(key="picker-upload").set_value(("x.png", png(), "image/png")).run()
         assert "This network knows 12 invented birds" in words(shown(test))

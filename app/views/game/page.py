@@ -8,12 +8,13 @@ import streamlit as st
 from PIL.Image import Image
 
 from app.shared import session
+from app.shared.bar import bar
 from app.shared.cached_data import boxed_once, clearest_once, data_of_run, sample_image, thumbnail_once
 from app.shared.cached_models import predict_once, predictor_of
 from app.shared.errors import guarded, plain
 from app.shared.images import download, picture
 from app.shared.palette import NEUTRAL, head_color
-from app.shared.panels import no_runs_yet, run_picker, trained_runs
+from app.shared.panels import no_runs_yet
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.wording import name_of_run
 from app.views.game.rounds import DEPTHS, ROUNDS, Round, Said, draw_rounds, network_says, points, total, verdict
@@ -49,16 +50,10 @@ class Played:
 @guarded()
 def page() -> None:
     """Draw the page."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.title("Can you beat the network?", anchor=False, width="content")
-        place = st.popover("Against", icon=":material/smart_toy:")
-    runs = trained_runs()
-    if not runs:
-        no_runs_yet("Here you play against a trained network.")
-        return
-    with place:
-        run = run_picker(runs)
+    st.title("Can you beat the network?", anchor=False)
+    run = bar(here="game", image=False, beside=False, output=False).run
     if run is None:
+        no_runs_yet("Here you play against a trained network.")
         return
     game = max(1, session.parsed(session.choice("game"), 1))
     dataset = data_of_run(run).dataset

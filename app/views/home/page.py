@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import streamlit as st
 
 from app.shared import session
+from app.shared.bar import bar
 from app.shared.cached_data import data_of_run
 from app.shared.cached_models import model_of, predict_once, predictor_of
 from app.shared.errors import guarded, plain
-from app.shared.image_links import image_actions
 from app.shared.images import picture
 from app.shared.memory import once
-from app.shared.panels import OF_RUN, Picked, default_run, image_picker, own_source, trained_runs, unknown_class
+from app.shared.panels import OF_RUN, Picked, own_source, unknown_class
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import page_of
 from app.shared.wording import name_of_run
@@ -51,12 +51,11 @@ FOUR, FIVE = "clamp(150px, 22%, 230px)", "clamp(105px, 18%, 190px)"
 def page() -> None:
     """Draw the page."""
     st.title("How a small network learns small differences", anchor=False)
-    with st.expander("Another picture", session.choice("source", "sample") != "sample", icon=":material/image:"):
-        picked = image_picker()
+    chosen = bar(here="home", beside=False, output=False)
+    picked, run = chosen.picked, chosen.run
     if picked is None:
         st.info("Choose an image, and it goes through the method here.", icon=":material/image:")
         return
-    run = default_run(trained_runs(), picked.label)
     beginning = _beginning(picked, run)
     seed = session.parsed(session.choice("seed"), Chosen.seed)
     if run is None:
@@ -86,8 +85,7 @@ def _beginning(picked: Picked, run: Run | None) -> "st.delta_generator.DeltaGene
         st.markdown(INTRO)
         place = st.container()
         if st.button("Train your own network", type="primary", icon=":material/model_training:"):
-            st.switch_page(session.page_of("train"))
-        image_actions(picked, **({"run": run.id} if run else {}))
+            st.switch_page(page_of("train"))
     return place
 
 
@@ -138,14 +136,14 @@ def _steps(picked: Picked, run: Run, story: Story, truth: str | None) -> None:
         "Five stages look at the picture, each more coarsely and with more channels. Of each, you see the channel that "
         "adds most to the answer: bright places are where it is strong."
     )
-    with _step(2, "Seen by five stages", words, ("maps", "See where they look"), query):
+    with _step(2, "Seen by five stages", words, ("stages", "Look closer"), query):
         st.html(figure_grid(stage_figures(story), FIVE))
     if story.strips:
         words = (
             "The last three stages are mixed into one vector xₘ. It opens or closes a gate for each channel of each of "
             "them: bright is open, dark is closed. So a stage hears what the others found."
         )
-        with _step(3, "The stages tell each other", words, ("maps", "What each stage sees then"), query):
+        with _step(3, "The stages tell each other", words, ("stages", "Switch it off"), query):
             st.html(strips_html(story))
 
 
@@ -206,6 +204,7 @@ def _goodbye(run: Run) -> None:
     st.divider()
     with st.container(horizontal=True, gap="medium"):
         for name, label, icon, query in (
+            ("game", "Can you beat the network?", ":material/extension:", {"run": run.id}),
             ("perturb", "Does its answer survive a change of light?", ":material/tune:", {"run": run.id}),
             ("data", "What makes the classes different?", ":material/photo_library:", {}),
             ("tables", "The paper's tables, from your runs", ":material/table_chart:", {}),
