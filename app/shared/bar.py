@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.shared import session
-from app.shared.cached_models import classes_of_run, predictor_of
+from app.shared.cached_models import RAW, classes_of_run, predictor_of
 from app.shared.components import part
 from app.shared.errors import guarded, plain
 from app.shared.glossary import glossary, meaning
@@ -193,5 +193,7 @@ def _more(here: str, picked: Picked | None, run: Run | None) -> None:
         part("copy_link")(key="copy-link", data={})
         if picked is not None:
             image_actions(picked, here=here, **({"run": run.id} if run else {}))
+        help = "Also where a run has temperatures, which make them fit what happens."
+        session.remember(st.toggle, RAW, False, "Raw probabilities", help=help)
         if st.button("What the words mean", icon=":material/menu_book:", type="tertiary", key="bar-words"):
             glossary()

@@ -1,15 +1,19 @@
 """The Numbers page: its sections, and the figures that they draw."""
 
 import pytest
-from pages import fine, kept, words
+from pages import fine, words
 
+from app.shared.wording import name_of_run
 from app.views.numbers.maps import _sentence, stages_figure
+from pmsi import tasks
+from pmsi.config import CalibrateConfig, UnknownsConfig
+from pmsi.runs import Run
 
 
 def test_an_old_link_to_the_numbers_of_the_maps_leads_to_their_section(open_page, make_run):
     run = make_run()
     test = fine(open_page("maps", tool="numbers", run=run.id))
-    assert kept(test, "selectbox", "run").value == run.id
+    assert name_of_run(run) in words(test)
     assert "no report of Grad-CAM" in words(test)
 
 
@@ -39,3 +43,47 @@ def test_the_figure_of_numbers_shows_each_stage_with_its_interval_and_the_baseli
 @pytest.mark.parametrize(("shift", "verdict"), [(0.3, "S3 is ahead"), (0.0, "S5 is ahead"), (0.2, "do not differ")])
 def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
     assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
+
+
+# What a run knows
+
+
+@pytest.fixture
+def measured(make_run, runs_folder, monkeypatch):
+    """Two runs that were measured together by both tasks, and the two results."""
+    monkeypatch.setattr("pmsi.calibrate.FRESH", 2)
+    runs = [make_run(), make_run(seed=1)]
+    ids = tuple(run.id for run in runs)
+    made = [Run.create(runs_folder, of) for of in (CalibrateConfig(of=ids), UnknownsConfig(of=ids, most=20))]
+    assert [tasks.execute(run) for run in made] == ["finished"] * 2
+    return runs, [run.result() for run in made]
+
+
+def table(test):
+    return "\n".join(str(element.value.to_dict("records")) for element in test.get("table"))
+
+
+def test_calibration_and_unknowns_of_two_runs_are_shown_beside_each_other(open_page, measured):
+    runs, (calibrated, unknown) = measured
+    asked = {"run": runs[0].id, "beside": runs[1].id}
+    test = fine(open_page("numbers", section="calibration", **asked))
+    for run in runs:
+        about = calibrated["runs"][run.id]
+        assert f"**{about['heads']['mix']['calibrated']['nll']['value']:.3f}**" in table(test)
+        assert f"{name_of_run(run)}: output mix, temperature {about['temperatures']['mix']:.2f}" in words(test)
+    apart = calibrated["differences"][0]["calibrated"]["brier"]["value"]
+    assert f"{apart:+z.3f}" in words(test)
+    raw = fine(open_page("numbers", section="calibration", raw="1", head="S3", **asked))
+    assert f"**{calibrated['runs'][runs[0].id]['heads']['S3']['raw']['nll']['value']:.3f}**" in table(raw)
+
+    test = fine(open_page("numbers", section="unknowns", score="energy", **asked))
+    found = unknown["runs"][runs[1].id]["unknown"]["noise"]["energy"]
+    assert f"**{100 * found['auroc']['value']:.1f} %**" in table(test)
+    assert f"{found['passed']:.0%}" in table(test)
+
+
+def test_what_was_not_measured_is_offered(open_page, make_run):
+    run = make_run()
+    for section in ("calibration", "unknowns"):
+        test = fine(open_page("numbers", section=section, run=run.id))
+        assert [one.label for one in test.button].count("Measure it") == 1

@@ -1,6 +1,5 @@
 """The reports of the task "maps", by stage and run, with intervals, and the button that starts a missing one."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,20 +8,18 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.shared.access import read_only
 from app.shared.cached_models import predictor_of
-from app.shared.errors import changing, guarded, plain
+from app.shared.errors import guarded, plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors, say_differences
-from app.shared.session import page_of, remember
+from app.shared.session import remember
 from app.shared.wording import name_of_run, perturbation_title, with_names
-from pmsi import tasks
-from pmsi.base.errors import RunError
+from app.views.numbers.reports import offer, reports
 from pmsi.config import MapsConfig
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.predictor import Predictor
-from pmsi.runs import Run, default_root, known_runs
-from pmsi.runs.record import is_of_earlier_model, why_not_comparable
+from pmsi.runs import Run
+from pmsi.runs.record import why_not_comparable
 
 Report = Mapping[str, Any]
 Numbers = Mapping[str, Mapping[str, float]]
@@ -107,34 +104,22 @@ def _chosen(questions: list[Question]) -> Question | None:
 def reports_on(run: Run, method: str, head: str) -> dict[Question, Report]:
     """Return the finished reports of the maps of a run's model of now, the newest of each question."""
     found: dict[Question, Report] = {}
-    for other in known_runs(default_root()):
-        with contextlib.suppress(RunError):
-            config = other.config
-            result = other.result() if isinstance(config, MapsConfig) and config.of == run.id else None
-            if result is None or (result.get("method"), result.get("head")) != (method, head):
-                continue
-            if is_of_earlier_model(other, run):
-                continue
-            about = (tuple(result["stages"]), result["tolerance"], config.test_per_class, result["images"])
-            of = Question(*about, config.rival)
+    for job, result in reports(run, MapsConfig):
+        if (result.get("method"), result.get("head")) == (method, head):
+            per_class = getattr(job.config, "test_per_class", None)
+            of = Question(tuple(result["stages"]), result["tolerance"], per_class, result["images"])
             found.setdefault(of, result)
     return found
 
 
 def _offer(run: Run, method: str, head: str, question: Question | None) -> None:
     """Say that a run has no report on what is asked, and start one on request."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        title = CAM_METHODS[method].title
-        words = f"{plain(name_of_run(run))} has no report of {title} at output {head} here yet"
-        st.caption(f"{words}: a few minutes on two cores.", width="content")
-        if st.button("Measure it", key=f"measure-{run.id}", icon=":material/straighten:", disabled=read_only()):
-            like = {} if question is None else {
-                "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class,
-                "rival": question.rival,
-            }  # fmt: skip
-            with changing():
-                made = tasks.queue(MapsConfig(of=run.id, method=method, head=head, **like), default_root())
-                st.switch_page(page_of("runs"), query_params={"run": made.id})
+    title = CAM_METHODS[method].title
+    like = {} if question is None else {
+        "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class
+    }  # fmt: skip
+    words = f"{name_of_run(run)} has no report of {title} at output {head} here yet: a few minutes on two cores."
+    offer(words, MapsConfig(of=run.id, method=method, head=head, **like), run.id)
 
 
 @guarded()

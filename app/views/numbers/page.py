@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from app.shared.bar import Chosen, bar
 from app.shared.errors import guarded
-from app.shared.panels import beside_picker, default_run, no_runs_yet, run_picker, trained_runs
-from app.shared.session import choice, remember
+from app.shared.panels import no_runs_yet
+from app.shared.session import remember
+from app.views.numbers.calibration import calibration
 from app.views.numbers.maps import maps
+from app.views.numbers.unknowns import unknowns
 from pmsi.runs import Run
 
 Section = Callable[[Run, Run | None, str], None]
@@ -15,6 +18,8 @@ Section = Callable[[Run, Run | None, str], None]
 
 SECTIONS: dict[str, tuple[str, Section]] = {
     "maps": ("Where it looks", maps),
+    "calibration": ("Calibration", calibration),
+    "unknowns": ("Unknowns", unknowns),
 }
 """The title of each subject, and what draws it, by its name in links."""
 
@@ -22,22 +27,24 @@ SECTIONS: dict[str, tuple[str, Section]] = {
 def page() -> None:
     """Draw the page."""
     st.title("In numbers", anchor=False)
-    if runs := trained_runs():
-        _bench(runs)
-    else:
+    chosen = bar(here="numbers")
+    if chosen.run is None:
         no_runs_yet("Numbers are about a model.")
+    else:
+        _section(chosen, chosen.run)
 
 
 @st.fragment
 @guarded()
-def _bench(runs: list[Run]) -> None:
-    left, right = st.columns(2, gap="medium")
-    first = default_run(runs, None)
-    with left:
-        run = run_picker(runs, default=first.id if first else "")
-    assert run is not None
-    with right:
-        beside = beside_picker(run, runs)
+def _section(chosen: Chosen, run: Run) -> None:
     titles = {name: title for name, (title, _) in SECTIONS.items()}
-    chosen = remember(st.segmented_control, "section", next(iter(titles)), "Numbers on", titles, required=True)
-    SECTIONS[chosen][1](run, beside, choice("head"))
+    section = remember(
+        st.segmented_control,
+        "section",
+        next(iter(titles)),
+        "Numbers on",
+        titles,
+        required=True,
+        label_visibility="collapsed",
+    )
+    SECTIONS[section][1](run, chosen.beside, chosen.output)

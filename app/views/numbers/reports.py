@@ -1,0 +1,50 @@
+"""Finished measurements of runs, and the button that starts a missing one."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import streamlit as st
+
+from app.shared.access import read_only
+from app.shared.errors import changing, plain
+from app.shared.session import page_of
+from app.shared.wording import name_of_run
+from pmsi import tasks
+from pmsi.base.errors import RunError
+from pmsi.config import Config
+from pmsi.runs import Run, default_root, known_runs
+from pmsi.runs.record import is_of_earlier_model
+
+Result = dict[str, Any]
+
+
+def reports(run: Run, kind: type[Config]) -> Iterator[tuple[Run, Result]]:
+    """Yield the finished measurements of a kind that are about a run's model of now, the newest first."""
+    for job in known_runs(default_root()):
+        with contextlib.suppress(RunError):
+            of = getattr(job.config, "of", ())
+            about = isinstance(job.config, kind) and run.id in ([of] if isinstance(of, str) else of)
+            if about and (result := job.result()) is not None and not is_of_earlier_model(job, run):
+                yield job, result
+
+
+def report_on(runs: Sequence[Run], kind: type[Config]) -> tuple[Run, Result] | None:
+    """Return the newest measurement of a kind that is about all of these runs."""
+    ids = {run.id for run in runs}
+    return next((found for found in reports(runs[0], kind) if ids <= set(found[1]["of"])), None)
+
+
+def offer(words: str, config: Config, key: str) -> None:
+    """Say what is missing, and start its measurement on request."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(plain(words), width="content")
+        if st.button("Measure it", key=f"measure-{key}", icon=":material/straighten:", disabled=read_only()):
+            with changing():
+                made = tasks.queue(config, default_root())
+                st.switch_page(page_of("runs"), query_params={"run": made.id})
+
+
+def names(runs: Sequence[Run]) -> str:
+    """Return what runs are called, in a line."""
+    return " and ".join(map(name_of_run, runs))
