@@ -219,8 +219,9 @@ def _sanity(work: _Work) -> dict[str, Any]:
             yield [next(keys).key for _ in labels], normalize(images.to(device)), labels.to(device)
 
     after = _follow(work.run, "randomising layers")
-    chosen = {"head": work.head, "stages": config.stages, "seed": config.seed, "after": after}
-    found = sanity.sanity(work.model, batches, work.methods, **chosen)
+    found = sanity.sanity(
+        work.model, batches, work.methods, head=work.head, stages=config.stages, seed=config.seed, after=after
+    )
     return {"methods": work.methods, "stages": [*config.stages], "head": work.head, **found}
 
 

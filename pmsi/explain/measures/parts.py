@@ -383,7 +383,8 @@ def summed_up(measured: Sequence[PartMeasures], seed: int) -> dict[str, Any]:
         "correct": sum(one.correct for one in measured),
         "importance": {head: _means([one.importance[head] for one in measured], seed, head) for head in heads},
     }
-    best, agreement = {}, {}
+    best: dict[str, float] = {}
+    agreement = {}
     for head in heads:
         numbers = [one.agreement[head] for one in measured]
         best |= best_thresholds(numbers)
@@ -446,4 +447,4 @@ def compared(
 
 
 def _signed_rank(differences: Sequence[float]) -> float:
-    return float(wilcoxon(differences).pvalue) if np.any(differences) else 1.0
+    return float(wilcoxon(differences, method="asymptotic").pvalue) if np.any(differences) else 1.0
