@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from typing import Any
 
+import numpy as np
 from PIL.Image import Image
 
 from pmsi.base.errors import lookup
@@ -15,13 +16,15 @@ from pmsi.cli.flags import path, whole
 from pmsi.cli.inputs import Pictures
 from pmsi.cli.output import PICTURES, save_picture, text_of, write_output
 from pmsi.evaluation import dataset_of
-from pmsi.explain.stages import ORDERS, Activations, ChannelPeaks, Interaction, sampled
+from pmsi.explain.stages import ORDERS, Activations, ChannelPeaks, Interaction, sampled, steady
 from pmsi.pictures.mosaics import mosaics
 from pmsi.pictures.stages import channel_overlay, sheet
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
 
 BATCH = 16
+
+IMAGES = "List the test images on which each --channel is strongest, and count the gates that are the same on all."
 
 Channel = tuple[str, int]
 
@@ -35,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words = "; ".join(f"{name}: {title}" for name, title in ORDERS.items())
     parser.add_argument("--order", default="peak", choices=tuple(ORDERS), help=f"Strongest channels [peak]. {words}.")
     parser.add_argument("--top", type=whole(1, 10**4), default=8, metavar="N", help="Channels listed a stage [8].")
-    parser.add_argument("--images", action="store_true", help="List the test images on which --channel is strongest.")
+    parser.add_argument("--images", action="store_true", help=IMAGES)
     parser.add_argument("--head", metavar="NAME", help="Output that the evidence is for [the primary one].")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="Its class [the one predicted].")
     parser.add_argument("--r", type=whole(0, 8), default=0, metavar="N", help="Look at the mosaic G(p, N) instead [0].")
@@ -69,7 +72,7 @@ def run(typed: argparse.Namespace) -> int:
         "channels": {f"{stage}:{channel}": _channel(found, stage, channel, seen.width) for stage, channel in chosen}
     }
     if typed.images:
-        _add_images(about["channels"], chosen, run, predictor)
+        _add_images(about, chosen, run, predictor)
     _write(typed, seen, found, chosen, about)
     print(to_json(about, indent=1))
     return 0
@@ -110,17 +113,20 @@ def _channel(found: Activations, name: str, channel: int, side: int) -> dict[str
     }
 
 
-def _add_images(channels: dict[str, Any], chosen: list[Channel], run: Run, predictor: Predictor) -> None:
-    """Add the test images on which each channel is strongest, best first."""
+def _add_images(about: dict[str, Any], chosen: list[Channel], run: Run, predictor: Predictor) -> None:
+    """Add the test images on which each channel is strongest, best first, and how many gates are the same on all."""
     dataset, _ = dataset_of(run, predictor.config, predictor.classes)
-    samples, parts = sampled(dataset), []
+    samples, parts, gates, channels = sampled(dataset), [], [], about["channels"]
     with image_counter(sys.stderr, "test images") as progress:
         for done in range(0, len(samples), BATCH):
             pictures = [predictor.prepare(dataset.open_image(one)) for one in samples[done : done + BATCH]]
             parts.append(predictor.channel_peaks(pictures))
+            gates.append(predictor.gates(pictures))
             if progress:
                 progress(done + len(pictures), len(samples))
     peaks = ChannelPeaks.joined(parts)
+    same = {name: steady(np.concatenate([part[name] for part in gates])) for name in gates[0]}
+    about |= {"gates_alike": same} if same else {}
     for stage, channel in chosen:
         best = peaks.strongest(stage, channel, 12)
         channels[f"{stage}:{channel}"] |= {

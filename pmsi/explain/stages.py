@@ -16,6 +16,9 @@ from pmsi.model.pmsi import PMSI
 from pmsi.model.receptive_field import Field
 from pmsi.model.recognizer import Outputs, Recognizer
 
+OPEN, CLOSED = 0.9, 0.1
+"""A gate above or below is called so."""
+
 MOST_IMAGES = 192
 """Test images among which a channel's strongest ones are looked for."""
 
@@ -218,6 +221,20 @@ def channel_peaks(model: Recognizer, images: Images) -> ChannelPeaks:
         {name: peak.indices.cpu().numpy().astype(np.int32) for name, peak in peaks.items()},
         {name: one.shape[3] for name, one in found.items()},
     )
+
+
+@torch.inference_mode()
+def gates(model: Recognizer, images: Images) -> dict[str, np.ndarray]:
+    """Return g_n of each stage on normalised images (n, 3, height, width), (n, c) each; {} without an interaction."""
+    if not isinstance(model, PMSI) or model.interaction is None:
+        return {}
+    _, g, _ = model.interaction.steps(model.vectors(model.backbone(images)))
+    return {name: one.float().cpu().numpy() for name, one in zip(model.stages, g, strict=True)}
+
+
+def steady(of: np.ndarray) -> int:
+    """Return how many of the gates (n, c) are open on all n images, or closed on all: they tell of no image."""
+    return int(((of > OPEN).all(axis=0) | (of < CLOSED).all(axis=0)).sum())
 
 
 def sampled(dataset: Dataset, most: int = MOST_IMAGES) -> tuple[Sample, ...]:

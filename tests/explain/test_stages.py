@@ -11,7 +11,7 @@ from settled import baseline_model, images_of, pmsi_model
 from torch import nn
 
 from pmsi.base.errors import ConfigError, UnknownName
-from pmsi.explain.stages import GATES, ChannelPeaks, activations, channel_peaks, effective_field
+from pmsi.explain.stages import GATES, ChannelPeaks, activations, channel_peaks, effective_field, gates, steady
 from pmsi.model import BACKBONES
 from pmsi.model.baseline import Baseline
 
@@ -66,6 +66,9 @@ def test_answers_with_the_interaction_and_without_are_those_of_a_plain_loop():
     np.testing.assert_allclose(of.x_m, x_m, rtol=1e-3, atol=1e-4)
     apart = [float((found.outputs["on"]["S4"] - found.outputs[name]["S4"]).abs().max()) for name in ("half", "off")]
     assert min(apart) > 0.01
+    every = gates(model, images_of(3))
+    np.testing.assert_allclose(every["S4"][0], of.g["S4"], rtol=1e-3, atol=1e-4)
+    assert steady(np.array([[0.95, 0.95, 0.01, 0.5], [1.0, 0.05, 0.02, 0.5]])) == 2
     without = activations(baseline_model("tiny"), images)
     assert (without.interaction, list(without.outputs)) == (None, ["on"])
 
