@@ -14,6 +14,7 @@ ACTIONS: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "mosaic": ("Mosaic", "mosaic", ":material/grid_view:", {}),
     "answer": ("Answer", "answer", ":material/label:", {}),
     "perturb": ("Perturb", "perturb", ":material/tune:", {"kind": PAIR, "k": "0.5"}),
+    "stages": ("Stages", "stages", ":material/layers:", {}),
     "explain": ("Explain", "maps", ":material/visibility:", {}),
 }
 """By name: what the link says, its page, its icon, and what it asks of that page besides the image."""

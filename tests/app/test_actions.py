@@ -7,12 +7,12 @@ from pages import links
 
 KEY = "test/sootcap_finchling/0002"
 PAGES = {
-    "answer": ["Mosaic", "Perturb", "Explain"],
-    "mosaic": ["Answer", "Perturb", "Explain"],
-    "maps": ["Mosaic", "Answer", "Perturb"],
-    "perturb": ["Mosaic", "Answer", "Explain"],
+    "answer": ["Mosaic", "Perturb", "Stages", "Explain"],
+    "mosaic": ["Answer", "Perturb", "Stages", "Explain"],
+    "maps": ["Mosaic", "Answer", "Perturb", "Stages"],
+    "perturb": ["Mosaic", "Answer", "Stages", "Explain"],
 }
-LABELS = {"Mosaic": "mosaic", "Answer": "answer", "Perturb": "perturb", "Explain": "maps"}
+LABELS = {"Mosaic": "mosaic", "Answer": "answer", "Perturb": "perturb", "Stages": "stages", "Explain": "maps"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -48,11 +48,11 @@ def test_the_browser_has_the_strongest_channels_of_a_mosaic_and_the_one_that_a_l
 def test_the_interaction_can_be_switched_off_where_there_is_one(open_page, make_run):
     pmr, plain, baseline = make_run(), make_run(method="p"), make_run(method="baseline")
     both = words(fine(open_page("stages", run=pmr.id, beside=baseline.id, closer="gates")))
-    assert "Interaction: off" in both
+    assert "| Interaction | On | Gates at ½ | Off |" in both
     assert "Baseline has no interaction" in both
     only = words(fine(open_page("stages", run=plain.id, closer="gates")))
     assert "there are no gates" in only
-    assert "Interaction: off" not in only
+    assert "| Off |" not in only
 
 
 def test_only_what_exists_is_taken_from_the_browser(make_run):

@@ -25,9 +25,10 @@ COUNT = 6
 SIDE = 256
 
 
-def channel(looks: Sequence[Look], stage: str, channels: Sequence[int], cell: tuple[int, int] | None) -> None:
+def channel(looks: Sequence[Look], stage: str, channels: Sequence[int], cells: Sequence[tuple[int, int]]) -> None:
     """Draw what a cell uses, and the strongest test images, of one channel of each run."""
-    for place, one, number in zip(st.columns(len(looks), gap="large"), looks, channels, strict=True):
+    places = st.columns(len(looks), gap="large")
+    for place, one, number, cell in zip(places, looks, channels, cells, strict=True):
         with place:
             title = f"{stage}, channel {number}"
             st.markdown(f"**{title}**" + (f" · {plain(name_of_run(one.run))}" if len(looks) > 1 else ""))
@@ -36,11 +37,9 @@ def channel(looks: Sequence[Look], stage: str, channels: Sequence[int], cell: tu
 
 
 @guarded()
-def _used(one: Look, stage: str, number: int, cell: tuple[int, int] | None) -> None:
-    """Show which pixels change the value of a cell: by default that of the channel's largest value."""
-    of = one.found.stages[stage]
-    rows, columns = of.values.shape[1:]
-    row, column = cell if cell is not None and cell[0] < rows and cell[1] < columns else of.peak(number)
+def _used(one: Look, stage: str, number: int, cell: tuple[int, int]) -> None:
+    """Show which pixels change the value of a cell."""
+    of, (row, column) = one.found.stages[stage], cell
     predictor, picture = one.predictor, one.picture
     key = ("used", model_of(one.run), pixels_digest(picture), stage, number, row, column)
     slopes = once(key, lambda: predictor.effective_field(picture, stage, number, row, column))

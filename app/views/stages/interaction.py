@@ -28,7 +28,9 @@ INTRO = (
 )
 
 
-def interaction(looks: Sequence[Look], _stage: str, _channels: Sequence[int], _cell: tuple[int, int] | None) -> None:
+def interaction(
+    looks: Sequence[Look], _stage: str, _channels: Sequence[int], _cells: Sequence[tuple[int, int]]
+) -> None:
     """Draw the answers for each row of GATES, and the vectors, of each run."""
     st.markdown(INTRO, width=820)
     for place, one in zip(st.columns(len(looks), gap="large"), looks, strict=True):
@@ -79,8 +81,8 @@ def _over_images(one: Look) -> None:
 def answers_table(one: Look) -> str:
     """Return the best answer of every head for each state of the gates, in Markdown; others than with it are marked."""
     answers = {gate: one.predictor.prediction(logits, 1).heads for gate, logits in one.found.outputs.items()}
-    titles = [f"Interaction: {GATES[gate].title.lower()}" for gate in answers] if len(answers) > 1 else ["Answer"]
-    lines = [f"| Output | {' | '.join(titles)} |", "|---" * (len(answers) + 1) + "|"]
+    titles = ["Interaction", *(GATES[gate].title for gate in answers)] if len(answers) > 1 else ["Output", "Answer"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * (len(answers) + 1) + "|"]
     for head in one.predictor.heads:
         usual, cells = answers["on"][head][0], []
         for heads in answers.values():

@@ -6,18 +6,10 @@ from typing import Any
 
 import streamlit as st
 
+from app.shared.bar import bar
 from app.shared.components import part
 from app.shared.errors import guarded
-from app.shared.panels import (
-    Picked,
-    beside_picker,
-    default_run,
-    image_picker,
-    linked_label,
-    no_runs_yet,
-    run_picker,
-    trained_runs,
-)
+from app.shared.panels import Picked, no_runs_yet
 from app.shared.session import choice, keep, key_of, moved, parsed, remember
 from app.views.stages.channel import channel
 from app.views.stages.interaction import interaction
@@ -32,7 +24,7 @@ INTRO = (
     "channels. Above is the strongest channel of every stage, bright where it is large; lit is what the cell under the "
     "pointer can see of the image, its **receptive field**: little in S1, nearly all in S5."
 )
-SHOWN = {0: "The image", 1: "Mosaic, r = 1", 2: "r = 2", 3: "r = 3"}
+SHOWN = {0: "Image", 1: "r = 1", 2: "r = 2", 3: "r = 3"}
 FIRST = "S3"
 LINK = key_of("stages")
 PART = "stages"
@@ -42,26 +34,18 @@ CLOSER = {"channel": ("This channel", channel), "gates": ("The interaction", int
 def page() -> None:
     """Draw the page."""
     st.title("What the stages see", anchor=False)
-    runs = trained_runs()
-    if runs:
-        _bench(runs)
-    else:
+    chosen = bar(here="stages")
+    if chosen.run is None:
         no_runs_yet("The stages of a trained network are shown here.")
+    elif chosen.picked is None:
+        st.info("Choose an image to see what the stages make of it.", icon=":material/image:")
+    else:
+        runs = [chosen.run] if chosen.beside is None else [chosen.run, chosen.beside]
+        stages(chosen.picked, runs, chosen.output)
 
 
 @st.fragment
 @guarded()
-def _bench(runs: list[Run]) -> None:
-    with st.expander("Image and runs"):
-        first = default_run(runs, linked_label())
-        run = run_picker(runs, default=first.id if first else "")
-        assert run is not None
-        beside = beside_picker(run, runs)
-        picked = image_picker(run)
-    if picked is not None:
-        stages(picked, [run] if beside is None else [run, beside], "")
-
-
 def stages(picked: Picked, runs: list[Run], output: str) -> None:
     """Draw the page's content for an image and one run or two; ``output`` is that of the evidence, "" the primary."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -74,7 +58,7 @@ def stages(picked: Picked, runs: list[Run], output: str) -> None:
             required=True,
             label_visibility="collapsed",
             width="content",
-            help="The image, or G(x, r): the recursive mosaic with the layout of the Mosaic page.",
+            help="The image, or its mosaic of r recursions, with the layout of the Mosaic page.",
         )
         with st.popover("More", icon=":material/tune:"):
             order = remember(
@@ -129,7 +113,16 @@ def _inside(looks: list[Look], about: list[Any], shown: Shown) -> None:
     )
     strongest = [one.found.stages[chosen.stage].strongest(1, shown.order)[0] for one in looks]
     channels = [best if asked is None else asked for asked, best in zip(chosen.channels, strongest, strict=True)]
-    CLOSER[closer][1](looks, chosen.stage, channels, chosen.cell)
+    CLOSER[closer][1](looks, chosen.stage, channels, cells_of(looks, chosen, channels[0]))
+
+
+def cells_of(looks: list[Look], chosen: Chosen, channel: int) -> list[tuple[int, int]]:
+    """Return each run's cell at the lit place: at first where the first run's channel is largest."""
+    stages = [one.found.stages[chosen.stage] for one in looks]
+    cell, shape = chosen.cell or stages[0].peak(channel), stages[0].values.shape[1:]
+    places = [(index + 0.5) / count for index, count in zip(cell, shape, strict=True)]
+    sides = [stage.values.shape[1:] for stage in stages]
+    return [(int(places[0] * rows), int(places[1] * columns)) for rows, columns in sides]
 
 
 def _link(about: list[Any]) -> str:
