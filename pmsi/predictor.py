@@ -26,7 +26,7 @@ from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
 from pmsi.runs import Run
 from pmsi.runs.calibration import Calibration
-from pmsi.uncertainty.scores import SAID_BY, SCORES
+from pmsi.uncertainty.scores import OF_LOGITS, SAID_BY
 from pmsi.uncertainty.temperature import calibration_for, probabilities
 
 if TYPE_CHECKING:
@@ -212,10 +212,9 @@ class ImagePredictor:
         return Prediction(self.primary, heads, bool(self.temperatures), self._familiarity(outputs[self.primary]))
 
     def _familiarity(self, logits: torch.Tensor) -> Familiarity | None:
-        of = SCORES[SAID_BY].of
-        if self.threshold is None or of is None:
+        if self.threshold is None:
             return None
-        return Familiarity(SAID_BY, float(of(logits[None].float().cpu().numpy())[0]), self.threshold)
+        return Familiarity(SAID_BY, float(OF_LOGITS[SAID_BY](logits[None].float().cpu().numpy())[0]), self.threshold)
 
 
 class Predictor(ImagePredictor):

@@ -7,28 +7,35 @@ from typing import Any
 
 from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.results import SweepResults
+from pmsi.uncertainty.measures import MEASURES
 
 CELLS = (
     "run", "perturbation", "severity", "output", "is_primary", "n", "correct", "accuracy", "low", "high", "drop",
-    "drop_low", "drop_high", "against", "against_output", "only_here", "only_there", "p", "holm", "errors_over_first",
+    "drop_low", "drop_high", *MEASURES, "calibrated", "against", "against_output", "only_here", "only_there", "p",
+    "holm", "errors_over_first",
 )  # fmt: skip
-"""Columns of `cell_rows`. ``against`` is the first run, with which McNemar's test compares."""
+"""Columns of `cell_rows`. ``against`` is the first run, with which McNemar's test compares; the measures are those of
+the probabilities, calibrated where the run has temperatures, and empty in older sweeps."""
 
 Row = dict[str, Any]
 
 
 def cell_rows(results: SweepResults) -> list[Row]:
     """Return a row (`CELLS`) for each run, cell and output; values that do not apply are None."""
-    return [
-        cell_row(results, cell, run, head)
-        for run in results.runs
-        for cell in results.cells
-        for head in results.heads(run)
-    ]
+    rows = []
+    for run in results.runs:
+        for cell in results.cells:
+            said = results.answers(cell, run)
+            of = said.get("calibrated") or said.get("raw") or {}
+            for head in results.heads(run):
+                measured = {name: row.of(of[head]) for name, row in MEASURES.items()} if of else {}
+                measured |= {"calibrated": "calibrated" in said} if of else {}
+                rows.append(cell_row(results, cell, run, head) | measured)
+    return rows
 
 
 def cell_row(results: SweepResults, cell: Cell, run: str, head: str) -> Row:
-    """Return the row (`CELLS`) of one output of a run in a cell."""
+    """Return the row of one output of a run in a cell, without the measures of its probabilities."""
     primary = results.report["primary"][run] == head
     about = {"run": run, "perturbation": cell.perturbation, "severity": cell.severity, "output": head}
     row = dict.fromkeys(CELLS) | about | {"is_primary": primary} | results.score(cell, run, head)

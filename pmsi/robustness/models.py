@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,16 +24,19 @@ from pmsi.graph import is_model_file
 from pmsi.graph.engine import graph_of, open_file
 from pmsi.model import Recognizer
 from pmsi.runs import Run
+from pmsi.runs.calibration import Calibration, parsed
+from pmsi.uncertainty.temperature import calibration_for
 
 if TYPE_CHECKING:
     from pmsi.graph.onnx_model import OnnxModel
 
-Labels = dict[str, list[int]]
-"""The predicted label of each image, by head."""
+Logits = dict[str, np.ndarray]
+"""Logits (b, classes) by head."""
 
-FORMAT = "predictions-5"
+FORMAT = "predictions-6"
 """Format of predictions files. Resuming a sweep repeats cells in another format; finished sweeps of any format are
-read. 2 added the drawn factors; 3 to 5 changed how models are computed, which can change a prediction near a tie."""
+read. 2 added the drawn factors, 6 what calibration needs; 3 to 5 changed how models are computed, which can change a
+prediction near a tie."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,14 @@ class SweptModel:
     run: Run | None = None
     network: Recognizer | None = None
     graph: "OnnxModel | None" = None
+    calibration: Calibration | None = None
 
     @classmethod
     def of_run(cls, run: Run, device: torch.device) -> "SweptModel":
         """Return the model of a run's last checkpoint."""
         network, config, classes = load_model(run, device)
-        return cls(run.id, config, classes, network.heads, network.primary, run, network)
+        calibration = calibration_for(run, network)
+        return cls(run.id, config, classes, network.heads, network.primary, run, network, calibration=calibration)
 
     @classmethod
     def of_file(cls, path: Path) -> "SweptModel":
@@ -63,7 +69,8 @@ class SweptModel:
         graph = open_file(path, threads=1)
         config = from_dict(graph.about["config"])
         assert isinstance(config, TrainConfig)
-        return cls(path.name, config, graph.classes, graph.heads, graph.primary, graph=graph)
+        calibration = parsed(graph.about.get("calibration"))
+        return cls(path.name, config, graph.classes, graph.heads, graph.primary, graph=graph, calibration=calibration)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -71,28 +78,32 @@ class SweptModel:
         return self.config.resize_to, self.config.image_size
 
     @property
+    def temperatures(self) -> dict[str, float]:
+        """The temperatures of its outputs; empty where it has none."""
+        return dict(self.calibration.temperatures) if self.calibration else {}
+
+    @property
     def device(self) -> torch.device:
         """The device of the network."""
         return next(self.network.parameters()).device if self.network else torch.device("cpu")
 
     @cached_property
-    def labels(self) -> Callable[[Tensor], Labels]:
-        """What predicts labels of images (b, 3, side, side) uint8: the graph, or else the network's folded copy."""
+    def logits(self) -> Callable[[Tensor], Logits]:
+        """What computes logits of images (b, 3, side, side) uint8: the graph, or else the network's folded copy."""
         if self.graph is not None:
             return partial(_by_graph, self.graph)
         assert self.network is not None
         return partial(_by_network, folded(self.network))
 
 
-def _by_graph(graph: "OnnxModel", images: Tensor) -> Labels:
-    found = graph.answer(images.cpu().numpy()).argmax(axis=2).T
-    return dict(zip(graph.heads, found.tolist(), strict=True))
+def _by_graph(graph: "OnnxModel", images: Tensor) -> Logits:
+    return dict(zip(graph.heads, graph.answer(images.cpu().numpy()).transpose(1, 0, 2), strict=True))
 
 
 @torch.inference_mode()
-def _by_network(network: Recognizer, images: Tensor) -> Labels:
+def _by_network(network: Recognizer, images: Tensor) -> Logits:
     images = images.to(next(network.parameters()).device, non_blocking=True)
-    return {head: logits.argmax(dim=1).tolist() for head, logits in network(normalize(images)).items()}
+    return {head: logits.float().cpu().numpy() for head, logits in network(normalize(images)).items()}
 
 
 def accelerated(models: Sequence[SweptModel], images: int) -> tuple[SweptModel, ...]:
@@ -142,7 +153,11 @@ def _differs(model: SweptModel, dataset: Dataset, config: RobustnessConfig) -> l
 def identity(models: Sequence[SweptModel], images: Sequence[ImageRecord]) -> str:
     """Return a digest of what every cell depends on: the format, the images' pixels, all parameters of all models."""
     about = repr(
-        (FORMAT, [*map(tuple, images)], [(model.id, model.sides, model.graph is not None) for model in models])
+        (
+            FORMAT,
+            [*map(tuple, images)],
+            [(model.id, model.sides, model.graph is not None, model.temperatures) for model in models],
+        )
     )
     digest = hashlib.blake2b(about.encode(), digest_size=8)
     for model in models:

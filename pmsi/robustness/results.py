@@ -24,6 +24,7 @@ from pmsi.robustness.cells import CLEAN, Cell
 from pmsi.robustness.report import FILE, CellPredictions, FinishedCells, read, summarise
 from pmsi.runs import Run
 from pmsi.runs.record import classes_of, record_of
+from pmsi.uncertainty.measures import Answers, restored
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,15 @@ class SweepResults:
         if cell not in self.predicted_in:
             raise RunError(f"{cell.file} of run {self.run.id} cannot be read. Resume the sweep, or make it again.")
         return lookup("output", self.predicted_in[cell][run], head)
+
+    def answers(self, cell: Cell, run: str) -> dict[str, dict[str, Answers]]:
+        """Return what a run said of each image in a cell, by kind ("raw", "calibrated") and output.
+
+        Empty in a sweep that is older than calibration.
+        """
+        stored = read_json(self.run.folder / cell.file, LARGE) or {}
+        said = stored.get("runs", {}).get(run, {}).get("answers", {})
+        return {kind: restored(each) for kind, each in said.items()}
 
     def test(self, cell: Cell, a: tuple[str, str], b: tuple[str, str]) -> dict[str, Any] | None:
         """Return McNemar's test between two outputs, each (run, output); None if the sweep has no such test.

@@ -133,7 +133,7 @@ class Sweep:
         self, number: int, batches: Iterator[tuple[ModelGroup, ImageBatch]], pool: ThreadPoolExecutor
     ) -> dict[str, Any]:
         """Return the predictions of every head of every run in a cell, as they are stored."""
-        predictions = {model.id: Predictions(model, pool) for model in self.models}
+        predictions = {model.id: Predictions(model, pool, self.labels) for model in self.models}
         for group, batch in islice(batches, self.batches):
             self.run.check_stop()
             for model in group.models:

@@ -18,6 +18,7 @@ BINS = 15
 """Bins of equally many images, of a calibration error and of a reliability diagram."""
 
 RESAMPLES = 1000
+COLUMNS = ("right", "top", "truth", "squares")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Answers:
     def take(self, images: np.ndarray) -> "Answers":
         """Return those of some images, by their numbers."""
         return Answers(self.right[images], self.top[images], self.truth[images], self.squares[images])
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """Return the answers of several groups of images, one after the other."""
+    return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS))
 
 
 def nll(answers: Answers) -> float:
@@ -162,9 +168,6 @@ def differences(
 def _swapped(a: Answers, b: Answers, swap: np.ndarray) -> tuple[Answers, Answers]:
     one, other = ([np.where(swap, getattr(y, name), getattr(x, name)) for name in COLUMNS] for x, y in ((a, b), (b, a)))
     return Answers(*one), Answers(*other)
-
-
-COLUMNS = ("right", "top", "truth", "squares")
 
 
 def packed(column: np.ndarray) -> str:

@@ -34,6 +34,9 @@ SCORES: dict[str, Score] = {
     ),
 }
 
+OF_LOGITS = {name: row.of for name, row in SCORES.items() if row.of is not None}
+"""The scores that need logits alone."""
+
 SAID_BY = "max_logit"
 """The score by which the app, the command line and the phone page say that an image is of none of the classes."""
 

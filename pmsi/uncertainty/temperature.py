@@ -7,7 +7,7 @@ from torch import Tensor
 from pmsi.runs import Run
 from pmsi.runs.calibration import Calibration, calibration_of
 from pmsi.uncertainty.outputs import Outputs, digest_of_model
-from pmsi.uncertainty.scores import SCORES, threshold
+from pmsi.uncertainty.scores import OF_LOGITS, threshold
 
 LEAST, MOST = 0.1, 10.0
 """Bounds of a temperature: where all images are recognised, the likeliest one is 0."""
@@ -46,9 +46,8 @@ def fit_calibration(outputs: Outputs, model: torch.nn.Module, on: str) -> Calibr
         len(outputs.labels),
         {head: fit_temperature(logits, outputs.labels) for head, logits in outputs.logits.items()},
         {
-            name: {head: threshold(row.of(logits)) for head, logits in outputs.logits.items()}
-            for name, row in SCORES.items()
-            if row.of is not None
+            name: {head: threshold(of(logits)) for head, logits in outputs.logits.items()}
+            for name, of in OF_LOGITS.items()
         },
     )
 

@@ -27,6 +27,7 @@ from pmsi.robustness.page import accuracy_text, as_html, drop_text, p_text
 from pmsi.robustness.report import FILE
 from pmsi.robustness.results import read_results
 from pmsi.runs import Run, State
+from pmsi.uncertainty.measures import brier
 
 sklearn = pytest.importorskip("sklearn.metrics")
 
@@ -66,6 +67,9 @@ def test_the_csv_has_a_line_for_each_run_cell_and_output(swept, pmsi, tmp_path):
                 hits = sum(a == b for a, b in zip(predicted, kept["labels"], strict=True))
                 assert (int(line["correct"]), int(line["n"])) == (hits, len(predicted))
                 assert float(line["low"]) <= hits / len(predicted) <= float(line["high"])
+                said = read_results(swept).answers(cell, id)
+                assert float(line["brier"]) == pytest.approx(brier(said["raw"][head]))
+                assert said["raw"][head].right.sum() == hits
                 expected.add((id, cell.perturbation or "", head))
     assert len(lines) == len(found)
     assert found.keys() == expected

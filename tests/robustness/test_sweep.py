@@ -9,22 +9,30 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from untrained import untrained
 
 from pmsi import tasks
 from pmsi.base.errors import PMSIError, UnknownName
 from pmsi.base.seeding import numpy_generator
 from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig, TrainConfig
-from pmsi.data import DATASETS, DatasetRow
+from pmsi.data import DATASETS, DatasetRow, open_dataset
 from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import centre_crop, normalize, resize, to_tensor
 from pmsi.engine.checkpoint import CHECKPOINT, load_model, save_checkpoint
 from pmsi.methods import build
 from pmsi.perturbations import perturb, pixel_hash
-from pmsi.robustness import Cell, cells_of
+from pmsi.robustness import CLEAN, Cell, cells_of
 from pmsi.robustness.report import report
+from pmsi.robustness.results import read_results
 from pmsi.robustness.sweep import sweep
 from pmsi.runs import Run, State, Stopped
+from pmsi.runs.calibration import Calibration
+from pmsi.uncertainty.measures import Answers, ece, nll, unpacked
+from pmsi.uncertainty.outputs import digest_of_model, outputs_of
+from pmsi.uncertainty.scores import SCORES
+from pmsi.uncertainty.temperature import log_probabilities
 
 CLASSES = ("ant", "bee", "cat")
 CELLS = (Cell(None, 0.0), Cell("color_jitter", 0.5), Cell("color_jitter", 1.0), Cell("gaussian_noise", 1.0))
@@ -123,8 +131,16 @@ def cells_in(run):
     return [Cell(record["perturbation"], record["severity"]) for record in run.metrics()]
 
 
-def predictions(run, cell):
+def kept(run, cell):
     return json.loads((run.folder / cell.file).read_text())
+
+
+def predictions(run, cell):
+    """What a cell keeps but for probabilities, whose last digits follow from the size of a batch."""
+    found = kept(run, cell)
+    for said in found["runs"].values():
+        del said["answers"], said["scores"]
+    return found
 
 
 def naive(toy, cell, model, config, seed):
@@ -259,7 +275,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path, runs, swept, patience):
     assert resumed.seen[0][:2] == (patience // 3 * 3 + 1, 15)
     assert run.metrics() == whole.metrics()
     for cell in cells_in(whole):
-        assert predictions(run, cell) == predictions(whole, cell)
+        assert kept(run, cell) == kept(whole, cell)
 
 
 def test_a_finished_cell_whose_file_is_gone_or_torn_is_repeated(tmp_path, runs):
@@ -341,3 +357,27 @@ def test_a_perturbation_may_bring_severities_of_its_own(tmp_path, runs):
     assert cells[0] == Cell(None, 0.0)
     assert [cell.severity for cell in cells[1:]] == [0.25, 0.5, 0.75, 1.0, 5.0, 10.0, 20.0, 40.0]
     assert len({cell.file for cell in cells}) == len(cells)
+
+
+def test_cells_keep_what_calibration_and_scores_need(tmp_path, tiny_config):
+    """A sweep's clean cell gives the measures that `pmsi calibrate` finds on the same images."""
+    run = untrained(tmp_path, tiny_config)
+    model = load_model(run, torch.device("cpu"))[0]
+    Calibration(digest_of_model(model), "test", 12, dict.fromkeys(model.heads, 0.5)).write(run)
+    made = Run.create(tmp_path, RobustnessConfig(of=(run.id,), perturbations=("gaussian_noise=10",)))
+    assert tasks.execute(made) == "finished"
+    results = read_results(made)
+    dataset = open_dataset(tiny_config)
+    loader = EvaluationLoader(dataset, dataset.test, tiny_config, 8)
+    found = outputs_of(model, loader, torch.device("cpu"))
+    scores = kept(made, CLEAN)["runs"][run.id]["scores"]
+    for head, logits in found.logits.items():
+        for kind, temperature in {"raw": 1.0, "calibrated": 0.5}.items():
+            expected = Answers.of(log_probabilities(logits, temperature), found.labels)
+            said = results.answers(CLEAN, run.id)[kind][head]
+            assert nll(said) == pytest.approx(nll(expected), rel=1e-4)
+            assert ece(said) == pytest.approx(ece(expected), abs=1e-4)
+        assert unpacked(scores["energy"][head]) == pytest.approx(SCORES["energy"].of(logits), rel=1e-4)
+    assert nll(results.answers(Cell("gaussian_noise", 10.0), run.id)["raw"]["mix"]) != nll(
+        results.answers(CLEAN, run.id)["raw"]["mix"]
+    )
