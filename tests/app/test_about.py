@@ -1,6 +1,7 @@
 """What a page shows is about the image, classes, split and runs that are shown, whatever has changed since."""
 
 import contextlib
+import io
 import json
 import re
 from urllib.parse import parse_qs
@@ -229,8 +230,11 @@ def test_a_runs_test_images_are_those_of_its_record(open_page, trained, birds):
 # What can be compared
 
 
-def options(test, name="beside"):
-    return test.selectbox(key=f"kept-{name}").options
+def besides(test):
+    """Return the ids of the runs that the bar offers beside the one that is shown."""
+    test.session_state["bar-beside"] = True
+    buttons = [one.key.removeprefix("bar-beside-") for one in shown(test.run()).button if "bar-beside-" in one.key]
+    return [id for id in buttons if id]
 
 
 def test_beside_a_run_stands_what_can_be_compared_and_the_rest_with_its_reasons(open_page, make_run, trained):
@@ -238,22 +242,13 @@ def test_beside_a_run_stands_what_can_be_compared_and_the_rest_with_its_reasons(
     alike = make_run(method="baseline", stage_num=1)
     run = make_run()
     test = shown(open_page("perturb", run=run.id))
-    assert len(options(test)) == 3
-    assert all(name_of_run(trained) not in option for option in options(test))
-    assert name_of_run(alike) in options(test)[1]
-    click(test, "Beside the baseline")
+    assert besides(test) == [alike.id, small.id, trained.id], "the baseline that began like it is the first"
+    assert "cannot be compared" in words(test).lower()
+    click(test, f"bar-beside-{alike.id}")
     assert test.query_params["beside"] == alike.id
-    test.checkbox(key="kept-any").check().run()
-    assert len(options(shown(test))) == 4
     insisted = shown(open_page("maps", run=run.id, beside=trained.id))
     assert "cannot be compared" in insisted.warning[0].value
     assert not shown(open_page("maps", run=run.id, beside=small.id)).warning
-
-
-def test_no_baseline_of_another_folder_is_offered(open_page, make_run, trained):
-    make_run(method="baseline", stage_num=1)
-    test = shown(open_page("perturb", run=trained.id))
-    assert not any(one.label == "Beside the baseline" for one in test.button)
 
 
 def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, make_run, trained, monkeypatch):
@@ -316,7 +311,7 @@ def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_pag
     asked = [parse_qs(links(test, label)[0].query_string) for label in ("Answer", "Explain", "Mosaic")]
     assert [query["run"] for query in asked] == [[plumage.id]] * 3
     key = asked[0]["image"][0]
-    assert open_page("perturb", source="sample", image=key).selectbox(key="kept-run").value == plumage.id
+    assert open_page("perturb", source="sample", image=key).query_params["run"] == plumage.id
     strange = shown(open_page("perturb", source="sample", image=key, run=newest.id))
     assert "This network knows 3 classes of birds" in words(strange)
     assert not re.search("[✓✗]", words(strange))
@@ -326,7 +321,11 @@ def test_an_upload_is_neither_right_nor_wrong(open_page, make_run):
     make_run()
     for page in ("perturb", "maps"):
         test = open_page(page, source="upload")
-        test.file_uploader(key="picker-upload").set_value(("x.png", png(), "image/png")).run()
+        if page == "home":
+            test.file_uploader(key="picker-upload").set_value(("x.png", png(), "image/png")).run()
+        else:
+            test.session_state["uploads"] = {"ab": ("x.png", Image.open(io.BytesIO(png())))}
+            test.run()
         assert "This network knows 12 invented birds" in words(shown(test))
         assert not re.search("[✓✗]", words(test) + json.dumps(grid(test) if page == "maps" else {}))
 

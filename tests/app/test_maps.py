@@ -39,20 +39,19 @@ def pixels(address):
     return np.asarray(Image.open(io.BytesIO(data)), dtype=int)
 
 
-def test_without_a_run_there_is_one_button_that_leads_to_training(open_page, runs_folder, tiny_config):
+def test_without_a_run_a_button_leads_to_training(open_page, runs_folder, tiny_config):
     test = open_page("maps")
-    assert [button.label for button in test.button] == ["Train a model"]
     assert button(click(test, "Train a model"), "Start training")
     enqueue(Run.create(runs_folder, tiny_config).folder, (State.CREATED,), "none")
     test = open_page("maps")
-    assert not test.button
+    assert not any(one.label == "Train a model" for one in test.button)
     assert "being trained now" in words(test)
 
 
 def test_three_stages_are_shown_with_the_prediction(open_page, make_run):
     run = make_run()
     test = fine(open_page("maps", run="20200101-000000-train-gone-0000", zoom="0.0.S9"))
-    assert kept(test, "selectbox", "run").value == run.id
+    assert test.query_params["run"] == run.id
     assert "another one is shown" in words(test)
     data = part(test, "maps_grid")
     assert [stage["name"] for stage in data["stages"]] == ["S3", "S4", "S5"]
@@ -102,7 +101,7 @@ def test_more_images_stand_below_and_kept_ones_stay(open_page, make_run):
     make_run(test_per_class=3)
     test = open_page("maps", image=KEY, more="class", count="2", kept="test/gorget_crestjay/0001|gone")
     assert [row["title"] for row in part(test, "maps_grid")["rows"]] == [
-        "Ochre Finchling, image 1",
+        "Ochre Finchling, 0000",
         "Gorget Crestjay, 0001",
         "Ochre Finchling, 0001",
         "Ochre Finchling, 0002",

@@ -8,6 +8,7 @@ from app.shared.cached_models import disagreement_once, explain_once, predictor_
 from app.shared.errors import guarded, plain
 from app.shared.images import grid, picture
 from app.shared.panels import OF_RUN, Picked, own_source
+from app.shared.picking import take
 from app.shared.session import remember
 from app.shared.wording import name_of_run, with_names
 from app.views.maps.explained import Rows, Wanted
@@ -75,10 +76,6 @@ def _disagreeing(one: Disagreement, pair: tuple[Run, Run], dataset: Dataset, sta
     picture(jpeg(side_by_side(pictures, 4)), alt=f"{image.title}, and the maps of {stage} of both runs")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"**{one.earth[stage]:.2f}** {plain(one.name)}{said}", width="content")
-        st.button("Open", key=f"open-{one.key}", type="tertiary", on_click=_open, args=(pair[0], one.key))
-
-
-def _open(run: Run, key: str) -> None:
-    """Open a test image of a run as a link does, so that the picker follows."""
-    st.query_params["image"] = key
-    st.query_params["source"] = OF_RUN if own_source(run) else "sample"
+        if st.button("Open", key=f"open-{one.key}", type="tertiary"):
+            take(OF_RUN if own_source(pair[0]) else "sample", one.key)
+            st.rerun()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from app.shared.cached_models import cam_seconds_once, predictor_of
-from app.shared.panels import Picked
+from app.shared.panels import Picked, beside_picker, trained_runs
 from app.shared.session import choice, choose, remember
 from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
 from pmsi.base.text import duration
@@ -13,7 +13,6 @@ from pmsi.explain.measures.regions import DISTINCTIVE_PARTS
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.overlays import COLOR_SCALES, color_bar
-from pmsi.predictor import Predictor
 from pmsi.runs import Run
 
 SCALES = {"image": "One scale", "map": "Each its own", "all": "One for all"}
@@ -24,9 +23,10 @@ MOST_KEPT = 16
 """Between keys of images in the URL."""
 
 
-def settings(run: Run, picked: Picked, output: str) -> Wanted:
-    """Show what is explained and how it is drawn, but for the colours (`legend`), and return it."""
-    predictor = predictor_of(run)
+def settings(runs: list[Run], picked: Picked, output: str) -> tuple[Wanted, list[Run]]:
+    """Show what is explained and how it is drawn, but for the colours (`legend`); return it, and a third run if any."""
+    predictor = predictor_of(runs[0])
+    head = output or predictor.primary
     with st.container(horizontal=True, vertical_alignment="center"):
         classes = [PREDICTED, *predictor.classes]
         label = remember(
@@ -40,19 +40,21 @@ def settings(run: Run, picked: Picked, output: str) -> Wanted:
             width=210,
         )
         with st.popover("More", icon=":material/tune:"):
-            head = output or _head(predictor)
-            method = _method(run, head)
+            method = _method(runs[0], head)
             strength, outline, mosaic, layout = _drawing(picked)
-    return Wanted(head, label, method, "image", strength / 100, outline, mosaic, layout)
+            third = _third(runs)
+    return Wanted(head, label, method, "image", strength / 100, outline, mosaic, layout), third
 
 
 def _class_title(name: str) -> str:
     return "Explain: the predicted class" if name == PREDICTED else f"Explain: {name}"
 
 
-def _head(predictor: Predictor) -> str:
-    help = "The classifier whose score is explained: one of a stage, of all stages (concat), or their mean (mix)."
-    return str(remember(st.selectbox, "head", predictor.primary, "Output", list(predictor.heads), help=help))
+def _third(runs: list[Run]) -> list[Run]:
+    """Let the visitor choose a third run, where there is a second."""
+    offered = [run for run in trained_runs() if len(runs) > 1 and run != runs[1]]
+    third = beside_picker(runs[0], offered, "A third run", "third") if len(offered) > 1 else None
+    return [third] if third is not None else []
 
 
 def legend(wanted: Wanted) -> Wanted:

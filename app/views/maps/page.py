@@ -4,21 +4,12 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from app.shared.bar import bar
+from app.shared.cached_data import data_of_run
 from app.shared.errors import guarded, plain
-from app.shared.image_links import image_actions
-from app.shared.panels import (
-    Picked,
-    beside_picker,
-    default_run,
-    image_picker,
-    linked_label,
-    no_runs_yet,
-    run_picker,
-    trained_runs,
-    unknown_class,
-)
+from app.shared.panels import Picked, no_runs_yet, unknown_class
 from app.shared.session import choice, keep, key_of, moved, page_of
-from app.shared.wording import name_of_run
+from app.shared.wording import name_of_run, with_names
 from app.views.maps.disagreements import disagreements
 from app.views.maps.explained import Rows, Wanted, more_images, pixels_of, seen
 from app.views.maps.form import legend, rows_form, settings
@@ -47,37 +38,28 @@ def page() -> None:
         keep("tool", "")
         st.switch_page(page_of("numbers"), query_params={**st.query_params, "section": "maps"})
     st.title("Where the stages look", anchor=False, help=INTRO)
-    runs = trained_runs()
-    if runs:
-        _bench(runs)
-    else:
+    chosen = bar(here="maps")
+    if chosen.run is None:
         no_runs_yet("Maps need a model to explain.")
+    elif chosen.picked is None:
+        st.info("Choose an image to see the maps.", icon=":material/image:")
+    else:
+        _maps(chosen.picked, [chosen.run, *([chosen.beside] if chosen.beside else [])], chosen.output)
 
 
 @st.fragment
 @guarded()
-def _bench(runs: list[Run]) -> None:
-    left, right = st.columns(2, gap="medium")
-    with left, st.container(border=True, height="stretch"):
-        chosen = _runs(runs)
-    with right, st.container(border=True, height="stretch"):
-        picked = image_picker(chosen[0])
-        if picked is not None:
-            image_actions(picked, here="maps", run=chosen[0].id)
-    if picked is None:
-        st.info("Choose an image to see the maps.", icon=":material/image:")
-        return
-    maps_of(picked, chosen, "")
-
-
-def maps_of(picked: Picked, runs: list[Run], output: str) -> None:
+def _maps(picked: Picked, runs: list[Run], output: str) -> None:
     """Draw what an output of some runs looks at in an image: the grid first, and below it what else there is."""
-    wanted = settings(runs[0], picked, output)
+    wanted, third = settings(runs, picked, output)
+    runs = [*runs, *third]
     place = st.container()
     wanted = legend(wanted)
     kind, count, kept = rows_form(picked)
     with guarded():
         kept += more_images(runs[0], picked, kind, count)
+        if kind and (reasons := data_of_run(runs[0]).reasons):
+            st.caption(plain(with_names(reasons, runs[0])))
     with place:
         rows = _explained(runs, picked, kept, wanted)
         for one in rows[0][1]:
@@ -89,18 +71,6 @@ def maps_of(picked: Picked, runs: list[Run], output: str) -> None:
     if choice(ZOOM):
         enlarge(rows, choice(ZOOM), wanted)
     _tools(rows, wanted)
-
-
-def _runs(runs: list[Run]) -> list[Run]:
-    """Let the visitor choose up to three runs, and return those that differ."""
-    first = default_run(runs, linked_label())
-    run = run_picker(runs, default=first.id if first else "")
-    assert run is not None
-    others = [beside_picker(run, runs)]
-    if others[0] is not None and len(runs) > 2:
-        others.append(beside_picker(run, runs, "And a third", "third"))
-    by_id = {one.id: one for one in (run, *others) if one is not None}
-    return list(by_id.values())
 
 
 def _explained(runs: list[Run], picked: Picked, others: list[Picked], wanted: Wanted) -> Rows:

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app.shared.panels import no_runs_yet, trained_runs
+from app.shared.bar import bar
+from app.shared.panels import no_runs_yet
 from app.views.perturb.one_image import bench
 
 INTRO = (
@@ -13,9 +14,11 @@ INTRO = (
 
 def page() -> None:
     """Draw the page."""
-    st.title("Perturb an image", anchor=False)
-    st.markdown(INTRO, width=820)
-    if runs := trained_runs():
-        bench(runs)
-    else:
+    st.title("Perturb an image", anchor=False, help=INTRO)
+    chosen = bar(here="perturb")
+    if chosen.run is None:
         no_runs_yet("Robustness is measured on a trained model.")
+    elif chosen.picked is None:
+        st.info("Choose an image to perturb.", icon=":material/image:")
+    else:
+        bench(chosen.picked, [chosen.run, *([chosen.beside] if chosen.beside else [])], chosen.output)
