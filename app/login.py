@@ -5,10 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
+from streamlit.auth_util import get_cookie_with_chunks
+from streamlit.web.server.server_util import get_cookie_secret
+from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from app.shared.access import LoginError, auth_section
 from app.shared.components import part
 from app.shared.errors import plain
+from pmsi.base.files import parse_json
 
 ALLOWED_EMAILS = "PMSI_ALLOWED_EMAILS"
 """Environment variable: the accounts that may log in, separated by commas; @example.org allows a whole domain."""
@@ -28,14 +33,8 @@ def require_login() -> None:
 
     Who is let in sees on every page as whom, and finds the way out there.
     """
-    auth = auth_section()
-    allowed = [entry.strip().lower() for entry in os.environ.get(ALLOWED_EMAILS, "").split(",") if entry.strip()]
+    auth, allowed = _rules()
     if not auth:
-        if allowed:
-            raise LoginError(
-                f"{ALLOWED_EMAILS} is set, but no login: there is no [auth] section in Streamlit's secrets.toml, so "
-                "nobody can be let in. See docs/deploying.md."
-            )
         return
     if not st.user.is_logged_in:
         _login_page([name for name, value in auth.items() if isinstance(value, Mapping)])
@@ -45,6 +44,40 @@ def require_login() -> None:
         _refusal(user)
         st.stop()
     _account(user)
+
+
+def _rules() -> tuple[Mapping[str, Any], list[str]]:
+    """Return the section [auth], empty where there is no login, and who may come in, empty for everybody."""
+    auth = auth_section()
+    allowed = [entry.strip().lower() for entry in os.environ.get(ALLOWED_EMAILS, "").split(",") if entry.strip()]
+    if allowed and not auth:
+        raise LoginError(
+            f"{ALLOWED_EMAILS} is set, but no login: there is no [auth] section in Streamlit's secrets.toml, so "
+            "nobody can be let in. See docs/deploying.md."
+        )
+    return auth, allowed
+
+
+def admitted(cookies: Mapping[str, str]) -> bool:
+    """Return whether `require_login` would let in the visitor whose browser sends these cookies."""
+    try:
+        auth, allowed = _rules()
+    except LoginError:
+        return False
+    user = _logged_in(cookies) if auth else {}
+    return not auth or bool(user.get("is_logged_in") and (not allowed or _is_allowed(user, allowed)))
+
+
+def _logged_in(cookies: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the account in the cookie that Streamlit signed at the login; nothing where there is none."""
+
+    def signed(name: str) -> bytes | None:
+        value = cookies.get(name)
+        return decode_signed_value(get_cookie_secret(), name, value.encode("latin-1")) if value else None
+
+    content = get_cookie_with_chunks(signed, USER_COOKIE_NAME)
+    user = parse_json(content) if content else {}
+    return user if isinstance(user, dict) else {}
 
 
 def _login_page(providers: list[str]) -> None:

@@ -26,7 +26,9 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from app.guard import Guard  # noqa: E402
 from app.moved import Moved  # noqa: E402
+from app.phone import ROUTES  # noqa: E402
 from app.shared.access import LARGEST_UPLOAD, address, allowed_hosts, read_only  # noqa: E402
+from app.shared.background import BACKGROUND  # noqa: E402
 from app.shared.memory import ANSWERS, budget, loaded, share_heaps, tidy  # noqa: E402
 from pmsi.base.errors import ConfigError  # noqa: E402
 
@@ -97,6 +99,7 @@ async def lifespan(_app: "st.App") -> AsyncIterator[None]:
     tidying = asyncio.create_task(keep_tidy())
     yield
     tidying.cancel()
+    BACKGROUND.close()
 
 
 def attend_queue() -> None:
@@ -143,6 +146,7 @@ def options() -> dict[str, Any]:
 
 app = st.App(
     HERE / "main.py",
+    routes=ROUTES,
     lifespan=lifespan,
     on_script_error=on_script_error,
     middleware=[Middleware(Guard), Middleware(Moved)],

@@ -1,9 +1,13 @@
 """Cached models and their predictions and maps, by the run's checkpoint and the digest of the image's pixels."""
 
+from collections.abc import Hashable
+from functools import partial
+
 import numpy as np
 from PIL import Image
 
-from app.shared.memory import once
+from app.shared.background import BACKGROUND
+from app.shared.memory import once, replace
 from app.shared.session import choice
 from app.shared.work import LONG, SHORT, stop_if_gone
 from pmsi.base.errors import PMSIError
@@ -15,6 +19,7 @@ from pmsi.explain.adapter import between_passes
 from pmsi.explain.measures.deletion import Curve, removal_curves
 from pmsi.explain.measures.disagreement import Disagreement
 from pmsi.explain.methods import CAM_METHODS
+from pmsi.graph.engine import may_have_graph
 from pmsi.maps import disagreement
 from pmsi.predictor import Explanation, Prediction, Predictor
 from pmsi.runs import Run
@@ -37,19 +42,39 @@ def has_model(run: Run) -> bool:
 
 
 def predictor_of(run: Run) -> Predictor:
-    """Return the predictor of a run's newest checkpoint, loaded once for all visitors."""
-    return once(
-        ("model", model_of(run)),
-        lambda: Predictor.load(run),
-        line=LONG,
-        doing="Loading the model…",
-        size=_size_of_model,
-    )
+    """Return the predictor of a run's newest checkpoint, loaded once for all visitors.
+
+    It answers at once, by torch where it must; the graph by which it answers sooner is made meanwhile.
+    """
+    key = ("model", model_of(run))
+    predictor = once(key, lambda: Predictor.load(run), line=LONG, doing="Loading the model…", size=_size_of_model)
+    if predictor.graph is None and _bytes_of(predictor) >= WORTH and may_have_graph(predictor.model):
+        BACKGROUND.ask(("graph", key), ["pmsi.graph", str(run.folder)], partial(_answer_by_graph, run, key))
+    return predictor
+
+
+WORTH = 4_000_000
+"""Bytes of weights from which on a graph is made: smaller networks answer in some milliseconds anyway."""
+
+GRAPH_TAKES = 4
+"""Bytes in memory for each byte of a graph: what was read, and two sessions with what these make of it."""
+
+
+def _answer_by_graph(run: Run, key: Hashable) -> None:
+    """Put a predictor with a graph in the place of the one without."""
+    predictor = Predictor.load(run)
+    if predictor.graph is not None:
+        predictor.graph.open("answer", "explain")
+        replace(key, predictor, _size_of_model)
+
+
+def _bytes_of(predictor: Predictor) -> int:
+    tensors = (*predictor.model.parameters(), *predictor.model.buffers())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _size_of_model(predictor: Predictor) -> int:
-    tensors = (*predictor.model.parameters(), *predictor.model.buffers())
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return _bytes_of(predictor) + (GRAPH_TAKES * predictor.graph.size if predictor.graph else 0)
 
 
 def classes_of_run(run: Run) -> tuple[str, ...]:

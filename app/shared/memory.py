@@ -214,6 +214,11 @@ def once(
     return value
 
 
+def replace(key: Hashable, value: Value, size: Callable[[Value], int]) -> None:
+    """Keep another value in the place of the one that `once` made for a key."""
+    _KEPT.put(key, value, size(value), float("inf"))
+
+
 def forget(*kinds: str) -> None:
     """Forget the values whose keys begin with one of some words; without any, all that is kept."""
     _KEPT.clear(kinds)

@@ -5,6 +5,7 @@ Imports optional packages only where a graph is there, or is worth making.
 
 import contextlib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,15 @@ ENGINE = "PMSI_ENGINE"
 """Environment: torch where ONNX Runtime is not to be used, though it is installed."""
 
 
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def may_have_graph(model: Recognizer) -> bool:
+    """Return whether a graph could answer for a model here: it is on a CPU, the packages are there and are wanted."""
+    wanted = os.environ.get(ENGINE) != "torch" and next(model.parameters()).device.type == "cpu"
+    return wanted and all(map(find_spec, PACKAGES))
+
+
 def open_file(path: Path, threads: int = 0) -> "OnnxModel":
     """Return the model of an exported file; ExportError if it cannot be opened or packages are missing."""
     try:
@@ -39,7 +49,7 @@ def graph_of(model: Recognizer, sizes: tuple[int, int], images: int = 0, threads
     ``sizes`` are the sides of the resized image and of its crop. A graph is used only if its answers and maps were
     compared with the model's (`pmsi.graph.onnx_file.check`). ``threads`` are those of one answer, by default torch's.
     """
-    if os.environ.get(ENGINE) == "torch" or next(model.parameters()).device.type != "cpu":
+    if not may_have_graph(model):
         return None
     with contextlib.suppress(ExportError, ImportError):  # no form in ONNX, or packages that are missing
         data = kept.find(kept.key_of(model, sizes))

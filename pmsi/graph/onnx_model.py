@@ -60,7 +60,7 @@ class OnnxModel:
     """
 
     def __init__(self, data: bytes, name: str = "The file", threads: int = 0) -> None:
-        self.name, self.threads, self.digest = name, threads, hashlib.blake2b(data).digest()
+        self.name, self.threads, self.digest, self.size = name, threads, hashlib.blake2b(data).digest(), len(data)
         self._lock = threading.Lock()
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         try:
@@ -110,6 +110,11 @@ class OnnxModel:
         """Return the logits (classes,) of every head for such a photo, without maps."""
         (logits,) = self._session("photo answer").run(["logits"], {"photo": photo[None]})
         return dict(zip(self.heads, logits, strict=True))
+
+    def open(self, *entries: str) -> None:
+        """Make sessions of ENTRIES before they are needed."""
+        for entry in entries:
+            self._session(entry)
 
     def _session(self, entry: str) -> onnxruntime.InferenceSession:
         with self._lock:

@@ -55,7 +55,13 @@ def test_what_it_holds_is_counted_and_cleared(birds, cache, pmsi):
     held = files_in(cache)
     assert len([path for path in held if path.suffix == ".png"]) == 8
     found = usage()
-    assert {name: taken.things for name, taken in found.items()} == {"pixels": 1, "zips": 1, "graphs": 1, "checks": 0}
+    assert {name: taken.things for name, taken in found.items()} == {
+        "pixels": 1,
+        "zips": 1,
+        "graphs": 1,
+        "phone": 0,
+        "checks": 0,
+    }
     assert sum(taken.size for taken in found.values()) == sum(held.values())
     status, said, _ = pmsi("data", "cache")
     assert (status, said.splitlines()[0].startswith(f"{cache}: ")) == (0, True)

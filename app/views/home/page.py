@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from app import phone
 from app.shared import session
 from app.shared.bar import bar
 from app.shared.cached_data import data_of_run
@@ -210,3 +211,5 @@ def _goodbye(run: Run) -> None:
             ("tables", "The paper's tables, from your runs", ":material/table_chart:", {}),
         ):
             st.page_link(page_of(name), label=label, icon=icon, query_params=query)
+        label = "Try it with your own photos, here or on a phone"
+        st.link_button(label, phone.address_of(run), icon=":material/smartphone:", type="tertiary")

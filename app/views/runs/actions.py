@@ -5,6 +5,7 @@ from functools import partial
 
 import streamlit as st
 
+from app import phone
 from app.shared.access import read_only
 from app.shared.cached_models import has_model
 from app.shared.errors import changing
@@ -112,6 +113,8 @@ One file: it answers and explains photos with no network, and keeps them on the 
 def _phone(run: Run) -> None:
     """Offer the run as a page for phones."""
     with st.popover("Take it to your phone", icon=":material/smartphone:"):
+        label = "Open it here, or with a phone that reaches this server"
+        st.link_button(label, phone.address_of(run), icon=":material/open_in_new:", width="stretch")
         st.markdown(PHONE)
         _others()
         for ending, label in PHONE_ENDINGS.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pmsi.base.locks import locked
-from pmsi.data.cache.disk import CacheEntry, file_entries, remove_unused
+from pmsi.data.cache.disk import CacheEntry, file_entries, remove_unused, size_below
 from pmsi.data.cache.pixels import pixel_entries
 from pmsi.data.cache.zips import zip_entries
 from pmsi.data.checking import cache_folder
@@ -24,10 +24,25 @@ def _check_entries(folder: Path) -> list[CacheEntry]:
     return [CacheEntry.file(path) for path in folder.glob("images-*.json")]
 
 
+PHONE = "phone"
+"""The folder of pages for phones, each in a folder of its own; the app makes them."""
+
+
+def page_entries(folder: Path) -> list[CacheEntry]:
+    """Return the pages in a folder of the cache, and the archives that were left behind."""
+    pages = [
+        CacheEntry(page / "index.html", (page,), size_below(page), page.stat().st_mtime_ns)
+        for page in folder.iterdir()
+        if page.is_dir()
+    ]
+    return [*pages, *file_entries(folder, ".zip")]
+
+
 SECTIONS: dict[str, CacheSection] = {
     "pixels": CacheSection("images, decoded and resized", "pixels", pixel_entries),
     "zips": CacheSection("zips, unpacked", "zips", zip_entries),
     "graphs": CacheSection("models as graphs", "graphs", lambda folder: file_entries(folder, ".onnx", ".refused")),
+    "phone": CacheSection("pages for phones", PHONE, page_entries),
     "checks": CacheSection("which images were checked", ".", _check_entries),
 }
 
