@@ -104,15 +104,22 @@ def predict_once(run: Run, prepared: Image.Image) -> Prediction:
     return once(key, lambda: predictor.predict(prepared, top=len(predictor.classes)))
 
 
-def explain_once(run: Run, prepared: Image.Image, head: str, label: int | None, method: str = "gradcam") -> Explanation:
+def explain_once(
+    run: Run,
+    prepared: Image.Image,
+    head: str,
+    label: int | None,
+    method: str = "gradcam",
+    rival: int | str | None = None,
+) -> Explanation:
     """Return the run's maps for a prepared picture, computed once for all visitors."""
     predictor = _shown(run)
-    key = ("explain", model_of(run), raw_wanted(), pixels_digest(prepared), head, label, method)
+    key = ("explain", model_of(run), raw_wanted(), pixels_digest(prepared), head, label, method, rival)
     line = SHORT if CAM_METHODS[method].package is None else LONG
 
     def explain() -> Explanation:
         with between_passes(stop_if_gone):
-            return predictor.explain(prepared, head=head, label=label, method=method)
+            return predictor.explain(prepared, head=head, label=label, method=method, rival=rival)
 
     return once(key, explain, line=line)
 

@@ -58,8 +58,8 @@ class Interventions(ABC):
     def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
         """Return an image with some of its removable parts left out; without parts, the image as it is."""
 
-    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
-        """Return the image with a part in the form of another class, by (part, label of that class)."""
+    def swapped(self, sample: Sample) -> dict[tuple[str, str], Image.Image]:
+        """Return the image with a part in the form of another class, by (part, name of that class)."""
         return {}
 
     @abstractmethod

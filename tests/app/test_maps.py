@@ -84,6 +84,18 @@ def test_any_output_class_and_method_can_be_explained(open_page, make_run):
     assert all("evidence for Gorget Crestjay" in cell["image"]["alt"] for cell in cells(test))
 
 
+def test_a_class_is_explained_against_a_rival_and_the_two_are_swapped(open_page, make_run):
+    run = make_run()
+    alone = part(open_page("maps", run=run.id, **{"class": "Twinbar Reedtail"}), "maps_grid")["rows"][0]
+    test = fine(open_page("maps", run=run.id, rival="Marsh Reedtail", **{"class": "Twinbar Reedtail"}))
+    assert "why Twinbar Reedtail, not Marsh Reedtail" in verdicts(test)[0]
+    assert cells(test)[1]["image"]["src"] != alone["sights"][0]["cells"][1]["image"]["src"]
+    test = fine(click(test, "swap-rival"))
+    assert "why Marsh Reedtail, not Twinbar Reedtail" in verdicts(test)[0]
+    test = fine(open_page("maps", run=run.id, rival="Marsh Reedtail", **{"class": "Marsh Reedtail"}))
+    assert "likeliest other" in verdicts(test)[0]
+
+
 def test_a_second_run_has_its_own_name_and_colour_and_says_where_it_lacks_an_output(open_page, make_run):
     pmr, baseline = make_run(), make_run(method="baseline")
     test = open_page("maps", run=pmr.id, beside=baseline.id, head="S3", mosaic="map")

@@ -16,6 +16,7 @@ from pmsi.data.images import pixels_digest
 from pmsi.data.record import digest_of
 from pmsi.explain.measures.regions import known_regions
 from pmsi.explain.methods import CAM_METHODS
+from pmsi.explain.rivals import RIVALS
 from pmsi.pictures.figure import Figure, MapCell, Row, note_of
 from pmsi.predictor import Explanation, Predictor
 from pmsi.runs import Run
@@ -24,6 +25,8 @@ from pmsi.runs.mistakes import Predictions, confusions, has_predictions, read_pr
 PREDICTED = "predicted"
 OUTLINES = {"": "Nothing", "object": "The object", "telling": "The distinctive parts", "parts": "All parts"}
 """Regions that are not a part of their own."""
+AGAINST = {"": "nothing", "likeliest": "the likeliest other", "similar": "the most similar by weights"}
+"""Rivals that are not a class."""
 SIDE = 384
 """Pictures are drawn at least this large, so that a map over a small image is smooth."""
 
@@ -40,6 +43,8 @@ class Wanted:
     outline: str
     mosaic: str
     layout: int
+    rival: str = ""
+    """A class or a row of RIVALS that the class is explained against; "" explains it alone."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,12 @@ class Seen:
     def explained(self) -> str:
         return self.predictor.classes[self.explanation.label]
 
+    @property
+    def against(self) -> str:
+        """The rival's name; "" without one."""
+        rival = self.explanation.rival
+        return "" if rival is None else self.predictor.classes[rival]
+
 
 Rows = Sequence[tuple[Picked, Sequence[Seen]]]
 """The grid: each image, and how each run sees it."""
@@ -80,7 +91,13 @@ def seen(run: Run, picked: Picked, wanted: Wanted) -> Seen:
     head, label, note = possible(predictor, wanted.head, wanted.label)
     prepared = predictor.prepare(picked.image)
     number = None if label == PREDICTED else predictor.class_number(label)
-    explanation = explain_once(run, prepared, head, number, wanted.method)
+    if wanted.rival in predictor.classes or wanted.rival in RIVALS:
+        rival = predictor.rival_named(wanted.rival)
+        if rival == (predict_once(run, prepared).heads[head][0].label if number is None else number):
+            rival, note = "likeliest", f"{note} ({wanted.rival} is explained itself, so against the likeliest other)"
+    else:
+        rival = None
+    explanation = explain_once(run, prepared, head, number, wanted.method, rival)
     return Seen(run, picked, prepared, explanation, note)
 
 
@@ -202,6 +219,7 @@ def figure_of(rows: Rows, wanted: Wanted) -> Figure:
         for picked, sights in rows
     )  # fmt: skip
     explained = "the predicted class" if wanted.label == PREDICTED else wanted.label
+    explained += f" against {AGAINST.get(wanted.rival, wanted.rival)}" if wanted.rival else ""
     note = note_of(CAM_METHODS[wanted.method].title, explained, wanted.head, wanted.scale)
     names = tuple(name_of_run(one.run) for one in rows[0][1])
     other = dict.fromkeys(f"{name_of_run(one.run)}{one.note}" for _, sights in rows for one in sights if one.note)

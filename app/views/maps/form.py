@@ -7,10 +7,11 @@ import streamlit as st
 from app.shared.cached_models import cam_seconds_once, predictor_of
 from app.shared.panels import Picked, beside_picker, trained_runs
 from app.shared.session import choice, choose, remember
-from app.views.maps.explained import MORE, OUTLINES, PREDICTED, Wanted
+from app.views.maps.explained import AGAINST, MORE, OUTLINES, PREDICTED, Wanted, seen
 from pmsi.base.text import duration
 from pmsi.explain.measures.regions import DISTINCTIVE_PARTS
 from pmsi.explain.methods import CAM_METHODS
+from pmsi.explain.rivals import RIVALS
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.overlays import COLOR_SCALES, color_bar
 from pmsi.runs import Run
@@ -39,11 +40,40 @@ def settings(runs: list[Run], picked: Picked, output: str) -> tuple[Wanted, list
             label_visibility="collapsed",
             width=210,
         )
+        place = st.container(width="content")
+        rival = remember(
+            st.selectbox,
+            "rival",
+            "",
+            "Rival",
+            ["", *RIVALS, *predictor.classes],
+            format_func=lambda name: f"Against: {AGAINST.get(name, name)}",
+            label_visibility="collapsed",
+            width=230,
+            help="Why this, not that: the maps of what speaks for the class and not for its rival.",
+        )
         with st.popover("More", icon=":material/tune:"):
             method = _method(runs[0], head)
             strength, outline, mosaic, layout = _drawing(picked)
             third = _third(runs)
-    return Wanted(head, label, method, "image", strength / 100, outline, mosaic, layout), third
+    wanted = Wanted(head, label, method, "image", strength / 100, outline, mosaic, layout, rival)
+    place.button(
+        "",
+        icon=":material/swap_horiz:",
+        help="Swap the two classes",
+        key="swap-rival",
+        on_click=_swap,
+        args=(runs[0], picked, wanted),
+        disabled=not rival,
+    )
+    return wanted, third
+
+
+def _swap(run: Run, picked: Picked, wanted: Wanted) -> None:
+    """Explain the rival against the class that was explained."""
+    one = seen(run, picked, wanted)
+    choose("class", one.against or wanted.label)
+    choose("rival", one.explained)
 
 
 def _class_title(name: str) -> str:

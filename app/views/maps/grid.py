@@ -21,9 +21,9 @@ from pmsi.pictures.phases import phase_mosaic, recursions_of_stages
 from pmsi.pictures.sheets import enlarged
 
 
-def show_grid(rows: Rows, wanted: Wanted) -> str:
+def show_grid(rows: Rows, wanted: Wanted, key: str = "maps-grid") -> str:
     """Show the grid; return the map that was just clicked as "image.run.stage" (two numbers, a name), else ""."""
-    result = part("maps_grid")(data=grid_data(rows, wanted), key="maps-grid", on_opened_change=lambda: None)
+    result = part("maps_grid")(data=grid_data(rows, wanted), key=key, on_opened_change=lambda: None)
     return str(result.get("opened") or "")
 
 
@@ -42,7 +42,7 @@ def grid_data(rows: Rows, wanted: Wanted) -> dict[str, Any]:
                 "image": _encoded(outlined_picture(sights[0], wanted), f"{picked.title}, as the network sees it"),
                 "sights": [
                     {
-                        "verdict": f"Says {verdict(one, picked.label)}{one.note}",
+                        "verdict": f"Says {verdict(one, picked.label)}{_why(one)}{one.note}",
                         "cells": [_cell(one, picked, (i, j), stage, tops[i, j, stage], wanted) for stage in stages],
                     }
                     for j, one in enumerate(sights)
@@ -53,10 +53,19 @@ def grid_data(rows: Rows, wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def _why(one: Seen) -> str:
+    return f" · why {one.explained}, not {one.against}" if one.against else ""
+
+
+def evidence(one: Seen) -> str:
+    """Return what a map is of: a class, or a class against its rival."""
+    return f"{one.explained} against {one.against}" if one.against else one.explained
+
+
 def _cell(one: Seen, picked: Picked, place: tuple[int, int], stage: str, top: float, wanted: Wanted) -> dict[str, Any]:
     values = one.explanation.maps[stage]
     note = peak_words(values)
-    alt = f"{picked.title}, {name_of_run(one.run)}, {stage}: evidence for {one.explained}, {note}"
+    alt = f"{picked.title}, {name_of_run(one.run)}, {stage}: evidence for {evidence(one)}, {note}"
     cell = {
         "id": f"{place[0]}.{place[1]}.{stage}",
         "image": _encoded(overlaid(one, stage, top, wanted), alt),
@@ -94,7 +103,7 @@ def _mosaic(one: Seen, picked: Picked, stage: str, wanted: Wanted) -> dict[str, 
     shown, note = enlarged(cut, SIDE), f"r = {r}"
     if wanted.mosaic == "map":
         about = one.explanation
-        values = explain_once(one.run, cut, about.head, about.label, about.method).maps[stage]
+        values = explain_once(one.run, cut, about.head, about.label, about.method, about.rival).maps[stage]
         shown, note = overlay(shown, values, strength=wanted.strength), f"r = {r}, own scale"
     return {"mosaic": _encoded(shown, f"{picked.title}, mosaic of the phase of {stage}") | {"note": note}}
 

@@ -62,7 +62,7 @@ def _look(one: Seen) -> Callable[[Image, float], MapCell]:
 
     def look(pixels: Image, severity: float) -> MapCell:
         clean = one.explanation
-        about = explain_once(one.run, pixels, clean.head, clean.label, clean.method)
+        about = explain_once(one.run, pixels, clean.head, clean.label, clean.method, clean.rival)
         best = about.prediction.best
         return MapCell(pixels, about.maps, f"says {best.name} {best.probability:.0%}")
 

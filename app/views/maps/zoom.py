@@ -15,7 +15,7 @@ from app.shared.panels import Picked
 from app.shared.session import choose, remember
 from app.shared.wording import name_of_run
 from app.views.maps.explained import OUTLINES, Rows, Seen, Wanted
-from app.views.maps.grid import overlaid
+from app.views.maps.grid import evidence, overlaid
 from pmsi.explain.measures.deletion import Curve
 from pmsi.explain.measures.pointing import RegionScores, region_scores, summary
 from pmsi.pictures.encoding import jpeg, png
@@ -47,7 +47,7 @@ def _contents(picked: Picked, one: Seen, stage: str, values: np.ndarray, wanted:
         _facts(picked, one, stage, values)
         region = _numbers(picked, one, stage, wanted)
     with left:
-        alt = f"{picked.title}, {stage}: evidence for {one.explained}, enlarged"
+        alt = f"{picked.title}, {stage}: evidence for {evidence(one)}, enlarged"
         shown = overlaid(one, stage, float(values.max()) or 1.0, replace(wanted, outline=region), SIDE)
         picture(jpeg(shown), alt=alt, caption=f"Up to its own peak. Outlined: {title_of_region(region).lower()}.")
         with st.container(horizontal=True):
@@ -78,7 +78,7 @@ def _facts(picked: Picked, one: Seen, stage: str, values: np.ndarray) -> None:
     lines = [
         f"**{plain(picked.title)}**",
         f"Predicted: **{plain(best.name)}** {best.probability:.1%}{truth}",
-        f"Explained: **{plain(one.explained)}** at output **{plain(about.head)}**"
+        f"Explained: **{plain(evidence(one))}** at output **{plain(about.head)}**"
         + (f", which gives it {score.probability:.1%}" if score else ""),
         f"Map of {of.shape[0]} × {of.shape[1]}, from {of.least:.3g} to **{of.peak:.4g}**, mean {of.mean:.3g}",
         peak,

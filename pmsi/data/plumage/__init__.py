@@ -41,7 +41,7 @@ class _Opener(Interventions):
     def _seed(self, sample: Sample) -> int:
         return derive(self.seed, "plumage", sample.key)
 
-    def _species(self, sample: Sample) -> int:
+    def number(self, sample: Sample) -> int:
         """Return the species' number by the key: a label is another where classes are left out."""
         return NUMBERS[sample.key.split("/")[1]]
 
@@ -51,32 +51,38 @@ class _Opener(Interventions):
         return hashlib.blake2b(repr(("plumage", *follows_from)).encode(), digest_size=16).hexdigest()
 
     def image(self, sample: Sample) -> Image.Image:
-        return draw_image(self._species(sample), self._seed(sample), self.size)
+        return draw_image(self.number(sample), self._seed(sample), self.size)
 
     def parts(self, sample: Sample) -> dict[str, np.ndarray]:
-        return draw(self._species(sample), self._seed(sample), self.size).parts
+        return draw(self.number(sample), self._seed(sample), self.size).parts
 
     def redraw(self, sample: Sample, change: Change) -> Image.Image:
-        return draw_image(self._species(sample), self._seed(sample), self.size, change)
+        return draw_image(self.number(sample), self._seed(sample), self.size, change)
 
     def without(self, sample: Sample, parts: Collection[str]) -> Image.Image:
         return self.redraw(sample, Change(without=tuple(sorted(parts))))
 
-    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
-        own = SPECIES[self._species(sample)]
+    def swapped(self, sample: Sample) -> dict[tuple[str, str], Image.Image]:
+        own = SPECIES[self.number(sample)]
         return {
-            (part, SPECIES.index(other)): self.redraw(sample, Change(((part, getattr(other.marks, part)),)))
+            (part, other.name): self.redraw(sample, Change(((part, getattr(other.marks, part)),)))
             for other in siblings(own)
             for part in distinguishing_parts(own, other)
         }
 
     def surroundings(self, sample: Sample) -> dict[str, Image.Image]:
-        own = draw_individual(SPECIES[self._species(sample)].genus, self._seed(sample))
+        own = draw_individual(SPECIES[self.number(sample)].genus, self._seed(sample))
         places = [setting.name for setting in SETTINGS if setting is not own.setting]
         chosen = numpy_generator(self._seed(sample), "surroundings").choice(places, BACKGROUNDS, replace=False)
         changes = {f"background {name}": Change(background=str(name)) for name in chosen}
         changes |= {f"occluder {kind}": Change(occluder=kind) for kind in OCCLUDERS if kind != own.occluder}
         return {name: self.redraw(sample, change) for name, change in changes.items()}
+
+
+def species_of(dataset: Dataset, sample: Sample) -> Species | None:
+    """Return the species that a sample was drawn as; None for a data set whose images are not drawn here."""
+    opener = dataset.interventions
+    return SPECIES[opener.number(sample)] if isinstance(opener, _Opener) else None
 
 
 def redraw(dataset: Dataset, sample: Sample, change: Change) -> Image.Image:

@@ -90,7 +90,7 @@ class _Variants:
 
     logits: Mapping[str, np.ndarray]
     without: dict[str, int]
-    swaps: dict[tuple[str, int], int]
+    swaps: dict[tuple[str, str], int]
     around: dict[str, int]
     rivals: dict[str, int]
     """By head, where the class is explained against one."""
@@ -127,6 +127,7 @@ class PartProbe:
         interventions: Interventions | None = None,
     ) -> None:
         self.answer, self.explain, self.masks = answer, explain, masks
+        self.labels = {name: label for label, name in enumerate(dataset.classes)}
         self.primary, self.seed, self.rival = primary, seed, rival
         self.interventions = interventions or kept_interventions(dataset)
 
@@ -162,7 +163,13 @@ class PartProbe:
             return {name: len(pictures) - len(changed) + i for i, name in enumerate(changed)}
 
         without = rows({part: change.without(sample, (part,)) for part in change.removable if part in masks})
-        swaps = rows({key: picture for key, picture in change.swapped(sample).items() if key[0] in masks})
+        swaps = rows(
+            {
+                key: picture
+                for key, picture in change.swapped(sample).items()
+                if key[0] in masks and key[1] in self.labels
+            }
+        )
         around = rows(change.surroundings(sample))
         logits = self.answer(pictures)
         rivals = {} if self.rival is None else {
@@ -193,12 +200,13 @@ class PartProbe:
         FunnyBirds compares two other classes, each of which shares other parts with the image's.
         """
         scores: dict[str, list[float]] = {}
-        for (part, other), row in variants.swaps.items():
+        for (part, name), row in variants.swaps.items():
+            other = self.labels[name]
             logits = variants.logits[self.primary]
             own_loss, gain = (float(logits[0, label] - logits[row, label]) for label in (sample.label, other))
             if not own_loss > 0 > gain:
                 continue
-            swapped = self.interventions.swapped(sample)[part, other]
+            swapped = self.interventions.swapped(sample)[part, name]
             for picture, one, two in ((image, sample.label, other), (swapped, other, sample.label)):
                 ours, theirs = (
                     self.explain(sample, picture, self.primary, label, None if self.rival is None else rival)
@@ -315,8 +323,8 @@ class _Kept(Interventions):
         found: Image.Image = self._once(sample, frozenset(parts), lambda: self.made_by.without(sample, parts))
         return found
 
-    def swapped(self, sample: Sample) -> dict[tuple[str, int], Image.Image]:
-        found: dict[tuple[str, int], Image.Image] = self._once(sample, "swapped", lambda: self.made_by.swapped(sample))
+    def swapped(self, sample: Sample) -> dict[tuple[str, str], Image.Image]:
+        found: dict[tuple[str, str], Image.Image] = self._once(sample, "swapped", lambda: self.made_by.swapped(sample))
         return found
 
     def surroundings(self, sample: Sample) -> dict[str, Image.Image]:

@@ -27,7 +27,7 @@ class Blocks(Interventions):
         return self.picture([*(0 if part in parts else 1 for part in PARTS), 0])
 
     def swapped(self, sample):
-        return {("bill", 1): self.picture([2, 1, 1, 1, 1, 0]), ("tail", 1): self.picture([1, 1, 1, 1, 2, 0])}
+        return {("bill", "b"): self.picture([2, 1, 1, 1, 1, 0]), ("tail", "b"): self.picture([1, 1, 1, 1, 2, 0])}
 
     def surroundings(self, sample):
         return {f"place {n}": self.picture([1, 1, 1, 1, 1, n]) for n in (1, 2)}
