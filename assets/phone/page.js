@@ -74,6 +74,13 @@ async function pixels(source) {
   return context.getImageData(0, 0, width, height);
 }
 
+/** The probabilities that logits stand for at a temperature. */
+function probabilities(logits, temperature) {
+  const most = Math.max(...logits), raised = logits.map((logit) => Math.exp((logit - most) / temperature));
+  const sum = raised.reduce((total, value) => total + value, 0);
+  return raised.map((value) => value / sum);
+}
+
 /** What the network says of a photo: probabilities by head, the class explained, three maps, the pixels that it saw. */
 async function ask(photo, head, label) {
   const { ort, session } = await engine;
@@ -81,12 +88,12 @@ async function ask(photo, head, label) {
   const given = new ort.Tensor("uint8", new Uint8Array(photo.data.buffer), [1, photo.height, photo.width, 4]);
   const before = performance.now();
   const found = await session.run({ photo: given, head: number(head), label: number(label) });
-  const classes = about.classes.length, all = Array.from(found.probabilities.data);
+  const classes = about.classes.length, logits = Array.from(found.logits.data);
   return {
     ms: performance.now() - before,
     explained: Number(found.explained.data[0]),
-    logits: Array.from(found.logits.data),
-    heads: about.heads.map((_, i) => all.slice(i * classes, (i + 1) * classes)),
+    logits,
+    heads: about.heads.map((name, i) => probabilities(logits.slice(i * classes, (i + 1) * classes), about.temperatures[name] ?? 1)),
     maps: Object.fromEntries(STAGES.map((stage) => [stage, { values: found[stage].data, sides: found[stage].dims }])),
     seen: found.seen.data,
   };
@@ -128,7 +135,13 @@ function draw(canvas, seen, heat) {
 }
 
 const ranked = (p) => p.map((value, label) => ({ value, label })).sort((a, b) => b.value - a.value);
-const doubtful = (answer) => about.unsure_below !== null && Math.max(...answer.heads[about.heads.indexOf(about.primary)]) < about.unsure_below;
+
+/** Whether a photo may be of none of the classes: by its largest logit, or without a threshold by its probability. */
+function doubtful(answer) {
+  const primary = about.heads.indexOf(about.primary), classes = about.classes.length;
+  if (about.threshold !== null) return Math.max(...answer.logits.slice(primary * classes, (primary + 1) * classes)) < about.threshold;
+  return about.unsure_below !== null && Math.max(...answer.heads[primary]) < about.unsure_below;
+}
 
 function show(answer) {
   const name = about.classes, [best] = ranked(answer.heads[state.head]), primary = state.head === about.heads.indexOf(about.primary);
@@ -136,7 +149,9 @@ function show(answer) {
   $("invite").hidden = true;
   $("best").textContent = `${name[best.label]} ${percent(best.value)}`;
   $("doubt").hidden = !doubtful(answer);
-  $("doubt").textContent = `Not one of mine? It was surer of 19 in 20 of its own test images (over ${percent(about.unsure_below ?? 0)}).`;
+  $("doubt").textContent = "Not one of mine? " + (about.threshold !== null
+    ? "19 in 20 images of its classes look more familiar to it."
+    : `It was surer of 19 in 20 of its own test images (over ${percent(about.unsure_below ?? 0)}).`);
   draw($("seen"), answer.seen, null);
   $("seen").setAttribute("aria-label", `The picture as the network sees it: ${name[best.label]}, ${percent(best.value)}`);
   for (const stage of STAGES) {

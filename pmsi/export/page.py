@@ -28,8 +28,10 @@ from pmsi.data import DATASETS, open_dataset
 from pmsi.graph.onnx_model import OnnxModel
 from pmsi.pictures.overlays import table
 from pmsi.runs import Run
+from pmsi.runs.calibration import parsed
 from pmsi.runs.labels import labels_of
 from pmsi.runs.record import as_trained
+from pmsi.uncertainty.scores import SAID_BY
 
 FOLDER = ASSETS / "phone"
 ICON = ASSETS / "style" / "icon.svg"
@@ -59,6 +61,7 @@ def page(run: Run, model: bytes, worker: str | None = None) -> bytes:
     }
     scripts = [text["early.js"], text["page.js"]]
     title, halves = _title(run, about), half_segments(model)
+    calibration = parsed(about.get("calibration"))
     shown = {
         **{key: about[key] for key in ("run", "classes", "heads", "primary", "image_size")},
         "title": title,
@@ -66,6 +69,8 @@ def page(run: Run, model: bytes, worker: str | None = None) -> bytes:
         "colours": table().round().astype(int).ravel().tolist(),
         "most_pixels": MOST_PIXELS,
         "unsure_below": unsure_below(run, str(about["primary"])),
+        "temperatures": calibration.temperatures if calibration else {},
+        "threshold": calibration.thresholds.get(SAID_BY, {}).get(about["primary"]) if calibration else None,
         "thumbnails": _thumbnails(run, len(about["classes"])),
         "worker": worker,
         "halves": halves,
