@@ -96,11 +96,13 @@ class Table:
 class TableRow:
     """A row of TABLES.
 
-    ``decides`` are the config fields that the table sets itself; ``lay(base, sets)`` returns its lines and columns.
+    ``name`` says in a word or two what it is about. ``decides`` are the config fields that the table sets itself;
+    ``lay(base, sets)`` returns its lines and columns.
     ``compares_sets`` and ``compares_backbones``: whether its lines or columns are data sets and backbones.
     """
 
     number: str
+    name: str
     decides: tuple[str, ...]
     lay: Callable[[TrainConfig, Sets], tuple[list[Part], list[Part]]]
     compares_sets: bool = False
@@ -115,6 +117,11 @@ class TableRow:
     def caption(self) -> str:
         """The paper's caption."""
         return paper_table(self.number).caption
+
+    @property
+    def short(self) -> str:
+        """Its number and name, such as "III Ablation"."""
+        return f"{self.title.removeprefix('Table ')} {self.name}"
 
 
 def _outputs(*names: str) -> list[Part]:
@@ -205,14 +212,14 @@ _METHOD = ("method", "augmentation")
 TABLES: dict[str, TableRow] = {
     row.number: row
     for row in (
-        TableRow("1", (), _statistics, True),
-        TableRow("2", (*_METHOD, "stage_num"), _stage_numbers),
-        TableRow("3", _METHOD, _methods_of("3")),
-        TableRow("4", _METHOD, _augmentations),
-        TableRow("5", _METHOD, _methods_of("5")),
-        TableRow("6", _METHOD, _backbones, True, True),
-        TableRow("7", _METHOD, _disturbances, True),
-        TableRow("fig1", _METHOD, _backbones, True, True),
+        TableRow("1", "Data sets", (), _statistics, True),
+        TableRow("2", "Stages", (*_METHOD, "stage_num"), _stage_numbers),
+        TableRow("3", "Ablation", _METHOD, _methods_of("3")),
+        TableRow("4", "Augmentations", _METHOD, _augmentations),
+        TableRow("5", "Other methods", _METHOD, _methods_of("5")),
+        TableRow("6", "Backbones", _METHOD, _backbones, True, True),
+        TableRow("7", "Robustness", _METHOD, _disturbances, True),
+        TableRow("fig1", "Bars", _METHOD, _backbones, True, True),
     )
 }
 

@@ -3,6 +3,7 @@
 Fractions become per cent and points here. Below each line of ours stand the paper's number and the difference.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +94,9 @@ def title(filled: Filled) -> str:
 
 
 def notes(filled: Filled) -> list[str]:
-    """Return the notes of a table: what the numbers are, the protocol, the data, and the paper's misprints."""
+    """Return the notes of a table: what it shows, what its numbers are, the protocol, the data, the misprints."""
     counts = filled.table.number == "1"
-    found = [] if counts else [_what(filled), _protocol(filled)]
+    found = [finding(filled), *([] if counts else [_what(filled), _protocol(filled)])]
     found += [_data(images, counts) for images in filled.images]
     found += [_left_out(images, filled.left_out) for images in filled.images if _of(images, filled.left_out)]
     if any(line.perturbation == LEGACY for line in filled.lines):
@@ -111,6 +112,77 @@ def notes(filled: Filled) -> list[str]:
         cell.cell.printed.note for cell in filled.cells.values() if cell.cell.printed and cell.cell.printed.note
     ]
     return found + [f"* A misprint of the paper: {note}." for note in misprints]
+
+
+def finding(filled: Filled) -> str:
+    """Return in a sentence what a table's own numbers show, and how large chance may be in them."""
+    known = [cell for cell in filled.cells.values() if cell.mean is not None]
+    if not known:
+        return "There is no number of ours yet."
+    if known[0].cell.count:
+        return _most(filled)
+    compared = [cell for cell in known if cell.change is not None]
+    shown = _changes(filled, compared) if any(line.against for line in filled.lines) else _best(filled, known)
+    return shown or f"{len(known)} of {len(filled.cells)} cells have a number: there is nothing to compare yet."
+
+
+def _most(filled: Filled) -> str:
+    """Return which line has the most of what each column counts."""
+    titles, found = {line.key: line.title for line in filled.lines}, []
+    for column in filled.columns:
+        counts = {key: cell.mean for (key, of), cell in filled.cells.items() if of == column.key and cell.mean}
+        if len(counts) > 1:
+            line = max(counts, key=counts.__getitem__)
+            found.append(f"{titles[line]} has the most {column.title} ({counts[line]:,.0f})")
+    return f"{'; '.join(found)}." if found else "One data set can be counted here."
+
+
+def _changes(filled: Filled, compared: Sequence[FilledCell]) -> str:
+    """Return how many comparisons with another line rise, and how far the changes reach."""
+    if not compared:
+        return ""
+    lines, columns = ({part.key: part.title for part in parts} for parts in (filled.lines, filled.columns))
+    changes = [(cell.change or 0.0, f"{lines[cell.cell.line]}, {columns[cell.cell.column]}") for cell in compared]
+    (low, first), (high, last) = min(changes), max(changes)
+    if len(changes) == 1:
+        return f"One comparison: {_points(low)} points ({first}).{_chance(filled, compared)}"
+    up = sum(change > 0 for change, _ in changes)
+    reach = f"from {_points(low)} ({first}) to {_points(high)} points ({last})"
+    return f"{up} of {len(changes)} comparisons rise: {reach}.{_chance(filled, compared)}"
+
+
+def _best(filled: Filled, known: Sequence[FilledCell]) -> str:
+    """Return the best line of the last column in which two have a number, with its lead."""
+    for column in reversed(filled.columns):
+        cells = [cell for cell in known if cell.cell.column == column.key]
+        if len(cells) > 1:
+            titles = {line.key: line.title for line in filled.lines}
+            first, second, *_ = sorted(cells, key=lambda cell: -(cell.mean or 0.0))
+            last = min(cells, key=_mean)
+            best, next_, least = (titles[cell.cell.line] for cell in (first, second, last))
+            said = f"{best} is best ({column.title}: {100 * _mean(first):.1f} %)"
+            more = f" and {_lead(first, last)} above {least}" if len(cells) > 2 else ""
+            return f"{said}, {_lead(first, second)} points above {next_}{more}.{_chance(filled, cells)}"
+    return ""
+
+
+def _mean(cell: FilledCell) -> float:
+    return cell.mean or 0.0
+
+
+def _lead(first: FilledCell, second: FilledCell) -> str:
+    return f"{100 * (_mean(first) - _mean(second)):.1f}"
+
+
+def _chance(filled: Filled, cells: Sequence[FilledCell]) -> str:
+    """Return how far two accuracies can be apart by the choice of test images alone, where their number is known."""
+    tests = [images.test for images in filled.images if images.test]
+    if not tests:
+        return ""
+    shares = [_mean(cell) for cell in cells]
+    error = max(math.sqrt(2 * share * (1 - share) / min(tests)) for share in shares)
+    few = " and one seed" if len(filled.seeds) == 1 else ""
+    return f" With {min(tests):,} test images{few}, less than {196 * error:.1f} points may be chance."
 
 
 def _what(filled: Filled) -> str:

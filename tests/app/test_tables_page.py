@@ -102,7 +102,7 @@ def test_every_table_opens_by_its_address(open_page, number):
     assert cells(test)
 
 
-def test_the_newest_protocol_comes_first_and_the_address_keeps_another(open_page, runs_folder, base):
+def test_the_fullest_protocol_comes_first_then_the_newest_and_the_address_keeps_another(open_page, runs_folder, base):
     for dropout, accuracy in ((0.1, 0.25), (0.2, 0.75)):
         finished(runs_folder, base.with_(dropout=dropout), {"concat": 0.5, "mix": accuracy})
     known = offered(runs_folder, "3")
@@ -116,6 +116,9 @@ def test_the_newest_protocol_comes_first_and_the_address_keeps_another(open_page
     assert sorted(re.findall(r"Dropout: ([\d.]+)", " ".join(said[:2]))) == ["0.1", "0.2"], "what tells them apart"
     assert all("2 of 12 cells" in title for title in said[:2])
     assert len(set(said)) == len(said)
+    finished(runs_folder, base.with_(dropout=0.1, method="m"), {"concat": 0.5})
+    finished(runs_folder, base.with_(dropout=0.2, seed=1), {"mix": 0.5})  # newer, and in the same cells
+    assert next(iter(offered(runs_folder, "3"))) == older
 
 
 def test_the_settings_of_a_run_that_no_cell_asks_for_can_start_a_table(runs_folder, base):
@@ -333,8 +336,10 @@ def test_an_estimate_is_shown_until_something_changes(open_page, runs_folder, ba
     monkeypatch.setattr(queueing, "dry_run", lambda words: asked.append(words) or "6 runs.\nIt takes a while.")
     test = open_page("tables", table="3")
     assert "It takes a while." not in words(test)
+    assert button(test, "missing runs").proto.type == "secondary"
     test = click(test, "Estimate")
     assert "It takes a while." in words(test)
+    assert button(test, "missing runs").proto.type == "primary"
     assert "It takes a while." in words(test.run())
     assert len(asked) == 1
     finished(runs_folder, base.with_(method="m"), {"mix": 0.5})

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import os
 import random
 import re
@@ -37,6 +38,7 @@ from pmsi.tables import (
 )
 from pmsi.tables.needed import needed_runs
 from pmsi.tables.printed import paper_table
+from pmsi.tables.rows import finding
 
 ROOT = Path(__file__).parents[2]
 BASE = TrainConfig(dataset="cub", data="/photos/cub", image_size=224, epochs=7, frozen_epochs=2)
@@ -474,3 +476,19 @@ def test_table_i_counts_what_is_there_beside_what_is_printed(tmp_path, monkeypat
     assert re.search(r"CUB-200-2011? +3 +11 +7|Counted +3 +11 +7", text)
     assert "−5983" in text
     assert "%" not in text
+
+
+def test_the_sentence_about_a_table_follows_from_its_numbers(tmp_path):
+    said = lambda number, sets=None: finding(fill(expand(number, BASE, sets), tmp_path))  # noqa: E731
+    assert "no number" in said("3")
+    for method, mix in (("pmr", 0.75), ("pm", 0.5), ("p", 0.625)):
+        finished(tmp_path, BASE.with_(method=method), {"concat": 0.1, "mix": mix}, counts=(35, 1050, 100))
+    found = said("3")
+    titles = {part.key: part.title for part in expand("3", BASE).lines}
+    assert found.startswith(f"{titles['pmr']} ")
+    assert "mix: 75.0 %" in found
+    assert f"12.5 points above {titles['p']} and 25.0 above {titles['pm']}" in found
+    chance = 1.96 * math.sqrt(2 * 0.5 * 0.5 / 100)  # of the accuracy that chance moves most
+    assert f"less than {100 * chance:.1f} points" in found
+    finished(tmp_path, BASE.with_(method="baseline"), {"classifier": 0.5}, counts=(35, 1050, 100))
+    assert "+25.0 points" in said("6", {"cub": "/photos/cub"})

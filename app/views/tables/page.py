@@ -35,10 +35,7 @@ from pmsi.tables.rows import notes
 
 REFRESH_S = 2.0
 
-INTRO = (
-    "The paper's tables, filled from the runs of this machine, with the paper's printed numbers beside ours. Click a "
-    "number to open the run that it comes from."
-)
+INTRO = "Filled from the runs of this machine, beside the paper's printed numbers. A click on a number opens its run."
 FIRST = "3"
 WEIGHTS = "weights-file"
 """In the URL: the file of the starting weights that was typed."""
@@ -50,13 +47,12 @@ FILES = {"csv": ("CSV", "csv"), "markdown": ("Markdown", "md"), "latex": ("LaTeX
 def page() -> None:
     """Draw the page."""
     st.title("The paper's tables", anchor=False)
-    st.markdown(INTRO, width=820)
-    with st.container(border=True):
-        number = _number()
-        first, second = st.columns([4, 1], gap="medium") if _has_epochs(number) else (st.container(), None)
-        with first:
-            protocol = _protocol(number)
-        epoch = "last" if second is None else _epoch(second)
+    number = _number()
+    first, second, third = st.columns([4, 2, 1], gap="medium")
+    with first:
+        protocol = _protocol(number)
+    epoch = _epoch(third) if _has_epochs(number) else "last"
+    with second:
         table = _table(number, protocol)
     live = any(run.state.is_live for run in runs_of(table))
     st.fragment(_body, run_every=REFRESH_S if live else None)(table, epoch, live)
@@ -73,14 +69,15 @@ def _number() -> str:
             FIRST,
             "Table",
             list(TABLES),
-            format_func=lambda number: TABLES[number].title.removeprefix("Table "),
+            format_func=lambda number: TABLES[number].short,
             required=True,
+            label_visibility="collapsed",
         )
     )
 
 
 def _protocol(number: str) -> Protocol:
-    """Let the visitor choose what the runs of the table have in common; the newest is offered first."""
+    """Let the visitor choose what the runs of the table have in common; the fullest is offered first."""
     choices = protocols_once(number)
     default = next(iter(choices))
     if len(choices) == 1:
@@ -99,7 +96,7 @@ def _protocol(number: str) -> Protocol:
         "it are compared. A preset, or the settings of another run, can start a new table.",
     )
     if absent:
-        st.caption("The protocol that the link names has no runs here; the newest one is shown.")
+        st.caption("The protocol that the link names has no runs here; the fullest one is shown.")
     keep("protocol", key)  # also the first one, which is another one as soon as somebody starts a run
     return choices[key]
 
@@ -112,13 +109,13 @@ def _table(number: str, protocol: Protocol) -> Table:
         if absent:
             with st.expander("More data sets", icon=":material/folder_open:"):
                 sets |= {name: folder for name in absent if (folder := _folder(name))}
-        table = expand(number, base, sets)
-        return table if table.configs else expand(number, base, _countable(table))
-    if DATASETS[base.dataset].needs_folder and not base.data:
+    elif DATASETS[base.dataset].needs_folder and not base.data:
         base = base.with_(data=_folder(base.dataset) or None)
-    table = expand(number, base)
+    table = expand(number, base, sets)
+    if not table.configs:
+        return expand(number, base, _countable(table))
     if choice(WEIGHTS) or absent_weights(table.configs):
-        table = expand(number, base.with_(weights=_weights_file() or base.weights))
+        table = expand(number, base.with_(weights=_weights_file() or base.weights), sets)
     return table
 
 
@@ -191,11 +188,13 @@ def _body(table: Table, epoch: str, was_live: bool) -> None:
         st.subheader(f"{table.title}. {table.caption}", anchor=False, width="content")
         if table.configs and not filled.is_the_papers:
             st.markdown(":orange-badge[:material/info: Not the paper's data or recipe]", width="content")
-    seeds = queue_panel(table) if table.configs else filled.seeds
+    said, *others = notes(filled)
+    st.markdown(plain(said), width=820)
     _chart(filled)
     with st.container(key=BOX):
         st.html(table_html(filled, _shares(table)))
-    st.caption("  \n".join(plain(note) for note in notes(filled)))
+    st.caption("  \n".join([INTRO, *(plain(note) for note in others)]))
+    seeds = queue_panel(table) if table.configs else filled.seeds
     _exports(table, epoch, seeds)
     if was_live and not any(run.state.is_live for run in runs_of(table)):
         st.rerun()

@@ -49,7 +49,7 @@ class Protocol:
 
 
 def offered(root: Path, number: str) -> dict[str, Protocol]:
-    """Return by key what can be shown of a table: what has runs (newest first), presets, other runs' settings.
+    """Return by key what can be shown of a table: what has runs (the fullest first), presets, other runs' settings.
 
     Table I counts images and has one protocol: the data sets that are built in, and those of which a folder is known.
     """
@@ -57,6 +57,7 @@ def offered(root: Path, number: str) -> dict[str, Protocol]:
         only = Protocol(TrainConfig(), _known_sets(root))
         return {only.key: only}
     found = [Protocol(base, _sets(root, number, base)) for base in protocols(root, number)]
+    found.sort(key=lambda protocol: -_filled(root, number, protocol)[0])  # of equal ones the newest stays first
     anew = (_with_imagenet(protocol) for protocol in found if absent_weights(_configs(number, protocol)))
     presets = (_plain(number, row.config, f"Preset: {row.title}") for row in PRESETS.values())
     by_key: dict[str, Protocol] = {}
@@ -149,11 +150,16 @@ def _apart(base: TrainConfig, alike: Sequence[TrainConfig]) -> Iterator[str]:
 
 
 def _how_full(root: Path, number: str, protocol: Protocol) -> str:
+    return "{} of {} cells".format(*_filled(root, number, protocol))
+
+
+def _filled(root: Path, number: str, protocol: Protocol) -> tuple[int, int]:
+    """Return how many cells have a number, of those that can have one."""
     table = expand(number, protocol.base, protocol.sets)
     cells = fill(table, root, found_seeds(root, table)).cells.values()
     # A system with one output leaves a column empty for good.
     empty = sum(cell.n == 0 and set(cell.states) == {State.FINISHED} for cell in cells)
-    return f"{sum(cell.n > 0 for cell in cells)} of {len(cells) - empty} cells"
+    return sum(cell.n > 0 for cell in cells), len(cells) - empty
 
 
 # Runs

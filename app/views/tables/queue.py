@@ -1,5 +1,7 @@
 """The runs that a table still needs: how many, how long they take, and the buttons that queue and stop them."""
 
+from typing import Literal
+
 import streamlit as st
 
 from app.shared.access import check_places, read_only
@@ -85,10 +87,12 @@ def _buttons(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:
     words = "Queue the missing run" if todo == 1 else f"Queue the {todo} missing runs" if todo else "Nothing to queue"
     blocked = not todo or bool(absent) or bool(_absent(needed)) or read_only()
     launcher = launcher_choice("tables")
-    if st.button(words, type="primary", icon=":material/playlist_add:", disabled=blocked):
-        _queue(table, seeds, launcher)
-    if todo and st.button("Estimate the time", icon=":material/timer:", disabled=blocked):
+    estimated = st.session_state.get(ESTIMATE, (None, ""))[0] == _left(table, needed)
+    if todo and not estimated and st.button("Estimate the time", icon=":material/timer:", disabled=blocked):
         _estimate(table, needed, seeds)
+    rank: Literal["primary", "secondary"] = "primary" if estimated else "secondary"  # it may take days
+    if st.button(words, type=rank, icon=":material/playlist_add:", disabled=blocked):
+        _queue(table, seeds, launcher)
     if needed.live and not read_only():
         _stop_button(needed.live)
     if read_only():
@@ -155,3 +159,4 @@ def _estimate(table: Table, needed: NeededRuns, seeds: tuple[int, ...]) -> None:
     words = command_of(table, seeds, default_root().absolute())
     with guarded(), st.spinner("Trying a few steps of each run …", show_time=True):
         st.session_state[ESTIMATE] = (_left(table, needed), dry_run(words).splitlines()[-1])
+        st.rerun()
