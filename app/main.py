@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.login import require_login
 from app.shared import session
+from app.shared.components import part
 from app.shared.errors import guarded
 from app.views.answer.page import page as answer
 from app.views.data.page import page as data
@@ -43,6 +44,9 @@ VIEWS = {
 }
 """The sections of the menu. A page's address is its title in lower case, the first one's is the app's own."""
 
+PLACES = {"runs": ("run", "runs")}
+"""By page, the query parameters of which another value is another place, to which the way back leads."""
+
 STYLE = ASSETS / "style"
 
 st.set_page_config(page_title="PMSI Lab", page_icon=str(STYLE / "icon.svg"), layout="wide")
@@ -60,4 +64,6 @@ st.set_page_config(page_title=f"{page.title} · PMSI Lab")
 session.enter(page.url_path)
 with guarded():
     require_login()
+    session.begin()
     page.run()
+part("window")(key="window", data={"places": PLACES, "query": session.first_address()})

@@ -116,7 +116,7 @@ def _beside_chip(runs: list[Run], run: Run) -> Run | None:
     """Show the run beside; a click lists those that can be compared, then the others with what keeps them apart."""
     by_id = {one.id: one for one in runs if one.id != run.id}
     other = by_id.get(session.choice("beside"))
-    session.keep("beside", other.id if other else "")
+    session.keep("beside", other.id if other else "", always=True)
     chip = st.popover(
         f"beside {_short(name_of_run(other))}" if other else "Beside …",
         icon=":material/compare_arrows:",
@@ -182,6 +182,7 @@ def _output(run: Run) -> str:
         width=140,
         help=meaning("head"),
     )
+    session.keep("head", str(head))
     return PRIMARY if head == heads[0] else str(head)
 
 

@@ -1,10 +1,12 @@
 """The choices of a visitor, kept from page to page in the session, and for reloads and links in the URL.
 
-The URL wins where they differ.
+The URL wins where they differ. Streamlit's own ``bind="query-params"`` does not serve here: it writes the titles of
+options, which links would break with, in place of their names.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 from PIL import Image
@@ -13,6 +15,8 @@ from streamlit.navigation.page import StreamlitPage
 KEPT = "kept"
 UPLOAD = "upload"
 PAGE = "page"
+FIRST = "first"
+"""The session's key of what is kept in its first run, when the browser cannot yet replace the address; then None."""
 OWN = ("kept-", "picker-")
 """How the keys of widgets begin whose values are kept here."""
 
@@ -28,9 +32,23 @@ def enter(page: str) -> None:
             del st.session_state[key]
 
 
+def begin() -> None:
+    """Begin a run of the app: in a session's first one, what is kept waits for `first_address`."""
+    st.session_state.setdefault(FIRST, {})
+
+
+def first_address() -> str:
+    """Return, once in a session, the query that the browser is to show in place of its own; else ""."""
+    first = st.session_state.get(FIRST)
+    st.session_state[FIRST] = None
+    changed = first and {**st.query_params, **first}
+    return urlencode({name: value for name, value in changed.items() if value is not None}) if changed else ""
+
+
 def choice(name: str, default: str = "") -> str:
     """Return a choice: the URL's, or else the one kept from another page, or else the default."""
-    return st.query_params.get(name) or st.session_state.setdefault(KEPT, {}).get(name) or default
+    kept = st.session_state.setdefault(KEPT, {}).get(name)
+    return st.query_params.get(name, kept) or default
 
 
 def moved(name: str) -> bool:
@@ -39,10 +57,15 @@ def moved(name: str) -> bool:
     return linked is not None and linked != st.session_state.setdefault(KEPT, {}).get(name)
 
 
-def keep(name: str, value: str) -> None:
-    """Keep a choice for other pages and write it into the URL; an empty one is taken out of both."""
+def keep(name: str, value: str, always: bool = False) -> None:
+    """Keep a choice for other pages and write it into the URL; an empty one is taken out of it.
+
+    One that is ``always`` there, even if empty, is what it is wherever the way back leads to this address.
+    """
     st.session_state.setdefault(KEPT, {})[name] = value
-    if not value:
+    if (first := st.session_state.get(FIRST)) is not None:
+        first[name] = value if value or always else None
+    elif not value and not always:
         st.query_params.pop(name, None)
     elif st.query_params.get(name) != value:
         st.query_params[name] = value

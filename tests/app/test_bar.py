@@ -58,7 +58,7 @@ def test_an_answer_is_that_of_the_output_that_is_chosen(open_page, make_run):
     test = fine(open_page("answer", image=KEY, head="S3"))
     assert said.heads["S3"][0].name in test.subheader[0].value
     sound(kept(test, "selectbox", "head").set_value(said.primary).run())
-    assert "head" not in test.query_params
+    assert test.query_params["head"] == said.primary
     assert all(f"<b>{head}</b> {guesses[0].name}" in words(test) for head, guesses in said.heads.items())
 
 
