@@ -351,8 +351,9 @@ session.enter(page.url_path)
 with guarded():
     page.run()
 """
-NAMES = ("home", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "tables")
+NAMES = ("home", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "stages", "tables")
 PARAMETERS = (
+    "order", "channel", "closer", "r",
     "run", "runs", "beside", "third", "source", "image", "data", "seed", "permutation", "look", "epoch", "nth", "place",
     "like", "backbone", "stages", "size", "head", "label", "method", "scale", "overlay", "mosaic", "layout", "more",
     "count", "kept", "tool", "set", "show", "open", "page", "find", "only", "batch", "image_size", "batch_size",

@@ -149,7 +149,7 @@ class Visitor:
                 self.fragments[self.image] = answer.delta.fragment_id
 
 
-PAGES = ("", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "tables")
+PAGES = ("", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "stages", "tables")
 HARM = (
     ("train", urlencode({"batch": 1, "image_size": 1024, "batch_size": 128})),
     ("train", urlencode({"train_per_class": 10_000})),

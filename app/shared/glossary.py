@@ -14,6 +14,8 @@ WORDS: dict[str, str] = {
     "mosaic": "G(x, r): the image x, cut into patches that are shuffled, r times.",
     "map": "Which places of a stage speak for a class: a class activation map.",
     "receptive field": "The part of the image that one place of a stage's map can see.",
+    "channel": "One of the many numbers that a stage computes for each of its places; over all places it is a picture.",
+    "gate": "How much of a number xₙ is added once more to make mₙ: 0 leaves it, 1 doubles it.",
     "run": "A folder with a trained network, its settings and its numbers.",
     "baseline": "The same network trained plainly: whole images, one head.",
     "interaction": "What the stages tell each other: x₃, x₄ and x₅ make x_m, which gates each of them into m₃, m₄, m₅.",

@@ -144,7 +144,7 @@ def _steps(picked: Picked, run: Run, story: Story, truth: str | None) -> None:
             "The last three stages are mixed into one vector xₘ. It opens or closes a gate for each channel of each of "
             "them: bright is open, dark is closed. So a stage hears what the others found."
         )
-        with _step(3, "The stages tell each other", words, ("stages", "Switch it off"), query):
+        with _step(3, "The stages tell each other", words, ("stages", "Switch it off"), query | {"closer": "gates"}):
             st.html(strips_html(story))
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from app.shared.errors import guarded, plain
 from app.shared.images import download
 from app.shared.palette import head_color
+from app.shared.panels import unknown_class
 from app.shared.wording import method_title, name_of_run
 from app.views.stages.looks import BATCH, Look, gates_once, tested
 from pmsi.explain.stages import CLOSED, GATES, OPEN, Interaction, sampled, steady
@@ -43,6 +44,9 @@ def interaction(
 def _of(one: Look) -> None:
     found, method = one.found.interaction, method_title(one.predictor.config.method)
     st.markdown(answers_table(one))
+    best = one.predictor.prediction(one.found.outputs["on"], 1).best.name
+    if strange := unknown_class(one.run, one.label, best):
+        st.caption(f":material/info: {plain(strange)}")
     if found is None:
         st.info(
             f"{plain(method)} has no interaction: its classifier reads the map of the last stage alone, and no stage "

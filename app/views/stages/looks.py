@@ -46,11 +46,15 @@ class Shown:
 
 @dataclass(frozen=True)
 class Look:
-    """What one run computes of a picture, which is the image as the network sees it or a mosaic of it."""
+    """What one run computes of a picture, which is the image as the network sees it or a mosaic of it.
+
+    ``label`` is the image's class, where that is known.
+    """
 
     run: Run
     picture: Image
     found: Activations
+    label: str | None
 
     @property
     def predictor(self) -> Predictor:
@@ -69,7 +73,8 @@ def look(run: Run, picked: Picked, output: str, r: int, layout: tuple[int, str])
         picture = mosaics(picture, r, seed=seed, permutation=permutation, borders=False)[-1]
     head = output if output in predictor.heads else predictor.primary
     key = ("inside", model_of(run), pixels_digest(picture), head)
-    return Look(run, picture, once(key, lambda: predictor.activations(picture, head=head)))
+    found = once(key, lambda: predictor.activations(picture, head=head))
+    return Look(run, picture, found, picked.label)
 
 
 def _panel(one: Look, color: str, order: str, stage: str, channel: int | None) -> dict[str, Any]:
