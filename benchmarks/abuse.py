@@ -353,7 +353,7 @@ with guarded():
 """
 NAMES = ("home", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "stages", "tables")
 PARAMETERS = (
-    "order", "channel", "closer", "r",
+    "order", "channel", "closer", "cut",
     "run", "runs", "beside", "third", "source", "image", "data", "seed", "permutation", "look", "epoch", "nth", "place",
     "like", "backbone", "stages", "size", "head", "label", "method", "scale", "overlay", "mosaic", "layout", "more",
     "count", "kept", "tool", "set", "show", "open", "page", "find", "only", "batch", "image_size", "batch_size",

@@ -25,7 +25,7 @@ def values_of(tile, shape):
 
 def test_the_browser_has_the_strongest_channels_of_a_mosaic_and_the_one_that_a_link_names(open_page, make_run):
     run = make_run()
-    test = fine(open_page("stages", run=run.id, image=KEY, r="2", seed="11", channel="S4:17", order="mean"))
+    test = fine(open_page("stages", run=run.id, image=KEY, cut="2", seed="11", channel="S4:17", order="mean"))
     (shown,) = part(test, "stages")["panels"]
     predictor, data = predictor_of(run), open_builtin()
     seen = mosaics(predictor.prepare(data.open_image(data.find(KEY))), 2, seed=11, borders=False)[2]

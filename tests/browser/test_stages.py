@@ -45,7 +45,7 @@ def test_the_field_follows_the_pointer_and_the_keys_without_the_server_and_a_cha
     page.reload()
     expect(said).to_contain_text("S4, channel 77 of 80")
     page.get_by_text("r = 3", exact=True).click()
-    expect(page).to_have_url(re.compile("r=3"))
+    expect(page).to_have_url(re.compile("cut=3"))
     expect(said).to_contain_text("S4, channel 77 of 80")
     go(page, "Maps")
     expect(page.get_by_role("heading", name="Where the stages look")).to_be_visible()

@@ -51,7 +51,7 @@ def stages(picked: Picked, runs: list[Run], output: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         r = remember(
             st.segmented_control,
-            "r",
+            "cut",
             0,
             "Shown to the network",
             SHOWN,
