@@ -10,6 +10,7 @@ from app.shared.errors import guarded, plain
 from app.shared.panels import Picked, no_runs_yet, unknown_class
 from app.shared.session import choice, keep, key_of, moved, page_of
 from app.shared.wording import name_of_run, with_names
+from app.views.maps.ask import ask
 from app.views.maps.disagreements import disagreements
 from app.views.maps.explained import Rows, Wanted, more_images, pixels_of, seen
 from app.views.maps.form import legend, rows_form, settings
@@ -25,6 +26,7 @@ INTRO = (
     "has a coarse one, each place of which sees nearly all of it."
 )
 TOOLS: dict[str, tuple[str, Callable[[Rows, Wanted], None]]] = {
+    "ask": ("Ask it yourself", ask),
     "severity": ("Increasing severity", motion),
     "disagree": ("Where two runs disagree", disagreements),
     "figure": ("Figure for print", printed),
