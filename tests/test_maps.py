@@ -62,6 +62,7 @@ def test_the_task_writes_what_the_report_says(trained, tmp_path):
 def test_parts_are_measured_by_head_and_in_pairs(trained, tiny_config, tmp_path, monkeypatch):
     other = untrained(tmp_path, tiny_config.with_(method="baseline"))
     monkeypatch.setattr(parts, "THRESHOLDS", (0.05, 0.3))
+    monkeypatch.setattr("pmsi.data.plumage.BACKGROUNDS", 1)
     config = MapsConfig(
         of=trained.id, beside=other.id, protocol="parts", rival="likeliest", test_per_class=1, stages=("S3",)
     )

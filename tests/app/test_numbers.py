@@ -6,7 +6,7 @@ from pages import fine, words
 from app.shared.wording import name_of_run
 from app.views.numbers.maps import _sentence, stages_figure
 from pmsi import tasks
-from pmsi.config import CalibrateConfig, UnknownsConfig
+from pmsi.config import CalibrateConfig, MapsConfig, UnknownsConfig
 from pmsi.runs import Run
 
 
@@ -43,6 +43,28 @@ def test_the_figure_of_numbers_shows_each_stage_with_its_interval_and_the_baseli
 @pytest.mark.parametrize(("shift", "verdict"), [(0.3, "S3 is ahead"), (0.0, "S5 is ahead"), (0.2, "do not differ")])
 def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
     assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
+
+
+def test_what_a_run_uses_and_whether_its_maps_follow_it(open_page, make_run, runs_folder, monkeypatch):
+    monkeypatch.setattr("pmsi.explain.measures.parts.THRESHOLDS", (0.1,))
+    monkeypatch.setattr("pmsi.data.plumage.BACKGROUNDS", 1)
+    first, second = make_run(), make_run(method="baseline")
+    assert "not been measured" in words(open_page("numbers", run=first.id, section="parts"))
+    chosen = {"of": first.id, "test_per_class": 1, "stages": ("S5",)}
+    for config in (
+        MapsConfig(protocol="parts", beside=second.id, **chosen), MapsConfig(protocol="sanity", **chosen)
+    ):  # fmt: skip
+        run = Run.create(runs_folder, config)
+        assert tasks.execute(run) == "finished"
+    test = fine(open_page("numbers", run=first.id, beside=second.id, section="parts"))
+    assert words(test).count("matters most") == 2
+    assert "after correction" in words(test) or "p = " in words(test)
+    rows = test.table[0].value
+    assert list(rows["Explained by"])[-3:] == ["Oracle", "Area", "Random"]
+    assert rows["S5"].iloc[-3].startswith("1.00")
+    test = fine(open_page("numbers", run=first.id, section="sanity"))
+    assert "Eigen-CAM** does not depend on the heads" in words(test)
+    assert "1.00 once they are shuffled" in words(test)
 
 
 # What a run knows

@@ -107,7 +107,8 @@ def reports_on(run: Run, method: str, head: str) -> dict[Question, Report]:
     for job, result in reports(run, MapsConfig):
         if (result.get("method"), result.get("head")) == (method, head):
             per_class = getattr(job.config, "test_per_class", None)
-            of = Question(tuple(result["stages"]), result["tolerance"], per_class, result["images"])
+            about = (tuple(result["stages"]), result["tolerance"], per_class, result["images"])
+            of = Question(*about, getattr(job.config, "rival", None))
             found.setdefault(of, result)
     return found
 
@@ -116,7 +117,8 @@ def _offer(run: Run, method: str, head: str, question: Question | None) -> None:
     """Say that a run has no report on what is asked, and start one on request."""
     title = CAM_METHODS[method].title
     like = {} if question is None else {
-        "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class
+        "stages": question.stages, "tolerance": question.tolerance, "test_per_class": question.per_class,
+        "rival": question.rival,
     }  # fmt: skip
     words = f"{name_of_run(run)} has no report of {title} at output {head} here yet: a few minutes on two cores."
     offer(words, MapsConfig(of=run.id, method=method, head=head, **like), run.id)

@@ -10,6 +10,7 @@ from app.shared.panels import no_runs_yet
 from app.shared.session import remember
 from app.views.numbers.calibration import calibration
 from app.views.numbers.maps import maps
+from app.views.numbers.parts import parts, sanity
 from app.views.numbers.unknowns import unknowns
 from pmsi.runs import Run
 
@@ -18,6 +19,8 @@ Section = Callable[[Run, Run | None, str], None]
 
 SECTIONS: dict[str, tuple[str, Section]] = {
     "maps": ("Where it looks", maps),
+    "parts": ("What it uses", parts),
+    "sanity": ("Sanity of maps", sanity),
     "calibration": ("Calibration", calibration),
     "unknowns": ("Unknowns", unknowns),
 }
