@@ -110,7 +110,7 @@ export default function ({ data, parentElement: root, setStateValue }) {
       place.querySelectorAll(".row button").forEach((button, n) => {
         light(button.querySelector("svg"), panel, n);
         const stage = data.panels[panel].stages[n], [row, column] = cellOf(stage);
-        button.querySelector(".value").textContent = "value " + short(valuesOf(tileOf(panel, n))(row * stage.w + column));
+        button.querySelector(".value").textContent = short(valuesOf(tileOf(panel, n))(row * stage.w + column));
       });
       light(place.querySelector(".big svg"), panel, state.n);
       place.querySelector(".words").textContent = sentence(panel, state.n);

@@ -43,7 +43,8 @@ def interaction(
 
 def _of(one: Look) -> None:
     found, method = one.found.interaction, method_title(one.predictor.config.method)
-    st.markdown(answers_table(one))
+    with st.container(key=f"gates-{one.run.id}"):
+        st.markdown(answers_table(one))
     best = one.predictor.prediction(one.found.outputs["on"], 1).best.name
     if strange := unknown_class(one.run, one.label, best):
         st.caption(f":material/info: {plain(strange)}")
@@ -92,7 +93,7 @@ def answers_table(one: Look) -> str:
         for heads in answers.values():
             best = heads[head][0]
             words = f"{plain(best.name)} {best.probability:.0%}"
-            cells.append(words if best.label == usual.label else f":orange-badge[{words}]")
+            cells.append(words if best.label == usual.label else f":orange[**{words}**]")
         lines.append(f"| **{head}** | {' | '.join(cells)} |")
     return "\n".join(lines)
 
