@@ -21,6 +21,8 @@ from pmsi.unknowns import FEATURES
 @pytest.fixture
 def pair(tmp_path, tiny_config, monkeypatch):
     """Two runs that do not know two of the species."""
+    for room in ("measures", "separation"):
+        monkeypatch.setattr(f"pmsi.uncertainty.{room}.RESAMPLES", 30)
     monkeypatch.setattr("pmsi.calibrate.FRESH", 3)
     left = tiny_config.with_(held_out=("Ochre Finchling", "Gorget Crestjay"), test_per_class=2)
     return [untrained(tmp_path, left.with_(seed=seed)) for seed in (0, 1)]

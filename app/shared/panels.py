@@ -22,6 +22,7 @@ from pmsi.config import TrainConfig
 from pmsi.data import PER_CLASS
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.uploads import open_upload
+from pmsi.predictor import Prediction
 from pmsi.runs import Run, default_root, known_runs, list_runs
 from pmsi.runs.launchers import available
 from pmsi.runs.record import comparable, differences_in, is_alike, why_not_comparable
@@ -275,6 +276,13 @@ def unknown_class(run: Run, label: str | None, best: str) -> str:
         return ""
     kind = SUBJECTS.get(run.config.dataset) or f"classes of {data_title(run.config)}"
     return f"This network knows {len(classes)} {kind}{f', not {label}' if label else ''}; nearest: {best}."
+
+
+def say_unfamiliar(prediction: Prediction) -> None:
+    """Say that an image may be of none of the classes, where its score is below the run's threshold."""
+    if prediction.familiarity is not None and prediction.familiarity.is_unknown:
+        words = "Not one of its classes? 19 in 20 images of them look more familiar to this network."
+        st.caption(f":material/help: {words}")
 
 
 def run_colors(runs: Sequence[Run]) -> dict[str, str]:

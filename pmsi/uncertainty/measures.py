@@ -131,8 +131,8 @@ def numbers(answers: Answers, seed: int, names: Sequence[str] = tuple(MEASURES))
     return {name: about | {"low": max(0.0, about["low"])} for name, about in found.items()}
 
 
-def _draws(n: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    return numpy_generator("bootstrap", seed).integers(0, n, (resamples, n))
+def _draws(n: int, seed: int) -> np.ndarray:
+    return numpy_generator("bootstrap", seed).integers(0, n, (RESAMPLES, n))
 
 
 def _interval(of: Statistic, take: Callable[[np.ndarray], Any], draws: Sequence[np.ndarray]) -> dict[str, float]:

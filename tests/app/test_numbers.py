@@ -1,12 +1,14 @@
 """The Numbers page: its sections, and the figures that they draw."""
 
+import json
+
 import pytest
 from pages import fine, words
 
 from app.shared.wording import name_of_run
 from app.views.numbers.maps import _sentence, stages_figure
 from pmsi import tasks
-from pmsi.config import CalibrateConfig, MapsConfig, UnknownsConfig
+from pmsi.config import CalibrateConfig, MapsConfig, RobustnessConfig, UnknownsConfig
 from pmsi.runs import Run
 
 
@@ -72,13 +74,16 @@ def test_what_a_run_uses_and_whether_its_maps_follow_it(open_page, make_run, run
 
 @pytest.fixture
 def measured(make_run, runs_folder, monkeypatch):
-    """Two runs that were measured together by both tasks, and the two results."""
+    """Two runs that were measured together by both tasks and in a sweep, and the first two results."""
+    for room in ("measures", "separation"):
+        monkeypatch.setattr(f"pmsi.uncertainty.{room}.RESAMPLES", 30)
     monkeypatch.setattr("pmsi.calibrate.FRESH", 2)
     runs = [make_run(), make_run(seed=1)]
     ids = tuple(run.id for run in runs)
-    made = [Run.create(runs_folder, of) for of in (CalibrateConfig(of=ids), UnknownsConfig(of=ids, most=20))]
-    assert [tasks.execute(run) for run in made] == ["finished"] * 2
-    return runs, [run.result() for run in made]
+    swept = RobustnessConfig(of=ids, perturbations=("gaussian_noise=10,40",))
+    made = [Run.create(runs_folder, of) for of in (CalibrateConfig(of=ids), UnknownsConfig(of=ids, most=20), swept)]
+    assert [tasks.execute(run) for run in made] == ["finished"] * 3
+    return runs, [run.result() for run in made[:2]]
 
 
 def table(test):
@@ -95,6 +100,9 @@ def test_calibration_and_unknowns_of_two_runs_are_shown_beside_each_other(open_p
         assert f"{name_of_run(run)}: output mix, temperature {about['temperatures']['mix']:.2f}" in words(test)
     apart = calibrated["differences"][0]["calibrated"]["brier"]["value"]
     assert f"{apart:+z.3f}" in words(test)
+    charts = [json.loads(chart.proto.spec) for chart in test.get("plotly_chart") if "Severity" in chart.proto.spec]
+    (figure,) = charts
+    assert [len(trace["x"]) for trace in figure["data"]] == [3] * 4
     raw = fine(open_page("numbers", section="calibration", raw="1", head="S3", **asked))
     assert f"**{calibrated['runs'][runs[0].id]['heads']['S3']['raw']['nll']['value']:.3f}**" in table(raw)
 

@@ -12,7 +12,7 @@ from app.shared.charts import confidence_bars
 from app.shared.errors import guarded, plain
 from app.shared.images import download, picture
 from app.shared.palette import head_color
-from app.shared.panels import Picked, no_runs_yet, run_colors, unknown_class
+from app.shared.panels import Picked, no_runs_yet, run_colors, say_unfamiliar, unknown_class
 from app.shared.picking import as_picked, own_pictures, small_once, uploads
 from app.shared.wording import name_of_run
 from app.views.home.story import answers_html, mark
@@ -65,8 +65,7 @@ def _answer(picked: Picked, run: Run, output: str, color: str) -> None:
     st.subheader(f"{plain(best.name)}{mark(best.name, truth)} :gray[{best.probability:.0%}]", anchor=False)
     if strange:
         st.caption(f":material/info: {plain(strange)}")
-    if prediction.familiarity is not None and prediction.familiarity.is_unknown:
-        st.caption(":material/help: It looks unlike what the network was trained on: it may be none of its classes.")
+    say_unfamiliar(prediction)
     st.html(confidence_bars(prediction.heads[head], None, head_color(head), top=TOP, truth=truth))
     kind = "calibrated: of answers given 80 %, about 80 % are right" if prediction.calibrated else "not calibrated"
     st.caption(f"Output {head}; probabilities are {kind}.")

@@ -13,7 +13,7 @@ from app.shared.cached_models import model_of, predict_once, predictor_of
 from app.shared.errors import guarded, plain
 from app.shared.images import picture
 from app.shared.memory import once
-from app.shared.panels import OF_RUN, Picked, own_source, unknown_class
+from app.shared.panels import OF_RUN, Picked, own_source, say_unfamiliar, unknown_class
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import page_of
 from app.shared.wording import name_of_run
@@ -96,6 +96,7 @@ def _answer(run: Run, prediction: Prediction, truth: str | None, strange: str) -
     st.markdown(f"**{plain(name_of_run(run))}** says: **{plain(best.name)}**{mark}, {best.probability:.0%}.")
     if strange:
         st.caption(plain(strange))
+    say_unfamiliar(prediction)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from app.shared.palette import CHART, NEUTRAL, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.wording import name_of_run
 from app.views.numbers.reports import names, offer, report_on
+from app.views.numbers.severities import severities
 from pmsi.base.errors import RunError
 from pmsi.base.files import LARGE, read_json, stamp
 from pmsi.calibrate import ANSWERS, compared
@@ -63,6 +64,7 @@ def calibration(run: Run, beside: Run | None, output: str) -> None:
     if len(shown) > 1:
         st.markdown(_differences(job, result, shown, kind))
     say_differences(result, *runs)
+    severities(runs, output, kind, colors)
     for each in shown:
         fitted = f"{each.about['images']:,} images: {IMAGES.get(each.about['on'], each.about['on'])}"
         heat = each.about["temperatures"][each.head]
