@@ -29,12 +29,17 @@ _TRIALS = Line(1)
 
 
 def dry_run(words: list[str]) -> str:
-    """Return what a command (``train …``, ``tables …``) prints with ``--dry-run``; raises RunError.
+    """Return what a command (``train …``, ``tables …``) prints with ``--dry-run``; raises RunError."""
+    return printed([*words, "--dry-run"])
 
-    It is killed where its visitor leaves. Refused in a read-only app, which starts no process.
+
+def printed(words: list[str]) -> str:
+    """Return what a command prints, which works in a process of its own, one at a time; raises RunError.
+
+    It is killed where its visitor leaves. Refused in a read-only app, which starts no process for a visitor.
     """
     require_writable()
-    line = [sys.executable, "-m", "pmsi", *words, "--dry-run"]
+    line = [sys.executable, "-m", "pmsi", *words]
     with turn(_TRIALS):
         end = time.monotonic() + PATIENCE_S
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -4,32 +4,28 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
-import torch
-
-from pmsi.base.errors import ConfigError
+from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import to_json
 from pmsi.base.text import aligned, percent, short
 from pmsi.cli.arguments import TRAINED_OR_FILE, add_like, add_runs
-from pmsi.cli.flags import whole
-from pmsi.cli.inputs import open_model_file
+from pmsi.cli.flags import path, whole
+from pmsi.cli.output import write_output
 from pmsi.config import TrainConfig
-from pmsi.data.preprocessing import normalize
-from pmsi.engine.checkpoint import find_checkpoint, load_model
-from pmsi.engine.costs import costs_of
-from pmsi.engine.folding import folded
-from pmsi.export.latency import Latency, Timed, measure
+from pmsi.engine.checkpoint import has_checkpoint
+from pmsi.export.latency import Latency, Timed, measure, of_file, of_run, of_untrained, plot
 from pmsi.graph import is_model_file
-from pmsi.methods import METHODS, build
-from pmsi.model import Recognizer
-from pmsi.runs import Run
-from pmsi.runs.record import data_of
+from pmsi.runs import Run, known_runs
+
+PLOTS = (".png", ".svg", ".pdf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     help = f"{TRAINED_OR_FILE[:-1]}; several."
     parser.add_argument("models", nargs="*", metavar="RUN", help=help)
+    parser.add_argument("--all", action="store_true", help="All runs with a model.")
     for name, default, help in (
         ("method", ["baseline"], "Methods of untrained networks, with --backbone [baseline]."),
         ("backbone", [], "Untrained networks of these backbones, timm:NAME too."),
@@ -40,17 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=whole(2, 10**5), default=200, metavar="N", help="Their classes [200].")
     parser.add_argument("--threads", type=whole(1, 512), default=1, metavar="N", help="Threads of an answer [1].")
     parser.add_argument("--rounds", type=whole(2, 10**4), default=50, metavar="N", help="Answers of each model [50].")
+    help = f"Draw accuracy against milliseconds and megabytes ({' | '.join(PLOTS)})."
+    parser.add_argument("--plot", type=path, metavar="FILE", help=help)
     parser.add_argument("--json", action="store_true", help="Print JSON.")
     add_runs(parser)
 
 
 def run(typed: argparse.Namespace) -> int:
     """Print the table of latencies, fastest first."""
-    models = [*_given(typed), *_untrained(typed)]
+    if typed.plot is not None:
+        lookup("ending of a plot", dict.fromkeys(PLOTS), typed.plot.suffix.lower())
+    models = [*_models(typed)]
     if not models:
-        raise ConfigError("There is nothing to time. Give runs or .onnx files, or --backbone NAME.")
+        raise ConfigError("There is nothing to time. Give runs or .onnx files, --all, or --backbone NAME.")
     print(f"{len(models)} models, {typed.rounds} rounds, {typed.threads} thread(s) …", file=sys.stderr)
     found = sorted(measure(models, typed.threads, typed.rounds), key=lambda latency: latency.median_ms)
+    if typed.plot is not None:
+        write_output(typed.plot, plot(found, typed.threads, typed.plot.suffix[1:].lower()))
     if typed.json:
         print(to_json([_as_json(latency, typed) for latency in found], indent=1))
     else:
@@ -58,64 +60,17 @@ def run(typed: argparse.Namespace) -> int:
     return 0
 
 
-def _given(typed: argparse.Namespace) -> Iterator[Timed]:
-    """Yield the typed runs, by torch on the CPU as the app computes them, and files, by ONNX Runtime."""
-    for word in typed.models:
+def _models(typed: argparse.Namespace) -> Iterator[Timed]:
+    """Yield what is typed: runs, files, and untrained networks."""
+    every = [run.id for run in known_runs(typed.runs) if isinstance(run.config, TrainConfig)] if typed.all else []
+    for word in dict.fromkeys([*typed.models, *every]):
         if is_model_file(word):
-            yield _of_file(word, typed.threads)
-        else:
-            run = Run.open(typed.runs, word)
-            model, config, classes = load_model(run, torch.device("cpu"))
-            accuracy = (run.result() or {}).get("last", {}).get("accuracy", {}).get(model.primary)
-            size = find_checkpoint(run).stat().st_size
-            yield dataclasses.replace(
-                _of_network(run.id, model, config, len(classes)),
-                bytes=size,
-                accuracy=accuracy,
-                test_images=data_of(run).test,
-            )
-
-
-def _of_file(word: str, threads: int) -> Timed:
-    predictor = open_model_file(word, threads)
-    file = predictor.file
-    accuracy = (file.about["accuracy"] or {}).get(file.primary)
-    if "int8" in file.about:
-        accuracy = file.about["int8"]["accuracy"]["int8"][file.primary]
-    return Timed(
-        name=Path(word).name,
-        side=file.image_size,
-        engine="ONNX Runtime",
-        answer=lambda image: file.answer(image[None]),
-        bytes=Path(word).stat().st_size,
-        macs=costs_of(predictor.config, len(file.classes)).macs_predict,
-        accuracy=accuracy,
-        test_images=file.about["test_images"],
-    )
-
-
-def _untrained(typed: argparse.Namespace) -> Iterator[Timed]:
-    for backbone in typed.backbone:
-        for method in typed.method:
-            config = TrainConfig(
-                method=method,
-                backbone=backbone,
-                weights="none",
-                image_size=typed.image_size,
-                smooth_conv=typed.smooth_conv,
-            )
-            model = build(config, typed.classes, pretrained=False).eval()
-            yield _of_network(f"{METHODS[method].title} on {backbone}", model, config, typed.classes)
-
-
-def _of_network(name: str, model: Recognizer, config: TrainConfig, classes: int) -> Timed:
-    costs, network = costs_of(config, classes), folded(model)
-
-    @torch.inference_mode()
-    def answer(image: object) -> object:
-        return network(normalize(torch.as_tensor(image)[None]))
-
-    return Timed(name, config.image_size, "torch", answer, costs.weight_bytes, costs.macs_predict)
+            yield of_file(Path(word).expanduser(), typed.threads)
+        elif word not in every or has_checkpoint(Run.open(typed.runs, word).checkpoints):
+            yield from of_run(Run.open(typed.runs, word), typed.threads)
+    for backbone, method in product(typed.backbone, typed.method):
+        sizes = {"image_size": typed.image_size, "smooth_conv": typed.smooth_conv}
+        yield of_untrained(TrainConfig(method=method, backbone=backbone, weights="none", **sizes), typed.classes)
 
 
 def _as_json(latency: Latency, typed: argparse.Namespace) -> dict[str, object]:

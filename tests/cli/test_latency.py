@@ -13,9 +13,10 @@ def test_rounds_are_interleaved_and_the_first_ones_do_not_count():
     assert all(0 <= latency.low_ms <= latency.median_ms <= latency.high_ms for latency in found)
 
 
-def test_runs_and_untrained_networks_stand_in_one_table(pmsi, tiny_run):
+def test_runs_and_untrained_networks_stand_in_one_table_and_picture(pmsi, tiny_run, tmp_path):
     words = ("--backbone", "tiny", "--method", "baseline", "--image-size", 64, "--rounds", 2, "--json")
-    status, printed, _ = pmsi("latency", tiny_run.id, "--runs", tiny_run.folder.parent, *words)
+    words = (*words, "--plot", tmp_path / "latency.svg")
+    status, printed, _ = pmsi("latency", "--all", "--runs", tiny_run.folder.parent, *words)
     rows = json.loads(printed)
     assert status == 0
     assert {row["name"] for row in rows} == {tiny_run.id, "Baseline on tiny"}
@@ -24,4 +25,6 @@ def test_runs_and_untrained_networks_stand_in_one_table(pmsi, tiny_run):
     result = tiny_run.result()
     assert trained["accuracy"] == result["last"]["accuracy"]["mix"]
     assert trained["test_images"] == result["test_images"]
+    drawn = (tmp_path / "latency.svg").read_text()
+    assert all(f"<!-- {row['name']}, 64 px" in drawn for row in rows)
     assert pmsi("latency")[0] == 2

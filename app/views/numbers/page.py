@@ -9,6 +9,7 @@ from app.shared.errors import guarded
 from app.shared.panels import no_runs_yet
 from app.shared.session import remember
 from app.views.numbers.calibration import calibration
+from app.views.numbers.latency import latency
 from app.views.numbers.maps import maps
 from app.views.numbers.parts import parts, sanity
 from app.views.numbers.unknowns import unknowns
@@ -23,6 +24,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "sanity": ("Sanity of maps", sanity),
     "calibration": ("Calibration", calibration),
     "unknowns": ("Unknowns", unknowns),
+    "latency": ("Latency", latency),
 }
 """The title of each subject, and what draws it, by its name in links."""
 
