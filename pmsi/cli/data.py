@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from pmsi.base.errors import lookup
@@ -19,6 +20,7 @@ from pmsi.data.checking import cache_folder
 from pmsi.data.duplicates import Member
 from pmsi.data.importing import import_dataset, imported_sets
 from pmsi.data.record import DataRecord
+from pmsi.pictures.classes import boxed
 from pmsi.pictures.sheets import CLASSES_PER_PAGE, contact_sheet
 from pmsi.runs import Run
 from pmsi.runs.disk import in_words
@@ -51,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
             help = "Page, from 1, where there are more classes than one sheet holds [1]."
             action.add_argument("--page", type=whole(1, 10**6), default=1, metavar="N", help=help)
+            help = "Boxes around the parts that distinguish each class, where they are known (plumage)."
+            action.add_argument("--parts", action="store_true", help=help)
             action.add_argument("--out", type=path, required=True, metavar="FILE", help="Picture to write.")
     help = "Copy class folders, or a zip of them, into a new data set; every picture is checked."
     action = actions.add_parser("import", help=help, description=help)
@@ -104,7 +108,8 @@ def _read(typed: argparse.Namespace) -> int:
     with image_counter(sys.stderr, "images checked") as progress:
         dataset = open_dataset(_config(typed), progress)
     if typed.action == "preview":
-        sheet = contact_sheet(dataset, typed.columns, typed.page)
+        opened = partial(boxed, dataset) if typed.parts else None
+        sheet = contact_sheet(dataset, typed.columns, typed.page, opened)
         save_picture(sheet.picture, typed.out)
         print(typed.out)
         if len(dataset.classes) > CLASSES_PER_PAGE:

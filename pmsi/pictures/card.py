@@ -21,7 +21,7 @@ def score_card(
     rounds: Sequence[tuple[Image.Image, str]],
 ) -> Image.Image:
     """Return the card: ``scores`` by player of at most ``best``, each bar in its colour; ``rounds`` are square
-    pictures with a line of words each."""
+    pictures with two lines of words each."""
     card = Image.new("RGB", SIZE, "white")
     draw = ImageDraw.Draw(card)
     draw.text((EDGE, 40), title, INK, font(38, bold=True))
@@ -41,6 +41,6 @@ def score_card(
     for column, (picture, line) in enumerate(rounds):
         x = EDGE + column * (side + 16)
         card.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (x, top))
-        said = textwrap.fill(line, 20, max_lines=2, placeholder=" …")
+        said = "\n".join(textwrap.shorten(part, 22, placeholder=" …") for part in line.splitlines())
         draw.multiline_text((x + side / 2, top + side + 10), said, GREY, font(13), anchor="ma", align="center")
     return card

@@ -1,7 +1,7 @@
 """Several pictures on one white sheet: rows, grids with a title, and contact sheets of a data set."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -69,9 +69,12 @@ class ContactSheet:
     words: str
 
 
-def contact_sheet(dataset: Dataset, columns: int = 6, page: int = 1) -> ContactSheet:
+def contact_sheet(
+    dataset: Dataset, columns: int = 6, page: int = 1, opened: Callable[[Sample], Image.Image] | None = None
+) -> ContactSheet:
     """Return a page of the contact sheet: a row for each class, with its name and first ``columns`` training images.
 
+    ``opened`` opens an image, by default as the data set does.
     A page has CLASSES_PER_PAGE classes; pages count from 1. Raises ConfigError for a page that does not exist.
     """
     total = len(dataset.classes)
@@ -92,6 +95,6 @@ def contact_sheet(dataset: Dataset, columns: int = 6, page: int = 1) -> ContactS
         name = textwrap.fill(dataset.classes[label], 22, break_long_words=False, break_on_hyphens=False)
         draw.text((GAP * 2, top + THUMBNAIL // 2), name, INK, letters, anchor="lm")
         for column, sample in enumerate(samples):
-            sheet.paste(thumbnail(dataset.open_image(sample)), (LABEL + column * step, top))
+            sheet.paste(thumbnail((opened or dataset.open_image)(sample)), (LABEL + column * step, top))
     draw.text((GAP * 2, sheet.height - FOOT / 2), words, INK, font(12), anchor="lm")
     return ContactSheet(sheet, words)

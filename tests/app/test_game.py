@@ -56,7 +56,7 @@ def test_a_game_is_played_to_its_card(open_page, make_run):
         shown = fine(test).html[0].value
         for head, names in said.items():
             cells = "".join(f"<td>{'✓' if name == one.truth else '✗'} {name}</td>" for name in names)
-            assert f"{head}</th>{cells}<td>" in shown
+            assert f"{head}</th><td>{points(said, one.truth)[head]}</td>{cells}</tr>" in shown
         scores.append(points(said, one.truth))
         click(test, button(test, "Next round" if one is not rounds[-1] else "The score").label)
     assert f"**{ROUNDS * 4} of {ROUNDS * 4} points.**" in words(fine(test))

@@ -40,6 +40,8 @@ def test_data_sets_are_listed_checked_and_shown(here, pmsi):
     assert pmsi("data", "preview", *words, "--columns", 2, "--out", "sheet.png") == (0, "sheet.png\n", "")
     with Image.open("sheet.png") as sheet:
         assert sheet.mode == "RGB"
+    assert pmsi("data", "preview", *words, "--columns", 2, "--parts", "--out", "same.png")[0] == 0
+    assert (here / "same.png").read_bytes() == (here / "sheet.png").read_bytes(), "nothing is known of parts here"
 
 
 def test_the_images_of_a_data_set_are_named_by_their_keys(here, pmsi):

@@ -38,8 +38,6 @@ def class_cards(dataset: Dataset, run: Run | None) -> list[Sample]:
         st.info("No class has such a name.", icon=":material/search_off:")
         return []
     answered = {} if dataset.distinctions or run is None else _answered(dataset, run)
-    if not dataset.distinctions and not answered:
-        st.caption("Beside a run on these images, a card shows what is typical of a class, and what is hard.")
     counts = [count_by_class(dataset.split(split), dataset.classes) for split in ("train", "test")]
     shown: list[Sample] = []
     with st.container(horizontal=True, gap="small"):
@@ -50,6 +48,8 @@ def class_cards(dataset: Dataset, run: Run | None) -> list[Sample]:
                 _card(dataset, name, tiles, tuple(count[name] for count in counts))
     if len(names) > CARDS:
         page_bar(len(names), CARDS, "classes")
+    if not dataset.distinctions and not answered:
+        st.caption("Beside a run on these images, a card shows what is typical of a class, and what is hard.")
     return shown
 
 
@@ -58,7 +58,8 @@ def _card(dataset: Dataset, name: str, tiles: Sequence[Tile], counts: tuple[int,
     known = dataset.distinctions.get(name)
     said = [] if any(tile.label == plain(name) for tile in tiles) else [f"**{plain(name)}**"]
     said += [f":small[{plain(part)}: {plain(form)}]" for part, form in known.parts.items()] if known else []
-    st.markdown("  \n".join(said))
+    if said:
+        st.markdown("  \n".join(said))
     help = f"All images of {name}: training and test"
     label = f"{counts[0]} + {counts[1]} images"
     st.button(label, key=f"all-{name}", type="tertiary", help=plain(help), on_click=_all_of, args=(name,))

@@ -91,8 +91,6 @@ def _run(source: Source | None) -> Run | None:
     runs = {run.id: run for run in source.runs} if source else {}
     titles = {id: line_of_run(run, st.context.timezone) for id, run in runs.items()} | {"": "No run"}
     if not runs:
-        none = "No finished run on these images yet"
-        st.selectbox("Answers of", [none], disabled=True, label_visibility="collapsed", width=WIDEST)
         return None
     default = next(iter(runs))
     chosen = remember(

@@ -124,12 +124,15 @@ def _picture(run: Run, dataset: Dataset, one: Round, played: Played) -> None:
         picture(jpeg(enlarged(_cut(run, dataset, one)[len(said)], SIDE)), alt=f"The image of round {at} at r = {r}")
     with right:
         st.markdown(f"**Round {at} of {ROUNDS}** · picture {len(said) + 1} of {len(DEPTHS)}, r = {r}. Which is it?")
+        places = st.columns(2, gap="small", wrap=False)
         for number, name in enumerate(one.names, 1):
-            before = f" · said at r = {DEPTHS[len(said) - 1]}" if said and said[-1] == name else ""
-            st.button(
-                plain(name) + before, key=f"name-{number}", shortcut=str(number), on_click=said.append, args=(name,),
-                width="stretch",
+            before = ":material/check:" if said and said[-1] == name else None
+            places[(number - 1) % 2].button(
+                plain(name), key=f"name-{number}", shortcut=str(number), on_click=said.append, args=(name,),
+                width="stretch", icon=before,
             )  # fmt: skip
+        if said:
+            st.caption(f":material/check: is what you said at r = {DEPTHS[len(said) - 1]}.")
         if dataset.distinctions:
             with st.popover("The species", icon=":material/menu_book:"):
                 st.html(_species(dataset))
@@ -173,9 +176,9 @@ def _table(said: Said, truth: str) -> str:
     for player, names in said.items():
         cells = "".join(f"<td>{'✓' if name == truth else '✗'} {escape(name)}</td>" for name in names)
         mark = f'<i style="background:{_color(player)}"></i>'
-        rows += f'<tr><th scope="row">{mark}{escape(player)}</th>{cells}<td>{scores[player]}</td></tr>'
+        rows += f'<tr><th scope="row">{mark}{escape(player)}</th><td>{scores[player]}</td>{cells}</tr>'
     return (
-        f'<div class="said"><table class="sided"><thead><tr><th></th>{head}<th scope="col">Points</th></tr></thead>'
+        f'<div class="said"><table class="sided"><thead><tr><th></th><th scope="col">Points</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -212,7 +215,7 @@ def _card(
     small = []
     for one, got in zip(rounds, each, strict=True):
         cut = _cut(run, dataset, one)[0]
-        small.append((cut, f"{one.truth}: {got[YOU]} of {len(DEPTHS)}"))
+        small.append((cut, f"{one.truth}\n{got[YOU]} of {len(DEPTHS)}"))
     words = f"Named from mosaics, r = 3 to 0 · game {game} · {name_of_run(run)}"
     colors = {player: _color(player) for player in scores}
     return score_card("Can you beat the network?", words, scores, ROUNDS * len(DEPTHS), colors, small)
