@@ -100,6 +100,13 @@ def may_read(path: str | Path) -> bool:
     return True
 
 
+def starting_places() -> list[Path]:
+    """Return the folders that are there in which visitors may begin to look for their data."""
+    named = [*map(expanded, os.environ.get(DATA, "").split(os.pathsep))] if os.environ.get(DATA) else []
+    own = named or ([Path.home(), Path.cwd()] if is_private() else [])
+    return list(dict.fromkeys(place.resolve() for place in (*own, datasets_root()) if place.is_dir()))
+
+
 def check_places(config: Config) -> None:
     """Raise PlaceError where a config names a data folder or a weights file that visitors may not use."""
     data, weights = getattr(config, "data", None), getattr(config, "weights", None)
@@ -147,8 +154,8 @@ def _roots() -> Iterator[Path]:
     yield from (place.resolve() for place in (default_root(), SHIPPED, datasets_root(), zips_folder()))
     if own := os.environ.get(DATA):
         yield from (expanded(place).resolve() for place in own.split(os.pathsep) if place)
-    elif is_private():
-        yield from (Path.home().resolve(), Path.cwd().resolve())
+    elif is_private():  # the person at the machine, who may open any folder
+        yield Path(Path.cwd().anchor)
 
 
 def _used_by_runs() -> Iterator[Path]:

@@ -65,10 +65,10 @@ def _said(process: "subprocess.Popen[str]") -> tuple[str, str] | None:
         return None
 
 
-def _seconds(words: list[str]) -> float:
+def _seconds(words: list[str], images: int | None = None) -> float:
     """Return about how many seconds the runs of a command take, tried once in an hour for all visitors."""
     make = lambda: float(json.loads(dry_run([*words, "--json"]))["seconds"])  # noqa: E731
-    return once(("trial", *words), make, line=None, ttl=3600)
+    return once(("trial", *words, images), make, line=None, ttl=3600)
 
 
 def words_of(config: Config) -> list[str]:
@@ -76,21 +76,24 @@ def words_of(config: Config) -> list[str]:
     return shlex.split(command(config, default_root().absolute()))[3:]
 
 
-def measured(words: list[str]) -> float | None:
-    """Return the seconds of a command by a trial of this session; None without one."""
-    return st.session_state.get(TRIED, {}).get(shlex.join(words))
+def measured(words: list[str], images: int | None = None) -> float | None:
+    """Return the seconds of a command by a trial of this session; None without one.
+
+    ``images`` is how many the data set has: a trial of when it had others is none.
+    """
+    return st.session_state.get(TRIED, {}).get((*words, images))
 
 
-def measure(words: list[str], doing: str) -> bool:
+def measure(words: list[str], doing: str, images: int | None = None) -> bool:
     """Try a command, with a spinner that says ``doing``; return whether the seconds of its runs are known now."""
     try:
         with st.spinner(doing, show_time=True):
-            seconds = _seconds(words)
+            seconds = _seconds(words, images)
     except PMSIError as error:
         error_panel(error)
         return False
     known = st.session_state.setdefault(TRIED, {})
     while len(known) >= MOST:
         known.pop(next(iter(known)))
-    known[shlex.join(words)] = seconds
+    known[*words, images] = seconds
     return True

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pmsi.base.errors import DataError, lookup
+from pmsi.base.errors import DataError, Fix, lookup
 from pmsi.base.seeding import derive
 from pmsi.data.dataset import Dataset, Sample
 
@@ -31,7 +31,8 @@ def hold_back(dataset: Dataset, share: float, seed: int) -> Dataset:
     if not validation:
         raise DataError(
             f"validation = {share:g}: no class of {dataset.name} has enough training images for that share. Raise "
-            "validation, or set it to 0."
+            "validation, or set it to 0.",
+            fixes=[Fix("Hold nothing back", {"validation": 0.0})],
         )
     train = tuple(sample for sample in dataset.train if (sample.digest or sample.key) not in held)
     return replace(dataset, train=train, validation=validation)

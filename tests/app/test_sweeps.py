@@ -102,7 +102,7 @@ def test_a_preset_is_a_part_of_the_table():
 def test_the_time_is_that_of_an_earlier_sweep_or_of_a_trial(open_page, swept, monkeypatch):
     first, second = swept.config.of
     asked = []
-    monkeypatch.setattr("app.shared.measuring._seconds", lambda words: asked.append(words) or 42.0)
+    monkeypatch.setattr("app.shared.measuring._seconds", lambda words, images=None: asked.append(words) or 42.0)
     beat = json.loads((swept.folder / "progress.json").read_text())
     (swept.folder / "progress.json").write_text(json.dumps(beat | {"rate": beat["total"] / 90.0}))
     test = open_page("sweeps", **{"sweep-of": f"{first},{second}"})

@@ -162,7 +162,7 @@ def test_a_time_is_what_equal_runs_took_or_measured_on_demand(page, monkeypatch)
     finish(QUICK.with_(seed=6), 900.0, 7200)  # when the data set was larger
     assert figure(sound(page.run()), "Time") == ("2 min 30 s", "as equal runs took")
     asked = []
-    monkeypatch.setattr("app.shared.measuring._seconds", lambda words: asked.append(words) or 61.0)
+    monkeypatch.setattr("app.shared.measuring._seconds", lambda words, images=None: asked.append(words) or 61.0)
     click(enter(page, epochs=4), "Measure")
     assert figure(page, "Time") == ("≈ 1 min 01 s", "by a trial")
     assert asked[0][0] == "train"
@@ -257,6 +257,25 @@ def test_the_first_batch_is_shown_on_demand_as_each_phase_shows_it(page, cache_f
         assert f"Phase of {head}" in row
         assert 'alt="' in row
         assert (" % " in row) == (head != "concat")
+
+
+# Folders
+
+
+def test_a_folder_is_chosen_in_a_browser_of_what_may_be_read_and_its_classes_are_counted(open_page, tmp_path):
+    home = class_folders(tmp_path / "two" / "birds", [f"kind {label}" for label in range(13)], 6)
+    test = open_page("train", preset="photos", weights="none")
+    assert not is_ready(test)
+    for step in (tmp_path.name, "two", "birds"):
+        click(test, step)
+    assert "13 folders" in words(test)
+    click(test, "Use this folder")
+    assert widget(test, "text_input", "data").value == str(home)
+    assert is_ready(test)
+    assert "For 13 classes" in next(one for one in test.metric if one.label == "Parameters").help
+    for _ in ("birds", "two"):
+        click(test, "One up")
+    assert "One up" not in [one.label for one in test.button]
 
 
 # What cannot start

@@ -98,8 +98,16 @@ def number(page: Page, label: str) -> Locator:
     return page.get_by_role("spinbutton", name=re.compile(rf"^{label}"))
 
 
+def settings(page: Page) -> None:
+    """Open the settings of the Train page, unless they are open."""
+    panel = page.get_by_test_id("stExpander").filter(has_text="Change settings")
+    if panel.locator("details").get_attribute("open") is None:
+        panel.locator("summary").click()
+
+
 def fill(page: Page, label: str, value: int, typed: str) -> None:
     """Type a number into the form, and wait until the command below it says ``typed``."""
+    settings(page)
     field = number(page, label)
     field.fill(str(value))
     field.press("Enter")
@@ -111,7 +119,6 @@ def short_run(page: Page, epochs: int) -> None:
     expect(page.get_by_role("radio", name="Quick look")).to_have_attribute("aria-checked", "true")
     fill(page, "Epochs", epochs, "--epochs")
     fill(page, "Image size", 64, "--image-size")
-    page.get_by_text("All other settings", exact=True).click()
     fill(page, "Training images per class", 8, "--train-per-class")
     fill(page, "Test images per class", 4, "--test-per-class")
 

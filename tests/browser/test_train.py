@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from driving import fill, go, loaded, number, settled
+from driving import fill, go, loaded, number, settings, settled
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -19,6 +19,7 @@ def test_the_form_is_kept_from_page_to_page_and_a_copied_link_opens_it_elsewhere
     go(page, "Runs")
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     go(page, "Train")
+    settings(page)
     expect(number(page, "Epochs")).to_have_value("9")
     expect(page).to_have_url(re.compile("epochs=9"))
     settled(page)

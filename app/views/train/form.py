@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.shared.browse import browse
 from app.shared.errors import fix_buttons, plain, worded
 from app.shared.fields import Entry, entries
 from app.shared.wording import line_of_run
@@ -16,6 +17,7 @@ from pmsi.base.files import expanded
 from pmsi.config import Config, TrainConfig
 from pmsi.data import DATASETS
 from pmsi.methods import METHODS
+from pmsi.model.weights.kinds import SUFFIXES as WEIGHTS_FILES
 from pmsi.runs import Run
 
 WEIGHTS = {
@@ -26,16 +28,24 @@ WEIGHTS = {
 }
 """What the kinds of starting weights mean."""
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Suffixes of the files that can be chosen as data."""
+
 LETTERS = "P: stage by stage (progressive), M: the stages exchange what they see (interaction), R: recursive mosaics."
 """The letters in the methods' titles."""
 
 
 def train_form(
-    key: str, start: TrainConfig, essentials: DeltaGenerator, details: DeltaGenerator, runs: Sequence[Run] = ()
+    key: str,
+    start: TrainConfig,
+    places: Mapping[str, DeltaGenerator],
+    details: DeltaGenerator,
+    runs: Sequence[Run] = (),
 ) -> TrainConfig | None:
     """Draw the form of a training run and return its config; None where it says no valid one.
 
-    ``runs`` are those from whose model it can start.
+    ``places`` are those of the fields ``data`` and ``weights``, where they are asked for above the other fields, and of
+    a ``problem``. All other fields go to ``details``. ``runs`` are those from whose model it can start.
     """
     special: dict[str, Widget] = {
         "weights": _weights,
@@ -44,7 +54,7 @@ def train_form(
         "backbone": _backbone,
         "start_from": partial(_start_from, runs),
     }
-    return form(TrainConfig, key, start, essentials=essentials, details=details, special=special)
+    return form(TrainConfig, key, start, essentials=details, details=details, special=special, places=places)
 
 
 def _weights(entry: Entry, key: str, value: str) -> str:
@@ -55,14 +65,16 @@ def _weights(entry: Entry, key: str, value: str) -> str:
     chosen = str(st.selectbox(options=kinds, index=kinds.index(first), format_func=entry.show, **shared))
     file = ""
     if chosen == "file":
-        file = st.text_input(
-            "Path of the weights file",
-            value=value if first == "file" else "",
-            key=f"{key}-file",
-            placeholder="/path/to/weights.safetensors",
-            label_visibility="collapsed",
-            persist_state="session",
-        ).strip()
+        _seed(f"{key}-file", value if first == "file" else "")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            browse(f"{key}-file", WEIGHTS_FILES, folders=False)
+            file = st.text_input(
+                "Path of the weights file",
+                key=f"{key}-file",
+                placeholder="/path/to/weights.safetensors",
+                label_visibility="collapsed",
+                persist_state="session",
+            ).strip()
     st.caption(WEIGHTS[chosen])
     if chosen != "file":
         return chosen
@@ -72,12 +84,18 @@ def _weights(entry: Entry, key: str, value: str) -> str:
 def _data_folder(entry: Entry, key: str, value: str | None) -> str | None:
     """Draw the path of the data folder, which only some data sets need; the data set is drawn before it."""
     row = DATASETS.get(st.session_state.get(f"{key}set", TrainConfig.dataset))
-    needed = row is None or row.needs_folder
-    folder = "/path/to/the/folder" + (" or pictures.zip" if row is not None and row.archive else "")
-    placeholder = folder if needed else "not needed: the images are built in"
-    shared = about(entry, key)
-    found = st.text_input(value=value or "", placeholder=placeholder, disabled=not needed, **shared).strip()
-    return found if needed and found else None
+    if row is not None and not row.needs_folder:
+        st.text_input(
+            value="", placeholder="not needed: the images are built in", disabled=True, **about(entry, f"{key}-no")
+        )
+        return None
+    archive = row is not None and row.archive
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _seed(key, value or "")
+        browse(key, ARCHIVES if archive else ())
+        placeholder = "/path/to/the/folder" + (" or pictures.zip" if archive else "")
+        found = st.text_input(placeholder=placeholder, **about(entry, key)).strip()
+    return found or None
 
 
 def _method(entry: Entry, key: str, value: str) -> str:
@@ -146,21 +164,24 @@ def form(
     essentials: DeltaGenerator | None = None,
     details: DeltaGenerator | None = None,
     special: Mapping[str, Widget] | None = None,
+    places: Mapping[str, DeltaGenerator] | None = None,
 ) -> AnyConfig | None:
     """Draw the form, filled with ``start``, and return the config that it says; None where it says no valid one.
 
     The few essential fields go to the container ``essentials``, all others to ``details``, folded by group. What was
     typed stays for the session under ``key``; another ``start`` needs another key. An error is shown in one line.
-    ``special`` draws some fields in a way of their own.
+    ``special`` draws some fields in a way of their own; ``places`` are those of single fields, and of the ``problem``.
     """
     known = entries(config_class)
     rows = [[known[name] for name in row if name in known] for row in ESSENTIAL]
-    drawing = _Drawing(key, start, special or {})
+    places = dict(places or {})
+    problem = places.pop("problem", None)
+    drawing = _Drawing(key, start, special or {}, places)
     with essentials or st.container():
         for row in rows:
             drawing.draw_row(row, len(row))
         drawing.draw_row([known[name] for name, other in IN_SIGHT_WITH.items() if drawing.values.get(other)], 1)
-        problem = st.container()
+        problem = problem if problem is not None else st.container()
     with details or st.container():
         drawing.draw_tabs([entry for entry in known.values() if entry.name not in drawing.values])
     try:
@@ -175,8 +196,10 @@ def form(
 class _Drawing:
     """A form while it is drawn; ``values`` are those read so far."""
 
-    def __init__(self, key: str, start: Config, special: Mapping[str, Widget]) -> None:
-        self.key, self.start, self.special = key, start, special
+    def __init__(
+        self, key: str, start: Config, special: Mapping[str, Widget], apart: Mapping[str, DeltaGenerator]
+    ) -> None:
+        self.key, self.start, self.special, self.apart = key, start, special, apart
         self.values: dict[str, Any] = {}
 
     def draw_tabs(self, rest: list[Entry]) -> None:
@@ -191,10 +214,12 @@ class _Drawing:
                     self.draw_row(inside[first : first + COLUMNS], COLUMNS)
 
     def draw_row(self, row: list[Entry], columns: int) -> None:
-        """Draw some fields beside each other; they wrap where the page is narrow."""
-        places = st.columns(columns) if row else []
-        for place, entry in zip(places, row, strict=False):
-            with place:
+        """Draw some fields beside each other; they wrap where the page is narrow. Those with a place of their own go
+        there.
+        """
+        places = iter(st.columns(columns)) if row else iter(())
+        for entry in row:
+            with self.apart.get(entry.name) or next(places):
                 draw = self.special.get(entry.name) or _widget_of(entry)
                 value = draw(entry, f"{self.key}-{entry.name}", getattr(self.start, entry.name))
                 st.caption(entry.explained(value))
@@ -208,6 +233,14 @@ def _widget_of(entry: Entry) -> Widget:
     if entry.options is not None:
         return selectbox
     return {bool: _toggle, int: _number, float: _number, str: _text}[entry.kind]
+
+
+def _seed(key: str, value: Any) -> None:
+    """Give a widget its first value, so that others may set it later."""
+    seeded = st.session_state.setdefault("form-seeded", set())  # widgets that have had their first value
+    if key not in seeded:
+        seeded.add(key)
+        st.session_state[key] = value
 
 
 def about(entry: Entry, key: str) -> dict[str, Any]:
@@ -236,10 +269,7 @@ def _number(entry: Entry, key: str, value: float | None) -> float | None:
     format = None if entry.kind is int else "%g"
     limits = {"min_value": low, "max_value": high, "step": step, "format": format, "placeholder": entry.automatic}
     if entry.optional:  # only a number input that starts empty can be emptied again
-        seeded = st.session_state.setdefault("form-seeded", set())  # widgets that have had their first value
-        if key not in seeded:
-            seeded.add(key)
-            st.session_state[key] = value
+        _seed(key, value)
         found = st.number_input(value=None, **limits, **shared)
     else:
         found = st.number_input(value=value, **limits, **shared)

@@ -8,7 +8,7 @@ import contextlib
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.shared.access import read_only
+from app.shared.access import may_read, read_only
 from app.shared.cached_data import open_set
 from app.shared.errors import guarded
 from app.shared.images import four_columns
@@ -61,7 +61,7 @@ def outlook(config: TrainConfig, ready: bool) -> None:
     with time:
         place = st.empty()
         _show_time(place, config, images)
-        if _trial(config, ready):
+        if _trial(config, ready, images):
             _show_time(place, config, images)
 
 
@@ -76,10 +76,10 @@ def _below(text: str) -> dict[str, str]:
 
 def size_of(config: TrainConfig, ready: bool) -> tuple[int, int | None]:
     """Return how many classes and training images a data set has, None if unknown: as its folder says where that may
-    be read, else as it is published.
+    be read, also before the rest is ready, else as it is published.
     """
     row = DATASETS[config.dataset]
-    if ready or not row.needs_folder:
+    if ready or not row.needs_folder or (config.data and may_read(config.data)):
         with contextlib.suppress(PMSIError):
             dataset = open_set(config)
             return len(dataset.classes), len(dataset.train)
@@ -90,12 +90,13 @@ def _time(config: TrainConfig, images: int | None) -> tuple[str, str, str]:
     """Return about how long training takes, where that is from in a few words, and in a sentence."""
     if (seconds := Estimator(default_root()).known(config, images)) is not None:
         return duration(seconds), "as equal runs took", "The mean of finished runs with these settings and any seed."
-    if (seconds := measured(words_of(config))) is not None:
-        return f"≈ {duration(seconds)}", "by a trial", "A few steps were timed on this machine, and multiplied."
+    if (seconds := measured(words_of(config), images)) is not None:
+        of = f" for {images:,} training images" if images else ""
+        return f"≈ {duration(seconds)}", "by a trial", f"A few steps were timed on this machine, and multiplied{of}."
     return "–", "not known yet", "No equal run has finished here. A trial of a few steps tells."
 
 
-def _trial(config: TrainConfig, ready: bool) -> bool:
+def _trial(config: TrainConfig, ready: bool, images: int | None) -> bool:
     """Offer a trial of a few steps, in a process of its own; return whether there was one just now."""
     tried = st.button(
         "Measure",
@@ -108,7 +109,7 @@ def _trial(config: TrainConfig, ready: bool) -> bool:
     if tried:
         with guarded():
             require_memory(config)
-            return measure(words_of(config), "Trying a few steps …")
+            return measure(words_of(config), "Trying a few steps …", images)
     return False
 
 

@@ -3,6 +3,7 @@
 from html import escape
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.access import check_places, read_only
 from app.shared.batch_pictures import SeenPhase, batch_once
@@ -32,17 +33,13 @@ KEY = "train"
 def page() -> None:
     """Draw the page."""
     st.title("Train", anchor=False)
-    st.caption(
-        "Choose a preset, change what you like, and start. The first preset is ready as it is. Training goes on in the "
-        "background, and the page of the run shows it live."
-    )
     begin = start()
     if begin.ignored:
         st.warning(f"Left out of the link: {plain(' '.join(begin.ignored))}", icon=":material/link_off:")
-    essentials = st.container(border=True)
-    launch, figures, details, batch, sweep, typed = (st.container() for _ in range(6))
-    details = details.expander("All other settings", icon=":material/tune:")
-    config = train_form(begin.key, begin.config, essentials, details, begin.runs)
+    asked, problem, launch, figures = (st.container() for _ in range(4))
+    details = st.expander("Change settings", begin.config != begin.reference, icon=":material/tune:")
+    batch, sweep, typed = (st.container() for _ in range(3))
+    config = train_form(begin.key, begin.config, _places(begin, asked) | {"problem": problem}, details, begin.runs)
     with launch:
         ready, launcher = _launch(config, begin)
     if config is None:
@@ -58,6 +55,15 @@ def page() -> None:
         first_batch_panel(config, ready)
 
 
+def _places(begin: Start, asked: DeltaGenerator) -> dict[str, DeltaGenerator]:
+    """Return where what a data set on disk asks for is drawn; it stays among the settings for the built-in one."""
+    row = DATASETS.get(st.session_state.get(f"{begin.key}-dataset", begin.config.dataset))
+    if row is not None and not row.needs_folder:
+        return {}
+    with asked.container(border=True):
+        return dict(zip(("data", "weights"), st.columns([3, 2], gap="medium"), strict=True))
+
+
 def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
     """Draw the start button, and what it starts or what prevents it; return whether it can start.
 
@@ -68,7 +74,9 @@ def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
     ready = config is not None and missing is None and wrong is None
     with st.container(horizontal=True, vertical_alignment="center"):
         disabled = not ready or read_only()
-        started = st.button("Start training", type="primary", icon=":material/play_arrow:", disabled=disabled)
+        shape = {"type": "primary", "icon": ":material/play_arrow:", "width": 300}
+        with st.container(key="start-training", width="content"):
+            started = st.button("Start training", disabled=disabled, **shape)
         if config != begin.reference:
             what = "preset" if begin.name in PRESETS else "run"
             st.button(f"Reset to the {what}", type="tertiary", on_click=reset, args=(begin.name,))
