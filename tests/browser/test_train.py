@@ -32,7 +32,7 @@ def test_the_form_is_kept_from_page_to_page_and_a_copied_link_opens_it_elsewhere
     page.get_by_role("button", name="Reset to the preset").click()
     expect(number(page, "Epochs")).not_to_have_value("9")
     page.get_by_role("radio", name="Paper recipe").click()
-    expect(page.get_by_text("is read from a folder")).to_be_visible()
+    expect(page.get_by_text("Choose the data folder above")).to_be_visible()
     expect(page.get_by_role("button", name="Start training")).to_be_disabled()
 
 

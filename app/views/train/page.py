@@ -107,7 +107,7 @@ def _missing(config: TrainConfig) -> str | None:
     """Return what has still to be filled in, or None."""
     row = DATASETS[config.dataset]
     if row.needs_folder and not config.data:
-        return f"{row.title} is read from a folder. Give its path as the data folder. {row.help}"
+        return f"Choose the data folder above. {row.title}: {row.help}"
     if not config.weights:
         return "Give the path of the weights file, or choose other starting weights."
     return None
