@@ -11,8 +11,8 @@ from app.shared.components import part
 from app.shared.errors import guarded, plain
 from app.shared.glossary import glossary, meaning
 from app.shared.image_links import image_actions
-from app.shared.panels import Picked, default_run, linked_label, say_apart, trained_runs
-from app.shared.picking import choose_image, picked_image, small_once
+from app.shared.panels import Picked, default_run, say_apart, trained_runs
+from app.shared.picking import choose_image, linked_label, picked_image, small_once
 from app.shared.wording import line_of_run, name_of_run, with_names
 from pmsi.pictures.encoding import data_uri
 from pmsi.runs import Run
@@ -81,7 +81,7 @@ def _image(picked: Picked | None, run: Run | None) -> None:
 
 def _run(runs: list[Run]) -> Run | None:
     wanted = session.choice("run")
-    run = default_run(runs, linked_label())
+    run = default_run(runs, linked_label(runs))
     if run is not None:
         if wanted and wanted != run.id:
             st.caption(f"Run {plain(wanted)} has no checkpoint here; another one is shown.")

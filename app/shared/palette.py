@@ -9,17 +9,11 @@ from pmsi.robustness.drawing import COLORS as CATEGORICAL
 from pmsi.robustness.drawing import GREY as NEUTRAL
 from pmsi.robustness.drawing import layout
 
-HEADS: dict[str, str] = {
-    "S1": "#869ab9",
-    "S2": "#a2856f",
-    "S3": "#0f7fc2",
-    "S4": "#ff8e00",
-    "S5": "#be3a28",
-    "concat": "#8f2be8",
-    "mix": "#0ab0ff",
-    "classifier": "#586d6e",
-}
-"""The colour of each stage, which is that of its head, and of the other heads."""
+STAGES = {"S1": "#aec12a", "S2": "#67c657", "S3": "#7f984e", "S4": "#019b8d", "S5": "#0f6238"}
+"""Greens, the deeper the darker: a stage has the colour of its output. No run has one of them."""
+OUTPUTS = {"concat": "#fe6eff", "mix": "#9f15a0", "classifier": "#834074"}
+"""Magentas: the outputs that are no stage's."""
+HEADS = STAGES | OUTPUTS
 
 
 CHART: dict[str, Any] = {"theme": "streamlit", "width": "stretch", "config": {"displayModeBar": False}}

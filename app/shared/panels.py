@@ -1,7 +1,6 @@
-"""Widgets of several pages: the image picker, the run pickers, and the message where there is no run."""
+"""What pages are about: an image that was chosen, the runs, and the message where there is none."""
 
 import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -11,17 +10,15 @@ import streamlit as st
 from PIL import Image
 
 from app.shared import session
-from app.shared.access import LARGEST_UPLOAD
-from app.shared.cached_data import data_of_run, is_drawn, open_builtin, open_folder, sample_image
+from app.shared.cached_data import is_drawn, sample_image
 from app.shared.cached_models import classes_of_run, has_model
-from app.shared.errors import guarded, plain
+from app.shared.errors import plain
 from app.shared.palette import spread
 from app.shared.wording import data_title, line_of_run, with_names
-from pmsi.base.errors import PMSIError, RunError
+from pmsi.base.errors import RunError
 from pmsi.config import TrainConfig
 from pmsi.data import PER_CLASS
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.data.uploads import open_upload
 from pmsi.predictor import Prediction
 from pmsi.runs import Run, default_root, known_runs, list_runs
 from pmsi.runs.launchers import available
@@ -57,33 +54,8 @@ class Picked:
 
 
 BUILT_IN = "plumage"
-SOURCES = {"sample": "Sample", "data": "Data set", "upload": "Upload"}
-SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
-
-
 OF_RUN = "run"
 """The source of images that are a run's own and that no other source has."""
-
-
-def image_picker(run: Run | None = None) -> Picked | None:
-    """Let the visitor choose an image, and return it; None while there is none.
-
-    Beside a ``run`` its own images are offered first. The choice is kept from page to page.
-    """
-    own = own_source(run) if run is not None else _linked_run()
-    sources = ({OF_RUN: "The run's"} if own else {}) | SOURCES
-    chosen = session.remember(
-        st.segmented_control, "source", next(iter(sources)), "Image from", sources, required=True, width="stretch"
-    )
-    with guarded():
-        if chosen == OF_RUN and own:
-            return _from_run(own)
-        if chosen == "upload":
-            return _uploaded()
-        if chosen == "data":
-            return _from_folder()
-        return _from_dataset(open_builtin(), "Species", BUILT_IN, source="sample")
-    return None
 
 
 def own_source(run: Run) -> Run | None:
@@ -91,96 +63,6 @@ def own_source(run: Run) -> Run | None:
     config = run.config
     more = max(config.train_per_class or 0, config.test_per_class or 0) > PER_CLASS
     return run if not is_drawn(config) or config.split_seed or more else None
-
-
-def _linked_run() -> Run | None:
-    """Return the run that a link to one of its images names."""
-    if session.choice("source") != OF_RUN:
-        return None
-    return next((own_source(run) for run in trained_runs() if run.id == session.choice("run")), None)
-
-
-def linked_label() -> str | None:
-    """Return the class of the image that the link or another page names, where it is one of a data set."""
-    with contextlib.suppress(PMSIError):
-        source, key = session.choice("source", "sample"), session.choice("image")
-        if source == OF_RUN:
-            run = _linked_run()
-            dataset = data_of_run(run).dataset if run else None
-        else:
-            folder = session.choice("data")
-            dataset = open_builtin() if source == "sample" else open_folder(folder) if source == "data" else None
-        if dataset is not None and key:
-            return dataset.classes[dataset.find(key).label]
-    return None
-
-
-def _uploaded() -> Picked | None:
-    file = st.file_uploader(
-        "A photo of yours",
-        type=SUFFIXES,
-        key="picker-upload",
-        label_visibility="collapsed",
-        max_upload_size=LARGEST_UPLOAD,
-    )
-    if file is not None:
-        data = file.getvalue()
-        digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-        known = session.kept_upload()
-        if known is None or known[2] != digest:
-            session.keep_upload(file.name, open_upload(data, file.name), digest)
-    known = session.kept_upload()
-    if known is None:
-        st.caption("JPEG, PNG, WebP, BMP, GIF or TIFF. It stays in this session and is not stored.")
-        return None
-    name, image, digest = known
-    if file is None:
-        st.caption(f"Still here: {plain(name)}")
-    return Picked(image, f"upload:{digest}", name)
-
-
-def _from_folder() -> Picked | None:
-    help = "A folder on the machine that runs the app: CUB-200-2011's layout, or a folder of images for each class."
-    place = session.remember(st.text_input, "data", "", "Folder", placeholder="/data/CUB_200_2011", help=help)
-    if not place:
-        st.caption("CUB-200-2011's layout, or one folder of images for each class.")
-        return None
-    return _from_dataset(open_folder(place), "Class", place, source="data", data=place)
-
-
-def _from_run(run: Run) -> Picked | None:
-    """Offer the images that a run was tested on and trained on, and say what has changed of them."""
-    found = data_of_run(run)
-    if found.reasons:
-        st.caption(plain(with_names(found.reasons, run)))
-    return _from_dataset(found.dataset, "Class", run.config.data or "", source=OF_RUN, run=run.id)
-
-
-def _from_dataset(dataset: Dataset, kind: str, place: str, **query: str) -> Picked | None:
-    """Let the visitor choose a class, then one of its images; test images come first."""
-    samples = {sample.key: sample for sample in dataset.samples}
-    if not samples:
-        st.caption("None of its images is there any more.")
-        return None
-    wanted = samples.get(session.choice("image")) or next(iter(samples.values()))
-    names = dataset.classes
-    linked = session.moved("image")
-    if linked and wanted.key != session.choice("image"):
-        st.caption("The image that the link names is not among these; another one is shown.")
-    if linked or st.session_state.get("picker-class") not in names:
-        st.session_state["picker-class"] = names[wanted.label]
-    left, right = st.columns([3, 2], gap="small", wrap=False)
-    name = left.selectbox(kind, names, key="picker-class")
-    keys = [key for key, sample in samples.items() if names[sample.label] == name]
-    if not keys:
-        st.caption("This class has no images.")
-        return None
-    if linked or st.session_state.get("picker-image") not in keys:
-        st.session_state["picker-image"] = wanted.key if wanted.key in keys else keys[0]
-    numbers = {key: i + 1 for i, key in enumerate(keys)}
-    key = right.selectbox("Image", keys, key="picker-image", format_func=lambda key: f"{numbers[key]} of {len(keys)}")
-    session.keep("image", key)
-    return Picked.of(dataset, samples[key], f"{name}, image {numbers[key]}", place, **query)
 
 
 # Runs
@@ -218,23 +100,19 @@ def run_picker(runs: Sequence[Run], label: str = "Run", name: str = "run", defau
     return by_id.get(chosen)
 
 
-def beside_picker(run: Run, runs: Sequence[Run], label: str = "Beside it", name: str = "beside") -> Run | None:
-    """Let the visitor choose a run to see beside ``run``: one that can be compared, or any where they insist.
+def beside_picker(run: Run, runs: Sequence[Run], label: str, name: str) -> Run | None:
+    """Let the visitor choose a run to see beside ``run``, of those that can be compared, or one that a link names.
 
     What keeps the two from being compared is then said below the choice.
     """
-    by_id = {other.id: other for other in runs if other.id != run.id}
-    fitting = sorted(comparable(run, by_id.values()), key=lambda other: not is_alike(run, other))
-    insisted = [other for id, other in by_id.items() if any_run() or id == session.choice(name)]
-    offered = dict.fromkeys([*fitting, *insisted])
-    titles = {other.id: line_of_run(other, st.context.timezone) for other in offered}
+    fitting = sorted(comparable(run, (one for one in runs if one != run)), key=lambda one: not is_alike(run, one))
+    offered = {one.id: one for one in (*fitting, *(one for one in runs if one.id == session.choice(name)))}
+    titles = {id: line_of_run(one, st.context.timezone) for id, one in offered.items()}
     chosen = session.remember(
         st.selectbox, name, "", label, ["", *titles], format_func=lambda id: titles.get(id, "No other run")
     )
     session.keep(name, chosen)
-    if len(fitting) < len(by_id) and name == "beside":
-        any_run_box()
-    other = by_id.get(chosen)
+    other = offered.get(chosen)
     if other is not None:
         say_apart(run, other)
     return other

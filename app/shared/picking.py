@@ -3,6 +3,7 @@
 A choice is its source and its key, in the session and in the address. Uploads and photos are in the session alone.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from app.shared import session
 from app.shared.access import LARGEST_UPLOAD
 from app.shared.cached_data import data_of_run, open_builtin, open_folder, thumbnail_once
 from app.shared.errors import guarded, plain
-from app.shared.panels import BUILT_IN, OF_RUN, SUFFIXES, Picked, own_source
+from app.shared.panels import BUILT_IN, OF_RUN, Picked, own_source
 from app.shared.wording import with_names
-from pmsi.base.errors import DataError
+from pmsi.base.errors import DataError, PMSIError
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.uploads import open_upload
 from pmsi.pictures.encoding import jpeg
@@ -30,6 +31,7 @@ TAKEN = "uploads-taken"
 """The session's key of the files that were taken from a field: one that is removed does not come back from it."""
 PREFIX = "upload:"
 """How the key of an upload begins."""
+SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
 PER_PAGE = 24
 SIDE, WIDTH = 224, 104
 """Pixels of a small picture, for screens with two for each, and how wide it is shown."""
@@ -65,6 +67,16 @@ def picked_image(run: Run | None) -> Picked | None:
     return None
 
 
+def linked_label(runs: Sequence[Run]) -> str | None:
+    """Return the class of the image that the link or another page names, where it is one of a data set."""
+    source, key = SOURCES.get(session.choice("source", "sample")), session.choice("image")
+    run = next((run for run in runs if run.id == session.choice("run")), None)
+    with contextlib.suppress(PMSIError):
+        if source is not None and key and (found := source.find(run)):
+            return found[0].classes[found[0].find(key).label]
+    return None
+
+
 def take(source: str, key: str) -> None:
     """Choose an image; always in the address, so that the way back leads to this very one."""
     session.keep("source", source)
@@ -82,7 +94,6 @@ def keep_upload(name: str, data: bytes) -> str:
     digest = hashlib.blake2b(data, digest_size=8).hexdigest()
     kept = uploads()
     kept[digest] = kept.pop(digest, None) or (name, open_upload(data, name))
-    session.keep_upload(*kept[digest], digest)
     for old in list(kept)[:-MOST_UPLOADS]:
         del kept[old]
     return PREFIX + digest

@@ -9,11 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
-from PIL import Image
 from streamlit.navigation.page import StreamlitPage
 
 KEPT = "kept"
-UPLOAD = "upload"
 PAGE = "page"
 FIRST = "first"
 """The session's key of what is kept in its first run, when the browser cannot yet replace the address; then None."""
@@ -143,16 +141,6 @@ def _allowed(default: Any, arguments: tuple[Any, ...], typed: bool) -> Callable[
     if isinstance(default, (int, float)) and isinstance(arguments[0], (int, float)):
         return lambda value: isinstance(value, (int, float)) and arguments[0] <= value <= arguments[1]
     return lambda value: value in arguments[0]
-
-
-def keep_upload(name: str, image: Image.Image, digest: str) -> None:
-    """Keep the visitor's picture, so that it is still there on the next page."""
-    st.session_state[UPLOAD] = (name, image, digest)
-
-
-def kept_upload() -> tuple[str, Image.Image, str] | None:
-    """Return (name, image, digest) of the visitor's last upload."""
-    return st.session_state.get(UPLOAD)
 
 
 def page_of(name: str) -> StreamlitPage:

@@ -10,7 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only
 from app.shared.errors import changing, plain
-from app.shared.panels import SUFFIXES
+from app.shared.picking import SUFFIXES
 from app.shared.session import choose, remember
 from app.views.data.sources import MARK
 from pmsi.base.errors import DataError
