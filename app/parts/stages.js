@@ -133,6 +133,7 @@ export default function ({ data, parentElement: root, setStateValue }) {
   function pick(panel, channel) {
     state.channels[panel][state.n] = channel;
     if (tileOf(panel, state.n).channel === channel) { toPeak(panel, state.n); lay(); }
+    else state.waiting = panel; // for the server to send it
     tell();
   }
 
@@ -218,6 +219,8 @@ export default function ({ data, parentElement: root, setStateValue }) {
     const focused = root.querySelector(".big:focus") && [...root.querySelectorAll(".big")].indexOf(root.querySelector(".big:focus"));
     root.querySelector(".panels").replaceChildren();
     if (!state.at) toPeak(0, state.n);
+    if (state.waiting !== undefined && data.panels[state.waiting]) toPeak(state.waiting, state.n);
+    delete state.waiting;
     data.panels.forEach(({ title, color }, panel) => {
       const place = make(root.querySelector(".panels"), "section", "panel");
       if (data.panels.length > 1) make(place, "h4", "", title).style.borderColor = color;
