@@ -27,6 +27,7 @@ from pmsi.data.readers.cub import NABIRDS, cub
 from pmsi.data.readers.dogs import dogs
 from pmsi.data.readers.flowers import flowers
 from pmsi.data.readers.folder import folder
+from pmsi.data.readers.funnybirds import funnybirds
 from pmsi.data.readers.pets import pets
 from pmsi.data.readers.tree import folders_below
 from pmsi.data.readers.unpacking import packed_in, unpacked, unpacked_inside
@@ -193,6 +194,13 @@ DATASETS: dict[str, DatasetRow] = {
         archive=True,
         official=Official(classes=120, train=12000, test=8580),
         signs=("train_list.mat", "test_list.mat"),
+    ),
+    "funnybirds": DatasetRow(
+        "FunnyBirds",
+        partial(_read, funnybirds),
+        True,
+        "Rendered birds with masks of their parts, also without each part; the folder FunnyBirds, unpacked.",
+        signs=("dataset_test.json",),
     ),
     "folder": DatasetRow(
         "Class folders",

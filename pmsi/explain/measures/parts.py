@@ -445,8 +445,8 @@ def compared(
     for kind in ("importance", "agreement"):
         pairs = [(getattr(one, kind)[heads[0]], getattr(two, kind)[heads[1]]) for one, two in zip(a, b, strict=True)]
         if kind == "agreement":
-            best = [best_thresholds([pair[side] for pair in pairs]) for side in (0, 1)]
-            pairs = [(at_thresholds(one, best[0]), at_thresholds(two, best[1])) for one, two in pairs]
+            best = best_thresholds([one for pair in pairs for one in pair])  # the same ones for both
+            pairs = [(at_thresholds(one, best), at_thresholds(two, best)) for one, two in pairs]
         numbers = [{key: two[key] - one[key] for key in one if key in two} for one, two in pairs]
         about = means(numbers, derive("bootstrap", seed, "parts", kind))
         p = holm([_signed_rank([one[key] for one in numbers if key in one]) for key in about])

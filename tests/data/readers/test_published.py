@@ -1,5 +1,6 @@
 """The readers of published data sets: each layout, each missing piece, and images that cannot be used."""
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from pmsi.data.readers.cub import cub
 from pmsi.data.readers.dogs import dogs
 from pmsi.data.readers.flowers import flowers
 from pmsi.data.readers.folder import folder
+from pmsi.data.readers.funnybirds import funnybirds
 from pmsi.data.readers.pets import pets
 from pmsi.data.record import DataRecord
 from pmsi.explain.measures.regions import known_regions
@@ -422,6 +424,54 @@ def make_dogs(root):
         labels = np.array([[1.0 if "Chihuahua" in file else 2.0] for file in files])
         scipy.io.savemat(root / f"{split}_list.mat", {"file_list": column, "annotation_list": column, "labels": labels})
     return root
+
+
+def make_funnybirds(root):
+    """Two classes made up after the layout of the authors' reader: two parts, an object in the background."""
+    scenes = {"train": [0, 1, 1], "test": [1, 0]}
+    write(root / "classes.json", json.dumps([{"class_idx": n, "parts": {"beak": n, "tail": 0}} for n in (0, 1)]))
+    write(root / "parts.json", json.dumps({"tail": [{}], "beak": [{}, {}]}))
+    for split, labels in scenes.items():
+        write(root / f"dataset_{split}.json", json.dumps([{"class_idx": label} for label in labels]))
+        for number, label in enumerate(labels):
+            photo(root / split / str(label) / f"{number:06}.png")
+    for number, label in enumerate(scenes["test"]):
+        colours = np.zeros((8, 8, 4), np.uint8)
+        colours[2:4, 1:3], colours[5, 5], colours[..., 3] = (255, 255, 0, 255), (0, 0, 255, 255), 255
+        map_png = root / "test_part_map" / str(label) / f"{number:06}.png"
+        map_png.parent.mkdir(parents=True)
+        Image.fromarray(colours).save(map_png)
+        for shade, left in enumerate(("body_", "body_beak", "body_tail", "background_interventions/0")):
+            path = root / "test_interventions" / str(label) / f"{number:06}" / f"{left}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (40 * shade, 9, 9)).save(path)
+    return root
+
+
+def test_funnybirds_have_masks_and_can_be_had_without_parts(tmp_path):
+    root = make_funnybirds(tmp_path / "FunnyBirds")
+    dataset = open_dataset(TrainConfig(dataset=kind_of(root), data=str(root)))
+    assert (dataset.name, dataset.classes, dict(dataset.passed_over)) == (
+        "funnybirds",
+        ("FunnyBird 00", "FunnyBird 01"),
+        {},
+    )
+    assert keys(dataset, "test") == ["test/1/000000.png", "test/0/000001.png"]
+    assert [sample.label for sample in dataset.test] == [1, 0]
+    sample, change = dataset.test[0], dataset.interventions
+    masks = dataset.open_parts(sample)
+    assert {part: mask.sum() for part, mask in masks.items()} == {"beak": 4, "tail": 1}
+    assert (masks["beak"][2:4, 1:3].all(), change.removable) == (True, ("beak", "tail"))
+    assert not dataset.open_parts(dataset.train[0])
+    shades = [change.without(sample, parts).getpixel((0, 0))[0] for parts in (("beak", "tail"), ("tail",), ("beak",))]
+    assert shades == [0, 40, 80]
+    assert change.without(sample, ()).tobytes() == dataset.open_image(sample).tobytes()
+    assert [each.getpixel((0, 0))[0] for each in change.surroundings(sample).values()] == [120]
+    with pytest.raises(DataError, match="body_beak"):
+        change.without(dataset.train[0], ("tail",))
+    write(root / "dataset_test.json", json.dumps([{"class_idx": 7}]))
+    with pytest.raises(DataError, match="class 7"):
+        funnybirds(root)
 
 
 PUBLISHED = {
