@@ -73,7 +73,7 @@ def open_folder(folder: str, encoding: str | None = None, column: str | None = N
     """
     place = str(check_place(folder))
     kind = "folder" if column else kind_of(Path(place))
-    return open_set(TrainConfig(dataset=kind, data=place, name_encoding=encoding, label_column=column))
+    return open_set(TrainConfig(dataset=kind, data=place, name_encoding=encoding or None, label_column=column or None))
 
 
 # Of a run

@@ -147,7 +147,15 @@ def _of_run(run: Run | None) -> tuple[Dataset, str, dict[str, str]] | None:
 
 def _of_folder(run: Run | None) -> tuple[Dataset, str, dict[str, str]] | None:
     place = session.choice("data")
-    return (open_folder(place), place, {"source": "data", "data": place}) if place else None
+    return (_folder(place), place, {"source": "data", "data": place}) if place else None
+
+
+def _folder(place: str) -> Dataset:
+    """Return the data set in a folder, read as the Data page was told to, where that is the folder there."""
+    told = [
+        session.choice(name) if place == session.choice("data") else "" for name in ("name_encoding", "label_column")
+    ]
+    return open_folder(place, *told)
 
 
 def _choose_sample(run: Run | None) -> None:
@@ -166,7 +174,7 @@ def _choose_in_folder(run: Run | None) -> None:
     help = "A folder on the machine that runs the app: a published data set's layout, or a folder for each class."
     place = st.text_input("Folder", session.choice("data"), placeholder="/data/CUB_200_2011", help=help)
     if place.strip():
-        dataset = open_folder(place.strip())
+        dataset = _folder(place.strip())
         session.keep("data", place.strip())
         _grid("data", dataset)
 

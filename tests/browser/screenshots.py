@@ -49,6 +49,7 @@ def take_all(browser: Browser, address: str, runs: Path, arguments: argparse.Nam
         page = opened(browser, address, size, arguments.dark)
         for name, path in {
             "home": "/",
+            "game": "/game",
             "mosaic": "/mosaic",
             "data": "/data",
             "train": "/train",

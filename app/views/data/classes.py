@@ -48,7 +48,12 @@ def class_cards(dataset: Dataset, run: Run | None) -> list[Sample]:
                 _card(dataset, name, tiles, tuple(count[name] for count in counts))
     if len(names) > CARDS:
         page_bar(len(names), CARDS, "classes")
-    if not dataset.distinctions and not answered:
+    if answered:
+        st.caption(
+            "Typical is the test image of whose class the run was surest when it ended; beside it stands the one of "
+            "which it was least sure, ✗ with the class that it took it for."
+        )
+    elif not dataset.distinctions:
         st.caption("Beside a run on these images, a card shows what is typical of a class, and what is hard.")
     return shown
 

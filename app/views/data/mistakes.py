@@ -39,7 +39,9 @@ def mistakes(dataset: Dataset, run: Run | None) -> list[Sample]:
     answers = read_predictions(run)
     before = [choice(name) for name in ("by", "head")]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        by = remember(st.segmented_control, "by", "hardest", "First come", TITLES, required=True)
+        by = remember(
+            st.segmented_control, "by", "hardest", "First come", TITLES, required=True, label_visibility="collapsed"
+        )
         heads = list(answers.predicted)
         head = remember(
             st.selectbox,
@@ -48,6 +50,7 @@ def mistakes(dataset: Dataset, run: Run | None) -> list[Sample]:
             "Output",
             heads,
             width=160,
+            label_visibility="collapsed",
             help="The classifier whose answer counts.",
         )
     if before != [choice(name) for name in ("by", "head")]:

@@ -18,6 +18,9 @@ from pmsi.data.importing import imported_sets
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.mistakes import has_predictions
 
+READING = ("name_encoding", "label_column")
+"""Fields of a config, and names in a URL, that say how a typed folder is read."""
+
 FIRST, TYPED = "plumage", "folder"
 MARK = "imported-"
 
@@ -40,7 +43,12 @@ class Source:
     def query(self) -> dict[str, str]:
         """Return the query parameters that open another page with one of its images, beside those that name it."""
         if self.config.data:
-            return {"source": "data", "data": self.config.data}
+            reading = {name: getattr(self.config, name) or "" for name in READING}
+            return {
+                "source": "data",
+                "data": self.config.data,
+                **{name: text for name, text in reading.items() if text},
+            }
         of = next(iter(self.runs), None)
         return {"source": OF_RUN, "run": of.id} if of and own_source(of) else {"source": "sample"}
 

@@ -32,9 +32,9 @@ SIDE = 448
 MOST_TAUGHT = 40
 """Classes that are shown before a game."""
 INTRO = (
-    "A bird is cut into a mosaic of small patches. Name it. Then the patches grow: r = 3, 2, 1, and the whole picture. "
-    "Each head of the network answers on the very same four pictures, and chooses from the same names. A right name on "
-    "a picture is a point."
+    "A picture is cut into a mosaic of small patches. Name what it shows. Then the patches grow: r = 3, 2, 1, and the "
+    "whole picture. Each head of the network answers on the very same four pictures, and chooses from the same names. "
+    "A right name on a picture is a point."
 )
 
 
@@ -134,7 +134,7 @@ def _picture(run: Run, dataset: Dataset, one: Round, played: Played) -> None:
         if said:
             st.caption(f":material/check: is what you said at r = {DEPTHS[len(said) - 1]}.")
         if dataset.distinctions:
-            with st.popover("The species", icon=":material/menu_book:"):
+            with st.popover("The classes", icon=":material/menu_book:"):
                 st.html(_species(dataset))
 
 
@@ -205,7 +205,7 @@ def _end(run: Run, dataset: Dataset, rounds: tuple[Round, ...], played: Played) 
             args=("game", str(game + 1)),
         )  # fmt: skip
         download("The card", lambda: card, f"beat-the-network-{game}.png")
-        st.caption("This page's address opens the same game for others: the same birds, cut alike.")
+        st.caption("This page's address opens the same game for others: the same pictures, cut alike.")
 
 
 def _card(
