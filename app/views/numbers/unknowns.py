@@ -48,8 +48,7 @@ def unknowns(run: Run, beside: Run | None, output: str) -> None:
     )
     for place, each in zip(st.columns(len(runs), gap="medium"), runs, strict=True):
         name = name_of_run(each)
-        figure = score_figure(_scores(job)[each.id], score, result["runs"][each.id]["limits"][score])
-        place.markdown(f"**{plain(name)}**")
+        figure = score_figure(_scores(job)[each.id], score, result["runs"][each.id]["limits"][score], name)
         place.plotly_chart(figure, key=f"scores-{each.id}", alt=f"{titles[score]} of known and unknown images", **CHART)
     rows = [row for each in runs for row in _rows(each, result["runs"][each.id], score)]
     st.table(rows, hide_index=True, border="horizontal")
@@ -83,7 +82,7 @@ def title_of(kind: str) -> str:
     return UNKNOWNS[kind].title if kind in UNKNOWNS else kind.capitalize()
 
 
-def score_figure(kinds: dict[str, dict[str, np.ndarray]], score: str, limit: float) -> go.Figure:
+def score_figure(kinds: dict[str, dict[str, np.ndarray]], score: str, limit: float, name: str) -> go.Figure:
     """Return the distribution of a score over known and unknown images, each in per cent of its own."""
     figure = go.Figure()
     edges = np.linspace(*np.quantile(np.concatenate([each[score] for each in kinds.values()]), [0, 1]), BINS + 1)
@@ -97,7 +96,7 @@ def score_figure(kinds: dict[str, dict[str, np.ndarray]], score: str, limit: flo
         )  # fmt: skip
     figure.add_vline(limit, line={"dash": "dot", "color": NEUTRAL})
     styled(figure, height=330)
-    figure.update_xaxes(title=SCORES[score].title)
+    figure.update_xaxes(title=f"{SCORES[score].title}: {escape(name)}")
     figure.update_yaxes(title="Images (%)", rangemode="tozero")
     return figure
 
