@@ -66,4 +66,5 @@ with guarded():
     require_login()
     session.begin()
     page.run()
-part("window")(key="window", data={"places": PLACES, "query": session.first_address()})
+section = next(section for section, views in VIEWS.items() if any(title == page.title for _, title, _ in views))
+part("window")(key="window", data={"places": PLACES, "query": session.first_address(), "section": section})

@@ -29,6 +29,7 @@ export default function ({ data, parentElement: root, setStateValue }) {
       figure.innerHTML = '<div class="picture"><canvas role="img"></canvas>' +
         '<svg viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true"></svg></div><figcaption></figcaption>';
       figure.querySelector("figcaption").append(title, words);
+      figure.querySelector("figcaption").title = data.meaning;
       return figure;
     }));
   }

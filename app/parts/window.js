@@ -1,4 +1,4 @@
-// The window around the pages: one entry of the history for each visit of a page, and a drawer that closes.
+// The window around the pages: one entry of the history for each visit of a page, the menu's section, a drawer that closes.
 export default function ({ data }) {
   const window_ = (window.pmsiWindow ??= { push: history.pushState.bind(history) });
   window_.places = data.places;
@@ -13,6 +13,10 @@ export default function ({ data }) {
   };
 
   if (data.query && !location.search.endsWith(data.query)) history.replaceState(history.state, "", `?${data.query}`);
+
+  document.querySelectorAll('[data-testid="stTopNavSection"]').forEach((menu) => {
+    menu.setAttribute("aria-current", menu.textContent === data.section);
+  });
 
   const close = (event) => {
     if (innerWidth < 768 && event.target.closest?.('[data-testid="stSidebarNavLink"]')) {

@@ -10,6 +10,7 @@ from app.shared.bar import bar
 from app.shared.cached_models import classes_of_run, predict_once, predictor_of
 from app.shared.charts import confidence_bars
 from app.shared.errors import guarded, plain
+from app.shared.glossary import meaning
 from app.shared.images import download, picture
 from app.shared.palette import head_color
 from app.shared.panels import Picked, no_runs_yet, run_colors, say_unfamiliar, unknown_class
@@ -68,7 +69,7 @@ def _answer(picked: Picked, run: Run, output: str, color: str) -> None:
     say_unfamiliar(prediction)
     st.html(confidence_bars(prediction.heads[head], None, head_color(head), top=TOP, truth=truth))
     kind = "calibrated: of answers given 80 %, about 80 % are right" if prediction.calibrated else "not calibrated"
-    st.caption(f"Output {head}; probabilities are {kind}.")
+    st.caption(f"Output {head}; probabilities are {kind}.", help=meaning("head"))
     said = {name: (guesses[0].name, guesses[0].probability) for name, guesses in prediction.heads.items()}
     with st.expander("Every output", expanded=True):
         st.html(answers_html(said, truth, "What each output says"))

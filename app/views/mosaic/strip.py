@@ -12,6 +12,7 @@ import streamlit as st
 from PIL.Image import Image
 
 from app.shared.components import part
+from app.shared.glossary import meaning
 from app.shared.memory import once
 from app.shared.session import choice, keep, key_of, moved, parsed, written
 from pmsi.augment.mosaic import PERMUTATIONS as ORDERS
@@ -101,6 +102,7 @@ def data_of(shown: Strip) -> dict[str, Any]:
         "captions": [caption(r) for r in range(DEPTH + 1)],
         "colors": COLORS[:DEPTH],
         "legend": LEGEND,
+        "meaning": meaning("r"),
     }
 
 

@@ -8,11 +8,12 @@ from app.shared.batch_pictures import SeenPhase, batch_once
 from app.shared.cached_data import open_set
 from app.shared.errors import plain
 from app.shared.fields import title_of
+from app.shared.glossary import meaning
 from app.shared.palette import head_color
 from app.shared.panels import trained_runs
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import choose, remember
-from app.shared.wording import name_of_run
+from app.shared.wording import data_title, name_of_run
 from app.views.mosaic.code import Scene, data_of
 from pmsi.config import TrainConfig
 from pmsi.data.dataset import Dataset
@@ -26,6 +27,8 @@ SEEN = 256
 def training(scene: Scene) -> None:
     """Draw the phases of one image of one batch, for a method or for a run."""
     config, settings = _config(scene.picked.place, scene.drawn.seed)
+    if scene.picked.sample is None:
+        st.caption(f"A picture of yours is in no batch: these images are those of {data_title(config)}.")
     dataset = open_set(config)
     epoch, batch, number = _which(config, dataset, scene.picked.key)
     phases = batch_once(config, epoch, batch, most=config.batch_size, side=SEEN)
@@ -49,7 +52,7 @@ def _config(place: str, seed: int) -> tuple[TrainConfig, list[str]]:
         "Training as in",
         [*METHODS, *runs],
         format_func=lambda name: name_of_run(runs[name]) if name in runs else title_of(METHODS, name),
-        help="A method with the paper's settings and this page's seed, or a run with its own settings.",
+        help=f"A method with the paper's settings and this page's seed, or a run with its own. {meaning('phase')}",
         width=420,
     )
     if chosen in runs:
