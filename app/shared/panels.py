@@ -88,14 +88,16 @@ def default_run(runs: Sequence[Run], label: str | None) -> Run | None:
     return chosen or next(knowing, next(iter(runs), None))
 
 
-def run_picker(runs: Sequence[Run], label: str = "Run", name: str = "run", default: str = "") -> Run | None:
+def run_picker(
+    runs: Sequence[Run], label: str = "Run", name: str = "run", default: str = "", **options: Any
+) -> Run | None:
     """Let the visitor choose one of ``runs``, at first that with the id ``default``, else the first."""
     by_id = {run.id: run for run in runs}
     titles = {run.id: line_of_run(run, st.context.timezone) for run in runs}
     wanted, first = session.choice(name), default if default in by_id else next(iter(by_id))
     if wanted and wanted not in by_id:
         st.caption(f"Run {plain(wanted)} has no checkpoint here; another one is shown.")
-    chosen = session.remember(st.selectbox, name, first, label, list(by_id), format_func=titles.get)
+    chosen = session.remember(st.selectbox, name, first, label, list(by_id), format_func=titles.get, **options)
     session.keep(name, chosen)
     return by_id.get(chosen)
 

@@ -21,6 +21,7 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.record import DataRecord, digest_of
 from pmsi.perturbations import by_effect
 from pmsi.robustness.cells import CLEAN, Cell
+from pmsi.robustness.confusion import confused_pairs, confusion
 from pmsi.robustness.report import FILE, CellPredictions, FinishedCells, read, summarise
 from pmsi.runs import Run
 from pmsi.runs.record import classes_of, record_of
@@ -56,6 +57,15 @@ class SweepResults:
         """Names of the perturbations with a finished cell, by what they do to an image."""
         found = dict.fromkeys(cell.perturbation for cell in self.records if cell.perturbation is not None)
         return [name for names in by_effect(found).values() for name in names]
+
+    def telling(self, run: str) -> Cell:
+        """Return the perturbed cell in which a run confuses most different pairs of classes, the first of several."""
+        labels, head, count = self.report["labels"], self.report["primary"][run], len(self.report["classes"])
+
+        def pairs(cell: Cell) -> int:
+            return len(confused_pairs(confusion(labels, self.predictions(cell, run, head), count)))
+
+        return max(self.cells[1:] or self.cells, key=pairs)
 
     @property
     def images(self) -> int:

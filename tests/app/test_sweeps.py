@@ -56,7 +56,7 @@ def test_the_form_stands_in_the_address_and_a_link_fills_it(open_page, make_run,
     assert not [name for name in test.query_params if name.startswith("sweep-")], "defaults are not in the address"
     kept(test, "multiselect", "sweep-of").set_value([second.id, first.id]).run()
     kept(test, "selectbox", "sweep-images").set_value(10).run()
-    kept(test, "segmented_control", "sweep-preset").set_value("own").run()
+    kept(test, "pills", "sweep-preset").set_value("own").run()
     test.pills(key="kept-sweep-ticked-Compression").set_value(["jpeg"]).run()
     sound(kept(test, "text_input", "sweep-levels").set_value("jpeg=50,80 rotation=20").run())
     address = {name: test.query_params[name] for name in test.query_params if name.startswith("sweep-")}
@@ -122,7 +122,7 @@ def test_each_part_of_a_report_opens_from_its_link(open_page, swept, part):
     test = fine(open_page("sweeps", sweep=swept.id, part=part, output="S3"))
     assert kept(test, "segmented_control", "part").value == part
     if part == "curves":
-        assert kept(test, "segmented_control", "output").value == "S3"
+        assert kept(test, "selectbox", "output").value == "S3"
         assert len(test.get("plotly_chart")) == 2
 
 
@@ -143,7 +143,13 @@ def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
     first, second = swept.config.of
     test = fine(open_page("sweeps", sweep=swept.id, part="confusion", answers=second, than=first))
     results = read_results(swept)
-    cell, labels = results.cells[-1], results.report["labels"]
+    cell, labels = results.telling(second), results.report["labels"]
+
+    def confused(cell):
+        answers = results.predictions(cell, second, results.report["primary"][second])
+        return {(truth, answer) for truth, answer in zip(labels, answers, strict=True) if truth != answer}
+
+    assert len(confused(cell)) == max(len(confused(each)) for each in results.cells[1:])
     a, b = (results.predictions(cell, run, results.report["primary"][run]) for run in (first, second))
     places = collections.Counter(zip(a.tolist(), b.tolist(), strict=True))
     listed, classes = kept(test, "radio", "place").options, results.report["classes"]
@@ -157,7 +163,8 @@ def test_two_runs_are_confused_with_each_other_and_tested(open_page, swept):
 
 def test_a_link_opens_any_place_of_the_matrix_and_what_is_none_is_passed_over(open_page, swept):
     results = read_results(swept)
-    answers, labels = results.predictions(results.cells[-1], results.runs[-1], "mix").tolist(), results.report["labels"]
+    run, labels = results.runs[-1], results.report["labels"]
+    answers = results.predictions(results.telling(run), run, "mix").tolist()
     place = f"{labels[-1]}-{answers[-1]}"
     for asked in (place, "0-99", "1", "a-b", "1-2-3"):
         test = fine(open_page("sweeps", sweep=swept.id, part="confusion", place=asked))

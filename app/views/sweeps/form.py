@@ -51,7 +51,8 @@ class Preset:
 
 OWN = "own"
 PRESETS: dict[str, Preset] = {
-    "table7": Preset("Table VII of the paper", lambda name, row: name in ("color_jitter", "gaussian_noise")),
+    "table7": Preset("The paper's pair", lambda name, row: name in ("color_jitter", "gaussian_noise")),
+    **{effect.lower(): Preset(effect, lambda name, row, effect=effect: row.effect == effect) for effect in by_effect()},
     "imagenet-c": Preset("ImageNet-C (15)", lambda name, row: row.family == "ImageNet-C"),
     "capture": Preset("Cameras and the web", lambda name, row: row.family == "Capture"),
     "all": Preset("All", lambda name, row: True),
@@ -70,12 +71,13 @@ def form(runs: list[Run]) -> None:
         limit = int(remember(st.selectbox, IMAGES, 0, "Test images", LIMITS))
         insist = bool(remember(st.checkbox, INSIST, False, "Insist", help=INSISTING))
     preset = remember(
-        st.segmented_control,
+        st.pills,
         PRESET,
         "table7",
         "Perturbations",
         {name: row.title for name, row in PRESETS.items()},
         required=True,
+        wrap=True,
     )
     names = _ticked() if preset == OWN else _of(preset)
     try:

@@ -15,8 +15,7 @@ from pmsi.runs import Run, default_root, jobs, known_runs
 
 EVERY_S = 1.5
 OPEN = "kept-sweep-open"
-"""Key: whether the form was open when the page was."""
-
+"""Key: whether the form stands on the page, as there is no report yet, or the link is about it."""
 
 INTRO = (
     "One image proves little. A sweep measures the accuracy on the test images, under weak changes (left in the "
@@ -26,8 +25,7 @@ INTRO = (
 
 def page() -> None:
     """Draw the page."""
-    st.title("Robustness sweeps", anchor=False)
-    st.markdown(INTRO, width=820)
+    st.title("Robustness sweeps", anchor=False, help=INTRO)
     runs = trained_runs()
     if not runs:
         no_runs_yet("Robustness is measured on a trained model.")
@@ -35,13 +33,16 @@ def page() -> None:
     found = _sweep_runs()
     linked = any(name in st.query_params for name in FIELDS)
     is_open = st.session_state.setdefault(OPEN, not found or linked)
-    with st.expander("New sweep", icon=":material/add:", expanded=is_open):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        run = run_picker(found, "Report of", name="sweep", label_visibility="collapsed") if found else None
+        drawer = None if is_open else st.popover("New sweep", icon=":material/add:")
+    with drawer or st.container(border=True):
         form(runs)
-    _result(found)
+    if run is not None:
+        _result(run)
 
 
 def _sweep_runs() -> list[Run]:
-
     found = []
     for run in known_runs(default_root()):
         with contextlib.suppress(RunError):
@@ -51,12 +52,7 @@ def _sweep_runs() -> list[Run]:
 
 
 @guarded()
-def _result(found: list[Run]) -> None:
-    if not found:
-        return
-    run = run_picker(found, "Report of", name="sweep")
-    if run is None:
-        return
+def _result(run: Run) -> None:
     if run.state.is_live:
         st.fragment(_watch, run_every=EVERY_S)(run, _cells(run))
     else:

@@ -1,12 +1,13 @@
 """The report of a sweep, part by part. The URL names the part, the run and the cell."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.errors import guarded, plain
 from app.shared.images import download, grid
@@ -77,16 +78,18 @@ def report(run: Run) -> None:
     """Show the chosen part of a sweep's report, and the buttons that download it."""
     shown = seen(run)
     _say_what_differs(run, shown)
+    row = st.container(horizontal=True, vertical_alignment="center")
     part = remember(
-        st.segmented_control,
+        row.segmented_control,
         "part",
         "curves",
         "Part of the report",
         {name: row[0] for name, row in PARTS.items()},
         required=True,
         label_visibility="collapsed",
+        wrap=True,
     )
-    PARTS[part][1](shown)
+    PARTS[part][1](shown, row)
     _downloads(shown)
 
 
@@ -98,16 +101,28 @@ def _say_what_differs(run: Run, shown: Seen) -> None:
             st.warning(f"{plain(name_of_run(other))} has been trained further since.", icon=":material/warning:")
 
 
-def chosen_perturbation(results: SweepResults) -> str:
+def _choice(row: DeltaGenerator, name: str, default: str, label: str, titles: Mapping[str, str], width: int) -> str:
+    """Let the visitor choose what a part of the report is about, beside the choice of the part."""
+    return str(remember(row.selectbox, name, default, label, titles, label_visibility="collapsed", width=width))
+
+
+def chosen_perturbation(results: SweepResults, row: DeltaGenerator) -> str:
     """Let the visitor choose one of the sweep's perturbations."""
-    names = results.perturbations
-    return str(remember(st.selectbox, "by", names[0], "Perturbation", names, format_func=perturbation_title))
+    titles = {name: perturbation_title(name) for name in results.perturbations}
+    return _choice(row, "by", next(iter(titles)), "Perturbation", titles, 240)
 
 
-def chosen_output(results: SweepResults) -> str:
+def chosen_output(results: SweepResults, row: DeltaGenerator) -> str:
     """Let the visitor choose an output; `OWN` is, for each run, the one with which it predicts."""
     heads = [OWN, *dict.fromkeys(head for id in results.runs for head in results.heads(id))]
-    return str(remember(st.segmented_control, "output", OWN, "Output", heads, required=True))
+    return _choice(row, "output", OWN, "Output", {head: f"Output {head}" for head in heads}, 200)
+
+
+def chosen_cell(results: SweepResults, row: DeltaGenerator) -> Cell:
+    """Let the visitor choose a perturbation at a severity, at first the one whose mistakes say most."""
+    cells = {cell.title: cell for cell in results.cells}
+    default = results.telling(results.runs[-1]).title
+    return cells[_choice(row, "cell", default, "Images", {title: title for title in cells}, 260)]
 
 
 def output_of(results: SweepResults, run: str, head: str) -> str:
@@ -121,16 +136,16 @@ def _draw(figure: Figure, key: str, alt: str) -> None:
     st.plotly_chart(chart, key=key, alt=alt, **CHART)
 
 
-def _curves(shown: Seen) -> None:
-    results, head = shown.results, chosen_output(shown.results)
+def _curves(shown: Seen, row: DeltaGenerator) -> None:
+    results, head = shown.results, chosen_output(shown.results, row)
     places = grid(len(results.perturbations), 2, "medium")
     for column, name in zip(places, results.perturbations, strict=False):
-        row = PERTURBATIONS[name]
+        about = PERTURBATIONS[name]
         with column:
-            st.markdown(f"**{row.title}** :gray[· {row.effect}]")
+            st.markdown(f"**{about.title}** :gray[· {about.effect}]")
             lines = {shown.titles[id]: points(results, name, id, output_of(results, id, head)) for id in results.runs}
-            figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Accuracy (%)")
-            alt = f"Accuracy of each run against the severity of: {row.title}"
+            figure = curves(lines, shown.named, f"{about.symbol} ({about.unit})", "Accuracy (%)")
+            alt = f"Accuracy of each run against the severity of: {about.title}"
             _draw(figure, f"sweep-{results.run.id}-{name}", alt)
     st.caption(
         f"Measured on {results.images} test images; a run without the chosen output shows the one it predicts with. "
@@ -138,8 +153,8 @@ def _curves(shown: Seen) -> None:
     )
 
 
-def _table(shown: Seen) -> None:
-    results, head = shown.results, chosen_output(shown.results)
+def _table(shown: Seen, row: DeltaGenerator) -> None:
+    results, head = shown.results, chosen_output(shown.results, row)
     rows = [_row(shown, cell, run, head) for cell in results.cells for run in results.runs]
     st.dataframe(rows, hide_index=True, height=min(38 + 35 * len(rows), 640), column_config=WIDTHS)
     if len(results.runs) > 1:
@@ -158,9 +173,9 @@ def _row(shown: Seen, cell: Cell, run: str, head: str) -> dict[str, str]:
     clean = cell.perturbation is None
     line = {
         "Images": "Clean" if clean else f"{perturbation_title(cell.perturbation)} {cell.severity:g}",
+        "Accuracy (95 %)": accuracy_text(row),
         "Run": shown.titles[run],
         "Output": row["output"],
-        "Accuracy (95 %)": accuracy_text(row),
         "Drop in points (95 %)": "–" if clean else drop_text(row),
         "p": "–" if row["p"] is None else p_text(row["p"]),
         "Holm": "–" if row["holm"] is None else p_text(row["holm"]),
@@ -168,22 +183,22 @@ def _row(shown: Seen, cell: Cell, run: str, head: str) -> dict[str, str]:
     return line | ({"Errors / first run's": ratio_text(row["errors_over_first"])} if head == OWN else {})
 
 
-def _survival(shown: Seen) -> None:
-    name = chosen_perturbation(shown.results)
-    row = PERTURBATIONS[name]
+def _survival(shown: Seen, row: DeltaGenerator) -> None:
+    name = chosen_perturbation(shown.results, row)
+    about = PERTURBATIONS[name]
     lines = {shown.titles[id]: survival_points(shown.results, name, id) for id in shown.results.runs}
-    figure = curves(lines, shown.named, f"{row.symbol} ({row.unit})", "Answers unchanged (%)")
-    _draw(figure, "survival", f"Share of clean hits that still stand, {row.title}")
+    figure = curves(lines, shown.named, f"{about.symbol} ({about.unit})", "Answers unchanged (%)")
+    _draw(figure, "survival", f"Share of clean hits that still stand, {about.title}")
     st.caption("Of the images that a run recognises clean: the share whose answer no severity up to there has changed.")
 
 
-def _factors(shown: Seen) -> None:
+def _factors(shown: Seen, row: DeltaGenerator) -> None:
     found = {(Cell.of(each), each["factor"]): each for each in shown.results.report["factors"]}
     if not found:
         st.caption("None of these perturbations draws a quantity for each image.")
         return
     names = {f"{cell.title} · {factor.replace('_', ' ')}": each for (cell, factor), each in found.items()}
-    chosen = remember(st.selectbox, "factor", next(iter(names)), "What was drawn", list(names))
+    chosen = _choice(row, "factor", next(iter(names)), "What was drawn", {name: name for name in names}, 320)
     each = names[chosen]
     lines = {shown.titles[id]: drawn_points(each, id) for id in shown.results.runs}
     title = f"{each['factor'].replace('_', ' ')}, as drawn for each image"
@@ -191,14 +206,17 @@ def _factors(shown: Seen) -> None:
     st.caption("Images in bins of what was drawn for them; with few images in a bin the band is wide.")
 
 
-def _classes(shown: Seen) -> None:
-    cells = {Cell.of(each).title: each for each in shown.results.report["class_drops"]}
-    chosen = remember(st.selectbox, "cell", list(cells)[-1], "Images", list(cells))
+def _classes(shown: Seen, row: DeltaGenerator) -> None:
+    cells = {Cell.of(each): each for each in shown.results.report["class_drops"]}
+    chosen = chosen_cell(shown.results, row)
+    if chosen not in cells:
+        st.caption("The clean images are what the others are compared with.")
+        return
     drops, classes = cells[chosen]["runs"], shown.results.report["classes"]
     order = most_dropped(drops, MOST)
     bars = {shown.titles[id]: [drops[id][i] for i in order] for id in drops}
     figure = class_drops(bars, [classes[i] for i in order], shown.named)
-    _draw(figure, "class-drops", f"Accuracy lost by class, {chosen}")
+    _draw(figure, "class-drops", f"Accuracy lost by class, {chosen.title}")
     each = shown.results.images / len(classes)
     st.caption(
         f"The {len(order)} classes that lose most of {len(classes)}. A class has {each:.0f} test images on average, of "
@@ -206,19 +224,14 @@ def _classes(shown: Seen) -> None:
     )
 
 
-def _confusions(shown: Seen) -> None:
-    confusion_part(shown.results, shown.titles, shown.colors)
+def _confusions(shown: Seen, row: DeltaGenerator) -> None:
+    confusion_part(shown.results, shown.titles, shown.colors, chosen_cell(shown.results, row))
 
 
-def _flips(shown: Seen) -> None:
-    left, right = st.columns(2, gap="small")
-    with left:
-        name = chosen_perturbation(shown.results)
-    with right:
-        run = remember(
-            st.selectbox, "answers", shown.results.runs[-1], "Run", shown.results.runs, format_func=shown.titles.get
-        )
-    flips_part(shown.results, name, run)
+def _flips(shown: Seen, row: DeltaGenerator) -> None:
+    name = chosen_perturbation(shown.results, row)
+    titles = {id: shown.titles[id] for id in shown.results.runs}
+    flips_part(shown.results, name, _choice(row, "answers", shown.results.runs[-1], "Run", titles, 260))
 
 
 def _downloads(shown: Seen) -> None:
@@ -231,7 +244,7 @@ def _downloads(shown: Seen) -> None:
     st.caption(f"The same as a command: `pmsi report {results.run.id} --out sweep.html`")
 
 
-PARTS: dict[str, tuple[str, Callable[[Seen], None]]] = {
+PARTS: dict[str, tuple[str, Callable[[Seen, DeltaGenerator], None]]] = {
     "curves": ("Curves", _curves),
     "table": ("Table", _table),
     "survival": ("Survival", _survival),
@@ -240,4 +253,4 @@ PARTS: dict[str, tuple[str, Callable[[Seen], None]]] = {
     "confusion": ("Confusions", _confusions),
     "flips": ("First to flip", _flips),
 }
-"""The parts of a report: a title and what draws it."""
+"""The parts of a report: a title, and what draws it, with its own choice in the row of that of the part."""

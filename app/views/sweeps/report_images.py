@@ -30,17 +30,15 @@ PLACE = "place"
 """In the URL: row and column of the place whose images are open."""
 
 
-def confusion_part(results: SweepResults, titles: dict[str, str], colors: dict[str, str]) -> None:
-    """Show what one run answers against the truth, or against another run, and the images behind a place."""
-    first, second, third = st.columns(3, gap="small")
+def confusion_part(results: SweepResults, titles: dict[str, str], colors: dict[str, str], cell: Cell) -> None:
+    """Show what one run answers in a cell against the truth, or against another run, and the images behind a place."""
+    first, second = st.columns(2, gap="small", wrap=False)
     with first:
-        run = remember(st.selectbox, "answers", results.runs[-1], "Answers of", results.runs, format_func=titles.get)
-    others = [TRUTH, *(id for id in results.runs if id != run)]
+        answers = {id: f"Answers of {titles[id]}" for id in results.runs}
+        run = remember(st.selectbox, "answers", results.runs[-1], "Run", answers, label_visibility="collapsed")
+    others = {TRUTH: f"against {TRUTH}"} | {id: f"against {titles[id]}" for id in results.runs if id != run}
     with second:
-        other = remember(st.selectbox, "than", TRUTH, "Against", others, format_func=lambda id: titles.get(id, id))
-    cells = {cell.title: cell for cell in results.cells}
-    with third:
-        cell = cells[remember(st.selectbox, "cell", results.cells[-1].title, "Images", list(cells))]
+        other = remember(st.selectbox, "than", TRUTH, "Against", others, label_visibility="collapsed")
     rows, columns = _labels(results, cell, other), _labels(results, cell, run)
     classes = results.report["classes"]
     matrix = confusion(rows, columns, len(classes))
