@@ -18,12 +18,13 @@ from pmsi.base.files import write_atomically
 from pmsi.cli.arguments import add_like, add_runs
 from pmsi.cli.flags import folder
 from pmsi.cli.task import work
-from pmsi.config import Config, MapsConfig, RobustnessConfig, TrainConfig, from_json
+from pmsi.config import CalibrateConfig, Config, MapsConfig, RobustnessConfig, TrainConfig, UnknownsConfig, from_json
 from pmsi.export.formats import EXPORTS, export, portable
 from pmsi.runs import Run, State
 from pmsi.runs.run import CHECKPOINT
 from pmsi.runs.run import SHIPPED as SHIPPED_RUNS
 from pmsi.runs.theatre import FILE as THEATRE
+from pmsi.unknowns import FEATURES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,8 @@ RECIPE = TrainConfig(
 TRAINED = {"demo-baseline": replace(RECIPE, method="baseline"), "demo-pmr": replace(RECIPE, method="pmr")}
 
 MEASUREMENTS: dict[str, Config] = {
+    "demo-calibration": CalibrateConfig(of=tuple(TRAINED)),
+    "demo-unknowns": UnknownsConfig(of=tuple(TRAINED), test_per_class=20, most=240),
     "demo-robustness": RobustnessConfig(of=tuple(TRAINED), test_per_class=20),
     **{id.replace("demo", "demo-maps"): MapsConfig(of=id, test_per_class=20) for id in TRAINED},
 }
@@ -98,6 +101,8 @@ def make(runs: Path, out: Path, weights: str, work: Work) -> None:
         run = _finished(staging, id, question, work)
         for name in WORKING:
             _remove(run.folder / name)
+    for id in TRAINED:
+        _remove(staging / id / FEATURES)
     if out.exists():
         shutil.rmtree(out)
     staging.rename(out)
