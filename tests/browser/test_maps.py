@@ -47,3 +47,25 @@ def test_keys_move_through_severities_without_the_server(page, site):
     expect(slider).to_have_attribute("aria-valuetext", "σ = 10")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_a_rectangle_is_rubbed_out_by_the_pointer_and_copied_by_keys(page, site):
+    page.goto(f"/maps?run={site.first}&tool=ask&ask=patches")
+    frame = page.get_by_role("application")
+    frame.scroll_into_view_if_needed()
+    before = loaded(frame.get_by_role("img"))
+    place = frame.bounding_box()
+    page.mouse.move(place["x"] + 0.3 * place["width"], place["y"] + 0.3 * place["height"])
+    page.mouse.down()
+    page.mouse.move(place["x"] + 0.6 * place["width"], place["y"] + 0.6 * place["height"], steps=3)
+    page.mouse.up()
+    expect(page.get_by_text(re.compile("With 1 change"))).to_be_visible()
+    expect(frame.get_by_role("img")).not_to_have_attribute("src", before)
+    page.get_by_role("button", name="Copy and paste").click()
+    frame.focus()
+    for key in ("Enter", "ArrowRight", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_text(re.compile("With 2 changes"))).to_be_visible()
+    page.get_by_role("button", name="As it was").click()
+    expect(page.get_by_text("Change something to ask.")).to_be_visible()
+    expect(frame.get_by_role("img")).to_have_attribute("src", before)
