@@ -13,7 +13,7 @@ from pmsi.data.dataset import Dataset, Sample
 from pmsi.explain.cam import STAGE_INDEX
 from pmsi.model.batch import Images
 from pmsi.model.pmsi import PMSI
-from pmsi.model.receptive_field import Field
+from pmsi.model.receptive_field import Field, fields
 from pmsi.model.recognizer import Outputs, Recognizer
 
 OPEN, CLOSED = 0.9, 0.1
@@ -134,10 +134,11 @@ def activations(model: Recognizer, images: Images, *, head: str | None = None, l
         outputs = model.classify(maps)
         label = int(outputs[head].argmax()) if label is None else label
         shown = [maps[end] for end in model.backbone.ends]
+        seen = fields(shown, pixels)  # before the graph is gone
         slopes = torch.autograd.grad(outputs[head][0, label], shown, allow_unused=True, materialize_grads=True)
     stages = {
         name: StageMap(_array(one), _array((one * slope).sum(dim=(2, 3))), field)
-        for name, one, slope, field in zip(STAGE_INDEX, shown, slopes, model.backbone.fields(), strict=True)
+        for name, one, slope, field in zip(STAGE_INDEX, shown, slopes, seen, strict=True)
     }
     with torch.no_grad():
         interaction, gated = _interaction(model, maps)
