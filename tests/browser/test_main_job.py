@@ -27,7 +27,7 @@ def test_from_the_first_click_to_the_maps(page):
     short_run(page, epochs=2)
     start(page)
     watch_it_finish(page)
-    page.get_by_test_id("stPageLink-NavLink").filter(has_text="Robustness").click()
+    page.get_by_test_id("stPageLink-NavLink").filter(has_text="Perturb").click()
     perturb(page)
     go(page, "Maps")
     look_at_maps(page)
@@ -45,7 +45,13 @@ def look_at_mosaics(page):
 
 def watch_it_finish(page):
     expect(page.get_by_role("heading", name="RMG-PMSI on plumage")).to_be_visible()
+    theatre = page.get_by_role("group", name=re.compile("while the network learned"))
+    expect(theatre).to_be_visible()  # while it works
     expect_state(page, "finished")
+    expect(theatre.locator("output")).to_have_text("After epoch 2")
+    expect(theatre.locator("canvas")).to_have_count(18)
+    theatre.get_by_role("slider").press("Home")
+    expect(theatre.locator("output")).to_have_text("Before training")
     for words in ("Training loss", "Test accuracy"):
         expect(page.get_by_text(words).first).to_be_visible()
     charts = page.locator(".js-plotly-plot")
