@@ -124,7 +124,7 @@ def numbers(answers: Answers, seed: int, names: Sequence[str] = tuple(MEASURES))
     """Return value, low and high of each measure: 95 % basic bootstrap intervals over images.
 
     The basic interval reflects the draws at the value: a calibration error of few images comes out too large, and that
-    of a draw from them larger still.
+    of a draw from them larger still. Where all draws are larger, the interval ends at the value.
     """
     draws = list(_draws(len(answers.top), seed))
     found = {name: _interval(MEASURES[name].of, answers.take, draws) for name in names}
@@ -138,7 +138,7 @@ def _draws(n: int, seed: int) -> np.ndarray:
 def _interval(of: Statistic, take: Callable[[np.ndarray], Any], draws: Sequence[np.ndarray]) -> dict[str, float]:
     value = of(take(np.arange(len(draws[0]))))
     low, high = np.quantile([of(take(drawn)) for drawn in draws], [0.025, 0.975])
-    return {"value": value, "low": 2 * value - float(high), "high": 2 * value - float(low)}
+    return {"value": value, "low": min(value, 2 * value - float(high)), "high": max(value, 2 * value - float(low))}
 
 
 def differences(

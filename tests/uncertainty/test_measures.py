@@ -91,6 +91,8 @@ def test_intervals_hold_the_truth_and_pairs_find_a_difference_that_is_there():
     about = numbers(sharp, 0)
     truth = {name: of(answers(n=20_000, seed=9)) for name, of in {"nll": nll, "brier": brier, "ece": ece}.items()}
     assert all(about[name]["low"] < value < about[name]["high"] for name, value in truth.items())
+    few = numbers(answers(n=60, scale=1.0), 0)["ece"]
+    assert 0 <= few["low"] < few["value"] <= few["high"], "though draws of so few images come out larger"
     pair = differences(sharp, fitted, 0)
     assert pair["ece"]["high"] < 0
     assert pair["ece"]["p"] < 0.01
