@@ -4,6 +4,7 @@ It is one fragment of JPEGs, HTML bars and cached predictions, so that a slider 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -31,6 +32,15 @@ THUMB = 150
 """Side of a picture of the strip, in pixels."""
 
 
+@dataclass(frozen=True)
+class View:
+    """What a run sees before and after, and what was drawn in words."""
+
+    before: Image
+    after: Image
+    words: str
+
+
 @st.fragment
 @guarded()
 def bench(picked: Picked, runs: Sequence[Run], output: str) -> None:
@@ -43,35 +53,43 @@ def bench(picked: Picked, runs: Sequence[Run], output: str) -> None:
             more = st.popover("More", icon=":material/tune:")
         with knobs:
             change = chosen_change(more)
-    prepared = predictor_of(runs[0]).prepare(picked.image)
-    perturbed, words = change.applied(prepared, picked.key)
+    views = _views(runs, picked, change)
     with place:
-        _pictures(picked, prepared, perturbed if change.changes else None, words)
+        _pictures(picked, views[0], change)
     colors = run_colors(runs)
-    for column, each in zip(right.columns(len(runs), gap="medium"), runs, strict=True):
+    for column, run, view in zip(right.columns(len(runs), gap="medium"), runs, views, strict=True):
         with column:
-            _answer(each, picked, change, output, colors[each.id] if len(runs) > 1 else None)
+            _answer(run, picked, view, change, output, colors[run.id] if len(runs) > 1 else None)
     if maps:
-        for each in runs:
-            _maps(each, picked, change)
-    _strip(prepared, picked, change)
+        for run, view in zip(runs, views, strict=True):
+            _maps(run, view)
+    _strip(views[0].before, picked, change)
 
 
-def _pictures(picked: Picked, prepared: Image, perturbed: Image | None, words: str) -> None:
+def _views(runs: Sequence[Run], picked: Picked, change: Change) -> list[View]:
+    """Return what each run sees; runs that see the same before see the same after."""
+    views: list[View] = []
+    for run in runs:
+        before = predictor_of(run).prepare(picked.image)
+        same = next((view for view in views if view.before == before), None)
+        views.append(same or View(before, *change.applied(before, picked.key)))
+    return views
+
+
+def _pictures(picked: Picked, view: View, change: Change) -> None:
     """Show the image before and after; where nothing is changed, once."""
     first, second = st.columns(2, gap="small", wrap=False)
     alt = f"{picked.title}, as the network sees it"
     with first:
-        picture(jpeg(prepared), alt=alt, caption="**Before**" if perturbed else "As the network sees it")
-    if perturbed is not None:
+        picture(jpeg(view.before), alt=alt, caption="**Before**" if change.changes else "As the network sees it")
+    if change.changes:
         with second:
-            picture(jpeg(perturbed), alt=f"{picked.title}, {words}", caption=f"**After** · {words}")
+            picture(jpeg(view.after), alt=f"{picked.title}, {view.words}", caption=f"**After** · {view.words}")
 
 
-def _answer(run: Run, picked: Picked, change: Change, output: str, color: str | None) -> None:
+def _answer(run: Run, picked: Picked, view: View, change: Change, output: str, color: str | None) -> None:
     """Show a run's prediction before and after, as a line and as bars; ``color`` is the run's, if there are two."""
-    prepared, perturbed = _seen(run, picked, change)
-    before, after = predict_once(run, prepared), predict_once(run, perturbed)
+    before, after = predict_once(run, view.before), predict_once(run, view.after)
     head = output if output in before.heads else before.primary
     if color:
         st.html(f'<div style="border-top:4px solid {color};border-radius:2px"></div>')
@@ -86,12 +104,6 @@ def _answer(run: Run, picked: Picked, change: Change, output: str, color: str | 
     st.caption(f"Probability at output {head}" + (": grey before, coloured after." if change.changes else "."))
     with st.expander("Every output"):
         _outputs(before, after, change, picked.label)
-
-
-def _seen(run: Run, picked: Picked, change: Change) -> tuple[Image, Image]:
-    """Return what a run sees before and after."""
-    prepared = predictor_of(run).prepare(picked.image)
-    return prepared, change.applied(prepared, picked.key)[0]
 
 
 def _named(guess: Guess, truth: str | None) -> str:
@@ -122,18 +134,17 @@ def _outputs(before: Prediction, after: Prediction, change: Change, truth: str |
     st.table(rows, hide_index=True, border="horizontal")
 
 
-def _maps(run: Run, picked: Picked, change: Change) -> None:
+def _maps(run: Run, view: View) -> None:
     """Show the maps of the last three stages for the class predicted before, before and after."""
-    prepared, perturbed = _seen(run, picked, change)
-    first = explain_once(run, prepared, predictor_of(run).primary, None)
-    second = explain_once(run, perturbed, first.head, first.label)
+    first = explain_once(run, view.before, predictor_of(run).primary, None)
+    second = explain_once(run, view.after, first.head, first.label)
     explained = predictor_of(run).classes[first.label]
     st.markdown(
         f"**{plain(name_of_run(run))}**: evidence for {plain(explained)} at output {first.head}; "
         "both maps of a stage up to the larger of their peaks"
     )
     for column, (stage, clean) in zip(st.columns(len(first.maps), gap="medium"), first.maps.items(), strict=True):
-        pair = (("before", prepared, clean), ("after", perturbed, second.maps[stage]))
+        pair = (("before", view.before, clean), ("after", view.after, second.maps[stage]))
         top = max(float(values.max()) for _, _, values in pair) or 1.0
         for place, (words, image, values) in zip(column.columns(2, gap="small", wrap=False), pair, strict=True):
             with place:
