@@ -3,7 +3,7 @@
 Figures that follow a slider are HTML, which is drawn faster than a Plotly figure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -62,6 +62,22 @@ def _patches(image_size: int, patch: int, field: int | None, color: str, side: i
 
 
 # Predictions
+
+
+def mark(name: str, truth: str | None) -> str:
+    """Return " ✓" or " ✗", or nothing where the true class is not known."""
+    return "" if truth is None else " ✓" if name == truth else " ✗"
+
+
+def answers_html(answers: Mapping[str, tuple[str, float | None]], truth: str | None, title: str = "") -> str:
+    """Return a row for each head with its answer, and a bar for its probability where there is one."""
+    rows = ""
+    for head, (name, probability) in answers.items():
+        share = "" if probability is None else f"{probability:.0%}"
+        bar = "" if probability is None else f'<i style="width:{probability:.1%};background:{head_color(head)}"></i>'
+        words = f"<b>{escape(head)}</b> {escape(name)}{mark(name, truth)}"
+        rows += f'<div class="answer"><div><span>{words}</span><span>{share}</span></div><s>{bar}</s></div>'
+    return f'<div class="answers" aria-label="{escape(title)}">{rows}</div>'
 
 
 def confidence_bars(

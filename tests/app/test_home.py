@@ -10,7 +10,7 @@ from PIL import Image
 from untrained import answer
 
 from app.shared.cached_data import open_builtin
-from app.views.home.story import answers_html
+from app.shared.charts import answers_html
 from pmsi.data import open_dataset
 from pmsi.data.preprocessing import normalize
 from pmsi.pictures.mosaics import mosaics

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.shared.bar import bar
 from app.shared.cached_models import classes_of_run, predict_once, predictor_of
-from app.shared.charts import confidence_bars
+from app.shared.charts import answers_html, confidence_bars, mark
 from app.shared.errors import guarded, plain
 from app.shared.glossary import meaning
 from app.shared.images import download, picture
@@ -16,7 +16,6 @@ from app.shared.palette import head_color
 from app.shared.panels import Picked, no_runs_yet, run_colors, say_unfamiliar, unknown_class
 from app.shared.picking import as_picked, own_pictures, small_once, uploads
 from app.shared.wording import name_of_run
-from app.views.home.story import answers_html, mark
 from pmsi.pictures.encoding import data_uri, jpeg
 from pmsi.predictor import Prediction
 from pmsi.runs import Run

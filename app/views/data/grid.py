@@ -126,7 +126,7 @@ def _small(dataset: Dataset, tile: Tile) -> None:
 def found_classes(dataset: Dataset) -> tuple[str, ...]:
     """Let the visitor search for classes by name, and return those found."""
     label = "Search classes"
-    typed = remember(st.text_input, "find", "", label, placeholder=label, width=200, label_visibility="collapsed")
+    typed = remember(st.text_input, "find", "", label, placeholder=label, width=160, label_visibility="collapsed")
     return tuple(name for name in dataset.classes if typed.casefold() in name.casefold())
 
 
@@ -150,7 +150,7 @@ def _filtered(dataset: Dataset, marks: Mapping[str, bool]) -> list[Sample]:
         "Class",
         [ALL, *names],
         format_func=lambda name: name or title,
-        width=280,
+        width=182,
         label_visibility="collapsed",
     )
     if before != [choice(name) for name in names_of]:

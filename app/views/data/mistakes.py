@@ -73,7 +73,9 @@ def _say(answers: Predictions, ranked: list[ImagePrediction], head: str) -> None
     wrong = sum(label != answer for label, answer in zip(answers.labels, given, strict=True))
     order = "by the probabilities at this output" if answers.truth else "by how many outputs are right"
     words = f"**{wrong:,} of {len(given):,}** test images are wrong at output {plain(head)}. "
-    st.markdown(words + (f"The order goes {order}." if ranked else "There is nothing to show: well done."))
+    st.caption(
+        words + (f"The order goes {order}; ✗ marks wrong ones." if ranked else "There is nothing to show: well done.")
+    )
 
 
 def _tile(classes: Sequence[str], answer: ImagePrediction, sample: Sample) -> Tile:

@@ -10,6 +10,7 @@ from app.shared import session
 from app.shared.bar import bar
 from app.shared.cached_data import data_of_run
 from app.shared.cached_models import model_of, predict_once, predictor_of
+from app.shared.charts import answers_html
 from app.shared.errors import guarded, plain
 from app.shared.images import picture
 from app.shared.memory import once
@@ -20,7 +21,6 @@ from app.shared.wording import name_of_run
 from app.views.home.story import (
     DEPTH,
     Story,
-    answers_html,
     cut_figures,
     cut_pictures,
     stage_figures,

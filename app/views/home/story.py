@@ -1,12 +1,12 @@
 """What a network makes of one image, step by step: its mosaics, its stages, its interaction."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 from PIL import Image
 
+from app.shared.charts import mark
 from app.shared.palette import head_color
 from app.shared.picture_grid import Figure
 from pmsi.explain.stages import Activations, Interaction
@@ -153,19 +153,3 @@ def strips_html(story: Story) -> str:
 def said(guess: Guess, truth: str | None) -> str:
     """Return a guess in words, with ✓ or ✗ where the true class is known."""
     return f"{guess.name}{mark(guess.name, truth)}, {guess.probability:.0%}"
-
-
-def mark(name: str, truth: str | None) -> str:
-    """Return " ✓" or " ✗", or nothing where the true class is not known."""
-    return "" if truth is None else " ✓" if name == truth else " ✗"
-
-
-def answers_html(answers: Mapping[str, tuple[str, float | None]], truth: str | None, title: str = "") -> str:
-    """Return a row for each head with its answer, and a bar for its probability where there is one."""
-    rows = ""
-    for head, (name, probability) in answers.items():
-        share = "" if probability is None else f"{probability:.0%}"
-        bar = "" if probability is None else f'<i style="width:{probability:.1%};background:{head_color(head)}"></i>'
-        words = f"<b>{escape(head)}</b> {escape(name)}{mark(name, truth)}"
-        rows += f'<div class="answer"><div><span>{words}</span><span>{share}</span></div><s>{bar}</s></div>'
-    return f'<div class="answers" aria-label="{escape(title)}">{rows}</div>'
