@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from pages import fine, words
+from pages import fine, links, words
 
 from app.shared.wording import name_of_run
 from app.views.numbers.maps import _sentence, stages_figure
 from pmsi import tasks
 from pmsi.config import CalibrateConfig, MapsConfig, RobustnessConfig, UnknownsConfig
-from pmsi.runs import Run
+from pmsi.runs import Run, list_runs
 
 
 def test_an_old_link_to_the_numbers_of_the_maps_leads_to_their_section(open_page, make_run):
@@ -110,6 +110,11 @@ def test_calibration_and_unknowns_of_two_runs_are_shown_beside_each_other(open_p
     found = unknown["runs"][runs[1].id]["unknown"]["noise"]["energy"]
     assert f"**{100 * found['auroc']['value']:.1f} %**" in table(test)
     assert f"{found['passed']:.0%}" in table(test)
+
+    for number, section in enumerate(("calibration", "unknowns")):
+        made = [run for run in list_runs(runs[0].folder.parent) if run.config.task == ("calibrate", "unknowns")[number]]
+        (link,) = links(fine(open_page("runs", run=made[0].id)), "Its figures")
+        assert f"section={section}" in link.query_string
 
 
 def test_what_was_not_measured_is_offered(open_page, make_run):

@@ -198,9 +198,22 @@ def _maps_result(result: dict[str, Any]) -> None:
     show_reports([(short_id(result["of"]), CATEGORICAL[0], result)])
 
 
+def _numbers_result(section: str) -> Callable[[dict[str, Any]], None]:
+    """Return what leads to a section of the Numbers page that shows a result."""
+
+    def view(result: dict[str, Any]) -> None:
+        asked = {"section": section, **dict(zip(("run", "beside"), result["of"], strict=False))}
+        label = "Its figures on the Numbers page"
+        st.page_link(page_of("numbers"), label=label, icon=":material/straighten:", query_params=asked)
+
+    return view
+
+
 RESULTS: dict[str, Callable[[dict[str, Any]], None] | None] = {
     "train": _train_result,
     "evaluate": _evaluate_result,
     "robustness": None,  # its records say it all
     "maps": _maps_result,
+    "calibrate": _numbers_result("calibration"),
+    "unknowns": _numbers_result("unknowns"),
 }
