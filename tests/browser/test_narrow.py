@@ -44,6 +44,21 @@ def test_nothing_is_cut_off(narrow, site, name):
             expect(page.get_by_role("table")).to_be_visible()
 
 
+def test_the_result_starts_in_the_first_screen(page, site):
+    results = {
+        f"/maps?run={site.first}": page.get_by_role("button", name=re.compile("S3: evidence for")),
+        f"/perturb?run={site.first}": page.get_by_alt_text(re.compile("as the network sees it")),
+        f"/sweeps?sweep={site.sweep.id}": page.locator(".js-plotly-plot"),
+    }
+    for width, height, most in ((1440, 900, 260), (390, 844, 420)):
+        page.set_viewport_size({"width": width, "height": height})
+        for path, result in results.items():
+            page.goto(path)
+            expect(result.first).to_be_visible()
+            settled(page)
+            assert result.first.bounding_box()["y"] < most, (path, width)
+
+
 def test_the_maps_of_two_runs_fit(narrow, site):
     page = narrow(f"/maps?tool=severity&run={site.first}&beside={site.second}")
     maps = page.get_by_role("button", name=re.compile("S[345]: evidence for"))
