@@ -21,8 +21,8 @@ from pmsi.runs import Run
 
 Ends = Mapping[str, float]
 
-CHANGES = {"without": "Left out", "swap": "In a sibling's form"}
-UNITS = {"": "Its logit", " p": "Its probability"}
+CHANGES = {"without": "A part left out", "swap": "In a sibling's form"}
+UNITS = {"": "The logit it costs", " p": "The probability it costs"}
 AGREEMENTS = {
     "correlation": "Correlation with the true importance (1: the same order, 0: chance)",
     "sensitivity": "Target sensitivity: a part counts for the class whose form it has (chance 50 %)",
@@ -43,8 +43,9 @@ def parts(run: Run, beside: Run | None, output: str) -> None:
         return
     shown = _shown(runs, found, output)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        change = remember(st.segmented_control, "change", "without", "A part is", CHANGES, required=True)
-        unit = remember(st.segmented_control, "loses", "", "What the class loses", UNITS, required=True)
+        hidden: dict[str, Any] = {"required": True, "label_visibility": "collapsed"}
+        change = remember(st.segmented_control, "change", "without", "A part is", CHANGES, **hidden)
+        unit = remember(st.segmented_control, "loses", "", "What the class loses", UNITS, **hidden)
     alt = "What the class loses with each part, by run, with 95 % intervals"
     st.plotly_chart(importance_figure(shown, f"/{change}{unit}"), key="importance", alt=alt, **CHART)
     for name, _, _, about in shown:
@@ -66,18 +67,17 @@ def parts(run: Run, beside: Run | None, output: str) -> None:
 def sanity(run: Run, beside: Run | None, output: str) -> None:
     """Show how alike maps stay as a run's layers are shuffled from the top down."""
     stages = ("S3", "S4", "S5")
-    stage = str(remember(st.segmented_control, "stage", "S5", "Stage", stages, required=True))
+    hidden: dict[str, Any] = {"required": True, "label_visibility": "collapsed"}
+    stage = str(remember(st.segmented_control, "stage", "S5", "Stage", stages, **hidden))
     for each in [run] if beside is None else [run, beside]:
         found = _report(each, None, "sanity")
         if found is None:
             words = f"Whether the maps of {name_of_run(each)} follow its parameters has not been measured yet."
             offer(words, MapsConfig(of=each.id, protocol="sanity", test_per_class=2), f"sanity-{each.id}")
             continue
-        st.markdown(f"**{plain(name_of_run(each))}**, output {found['head']}")
         alt = f"Spearman's correlation of maps of {stage} before and after layers are shuffled, by CAM method"
         st.plotly_chart(sanity_figure(found, stage), key=f"sanity-chart-{each.id}", alt=alt, **CHART)
-        for words in verdicts(found, stage):
-            st.markdown(words)
+        st.markdown("\n".join([f"**{plain(name_of_run(each))}**, output {found['head']}:\n", *verdicts(found, stage)]))
     st.caption(
         "Each layer's parameters are shuffled together with those of all layers before it in the list, the last layers "
         "first (Adebayo et al., 2018). A map that stays alike is no explanation of the network. The grey line is how "
@@ -212,9 +212,9 @@ def verdicts(found: Result, stage: str) -> list[str]:
         if top is None or all_of_it is None:
             continue
         title = CAM_METHODS[method].title if method in CAM_METHODS else method
-        follows = "does not depend on the heads" if top["low"] > 0.9 else "follows the heads"
+        follows = "hardly depends on the heads" if top["low"] > 0.9 else "follows the heads"
         lines.append(
             f"- **{title}** {follows}: ρ = {top['mean']:z.2f} once they are shuffled, {all_of_it['mean']:z.2f} once "
             "everything is."
         )
-    return ["\n".join(lines)] if lines else []
+    return lines
