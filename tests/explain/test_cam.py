@@ -10,6 +10,7 @@ from settled import CLASSES, STAGES, OneHead, baseline_model, images_of, pmsi_mo
 import pmsi.base.vision  # noqa: F401  (before pytorch_grad_cam, which imports torchvision)
 from pmsi.base.errors import ConfigError, PMSIError, UnknownName
 from pmsi.explain import CAM_METHODS, CamMethod, cam, resize
+from pmsi.explain.cam import module_cam
 from pmsi.model import BACKBONES, SMOOTH_CONVS
 from pmsi.model.baseline import Baseline
 from pmsi.model.pmsi import mix_probabilities
@@ -295,6 +296,10 @@ def test_rivals_are_the_likeliest_other_the_nearest_by_weights_or_a_picked_one()
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     nearest = [min((np.linalg.norm(rows[own] - row), n) for n, row in enumerate(rows) if n != own)[1] for own in (1, 4)]
     assert cam(pmsi_model(), images, head="concat", classes=classes, rival="similar").rivals.tolist() == nearest
+    place = f"model.backbone.pieces.{STAGES.index('S4')}"
+    by_name = module_cam(OneHead(pmsi_model(), "concat"), images, [place], classes=classes, rival="likeliest")
+    expected = cam(pmsi_model(), images, head="concat", classes=classes, rival="likeliest")
+    torch.testing.assert_close(by_name.raw[place], expected.raw["S4"], rtol=1e-4, atol=1e-6)
     assert len(pmsi_model().last_layers("mix")) == 4
     assert len(baseline_model().last_layers("classifier")) == 1
     for rival in ("nearest", torch.tensor([1, 0]), torch.tensor([0, 7]), torch.tensor([0])):

@@ -49,7 +49,7 @@ def ask(rows: Rows, wanted: Wanted) -> None:
         image, words = _bird(picked, own)
     else:
         image, words = _patches(picked, sights[0])
-    changed = replace(picked, image=image, title=f"{picked.title}, changed", dataset=None, sample=None)
+    changed = replace(picked, image=image, title=f"{picked.title}, changed", label=None, dataset=None, sample=None)
     after = [seen(one.run, changed, replace(wanted, mosaic="")) for one in sights]
     for before, now in zip(sights, after, strict=True):
         whose = f"{plain(name_of_run(now.run))}: " if len(after) > 1 else ""
