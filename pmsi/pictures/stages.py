@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pmsi.explain.stages import StageMap
-from pmsi.pictures.overlays import STRENGTH, draw_lines, overlay
+from pmsi.pictures.overlays import STRENGTH, WHITE, draw_lines, overlay
 from pmsi.pictures.sheets import INK, enlarged, font, grid
 
 SIDE, FOOT = 160, 22
@@ -27,13 +27,13 @@ def channel_overlay(image: Image.Image, values: np.ndarray, strength: float = ST
     return overlay(image, np.asarray(cells), (high - low) or 1.0, strength)
 
 
-def with_field(picture: Image.Image, sees: tuple[int, int, int, int] | None, side: int, color: str) -> Image.Image:
+def with_field(picture: Image.Image, sees: tuple[int, int, int, int] | None, side: int) -> Image.Image:
     """Return a copy of a picture of side × side pixels, in whatever size, with the pixels that a cell sees framed."""
     drawn = picture.copy()
     if sees is not None:
         left, top, right, bottom = (edge / side for edge in sees)
         edges = [(left, top, right, top), (left, bottom, right, bottom), (left, top, left, bottom)]
-        draw_lines(drawn, [*edges, (right, top, right, bottom)], color, 2)
+        draw_lines(drawn, [*edges, (right, top, right, bottom)], WHITE, 2)
     return drawn
 
 

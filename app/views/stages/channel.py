@@ -9,7 +9,6 @@ from app.shared.cached_data import sample_image
 from app.shared.cached_models import model_of
 from app.shared.errors import guarded, plain
 from app.shared.memory import once
-from app.shared.palette import head_color
 from app.shared.picture_grid import Figure, figure_grid
 from app.shared.wording import name_of_run
 from app.views.stages.looks import BATCH, Look, peaks_once, tested
@@ -45,7 +44,7 @@ def _used(one: Look, stage: str, number: int, cell: tuple[int, int]) -> None:
     slopes = once(key, lambda: predictor.effective_field(picture, stage, number, row, column))
     shown = overlay(enlarged(picture, SIDE), np.sqrt(slopes))
     sees = of.sees(row, column, picture.width)
-    drawn = with_field(shown, sees, picture.width, head_color(stage))
+    drawn = with_field(shown, sees, picture.width)
     left, right = st.columns([2, 5], gap="medium", vertical_alignment="center")
     alt = f"The pixels that change {stage}, channel {number}, in row {row + 1}, column {column + 1}"
     left.image(jpeg(drawn), width=SIDE, output_format="JPEG", alt=alt)
@@ -86,7 +85,7 @@ def _strongest(one: Look, stage: str, number: int) -> None:
         image = one.predictor.prepare(sample_image(dataset, sample))
         sees = one.found.stages[stage].sees(best.row, best.column, side)
         name = dataset.classes[sample.label]
-        framed = with_field(enlarged(image, size), sees, side, head_color(stage))
+        framed = with_field(enlarged(image, size), sees, side)
         figures.append(Figure(jpeg(framed, 84), f"{name}: {sample.key}", f"{best.value:.3g}", name))
     st.html(figure_grid(figures, "140px"))
 
