@@ -297,7 +297,7 @@ def test_rivals_are_the_likeliest_other_the_nearest_by_weights_or_a_picked_one()
     nearest = [min((np.linalg.norm(rows[own] - row), n) for n, row in enumerate(rows) if n != own)[1] for own in (1, 4)]
     assert cam(pmsi_model(), images, head="concat", classes=classes, rival="similar").rivals.tolist() == nearest
     place = f"model.backbone.pieces.{STAGES.index('S4')}"
-    by_name = module_cam(OneHead(pmsi_model(), "concat"), images, [place], classes=classes, rival="likeliest")
+    by_name = module_cam(OneHead(pmsi_model(), "concat").eval(), images, [place], classes=classes, rival="likeliest")
     expected = cam(pmsi_model(), images, head="concat", classes=classes, rival="likeliest")
     torch.testing.assert_close(by_name.raw[place], expected.raw["S4"], rtol=1e-4, atol=1e-6)
     assert len(pmsi_model().last_layers("mix")) == 4
