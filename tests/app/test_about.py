@@ -258,6 +258,9 @@ def test_a_sweep_takes_runs_of_one_kind_and_refuses_others_at_once(open_page, ma
         stack.callback(begin(live.folder).release)
         test = shown(open_page("sweeps", run=run.id))
         assert len(test.multiselect(key="kept-sweep-of").options) == 2
+        first = open_page("sweeps").multiselect(key="kept-sweep-of").value
+        assert len(first) == 1
+        assert live.id not in first, "a run in training is not chosen for the visitor, even the newest"
         with pytest.raises(PMSIError, match="running"):
             tasks.check(RobustnessConfig(of=(run.id, live.id)), live.folder.parent)
     test = open_page("sweeps", **{"sweep-of": f"{run.id},{trained.id}"})

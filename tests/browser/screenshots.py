@@ -58,6 +58,7 @@ def take_all(browser: Browser, address: str, runs: Path, arguments: argparse.Nam
             "perturb": f"/perturb?run={run}&k=0.5",
             "stages": f"/stages?run={run}",
             "maps": f"/maps?run={run}",
+            "sweeps": "/sweeps",
             "tables": "/tables?table=3",
         }.items():
             page.goto(path)
