@@ -61,10 +61,10 @@ pages = {
 }
 page = st.navigation(pages, position="top")
 st.set_page_config(page_title=f"{page.title} · PMSI Lab")
-session.enter(page.url_path)
+if session.enter(page.url_path):
+    session.begin()
 with guarded():
     require_login()
-    session.begin()
     page.run()
 section = next(section for section, views in VIEWS.items() if any(title == page.title for _, title, _ in views))
 part("window")(key="window", data={"places": PLACES, "query": session.first_address(), "section": section})

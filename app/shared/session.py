@@ -14,33 +14,53 @@ from streamlit.navigation.page import StreamlitPage
 KEPT = "kept"
 PAGE = "page"
 FIRST = "first"
-"""The session's key of what is kept in its first run, when the browser cannot yet replace the address; then None."""
+"""The session's key of what is kept in the first run of a visit; then None."""
 OWN = ("kept-", "picker-")
 """How the keys of widgets begin whose values are kept here."""
 
 
-def enter(page: str) -> None:
-    """Note which page is shown; on the way to another, forget widgets, so that all of them follow the kept choices.
+def enter(page: str) -> bool:
+    """Note which page is shown, and return whether that is another one.
+
+    On the way to another, widgets are forgotten, so that all of them follow the kept choices.
 
     Streamlit knows a widget of the page before by its key, but does not hand its value on to the one of this page.
     """
-    if st.session_state.get(PAGE) != page:
-        st.session_state[PAGE] = page
-        for key in [key for key in st.session_state if str(key).startswith(OWN)]:
-            del st.session_state[key]
+    if st.session_state.get(PAGE) == page:
+        return False
+    st.session_state[PAGE] = page
+    for key in [key for key in st.session_state if str(key).startswith(OWN)]:
+        del st.session_state[key]
+    return True
 
 
 def begin() -> None:
-    """Begin a run of the app: in a session's first one, what is kept waits for `first_address`."""
-    st.session_state.setdefault(FIRST, {})
+    """Begin the visit of a page: what is kept in its first run waits for `first_address`.
+
+    Until that run is at its end, the browser may still show the address of the page before.
+    """
+    if st.session_state.get(FIRST) is None:
+        st.session_state[FIRST] = {}
 
 
 def first_address() -> str:
-    """Return, once in a session, the query that the browser is to show in place of its own; else ""."""
-    first = st.session_state.get(FIRST)
-    st.session_state[FIRST] = None
+    """Return, once in a visit, the query that the browser is to show in place of its own; else ""."""
+    first, st.session_state[FIRST] = st.session_state.get(FIRST), None
     changed = first and {**st.query_params, **first}
-    return urlencode({name: value for name, value in changed.items() if value is not None}) if changed else ""
+    return (
+        urlencode({name: value for name, value in changed.items() if value is not None}, doseq=True) if changed else ""
+    )
+
+
+def rewrite(query: Mapping[str, str | list[str]]) -> None:
+    """Let the address ask for just this; it is written anew even if it is the same.
+
+    A link from a page to itself leaves the browser's address as it is.
+    """
+    if (first := st.session_state.get(FIRST)) is not None:
+        first |= dict.fromkeys(st.query_params) | dict(query)
+    else:
+        st.query_params.from_dict(query)
 
 
 def choice(name: str, default: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.shared.session import page_of
+from app.shared.session import page_of, rewrite
 from app.views.runs.compare import compare
 from app.views.runs.detail import detail
 from app.views.runs.labels import missing
@@ -18,8 +18,7 @@ def page() -> None:
     """Draw the page."""
     wanted = "run" if "run" in st.query_params else "runs" if "runs" in st.query_params else ""
     known = {"run": ("run",), "runs": COMPARED, "": PARAMETERS}[wanted]
-    # A link from a page to itself leaves the browser's address as it is, so it is written again.
-    st.query_params.from_dict({name: value for name, value in st.query_params.items() if name in known})
+    rewrite({name: value for name, value in st.query_params.items() if name in known})
     if wanted == "runs":
         compare()
     elif wanted == "run":

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from app.shared.panels import trained_runs
+from app.shared.session import rewrite
 from app.shared.wording import line_of_run
 from pmsi.base.errors import ConfigError, PMSIError, lookup
 from pmsi.choices import options_of
@@ -122,7 +123,7 @@ def write(start: Start, config: TrainConfig, varied: list[str]) -> None:
     st.session_state[_WRITTEN] = wanted
     if _asked() != wanted:
         others = {name: st.query_params.get_all(name) for name in st.query_params if name not in _names()}
-        st.query_params.from_dict(others | wanted)
+        rewrite(others | wanted)
 
 
 def address_of(config: TrainConfig) -> dict[str, str]:
