@@ -67,4 +67,5 @@ with guarded():
     require_login()
     page.run()
 section = next(section for section, views in VIEWS.items() if any(title == page.title for _, title, _ in views))
-part("window")(key="window", data={"places": PLACES, "query": session.first_address(), "section": section})
+address = {"page": page.url_path, "query": session.first_address()}
+part("window")(key="window", data={"places": PLACES, "section": section, **address})

@@ -12,7 +12,10 @@ export default function ({ data }) {
     stays ? history.replaceState(state, title, address) : window_.push(state, title, address);
   };
 
-  if (data.query && !location.search.endsWith(data.query)) history.replaceState(history.state, "", `?${data.query}`);
+  const here = !data.page || location.pathname.split("/").pop() === data.page; // not if the visitor has already gone on
+  if (here && data.query && !location.search.endsWith(data.query)) {
+    history.replaceState(history.state, "", `?${data.query}`);
+  }
 
   document.querySelectorAll('[data-testid="stTopNavSection"]').forEach((menu) => {
     menu.setAttribute("aria-current", menu.textContent === data.section);
