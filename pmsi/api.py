@@ -46,7 +46,7 @@ def train(what: TrainConfig | Run, runs: str | Path | None = None, *, name: str 
 
 
 def evaluate(run: Run, *, split: str = "test", batch_size: int = 64, device: str = "auto") -> Scores:
-    """Return the scores of a training run's last checkpoint on a ``split``, "test" or "train".
+    """Return the scores of a training run's last checkpoint on a ``split``: "test", "train" or "validation".
 
     ``Scores.accuracy`` is the accuracy by head, 0–1; labels, predictions, confidences and losses are beside it.
     ``device`` is "auto", "cpu" or "cuda". Raises RunError or CheckpointError if the run has no model, and DataError if
