@@ -322,13 +322,10 @@ def test_the_newest_run_that_knows_the_class_answers_and_links_carry_it(open_pag
 
 def test_an_upload_is_neither_right_nor_wrong(open_page, make_run):
     make_run()
-    for page in ("perturb", "maps"):
+    for page in ("home", "perturb", "maps"):
         test = open_page(page, source="upload")
-        if page == "home":
-            test.file_uploader(key="picker-upload").set_value(("x.png", png(), "image/png")).run()
-        else:
-            test.session_state["uploads"] = {"ab": ("x.png", Image.open(io.BytesIO(png())))}
-            test.run()
+        test.session_state["uploads"] = {"ab": ("x.png", Image.open(io.BytesIO(png())))}
+        test.run()
         assert "This network knows 12 invented birds" in words(shown(test))
         assert not re.search("[✓✗]", words(test) + json.dumps(grid(test) if page == "maps" else {}))
 
