@@ -45,6 +45,16 @@ def test_a_program_answers_without_this_package(tiny_run, tmp_path):
             assert found["answers"][head][i] == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_program_has_plain_operators_and_contiguous_weights(tiny_run, tmp_path):
+    """What other runtimes expect of a program that they lower."""
+    export(tiny_run, tmp_path / "model.pt2")
+    program = torch.export.load(tmp_path / "model.pt2")
+    assert program.state_dict
+    assert all(value.is_contiguous() for value in program.state_dict.values())
+    called = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    assert {operator.namespace for operator in called if hasattr(operator, "namespace")} == {"aten"}
+
+
 def test_weights_are_a_smaller_checkpoint_that_loads(tiny_run, tmp_path):
     for name, precision in (("full", "float32"), ("half", "float16")):
         copy = tmp_path / name

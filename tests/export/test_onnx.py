@@ -18,7 +18,7 @@ from pmsi.export.predictor import FilePredictor
 from pmsi.graph import recording
 from pmsi.graph.onnx_file import TOLERANCES, check, onnx_bytes
 from pmsi.graph.onnx_model import OnnxModel
-from pmsi.methods import build
+from pmsi.methods import METHODS, build
 from pmsi.predictor import Predictor
 
 SIDE, CLASSES = 64, 5
@@ -38,10 +38,22 @@ def about(model):
 
 @pytest.mark.parametrize(
     ("method", "backbone", "smooth_conv"),
-    [("pmr", "tiny", "separable"), ("hbp", "tiny", "paper"), ("baseline", "mobilenet_v2", "paper")],
+    [
+        ("pmr", "tiny", "separable"),
+        ("p", "tiny", "paper"),
+        ("m", "tiny", "paper"),
+        ("hbp", "tiny", "paper"),
+        ("api", "tiny", "paper"),
+        ("baseline", "mobilenet_v2", "paper"),
+    ],
 )
 def test_every_kind_of_model_passes_its_own_check(method, backbone, smooth_conv):
-    """`onnx_bytes` compares all heads and maps of eight images; of a model that is changed, the check fails."""
+    """`onnx_bytes` compares all heads and maps of eight images; of a model that is changed, the check fails.
+
+    One method for each way to build a model: PC is a baseline with another loss, B-CNN is refused below.
+    """
+    one_of_each = ("pmr", "p", "m", "hbp", "api", "baseline", "pc", "bcnn")
+    assert {METHODS[name].build for name in one_of_each} == {row.build for row in METHODS.values()}
     model = built(method, backbone, smooth_conv=smooth_conv)
     made = onnx_bytes(model, about(model))
     with torch.no_grad():
