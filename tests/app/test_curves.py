@@ -51,7 +51,7 @@ def test_long_lines_are_thinned_to_means_that_end_where_the_line_ends():
 def test_the_best_epoch_is_the_deciding_heads_for_all_heads():
     found = summary(RECORDS)
     assert found["last"] == {"epoch": 2, "accuracy": RECORDS[3]["accuracy"]}
-    assert found["best"] == {"epoch": 1, "accuracy": RECORDS[2]["accuracy"], "by": "mix"}
+    assert found["best"] == {"epoch": 1, "accuracy": RECORDS[2]["accuracy"], "by": "mix", "on": "test"}
     assert accuracy_rows(found)[-1] == {"Output": "mix", "Last epoch": "60.0 %", "Best epoch": "70.0 %"}
     assert summary(RECORDS[:2]) is None
 

@@ -17,7 +17,7 @@ def train_form_page(start):
 
     from app.views.train.form import train_form
 
-    found = train_form("t", start, st.container(), st.container())
+    found = train_form("t", start, {}, st.container())
     st.session_state["found"] = found
 
 
@@ -71,7 +71,7 @@ def test_an_untouched_form_returns_what_it_started_from(task):
 
 def test_every_field_has_one_widget_with_its_help_in_sight(test):
     widgets = [*test.selectbox, *test.multiselect, *test.number_input, *test.text_input, *test.toggle]
-    assert {f"t-{name}" for name in HELP} <= {widget.key for widget in widgets}
+    assert {f"t-{name}" for name in HELP} <= {widget.key.removesuffix("-no") for widget in widgets}
     for help in HELP.values():
         assert sum(caption.value.startswith(help) for caption in test.caption) == 1
 
@@ -121,7 +121,7 @@ def test_a_file_of_weights_and_a_data_set_in_a_folder_need_a_path(test):
     assert enter(test, "selectbox", "weights", "file").weights == ""
     assert enter(test, "text_input", "weights-file", " /some/file.safetensors ").weights == "/some/file.safetensors"
     assert enter(test, "selectbox", "weights", "none").weights == "none"
-    assert test.text_input(key="t-data").disabled
+    assert test.text_input(key="t-data-no").disabled
     enter(test, "selectbox", "dataset", "cub")
     assert not test.text_input(key="t-data").disabled
     assert enter(test, "text_input", "data", "/data/birds").data == "/data/birds"

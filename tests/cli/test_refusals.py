@@ -21,7 +21,7 @@ REFUSED = {
     "train --augmentation x": "rmg",
     "train --permutation x": "uniform, cycle",
     "train --device gpu": "auto, cpu, cuda",
-    "train --preset fast": "quick, paper, released",
+    "train --preset fast": "quick, photos, paper, released",
     "train --weights nofile": "nofile",
     "train --weights ''": "empty",
     "train --dataset folder": "data",
