@@ -114,10 +114,14 @@ class Trackers:
 
 
 def numbers(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a record by name: losses and rates in training, accuracy and loss of each head in tests."""
+    """Yield the numbers of a record by name: losses and rates in training, accuracy and loss of each head in tests, and
+    on the validation part.
+    """
     kind = "train" if record["kind"] == "loss" else "test"
     for name, value in record.items():
-        if isinstance(value, dict):
+        if name == "validation":
+            yield from ((f"validation/{number}/{head}", x) for number, by in value.items() for head, x in by.items())
+        elif isinstance(value, dict):
             yield from ((f"{kind}/{name}/{head}", float(number)) for head, number in value.items())
         elif name.startswith("lr_"):
             yield f"{kind}/{name}", float(value)

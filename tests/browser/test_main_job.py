@@ -85,7 +85,7 @@ def look_at_maps(page):
     maps[0].scroll_into_view_if_needed()  # they are loaded as they come into sight
     assert len({loaded(shown) for shown in maps}) == 3
     before = loaded(maps[0])
-    page.get_by_test_id("stPopover").filter(has_text="More").get_by_role("button").click()
+    page.get_by_role("button", name="More", exact=True).click()
     overlay = page.get_by_role("slider", name="Overlay")
     overlay.focus()
     overlay.press("Home")

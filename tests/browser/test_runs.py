@@ -62,6 +62,7 @@ def test_ticked_runs_are_compared_and_a_copied_link_shows_the_same(page, site, r
 def test_a_run_is_deleted_and_undo_brings_it_back_and_an_unknown_one_is_explained(page, site, runs):
     run = runs[1]
     page.goto(f"/runs?run={run.id}")
+    page.get_by_test_id("stExpander").filter(has_text="name, delete").locator("summary").click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_test_id("stPopoverBody").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Deleted: RMG-PMSI on plumage")).to_be_visible()

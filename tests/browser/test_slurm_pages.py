@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from driving import QUICK_S, expect_state, serving, short_run, start, stop
+from driving import QUICK_S, expect_state, serving, settled, short_run, start, stop
 from playwright.sync_api import expect
 from slurm_node import missing, slurm_node
 
@@ -36,6 +36,7 @@ def test_a_run_is_submitted_to_slurm_watched_stopped_and_resumed(page, root):
 
     page.goto("/train")
     short_run(page, epochs=500)
+    settled(page)  # or the page, drawn anew, would close the list
     page.get_by_role("combobox", name="Worked on by").click()
     page.get_by_role("option", name="Slurm").click()
     start(page)

@@ -16,7 +16,7 @@ from pmsi.uncertainty.temperature import calibration_for, fit_temperature, log_p
 
 
 def test_the_best_epoch_and_the_temperatures_come_from_the_validation_part(tmp_path):
-    config = SMALL.with_(train_per_class=4, test_per_class=2, validation=0.25, epochs=3)
+    config = SMALL.with_(train_per_class=4, test_per_class=2, validation=0.25, epochs=3, trackers=("tensorboard",))
     run = Run.create(tmp_path, config)
     assert tasks.execute(run) == "finished", run.status().error
     epochs = [record for record in run.metrics() if record["kind"] == "epoch"]
