@@ -35,10 +35,10 @@ def test_a_run_is_submitted_to_slurm_watched_stopped_and_resumed(page, root):
         return json.loads(next(root.glob("*/slurm.json")).read_text())["job"]
 
     page.goto("/train")
-    short_run(page, epochs=500)
-    settled(page)  # or the page, drawn anew, would close the list
+    settled(page)
     page.get_by_role("combobox", name="Worked on by").click()
     page.get_by_role("option", name="Slurm").click()
+    short_run(page, epochs=500)
     start(page)
     expect(page.get_by_text(re.compile(r"Slurm job \d+")).first).to_be_visible()
     trained = page.get_by_text(re.compile(r"epoch \d+ of 500")).first
