@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from driving import ARGUMENTS, CHROMIUM, ROOT, expect_state, fill, go, serving, start
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pmsi.config import TrainConfig
@@ -110,6 +111,8 @@ def take(page: Page, file: Path) -> None:
     )
     page.mouse.move(0, 0)
     page.screenshot(path=file, animations="disabled")
+    with Image.open(file) as taken:  # 256 colours are a third of the bytes
+        taken.convert("RGB").quantize(256).save(file, optimize=True)
     print(file)
 
 
