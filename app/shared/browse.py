@@ -14,6 +14,9 @@ MOST, MOST_LOOKED_AT = 200, 5000
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Suffixes of the files that can be chosen as data."""
+
 
 def browse(key: str, suffixes: Sequence[str] = (), folders: bool = True) -> None:
     """Draw the button that opens the browser; what is chosen there becomes the value of the text field ``key``.

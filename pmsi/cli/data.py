@@ -218,7 +218,8 @@ def _mistakes(typed: argparse.Namespace) -> int:
         return 0
     print(f"{title} images at output {head}:")
     for image in images:
-        print(f"  {image.key}: {names[image.label]}, taken for {names[image.predicted]}, {_how_sure(image)}")
+        said = "right" if image.predicted == image.label else f"taken for {names[image.predicted]}"
+        print(f"  {image.key}: {names[image.label]}, {said}, {_how_sure(image)}")
     print("Most confused classes:")
     for pair in pairs:
         print(f"  {pair.count} of {pair.images}  {names[pair.a]} and {names[pair.b]}")

@@ -6,10 +6,12 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.shared.browse import ARCHIVES
+from app.shared.browse import browse as browse_folders
 from app.shared.cached_data import data_of_run
 from app.shared.errors import guarded, plain
 from app.shared.fields import entries
-from app.shared.session import choice, keep, moved, remember
+from app.shared.session import choice, keep, key_of, moved, remember
 from app.shared.wording import line_of_run, name_of_run, with_names
 from app.views.data.classes import class_cards
 from app.views.data.details import show_open_image
@@ -79,6 +81,7 @@ def _source(sources: dict[str, Source]) -> Source | None:
         "A folder on the machine that runs the app: CUB-200-2011, Stanford Cars, FGVC-Aircraft, one folder of images "
         "for each class, or a zip of such folders."
     )
+    browse_folders(key_of("data"), ARCHIVES)
     typed = remember(
         st.text_input, "data", "", "Folder", placeholder="/data/CUB_200_2011", help=help, label_visibility="collapsed",
         width=300,

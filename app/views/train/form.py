@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.shared.browse import browse
+from app.shared.browse import ARCHIVES, browse
 from app.shared.errors import fix_buttons, plain, worded
 from app.shared.fields import Entry, entries
 from app.shared.wording import line_of_run
@@ -27,9 +27,6 @@ WEIGHTS = {
     "found out.",
 }
 """What the kinds of starting weights mean."""
-
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-"""Suffixes of the files that can be chosen as data."""
 
 LETTERS = "P: stage by stage (progressive), M: the stages exchange what they see (interaction), R: recursive mosaics."
 """The letters in the methods' titles."""
