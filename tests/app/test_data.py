@@ -49,7 +49,6 @@ def test_a_folder_is_chosen_in_the_browser(open_page, tmp_path):
     assert "2** classes" in words(fine(test))
 
 
-
 def tiles(test):
     return [button.label for button in test.button if button.key.startswith("open-")]
 

@@ -17,7 +17,9 @@ def narrow(page):
     def fits(path):
         page.goto(path)
         settled(page)
-        assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390, path
+        page.wait_for_function(
+            "document.querySelector('[data-testid=stMain]').scrollWidth <= 390"
+        )  # once all is laid out
         expect(page.get_by_text(re.compile("Traceback|Something went wrong"))).to_have_count(0)
         return page
 
