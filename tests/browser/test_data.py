@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from driving import expect_other_pixels, loaded
+from driving import expect_other_pixels, loaded, settled
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -29,6 +29,7 @@ def test_images_are_looked_through_opened_linked_and_closed(page):
     expect_other_pixels(dialog.get_by_role("img").first, before)
     page.reload()
     expect(dialog.get_by_text("A test image, 256 × 256 px")).to_be_visible()
+    settled(page)
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_have_count(0)
     expect(page).not_to_have_url(re.compile("open="))
