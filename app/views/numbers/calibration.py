@@ -14,7 +14,7 @@ from app.shared.memory import once
 from app.shared.palette import CHART, NEUTRAL, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.wording import name_of_run
-from app.views.numbers.reports import names, offer, report_on
+from app.views.numbers.reports import measured
 from app.views.numbers.severities import severities
 from pmsi.base.errors import RunError
 from pmsi.base.files import LARGE, read_json, stamp
@@ -41,18 +41,10 @@ class Shown:
 
 def calibration(run: Run, beside: Run | None, output: str) -> None:
     """Show how far the probabilities of one or two runs can be believed, and offer to measure that."""
-    runs = [run] if beside is None else [run, beside]
-    found = report_on(runs, CalibrateConfig)
-    if found is None and beside is not None:
-        words = f"{names(runs)} have not been measured together yet: a minute or two on two cores."
-        offer(words, CalibrateConfig(of=(run.id, beside.id)), "calibration-pair")
-        runs, found = [run], report_on([run], CalibrateConfig)
+    found = measured(run, beside, CalibrateConfig, "a minute or two")
     if found is None:
-        if beside is None:
-            words = f"{name_of_run(run)} has not been measured here yet: a minute or two on two cores."
-            offer(words, CalibrateConfig(of=(run.id,)), "calibration")
         return
-    job, result = found
+    runs, job, result = found
     colors, kind = run_colors(runs), "raw" if raw_wanted() else "calibrated"
     shown = [_shown(job, result, each, output, colors[each.id]) for each in runs]
     left, right = st.columns(2, gap="medium")

@@ -12,7 +12,7 @@ from app.shared.session import page_of
 from app.shared.wording import name_of_run
 from pmsi import tasks
 from pmsi.base.errors import RunError
-from pmsi.config import Config
+from pmsi.config import CalibrateConfig, Config, UnknownsConfig
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.record import is_of_earlier_model
 
@@ -43,6 +43,23 @@ def offer(words: str, config: Config, key: str) -> None:
             with changing():
                 made = tasks.queue(config, default_root())
                 st.switch_page(page_of("runs"), query_params={"run": made.id})
+
+
+def measured(
+    run: Run, beside: Run | None, kind: type[CalibrateConfig] | type[UnknownsConfig], takes: str
+) -> tuple[list[Run], Run, Result] | None:
+    """Return the runs that a measurement of a kind is about, its run and its result: of both, else of the first alone.
+
+    What is missing is offered to be measured; ``takes`` says about how long that is.
+    """
+    for runs in [[run, beside], [run]] if beside is not None else [[run]]:
+        if (found := report_on(runs, kind)) is not None:
+            return runs, *found
+        if len(runs) == 2 or beside is None:
+            together = " together" if len(runs) == 2 else ""
+            words = f"Not measured{together} yet: {names(runs)}. It takes {takes} on two cores."
+            offer(words, kind(of=tuple(each.id for each in runs)), f"{kind.__name__}-{len(runs)}")
+    return None
 
 
 def names(runs: Sequence[Run]) -> str:

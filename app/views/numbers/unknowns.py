@@ -14,7 +14,7 @@ from app.shared.palette import CATEGORICAL, CHART, NEUTRAL, styled
 from app.shared.panels import say_differences
 from app.shared.session import remember
 from app.shared.wording import name_of_run
-from app.views.numbers.reports import names, offer, report_on
+from app.views.numbers.reports import measured
 from pmsi.base.errors import RunError
 from pmsi.base.files import LARGE, read_json, stamp
 from pmsi.config import UnknownsConfig
@@ -30,18 +30,10 @@ BINS = 40
 
 def unknowns(run: Run, beside: Run | None, output: str) -> None:
     """Show how one or two runs score known and unknown images, and offer to measure that."""
-    runs = [run] if beside is None else [run, beside]
-    found = report_on(runs, UnknownsConfig)
-    if found is None and beside is not None:
-        words = f"{names(runs)} have not been asked together yet: some minutes on two cores."
-        offer(words, UnknownsConfig(of=(run.id, beside.id)), "unknowns-pair")
-        runs, found = [run], report_on([run], UnknownsConfig)
+    found = measured(run, beside, UnknownsConfig, "some minutes")
     if found is None:
-        if beside is None:
-            words = f"{name_of_run(run)} has not been asked here yet: some minutes on two cores."
-            offer(words, UnknownsConfig(of=(run.id,)), "unknowns")
         return
-    job, result = found
+    runs, job, result = found
     titles = {name: row.title for name, row in SCORES.items()}
     score = remember(
         st.segmented_control, "score", SAID_BY, "Score", titles, required=True, label_visibility="collapsed"
