@@ -228,7 +228,7 @@ def test_names_or_a_refusal(changed, pmsi):
     assert all(key.split("/")[0] == name for key, (_, name) in then.test.items())
 
     told = pmsi("data", "mistakes", run.id, "--count", 99, "--runs", run.folder.parent)[1]
-    named_so = dict(re.findall(r"^  (\S+): (\w+), taken for", told, re.M))
+    named_so = dict(re.findall(r"^  (\S+): (\w+), (?:taken for|right)", told, re.M))
     assert named_so == {key: name for key, (_, name) in then.test.items()}
 
     # runs check
