@@ -84,6 +84,7 @@ TEX = {
     "−": "$-$",
     "–": "--",
     "×": r"$\times$",
+    "†": r"$\dagger$",
     "σ": r"$\sigma$",
     "λ": r"$\lambda$",
     "…": r"\dots{}",
@@ -128,7 +129,7 @@ def _tex(text: str) -> str:
 
 FIELDS = (
     "table", "line", "column", "line_title", "column_title", "unit", "mean", "sd", "n", "change", "paper",
-    "paper_change", "difference", "epoch", "seeds", "values", "states", "runs",
+    "paper_change", "difference", "epoch", "on_test", "seeds", "values", "states", "runs",
 )  # fmt: skip
 """The columns of CSV."""
 
@@ -144,6 +145,7 @@ def records(filled: Filled, scale: float = 1.0) -> list[dict[str, Any]]:
             "line_title": lines[cell.cell.line],
             "column_title": columns[cell.cell.column],
             "epoch": filled.epoch,
+            "on_test": cell.on_test,
             "seeds": list(filled.seeds),
             "states": [None if state is None else state.value for state in cell.states],
             "runs": list(cell.runs),

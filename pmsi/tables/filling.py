@@ -14,6 +14,7 @@ from pmsi.base.statistics import mean_std
 from pmsi.config import TrainConfig, differences
 from pmsi.data import open_dataset
 from pmsi.runs import Run, State
+from pmsi.runs.comparison import chosen_on
 from pmsi.runs.record import data_of, record_of
 from pmsi.tables.definitions import Cell, Part, Table
 from pmsi.tables.matching import SAME_RESULT, Found, OnOtherData, Runs
@@ -21,8 +22,7 @@ from pmsi.tables.printed import Place, paper_table
 
 EPOCHS = {
     "last": "last epoch",
-    "best": "best epoch by the head that the model predicts with, chosen on the test images where a run has no "
-    "validation part",
+    "best": "best epoch by the head that the model predicts with",
 }
 """The epochs whose accuracy a table can show."""
 
@@ -43,6 +43,8 @@ class Entry:
     sweep: str | None = None
     state: State | None = None
     value: float | None = None
+    on_test: bool = False
+    """Whether the epoch was chosen on the test images that the number is about, so that it flatters."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class FilledCell:
     def states(self) -> tuple[State | None, ...]:
         """The state of each seed's run; None if there is no run."""
         return tuple(entry.state for entry in self.entries)
+
+    @property
+    def on_test(self) -> bool:
+        """Whether an epoch of any seed was chosen on the test images."""
+        return any(entry.on_test for entry in self.entries)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -204,7 +211,9 @@ def _entry(cell: Cell, seed: int, trained: Found | None, runs: Runs, epoch: str)
     if trained.state is not State.FINISHED:
         return entry
     if cell.perturbation is None:
-        return Entry(seed, trained.run.id, None, trained.state, accuracy(trained.result, cell.head, epoch))
+        value = accuracy(trained.result, cell.head, epoch)
+        flatters = epoch == "best" and value is not None and bool(chosen_on(trained.result["best"]))
+        return Entry(seed, trained.run.id, None, trained.state, value, flatters)
     sweep = runs.sweep(trained, cell)
     if sweep is None:
         return Entry(seed, trained.run.id)

@@ -18,6 +18,9 @@ from pmsi.tables.printed import paper_table
 NOT_RUN, NO_OUTPUT = "not run", "–"
 """The text of a cell without a run, and of one whose finished run has no such output."""
 
+ON_TEST = "†"
+"""The mark of a number whose epoch was chosen on the test images."""
+
 URGENCY = (State.FAILED, State.INTERRUPTED, State.STOPPED, State.RUNNING, State.STOPPING, State.QUEUED)
 """A cell of several seeds shows the first of these states that one of its runs has."""
 
@@ -58,6 +61,7 @@ def cell_text(cell: FilledCell) -> str:
         return nothing if state is None else state.value
     text = f"{cell.mean:.0f}" if cell.cell.count else f"{100 * cell.mean:.1f}"
     text += "" if cell.sd is None else f" ± {100 * cell.sd:.1f}"
+    text += ON_TEST if cell.on_test else ""
     if cell.n < len(cell.entries):
         text += f" ({cell.n} of {len(cell.entries)}" + (f", {state.value})" if state else ")")
     return text
@@ -111,6 +115,8 @@ def notes(filled: Filled) -> list[str]:
     misprints = [
         cell.cell.printed.note for cell in filled.cells.values() if cell.cell.printed and cell.cell.printed.note
     ]
+    flatters = any(cell.on_test for cell in filled.cells.values())
+    found += [f"{ON_TEST} Epoch chosen on the test images, for want of a validation part: it flatters."] * flatters
     return found + [f"* A misprint of the paper: {note}." for note in misprints]
 
 

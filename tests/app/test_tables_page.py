@@ -209,9 +209,9 @@ def test_what_is_live_or_failed_says_so_and_leads_to_its_run(open_page, runs_fol
 
 
 def test_the_best_epoch_is_shown_where_it_is_asked_for_with_the_command(open_page, runs_folder, base):
-    finished(runs_folder, base, {"mix": 0.5}, best={"mix": 0.875})
+    finished(runs_folder, base, {"mix": 0.5}, best={"mix": 0.875}, on="test")
     test = open_page("tables", table="3", epoch="best", seeds="2")
-    assert cells(test)[OURS][1][0].startswith("87.5")
+    assert cells(test)[OURS][1][0].startswith("87.5†")
     assert "chosen on the test images" in words(test)
     assert test.code[0].value.startswith("python -m pmsi tables 3 ")
     assert test.code[0].value.endswith(f"--seeds 2 --epoch best --runs {runs_folder}")

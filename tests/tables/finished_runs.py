@@ -23,12 +23,15 @@ def ended(root, config, state, about):
     return run
 
 
-def finished(root, config, accuracy, best=None, counts=(35, 1050, 942), seconds=60.0):
-    """Make a finished training run with these accuracies by head; the last head is the primary one."""
+def finished(root, config, accuracy, best=None, counts=(35, 1050, 942), seconds=60.0, on="validation"):
+    """Make a finished training run with these accuracies by head; the last head is the primary one.
+
+    ``on`` is what its best epoch was chosen on.
+    """
     primary = list(accuracy)[-1]
     result = {
         "last": {"epoch": config.epochs, "accuracy": accuracy},
-        "best": {"epoch": 1, "accuracy": best or accuracy, "by": primary},
+        "best": {"epoch": 1, "accuracy": best or accuracy, "by": primary, "on": on},
         "classes": [str(number) for number in range(counts[0])],
         "train_images": counts[1],
         "test_images": counts[2],

@@ -218,12 +218,21 @@ def test_runs_without_a_record_count_as_far_as_their_numbers_of_images_agree_and
     assert [each.run for each in fill(expand("3", BASE), tmp_path).left_out] == [run], "a damaged record is left out"
 
 
-def test_the_best_epoch_is_shown_where_it_is_asked_for_and_labelled(tmp_path):
-    finished(tmp_path, BASE, {"concat": 0.5, "mix": 0.6}, best={"concat": 0.7, "mix": 0.8})
-    best = fill(expand("3", BASE), tmp_path, epoch="best")
+def test_the_best_epoch_is_shown_where_it_is_asked_for_and_marked_where_it_was_chosen_on_test_images(tmp_path):
+    for method, on in (("pmr", "test"), ("pm", "validation")):
+        finished(tmp_path, BASE.with_(method=method), {"concat": 0.5, "mix": 0.6}, {"concat": 0.7, "mix": 0.8}, on=on)
+    best, last = (fill(expand("3", BASE), tmp_path, epoch=epoch) for epoch in ("best", "last"))
     assert best.cells["pmr", "mix"].mean == 0.8
     assert "best epoch" in as_text(best)
-    assert "last epoch" in as_text(fill(expand("3", BASE), tmp_path))
+    assert "last epoch" in as_text(last)
+    for layout, numbers in ((as_text, ("70.0†", "80.0†")), (as_latex, (r"70.0$\dagger$", r"80.0$\dagger$"))):
+        words = layout(best).split()
+        assert all(word in words for word in (*numbers, "70.0", "80.0"))
+        assert words.count(numbers[0][4:]) == 1, "one line of explanation"
+        assert numbers[0][4:] not in layout(last)
+    marked = {(c["line"], c["column"]) for c in json.loads(as_json(best))["cells"] if c["on_test"]}
+    assert marked == {("pmr", "concat"), ("pmr", "mix")}
+    assert not any(cell["on_test"] for cell in json.loads(as_json(last))["cells"])
     with pytest.raises(ConfigError, match="last"):
         fill(expand("7", BASE), tmp_path, epoch="best")
     with pytest.raises(UnknownName, match="last, best"):

@@ -7,6 +7,8 @@ from scipy.special import softmax
 
 from pmsi.base.errors import DataError
 from pmsi.data.dataset import Dataset, Interventions, Sample
+from pmsi.data.plumage import plumage
+from pmsi.data.validation import leave_out
 from pmsi.explain.measures.parts import PartProbe, compared, summed_up
 
 PARTS = ("bill", "crown", "breast", "wing", "tail")
@@ -102,3 +104,20 @@ def test_a_data_set_whose_parts_cannot_be_changed_is_refused():
     birds = Dataset("photos", ("a",), (), (), lambda _: None)
     with pytest.raises(DataError, match="photos"):
         PartProbe(birds, answer, explain_by(truth), lambda _: {}, "only")
+
+
+def test_a_swap_is_towards_the_class_of_its_name_where_classes_are_left_out():
+    birds = leave_out(plumage(test_per_class=1, size=64), ["Ochre Finchling", "Twinbar Reedtail"])
+    sample = next(one for one in birds.test if birds.classes[one.label] == "Marsh Reedtail")
+    explained, own = [], birds.open_image(sample).tobytes()
+
+    def answer(pictures):
+        is_own = np.eye(len(birds.classes))[sample.label]
+        return {"only": np.array([is_own if one.tobytes() == own else 1 - is_own for one in pictures])}
+
+    def explain(sample, picture, head, label, rival):
+        explained.append(birds.classes[label])
+        return {"map S5": {"tail": 1.0}}
+
+    PartProbe(birds, answer, explain, lambda _: dict.fromkeys(("tail", "wing"), np.ones(1)), "only").measure(sample)
+    assert set(explained) == {"Marsh Reedtail", "Girdled Reedtail"}
