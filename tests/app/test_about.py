@@ -377,9 +377,3 @@ def test_the_export_command_has_the_precision_that_is_chosen(open_page, make_run
     assert "--half" not in said()
     test.radio(key="export-precision").set_value("Half precision, half the size").run()
     assert said().endswith(" --half")
-
-
-def test_no_number_is_a_negative_zero():
-    from app.views.numbers.maps import _interval
-
-    assert _interval({"mean": -1e-9, "low": -1e-9, "high": 1e-9}, 100) == "0.0 (0.0 to 0.0)"

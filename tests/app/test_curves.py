@@ -1,12 +1,9 @@
 """Figures and tables of a run's records."""
 
-import pytest
-
 from app.shared.palette import head_color
 from app.views.runs.curves import (
     accuracy_figure,
     accuracy_rows,
-    bar_figure,
     loss_figure,
     runs_figure,
     series,
@@ -33,12 +30,6 @@ def test_each_head_has_its_own_line_and_colour_without_what_is_null():
     assert [len(figure([]).data) for figure in (loss_figure, accuracy_figure)] == [0, 0]
 
 
-@pytest.mark.parametrize(("best", "top"), [(0.05, 20), (0.2, 40), (0.79, 80), (1.0, 100)])
-def test_the_axis_of_accuracy_ends_at_the_next_fifth(best, top):
-    record = {"kind": "epoch", "epoch": 1, "accuracy": {"mix": best}}
-    assert accuracy_figure([record]).layout.yaxis.range[1] == pytest.approx(top, rel=0.01)
-
-
 def test_long_lines_are_thinned_to_means_that_end_where_the_line_ends():
     for count in (1, 400, 401, 1999):
         epochs, values = thinned(([float(i) for i in range(count)], [3.0] * count))
@@ -54,11 +45,6 @@ def test_the_best_epoch_is_the_deciding_heads_for_all_heads():
     assert found["best"] == {"epoch": 1, "accuracy": RECORDS[2]["accuracy"], "by": "mix", "on": "test"}
     assert accuracy_rows(found)[-1] == {"Output": "mix", "Last epoch": "60.0 %", "Best epoch": "70.0 %"}
     assert summary(RECORDS[:2]) is None
-
-
-def test_bars_start_with_the_first_on_top():
-    (bars,) = bar_figure({"wren": 0.25, "owl": 1.0}, "accuracy (%)").data
-    assert (list(bars.y), list(bars.x)) == (["owl", "wren"], [100.0, 25.0])
 
 
 def test_runs_beside_each_other_keep_their_colours_and_stay_apart_when_colours_repeat():

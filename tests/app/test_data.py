@@ -40,15 +40,6 @@ def answered(make_run):
     return answer(run, {test[0].key: 1, test[2].key: 0})
 
 
-def test_a_folder_is_chosen_in_the_browser(open_page, tmp_path):
-    home = class_folders(tmp_path / "two" / "birds", ("wren", "robin"), 3)
-    test = open_page("data", set="folder")
-    for step in (tmp_path.name, "two", "birds", "Use this folder"):
-        click(test, step)
-    assert test.text_input(key="kept-data").value == str(home)
-    assert "2** classes" in words(fine(test))
-
-
 def tiles(test):
     return [button.label for button in test.button if button.key.startswith("open-")]
 

@@ -6,7 +6,6 @@ import pytest
 from pages import sound, words
 from streamlit.testing.v1 import AppTest
 
-from app.shared.fields import entries
 from pmsi.config import CONFIGS, TrainConfig
 
 HELP = {about.name: about.metadata["help"] for about in fields(TrainConfig)}
@@ -126,16 +125,3 @@ def test_a_file_of_weights_and_a_data_set_in_a_folder_need_a_path(test):
     assert not test.text_input(key="t-data").disabled
     assert enter(test, "text_input", "data", "/data/birds").data == "/data/birds"
     assert enter(test, "selectbox", "dataset", "plumage").data is None
-
-
-def test_values_are_shown_in_words():
-    values = {"flip": True, "train_per_class": None, "lr_new": 0.001, "weights": "imagenet", "trackers": ()}
-    said = {name: entries(TrainConfig)[name].show(value) for name, value in values.items()}
-    assert said == {
-        "flip": "on",
-        "train_per_class": "all",
-        "lr_new": "0.001",
-        "weights": "ImageNet",
-        "trackers": "none",
-    }
-    assert entries(TrainConfig)["trackers"].show(("tensorboard", "mlflow")) == "TensorBoard, MLflow"

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from pages import button, click, fine, kept, part, words
+from pages import click, fine, kept, part, words
 from PIL import Image
 from untrained import answer
 
@@ -19,8 +19,6 @@ from app.views.maps.zoom import as_csv, numbers_table, removal_chart
 from pmsi.data import open_dataset
 from pmsi.explain.measures.deletion import Curve
 from pmsi.explain.measures.pointing import RegionScores
-from pmsi.runs import Run, State
-from pmsi.runs.lifecycle import enqueue
 from pmsi.runs.mistakes import Predictions
 
 KEY = "test/ochre_finchling/0000"
@@ -37,15 +35,6 @@ def verdicts(test):
 def pixels(address):
     data = base64.b64decode(address["src"].removeprefix("data:image/jpeg;base64,"))
     return np.asarray(Image.open(io.BytesIO(data)), dtype=int)
-
-
-def test_without_a_run_a_button_leads_to_training(open_page, runs_folder, tiny_config):
-    test = open_page("maps")
-    assert button(click(test, "Train a model"), "Start training")
-    enqueue(Run.create(runs_folder, tiny_config).folder, (State.CREATED,), "none")
-    test = open_page("maps")
-    assert not any(one.label == "Train a model" for one in test.button)
-    assert "being trained now" in words(test)
 
 
 def test_three_stages_are_shown_with_the_prediction(open_page, make_run):

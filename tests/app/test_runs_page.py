@@ -11,13 +11,11 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 from pages import click, links, part, sound, words
-from streamlit.testing.v1 import AppTest
 
-from app.shared.wording import ago, line_of_run, moment, name_of_run, runs_before, short_id, title_of_run
+from app.shared.wording import name_of_run, runs_before
 from app.views.runs.detail import ADVICE
 from app.views.train.address import address_of
 from pmsi.base.locks import Lock
-from pmsi.base.text import duration
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.engine.checkpoint import CHECKPOINT, PREVIOUS
 from pmsi.runs import Run, State, jobs, list_runs, trash
@@ -248,14 +246,6 @@ def test_a_trained_run_shows_how_it_learned_and_leads_to_its_mistakes(root, show
     assert [dict(parse_qsl(link.query_string))["show"] for link in links(test, "Mistakes")] == ["mistakes"]
 
 
-def test_a_mix_below_concat_is_explained(root, shown):
-    run = make(root)
-    for mix, explained in ((0.5, False), (0.25, True)):
-        accuracy = {"S3": 0.125, "concat": 0.5, "mix": mix}
-        run.log({"kind": "epoch", "epoch": 1, "step": 1, "accuracy": accuracy, "loss": {}})
-        assert ("25.0 points below" in words(shown(run))) == explained
-
-
 def test_a_resumed_run_says_when_it_was_started_and_when_it_went_on(root, shown):
     run = make(root, ending=State.STOPPED)
     mark(run, "started", {"at": 1000.0})
@@ -301,14 +291,6 @@ def test_a_running_run_can_be_stopped_and_is_told_apart_from_a_stuck_one(root, s
         assert "Stopping …" in labels(test)
 
 
-def test_a_refused_action_is_a_panel(root, shown):
-    run = stopped(root)
-    test = shown(run)
-    mark(run, ENDINGS[State.FINISHED], {"result": RESULT})
-    (run.folder / ENDINGS[State.STOPPED]).unlink()
-    assert "finished" in words(click(test, "Resume"))
-
-
 def test_an_evaluation_shows_its_accuracies(root, shown):
     trained = make(root, **FINISHED)
     result = {"of": trained.id, "split": "test", "images": 8, "accuracy": {"S5": 0.5, "mix": 0.75}}
@@ -332,41 +314,7 @@ def test_a_sweep_shows_what_it_has_measured(root, shown):
     assert list(table["pmr-cub-ab12"]) == ["50.0 % (25.0 % to 75.0 %)"] * 2
 
 
-def test_any_other_result_is_shown_as_it_is():
-    def page():
-        from app.views.runs.results import show_result
-
-        show_result("another task", {"rows": [{"name": "x", "value": 1.5}], "size": 3})
-
-    test = sound(AppTest.from_function(page, default_timeout=30).run())
-    assert list(test.dataframe[0].value["value"]) == [1.5]
-    assert json.loads(test.json[0].value) == {"size": 3}
-
-
 # Names, tags, notes
-
-
-def test_durations_and_moments_are_short_and_in_the_visitors_time():
-    assert [duration(seconds) for seconds in (0.4, 59.7, 185, 7800)] == [
-        "0 s",
-        "1 min 00 s",
-        "3 min 05 s",
-        "2 h 10 min",
-    ]
-    assert [ago(1e9 - before, now=1e9) for before in (5, 90, 7300)] == ["just now", "1 min ago", "2 h ago"]
-    assert [moment(1e9, zone) for zone in ("UTC", "Asia/Tokyo")] == ["09 Sep, 01:46", "09 Sep, 10:46"]
-    assert moment(1e9, "no/such/zone") == moment(1e9, None)
-
-
-def test_runs_are_named_by_what_they_are_about(root):
-    assert title_of_run(CONFIG) == "RMG-PMSI on plumage"
-    assert title_of_run(EvaluateConfig(of="20260101-101010-train-pmr-cub-ab12")) == "evaluation of pmr-cub-ab12"
-    assert title_of_run(RobustnessConfig(of=("a", "b"))) == "robustness of 2 runs"
-    assert short_id("20260101-101010-evaluate-test-ab12") == "evaluate-test-ab12"
-    run = Run(root / "20260101-101010-train-pmr-plumage-ab12")
-    run.folder.mkdir()
-    (run.folder / "config.json").write_text(json.dumps(CONFIG.to_dict()))
-    assert line_of_run(run, "UTC") == "RMG-PMSI on plumage · ab12 · 01 Jan, 10:10 · tiny · 64 px · 2 epochs"
 
 
 def test_a_name_is_shown_wherever_a_run_is_named_and_never_as_markup(root, shown):

@@ -13,7 +13,6 @@ from app.shared.charts import paired_bars
 from app.views.tables import queue as queueing
 from app.views.tables.protocols import command_of, offered, titles, unbroken
 from app.views.tables.table_html import table_html
-from pmsi.base.errors import RunError
 from pmsi.cli.main import make_parser
 from pmsi.cli.tables import table_of
 from pmsi.config import RobustnessConfig, TrainConfig
@@ -121,12 +120,6 @@ def test_the_fullest_protocol_comes_first_then_the_newest_and_the_address_keeps_
     assert next(iter(offered(runs_folder, "3"))) == older
 
 
-def test_the_settings_of_a_run_that_no_cell_asks_for_can_start_a_table(runs_folder, base):
-    finished(runs_folder, base.with_(method="hbp"), {"classifier": 0.5})
-    sources = {protocol.source: protocol for protocol in offered(runs_folder, "3").values()}
-    assert sources["Settings of a run"].base == base.with_(method="pmr")
-
-
 def test_a_data_set_without_its_folder_is_asked_for(open_page, submitted, tmp_path):
     key = next(key for key, each in offered(Path("none"), "3").items() if "Paper" in each.source)
     test = open_page("tables", table="3", protocol=key)
@@ -227,16 +220,6 @@ def test_a_perturbed_cell_leads_to_its_sweep(open_page, runs_folder, base):
     assert [links for _, links in lines["Origin"]] == [[run.id] for run in two]
 
 
-def test_the_misprints_are_marked_and_the_protocol_is_not_taken_for_the_paper_s(open_page, runs_folder, base):
-    for dataset, data in SETS.items():
-        finished(runs_folder, base.with_(dataset=dataset, data=data), {"mix": 0.5})
-    test = open_page("tables", table="7")
-    assert "14.1 (−67.4*)" in page_html(test)
-    assert sum(one.value.count("A misprint of the paper") for one in (*test.markdown, *test.caption)) == 2
-    assert "Not the paper's data or recipe" in words(test)
-    assert "epochs = 2" in words(test)
-
-
 def test_a_title_is_shown_as_it_is(tmp_path, base, monkeypatch):
     odd = METHODS["pm"].__class__(**(vars(METHODS["pm"]) | {"title": '<b onclick="x">&', "tables": ("3",)}))
     monkeypatch.setitem(METHODS, "odd", odd)
@@ -323,13 +306,6 @@ def test_sweeps_are_queued_once_their_models_are_trained(open_page, runs_folder,
     assert len(submitted) == 3
 
 
-def test_runs_that_could_not_start_are_not_made(open_page, runs_folder, base, submitted):
-    finished(runs_folder, base.with_(dataset="cub", data="/nowhere/cub"), {"mix": 0.5})
-    test = click(open_page("tables", table="3"), "Queue the 5 missing runs")
-    assert "/nowhere/cub" in words(test)
-    assert (submitted, len(list_runs(runs_folder))) == ([], 1)
-
-
 def test_an_estimate_is_shown_until_something_changes(open_page, runs_folder, base, monkeypatch):
     finished(runs_folder, base, {"mix": 0.5})
     asked = []
@@ -344,11 +320,6 @@ def test_an_estimate_is_shown_until_something_changes(open_page, runs_folder, ba
     assert len(asked) == 1
     finished(runs_folder, base.with_(method="m"), {"mix": 0.5})
     assert "It takes a while." not in words(test.run())
-
-
-def test_an_estimate_that_fails_says_why():
-    with pytest.raises(RunError, match="--nothing"):
-        queueing.dry_run(["runs", "list", "--nothing"])
 
 
 def test_table_i_counts_images_and_says_which_folder_is_wrong(open_page):

@@ -8,15 +8,17 @@ from pages import button, class_folders, click, sound, words
 
 import pmsi.engine.costs
 from app.views.train.address import address_of
-from pmsi.base.errors import RunError
 from pmsi.base.text import short
 from pmsi.base.vision import models
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
 from pmsi.methods import outline
-from pmsi.runs import Run, default_root, jobs, list_runs
+from pmsi.runs import Run, State, default_root, jobs, list_runs
+from pmsi.runs.launchers import LAUNCHERS
+from pmsi.runs.launchers.row import Launcher, LauncherStatus
 
 QUICK = PRESETS["quick"].config
+SUBMIT = jobs.submit
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +105,6 @@ def test_a_preset_fills_the_form_and_the_settings_of_any_run_can_be_linked_to(pa
     assert not test.warning
 
 
-def test_the_costs_of_the_paper_s_model_are_shown_before_its_folder_is_given(open_page):
-    """METHOD: 2.2 M and 8.3 M parameters, 1.2 and 7.7 G multiply-adds."""
-    found = costs(open_page("train", preset="paper"))
-    assert found[:2] == [("10.5 M", "8.30 M outside the backbone"), ("8.92 G", "107 G to learn")]
-    assert found[2][0].endswith("GB")
-
-
 def test_costs_are_counted_again_only_where_something_that_costs_has_changed(page, monkeypatch):
     counted, count, before = [], pmsi.engine.costs.costs_of, costs(page)
     monkeypatch.setattr(
@@ -144,6 +139,19 @@ def test_costs_are_counted_for_the_classes_of_the_data_set(page, tmp_path):
     looked_for(13)
 
 
+def test_a_run_is_handed_to_the_launcher_that_is_chosen_whose_word_stands_on_its_page(page, monkeypatch):
+    handed = []
+    status = lambda run: LauncherStatus("Slurm job 7: pending") if run.state is State.QUEUED else None  # noqa: E731
+    monkeypatch.setitem(LAUNCHERS, "slurm", Launcher("Slurm", handed.append, "", status=status))
+    monkeypatch.setattr(jobs, "submit", SUBMIT)
+    sound(page.selectbox(key="train-launcher").set_value("slurm").run())
+    click(page, "Start training")
+    (run,) = handed
+    assert "Slurm job 7: pending" in words(page)
+    click(page, "Stop this run")
+    assert run.state is State.STOPPED
+
+
 # Time
 
 
@@ -167,16 +175,6 @@ def test_a_time_is_what_equal_runs_took_or_measured_on_demand(page, monkeypatch)
     assert figure(page, "Time") == ("≈ 1 min 01 s", "by a trial")
     assert asked[0][0] == "train"
     assert asked[0][asked[0].index("--epochs") + 1] == "4"
-
-
-def test_a_trial_and_a_start_that_fail_are_said_in_panels(page, monkeypatch):
-    def refuse(*_):
-        raise RunError("The machine is busy.")
-
-    monkeypatch.setattr("app.shared.measuring._seconds", refuse)
-    monkeypatch.setattr(jobs, "submit", refuse)
-    assert "The machine is busy" in click(enter(page, epochs=6), "Measure").error[0].value
-    assert "The machine is busy" in click(enter(page, epochs=7), "Start training").error[0].value
 
 
 # The address

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from driving import drawn, expect_other_drawing, go, mosaic, number, settled
+from driving import drawn, expect_other_drawing, mosaic, number, settled
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -97,29 +97,3 @@ def test_layouts_are_drawn_without_the_server_as_the_package_draws_them(page):
     compare(11, "cycle")
     page.get_by_role("slider", name="Layouts").press("End")
     compare(999, "cycle")
-
-
-def test_what_is_chosen_goes_into_the_address_the_code_and_along_to_other_pages(page):
-    page.goto("/mosaic?seed=11")
-    drawn(mosaic(page, 3))
-    settled(page)
-    number(page, "Layout").fill("42")
-    expect(page).to_have_url(re.compile("seed=42"))
-    settled(page)
-    number(page, "Layout").fill("11")
-    expect(page).to_have_url(re.compile("seed=11"))
-    expect(page.get_by_test_id("stCode").last).to_contain_text("--seed 11")
-    page.get_by_role("radio", name="4-cycle").click()
-    page.get_by_role("checkbox", name="Patch borders").click()
-    for words_of_code in ("--seed 11", "--permutation cycle", "--no-borders"):
-        expect(page.get_by_test_id("stCode").last).to_contain_text(words_of_code)
-    before = drawn(mosaic(page, 3))
-    go(page, "Data")
-    expect(page.get_by_role("heading", name="Recursive mosaic")).to_have_count(0)
-    go(page, "Mosaic")
-    assert drawn(mosaic(page, 3)) == before
-    expect(number(page, "Layout")).to_have_value("11")
-    page.reload()
-    drawn(mosaic(page, 3))
-    expect(page.get_by_role("radio", name="4-cycle")).to_have_attribute("aria-checked", "true")
-    expect(number(page, "Layout")).to_have_value("11")

@@ -3,28 +3,13 @@
 import re
 
 import pytest
-from driving import expect_other_pixels, loaded
+from driving import loaded
 from playwright.sync_api import expect
 
 from pmsi.robustness.page import as_html
 from pmsi.robustness.results import read_results
 
 pytestmark = pytest.mark.browser
-
-
-def test_a_slider_changes_pixels_and_its_link_shows_the_same(page, site):
-    page.goto(f"/perturb?run={site.first}&beside={site.second}&kind=Compression&what=jpeg")
-    after = page.get_by_alt_text(re.compile("0000, JPEG, 100 − q = 80"))
-    before = loaded(after)
-    slider = page.get_by_role("slider", name=re.compile("100 − q"))
-    slider.focus()
-    slider.press("End")
-    worst = page.get_by_alt_text(re.compile("0000, JPEG, 100 − q = 95"))
-    changed = expect_other_pixels(worst, before)
-    expect(page).to_have_url(re.compile("at-jpeg=95"))
-    expect(page.get_by_text("Probability at output")).to_have_count(2)
-    page.reload()
-    assert loaded(worst) == changed
 
 
 def test_a_click_into_the_matrix_opens_the_images_behind_it(page, site):
@@ -38,21 +23,6 @@ def test_a_click_into_the_matrix_opens_the_images_behind_it(page, site):
     row, column = re.search(r"clicked=(\d+)-(\d+)", page.url).groups()
     expect(page).to_have_url(re.compile(rf"place={row}-{column}"))
     loaded(page.get_by_alt_text(re.compile("Colour jitter, k = 1$")).last)
-
-
-def test_the_form_of_a_sweep_is_in_its_link(page):
-    page.goto("/sweeps")
-    page.get_by_text("New sweep", exact=True).click()
-    page.get_by_role("radio", name="Cameras and the web").click()
-    levels = page.get_by_role("textbox", name="Severities of some of them")
-    levels.fill("jpeg=80")
-    levels.press("Enter")
-    command = page.get_by_test_id("stCode")
-    expect(command).to_contain_text("--perturbations jpeg=80 resolution rotation occlusion")
-    expect(page).to_have_url(re.compile(r"sweep-preset=capture&.*sweep-levels=jpeg"))
-    page.reload()
-    expect(command).to_contain_text("--perturbations jpeg=80 resolution rotation occlusion")
-    expect(page.get_by_role("button", name="Start the sweep")).to_be_enabled()
 
 
 def test_the_report_as_a_file_can_be_read_on_a_phone(page, site, tmp_path):

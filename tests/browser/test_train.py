@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from driving import fill, go, loaded, number, settings, settled
+from driving import fill, go, number, settings, settled
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -34,22 +34,3 @@ def test_the_form_is_kept_from_page_to_page_and_a_copied_link_opens_it_elsewhere
     page.get_by_role("radio", name="Paper recipe").click()
     expect(page.get_by_text("Choose the data folder above")).to_be_visible()
     expect(page.get_by_role("button", name="Start training")).to_be_disabled()
-
-
-def test_a_link_opens_its_sweep_and_what_is_wrong_in_it_is_said(page):
-    page.goto("/train?epochs=many&lr_new=0.5")
-    expect(page.get_by_test_id("stAlert")).to_contain_text("epochs = 'many'")
-    expect(number(page, "Learning rate, new")).to_have_value("0.5")
-    page.goto("/train?vary=lr_new%3D0.01,0.02&vary=seed%3D0,1,2")
-    expect(page.get_by_role("button", name="Queue 6 runs")).to_be_enabled()
-    expect(page.get_by_test_id("stCode").first).to_contain_text("--vary lr_new=0.01,0.02 seed=0,1,2")
-
-
-def test_the_first_batch_is_shown_in_every_phase(page):
-    page.goto("/train")
-    page.get_by_text("Show the first batch").click()
-    for head in ("S3", "S4", "S5", "concat"):
-        images = page.get_by_alt_text(re.compile(rf"as the phase of {head} shows it$"))
-        expect(images).to_have_count(8)
-        loaded(images.first)
-    expect(page).to_have_url(re.compile("batch=1"))

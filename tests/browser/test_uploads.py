@@ -93,23 +93,6 @@ def test_a_folder_is_imported_and_shown(page, tmp_path):
     import_as(page, "from a folder", "from a folder: 2 classes, 6 images.", left_out="broken.png: it is truncated")
 
 
-def test_several_files_for_each_class_are_imported_and_shown(page, tmp_path):
-    folder = class_folders(tmp_path / "birds", ("blue tit", "wren"), 3)
-    page.goto("/data?show=import&from=files")
-    for number, label in enumerate(("blue tit", "wren"), start=1):
-        page.get_by_role("textbox", name=f"Class {number}").fill(label)
-        page.get_by_role("textbox", name=f"Class {number}").press("Enter")
-        files = sorted((folder / label).iterdir())
-        page.locator("input[type=file]").nth(number - 1).set_input_files(files)
-        expect(page.get_by_text("2.png")).to_have_count(number)
-    import_as(page, "from files", "from files: 2 classes, 6 images.")
-
-
-def test_a_link_to_a_folder_elsewhere_is_refused(page):
-    page.goto("/data?set=folder&data=/etc/../etc")
-    expect(page.get_by_role("alert").filter(has_text="outside the folders that this app may read")).to_be_visible()
-
-
 def test_the_app_works_below_a_base_path(chromium, tmp_path):
     with serving(tmp_path / "runs", STREAMLIT_SERVER_BASE_URL_PATH="lab") as address:
         assert address.endswith("/lab")

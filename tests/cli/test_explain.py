@@ -26,17 +26,3 @@ def test_a_figure_of_runs_and_pictures_is_written(pmsi, runs, tmp_path, monkeypa
     assert status == 0
     assert said.count(" s an image") == 2, "a line for each run, as this method is the package's"
     assert Image.open(io.BytesIO(Path("fig.png").read_bytes())).width > 2000
-
-
-def test_a_figure_that_cannot_be_says_why(pmsi, runs, tmp_path):
-    Image.new("RGB", (80, 70)).save(tmp_path / "a.png")
-    for words, reason in (
-        ([], "--figure FILE"),
-        (["--figure", "x.doc"], ".png, .svg, .pdf"),
-        (["--figure", "x.png", "--scale", "batch"], "map, image, all"),
-        (["--figure", "x.png", "--method", "cam"], "gradcam"),
-        (["--out", "maps", "--beside", runs[1].id], "--out takes one picture"),
-    ):
-        status, _, errors = pmsi("explain", runs[0].id, tmp_path / "a.png", "--runs", tmp_path / "runs", *words)
-        assert status == 2
-        assert reason in errors

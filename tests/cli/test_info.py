@@ -2,10 +2,8 @@
 
 import json
 
-import pytest
 from PIL import Image
 
-from pmsi.base.text import short
 from pmsi.config import TrainConfig
 from pmsi.engine.costs import costs_of
 from pmsi.methods import METHODS
@@ -60,11 +58,3 @@ def test_what_stages_see_is_told_beside_the_patches_of_the_phases(pmsi):
     small, large = (line for line in lines if "patches" in line)
     assert all(words in small for words in ("448 px", "S3 56, S4 112, S5 224"))
     assert all(words in large for words in ("896 px", "S3 112, S4 224, S5 448", "784 px"))
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0 "), (999, "999 "), (999.6, "1.00 k"), (9996, "10.0 k"), (999_600, "1.00 M"), (1.07e11, "107 G")],
-)
-def test_large_numbers_are_written_in_three_digits(number, text):
-    assert short(number) == text

@@ -1,14 +1,13 @@
 """Mosaics, predictions and maps by the command line, against the package asked directly."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from pmsi.augment.mosaic import Layout, apply, plan
 from pmsi.base.seeding import derive
@@ -16,7 +15,7 @@ from pmsi.data.images import open_rgb
 from pmsi.data.plumage import plumage
 from pmsi.explain.measures.pointing import widened
 from pmsi.explain.measures.regions import cropped_mask
-from pmsi.perturbations import PERTURBATIONS, perturb
+from pmsi.perturbations import perturb
 from pmsi.pictures.mosaics import mosaics, square
 from pmsi.predictor import Predictor
 from pmsi.runs.theatre import FILE, theatre_of
@@ -33,12 +32,6 @@ def picture(path):
         return np.asarray(image)
 
 
-def animation(path):
-    """The frames of a GIF, each (h, w, 3)."""
-    with Image.open(path) as image:
-        return [np.asarray(frame.convert("RGB"), dtype=int) for frame in ImageSequence.Iterator(image)]
-
-
 @pytest.mark.parametrize("r", [0, 3])
 def test_a_mosaic_is_exactly_g_of_the_picture_and_can_be_replayed(r, here, pmsi):
     words = ["mosaic", "a bird.png", "--r", r, "--seed", 7, "--size", 64, "--layout", "to/layout.json"]
@@ -51,27 +44,6 @@ def test_a_mosaic_is_exactly_g_of_the_picture_and_can_be_replayed(r, here, pmsi)
         assert np.array_equal(shown, apply(seen, layout)[0].permute(1, 2, 0).numpy())
     pmsi(*words, "--out", "again.png")
     assert Path("again.png").read_bytes() == Path("to here/m.png").read_bytes()
-
-
-def test_every_augmentation_is_shown_beside_the_others(here, pmsi):
-    words = ["mosaic", KEYS[0], "--dataset", "plumage", "--beside", KEYS[1], "--r", 2, "--size", 64, "--seed", 5]
-    status, said, _ = pmsi(*words, "--out", "all.png")
-    shown = [picture("all.png")[:, 76 * i : 76 * i + 64] for i in range(7)]
-    birds = plumage()
-    own, partner = (square(birds.open_image(birds.find(key)), 64) for key in KEYS)
-    assert np.array_equal(shown[0], np.asarray(own))
-    assert np.array_equal(shown[1], np.asarray(partner))
-    pmsi("mosaic", KEYS[0], "--dataset", "plumage", "--r", 2, "--size", 64, "--seed", 5, "--out", "alone.png")
-    assert np.array_equal(shown[2], picture("alone.png"))
-    pasted = (shown[4] == shown[1]).all(axis=2).mean()
-    blend = next(line for line in said.splitlines() if "Mixup" in line)
-    share = float(re.search(r"([\d.]+) % the image's", blend)[1]) / 100
-    assert np.abs(shown[5] - (share * shown[0].astype(float) + (1 - share) * shown[1])).max() < 2
-    cut = next(line for line in said.splitlines() if "CutMix" in line)
-    assert (status, f"{100 * pasted:.1f} % its partner's" in cut) == (0, True)
-    assert [line.split(":")[0].strip() for line in said.splitlines()[1:]] == [
-        *("RMG", "Jigsaw", "CutMix", "Mixup", "SnapMix")
-    ]
 
 
 def test_snapmix_asks_a_run_where_it_looks(trained, here, pmsi):
@@ -196,22 +168,6 @@ def test_removal_curves_start_at_the_prediction(trained, here, pmsi):
                 area = np.trapezoid(curve["probability"], curve["shares"])
                 assert told["areas"][stage][kind][source] == pytest.approx(area, abs=1e-6)
     assert (status, set(told) | {"maps", "scale", "curves"}) == (0, set(written))
-
-
-def test_increasing_severity_is_an_animation(trained, here, pmsi):
-    words = ["explain", trained.id, KEYS[0], KEYS[1], "--dataset", "plumage", "--runs", trained.folder.parent]
-    assert pmsi(*words, "--rising", "rotation", "--seed", 2, "--figure", "maps.gif") == (0, "maps.gif\n", "")
-    shown = animation("maps.gif")
-    birds, predictor = plumage(), Predictor.load(trained)
-    side, gap, line = 256, 4, 22
-    assert {frame.shape for frame in shown} == {(line + 2 * (side + gap) - gap, 4 * (side + gap) - gap, 3)}
-    for frame, severity in ((shown[0], 0.0), (shown[-1], max(PERTURBATIONS["rotation"].levels))):
-        for row, key in enumerate(KEYS):
-            clean = predictor.prepare(birds.open_image(birds.find(key)))
-            expected, _ = perturb(clean, "rotation", severity, seed=2, key=key)
-            top = line + row * (side + gap)
-            found = frame[top : top + side, :side].reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
-            assert np.abs(found - np.asarray(expected, dtype=int)).mean() < 8, "256 colours are nearly the pixels"
 
 
 def test_as_severity_rises_the_clean_images_class_is_explained(trained, here, pmsi, monkeypatch):

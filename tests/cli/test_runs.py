@@ -1,7 +1,6 @@
 """Training, watching and looking after runs by the command line."""
 
 import contextlib
-import io
 import json
 import os
 import shlex
@@ -16,10 +15,10 @@ from unittest.mock import Mock
 from waiting import until
 
 from pmsi.base.errors import ConfigError, DataError
-from pmsi.config import EvaluateConfig, TrainConfig
+from pmsi.config import EvaluateConfig
 from pmsi.config.command import command
 from pmsi.config.presets import PRESETS
-from pmsi.runs import Run, State, jobs, lifecycle, list_runs
+from pmsi.runs import Run, State, jobs, list_runs
 from pmsi.runs.disk import in_words
 
 ROOT = Path(__file__).parents[2]
@@ -52,11 +51,6 @@ def spawned(*words, cwd):
 def epochs(run):
     """The epochs that a run has recorded."""
     return [record["epoch"] for record in run.metrics() if record["kind"] == "epoch"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_training_prints_json_and_tells_its_epochs(trained, here, pmsi):
@@ -132,21 +126,6 @@ def test_runs_that_come_with_the_program_are_listed_last_and_said_to(trained, tm
     assert pmsi("runs", "list", "--state", "failed", *where)[1].startswith("None of the 1 runs")
 
 
-def test_an_empty_folder_says_how_to_begin(here, pmsi):
-    status, out, _ = pmsi("runs", "list", "--runs", "nowhere")
-    assert (status, "pmsi train --runs nowhere" in out) == (0, True)
-    assert pmsi("runs", "list", "--json", "--runs", "nowhere")[:2] == (0, "[]\n")
-    assert not Path("nowhere").exists()
-
-
-def test_only_what_ended_early_is_resumed_or_stopped(trained, pmsi):
-    where = [trained.id, "--runs", trained.folder.parent]
-    for words in (["resume"], ["resume", "--queue"], ["stop"]):
-        status, out, err = pmsi("runs", *words, *where)
-        assert (status, out) == (2, "")
-        assert "is finished" in err
-
-
 def test_a_training_stops_on_ctrl_c_and_on_request_and_goes_on(here, pmsi):
     words = ["train", *TINY, "--epochs", "100000", "--runs", "my runs"]
     with spawned(*words, cwd=here) as process:
@@ -174,27 +153,11 @@ def test_a_training_stops_on_ctrl_c_and_on_request_and_goes_on(here, pmsi):
     assert pmsi("predict", id, "a bird.png", "--runs", "my runs")[0] == 0
 
 
-def test_a_queued_run_is_stopped_by_a_part_of_its_id(here, pmsi):
-    run = Run.create(Path("runs"), EvaluateConfig(of="gone"))
-    lifecycle.enqueue(run.folder, (State.CREATED,), "nobody")
-    status, out, _ = pmsi("runs", "stop", run.id[:20])
-    assert (status, out.startswith(f"stopped      {run.id}")) == (0, True)
-
-
 def test_an_execution_is_what_a_launcher_calls(here, pmsi):
     run = Run.create(Path("runs"), EvaluateConfig(of="gone"))
     assert pmsi("execute", run.folder) == (1, "", "")
     assert run.state is State.FAILED
     assert pmsi("runner", "--runs", "runs") == (0, "", "")
-
-
-def test_an_evaluation_repeats_the_training_s_last_test_and_keeps_the_whole_id(trained, tmp_path, pmsi):
-    shutil.copytree(trained.folder, tmp_path / trained.id)
-    status, out, _ = pmsi("evaluate", trained.id[:12], "--runs", tmp_path)
-    answer = json.loads(out)
-    assert status == 0
-    assert answer["result"]["accuracy"] == trained.result()["last"]["accuracy"]
-    assert Run.open(tmp_path, answer["run"]).config.of == trained.id
 
 
 def test_a_sweep_prints_a_line_for_each_cell(trained, tmp_path, pmsi):
@@ -207,21 +170,6 @@ def test_a_sweep_prints_a_line_for_each_cell(trained, tmp_path, pmsi):
     cells = err.splitlines()[1:-1]
     assert [line.split("  ")[0].strip() for line in cells] == ["clean", "gaussian_noise 2", "gaussian_noise 4"]
     assert cells[0].endswith(accuracy)
-
-
-def test_a_terminal_is_shown_how_far_the_work_is(here, pmsi, monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr("pmsi.cli.console.POLL_S", 0.01)
-    pmsi("train", *TINY, "--epochs", 2)
-    assert "% epoch " in sys.stderr.getvalue() or "% testing" in sys.stderr.getvalue()
-
-
-def test_a_run_without_a_checkpoint_has_no_model(here, pmsi):
-    run = Run.create(Path("runs"), TrainConfig())
-    for words in (["predict", run.id, "a bird.png"], ["evaluate", run.id], ["robustness", run.id]):
-        status, out, err = pmsi(*words)
-        assert (status, out) == (2, "")
-        assert "checkpoint" in err
 
 
 def test_a_reader_that_leaves_early_is_no_error(trained):

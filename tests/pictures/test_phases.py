@@ -160,14 +160,3 @@ def test_the_command_finds_an_image_in_the_batches_of_a_run(pmsi, tiny_config, t
             found = np.asarray(whole.crop((0, 72 * y, 64, 72 * y + 64)))
             assert np.array_equal(found, expected[y].images[4].permute(1, 2, 0).numpy())
     assert pmsi("phases", run.id, "--preset", "quick", "--out", out, "--runs", tmp_path / "runs")[0] == 2
-
-
-def test_the_command_refuses_what_there_is_not(pmsi, tmp_path, cache_folder):
-    for words, said in (
-        (["--epoch", 3], "2 epochs of 12 batches"),
-        (["--batch", 13], "2 epochs of 12 batches"),
-        (["--image", "train/nobody/0000"], "in no batch of epoch 1"),
-    ):
-        status, _, err = pmsi("phases", *SMALL, *words, "--out", tmp_path / "x.png")
-        assert (status, err.count("\n")) == (2, 1)
-        assert said in err

@@ -306,26 +306,6 @@ def test_a_place_of_the_matrix_knows_its_row_and_column():
     assert heat["z"] == [[0, 2], [0, 0]]
 
 
-def test_a_matrix_of_many_classes_stays_small_and_says_where_each_image_is():
-    generator = np.random.default_rng(0)
-    truth = generator.integers(0, 200, 6000)
-    answers = np.where(generator.random(6000) < 0.7, truth, generator.integers(0, 200, 6000))
-    matrix = sklearn.confusion_matrix(truth, answers, labels=range(200))
-    names = [f"{number:03d}.A bird of the kind & size {number}" for number in range(200)]
-    figure = confusion_figure(matrix, range(200), names, ("True", "Answer"), "#0f7fc2")
-    (places,), layout = figure["data"], figure["layout"]
-    found = [(i, j) for i, j, *_ in places["customdata"]]
-    assert {place: int(text) for place, text in zip(found, places["text"], strict=True)} == {
-        (i, j): matrix[i, j] for i in range(200) for j in range(200) if matrix[i, j]
-    }
-    shades = zip(found, places["marker"]["color"], strict=True)
-    assert all(shade == (0 if i == j else matrix[i, j]) for (i, j), shade in shades)
-    assert len(layout["xaxis"]["ticktext"]) <= 10
-    assert len(layout["yaxis"]["ticktext"]) <= 20
-    assert all("&amp;" in name or name.endswith("…") for name in layout["yaxis"]["ticktext"])
-    assert len(json.dumps(figure)) < 400_000
-
-
 def test_figures_are_plotly_s():
     line = [{"x": 0.0, "y": 0.5, "low": 0.4, "high": 0.6}]
     for figure in (

@@ -11,7 +11,6 @@ from small import SMALL
 
 from pmsi import tasks
 from pmsi.base.errors import ConfigError, TrainingError
-from pmsi.data.loading import TrainLoader
 from pmsi.engine.checkpoint import CHECKPOINT, load_checkpoint
 from pmsi.runs import Run, State, Stopped
 from pmsi.training.progress import Progress
@@ -38,11 +37,6 @@ def test_the_result_tells_last_from_best_and_metrics_hold_every_head(start):
     losses = [record for record in trainer.run.metrics() if record["kind"] == "loss"]
     assert set(losses[0]["losses"]) == {"S3", "S4", "S5", "concat"}
     assert losses[-1]["epoch"] == 2
-
-
-def test_the_whole_task_on_plumage(tiny_run):
-    assert tiny_run.result()["train_images"] == 24
-    assert tiny_run.status().done == tiny_run.status().total
 
 
 # Stopping and going on
@@ -178,11 +172,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice_and_spares_the_check
 
 
 # Batches
-
-
-def test_a_batch_larger_than_the_data_is_refused(colour_dataset):
-    with pytest.raises(ConfigError, match=r"batch_size = 64.*only 32 training images"):
-        TrainLoader(colour_dataset, SMALL.with_(batch_size=64))
 
 
 def test_a_method_that_compares_images_of_a_class_is_given_them_or_refused(start):

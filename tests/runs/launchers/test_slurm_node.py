@@ -7,7 +7,6 @@ from safetensors.torch import load_file
 from slurm_node import missing, slurm_node
 from waiting import until
 
-from pmsi.base.errors import RunError
 from pmsi.base.files import read_json
 from pmsi.runs import Run, State
 from pmsi.runs.jobs import fail_if_lost, launcher_status, resume, stop, submit
@@ -134,15 +133,6 @@ def test_a_run_on_several_devices_is_requeued_with_a_checkpoint(make):
     assert run.state is State.STOPPED
 
 
-def test_a_run_that_waits_is_stopped_with_its_job(make, monkeypatch):
-    monkeypatch.setenv(slurm.OPTIONS, "--hold")
-    run = make()
-    submit(run, "slurm")
-    stop(run)
-    assert run.state is State.STOPPED
-    assert job(run).state == "CANCELLED"
-
-
 def test_a_job_cancelled_behind_our_back(make, monkeypatch):
     """One that waits is lost, and can be resumed; one that works stops with a checkpoint."""
     monkeypatch.setenv(slurm.OPTIONS, "--hold")
@@ -161,11 +151,3 @@ def test_a_job_cancelled_behind_our_back(make, monkeypatch):
     wait_until(run, State.STOPPED)
     assert (run.checkpoints / "last.safetensors").exists()
     assert job(run).restarts == 0
-
-
-def test_what_sbatch_refuses_is_said(make, monkeypatch):
-    monkeypatch.setenv(slurm.OPTIONS, "--partition=nowhere")
-    run = make()
-    with pytest.raises(RunError, match=r"sbatch.*nowhere"):
-        submit(run, "slurm")
-    assert run.state is State.FAILED
