@@ -14,7 +14,7 @@ from pmsi.data.cache.disk import file_entries, make_room
 from pmsi.data.checking import cache_folder
 from pmsi.model import Recognizer
 
-FORMAT = 1
+FORMAT = 2
 """To be raised with what `recording` or `onnx_file` write: graphs of another format are made anew."""
 
 FOLDER, GRAPH, REFUSED = "graphs", ".onnx", ".refused"

@@ -125,6 +125,7 @@ class OnnxModel:
     def _open(self, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # with the call: others need the cores
         options.log_severity_level = 3  # errors
         try:
             part = Extractor(self._model).extract_model([*inputs], [*outputs])

@@ -29,6 +29,10 @@ from pmsi.model.batch import Images
 
 aten = torch.ops.aten
 
+SERIAL = 2**17
+"""Numbers that one scattered sum may add. ONNX Runtime shares more than 210,000 among its threads, which then add to
+the same place without a lock (microsoft/onnxruntime, issues 18048 and 23396)."""
+
 INPUTS = ("image", "head", "label")
 OUTPUTS = ("logits", "probabilities", "explained", *DEFAULT_STAGES)
 
@@ -107,9 +111,7 @@ def _convolution_backward(
     assert not transposed
     assert wanted == [True, False, False], "weights are frozen"
     c_out, per_group, *kernel = weight.shape
-    for axis in (0, 1):  # zeros between the places of a stride
-        if stride[axis] > 1:
-            grad = _spread(grad, 2 + axis, stride[axis])
+    grad = _spread(grad, stride)
     reach = [dilation[i] * (kernel[i] - 1) for i in (0, 1)]
     before = [reach[i] - padding[i] for i in (0, 1)]
     after = [x.shape[2 + i] + reach[i] - before[i] - grad.shape[2 + i] for i in (0, 1)]
@@ -143,16 +145,19 @@ def _avg_pool_backward(
     return _convolution_backward(grad, x, weight, None, steps, padding, [1, 1], False, [0, 0], channels, mask)[0]
 
 
-def _spread(x: Tensor, axis: int, stride: int) -> Tensor:
-    """Return x with stride - 1 zeros after each place along an axis of its map."""
-    shape = list(x.shape)
-    padded = F.pad(x.unsqueeze(axis + 1), (0, 0) * (x.dim() - axis - 1) + (0, stride - 1))
-    shape[axis] *= stride
-    return padded.reshape(shape)
+def _spread(x: Tensor, stride: list[int]) -> Tensor:
+    """Return x (…, h, w) with stride - 1 zeros after each place, (…, h · stride[0], w · stride[1])."""
+    *others, height, width = x.shape
+    if stride[0] > 1:
+        x = F.pad(x.unsqueeze(-2), (0, 0, 0, stride[0] - 1)).reshape(*others, height * stride[0], width)
+    if stride[1] > 1:  # by a product: runtimes pad slowly within a line
+        x = x @ (torch.arange(width)[:, None] * stride[1] == torch.arange(width * stride[1])).to(x.dtype)
+    return x
 
 
 def _hardtanh_backward(grad: Tensor, x: Tensor, low: float, high: float) -> Tensor:
-    return grad * ((x > low) & (x < high)).to(grad.dtype)  # a product: runtimes are slow at Where
+    y = F.hardtanh(x, low, high)  # as forward, so that a runtime still makes it within the convolution
+    return grad * ((y > low) & (y < high)).to(grad.dtype)  # a product: runtimes are slow at Where
 
 
 def _threshold_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
@@ -192,12 +197,15 @@ class _Peak(torch.autograd.Function):
         y, weight = ctx.saved_tensors
         _, h, height, width = ctx.shape
         k_y, k_x = weight.shape[2:]
-        at = y[0].argmax(dim=1)  # (c,)
+        at = y.argmax(dim=2).flatten()  # (c,)
         tall, wide = height + k_y - 1, width + k_x - 1
         corner = at // width * wide + at % width  # of each maximum's window in the padded map
         back = slope.new_zeros(tall * wide, h)
-        for i in range(k_y):
-            for j in range(k_x):
-                back = back.index_add(0, corner + (i * wide + j), slope[0][:, None] * weight[:, :, i, j])
+        together = max(1, SERIAL // h)
+        parts = (each.split(together) for each in (corner, slope[0, :, None], weight))
+        for places, scale, kernels in zip(*parts, strict=True):
+            for i in range(k_y):
+                for j in range(k_x):
+                    back = back.index_add(0, places + (i * wide + j), scale * kernels[:, :, i, j])
         framed = back.T.reshape(1, h, tall, wide)
         return framed[:, :, k_y // 2 : k_y // 2 + height, k_x // 2 : k_x // 2 + width], None, None

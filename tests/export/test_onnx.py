@@ -63,6 +63,18 @@ def test_every_kind_of_model_passes_its_own_check(method, backbone, smooth_conv)
         check(made, model, TOLERANCES)
 
 
+def test_maps_do_not_depend_on_threads(generator, monkeypatch):
+    """Peaks at equal places add up in one place, which ONNX Runtime's threads do without a lock in a large sum."""
+    model = built("pmr", smooth_conv="paper", channels=1024, hidden=512)
+    image = torch.randint(0, 256, (3, SIDE, SIDE), dtype=torch.uint8, generator=generator).numpy()
+    made = onnx_bytes(model, about(model))
+    alone, many = (OnnxModel(made, threads=threads) for threads in (1, 4))
+    expected = alone.explain(image, "mix").maps
+    for _ in range(20):
+        for stage, found in many.explain(image, "mix").maps.items():
+            np.testing.assert_allclose(found, expected[stage], rtol=1e-4, atol=1e-6 * expected[stage].max())
+
+
 def test_a_model_whose_maps_are_lost_is_refused():
     model = built("bcnn")
     with pytest.raises(ExportError, match="maps"):
