@@ -34,7 +34,7 @@ from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_tok
 
 from app.shared.memory import budget
 from app.views.mosaic.strip import SEEDS
-from benchmarks.app_server import busy, resident, serving
+from benchmarks.app_server import PAGES, busy, resident, serving
 
 TARGET_MS = 300
 EVERY_S = 2.0
@@ -91,7 +91,7 @@ class Visitor:
     def other_page(self, draw: random.Random) -> BackMsg:
         """Return what a click in the navigation tells."""
         message = BackMsg()
-        message.rerun_script.page_name = draw.choice(PAGES)
+        message.rerun_script.page_name = draw.choice(PAGES).replace("home", "")
         return message
 
     async def harm(self, until: float) -> None:
@@ -149,7 +149,6 @@ class Visitor:
                 self.fragments[self.image] = answer.delta.fragment_id
 
 
-PAGES = ("", "mosaic", "data", "train", "runs", "perturb", "sweeps", "maps", "stages", "tables")
 HARM = (
     ("train", urlencode({"batch": 1, "image_size": 1024, "batch_size": 128})),
     ("train", urlencode({"train_per_class": 10_000})),

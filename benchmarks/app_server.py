@@ -15,6 +15,8 @@ from pmsi.cli.app import server_command
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S = 120
+PAGES = tuple(sorted(place.parent.name for place in (ROOT / "app" / "views").glob("*/page.py")))
+"""The pages of the app."""
 
 
 @dataclass(frozen=True)

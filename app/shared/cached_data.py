@@ -1,5 +1,6 @@
 """Cached data sets and images. An image is cached by the digest of its pixels."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from pmsi.data import kind_of, open_dataset
 from pmsi.data.checking import confined
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
+from pmsi.data.importing import datasets_root
 from pmsi.data.record import FILE, digest_of
-from pmsi.data.uploads import SIDE
+from pmsi.data.uploads import SIDE, apart
 from pmsi.pictures.classes import boxed, clearest
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.sheets import thumbnail
@@ -36,12 +38,18 @@ def open_set(config: TrainConfig) -> Dataset:
     values = {name: getattr(config, name) for name in DATA_FIELDS}
     return once(
         (SET, *values.values()),
-        lambda: _verified(confined(open_dataset(TrainConfig(**values)), may_read)),
+        lambda: _verified(confined(_opened(TrainConfig(**values)), may_read)),
         line=LONG,
         doing="Looking at the images…",
         ttl=TTL_S,
         size=_size_of_set,
     )
+
+
+def _opened(config: TrainConfig) -> Dataset:
+    sent = config.data is not None and Path(config.data).is_relative_to(datasets_root().resolve())
+    with apart(own=True) if sent else nullcontext():
+        return open_dataset(config)
 
 
 def _verified(dataset: Dataset) -> Dataset:

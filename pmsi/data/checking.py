@@ -11,8 +11,9 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -37,6 +38,24 @@ FileStamp = tuple[int, int, int]
 
 THREADS = min(8, os.cpu_count() or 1)
 """Threads that decode images; decoders release the GIL, and more threads would only wait for the disk."""
+
+Examiner = Callable[[Sequence[Path]], Generator[Examined]]
+"""Decodes files; yields the result of each, in their order."""
+
+
+def in_threads(
+    paths: Sequence[Path], look: Callable[[Path], Examined] = examine, threads: int = THREADS
+) -> Generator[Examined]:
+    """Yield the results of ``look`` at files, in this process."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from pool.map(look, paths)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+EXAMINER: ContextVar[Examiner] = ContextVar("examiner", default=in_threads)
+"""What decodes the files of a data set; `pmsi.data.uploads.apart` sets another for files that strangers sent."""
 
 SETTLED_S = 2.0
 """Results are cached only for files that changed at least this long before the check: file systems' clocks are as
@@ -229,16 +248,14 @@ def _examined(samples: Sequence[Sample], root: Path, progress: Progress | None) 
             unknown.append((sample.key, path, name, mark))
         else:
             examined[sample.key] = known
-    pool = ThreadPoolExecutor(THREADS)
     try:
-        answers = pool.map(examine, [path for _, path, _, _ in unknown])
-        for done, ((key, _, name, mark), about) in enumerate(zip(unknown, answers, strict=True), 1):
-            examined[key] = about
-            memory.remember(name, mark, about)
-            if progress is not None:
-                progress(done, len(unknown))
+        with contextlib.closing(EXAMINER.get()([path for _, path, _, _ in unknown])) as answers:
+            for done, ((key, _, name, mark), about) in enumerate(zip(unknown, answers, strict=True), 1):
+                examined[key] = about
+                memory.remember(name, mark, about)
+                if progress is not None:
+                    progress(done, len(unknown))
     finally:
-        pool.shutdown(cancel_futures=True)
         memory.save()
     return {sample.key: examined[sample.key] for sample in samples}
 

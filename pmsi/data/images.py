@@ -21,6 +21,7 @@ from PIL.ImageFile import ImageFile
 
 from pmsi.base.errors import ImageError
 from pmsi.data.dataset import Box
+from pmsi.data.duplicates import SIDE as LOOK
 from pmsi.data.duplicates import look_of
 from pmsi.data.image_header import (
     DEEP_MODES,
@@ -78,7 +79,7 @@ def open_rgb(
     """
     label = name or str(source if isinstance(source, (str, Path)) else getattr(source, "name", "the image"))
     try:
-        return _with_file(source, lambda file: _decode(file, side, most)[0])
+        return _with_file(source, lambda file: _upright(*_decode(file, side, most)[:2]))
     except Refused as error:
         raise ImageError(f"{label}: {error}. {EXPECTED}") from error.__cause__
 
@@ -133,20 +134,28 @@ def geometry(path: str | Path) -> Examined:
         raise ImageError(f"{path}: {error}. {EXPECTED}") from error.__cause__
 
 
-def examine(path: str | Path) -> Examined:
+def examine(path: str | Path, most: int = MAX_BYTES) -> Examined:
     """Return the result of decoding an image file, with the reason if `open_rgb` would refuse it."""
     try:
-        return _with_file(path, _examine)
+        return _with_file(path, lambda file: _examine(file, most))
     except Refused as error:
         return Examined(str(error))
 
 
-def pixels_digest(image: Image.Image) -> str:
-    """Return 32 hexadecimal digits: BLAKE2b of a picture's size and RGB pixels."""
-    rgb = image.convert("RGB")
-    digest = hashlib.blake2b(repr(rgb.size).encode(), digest_size=16)
-    for top in range(0, rgb.height, TILE):
-        digest.update(rgb.crop((0, top, rgb.width, min(top + TILE, rgb.height))).tobytes())
+def pixels_digest(image: Image.Image, orientation: int = 1) -> str:
+    """Return 32 hexadecimal digits: BLAKE2b of the size and RGB pixels of a picture that is turned upright.
+
+    It is turned strip by strip: the pixels of a large photo are not held twice.
+    """
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    width, height = rgb.size if orientation < 5 else rgb.size[::-1]
+    digest = hashlib.blake2b(repr((width, height)).encode(), digest_size=16)
+    for top in range(0, height, TILE):
+        first, last = top, min(top + TILE, height)
+        if orientation in (3, 4, 7, 8):
+            first, last = height - last, height - first
+        box = (0, first, width, last) if orientation < 5 else (first, 0, last, width)
+        digest.update(_upright(rgb.crop(box), orientation).tobytes())
     return digest.hexdigest()
 
 
@@ -193,9 +202,12 @@ def _reason(error: Exception) -> str:
     return f"it is damaged and cannot be decoded ({str(error) or type(error).__name__})"
 
 
-def _examine(file: BinaryIO) -> Examined:
-    rgb, orientation, reduction = _decode(file)
-    return Examined("", pixels_digest(rgb), *rgb.size, orientation, reduction, look_of(rgb), _bits(file, rgb))
+def _examine(file: BinaryIO, most: int) -> Examined:
+    rgb, turned, orientation, reduction = _decode(file, most=most)
+    width, height = rgb.size if turned < 5 else rgb.size[::-1]
+    look = look_of(_upright(rgb.resize((LOOK, LOOK), Image.Resampling.BOX), turned))
+    digest = pixels_digest(rgb, turned)
+    return Examined("", digest, width, height, orientation, reduction, look, _bits(file, rgb))
 
 
 def _bits(file: BinaryIO, rgb: Image.Image) -> int:
@@ -227,8 +239,8 @@ def _reduce(image: ImageFile, side: int | None = None) -> float:
     return width / image.size[0]
 
 
-def _decode(file: BinaryIO, side: int | None = None, most: int = MAX_BYTES) -> tuple[Image.Image, int, float]:
-    """Return the upright RGB image, its EXIF orientation, and the stored pixels per decoded pixel along a side."""
+def _decode(file: BinaryIO, side: int | None = None, most: int = MAX_BYTES) -> tuple[Image.Image, int, int, float]:
+    """Return the RGB image, what turns it upright, its EXIF orientation, and stored pixels per decoded pixel."""
     image = read_header(file, most)
     stored = image.size
     reduction = _reduce(image, side)
@@ -243,7 +255,14 @@ def _decode(file: BinaryIO, side: int | None = None, most: int = MAX_BYTES) -> t
         del image  # its pixels
         if side:
             rgb.thumbnail((side, side))
-        return (rgb.transpose(UPRIGHT[turned]) if turned > 1 else rgb), orientation, reduction
+        return rgb, turned, orientation, reduction
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image of its own, turned upright by its EXIF orientation."""
+    if orientation > 1:
+        return image.transpose(UPRIGHT[orientation])
+    return image.copy() if isinstance(image, ImageFile) else image
 
 
 UPRIGHT = {
@@ -273,7 +292,7 @@ def _to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
     elif image.has_transparency_data:
         convert = _over_white
     elif factor == 1:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     else:
         convert = _plainly
     rgb = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 from pages import button, class_folders, click, fine, kept, png, sound, words
+from PIL.PngImagePlugin import PngImageFile
 from untrained import answer
 
 from app.shared.cached_data import open_builtin
@@ -174,11 +175,13 @@ def importing(open_page, way, **place):
     return sound(test.run())
 
 
-def test_a_zip_becomes_a_data_set(open_page, tmp_path):
+def test_a_zip_becomes_a_data_set_and_the_server_decodes_none_of_it(open_page, tmp_path, monkeypatch):
     test = importing(open_page, "zip")
     files = {f"{name}/{i}.png": png(i) for name in ("jay", "tit") for i in range(4)} | {"jay/<b>bad</b>.png": b"no"}
     test.file_uploader(key="import-zip").upload("birds.zip", zipped(files), "application/zip").run()
-    click(fine(test), "Import")
+    with monkeypatch.context() as during:
+        during.setattr(PngImageFile, "load", lambda image: pytest.fail("decoded"))
+        click(fine(test), "Import")
     assert "garden: 2 classes, 8 images." in words(fine(test))
     assert any("jay/\\<b\\>bad" in each.value for each in (*test.warning, *test.markdown, *test.caption))
     assert {path.name for path in (tmp_path / "datasets" / "garden").iterdir()} == {"jay", "tit"}

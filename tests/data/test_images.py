@@ -128,8 +128,11 @@ def exif_of(orientation):
 @pytest.mark.parametrize(
     ("orientation", "format"), [*zip(range(1, 9), ["JPEG", "PNG", "WEBP", "TIFF"] * 2, strict=True)]
 )
-def test_exif_orientation_is_applied_to_images_and_to_boxes_given_in_stored_pixels(tmp_path, format, orientation):
+def test_exif_orientation_is_applied_to_images_digests_and_boxes_given_in_stored_pixels(
+    tmp_path, monkeypatch, format, orientation
+):
     """The stored image is the upright one under the inverse of what the orientation asks for."""
+    monkeypatch.setattr(images, "TILE", 9)
     upright = np.zeros((32, 48, 3), np.uint8)
     upright[2:9, 5:21] = 255
     stored, path = turned(Image.fromarray(upright), orientation), tmp_path / "a"
@@ -138,6 +141,7 @@ def test_exif_orientation_is_applied_to_images_and_to_boxes_given_in_stored_pixe
     left, top, right, bottom = stored.getbbox()
     (sample,), problems = check([Sample("a", 0, path, box=(left, top, right - left, bottom - top))], tmp_path)
     assert (sample.box, problems) == ((5, 2, 16, 7), [])
+    assert sample.digest == pixels_digest(open_rgb(path))
 
 
 def test_a_large_jpeg_is_decoded_at_half_its_size_and_its_box_with_it(tmp_path, monkeypatch):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pmsi.base.errors import ImageError
+from pmsi.base.errors import DataError, ImageError
 from pmsi.data import uploads
 from pmsi.data.images import open_rgb
-from pmsi.data.uploads import open_upload
+from pmsi.data.importing import Picture, import_pictures
+from pmsi.data.uploads import apart, open_upload
 
 
 def encoded(side):
@@ -31,3 +32,21 @@ def test_what_takes_too_much_is_stopped_and_refused(monkeypatch, limit, value):
     monkeypatch.setattr(uploads, limit, value)
     with pytest.raises(ImageError, match=r"a\.png.*Expected"):
         open_upload(encoded(1500), "a.png")
+
+
+def test_of_many_pictures_those_that_take_too_much_are_left_out_and_all_together_are_limited(monkeypatch, tmp_path):
+    pictures = [Picture(name, f"{side}.png", encoded(side)) for name in ("jay", "tit") for side in (8, 9, 1500)]
+    monkeypatch.setattr(uploads, "MEMORY", 4_000_000)
+    with apart():
+        done = import_pictures(pictures, "a", root=tmp_path)
+    assert (done.images, ["decode" in problem.reason for problem in done.problems]) == (4, [True, True])
+    monkeypatch.setattr(uploads, "EACH_S", -9)
+    with apart(), pytest.raises(DataError, match="to decode"):
+        import_pictures(pictures, "b", root=tmp_path)
+
+
+def test_a_decoder_that_is_killed_costs_its_picture_alone(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(8))
+    helper = uploads.Helper(uploads.MEMORY, 0)
+    for _ in range(2):
+        assert "decode" in helper.examine(tmp_path / "a.png").fault

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.shared.access import LARGEST_UPLOAD, check_place, may_read, read_only
+from app.shared.access import LARGEST_UPLOAD, check_place, is_private, may_read, read_only
 from app.shared.errors import changing, plain
 from app.shared.picking import SUFFIXES
 from app.shared.session import choose, remember
@@ -16,6 +16,7 @@ from app.views.data.sources import MARK
 from pmsi.base.errors import DataError
 from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures, safe_name
 from pmsi.data.readers.archive_rules import LIMITS, Limits
+from pmsi.data.uploads import apart
 
 ZIP_LIMITS = Limits(
     entries=50_000, folders=10_000, looked_into=5_000, tar_bytes=400 * 10**6, tar_s=2, unpacked_bytes=4 * 10**9
@@ -98,7 +99,8 @@ def _folder() -> Work | None:
 
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:
         given = ((file.name, file.getvalue()) for file in files)
-        return import_files(given, name, progress=progress, label_column=column)
+        with apart(own=is_private()):
+            return import_files(given, name, progress=progress, label_column=column)
 
     return work
 
@@ -108,7 +110,8 @@ def _writer(files: Iterator[tuple[str, str, UploadedFile]]) -> Work:
 
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:
         pictures = (Picture(label, own, file.getvalue()) for label, own, file in given)
-        return import_pictures(pictures, name, progress=progress)
+        with apart(own=is_private()):
+            return import_pictures(pictures, name, progress=progress)
 
     return work
 
@@ -126,7 +129,8 @@ def _zip() -> Work | None:
             place = Path(folder) / (safe_name(file.name) or "upload.zip")
             place.write_bytes(file.getbuffer())
             try:
-                return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, **reading)
+                with apart(own=is_private()):
+                    return import_dataset(place, name, progress=progress, limits=ZIP_LIMITS, **reading)
             except DataError as error:
                 raise DataError(str(error).replace(f"{folder}/", "")) from error
 
