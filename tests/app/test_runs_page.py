@@ -246,6 +246,14 @@ def test_a_trained_run_shows_how_it_learned_and_leads_to_its_mistakes(root, show
     assert [dict(parse_qsl(link.query_string))["show"] for link in links(test, "Mistakes")] == ["mistakes"]
 
 
+def test_a_mix_below_concat_is_explained(root, shown):
+    run = make(root)
+    for mix, explained in ((0.5, False), (0.25, True)):
+        accuracy = {"S3": 0.125, "concat": 0.5, "mix": mix}
+        run.log({"kind": "epoch", "epoch": 1, "step": 1, "accuracy": accuracy, "loss": {}})
+        assert ("25.0 points below" in words(shown(run))) == explained
+
+
 def test_a_resumed_run_says_when_it_was_started_and_when_it_went_on(root, shown):
     run = make(root, ending=State.STOPPED)
     mark(run, "started", {"at": 1000.0})
