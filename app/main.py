@@ -67,5 +67,6 @@ with guarded():
     require_login()
     page.run()
 section = next(section for section, views in VIEWS.items() if any(title == page.title for _, title, _ in views))
-address = {"page": page.url_path, "query": session.first_address()}
+query, before = session.first_address()
+address = {"page": page.url_path, "query": query, "before": before}
 part("window")(key="window", data={"places": PLACES, "section": section, **address})

@@ -20,7 +20,7 @@ from pmsi.engine.device import find_device
 from pmsi.engine.folding import folded
 from pmsi.explain.cam import cam, cam_seconds
 from pmsi.explain.rivals import RIVALS
-from pmsi.explain.stages import Activations, ChannelPeaks, activations, channel_peaks, effective_field, gates
+from pmsi.explain.stages import Activations, ChannelPeaks, Gated, activations, channel_peaks, effective_field, gated
 from pmsi.graph.engine import graph_of
 from pmsi.model import Recognizer
 from pmsi.model.pmsi import stage_names
@@ -286,9 +286,9 @@ class Predictor(ImagePredictor):
         """Return the largest value of every channel of S1…S5 on each of some prepared pictures, with its cell."""
         return channel_peaks(self.model, torch.cat([self._batch(one) for one in prepared]))
 
-    def gates(self, prepared: Sequence[Image.Image]) -> dict[str, np.ndarray]:
-        """Return the gates g_n (n, c) of some prepared pictures by stage; {} without an interaction."""
-        return gates(self.model, torch.cat([self._batch(one) for one in prepared]))
+    def gated(self, prepared: Sequence[Image.Image]) -> Gated:
+        """Return the gates of some prepared pictures, and the answers with and without them."""
+        return gated(self.model, torch.cat([self._batch(one) for one in prepared]))
 
     def effective_field(self, prepared: Image.Image, stage: str, channel: int, row: int, column: int) -> np.ndarray:
         """Return how strongly each pixel of a prepared picture changes a cell of a channel, (side, side)."""

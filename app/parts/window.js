@@ -12,8 +12,11 @@ export default function ({ data }) {
     stays ? history.replaceState(state, title, address) : window_.push(state, title, address);
   };
 
-  const here = !data.page || location.pathname.split("/").pop() === data.page; // not if the visitor has already gone on
-  if (here && data.query && !location.search.endsWith(data.query)) {
+  // Not if the visitor has already gone on, to another page or on this one.
+  const sorted = (query) => [...new URLSearchParams(query)].map(String).sort().join("&");
+  const here = (!data.page || location.pathname.split("/").pop() === data.page)
+    && sorted(location.search) === sorted(data.before);
+  if (here && data.query) {
     history.replaceState(history.state, "", `?${data.query}`);
   }
 

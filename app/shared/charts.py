@@ -8,6 +8,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from app.shared.glossary import meaning
 from app.shared.palette import CATEGORICAL, NEUTRAL, head_color, styled
 from pmsi.augment.rule import PhaseRule
 from pmsi.pictures.encoding import data_uri
@@ -71,12 +72,12 @@ def mark(name: str, truth: str | None) -> str:
 
 def answers_html(answers: Mapping[str, tuple[str, float | None]], truth: str | None, title: str = "") -> str:
     """Return a row for each head with its answer, and a bar for its probability where there is one."""
-    rows = ""
+    rows, hover = "", f' title="{escape(meaning("head"))}"'
     for head, (name, probability) in answers.items():
         share = "" if probability is None else f"{probability:.0%}"
         bar = "" if probability is None else f'<i style="width:{probability:.1%};background:{head_color(head)}"></i>'
         words = f"<b>{escape(head)}</b> {escape(name)}{mark(name, truth)}"
-        rows += f'<div class="answer"><div><span>{words}</span><span>{share}</span></div><s>{bar}</s></div>'
+        rows += f'<div class="answer"{hover}><div><span>{words}</span><span>{share}</span></div><s>{bar}</s></div>'
     return f'<div class="answers" aria-label="{escape(title)}">{rows}</div>'
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 
+from app.shared.glossary import hint
 from pmsi.pictures.encoding import data_uri
 
 
@@ -28,4 +29,5 @@ def _figure(figure: Figure) -> str:
     mark = f'<i style="background:{figure.color}"></i>' if figure.color else ""
     words = f"<span>{escape(figure.words)}</span>" if figure.words else ""
     image = f'<img src="{data_uri(figure.jpeg)}" alt="{escape(figure.alt)}">'
-    return f"<figure>{image}<figcaption>{mark}<b>{escape(figure.title)}</b>{words}</figcaption></figure>"
+    hover = f' title="{escape(means)}"' if (means := hint(figure.title)) else ""
+    return f"<figure>{image}<figcaption{hover}>{mark}<b>{escape(figure.title)}</b>{words}</figcaption></figure>"

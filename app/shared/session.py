@@ -43,13 +43,17 @@ def begin() -> None:
         st.session_state[FIRST] = {}
 
 
-def first_address() -> str:
-    """Return, once in a visit, the query that the browser is to show in place of its own; else ""."""
+def first_address() -> tuple[str, str]:
+    """Return, once in a visit, the query that the browser is to show, and the one in whose place; else two empty ones.
+
+    If the browser shows another by then, the visitor has gone on, and closed a dialog, say: what is kept has to wait.
+    """
     first, st.session_state[FIRST] = st.session_state.get(FIRST), None
-    changed = first and {**st.query_params, **first}
-    return (
-        urlencode({name: value for name, value in changed.items() if value is not None}, doseq=True) if changed else ""
-    )
+    if not first:
+        return "", ""
+    before = st.query_params.to_dict()
+    changed = {name: value for name, value in {**before, **first}.items() if value is not None}
+    return urlencode(changed, doseq=True), urlencode(before, doseq=True)
 
 
 def rewrite(query: Mapping[str, str | list[str]]) -> None:

@@ -5,7 +5,6 @@ import dataclasses
 import sys
 from typing import Any
 
-import numpy as np
 from PIL.Image import Image
 
 from pmsi.base.errors import lookup
@@ -16,7 +15,7 @@ from pmsi.cli.flags import path, whole
 from pmsi.cli.inputs import Pictures
 from pmsi.cli.output import PICTURES, save_picture, text_of, write_output
 from pmsi.evaluation import dataset_of
-from pmsi.explain.stages import ORDERS, Activations, ChannelPeaks, Interaction, sampled, steady
+from pmsi.explain.stages import ORDERS, Activations, ChannelPeaks, Gated, Interaction, sampled
 from pmsi.pictures.mosaics import mosaics
 from pmsi.pictures.stages import channel_overlay, sheet
 from pmsi.predictor import Predictor
@@ -24,7 +23,10 @@ from pmsi.runs import Run
 
 BATCH = 16
 
-IMAGES = "List the test images on which each --channel is strongest, and count the gates that are the same on all."
+IMAGES = (
+    "List the test images on which each --channel is strongest, count the gates that are the same on all, and the "
+    "right answers with and without the interaction."
+)
 
 Channel = tuple[str, int]
 
@@ -114,19 +116,21 @@ def _channel(found: Activations, name: str, channel: int, side: int) -> dict[str
 
 
 def _add_images(about: dict[str, Any], chosen: list[Channel], run: Run, predictor: Predictor) -> None:
-    """Add the test images on which each channel is strongest, best first, and how many gates are the same on all."""
+    """Add the test images on which each channel is strongest, best first, and what the gates do on all."""
     dataset, _ = dataset_of(run, predictor.config, predictor.classes)
-    samples, parts, gates, channels = sampled(dataset), [], [], about["channels"]
+    samples, parts, gated, channels = sampled(dataset), [], [], about["channels"]
     with image_counter(sys.stderr, "test images") as progress:
         for done in range(0, len(samples), BATCH):
             pictures = [predictor.prepare(dataset.open_image(one)) for one in samples[done : done + BATCH]]
             parts.append(predictor.channel_peaks(pictures))
-            gates.append(predictor.gates(pictures))
+            gated.append(predictor.gated(pictures))
             if progress:
                 progress(done + len(pictures), len(samples))
     peaks = ChannelPeaks.joined(parts)
-    same = {name: steady(np.concatenate([part[name] for part in gates])) for name in gates[0]}
-    about |= {"gates_alike": same} if same else {}
+    gates = Gated.joined(gated)
+    if gates.g:
+        about |= {"of": len(samples), "gates_alike": gates.alike()}
+        about["right"] = gates.right([one.label for one in samples])
     for stage, channel in chosen:
         best = peaks.strongest(stage, channel, 12)
         channels[f"{stage}:{channel}"] |= {

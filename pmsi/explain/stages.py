@@ -156,11 +156,7 @@ def _interaction(model: Recognizer, maps: list[Tensor]) -> tuple[Interaction | N
         return Interaction(named, named, {}, None), {}
     x_m, g, m = model.interaction.steps(x)
     gates, mixed = ({name: _array(one) for name, one in zip(model.stages, of, strict=True)} for of in (g, m))
-    outputs = {
-        name: model.answer([x_n + gate.value * x_n for x_n in x])  # Eq. 3
-        for name, gate in GATES.items()
-        if gate.value is not None
-    }
+    outputs = {name: model.answer(with_gate(x, gate.value)) for name, gate in GATES.items() if gate.value is not None}
     return Interaction(named, mixed, gates, _array(x_m)), outputs
 
 
@@ -224,13 +220,56 @@ def channel_peaks(model: Recognizer, images: Images) -> ChannelPeaks:
     )
 
 
+@dataclass(frozen=True)
+class Gated:
+    """What the gates are on n images, and what becomes of the answers without them.
+
+    ``g`` are g_n (n, c) by stage; ``answers`` labels (n,) by row of GATES and head; both empty without an interaction.
+    """
+
+    g: dict[str, np.ndarray]
+    answers: dict[str, dict[str, np.ndarray]]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Gated"]) -> "Gated":
+        """Return those of the images of all parts, in their order."""
+        g = {name: np.concatenate([part.g[name] for part in parts]) for name in parts[0].g}
+        answers = {
+            gate: {head: np.concatenate([part.answers[gate][head] for part in parts]) for head in heads}
+            for gate, heads in parts[0].answers.items()
+        }
+        return cls(g, answers)
+
+    def alike(self) -> dict[str, int]:
+        """Return by stage how many gates are the same on all images."""
+        return {name: steady(of) for name, of in self.g.items()}
+
+    def right(self, labels: Sequence[int]) -> dict[str, dict[str, int]]:
+        """Return how many answers are right, by row of GATES and head."""
+        return {
+            gate: {head: int((found == np.asarray(labels)).sum()) for head, found in heads.items()}
+            for gate, heads in self.answers.items()
+        }
+
+
 @torch.inference_mode()
-def gates(model: Recognizer, images: Images) -> dict[str, np.ndarray]:
-    """Return g_n of each stage on normalised images (n, 3, height, width), (n, c) each; {} without an interaction."""
+def gated(model: Recognizer, images: Images) -> Gated:
+    """Return the gates of normalised images (n, 3, height, width), and the answers for each row of GATES."""
     if not isinstance(model, PMSI) or model.interaction is None:
-        return {}
-    _, g, _ = model.interaction.steps(model.vectors(model.backbone(images)))
-    return {name: one.float().cpu().numpy() for name, one in zip(model.stages, g, strict=True)}
+        return Gated({}, {})
+    x = model.vectors(model.backbone(images))
+    _, g, m = model.interaction.steps(x)
+    gates = {name: one.float().cpu().numpy() for name, one in zip(model.stages, g, strict=True)}
+    outputs = {name: model.answer(m if row.value is None else with_gate(x, row.value)) for name, row in GATES.items()}
+    return Gated(
+        gates,
+        {gate: {head: of.argmax(dim=1).cpu().numpy() for head, of in heads.items()} for gate, heads in outputs.items()},
+    )
+
+
+def with_gate(x: Sequence[Tensor], gate: float) -> list[Tensor]:
+    """Return m_n where every gate has this value."""
+    return [x_n + gate * x_n for x_n in x]  # Eq. 3
 
 
 def steady(of: np.ndarray) -> int:

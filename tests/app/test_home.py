@@ -3,16 +3,19 @@
 import io
 import re
 
+import numpy as np
 import pytest
 import torch
 from pages import fine, links, png, words
 from PIL import Image
 from untrained import answer
 
-from app.shared.cached_data import open_builtin
+from app.shared.cached_data import data_of_run, open_builtin
 from app.shared.charts import answers_html
+from app.shared.gates import IMAGES
 from pmsi.data import open_dataset
 from pmsi.data.preprocessing import normalize
+from pmsi.explain.stages import sampled, steady
 from pmsi.pictures.mosaics import mosaics
 from pmsi.predictor import Predictor
 
@@ -50,6 +53,13 @@ def test_each_step_shows_what_the_network_computes(make_run, open_page):
     for n, x_n in zip((3, 4, 5), x, strict=True):
         gates = torch.sigmoid(x_m * x_n)  # Eq. 2
         assert f"S{n}: gates from {gates.min():.2f} to {gates.max():.2f}" in shown
+
+    data = data_of_run(run).dataset
+    some = sampled(data, IMAGES)
+    gated = predictor.gated([predictor.prepare(data.open_image(one)) for one in some])
+    right = [f"{sum(np.equal(found['S3'], [one.label for one in some]))}" for found in gated.answers.values()]
+    assert f"S3 {', '.join(right)};" in words(test)
+    assert f"{steady(gated.g['S5'])} of {len(gated.g['S5'][0])} in S5" in words(test)
 
 
 def test_a_network_without_interaction_has_no_gates(make_run, open_page):

@@ -48,7 +48,7 @@ def test_three_stages_are_shown_with_the_prediction(open_page, make_run):
     assert [cell["id"] for cell in cells(test)] == ["0.0.S3", "0.0.S4", "0.0.S5"]
     assert all(cell["note"].startswith(("peak", "no positive")) for cell in cells(test))
     assert all("Ochre Finchling" in cell["image"]["alt"] for cell in cells(test))
-    assert verdicts(test)[0].startswith("Says ")
+    assert verdicts(test)[0].startswith("mix says ")
 
 
 def test_an_image_s_maps_share_a_scale_at_first_and_the_browser_knows_their_values(open_page, make_run):

@@ -11,7 +11,7 @@ from settled import baseline_model, images_of, pmsi_model
 from torch import nn
 
 from pmsi.base.errors import ConfigError, UnknownName
-from pmsi.explain.stages import GATES, ChannelPeaks, activations, channel_peaks, effective_field, gates, steady
+from pmsi.explain.stages import GATES, ChannelPeaks, activations, channel_peaks, effective_field, gated, steady
 from pmsi.model import BACKBONES
 from pmsi.model.baseline import Baseline
 
@@ -66,8 +66,12 @@ def test_answers_with_the_interaction_and_without_are_those_of_a_plain_loop():
     np.testing.assert_allclose(of.x_m, x_m, rtol=1e-3, atol=1e-4)
     apart = [float((found.outputs["on"]["S4"] - found.outputs[name]["S4"]).abs().max()) for name in ("half", "off")]
     assert min(apart) > 0.01
-    every = gates(model, images_of(3))
-    np.testing.assert_allclose(every["S4"][0], of.g["S4"], rtol=1e-3, atol=1e-4)
+    every = gated(model, images_of(3))
+    np.testing.assert_allclose(every.g["S4"][0], of.g["S4"], rtol=1e-3, atol=1e-4)
+    first = {gate: {head: int(one.argmax()) for head, one in heads.items()} for gate, heads in found.outputs.items()}
+    assert {gate: {head: labels[0] for head, labels in heads.items()} for gate, heads in every.answers.items()} == first
+    twice = [(int(label), int(label) + 1) for label in every.answers["off"]["S3"]]
+    assert [every.right(labels)["off"]["S3"] for labels in zip(*twice, strict=True)] == [3, 0]
     assert steady(np.array([[0.95, 0.95, 0.01, 0.5], [1.0, 0.05, 0.02, 0.5]])) == 2
     without = activations(baseline_model("tiny"), images)
     assert (without.interaction, list(without.outputs)) == (None, ["on"])

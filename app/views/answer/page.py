@@ -25,7 +25,7 @@ TOP = 5
 
 def page() -> None:
     """Draw the page."""
-    st.title("What is it?", anchor=False)
+    st.title("What is it?", anchor=False, help=meaning("head"))
     chosen = bar(here="answer")
     if chosen.run is None:
         no_runs_yet("An answer needs a model.")

@@ -12,6 +12,7 @@ from app.shared.bar import bar
 from app.shared.cached_data import boxed_once, clearest_once, data_of_run, sample_image, thumbnail_once
 from app.shared.cached_models import predict_once, predictor_of
 from app.shared.errors import guarded, plain
+from app.shared.glossary import meaning
 from app.shared.images import download, picture
 from app.shared.palette import NEUTRAL, head_color
 from app.shared.panels import no_runs_yet
@@ -50,7 +51,7 @@ class Played:
 @guarded()
 def page() -> None:
     """Draw the page."""
-    st.title("Can you beat the network?", anchor=False)
+    st.title("Can you beat the network?", anchor=False, help=meaning("mosaic", "r", "head"))
     run = bar(here="game", image=False, beside=False, output=False).run
     if run is None:
         no_runs_yet("Here you play against a trained network.")

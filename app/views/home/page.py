@@ -12,6 +12,8 @@ from app.shared.cached_data import data_of_run
 from app.shared.cached_models import model_of, predict_once, predictor_of
 from app.shared.charts import answers_html
 from app.shared.errors import guarded, plain
+from app.shared.gates import heard
+from app.shared.glossary import meaning
 from app.shared.images import picture
 from app.shared.memory import once
 from app.shared.panels import OF_RUN, Picked, own_source, say_unfamiliar, unknown_class
@@ -28,9 +30,11 @@ from app.views.home.story import (
     strips_html,
 )
 from app.views.mosaic.strip import Chosen
+from pmsi.augment import AUGMENTATIONS
 from pmsi.base.text import plural
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.images import pixels_digest
+from pmsi.methods import resolve
 from pmsi.pictures.encoding import jpeg
 from pmsi.pictures.mosaics import square
 from pmsi.predictor import Prediction
@@ -41,9 +45,19 @@ PHOTO = 448
 """Side of the first picture in pixels."""
 INTRO = (
     "Species can differ in a bill, an eye ring, a wing bar. RMG-PMSI teaches a small network to see such parts: it "
-    "trains its stages one after the other on mosaics of growing patches, and lets the stages tell each other what "
-    "they found. Below is what it makes of this picture."
+    "trains its stages one after the other on mosaics of growing patches, and puts gates between the stages by which "
+    "they can tell each other what they found. Below is what a trained network makes of this picture."
 )
+MOSAIC_WORDS = (
+    "In training a batch is shown four times, from patches down to an eighth of its side up to the whole image. Small "
+    "patches leave only small parts to learn from. Below each stands what **its** head answers on this very mosaic."
+)
+PLAIN_WORDS = (
+    "RMG-PMSI is trained on such mosaics, each size of patches for one of its heads. This network was trained without "
+    "them; below each stands what it answers on the mosaic."
+)
+CUT = ("mosaic", "r", "phase")
+"""Words of which the mosaics need the meaning."""
 FOUR, FIVE = "clamp(150px, 22%, 230px)", "clamp(105px, 18%, 190px)"
 """Widths of figures of which so many fit beside each other on a wide page."""
 
@@ -71,9 +85,11 @@ def page() -> None:
         with beginning:
             _answer(run, prediction, truth, strange)
         key = ("story", model_of(run), pixels_digest(prepared), seed)
-        _steps(picked, run, once(key, lambda: story_of(predictor, prepared, seed)), truth)
+        place = _steps(picked, run, once(key, lambda: story_of(predictor, prepared, seed)), truth)
         _answers(run, prediction, truth)
         _rescue(run)
+        if place is not None and (words := heard(run)):  # last, as it looks at many images
+            place.markdown(f"**What the gates do in this network.** {words}")
     _goodbye(run)
 
 
@@ -100,12 +116,14 @@ def _answer(run: Run, prediction: Prediction, truth: str | None, strange: str) -
 
 
 @contextmanager
-def _step(number: int, title: str, words: str, link: tuple[str, str], query: dict[str, str]) -> Iterator[None]:
+def _step(
+    number: int, title: str, words: str, link: tuple[str, str], query: dict[str, str], means: tuple[str, ...]
+) -> Iterator[None]:
     """Draw a step: words and a link at the left, what is drawn inside at the right, or below on a phone."""
     st.divider()
     left, right = st.columns([3, 8], gap="medium")
     with left:
-        st.markdown(f"#### {number} · {title}")
+        st.markdown(f"#### {number} · {title}", help=meaning(*means))
         st.markdown(words)
         page, label = link
         st.page_link(page_of(page), label=label, icon=":material/arrow_forward:", query_params=query)
@@ -116,7 +134,7 @@ def _step(number: int, title: str, words: str, link: tuple[str, str], query: dic
 def _untrained(picked: Picked, seed: int) -> None:
     """Show the mosaics, which need no network, and say what a trained one would add."""
     words = "A network is shown each batch four times, from small patches up to the whole image."
-    with _step(1, "Cut into mosaics", words, ("mosaic", "See the recursion"), dict(picked.query)):
+    with _step(1, "Cut into mosaics", words, ("mosaic", "See the recursion"), dict(picked.query), CUT):
         cuts = zip(range(DEPTH, -1, -1), cut_pictures(square(picked.image, PHOTO), seed), strict=True)
         st.html(figure_grid([Figure(cut, f"r = {r}", f"r = {r}") for r, cut in cuts], FOUR))
     st.info(
@@ -126,34 +144,38 @@ def _untrained(picked: Picked, seed: int) -> None:
     )
 
 
-def _steps(picked: Picked, run: Run, story: Story, truth: str | None) -> None:
+def _steps(picked: Picked, run: Run, story: Story, truth: str | None) -> "st.delta_generator.DeltaGenerator | None":
+    """Show the picture's way through the network; return where there is room for what its gates do, if it has some."""
     query = {**picked.query, "run": run.id}
-    words = (
-        "In training a batch is shown four times, from eighth-size patches up to the whole image. Small patches leave "
-        "only small parts to learn from. Below each stands what **its** head answers on this very mosaic."
-    )
-    with _step(1, "Cut into mosaics", words, ("mosaic", "See the recursion"), dict(picked.query)):
+    words = MOSAIC_WORDS if resolve(run.config).augmentation is AUGMENTATIONS["rmg"] else PLAIN_WORDS
+    with _step(1, "Cut into mosaics", words, ("mosaic", "See the recursion"), dict(picked.query), CUT):
         st.html(figure_grid(cut_figures(story, truth), FOUR))
     words = (
-        "Five stages look at the picture, each more coarsely and with more channels. Of each, you see the channel that "
+        "Five stages look at the picture, each more coarsely than the one before. Of each, you see the channel that "
         "adds most to the answer: bright places are where it is strong."
     )
-    with _step(2, "Seen by five stages", words, ("stages", "Look closer"), query):
+    with _step(2, "Seen by five stages", words, ("stages", "Look closer"), query, ("stage", "channel")):
         st.html(figure_grid(stage_figures(story), FIVE))
-    if story.strips:
-        words = (
-            "The last three stages are mixed into one vector xₘ. It opens or closes a gate for each channel of each of "
-            "them: bright is open, dark is closed. So a stage hears what the others found."
-        )
-        with _step(3, "The stages tell each other", words, ("stages", "Switch it off"), query | {"closer": "gates"}):
-            st.html(strips_html(story))
+    if not story.strips:
+        return None
+    words = (
+        "The method's idea: the last three stages are mixed into one vector xₘ. It opens or closes a gate for each "
+        "channel of each of them: bright is open, dark is closed. So a stage can hear what the others found."
+    )
+    query |= {"closer": "gates"}
+    with _step(3, "Gates between the stages", words, ("stages", "Switch it off"), query, ("interaction", "gate")):
+        st.html(strips_html(story))
+        return st.empty()
 
 
 def _answers(run: Run, prediction: Prediction, truth: str | None) -> None:
-    words = "Each of the three stages has a head of its own, and so have all of them together. The mix is their mean."
+    words = (
+        "Each of the last three stages has a head of its own, and **concat** is one on all of them together. The mix "
+        "is the mean of these four."
+    )
     if len(prediction.heads) == 1:
         words = "This network has one head, on its last stage."
-    with _step(4, "Every head answers", words, ("tables", "Read the numbers"), {}):
+    with _step(4, "Every head answers", words, ("tables", "Read the numbers"), {}, ("head",)):
         answers = {head: (guesses[0].name, guesses[0].probability) for head, guesses in prediction.heads.items()}
         st.html(answers_html(answers, truth, f"Answers of {name_of_run(run)}"))
 
@@ -171,7 +193,7 @@ def _rescue(run: Run) -> None:
     picked = _of_run(run, dataset, sample)
     with _step(
         5, "Where the mix is worth it", _rescue_words(answers, len(found)), ("maps", "See where the stages looked"),
-        {**picked.query, "run": run.id},
+        {**picked.query, "run": run.id}, ("map", "✗"),
     ):  # fmt: skip
         left, right = st.columns([3, 5], gap="medium")
         with left:

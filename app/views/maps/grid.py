@@ -42,7 +42,7 @@ def grid_data(rows: Rows, wanted: Wanted) -> dict[str, Any]:
                 "image": _encoded(outlined_picture(sights[0], wanted), f"{picked.title}, as the network sees it"),
                 "sights": [
                     {
-                        "verdict": f"Says {verdict(one, picked.label)}{_why(one)}{one.note}",
+                        "verdict": f"{one.explanation.head} says {verdict(one, picked.label)}{_why(one)}{one.note}",
                         "cells": [_cell(one, picked, (i, j), stage, tops[i, j, stage], wanted) for stage in stages],
                     }
                     for j, one in enumerate(sights)

@@ -6,6 +6,7 @@ from PIL.Image import Image
 from app.shared.bar import bar
 from app.shared.components import part
 from app.shared.errors import guarded
+from app.shared.glossary import meaning
 from app.shared.images import download
 from app.shared.panels import Picked
 from app.shared.session import choice, page_of, parsed, remember
@@ -60,7 +61,7 @@ VIEWS = {
 
 def page() -> None:
     """Draw the page."""
-    st.title("Recursive mosaic", anchor=False)
+    st.title("Recursive mosaic", anchor=False, help=meaning("mosaic", "r"))
     chosen = bar(here="mosaic", run=False)
     if chosen.picked is None:
         st.info("Choose an image to see its mosaics.", icon=":material/image:")

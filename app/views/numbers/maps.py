@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.cached_models import predictor_of
 from app.shared.errors import guarded, plain
@@ -35,6 +36,7 @@ REGIONS = {
 """Regions that have a title of their own; any other is the name of a part."""
 
 MEASURES = {"energy": "Energy inside", "pointing": "Pointing game"}
+WORDS_OF = {"energy": "the share of a map inside the region", "pointing": "how often a map's peak is inside it"}
 TRIALS = {
     "deletion": "Deletion: the score left while the brightest pixels are taken away (less is better)",
     "insertion": "Insertion: the score while they are put in (more is better)",
@@ -70,12 +72,17 @@ def maps(run: Run, beside: Run | None, output: str) -> None:
     All of them answer one question: a method and an output, and the same stages and images.
     """
     runs = [run] if beside is None else [run, beside]
+    asking = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    asked = asking.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
+    more = asking.popover("More", icon=":material/tune:")
     titles = {name: row.title for name, row in CAM_METHODS.items()}
-    method = str(remember(st.selectbox, "method", "gradcam", "Made by", titles, width=360))
+    with more:
+        method = str(remember(st.selectbox, "method", "gradcam", "Maps made by", titles, width=360))
     heads = {run.id: _head(predictor_of(run), output) for run in runs}
     found = {run.id: reports_on(run, method, heads[run.id]) for run in runs}
     questions = list(dict.fromkeys(question for each in found.values() for question in each))
-    question = _chosen(questions)
+    with more:
+        question = _chosen(questions)
     shown, colors = [], run_colors(runs)
     for run in runs:
         if reasons := why_not_comparable(runs[0], run, limited=question is not None and question.per_class is not None):
@@ -86,7 +93,7 @@ def maps(run: Run, beside: Run | None, output: str) -> None:
         else:
             _offer(run, method, heads[run.id], question)
     if shown:
-        show_reports(shown)
+        show_reports(shown, asked)
 
 
 def _head(predictor: Predictor, output: str) -> str:
@@ -125,13 +132,13 @@ def _offer(run: Run, method: str, head: str, question: Question | None) -> None:
 
 
 @guarded()
-def show_reports(reports: Sequence[tuple[str, str, Report]]) -> None:
-    """Show reports of (run's name, its colour, its report) beside each other."""
+def show_reports(reports: Sequence[tuple[str, str, Report]], asking: DeltaGenerator) -> None:
+    """Show reports of (run's name, its colour, its report) beside each other; what is asked of them in ``asking``."""
     regions = list(dict.fromkeys(name for _, _, report in reports for name in report["regions"]))
-    st.caption(asked_in_words(reports))
     ordered = [*(name for name in REGIONS if name in regions), *(name for name in regions if name not in REGIONS)]
     if ordered:
-        _regions(reports, ordered)
+        _regions(reports, ordered, asking)
+    st.caption(asked_in_words(reports))
     with st.expander("What the maps are worth: deletion, insertion, ROAD, drift", icon=":material/science:"):
         _trials(reports)
 
@@ -147,13 +154,13 @@ def asked_in_words(reports: Sequence[tuple[str, str, Report]]) -> str:
     )
 
 
-def _regions(reports: Sequence[tuple[str, str, Report]], regions: list[str]) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+def _regions(reports: Sequence[tuple[str, str, Report]], regions: list[str], asking: DeltaGenerator) -> None:
+    hidden: dict[str, Any] = {"label_visibility": "collapsed"}
+    with asking:
         region = remember(
-            st.selectbox, "region-of", regions[0], "Where", regions, format_func=title_of_region, width=360
+            st.selectbox, "region-of", regions[0], "Where", regions, format_func=title_of_region, width=340, **hidden
         )
-        help = "Energy: the share of a map inside the region. Pointing game: how often the peak of a map is there."
-        measure = remember(st.segmented_control, "measure", "energy", "How much", MEASURES, required=True, help=help)
+        measure = remember(st.segmented_control, "measure", "energy", "How much", MEASURES, required=True, **hidden)
     mine = [(name, color, report["regions"][region]) for name, color, report in reports if region in report["regions"]]
     alt = f"{MEASURES[measure]}, {title_of_region(region)}: by stage and run, with 95 % intervals"
     st.plotly_chart(stages_figure(mine, measure), key=f"numbers-{region}-{measure}", alt=alt, **CHART)
@@ -161,7 +168,8 @@ def _regions(reports: Sequence[tuple[str, str, Report]], regions: list[str]) -> 
     images = mine[0][2]["images"]
     st.markdown("  \n".join(lines))
     st.caption(
-        f"Means over the {images} images that show the region, with 95 % bootstrap intervals. Hollow: "
+        f"{MEASURES[measure]}: {WORDS_OF[measure]}. Means over the {images} images that show the region, "
+        "with 95 % bootstrap intervals. Hollow: "
         "noise at the stage's own resolution. Lines: a map of the image's edges, one of its middle, and chance, which "
         "is the region's share of the image."
     )
@@ -194,7 +202,7 @@ def stages_figure(reports: Sequence[tuple[str, str, Mapping[str, Any]]], measure
             _points(figure, x, y, escape(name) + kind, color)
     figure.update_xaxes(
         tickvals=list(range(len(stages))),
-        ticktext=[f'<b style="color:{head_color(stage)}">{stage}</b>' for stage in stages],
+        ticktext=[f'<span style="color:{head_color(stage)}">■</span> <b>{stage}</b>' for stage in stages],
         range=[-0.5, len(stages) - 0.5],
     )
     first: Numbers = reports[0][2]["numbers"]

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.shared.bar import Chosen, bar
 from app.shared.errors import guarded
+from app.shared.glossary import meaning
 from app.shared.panels import no_runs_yet
 from app.shared.session import remember
 from app.views.numbers.calibration import calibration
@@ -31,8 +32,8 @@ SECTIONS: dict[str, tuple[str, Section]] = {
 
 def page() -> None:
     """Draw the page."""
-    st.title("In numbers", anchor=False)
-    chosen = bar(here="numbers")
+    st.title("In numbers", anchor=False, help=meaning("stage", "head", "map"))
+    chosen = bar(here="numbers", image=False)
     if chosen.run is None:
         no_runs_yet("Numbers are about a model.")
     else:

@@ -198,7 +198,7 @@ def sanity_figure(found: Result, stage: str) -> go.Figure:
         level = sum(ends["mean"] for ends in floors if ends) / len([ends for ends in floors if ends])
         figure.add_hline(level, line={"color": NEUTRAL, "width": 1}, annotation={"text": "noise"})
     styled(figure, height=340)
-    figure.update_yaxes(title=f'<b style="color:{head_color(stage)}">{stage}</b>: alike as before (ρ)')
+    figure.update_yaxes(title=f'<span style="color:{head_color(stage)}">■</span> <b>{stage}</b>: alike as before (ρ)')
     return figure.update_xaxes(title="Shuffled down to")
 
 

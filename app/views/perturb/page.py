@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.shared.bar import bar
+from app.shared.glossary import meaning
 from app.shared.panels import no_runs_yet
 from app.views.perturb.one_image import bench
 
@@ -14,7 +15,7 @@ INTRO = (
 
 def page() -> None:
     """Draw the page."""
-    st.title("Perturb an image", anchor=False, help=INTRO)
+    st.title("Perturb an image", anchor=False, help=f"{INTRO}\n\n{meaning('severity', 'k', 'σ')}")
     chosen = bar(here="perturb")
     if chosen.run is None:
         no_runs_yet("Robustness is measured on a trained model.")

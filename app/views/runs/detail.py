@@ -63,13 +63,14 @@ def detail(run: Run) -> None:
     config = run.config
     if isinstance(config, TrainConfig):
         keep("run", run.id)  # for the other pages
-    _head(run, config, status)
-    show_labels(run)
     note = jobs.launcher_status(run)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _title(run, status)
         _actions(run, status, is_lost=note is not None and note.is_lost)
         if isinstance(config, TrainConfig):
             look_at(run)
+    _facts(run, config, status)
+    show_labels(run)
     if note is not None:
         st.caption(plain(note.text))
     _ending(run, status)
@@ -96,11 +97,13 @@ def _damaged(run: Run, damage: str) -> None:
     _log(run)
 
 
-def _head(run: Run, config: Config, status: Status) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:", width="content")
-        st.title(plain(called(run)), width="content", anchor=False)
-        st.markdown(badge_of(status.state), width="content")
+def _title(run: Run, status: Status) -> None:
+    st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:", width="content")
+    st.title(plain(called(run)), width="content", anchor=False)
+    st.markdown(badge_of(status.state), width="content")
+
+
+def _facts(run: Run, config: Config, status: Status) -> None:
     named = [] if called(run) == title_of_run(config) else [title_of_run(config)]
     facts = [run.id, *named, *facts_of(config), f"{in_words(size_of(run.folder))} on disk"]
     if run.is_shipped:

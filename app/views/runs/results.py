@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from app.shared.errors import guarded, plain
+from app.shared.glossary import meaning
 from app.shared.images import download
 from app.shared.palette import CATEGORICAL, CHART
 from app.shared.panels import say_differences
@@ -62,11 +63,11 @@ def train_records(run: Run, records: Records) -> None:
         download("Curves as CSV", partial(curves_csv, records), f"{run.id}.csv", key="curves-csv")
         st.caption("Point at a curve for its values; the camera above it saves a PNG.", width="content")
     with left:
-        st.markdown("**Training loss** by phase")
+        st.markdown("**Training loss** by phase", help=meaning("phase"))
         figure = loss_figure(records, smooth)
         st.plotly_chart(figure, key="loss", alt="Training loss of each phase over the epochs", **SAVED)
     with right:
-        st.markdown("**Test accuracy** by output")
+        st.markdown("**Test accuracy** by output", help=meaning("head"))
         primary = scores["best"]["by"] if scores else None
         figure = accuracy_figure(records, primary, smooth)
         st.plotly_chart(figure, key="accuracy", alt="Test accuracy of each output over the epochs", **SAVED)

@@ -9,17 +9,16 @@ import numpy as np
 import streamlit as st
 
 from app.shared.errors import guarded, plain
+from app.shared.gates import heard
 from app.shared.images import download
 from app.shared.palette import head_color
 from app.shared.panels import unknown_class
 from app.shared.wording import method_title, name_of_run
-from app.views.stages.looks import BATCH, Look, gates_once, tested
-from pmsi.explain.stages import CLOSED, GATES, OPEN, Interaction, sampled, steady
+from app.views.stages.looks import Look
+from pmsi.explain.stages import CLOSED, GATES, OPEN, Interaction
 from pmsi.robustness.drawing import faded
 
 SHOWN = 12
-IMAGES = 24
-"""Test images on which the gates are looked at."""
 
 INTRO = (
     "Each of the last stages sums up its map in a list of numbers, **xₙ**: the largest value of each channel of its "
@@ -68,19 +67,9 @@ def _of(one: Look) -> None:
 
 @guarded()
 def _over_images(one: Look) -> None:
-    """Say how many gates are the same on all images: these pass nothing of one stage to another."""
-    dataset = tested(one.run)
-    samples = sampled(dataset, IMAGES)
-    if not samples:
-        return
-    parts = [gates_once(one.run, dataset, samples[done : done + BATCH]) for done in range(0, len(samples), BATCH)]
-    every = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    said = [f"{steady(of)} of {of.shape[1]} in {name}" for name, of in every.items()]
-    st.markdown(
-        f"**Do the gates look at the image?** On {len(samples)} of the run's test images, these gates stay open on all "
-        f"or closed on all: {', '.join(said)}. Such a gate is a fixed choice of channels; only the others pass on what "
-        "one stage sees to the next."
-    )
+    """Say how many gates are the same on all images, and what is right without them."""
+    if words := heard(one.run):
+        st.markdown(f"**Do the gates look at the image?** {words}")
 
 
 def answers_table(one: Look) -> str:

@@ -165,14 +165,6 @@ def peaks_once(run: Run, dataset: Dataset, samples: Sequence[Sample]) -> Channel
     return once(key, make, line=LONG)
 
 
-def gates_once(run: Run, dataset: Dataset, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
-    """Return the gates on some of a run's test images by stage, computed once for all visitors."""
-    predictor = predictor_of(run)
-    key = ("gates", model_of(run), dataset.name, tuple(sample.digest or sample.key for sample in samples))
-    make = lambda: predictor.gates([predictor.prepare(dataset.open_image(one)) for one in samples])  # noqa: E731
-    return once(key, make, line=LONG)
-
-
 def tested(run: Run) -> Dataset:
     """Return the images that a run was tested on."""
     return data_of_run(run).dataset

@@ -9,6 +9,7 @@ import streamlit as st
 from app.shared.bar import bar
 from app.shared.components import part
 from app.shared.errors import guarded
+from app.shared.glossary import meaning
 from app.shared.panels import Picked, no_runs_yet
 from app.shared.session import choice, keep, key_of, moved, parsed, remember
 from app.views.stages.channel import channel
@@ -33,7 +34,7 @@ CLOSER = {"channel": ("This channel", channel), "gates": ("The interaction", int
 
 def page() -> None:
     """Draw the page."""
-    st.title("What the stages see", anchor=False)
+    st.title("What the stages see", anchor=False, help=meaning("stage", "channel", "receptive field", "r"))
     chosen = bar(here="stages")
     if chosen.run is None:
         no_runs_yet("The stages of a trained network are shown here.")

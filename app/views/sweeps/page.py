@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.shared.access import read_only
 from app.shared.errors import changing, guarded, plain, worded
+from app.shared.glossary import meaning
 from app.shared.panels import no_runs_yet, run_picker, trained_runs
 from app.views.sweeps.form import FIELDS, form
 from app.views.sweeps.report import report
@@ -25,7 +26,7 @@ INTRO = (
 
 def page() -> None:
     """Draw the page."""
-    st.title("Robustness sweeps", anchor=False, help=INTRO)
+    st.title("Robustness sweeps", anchor=False, help=f"{INTRO}\n\n{meaning('severity', 'k', 'σ')}")
     runs = trained_runs()
     if not runs:
         no_runs_yet("Robustness is measured on a trained model.")

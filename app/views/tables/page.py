@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.access import PlaceError, check_place
 from app.shared.charts import paired_bars
 from app.shared.errors import error_panel, guarded, plain
+from app.shared.glossary import meaning
 from app.shared.images import download
 from app.shared.palette import CHART
 from app.shared.session import choice, keep, moved, relabel, remember
@@ -36,6 +36,12 @@ from pmsi.tables.rows import notes
 REFRESH_S = 2.0
 
 INTRO = "Filled from the runs of this machine, beside the paper's printed numbers. A click on a number opens its run."
+PROTOCOL = (
+    "Above is the protocol: what all runs of the table have in common, data, network, size and recipe. Only runs that "
+    "agree in all of it are compared. A preset, or the settings of another run, can start a new table. The best epoch "
+    "is chosen by the head that the model predicts with: on a run's validation part, or, where it has none, on the "
+    "test images, which flatters."
+)
 FIRST = "3"
 WEIGHTS = "weights-file"
 """In the URL: the file of the starting weights that was typed."""
@@ -46,13 +52,13 @@ FILES = {"csv": ("CSV", "csv"), "markdown": ("Markdown", "md"), "latex": ("LaTeX
 
 def page() -> None:
     """Draw the page."""
-    st.title("The paper's tables", anchor=False)
+    st.title("The paper's tables", anchor=False, help=meaning("M, P, R", "head", "baseline"))
     number = _number()
-    first, second, third = st.columns([4, 2, 1], gap="medium")
-    with first:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         protocol = _protocol(number)
-    epoch = _epoch(third) if _has_epochs(number) else "last"
-    with second:
+        epoch = _epoch() if _has_epochs(number) else "last"
+        more = st.container()
+    with more:
         table = _table(number, protocol)
     live = any(run.state.is_live for run in runs_of(table))
     st.fragment(_body, run_every=REFRESH_S if live else None)(table, epoch, live)
@@ -92,8 +98,8 @@ def _protocol(number: str) -> Protocol:
         "Protocol",
         list(choices),
         format_func=names.__getitem__,
-        help="What all runs of the table have in common: data, network, size, recipe. Only runs that agree in all of "
-        "it are compared. A preset, or the settings of another run, can start a new table.",
+        label_visibility="collapsed",
+        width=640,
     )
     if absent:
         st.caption("The protocol that the link names has no runs here; the fullest one is shown.")
@@ -107,7 +113,7 @@ def _table(number: str, protocol: Protocol) -> Table:
     if TABLES[number].compares_sets:
         absent = [name for name in PAPER_SETS if not sets.get(name)]
         if absent:
-            with st.expander("More data sets", icon=":material/folder_open:"):
+            with st.popover("More data sets", icon=":material/folder_open:"):
                 sets |= {name: folder for name in absent if (folder := _folder(name))}
     elif DATASETS[base.dataset].needs_folder and not base.data:
         base = base.with_(data=_folder(base.dataset) or None)
@@ -115,7 +121,8 @@ def _table(number: str, protocol: Protocol) -> Table:
     if not table.configs:
         return expand(number, base, _countable(table))
     if choice(WEIGHTS) or absent_weights(table.configs):
-        table = expand(number, base.with_(weights=_weights_file() or base.weights), sets)
+        with st.popover("Weights", icon=":material/folder_open:"):
+            table = expand(number, base.with_(weights=_weights_file() or base.weights), sets)
     return table
 
 
@@ -162,17 +169,17 @@ def _has_epochs(number: str) -> bool:
     return bool(table.configs) and not any(line.perturbation for line in table.lines)
 
 
-def _epoch(place: DeltaGenerator) -> str:
+def _epoch() -> str:
     return str(
         remember(
-            place.selectbox,
+            st.selectbox,
             "epoch",
             "last",
             "Accuracy of the",
             list(EPOCHS),
             format_func=EPOCH_TITLES.__getitem__,
-            help="The best epoch is chosen by the head that the model predicts with: on a run's validation part, or, "
-            "where it has none, on the test images, which flatters.",
+            label_visibility="collapsed",
+            width=150,
         )
     )
 
@@ -184,12 +191,10 @@ def _epoch(place: DeltaGenerator) -> str:
 def _body(table: Table, epoch: str, was_live: bool) -> None:
     """Draw what moves; once nothing is live any more, the page is drawn again without the clock."""
     filled = _filled(table, epoch)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(f"{table.title}. {table.caption}", anchor=False, width="content")
-        if table.configs and not filled.is_the_papers:
-            st.markdown(":orange-badge[:material/info: Not the paper's data or recipe]", width="content")
     said, *others = notes(filled)
-    st.markdown(plain(said), width=820)
+    badge = " :orange-badge[:material/info: Not the paper's data or recipe]"
+    own = table.configs and not filled.is_the_papers
+    st.markdown(f"**{table.title}. {table.caption}** {plain(said)}{badge if own else ''}", width=1000, help=PROTOCOL)
     _chart(filled)
     with st.container(key=BOX):
         st.html(table_html(filled, _shares(table)))

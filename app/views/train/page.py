@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app.shared.access import check_places, read_only
 from app.shared.batch_pictures import SeenPhase, batch_once
 from app.shared.errors import changing, fix_buttons, guarded, plain, worded
+from app.shared.glossary import meaning
 from app.shared.palette import head_color
 from app.shared.panels import launcher_choice
 from app.shared.session import page_of, remember
@@ -87,7 +88,7 @@ def _launch(config: TrainConfig | None, begin: Start) -> tuple[bool, str]:
         st.error(plain(worded(with_names([str(wrong)], *begin.runs))), icon=":material/error:")
         fix_buttons(wrong, begin.key)
     elif config is not None:
-        st.caption(" ".join([_outlook(config), *map(plain, said)]))
+        st.caption(" ".join([_outlook(config), *map(plain, said)]), help=meaning("phase", "stage", "mosaic"))
         if started:
             _start(config, launcher, begin.key)
     if read_only():
@@ -124,9 +125,13 @@ def _wrong(config: TrainConfig) -> tuple[PMSIError | None, list[str]]:
 
 def _outlook(config: TrainConfig) -> str:
     """Say what is going to happen."""
+    system = resolve(config)
+    shown = "mosaics" if system.augmentation.cuts else f"images changed by {system.augmentation.title}"
     steps = [
-        f"{phase.head} on mosaics with r = {phase.r}" if phase.r else f"{phase.head} on the whole images"
-        for phase in resolve(config).phases
+        f"{phase.head} on {shown} with r = {phase.r}"
+        if phase.r and system.augmentation.progressive
+        else f"{phase.head} on the whole images"
+        for phase in system.phases
     ]
     several = f"Each batch is learned in {len(steps)} steps" if len(steps) > 1 else "Each batch is learned in one step"
     ahead = sum(run.state.is_live for run in list_runs(default_root()))
