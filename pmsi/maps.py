@@ -190,12 +190,13 @@ def _parts(work: _Work) -> dict[str, Any]:
             found_of.append(each.measure(sample))
         after(done, len(samples))
     heads = [config.head or predictor.primary for predictor in predictors]
+    both = None if work.other is None else parts.shared_thresholds(measured[0], measured[1], (heads[0], heads[1]))
     found = {
         "rival": config.rival,
         "methods": work.methods,
         "stages": [*config.stages],
         "head": heads[0],
-        **parts.summed_up(measured[0], config.seed),
+        **parts.summed_up(measured[0], config.seed, both),
     }
     named = ("parts", "beside")[: len(measured)]
     kept = {name: [asdict(one) for one in each] for name, each in zip(named, measured, strict=True)}
@@ -203,7 +204,7 @@ def _parts(work: _Work) -> dict[str, Any]:
     if work.other is None:
         return found
     pairs = parts.compared(measured[0], measured[1], (heads[0], heads[1]), config.seed)
-    about = {"run": config.beside, "head": heads[1], **parts.summed_up(measured[1], config.seed), "minus": pairs}
+    about = {"run": config.beside, "head": heads[1], **parts.summed_up(measured[1], config.seed, both), "minus": pairs}
     return found | {"beside": about}
 
 

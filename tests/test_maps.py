@@ -85,6 +85,7 @@ def test_parts_are_measured_by_head_and_in_pairs(trained, tiny_config, tmp_path,
         if "bill/without" in one["importance"]["mix"]
     ]
     assert beside["minus"]["importance"]["bill/without"]["mean"] == pytest.approx(np.mean(pairs))
+    assert found["thresholds"] == beside["thresholds"], "one threshold for a pair"
     with pytest.raises(ConfigError, match="likeliest"):
         check(config.with_(rival="confused"), tmp_path)
 

@@ -20,6 +20,7 @@ from pmsi.cli.flags import folder
 from pmsi.cli.task import work
 from pmsi.config import CalibrateConfig, Config, MapsConfig, RobustnessConfig, TrainConfig, UnknownsConfig, from_json
 from pmsi.export.formats import EXPORTS, export, portable
+from pmsi.maps import LOOKS
 from pmsi.runs import Run, State
 from pmsi.runs.run import CHECKPOINT
 from pmsi.runs.run import SHIPPED as SHIPPED_RUNS
@@ -68,11 +69,13 @@ MEASUREMENTS: dict[str, Config] = {
     "demo-unknowns": UnknownsConfig(of=tuple(TRAINED), test_per_class=20, most=240),
     "demo-robustness": RobustnessConfig(of=tuple(TRAINED), test_per_class=20),
     **{id.replace("demo", "demo-maps"): MapsConfig(of=id, test_per_class=20) for id in TRAINED},
+    "demo-parts": MapsConfig(of="demo-baseline", beside="demo-pmr", protocol="parts", test_per_class=5),
+    **{id.replace("demo", "demo-sanity"): MapsConfig(of=id, protocol="sanity", test_per_class=1) for id in TRAINED},
 }
 
 SHIPPED = ("config.json", "data.json.gz", "metrics.jsonl", "predictions.json", THEATRE, "result.json", "started")
 """Files of a training run that ship, beside its checkpoint; of the others all do but these:"""
-WORKING = ("lock", ".change", "log.txt", "progress.json", "queued", "checkpoints", "tensorboard")
+WORKING = ("lock", ".change", "log.txt", "progress.json", "queued", "checkpoints", "tensorboard", LOOKS)
 
 
 def write_site(run: Run, folder: Path) -> None:

@@ -7,6 +7,7 @@ from pages import fine, links, words
 
 from app.shared.wording import name_of_run
 from app.views.numbers.maps import _sentence, stages_figure
+from app.views.numbers.parts import seen_from
 from pmsi import tasks
 from pmsi.config import CalibrateConfig, MapsConfig, RobustnessConfig, UnknownsConfig
 from pmsi.runs import Run, list_runs
@@ -64,6 +65,15 @@ def test_what_a_run_uses_and_whether_its_maps_follow_it(open_page, make_run, run
     rows = test.table[0].value
     assert list(rows["Explained by"])[-3:] == ["Oracle", "Area", "Random"]
     assert rows["S5"].iloc[-3].startswith("1.00")
+    alone = fine(open_page("numbers", run=second.id, section="parts"))
+    assert alone.table[0].value.equals(test.table[1].value), "a report of two runs serves for either alone"
+    turned = fine(open_page("numbers", run=second.id, beside=first.id, section="parts"))
+    assert [one.value.to_dict() for one in turned.table] == [one.value.to_dict() for one in reversed(test.table)]
+    report = next(run for run in list_runs(runs_folder) if getattr(run.config, "protocol", "") == "parts").result()
+    ends = seen_from(second.id, report)["beside"]["minus"]["importance"]["wing/without"]
+    given = report["beside"]["minus"]["importance"]["wing/without"]
+    assert (ends["mean"], ends["low"], ends["high"]) == (-given["mean"], -given["high"], -given["low"])
+    assert seen_from(first.id, report) == report == seen_from(first.id, seen_from(second.id, report))
     test = fine(open_page("numbers", run=first.id, section="sanity"))
     assert "Eigen-CAM** hardly depends on the heads" in words(test)
     assert "1.00 once they are shuffled" in words(test)

@@ -107,6 +107,8 @@ def _row(digest: str, run: Run, output: str) -> dict[str, Any]:
             "Run": name_of_run(run),
             "Classes": len(classes_of_run(run)),
         }
+        if prediction.familiarity is not None:
+            row["Not one of them?"] = prediction.familiarity.is_unknown
         for name, guesses in prediction.heads.items():
             row |= {name: guesses[0].name, f"{name} probability": guesses[0].probability}
     return row

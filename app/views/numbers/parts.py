@@ -18,6 +18,7 @@ from pmsi.explain.measures.parts import AREA, ORACLE, RANDOM
 from pmsi.explain.measures.sanity import NOTHING
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.runs import Run
+from pmsi.runs.record import is_of_earlier_model
 
 Ends = Mapping[str, float]
 
@@ -86,13 +87,30 @@ def sanity(run: Run, beside: Run | None, output: str) -> None:
 
 
 def _report(run: Run, beside: Run | None, protocol: str) -> Result | None:
-    """Return the newest report of a protocol on a run, beside the other one if there is one."""
-    wanted = beside.id if beside else None
-    for job, result in reports(run, MapsConfig):
-        config = job.config
-        if isinstance(config, MapsConfig) and (config.protocol, config.beside) == (protocol, wanted):
-            return result
+    """Return the newest report of a protocol on a run, beside the other one if there is one.
+
+    One of two runs serves for either alone and for both in either order.
+    """
+    for job, result in reports(run, MapsConfig, ("of", "beside")):
+        found = seen_from(run.id, result) if result.get("protocol") == protocol else None
+        other = (found or {}).get("beside", {}).get("run")
+        if found is not None and (beside is None or (other == beside.id and not is_of_earlier_model(job, beside))):
+            return found if beside is not None else {key: found[key] for key in found if key != "beside"}
     return None
+
+
+def seen_from(id: str, report: Result) -> Result | None:
+    """Return a report as one about this run: turned round where the run is the one beside; None if it is neither."""
+    other = report.get("beside")
+    if report["of"] == id or other is None or other["run"] != id:
+        return report if report["of"] == id else None
+    numbers = [key for key in other if key not in ("run", "minus")]
+    minus = {
+        kind: {key: {"mean": -d["mean"], "low": -d["high"], "high": -d["low"], "p": d["p"]} for key, d in each.items()}
+        for kind, each in other["minus"].items()
+    }
+    beside = {"run": report["of"], "minus": minus, **{key: report[key] for key in numbers}}
+    return {**report, **{key: other[key] for key in numbers}, "of": id, "beside": beside}
 
 
 Shown = tuple[str, str, str, Mapping[str, Any]]

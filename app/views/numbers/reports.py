@@ -19,12 +19,16 @@ from pmsi.runs.record import is_of_earlier_model
 Result = dict[str, Any]
 
 
-def reports(run: Run, kind: type[Config]) -> Iterator[tuple[Run, Result]]:
-    """Yield the finished measurements of a kind that are about a run's model of now, the newest first."""
+def reports(run: Run, kind: type[Config], named_by: Sequence[str] = ("of",)) -> Iterator[tuple[Run, Result]]:
+    """Yield the finished measurements of a kind that are about a run's model of now, the newest first.
+
+    ``named_by`` are the fields of their configs in which the run may stand.
+    """
     for job in known_runs(default_root()):
         with contextlib.suppress(RunError):
-            of = getattr(job.config, "of", ())
-            about = isinstance(job.config, kind) and run.id in ([of] if isinstance(of, str) else of)
+            named = [getattr(job.config, field, None) or () for field in named_by]
+            ids = {id for of in named for id in ([of] if isinstance(of, str) else of)}
+            about = isinstance(job.config, kind) and run.id in ids
             if about and (result := job.result()) is not None and not is_of_earlier_model(job, run):
                 yield job, result
 

@@ -380,10 +380,13 @@ def _importance(variants: _Variants, head: str, label: int) -> Numbers:
 # All images
 
 
-def summed_up(measured: Sequence[PartMeasures], seed: int) -> dict[str, Any]:
+def summed_up(
+    measured: Sequence[PartMeasures], seed: int, thresholds: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Return means over images with intervals, by head; at the primary head the checks at each source's threshold.
 
-    ``importance[head]`` and ``agreement[head]`` are by the keys of `PartMeasures`, ``thresholds`` by source.
+    ``importance[head]`` and ``agreement[head]`` are by the keys of `PartMeasures`, ``thresholds`` by source: those
+    given, or the best for these images.
     """
     heads = list(measured[0].importance)
     summary: dict[str, Any] = {
@@ -391,11 +394,11 @@ def summed_up(measured: Sequence[PartMeasures], seed: int) -> dict[str, Any]:
         "correct": sum(one.correct for one in measured),
         "importance": {head: _means([one.importance[head] for one in measured], seed, head) for head in heads},
     }
-    best: dict[str, float] = {}
+    best = dict(thresholds or {})
     agreement = {}
     for head in heads:
         numbers = [one.agreement[head] for one in measured]
-        best |= best_thresholds(numbers)
+        best |= {} if thresholds else best_thresholds(numbers)
         agreement[head] = _means([at_thresholds(one, best) for one in numbers], seed, head)
     return summary | {"agreement": agreement, "thresholds": best}
 
@@ -434,6 +437,11 @@ def at_thresholds(numbers: Numbers, best: Mapping[str, float]) -> Numbers:
     return found
 
 
+def shared_thresholds(a: Sequence[PartMeasures], b: Sequence[PartMeasures], heads: tuple[str, str]) -> dict[str, float]:
+    """Return the best thresholds for two models' measures together: with two, they and not the maps could differ."""
+    return best_thresholds([one.agreement[head] for head, each in zip(heads, (a, b), strict=True) for one in each])
+
+
 def compared(
     a: Sequence[PartMeasures], b: Sequence[PartMeasures], heads: tuple[str, str], seed: int
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -445,7 +453,7 @@ def compared(
     for kind in ("importance", "agreement"):
         pairs = [(getattr(one, kind)[heads[0]], getattr(two, kind)[heads[1]]) for one, two in zip(a, b, strict=True)]
         if kind == "agreement":
-            best = best_thresholds([one for pair in pairs for one in pair])  # the same ones for both
+            best = shared_thresholds(a, b, heads)
             pairs = [(at_thresholds(one, best), at_thresholds(two, best)) for one, two in pairs]
         numbers = [{key: two[key] - one[key] for key in one if key in two} for one, two in pairs]
         about = means(numbers, derive("bootstrap", seed, "parts", kind))
