@@ -12,7 +12,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/app.installed
 	$(BIN)/pmsi app --port $(PORT)
 
-test: check unit browser
+# All in one, so that two processes share the work to the end.
+test: check
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs
 
 check: $(VENV)/dev.installed
 	$(BIN)/ruff check .

@@ -15,18 +15,26 @@ import pytest
 import torch
 
 from pmsi import tasks
+from pmsi.base.locks import locked
 from pmsi.cli.main import main
 from pmsi.config import TrainConfig
 from pmsi.data import plumage
 from pmsi.data.dataset import Dataset, Sample
-from pmsi.runs import Run, State
+from pmsi.runs import Run, State, jobs, list_runs
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """The folder of all processes that run these tests."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
+def _own_cache(shared_folder):
     """A cache of these tests: nothing that a user's has goes into them, and nothing of theirs into a user's."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PMSI_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PMSI_CACHE", str(shared_folder / "cache"))
         yield
 
 
@@ -106,10 +114,12 @@ def tiny_config():
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_config, tmp_path_factory):
+def tiny_run(tiny_config, shared_folder):
     """A finished training run of two epochs, in a folder whose name has a space; tests read it, or change a copy."""
-    run = Run.create(tmp_path_factory.mktemp("a place") / "my runs", tiny_config)
-    assert tasks.execute(run) is State.FINISHED, run.status().error
+    root = shared_folder / "my runs"
+    with locked(shared_folder / "tiny.lock"):
+        run = next(iter(list_runs(root)), None) or Run.create(root, tiny_config)
+        assert run.state is State.FINISHED or tasks.execute(run) is State.FINISHED, run.status().error
     return run
 
 
@@ -117,6 +127,14 @@ def tiny_run(tiny_config, tmp_path_factory):
 def copied(tiny_run, tmp_path):
     """A copy of `tiny_run` in ``tmp_path``, to be changed."""
     return Run(shutil.copytree(tiny_run.folder, tmp_path / tiny_run.id))
+
+
+@pytest.fixture
+def submitted(monkeypatch):
+    """The ids of submitted runs; nothing is started."""
+    ids = []
+    monkeypatch.setattr(jobs, "submit", lambda run, launcher: ids.append(run.id))
+    return ids
 
 
 @pytest.fixture(scope="session")

@@ -369,11 +369,3 @@ def test_a_printed_figure_says_where_a_run_explains_another_output(make_run):
 
 
 # Small truths
-
-
-def test_the_export_command_has_the_precision_that_is_chosen(open_page, make_run):
-    test = shown(open_page("runs", run=make_run().id))
-    said = lambda: next(code.value for code in test.code if "pmsi export" in code.value)  # noqa: E731
-    assert "--half" not in said()
-    test.radio(key="export-precision").set_value("Half precision, half the size").run()
-    assert said().endswith(" --half")

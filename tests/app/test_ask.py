@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pages import fine, kept, part, words
+from pages import fine, kept, words
 from PIL import Image
 
 from app.views.maps.ask import edited
@@ -49,9 +49,3 @@ def test_rectangles_are_filled_in_from_around_them_or_copied():
     for box in ([0, 0, 1, 1], [0, 0, 2, 1], [0, 0, "a", 1], None):
         with pytest.raises(ConfigError):
             edited(picture, [{"box": box}])
-
-
-def test_a_photo_is_offered_with_its_rectangles(open_page, make_run):
-    run = make_run()
-    test = fine(open_page("maps", run=run.id, image=KEY, tool="ask", ask="patches"))
-    assert part(test, "patches")["edits"] == []

@@ -1,14 +1,7 @@
 """Figures and tables of a run's records."""
 
 from app.shared.palette import head_color
-from app.views.runs.curves import (
-    accuracy_figure,
-    accuracy_rows,
-    loss_figure,
-    runs_figure,
-    series,
-    thinned,
-)
+from app.views.runs.curves import accuracy_figure, accuracy_rows, loss_figure, runs_figure, series, thinned
 from pmsi.runs.comparison import summary
 
 RECORDS = [

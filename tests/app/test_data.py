@@ -129,15 +129,6 @@ def test_names_are_shown_as_they_are_and_bad_files_with_their_reason(open_page, 
     assert list(shown["Why it was left out"]) == ["it is not an image, or of a format that is not supported"]
 
 
-def test_an_open_image_leads_to_those_beside_it(open_page):
-    first, second = [s.key for s in open_builtin().test if s.label == 11][:2]
-    test = fine(open_page("data", split="test", only="Gorget Crestjay", open=first))
-    assert button(test, "Previous image").disabled
-    click(test, "Next image")
-    assert test.query_params["open"] == second
-    assert f"Key: {second}" in words(fine(test))
-
-
 def test_an_open_image_says_what_is_known_of_it(open_page, answered):
     data = open_dataset(answered.config)
     test = fine(open_page("data", open=data.test[0].key))

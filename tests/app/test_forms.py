@@ -75,15 +75,6 @@ def test_every_field_has_one_widget_with_its_help_in_sight(test):
         assert sum(caption.value.startswith(help) for caption in test.caption) == 1
 
 
-def test_a_network_is_chosen_by_its_title_or_one_of_timm_is_typed(test):
-    box = test.selectbox(key="t-backbone")
-    assert {"MobileNetV2", "ResNet-18"} <= set(box.options)
-    box.options.append("timm:resnet50")  # as typing does in a browser
-    assert enter(test, "selectbox", "backbone", "timm:resnet50").backbone == "timm:resnet50"
-    assert "timm:resnet50" in test.selectbox(key="t-backbone").options
-    assert enter(test, "selectbox", "backbone", "tiny").backbone == "tiny"
-
-
 def test_the_papers_value_is_said_of_each_kind_of_field_and_stands_out_where_another_is_chosen(test):
     said = {
         "dataset": " **Paper: CUB-200-2011.**",  # the built-in data are not the paper's

@@ -98,16 +98,6 @@ def test_a_broken_rule_and_a_size_that_cannot_be_halved_are_told_apart(open_page
         assert all(word in warning.value for word in said)
 
 
-def test_the_rule_is_stated_for_a_network_of_timm_too_and_nothing_is_made_up(open_page):
-    test = fine(open_page("mosaic", look="fields", backbone="timm:mobilenetv2_100"))
-    assert "receptive field 267 px" in words(test)
-    assert kept(test, "selectbox", "backbone").value == "timm:mobilenetv2_100"
-    test = fine(open_page("mosaic", look="fields", backbone="timm:mobilenetv4_hybrid_medium"))
-    assert "receptive field" not in " ".join(element.value for element in test.html)
-    assert "S4 and S5" in test.info[0].value
-    assert "mobilenetv9" in open_page("mosaic", look="fields", backbone="timm:mobilenetv9").error[0].value
-
-
 def test_the_phases_of_a_batch_bear_their_heads_and_the_command_names_the_run_or_the_method(open_page, make_run):
     run = make_run(method="pmr")
     test = fine(open_page("mosaic", look="training", like=run.id, nth="2", place="3"))

@@ -181,10 +181,6 @@ def test_a_finished_run_shows_what_came_of_it_its_command_and_its_differences(ro
     assert (row["This run"], row["Paper"]) == ("2", "150")
 
 
-def test_an_unknown_run_is_a_panel(open_page):
-    assert "There is no run" in words(open_page("runs", run="nothing"))
-
-
 @pytest.mark.parametrize(("ending", "word"), [(State.STOPPED, "was stopped"), (None, "is gone")])
 def test_a_run_that_ended_early_can_be_resumed(root, shown, monkeypatch, ending, word):
     resumed = []

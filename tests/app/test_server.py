@@ -1,6 +1,5 @@
 """The start of the server, and what a visitor sees of an error that nobody caught."""
 
-import tomllib
 from types import SimpleNamespace
 
 import pytest
@@ -13,14 +12,6 @@ from streamlit.testing.v1 import AppTest
 
 from app import guard, moved, server
 from app.shared import access
-from app.shared.palette import CATEGORICAL
-
-
-def test_the_theme_has_the_ten_colours():
-    config = tomllib.loads((server.HERE / ".streamlit" / "config.toml").read_text())
-    assert config["theme"]["chartCategoricalColors"] == list(CATEGORICAL)
-    assert len(CATEGORICAL) == 10
-    assert config["browser"]["gatherUsageStats"] is False
 
 
 def test_the_warm_up_runs():

@@ -9,28 +9,18 @@ from pages import button, click, fine, kept, sound, words
 from untrained import untrained
 
 from app.shared.errors import plain
-from app.views.sweeps.form import _of, config_of
 from app.views.sweeps.report_images import LISTED
 from pmsi import tasks
-from pmsi.base.errors import ConfigError
 from pmsi.base.text import duration
 from pmsi.config import RobustnessConfig
-from pmsi.perturbations import PERTURBATIONS
 from pmsi.robustness import cells_of
 from pmsi.robustness.page import p_text
 from pmsi.robustness.results import read_results
-from pmsi.runs import Run, jobs, list_runs
+from pmsi.runs import Run, list_runs
 
 
 def start(test):
     return button(test, "Start the sweep")
-
-
-@pytest.fixture
-def submitted(monkeypatch):
-    ids = []
-    monkeypatch.setattr(jobs, "submit", lambda run, launcher: ids.append(run.id))
-    return ids
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +78,6 @@ def test_a_wrong_severity_is_explained_and_nothing_started(open_page, make_run, 
     monkeypatch.setenv("PMSI_READ_ONLY", "1")
     assert start(open_page("sweeps")).disabled, "who may only look starts nothing"
     assert not submitted
-
-
-def test_a_preset_is_a_part_of_the_table():
-    assert len(_of("imagenet-c")) == 15
-    assert _of("all") == list(PERTURBATIONS)
-    assert _of("table7") == ["color_jitter", "gaussian_noise"]
-    assert config_of(["a"], ["rotation"], "rotation=5 jpeg=50", 5).perturbations == ("rotation=5", "jpeg=50")
-    with pytest.raises(ConfigError, match="Did you mean"):
-        config_of(["a"], ["rotation"], "rotatoin=5", None)
 
 
 def test_the_time_is_that_of_an_earlier_sweep_or_of_a_trial(open_page, swept, monkeypatch):

@@ -84,16 +84,6 @@ def test_without_runs_a_table_can_be_started_from_a_preset(open_page):
     assert is_ready(test)
 
 
-def test_bad_words_in_the_address_are_passed_over(open_page, runs_folder, base):
-    finished(runs_folder, base, {"mix": 0.5})
-    test = open_page("tables", table="99", protocol="nothing", epoch="worst", seeds="-3")
-    assert "Table III" in words(test)
-    assert "has no runs here" in words(test)
-    assert kept(test, "number_input", "seeds").value == 1
-    assert "worst" not in str(test.query_params)
-    assert cells(test)[OURS][1][0] == "50.0"
-
-
 @pytest.mark.parametrize("number", TABLES)
 def test_every_table_opens_by_its_address(open_page, number):
     test = open_page("tables", table=number)

@@ -21,12 +21,7 @@ QUICK = PRESETS["quick"].config
 SUBMIT = jobs.submit
 
 
-@pytest.fixture(autouse=True)
-def submitted(monkeypatch):
-    """The ids of submitted runs; nothing is started."""
-    ids = []
-    monkeypatch.setattr(jobs, "submit", lambda run, launcher: ids.append(run.id))
-    return ids
+pytestmark = pytest.mark.usefixtures("submitted")
 
 
 @pytest.fixture

@@ -69,10 +69,7 @@ def test_a_file_answers_as_the_run_does_with_no_network(tiny_run, model, window,
     window.goto((tmp_path / "bird.html").as_uri())
     until(window, "document.body.dataset.ready === 'yes'")
     window.set_input_files("#file", [uploaded(number) for number in range(3)])
-    until(
-        window,
-        "document.getElementById('counted').textContent === '3 photos'",
-    )
+    until(window, "document.getElementById('counted').textContent === '3 photos'")
     lines = window.evaluate("lab.csv()").splitlines()
     for number, line in enumerate(lines[1:]):
         seen = predictor.prepare(Image.open(io.BytesIO(photo(number))))

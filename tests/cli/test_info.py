@@ -6,22 +6,6 @@ from PIL import Image
 
 from pmsi.config import TrainConfig
 from pmsi.engine.costs import costs_of
-from pmsi.methods import METHODS
-from pmsi.model import SMOOTH_CONVS
-
-
-def test_every_method_is_listed(pmsi, monkeypatch):
-    """A method without smooth convs has one line, the others one for each kind of block; numbers are compared below."""
-    costs = costs_of(TrainConfig(backbone="tiny", image_size=32, method="baseline"), 5)
-    monkeypatch.setattr("pmsi.cli.info.costs_of", lambda config, classes: costs)
-    status, out, _ = pmsi("info", "--backbone", "tiny", "--image-size", 32, "--classes", 5)
-    rows = [line.split() for line in out.splitlines() if line.startswith("tiny")]
-    assert status == 0
-    assert {row[2] for row in rows} == METHODS.keys()
-    assert [row[3] for row in rows if row[2] == "pmr"] == list(SMOOTH_CONVS)
-    assert [row[3] for row in rows if row[2] == "hbp"] == ["–"]
-    assert "5 classes" in out
-    assert "multiply-adds" in out.lower()
 
 
 def test_costs_as_json_are_those_of_the_package_for_each_combination(pmsi):

@@ -89,17 +89,6 @@ def test_an_explanation_is_pictures_and_numbers(trained, here, pmsi):
     assert json.loads(out) == {key: value for key, value in about.items() if key not in ("maps", "scale")}
 
 
-def test_images_of_a_data_set_are_recognised_and_explained_by_their_keys(trained, here, pmsi):
-    where = ["--runs", trained.folder.parent]
-    birds = plumage()
-    birds.open_image(birds.find(KEYS[0])).save("same.png")
-    by_key = pmsi("predict", trained.id, KEYS[0], "--dataset", "plumage", *where)[1]
-    by_file = pmsi("predict", trained.id, "same.png", *where)[1]
-    assert json.loads(by_key)[0]["heads"] == json.loads(by_file)[0]["heads"]
-    assert pmsi("explain", trained.id, KEYS[0], "--dataset", "plumage", "--out", "maps", *where)[0] == 0
-    assert np.array_equal(picture("maps/image.png"), np.asarray(Predictor.load(trained).prepare(open_rgb("same.png"))))
-
-
 def test_a_region_is_outlined_over_every_map(trained, here, pmsi):
     words = ["explain", trained.id, KEYS[0], "--dataset", "plumage", "--runs", trained.folder.parent]
     assert pmsi(*words, "--out", "bare")[0] == 0

@@ -11,14 +11,7 @@ from pmsi.base.errors import DataError
 from pmsi.config import TrainConfig
 from pmsi.data import kind_of, open_dataset
 from pmsi.data.images import MAX_FILE_BYTES
-from pmsi.data.importing import (
-    Picture,
-    import_dataset,
-    import_files,
-    import_pictures,
-    imported_sets,
-    safe_name,
-)
+from pmsi.data.importing import Picture, import_dataset, import_files, import_pictures, imported_sets, safe_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -262,8 +255,9 @@ SOURCES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["folder", "zip", "files"])
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize(
+    ("kind", "form"), [*((kind, "files") for kind in SOURCES), ("lists", "zip"), ("published", "folder")]
+)
 def test_an_import_has_the_pictures_classes_and_splits_of_its_source(tmp_path, kind, form):
     files = {name: content.encode() if isinstance(content, str) else content for name, content in SOURCES[kind].items()}
     source = write(tmp_path / "source", files)

@@ -207,9 +207,7 @@ def disturb(number):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"method": "pmr", "augmentation": "snapmix", "nested": True}, {"method": "api"}],
-    ids=str,
+    "changes", [{"method": "pmr", "augmentation": "snapmix", "nested": True}, {"method": "api"}], ids=str
 )
 def test_no_global_generator_matters_so_none_is_kept(start, changes):
     """An undisturbed run, and one in which all of them are disturbed after each batch, and when it resumes."""

@@ -208,8 +208,7 @@ def test_no_other_field_changes_the_costs():
 
 
 @pytest.mark.parametrize(
-    ("method", "backbone"),
-    [("m", "mobilenet_v2"), ("pr", "tiny"), ("hbp", "tiny"), ("api", "tiny")],
+    ("method", "backbone"), [("m", "mobilenet_v2"), ("pr", "tiny"), ("hbp", "tiny"), ("api", "tiny")]
 )
 def test_shapes_alone_cost_what_numbers_cost(method, backbone):
     config = SMALL.with_(method=method, backbone=backbone, stage_num=2, smooth_conv="separable", batch_size=8)

@@ -65,7 +65,7 @@ def test_a_kept_graph_answers_and_explains_for_its_run_alone(tiny_run, tmp_path,
     with torch.no_grad():
         next(model.parameters()).mul_(1.5)
     assert engine.graph_of(model, (config.resize_to, config.image_size)) is None
-    shutil.copytree(kept.cache_folder() / "graphs", tmp_path / "graphs")
+    shutil.copytree(kept.cache_folder() / "graphs", tmp_path / "graphs", ignore=shutil.ignore_patterns(".*"))
     monkeypatch.setenv("PMSI_CACHE", str(tmp_path))
     assert Predictor.load(tiny_run, "cpu").graph is not None
     for path in tmp_path.glob("graphs/*.onnx"):

@@ -89,10 +89,7 @@ def test_a_network_without_a_map_at_stride_2_has_four_stages():
     check_stages(row("resnet18"), 5)
 
 
-@pytest.mark.parametrize(
-    ("name", "method"),
-    [("mobilenetv4_conv_small", "bcnn"), ("convnextv2_atto", "pmr")],
-)
+@pytest.mark.parametrize(("name", "method"), [("mobilenetv4_conv_small", "bcnn"), ("convnextv2_atto", "pmr")])
 def test_methods_train_a_step_and_explain(name, method):
     config = TrainConfig(method=method, backbone=f"timm:{name}", weights="none", image_size=64, channels=8, hidden=6)
     model = build(config, 3)

@@ -364,7 +364,7 @@ def test_cells_keep_what_calibration_and_scores_need(tmp_path, tiny_config):
     run = untrained(tmp_path, tiny_config)
     model = load_model(run, torch.device("cpu"))[0]
     Calibration(digest_of_model(model), "test", 12, dict.fromkeys(model.heads, 0.5)).write(run)
-    made = Run.create(tmp_path, RobustnessConfig(of=(run.id,), perturbations=("gaussian_noise=10",)))
+    made = Run.create(tmp_path, RobustnessConfig(of=(run.id,), perturbations=("gaussian_noise=10",), batch_size=5))
     assert tasks.execute(made) == "finished"
     results = read_results(made)
     dataset = open_dataset(tiny_config)

@@ -300,7 +300,7 @@ def deaths_of(tmp_path, prepare, action):
     """Yield a run that died at each file operation of ``action``, one after the other, and at last one that did not."""
 
     def made():
-        run = Run.create(tmp_path, TrainConfig(epochs=STEPS))
+        run = Run.create(tmp_path, TrainConfig(epochs=1))
         prepare(run)
         return run
 
@@ -315,9 +315,9 @@ def finish(run):
         resume(run)
     if run.state is not State.FINISHED:
         assert execute(run) is State.FINISHED
-    assert [record["step"] for record in run.metrics()] == list(range(STEPS))
+    assert [record["step"] for record in run.metrics()] == [0]
     assert not list(run.folder.glob(".*.tmp"))
-    assert run.result() == {"steps": STEPS}
+    assert run.result() == {"steps": 1}
 
 
 def test_a_worker_killed_at_any_moment_leaves_a_run_that_can_go_on(tmp_path):

@@ -49,12 +49,6 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(run, given):
     assert labels_of(run) == Labels("kept")
 
 
-@pytest.mark.parametrize("written", ["{", '{"name": 3}', '{"tags": "ab"}', '{"note": []}'])
-def test_a_damaged_file_says_nothing(run, written):
-    (run.folder / FILE).write_text(written)
-    assert labels_of(run) == Labels()
-
-
 def test_a_run_that_came_with_the_program_keeps_its_name(run, shipped):
     shipped(run.folder.parent)
     with pytest.raises(RunError, match="came with the program"):

@@ -11,7 +11,7 @@ from pmsi.base.locks import Lock
 from pmsi.cli.main import main
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.runs import Run, list_runs, trash
-from pmsi.runs.disk import in_words, size_of
+from pmsi.runs.disk import size_of
 from pmsi.runs.labels import label, labels_of
 
 
@@ -175,8 +175,3 @@ def test_the_size_of_a_folder_is_what_its_files_add_up_to(tmp_path):
     os.utime(tmp_path, ns=(1, 1))  # however coarse the clock is
     assert size_of(tmp_path) == 3217
     assert size_of(tmp_path / "nothing") == 0
-
-
-def test_sizes_are_said_in_the_unit_that_keeps_them_short():
-    sizes = {0: "0 B", 18_103_040: "18.1 MB", 999_999: "1.0 MB", 2.5e11: "250 GB"}
-    assert {size: in_words(size) for size in sizes} == sizes

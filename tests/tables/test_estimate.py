@@ -67,7 +67,7 @@ def test_what_an_equal_run_took_is_believed(tmp_path, measured):
     assert len(measured) == 2, "other devices and other recipes take their own time"
 
 
-@pytest.mark.parametrize("name", ["pmr", "baseline", "hbp", "api"])
+@pytest.mark.parametrize("name", ["pmr", "api"])
 def test_every_kind_of_method_can_be_tried(name):
     config = TINY.with_(method=name, weights="imagenet", frozen_epochs=1, batch_size=8)
     pace = try_training(config, 5)
@@ -81,13 +81,6 @@ def test_a_trial_moves_no_random_draw_of_others_and_reads_no_weights(monkeypatch
     state = torch.get_rng_state()
     try_training(TINY.with_(weights="imagenet", frozen_epochs=1), 3)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_reading_counts_what_there_is(tmp_path, cache_folder):
-    reading = Estimator(tmp_path).reading(TINY)
-    assert (reading.train, reading.test, reading.classes) == (60, 12, 12)
-    assert Estimator(tmp_path).reading(TINY.with_(train_per_class=7)).train == 84
-    assert reading.crop > 0
 
 
 # Sweeps

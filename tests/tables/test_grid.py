@@ -8,21 +8,13 @@ from finished_runs import finished
 
 from pmsi.base.errors import ConfigError, PMSIError
 from pmsi.config import TrainConfig
-from pmsi.runs import jobs, list_runs
+from pmsi.runs import list_runs
 from pmsi.runs.labels import labels_of
 from pmsi.tables import estimate as estimates
 from pmsi.tables import grid as grids
 from pmsi.tables.grid import Axis, axis_of, make_grid, missing, read_axis
 
 BASE = TrainConfig(backbone="tiny", weights="none", image_size=64, epochs=2, batch_size=8)
-
-
-@pytest.fixture
-def submitted(monkeypatch):
-    """The ids of submitted runs; nothing is started."""
-    ids = []
-    monkeypatch.setattr(jobs, "submit", lambda run, launcher: ids.append(run.id))
-    return ids
 
 
 def test_a_grid_has_every_combination_once():

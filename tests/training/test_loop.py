@@ -101,13 +101,14 @@ def test_without_interaction_a_phase_reaches_its_own_stage_only(start):
 
 
 def test_one_batch_equals_algorithm_1_written_out(start):
-    """The loop against a plain version: same layouts, four forward passes, SGD with momentum by its formula."""
-    config = SMALL.with_(momentum=0.9, weight_decay=0.01)
+    """The loop against a plain version: same draws, four forward passes, SGD with momentum by its formula."""
+    config = SMALL.with_(momentum=0.9, weight_decay=0.01, dropout=0.5)
     trainer = start(config)
     model = build(config, 4).train()
     velocity = {}
     images, labels = one_batch(trainer)
     for number, phase in enumerate((Phase("S3", 3), Phase("S4", 2), Phase("S5", 1), Phase("concat", 0))):
+        torch.manual_seed(derive("dropout", 0, 0, 0, number))
         outputs = model(normalize(apply(images, layout_of(number, phase.r))))
         loss = cross_entropy(outputs[phase.head], Target.plain(labels))
         names, parameters = zip(*model.named_parameters(), strict=True)

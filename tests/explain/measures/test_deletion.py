@@ -6,16 +6,7 @@ import torch
 from scipy.ndimage import convolve, gaussian_filter
 
 from pmsi.base.errors import PMSIError
-from pmsi.explain.measures.deletion import (
-    BLUR,
-    Curve,
-    blurred,
-    deletion,
-    insertion,
-    ranking,
-    removal_curves,
-    road,
-)
+from pmsi.explain.measures.deletion import BLUR, Curve, blurred, deletion, insertion, ranking, removal_curves, road
 from pmsi.explain.measures.road import imputed
 
 SIDE = 20
