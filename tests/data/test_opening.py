@@ -12,7 +12,7 @@ from PIL import Image
 from pmsi.base.errors import ConfigError, DataError
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, check_folder, checking, open_dataset, summary
-from pmsi.data.checking import check
+from pmsi.data.checking import cache_folder, check
 from pmsi.data.completeness import Official, completeness
 from pmsi.data.dataset import Dataset, Problem, Sample, count_by_class
 
@@ -172,6 +172,15 @@ def test_what_was_checked_before_an_interruption_is_kept(root, decoded):
     decoded.clear()
     check(paths(root), root)
     assert len(decoded) == 12
+
+
+def test_cache_lies_where_the_environment_says(monkeypatch):
+    monkeypatch.delenv("PMSI_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert cache_folder() == Path("/b/pmsi")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "/c")
+    assert cache_folder() == Path("/c/.cache/pmsi")
 
 
 # --- Completeness --------------------------------------------------------------------------------------------------

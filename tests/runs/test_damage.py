@@ -32,7 +32,7 @@ CONTENTS = {
     ],
     "result.json": [b"", b"[]", b'{"result":' * 999, b'{"result": {"last": 5}}', b'{"at": 1e300, "result": {}}'],
     "started": [b'{"at": "x"}', b"[]"],
-    "labels.json": [b'{"name": 5}'],
+    "labels.json": [b'{"name": 5}', b'{"note": []}'],
     "metrics.jsonl": [b'{"kind": "epoch", "epoch": "x", "accuracy": {}}\n', b'{"kind": "loss"}\n'],
     "data.json.gz": [b"torn", RECORD.to_bytes()[:-9], gzip.compress(b"[" * 2**22)],
 }
