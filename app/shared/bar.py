@@ -14,6 +14,7 @@ from app.shared.image_links import image_actions
 from app.shared.panels import Picked, default_run, say_apart, trained_runs
 from app.shared.picking import choose_image, linked_label, picked_image, small_once
 from app.shared.wording import line_of_run, name_of_run, with_names
+from pmsi.base.text import shortened
 from pmsi.pictures.encoding import data_uri
 from pmsi.runs import Run
 from pmsi.runs.comparison import baseline_for
@@ -33,6 +34,11 @@ class Chosen:
     run: Run | None
     beside: Run | None
     output: str
+
+    @property
+    def runs(self) -> list[Run]:
+        """The run, and the one beside it if there is one."""
+        return [run for run in (self.run, self.beside) if run is not None]
 
 
 def bar(*, here: str, image: bool = True, run: bool = True, beside: bool = True, output: bool = True) -> Chosen:
@@ -61,7 +67,7 @@ def bar(*, here: str, image: bool = True, run: bool = True, beside: bool = True,
 
 
 def _short(text: str) -> str:
-    return plain(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    return plain(shortened(text, LONGEST))
 
 
 # The image

@@ -135,10 +135,6 @@ def _own(run: Run | None) -> Run | None:
     return own_source(run) if run is not None else None
 
 
-def _of_builtin(run: Run | None) -> tuple[Dataset, str, dict[str, str]]:
-    return open_builtin(), BUILT_IN, {"source": "sample"}
-
-
 def _of_run(run: Run | None) -> tuple[Dataset, str, dict[str, str]] | None:
     if (own := _own(run)) is None:
         return None
@@ -156,10 +152,6 @@ def _folder(place: str) -> Dataset:
         session.choice(name) if place == session.choice("data") else "" for name in ("name_encoding", "label_column")
     ]
     return open_folder(place, *told)
-
-
-def _choose_sample(run: Run | None) -> None:
-    _grid("sample", open_builtin())
 
 
 def _choose_of_run(run: Run | None) -> None:
@@ -236,7 +228,11 @@ def _remove(digest: str) -> None:
 
 SOURCES: dict[str, Source] = {
     OF_RUN: Source("The run's images", _of_run, _choose_of_run),
-    "sample": Source("Samples", _of_builtin, _choose_sample),
+    "sample": Source(
+        "Samples",
+        lambda run: (open_builtin(), BUILT_IN, {"source": "sample"}),
+        lambda run: _grid("sample", open_builtin()),
+    ),
     "data": Source("Data set", _of_folder, _choose_in_folder),
     "camera": Source("Camera", lambda run: None, _choose_photo),
     "upload": Source("Upload", lambda run: None, _choose_upload),

@@ -144,6 +144,15 @@ def remember(widget: Callable[..., Any], name: str, default: Any, label: str, *a
     return value
 
 
+def switch(name: str, default: Any, label: str, options: Any, place: Any = st, **more: Any) -> Any:
+    """Show some options side by side, of which one is always chosen; see `remember`.
+
+    The label is only read aloud, unless ``label_visibility`` says otherwise.
+    """
+    shape = {"required": True, "label_visibility": "collapsed"} | more
+    return remember(place.segmented_control, name, default, label, options, **shape)
+
+
 def relabel(name: str) -> None:
     """Let the next `remember` of a choice show its label of now; the browser keeps the one that was chosen."""
     if (key := key_of(name)) in st.session_state:

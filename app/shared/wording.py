@@ -4,7 +4,6 @@ import calendar
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,25 +23,17 @@ TASKS = {"evaluate": "evaluation"}
 """Nouns for tasks whose name is a verb."""
 
 
-@dataclass(frozen=True)
-class StateStyle:
-    """The badge of a state: a colour of st.badge and an icon."""
-
-    color: str
-    icon: str
-
-
-STATE_STYLES: dict[State, StateStyle] = {
-    State.CREATED: StateStyle("gray", ":material/draft:"),
-    State.QUEUED: StateStyle("violet", ":material/schedule:"),
-    State.RUNNING: StateStyle("blue", ":material/autoplay:"),
-    State.STOPPING: StateStyle("orange", ":material/hourglass_bottom:"),
-    State.STOPPED: StateStyle("gray", ":material/stop_circle:"),
-    State.FINISHED: StateStyle("green", ":material/check_circle:"),
-    State.FAILED: StateStyle("red", ":material/error:"),
-    State.INTERRUPTED: StateStyle("orange", ":material/power_off:"),
+STATE_STYLES: dict[State, tuple[str, str]] = {
+    State.CREATED: ("gray", ":material/draft:"),
+    State.QUEUED: ("violet", ":material/schedule:"),
+    State.RUNNING: ("blue", ":material/autoplay:"),
+    State.STOPPING: ("orange", ":material/hourglass_bottom:"),
+    State.STOPPED: ("gray", ":material/stop_circle:"),
+    State.FINISHED: ("green", ":material/check_circle:"),
+    State.FAILED: ("red", ":material/error:"),
+    State.INTERRUPTED: ("orange", ":material/power_off:"),
 }
-
+"""The badge of a state: a colour of st.badge and an icon."""
 
 DAMAGED = ":red-badge[:material/broken_image: damaged]"
 """A badge in place of a state's, for a run whose files cannot be read."""
@@ -50,8 +41,8 @@ DAMAGED = ":red-badge[:material/broken_image: damaged]"
 
 def badge_of(state: State) -> str:
     """Return a state as a coloured badge, in markdown."""
-    style = STATE_STYLES[state]
-    return f":{style.color}-badge[{style.icon} {state}]"
+    color, icon = STATE_STYLES[state]
+    return f":{color}-badge[{icon} {state}]"
 
 
 def title_of_run(config: Config) -> str:

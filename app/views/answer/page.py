@@ -30,12 +30,11 @@ def page() -> None:
     if chosen.run is None:
         no_runs_yet("An answer needs a model.")
         return
-    runs = [chosen.run] if chosen.beside is None else [chosen.run, chosen.beside]
     if chosen.picked is None:
         st.info("Choose an image: a sample, a photo, or a picture of yours.", icon=":material/image:")
     else:
-        _answers(chosen.picked, runs, chosen.output)
-    _batch(runs, chosen.output)
+        _answers(chosen.picked, chosen.runs, chosen.output)
+    _batch(chosen.runs, chosen.output)
 
 
 def answer_of(run: Run, picked: Picked) -> Prediction:

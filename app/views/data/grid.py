@@ -14,7 +14,7 @@ import streamlit as st
 from app.shared.cached_data import boxed_once, thumbnail_once
 from app.shared.errors import guarded, plain
 from app.shared.palette import CATEGORICAL, CHART, styled
-from app.shared.session import choice, keep, relabel, remember
+from app.shared.session import choice, keep, relabel, remember, switch
 from pmsi.data.dataset import Dataset, Sample, count_by_class
 from pmsi.runs import Run
 from pmsi.runs.mistakes import predictions_of, read_predictions, shown_in
@@ -134,12 +134,8 @@ def _filtered(dataset: Dataset, marks: Mapping[str, bool]) -> list[Sample]:
     """Let the visitor choose split, class and right or wrong answers, and return the images."""
     names_of = ("split", "find", "only", "answer")
     before = [choice(name) for name in names_of]
-    split = remember(st.segmented_control, "split", "all", "Split", SPLITS, required=True, label_visibility="collapsed")
-    answer = "all"
-    if marks:
-        answer = remember(
-            st.segmented_control, "answer", "all", "Answer", ANSWERS, required=True, label_visibility="collapsed"
-        )
+    split = switch("split", "all", "Split", SPLITS)
+    answer = switch("answer", "all", "Answer", ANSWERS) if marks else "all"
     names = found_classes(dataset)
     title = f"All {len(names)} that match" if len(names) < len(dataset.classes) else f"All {len(names)} classes"
     relabel("only")  # how many classes there are changes with the data set
@@ -184,7 +180,7 @@ def _tile(dataset: Dataset, sample: Sample, marks: Mapping[str, bool]) -> Tile:
 def _bars(dataset: Dataset) -> go.Figure:
     """Return the number of images of each class, training below test."""
     figure = go.Figure()
-    names = [shown(name) for name in dataset.classes]
+    names = [escape(name) for name in dataset.classes]  # plotly reads HTML in texts
     for split, color in (("train", CATEGORICAL[0]), ("test", CATEGORICAL[5])):
         counts = list(count_by_class(dataset.split(split), dataset.classes).values())
         hover = "%{customdata}: %{y}<extra>" + SPLITS[split] + "</extra>"
@@ -199,8 +195,3 @@ def _bars(dataset: Dataset) -> go.Figure:
     )
     figure.update_yaxes(title="Images", rangemode="tozero")
     return figure.update_layout(barmode="stack", hovermode="closest", bargap=0.15)
-
-
-def shown(name: str) -> str:
-    """Return a name that plotly shows as it is: it reads HTML in texts."""
-    return escape(name)

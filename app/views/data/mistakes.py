@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from app.shared.errors import plain
-from app.shared.session import choice, keep, remember
+from app.shared.session import choice, keep, remember, switch
 from app.views.data.grid import Tile, page_bar, page_of, paged, tile_row
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.runs import Run
@@ -39,9 +39,7 @@ def mistakes(dataset: Dataset, run: Run | None) -> list[Sample]:
     answers = read_predictions(run)
     before = [choice(name) for name in ("by", "head")]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        by = remember(
-            st.segmented_control, "by", "hardest", "First come", TITLES, required=True, label_visibility="collapsed"
-        )
+        by = switch("by", "hardest", "First come", TITLES)
         heads = list(answers.predicted)
         head = remember(
             st.selectbox,

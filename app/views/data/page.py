@@ -11,7 +11,7 @@ from app.shared.browse import browse as browse_folders
 from app.shared.cached_data import data_of_run
 from app.shared.errors import guarded, plain
 from app.shared.fields import entries
-from app.shared.session import choice, keep, key_of, moved, remember
+from app.shared.session import choice, keep, key_of, moved, remember, switch
 from app.shared.wording import line_of_run, name_of_run, with_names
 from app.views.data.classes import class_cards
 from app.views.data.details import show_open_image
@@ -46,7 +46,7 @@ def page() -> None:
         run = _run(source)
     usual = "images" if any(map(st.query_params.get, OF_IMAGES)) else "classes"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        view = remember(st.segmented_control, "show", usual, "Show", VIEWS, required=True, label_visibility="collapsed")
+        view = switch("show", usual, "Show", VIEWS)
         more = st.popover("More", icon=":material/more_horiz:")
         said = st.container()
     reading = _reading(more) if source is None or isinstance(source, TypedSource) else {}

@@ -10,7 +10,7 @@ from app.shared import session
 from app.shared.bar import bar
 from app.shared.cached_data import data_of_run
 from app.shared.cached_models import model_of, predict_once, predictor_of
-from app.shared.charts import answers_html
+from app.shared.charts import answers_html, mark
 from app.shared.errors import guarded, plain
 from app.shared.gates import heard
 from app.shared.glossary import meaning
@@ -108,8 +108,8 @@ def _beginning(picked: Picked, run: Run | None) -> "st.delta_generator.DeltaGene
 
 def _answer(run: Run, prediction: Prediction, truth: str | None, strange: str) -> None:
     best = prediction.best
-    mark = "" if truth is None else " ✓" if best.name == truth else " ✗"
-    st.markdown(f"**{plain(name_of_run(run))}** says: **{plain(best.name)}**{mark}, {best.probability:.0%}.")
+    said = f"**{plain(best.name)}**{mark(best.name, truth)}, {best.probability:.0%}"
+    st.markdown(f"**{plain(name_of_run(run))}** says: {said}.")
     if strange:
         st.caption(plain(strange))
     say_unfamiliar(prediction)

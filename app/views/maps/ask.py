@@ -17,7 +17,7 @@ from app.shared.cached_models import predict_once
 from app.shared.components import part
 from app.shared.errors import plain
 from app.shared.panels import Picked
-from app.shared.session import remember
+from app.shared.session import remember, switch
 from app.shared.wording import name_of_run
 from app.views.maps.explained import SIDE, Rows, Seen, Wanted, pixels_of, seen
 from app.views.maps.grid import show_grid
@@ -42,9 +42,7 @@ def ask(rows: Rows, wanted: Wanted) -> None:
     """Let the visitor change the first image, and show what every run then answers."""
     picked, sights = rows[0]
     own = None if picked.dataset is None or picked.sample is None else species_of(picked.dataset, picked.sample)
-    way = "patches"
-    if own is not None:
-        way = remember(st.segmented_control, "ask", "bird", "Change", WAYS, required=True, label_visibility="collapsed")
+    way = "patches" if own is None else switch("ask", "bird", "Change", WAYS)
     if way == "bird" and own is not None:
         image, words = _bird(picked, own)
     else:
@@ -100,9 +98,8 @@ def _bird(picked: Picked, own: Species) -> tuple[Image.Image, str]:
         for each in (one.name for one in fields(Marks)):
             options = {OWN: _form(own, each)} | ({SIBLING: _form(other, each)} if each in differ else {})
             options |= {WITHOUT: "left out"}
-            wanted = remember(
-                st.segmented_control, f"ask-{each}", OWN, each.capitalize(), options, required=True, width="content"
-            )
+            shape = {"label_visibility": "visible", "width": "content"}
+            wanted = switch(f"ask-{each}", OWN, each.capitalize(), options, **shape)
             if wanted == SIBLING:
                 forms.append((each, getattr(other.marks, each)))
             elif wanted == WITHOUT:

@@ -9,6 +9,7 @@ from PIL.Image import Image
 
 from app.shared.cached_data import data_of_run
 from app.shared.cached_models import classes_of_run, explain_once, predict_once, predictor_of
+from app.shared.charts import mark
 from app.shared.panels import Picked
 from app.shared.wording import name_of_run
 from pmsi.data.dataset import Dataset, Sample
@@ -132,9 +133,8 @@ def regions(run: Run, prepared: Image, picked: Picked) -> dict[str, np.ndarray]:
 def verdict(one: Seen, truth: str | None) -> str:
     """Return the prediction in a few words, with a mark where the truth is known to the model."""
     best = one.explanation.prediction.best
-    known = truth in one.predictor.classes
-    mark = "" if not known else " ✓" if best.name == truth else " ✗"
-    return f"{best.name} {best.probability:.0%}{mark}"
+    known = truth if truth in one.predictor.classes else None
+    return f"{best.name} {best.probability:.0%}{mark(best.name, known)}"
 
 
 # Which images
@@ -164,10 +164,6 @@ def pixels_of(picked: Picked) -> str:
 
 Listed = tuple[Dataset, list[Sample]]
 """A data set, and some of its images."""
-
-
-def _none(run: Run, picked: Picked) -> Listed:
-    return data_of_run(run).dataset, []
 
 
 def _same_class(run: Run, picked: Picked) -> Listed:
@@ -201,7 +197,7 @@ def ranked_mistakes(answers: Predictions) -> list[str]:
 
 
 MORE: dict[str, tuple[str, Callable[[Run, Picked], Listed]]] = {
-    "": ("No others", _none),
+    "": ("No others", lambda run, picked: (data_of_run(run).dataset, [])),
     "class": ("Of its class", _same_class),
     "others": ("Of other classes", _other_classes),
     "mistakes": ("The run's mistakes", _mistakes),

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.shared.cached_models import cam_seconds_once, predictor_of
 from app.shared.panels import Picked, beside_picker, trained_runs
-from app.shared.session import choice, choose, remember
+from app.shared.session import choice, choose, remember, switch
 from app.views.maps.explained import AGAINST, MORE, OUTLINES, PREDICTED, Wanted, seen
 from pmsi.base.text import duration
 from pmsi.explain.measures.regions import DISTINCTIVE_PARTS
@@ -36,7 +36,7 @@ def settings(runs: list[Run], picked: Picked, output: str) -> tuple[Wanted, list
             PREDICTED,
             "Class that is explained",
             classes,
-            format_func=_class_title,
+            format_func=lambda name: f"Explain: {'the predicted class' if name == PREDICTED else name}",
             label_visibility="collapsed",
             width=210,
         )
@@ -76,10 +76,6 @@ def _swap(run: Run, picked: Picked, wanted: Wanted) -> None:
     choose("rival", one.explained)
 
 
-def _class_title(name: str) -> str:
-    return "Explain: the predicted class" if name == PREDICTED else f"Explain: {name}"
-
-
 def _third(runs: list[Run]) -> list[Run]:
     """Let the visitor choose a third run, where there is a second."""
     offered = [run for run in trained_runs() if len(runs) > 1 and run != runs[1]]
@@ -102,10 +98,7 @@ def legend(wanted: Wanted) -> Wanted:
             "One scale: a run's maps of an image end at the largest of their peaks. Each its own: at its own peak, "
             "which hides how strong it is. One for all: at the largest peak of all that is shown."
         )
-        scale = remember(
-            st.segmented_control, "scale", "image", "Scale of the colours", SCALES, required=True, help=help,
-            label_visibility="collapsed",
-        )  # fmt: skip
+        scale = switch("scale", "image", "Scale of the colours", SCALES, help=help)
         st.caption(f"{COLOR_SCALES[scale].words} · point at a map for its values, click for more", width="content")
     return replace(wanted, scale=scale)
 
@@ -148,15 +141,8 @@ def _drawing(picked: Picked) -> tuple[int, str, str, int]:
         help="Where it is known: the box or mask of the object, one of its parts, or the parts in which its species "
         "differs from the sibling that the run finds likeliest.",
     )
-    mosaic = remember(
-        st.segmented_control,
-        "mosaic",
-        "",
-        "Mosaic of the phase",
-        MOSAICS,
-        required=True,
-        help="The image cut as in the phase that trained the stage (r = 3, 2, 1), below the stage's map.",
-    )
+    help = "The image cut as in the phase that trained the stage (r = 3, 2, 1), below the stage's map."
+    mosaic = switch("mosaic", "", "Mosaic of the phase", MOSAICS, help=help, label_visibility="visible")
     layout = remember(st.number_input, "layout", 0, "Layout of the mosaics (seed)", 0, 999, disabled=not mosaic)
     return int(strength), outline, mosaic, int(layout)
 

@@ -46,7 +46,7 @@ def page() -> None:
     elif chosen.picked is None:
         st.info("Choose an image to see the maps.", icon=":material/image:")
     else:
-        _maps(chosen.picked, [chosen.run, *([chosen.beside] if chosen.beside else [])], chosen.output)
+        _maps(chosen.picked, chosen.runs, chosen.output)
 
 
 @st.fragment

@@ -9,7 +9,7 @@ from app.shared.errors import guarded
 from app.shared.glossary import meaning
 from app.shared.images import download
 from app.shared.panels import Picked
-from app.shared.session import choice, page_of, parsed, remember
+from app.shared.session import choice, page_of, parsed, switch
 from app.views.mosaic.augmentations import beside
 from app.views.mosaic.code import Drawn, Scene, command_of, drawn, python_of
 from app.views.mosaic.receptive_fields import fields
@@ -79,14 +79,6 @@ def _mosaics(picked: Picked) -> None:
     """Draw what depends on the layout: a fragment of its own, since it is what a visitor changes most."""
     image, address = squared_once(picked.image)
     chosen = strip(opened(address, picked.title))
-    look = remember(
-        st.segmented_control,
-        "look",
-        "steps",
-        "Look closer",
-        {name: row[0] for name, row in VIEWS.items()},
-        required=True,
-        label_visibility="collapsed",
-    )
+    look = switch("look", "steps", "Look closer", {name: row[0] for name, row in VIEWS.items()})
     shown_so = drawn(picked, chosen.seed, chosen.permutation, chosen.borders, SIDE)
     VIEWS[look][1](Scene(picked, image, shown_so))

@@ -8,7 +8,7 @@ from app.shared.charts import rule_cards
 from app.shared.components import part
 from app.shared.fields import title_of
 from app.shared.palette import head_color
-from app.shared.session import choice, remember
+from app.shared.session import choice, remember, switch
 from app.views.mosaic.code import Scene
 from pmsi.augment.rule import PhaseRule, largest_size, nearest_size, patch_rule
 from pmsi.model import BACKBONES
@@ -63,26 +63,11 @@ def _settings() -> tuple[str, int, int, int]:
             help="Or type timm:NAME for a network of timm, such as timm:mobilenetv4_conv_small.",
             width=260,
         )
-        stem_stride = remember(
-            st.segmented_control,
-            "stem",
-            2,
-            "Stem stride",
-            [2, 1],
-            required=True,
-            help="Stride of the first convolution: 1 in the released code, whose fields are about half as wide.",
-            width="content",
-        )
+        shape = {"label_visibility": "visible", "width": "content"}
+        help = "Stride of the first convolution: 1 in the released code, whose fields are about half as wide."
+        stem_stride = switch("stem", 2, "Stem stride", [2, 1], help=help, **shape)
         size = remember(st.number_input, "size", 448, "Image size (px)", SMALLEST, 1024, step=32, width=170)
-        stage_num = remember(
-            st.segmented_control,
-            "stages",
-            3,
-            "Stages trained (StageNum)",
-            [1, 2, 3, 4, 5],
-            required=True,
-            width="content",
-        )
+        stage_num = switch("stages", 3, "Stages trained (StageNum)", [1, 2, 3, 4, 5], **shape)
     return backbone, int(stem_stride), int(size), int(stage_num)
 
 

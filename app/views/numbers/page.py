@@ -8,7 +8,7 @@ from app.shared.bar import Chosen, bar
 from app.shared.errors import guarded
 from app.shared.glossary import meaning
 from app.shared.panels import no_runs_yet
-from app.shared.session import remember
+from app.shared.session import switch
 from app.views.numbers.calibration import calibration
 from app.views.numbers.latency import latency
 from app.views.numbers.maps import maps
@@ -44,13 +44,5 @@ def page() -> None:
 @guarded()
 def _section(chosen: Chosen, run: Run) -> None:
     titles = {name: title for name, (title, _) in SECTIONS.items()}
-    section = remember(
-        st.segmented_control,
-        "section",
-        next(iter(titles)),
-        "Numbers on",
-        titles,
-        required=True,
-        label_visibility="collapsed",
-    )
+    section = switch("section", next(iter(titles)), "Numbers on", titles)
     SECTIONS[section][1](run, chosen.beside, chosen.output)

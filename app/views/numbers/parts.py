@@ -10,7 +10,7 @@ import streamlit as st
 from app.shared.errors import plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors, say_differences
-from app.shared.session import remember
+from app.shared.session import remember, switch
 from app.shared.wording import name_of_run
 from app.views.numbers.reports import Result, names, offer, reports
 from pmsi.config import MapsConfig
@@ -44,9 +44,8 @@ def parts(run: Run, beside: Run | None, output: str) -> None:
         return
     shown = _shown(runs, found, output)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        hidden: dict[str, Any] = {"required": True, "label_visibility": "collapsed"}
-        change = remember(st.segmented_control, "change", "without", "A part is", CHANGES, **hidden)
-        unit = remember(st.segmented_control, "loses", "", "What the class loses", UNITS, **hidden)
+        change = switch("change", "without", "A part is", CHANGES)
+        unit = switch("loses", "", "What the class loses", UNITS)
     alt = "What the class loses with each part, by run, with 95 % intervals"
     st.plotly_chart(importance_figure(shown, f"/{change}{unit}"), key="importance", alt=alt, **CHART)
     for name, _, _, about in shown:
@@ -68,8 +67,7 @@ def parts(run: Run, beside: Run | None, output: str) -> None:
 def sanity(run: Run, beside: Run | None, output: str) -> None:
     """Show how alike maps stay as a run's layers are shuffled from the top down."""
     stages = ("S3", "S4", "S5")
-    hidden: dict[str, Any] = {"required": True, "label_visibility": "collapsed"}
-    stage = str(remember(st.segmented_control, "stage", "S5", "Stage", stages, **hidden))
+    stage = str(switch("stage", "S5", "Stage", stages))
     for each in [run] if beside is None else [run, beside]:
         found = _report(each, None, "sanity")
         if found is None:

@@ -12,7 +12,7 @@ from app.shared.errors import plain
 from app.shared.memory import once
 from app.shared.palette import CATEGORICAL, CHART, NEUTRAL, styled
 from app.shared.panels import say_differences
-from app.shared.session import remember
+from app.shared.session import switch
 from app.shared.wording import name_of_run
 from app.views.numbers.reports import measured
 from pmsi.base.errors import RunError
@@ -35,9 +35,7 @@ def unknowns(run: Run, beside: Run | None, output: str) -> None:
         return
     runs, job, result = found
     titles = {name: row.title for name, row in SCORES.items()}
-    score = remember(
-        st.segmented_control, "score", SAID_BY, "Score", titles, required=True, label_visibility="collapsed"
-    )
+    score = switch("score", SAID_BY, "Score", titles)
     for place, each in zip(st.columns(len(runs), gap="medium"), runs, strict=True):
         name = name_of_run(each)
         figure = score_figure(_scores(job)[each.id], score, result["runs"][each.id]["limits"][score], name)

@@ -9,7 +9,7 @@ from PIL.Image import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.image_links import PAIR
-from app.shared.session import choice, choose, remember
+from app.shared.session import choice, choose, remember, switch
 from pmsi.perturbations import PERTURBATIONS, Perturbation, by_effect, perturb
 
 SIGMA = 64
@@ -83,16 +83,12 @@ def _pair(more: DeltaGenerator) -> tuple[Step, ...]:
     k = remember(left.slider, "k", 0.5, "Colour jitter k", 0.0, 1.0, step=0.05, help=help)
     help = "In grey levels of 255, added to every pixel. The paper's σ is 5."
     sigma = remember(right.slider, "sigma", 0, "Gaussian noise σ", 0, SIGMA, help=help)
-    noise = remember(
-        more.segmented_control,
-        "noise",
-        "gaussian_noise",
-        "Noise is drawn for",
-        NOISES,
-        required=True,
-        help="Each channel on its own; one value for all three; or as a widely copied snippet does it: grey, "
-        "truncated, and wrapped around below 0.",
+    help = (
+        "Each channel on its own; one value for all three; or as a widely copied snippet does it: grey, truncated, and "
+        "wrapped around below 0."
     )
+    shape = {"label_visibility": "visible", "help": help}
+    noise = switch("noise", "gaussian_noise", "Noise is drawn for", NOISES, more, **shape)
     return ("color_jitter", float(k)), (noise, float(sigma))
 
 

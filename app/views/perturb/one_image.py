@@ -11,7 +11,7 @@ import streamlit as st
 from PIL.Image import Image
 
 from app.shared.cached_models import explain_once, predict_once, predictor_of
-from app.shared.charts import confidence_bars
+from app.shared.charts import confidence_bars, mark
 from app.shared.errors import guarded, plain
 from app.shared.images import picture
 from app.shared.palette import head_color
@@ -107,8 +107,7 @@ def _answer(run: Run, picked: Picked, view: View, change: Change, output: str, c
 
 
 def _named(guess: Guess, truth: str | None) -> str:
-    mark = "" if truth is None else " ✓" if guess.name == truth else " ✗"
-    return f"**{plain(guess.name)}**{mark} ({guess.probability:.0%})"
+    return f"**{plain(guess.name)}**{mark(guess.name, truth)} ({guess.probability:.0%})"
 
 
 def _sentence(was: Guess, now: Guess, change: Change, truth: str | None) -> None:
@@ -148,12 +147,8 @@ def _maps(run: Run, view: View) -> None:
         top = max(float(values.max()) for _, _, values in pair) or 1.0
         for place, (words, image, values) in zip(column.columns(2, gap="small", wrap=False), pair, strict=True):
             with place:
-                shown = jpeg(overlay(enlarged(image, SIDE), values, top))
-                picture(
-                    shown,
-                    alt=f"{stage} {words}: evidence for {explained}",
-                    caption=f"**{stage}** {words} · {peak_words(values)}",
-                )
+                shown, alt = overlay(enlarged(image, SIDE), values, top), f"{stage} {words}: evidence for {explained}"
+                picture(jpeg(shown), alt=alt, caption=f"**{stage}** {words} · {peak_words(values)}")
 
 
 def _strip(prepared: Image, picked: Picked, change: Change) -> None:
@@ -164,10 +159,5 @@ def _strip(prepared: Image, picked: Picked, change: Change) -> None:
     with st.container(horizontal=True, gap="small"):
         for level in (0, *row.levels):
             seen, _ = perturb(prepared, change.strip, level, seed=change.seed, key=picked.key, drawn_at=drawn_at)
-            st.image(
-                jpeg(seen.resize((THUMB, THUMB))),
-                alt=f"{row.title}, {row.symbol} = {level:g}",
-                caption=f"{row.symbol} = {level:g}",
-                width=THUMB,
-                output_format="JPEG",
-            )
+            words, small = f"{row.symbol} = {level:g}", jpeg(seen.resize((THUMB, THUMB)))
+            st.image(small, alt=f"{row.title}, {words}", caption=words, width=THUMB, output_format="JPEG")

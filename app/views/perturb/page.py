@@ -22,4 +22,4 @@ def page() -> None:
     elif chosen.picked is None:
         st.info("Choose an image to perturb.", icon=":material/image:")
     else:
-        bench(chosen.picked, [chosen.run, *([chosen.beside] if chosen.beside else [])], chosen.output)
+        bench(chosen.picked, chosen.runs, chosen.output)

@@ -39,7 +39,8 @@ def compare() -> None:
     """Draw the runs that the URL names."""
     st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
     st.title("Compare runs", anchor=False)
-    by_id = {entry.run.id: entry.run for entry in listed(known_runs(default_root())) if _is_training(entry.config)}
+    known = listed(known_runs(default_root()))
+    by_id = {entry.run.id: entry.run for entry in known if isinstance(entry.config, TrainConfig)}
     runs = _choose(by_id)
     if not runs:
         st.info("Choose two or more training runs.", icon=":material/info:")
@@ -53,10 +54,6 @@ def compare() -> None:
     with st.expander("The same as a command", icon=":material/terminal:"):
         ids = " ".join(run.id for run in runs)
         st.code(f"python -m pmsi runs compare {ids}", language="bash", wrap_lines=True)
-
-
-def _is_training(config: object) -> bool:
-    return isinstance(config, TrainConfig)
 
 
 # Which runs
@@ -95,8 +92,7 @@ def _add(id: str) -> None:
 
 
 def _offer_baseline(runs: Sequence[Run], by_id: dict[str, Run]) -> None:
-    known = {id: run.config for id, run in ((run.id, run) for run in runs)}
-    if any(getattr(config, "method", "") == "baseline" for config in known.values()):
+    if any(getattr(run.config, "method", "") == "baseline" for run in runs):
         return
     beside = baseline_for(runs[0], (run for run in by_id.values() if scores_of(run) is not None))
     if beside is not None:

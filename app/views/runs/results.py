@@ -163,12 +163,8 @@ def _train_result(result: dict[str, Any]) -> None:
             "Parameters": f"{result['parameters'] / 1e6:.2f} M",
             "Training time": duration(result["seconds"]),
         }
-        st.table(
-            [{"": key, " ": value} for key, value in numbers.items()],
-            hide_index=True,
-            hide_header=True,
-            border="horizontal",
-        )
+        rows = [{"": key, " ": value} for key, value in numbers.items()]
+        st.table(rows, hide_index=True, hide_header=True, border="horizontal")
 
 
 def _evaluate_result(result: dict[str, Any]) -> None:
@@ -195,10 +191,6 @@ def _any_result(result: dict[str, Any]) -> None:
         st.json(rest, expanded=1)
 
 
-def _maps_result(result: dict[str, Any]) -> None:
-    show_reports([(short_id(result["of"]), CATEGORICAL[0], result)])
-
-
 def _numbers_result(section: str) -> Callable[[dict[str, Any]], None]:
     """Return what leads to a section of the Numbers page that shows a result."""
 
@@ -214,7 +206,7 @@ RESULTS: dict[str, Callable[[dict[str, Any]], None] | None] = {
     "train": _train_result,
     "evaluate": _evaluate_result,
     "robustness": None,  # its records say it all
-    "maps": _maps_result,
+    "maps": lambda result: show_reports([(short_id(result["of"]), CATEGORICAL[0], result)]),
     "calibrate": _numbers_result("calibration"),
     "unknowns": _numbers_result("unknowns"),
 }

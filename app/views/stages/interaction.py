@@ -101,7 +101,8 @@ def vectors_html(of: Interaction) -> str:
     longest = max(float(m[best].max()) for m in of.m.values()) or 1.0
     mixed = of.x_m is not None
     head = "<span>k</span>" + ("<span>xₘ</span>" if mixed else "")
-    head += "".join(f"<b>{escape(name)}: {_bar_title(mixed)}</b>" for name in of.m)
+    bar = "xₙ, and what its gate adds" if mixed else "xₙ"
+    head += "".join(f"<b>{escape(name)}: {bar}</b>" for name in of.m)
     rows = []
     for k in best:
         cells = f"<span>{k}</span>" + (f"<span>{of.x_m[k]:+.3g}</span>" if of.x_m is not None else "")
@@ -113,10 +114,6 @@ def vectors_html(of: Interaction) -> str:
         rows.append(f"<section>{cells}</section>")
     kind = "mixed" if mixed else "plain"
     return f'<div class="vectors {kind}" style="--stages:{len(of.m)}"><section>{head}</section>{"".join(rows)}</div>'
-
-
-def _bar_title(mixed: bool) -> str:
-    return "xₙ, and what its gate adds" if mixed else "xₙ"
 
 
 def _segment(value: float, longest: float, color: str) -> str:

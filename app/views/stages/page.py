@@ -11,7 +11,7 @@ from app.shared.components import part
 from app.shared.errors import guarded
 from app.shared.glossary import meaning
 from app.shared.panels import Picked, no_runs_yet
-from app.shared.session import choice, keep, key_of, moved, parsed, remember
+from app.shared.session import choice, keep, key_of, moved, parsed, remember, switch
 from app.views.stages.channel import channel
 from app.views.stages.interaction import interaction
 from app.views.stages.looks import Look, Shown, data_of, look
@@ -41,8 +41,7 @@ def page() -> None:
     elif chosen.picked is None:
         st.info("Choose an image to see what the stages make of it.", icon=":material/image:")
     else:
-        runs = [chosen.run] if chosen.beside is None else [chosen.run, chosen.beside]
-        stages(chosen.picked, runs, chosen.output)
+        stages(chosen.picked, chosen.runs, chosen.output)
 
 
 @st.fragment
@@ -50,17 +49,8 @@ def page() -> None:
 def stages(picked: Picked, runs: list[Run], output: str) -> None:
     """Draw the page's content for an image and one run or two; ``output`` is that of the evidence, "" the primary."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        r = remember(
-            st.segmented_control,
-            "cut",
-            0,
-            "Shown to the network",
-            SHOWN,
-            required=True,
-            label_visibility="collapsed",
-            width="content",
-            help="The image, or its mosaic of r recursions, with the layout of the Mosaic page.",
-        )
+        help = "The image, or its mosaic of r recursions, with the layout of the Mosaic page."
+        r = switch("cut", 0, "Shown to the network", SHOWN, width="content", help=help)
         with st.popover("More", icon=":material/tune:"):
             order = remember(
                 st.selectbox,
@@ -103,15 +93,7 @@ def _inside(looks: list[Look], about: list[Any], shown: Shown) -> None:
     data = data_of(looks, shown, chosen.stage, chosen.channels, link)
     part("stages")(key=PART, data=data, default={"chosen": None}, on_chosen_change=lambda: None)
     st.markdown(INTRO, width=820)
-    closer = remember(
-        st.segmented_control,
-        "closer",
-        "channel",
-        "Look closer",
-        {name: row[0] for name, row in CLOSER.items()},
-        required=True,
-        label_visibility="collapsed",
-    )
+    closer = switch("closer", "channel", "Look closer", {name: row[0] for name, row in CLOSER.items()})
     strongest = [one.found.stages[chosen.stage].strongest(1, shown.order)[0] for one in looks]
     channels = [best if asked is None else asked for asked, best in zip(chosen.channels, strongest, strict=True)]
     CLOSER[closer][1](looks, chosen.stage, channels, cells_of(looks, chosen, channels[0]))

@@ -1,7 +1,6 @@
 """The form of a new robustness sweep: runs, images, perturbations, duration and start. Its fields are in the URL."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
@@ -38,26 +37,16 @@ MEASURES = (
     "perturbations. Nothing is kept."
 )
 
-Chosen = Callable[[str, Perturbation], bool]
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A choice of perturbations: what it is called, and which rows it takes, of (name, row)."""
-
-    title: str
-    takes: Chosen
-
-
 OWN = "own"
-PRESETS: dict[str, Preset] = {
-    "table7": Preset("The paper's pair", lambda name, row: name in ("color_jitter", "gaussian_noise")),
-    **{effect.lower(): Preset(effect, lambda name, row, effect=effect: row.effect == effect) for effect in by_effect()},
-    "imagenet-c": Preset("ImageNet-C (15)", lambda name, row: row.family == "ImageNet-C"),
-    "capture": Preset("Cameras and the web", lambda name, row: row.family == "Capture"),
-    "all": Preset("All", lambda name, row: True),
-    OWN: Preset("My own choice", lambda name, row: False),
+PRESETS: dict[str, tuple[str, Callable[[str, Perturbation], bool]]] = {
+    "table7": ("The paper's pair", lambda name, row: name in ("color_jitter", "gaussian_noise")),
+    **{effect.lower(): (effect, lambda name, row, effect=effect: row.effect == effect) for effect in by_effect()},
+    "imagenet-c": ("ImageNet-C (15)", lambda name, row: row.family == "ImageNet-C"),
+    "capture": ("Cameras and the web", lambda name, row: row.family == "Capture"),
+    "all": ("All", lambda name, row: True),
+    OWN: ("My own choice", lambda name, row: False),
 }
+"""Choices of perturbations: what each is called, and which rows it takes, of (name, row)."""
 
 
 @st.fragment
@@ -70,16 +59,10 @@ def form(runs: list[Run]) -> None:
     with right:
         limit = int(remember(st.selectbox, IMAGES, 0, "Test images", LIMITS))
         insist = bool(remember(st.checkbox, INSIST, False, "Insist", help=INSISTING))
-    preset = remember(
-        st.pills,
-        PRESET,
-        "table7",
-        "Perturbations",
-        {name: row.title for name, row in PRESETS.items()},
-        required=True,
-        wrap=True,
-    )
-    names = _ticked() if preset == OWN else _of(preset)
+    titles = {name: title for name, (title, _) in PRESETS.items()}
+    preset = remember(st.pills, PRESET, "table7", "Perturbations", titles, required=True, wrap=True)
+    takes = PRESETS[preset][1]
+    names = _ticked() if preset == OWN else [name for name, row in PERTURBATIONS.items() if takes(name, row)]
     try:
         config = config_of(chosen, names, _levels(), limit or None).with_(insist=insist)
         if chosen:
@@ -125,10 +108,6 @@ def _fill(name: str, default: Sequence[str], widgets: dict[str, list[str]]) -> N
 
 def _keep(name: str, chosen: Sequence[str], default: Sequence[str]) -> None:
     keep(name, "" if list(chosen) == list(default) else ",".join(chosen) or NONE)
-
-
-def _of(preset: str) -> list[str]:
-    return [name for name, row in PERTURBATIONS.items() if PRESETS[preset].takes(name, row)]
 
 
 def _ticked() -> list[str]:

@@ -13,7 +13,7 @@ from app.shared.errors import guarded, plain
 from app.shared.images import download, grid
 from app.shared.palette import CHART, styled
 from app.shared.panels import run_colors, say_differences
-from app.shared.session import remember
+from app.shared.session import remember, switch
 from app.shared.wording import name_of_run, perturbation_title
 from app.views.sweeps.cached import results_once
 from app.views.sweeps.report_images import confusion_part, flips_part
@@ -79,16 +79,8 @@ def report(run: Run) -> None:
     shown = seen(run)
     _say_what_differs(run, shown)
     row = st.container(horizontal=True, vertical_alignment="center")
-    part = remember(
-        row.segmented_control,
-        "part",
-        "curves",
-        "Part of the report",
-        {name: row[0] for name, row in PARTS.items()},
-        required=True,
-        label_visibility="collapsed",
-        wrap=True,
-    )
+    titles = {name: title for name, (title, _) in PARTS.items()}
+    part = switch("part", "curves", "Part of the report", titles, row, wrap=True)
     PARTS[part][1](shown, row)
     _downloads(shown)
 
@@ -224,10 +216,6 @@ def _classes(shown: Seen, row: DeltaGenerator) -> None:
     )
 
 
-def _confusions(shown: Seen, row: DeltaGenerator) -> None:
-    confusion_part(shown.results, shown.titles, shown.colors, chosen_cell(shown.results, row))
-
-
 def _flips(shown: Seen, row: DeltaGenerator) -> None:
     name = chosen_perturbation(shown.results, row)
     titles = {id: shown.titles[id] for id in shown.results.runs}
@@ -250,7 +238,10 @@ PARTS: dict[str, tuple[str, Callable[[Seen, DeltaGenerator], None]]] = {
     "survival": ("Survival", _survival),
     "factors": ("Against the draw", _factors),
     "classes": ("Classes", _classes),
-    "confusion": ("Confusions", _confusions),
+    "confusion": (
+        "Confusions",
+        lambda shown, row: confusion_part(shown.results, shown.titles, shown.colors, chosen_cell(shown.results, row)),
+    ),
     "flips": ("First to flip", _flips),
 }
 """The parts of a report: a title, and what draws it, with its own choice in the row of that of the part."""

@@ -12,7 +12,7 @@ from app.shared.errors import error_panel, guarded, plain
 from app.shared.glossary import meaning
 from app.shared.images import download
 from app.shared.palette import CHART
-from app.shared.session import choice, keep, moved, relabel, remember
+from app.shared.session import choice, keep, moved, relabel, remember, switch
 from app.views.tables.protocols import (
     Protocol,
     absent_weights,
@@ -68,18 +68,7 @@ def page() -> None:
 
 
 def _number() -> str:
-    return str(
-        remember(
-            st.segmented_control,
-            "table",
-            FIRST,
-            "Table",
-            list(TABLES),
-            format_func=lambda number: TABLES[number].short,
-            required=True,
-            label_visibility="collapsed",
-        )
-    )
+    return str(switch("table", FIRST, "Table", {number: row.short for number, row in TABLES.items()}))
 
 
 def _protocol(number: str) -> Protocol:

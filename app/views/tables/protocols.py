@@ -120,16 +120,12 @@ def _known_sets(root: Path) -> Sets:
 def titles(root: Path, number: str, choices: Mapping[str, Protocol]) -> dict[str, str]:
     """Return a title for each choice: its facts, its differences from similar ones, and how many cells it has."""
     row, found = TABLES[number], {}
-    facts = {key: [*_source(each), *_facts(row, each.base)] for key, each in choices.items()}
+    facts = {key: [*filter(None, [each.source]), *_facts(row, each.base)] for key, each in choices.items()}
     for key, protocol in choices.items():
         alike = [choices[other].base for other in choices if facts[other] == facts[key]]
-        full = [] if protocol.source else [_how_full(root, number, protocol)]
+        full = [] if protocol.source else ["{} of {} cells".format(*_filled(root, number, protocol))]
         found[key] = " · ".join([*facts[key], *_apart(protocol.base, alike), *full])
     return found
-
-
-def _source(protocol: Protocol) -> list[str]:
-    return [protocol.source] if protocol.source else []
 
 
 def _facts(row: TableRow, base: TrainConfig) -> list[str]:
@@ -147,10 +143,6 @@ def _apart(base: TrainConfig, alike: Sequence[TrainConfig]) -> Iterator[str]:
         if about.name not in FREE and any(getattr(other, about.name) != value for other in alike):
             entry = known[about.name]
             yield f"{entry.label}: {entry.show(value)}"
-
-
-def _how_full(root: Path, number: str, protocol: Protocol) -> str:
-    return "{} of {} cells".format(*_filled(root, number, protocol))
 
 
 def _filled(root: Path, number: str, protocol: Protocol) -> tuple[int, int]:

@@ -45,8 +45,8 @@ def page() -> None:
         ready, launcher = _launch(config, begin)
     if config is None:
         return
-    with typed:
-        _command(config)
+    typed.markdown("**The same as a command**")
+    typed.code(command(config), language="bash", wrap_lines=True)
     with sweep.expander("Sweep over one or two settings", linked_sweep(), icon=":material/stacks:"):
         sweep_panel(config, launcher)
     write(begin, config, varied_axes())
@@ -137,11 +137,6 @@ def _outlook(config: TrainConfig) -> str:
     ahead = sum(run.state.is_live for run in list_runs(default_root()))
     queue = f" {plural(ahead, 'run')} before it: each device works on one at a time." if ahead else ""
     return f"{several}: {', '.join(steps)}.{queue}"
-
-
-def _command(config: TrainConfig) -> None:
-    st.markdown("**The same as a command**")
-    st.code(command(config), language="bash", wrap_lines=True)
 
 
 # The first batch
