@@ -64,26 +64,6 @@ def _pmsi(backbone: Backbone, classes: int, config: TrainConfig, **parts: Any) -
     )
 
 
-def _baseline(backbone: Backbone, classes: int, config: TrainConfig) -> Baseline:
-    return Baseline(backbone, classes)
-
-
-def _bcnn(backbone: Backbone, classes: int, config: TrainConfig) -> BCNN:
-    return BCNN(backbone, classes)
-
-
-def _hbp(backbone: Backbone, classes: int, config: TrainConfig) -> HBP:
-    return HBP(backbone, classes, config.projection)
-
-
-def _pc(backbone: Backbone, classes: int, config: TrainConfig) -> PC:
-    return PC(backbone, classes, config.confusion)
-
-
-def _api(backbone: Backbone, classes: int, config: TrainConfig) -> APINet:
-    return APINet(backbone, classes, config.dropout)
-
-
 def progressive(config: TrainConfig) -> tuple[Phase, ...]:
     """Return Algorithm 1's StageNum + 1 phases: stage n on r = N − n + 1, then concat on the image itself."""
     stages = stage_names(config.stage_num)
@@ -103,7 +83,12 @@ concat_only = partial(_pmsi, interaction=True, stage_heads=False)
 
 METHODS: dict[str, Method] = {
     "baseline": Method(
-        "Baseline", _baseline, single(CLASSIFIER), "none", "The backbone with its usual classifier, fine-tuned.", ("3",)
+        "Baseline",
+        lambda backbone, classes, config: Baseline(backbone, classes),
+        single(CLASSIFIER),
+        "none",
+        "The backbone with its usual classifier, fine-tuned.",
+        ("3",),
     ),
     "m": Method(
         "+ M",
@@ -127,7 +112,7 @@ METHODS: dict[str, Method] = {
     ),
     "bcnn": Method(
         "B-CNN",
-        _bcnn,
+        lambda backbone, classes, config: BCNN(backbone, classes),
         single(CLASSIFIER),
         "none",
         "Outer product of the last map with itself (Lin et al., 2015).",
@@ -135,7 +120,7 @@ METHODS: dict[str, Method] = {
     ),
     "hbp": Method(
         "HBP",
-        _hbp,
+        lambda backbone, classes, config: HBP(backbone, classes, config.projection),
         single(CLASSIFIER),
         "none",
         "Products of three late layers in pairs (Yu et al., 2018).",
@@ -144,7 +129,7 @@ METHODS: dict[str, Method] = {
     ),
     "pc": Method(
         "PC",
-        _pc,
+        lambda backbone, classes, config: PC(backbone, classes, config.confusion),
         single(CLASSIFIER),
         "none",
         "The baseline with pairwise confusion, a penalty on overconfidence (Dubey et al., 2018).",
@@ -153,7 +138,7 @@ METHODS: dict[str, Method] = {
     ),
     "api": Method(
         "API-Net",
-        _api,
+        lambda backbone, classes, config: APINet(backbone, classes, config.dropout),
         single(CLASSIFIER),
         "none",
         "Each image compared with its nearest neighbours; batches of 4 images a class (Zhuang et al., 2020).",
@@ -207,10 +192,6 @@ class System:
         return self.augmentation.augment(images, labels, self.phases[number].r, draw, config, attention)
 
 
-def _progressive_methods(config: TrainConfig) -> list[str]:
-    return [name for name, method in METHODS.items() if len(method.phases(config)) > 1]
-
-
 def _batches(config: TrainConfig, multiple: int, least: int = 0) -> list[Fix]:
     """Return the change to the next larger batch that is a multiple."""
     more = max(least, -(-config.batch_size // multiple) * multiple)
@@ -247,9 +228,10 @@ def resolve(config: TrainConfig) -> System:
     phases = method.phases(config)
     deepest = max(phase.r for phase in phases)
     if augmentation.progressive and deepest == 0:
+        fitting = ", ".join(name for name, row in METHODS.items() if len(row.phases(config)) > 1)
         raise ConfigError(
             f"augmentation = {config.augmentation!r} needs progressive phases, and method {config.method!r} has none "
-            f"(the paper: R must work with P). Choose {', '.join(_progressive_methods(config))}, or augmentation none.",
+            f"(the paper: R must work with P). Choose {fitting}, or augmentation none.",
             fixes=[Fix("No augmentation", {"augmentation": "none"})],
         )
     if config.weights != "none" and config.frozen_epochs >= config.epochs:

@@ -134,10 +134,8 @@ def live_output(run: Run, out: TextIO) -> Iterator[None]:
 
 
 def _print_records(run: Run, out: TextIO, ended: threading.Event) -> None:
-    seen, stopping = (
-        run.metrics(),
-        False,
-    )  # an earlier attempt has printed these; those after its checkpoint will be removed
+    # An earlier attempt has printed these; those after its checkpoint will be removed.
+    seen, stopping = run.metrics(), False
     while True:
         is_last = ended.is_set()
         records = run.metrics()

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--over-severity", metavar="NAME", help=help)
     parser.add_argument("--rising", dest="over_severity", help=argparse.SUPPRESS)  # its former name
     help = "With --dataset: outline a region: object, distinctive (the distinctive parts), or one part by its name."
-    parser.add_argument("--region", type=region_name, metavar="NAME", help=help)
+    parser.add_argument("--region", type=lambda text: REGION_KEYS.get(text, text), metavar="NAME", help=help)
     _measured(parser)
     add_perturbed(parser)
     parser.add_argument(
@@ -77,11 +77,6 @@ def _measured(parser: argparse.ArgumentParser) -> None:
 
 REGION_KEYS = {"distinctive": "telling"}
 """Names of regions that results store under another key."""
-
-
-def region_name(text: str) -> str:
-    """Return the key of a typed region."""
-    return REGION_KEYS.get(text, text)
 
 
 Curves = dict[str, dict[str, Curve]]

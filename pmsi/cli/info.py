@@ -104,7 +104,7 @@ def _counted(typed: argparse.Namespace) -> tuple[list[Line], dict[str, ConfigErr
     systems, refused = [], {}
     for config in _configs(typed):
         try:
-            has_choice = _has_smooth_conv(config, typed.classes)
+            has_choice = any(isinstance(part, SmoothConv) for part in outline(config, typed.classes).modules())
             if has_choice or config.smooth_conv == _smooth_convs(typed)[0]:
                 costs = costs_of(config, typed.classes)
                 systems.append(Line(config, config.smooth_conv if has_choice else None, costs))
@@ -125,10 +125,6 @@ def _configs(typed: argparse.Namespace) -> Iterator[TrainConfig]:
 
 def _smooth_convs(typed: argparse.Namespace) -> list[str]:
     return typed.smooth_conv or list(SMOOTH_CONVS)
-
-
-def _has_smooth_conv(config: TrainConfig, classes: int) -> bool:
-    return any(isinstance(part, SmoothConv) for part in outline(config, classes).modules())
 
 
 Column = tuple[str, str, Callable[[Line], str]]

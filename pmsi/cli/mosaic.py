@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from PIL.Image import Image
 from torch import Tensor
 
 from pmsi.augment import AUGMENTATIONS
@@ -61,9 +60,10 @@ def run(typed: argparse.Namespace) -> int:
     image = square(Pictures.of(typed).open(typed.image)[0], typed.size)
     drawn = _drawn(typed)
     if animated:
-        _save_animation(image, typed, drawn)
+        write_output(typed.out, gif(frames(image, typed.r, **drawn, borders=typed.borders)))
     else:
-        _save_mosaic(image, typed, drawn)
+        pictures = mosaics(image, typed.r, **drawn, borders=typed.strip and typed.borders)
+        save_picture(side_by_side(pictures) if typed.strip else pictures[-1], typed.out)
     if typed.layout:
         write_output(typed.layout, to_json(layouts(typed.r, **drawn)[-1].to_json()))
     print(typed.out)
@@ -72,15 +72,6 @@ def run(typed: argparse.Namespace) -> int:
 
 def _drawn(typed: argparse.Namespace) -> dict[str, Any]:
     return {"seed": typed.seed, "permutation": typed.permutation}
-
-
-def _save_mosaic(image: Image, typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    pictures = mosaics(image, typed.r, **drawn, borders=typed.strip and typed.borders)
-    save_picture(side_by_side(pictures) if typed.strip else pictures[-1], typed.out)
-
-
-def _save_animation(image: Image, typed: argparse.Namespace, drawn: dict[str, Any]) -> None:
-    write_output(typed.out, gif(frames(image, typed.r, **drawn, borders=typed.borders)))
 
 
 def _augmentations(typed: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.data.checking import Progress
 from pmsi.data.completeness import Official, completeness
-from pmsi.data.dataset import Dataset, Sample, count_by_class
+from pmsi.data.dataset import Dataset, Sample, count_by_class, hold_back, leave_out
 from pmsi.data.duplicates import find_duplicates
 from pmsi.data.readers.aircraft import aircraft
 from pmsi.data.readers.archive import contents
@@ -31,7 +31,6 @@ from pmsi.data.readers.funnybirds import funnybirds
 from pmsi.data.readers.pets import pets
 from pmsi.data.readers.tree import folders_below
 from pmsi.data.readers.unpacking import packed_in, unpacked, unpacked_inside
-from pmsi.data.validation import hold_back, leave_out
 
 Opener = Callable[[TrainConfig, Progress | None], Dataset]
 """Reads a data set, from ``config.data`` if it needs a folder, before any limit per class."""
@@ -73,6 +72,7 @@ def _plumage(config: TrainConfig, progress: Progress | None) -> Dataset:
 
 
 def _folder(config: TrainConfig, progress: Progress | None) -> Dataset:
+    place = _place(config)
     read = partial(
         folder,
         test_fraction=config.test_fraction,
@@ -81,18 +81,14 @@ def _folder(config: TrainConfig, progress: Progress | None) -> Dataset:
         test_on=config.test_on,
         label_column=config.label_column,
         encoding=config.name_encoding,
-        name=_stem(_place(config)),
+        name=place.name if place.is_dir() else re.sub(r"(\.tar)?\.[^.]+$", "", place.name),
     )
     dataset = _read(read, config, progress)
-    if (published := kind_of(_place(config))) == "folder":
+    if (published := kind_of(place)) == "folder":
         return dataset
     title = DATASETS[published].title
     note = f"It has the lists of {title}: the data set {published!r} reads it with its official split."
     return replace(dataset, notes=(*dataset.notes, note))
-
-
-def _flowers(config: TrainConfig, progress: Progress | None) -> Dataset:
-    return _read(partial(flowers, test_on=config.test_on), config, progress)
 
 
 def _read(read: Callable[..., Dataset], config: TrainConfig, progress: Progress | None) -> Dataset:
@@ -119,11 +115,6 @@ def _read_folder(read: Callable[..., Dataset], place: Path, config: TrainConfig,
             raise
     dataset = read(home, progress=progress)
     return replace(dataset, notes=(*dataset.notes, f"The archives in {place.name} were unpacked into the cache."))
-
-
-def _stem(place: Path) -> str:
-    """Return the name of a folder, or of an archive without its suffixes."""
-    return place.name if place.is_dir() else re.sub(r"(\.tar)?\.[^.]+$", "", place.name)
 
 
 DATASETS: dict[str, DatasetRow] = {
@@ -170,7 +161,7 @@ DATASETS: dict[str, DatasetRow] = {
     ),
     "flowers": DatasetRow(
         "Oxford Flowers-102",
-        _flowers,
+        lambda config, progress: _read(partial(flowers, test_on=config.test_on), config, progress),
         True,
         "102 kinds of flowers; the folder with jpg, imagelabels.mat and setid.mat.",
         archive=True,

@@ -71,10 +71,10 @@ def datasets_root() -> Path:
     return Path(os.environ.get(ROOT) or "data")
 
 
-def imported_sets(root: Path | None = None) -> dict[str, Path]:
+def imported_sets() -> dict[str, Path]:
     """Return the folders of the imported data sets by name."""
     try:
-        found = sorted((root or datasets_root()).iterdir())
+        found = sorted(datasets_root().iterdir())
     except OSError:
         return {}
     return {place.name: place for place in found if place.is_dir() and not place.name.startswith(".")}
@@ -120,10 +120,8 @@ def import_dataset(
     return replace(done, passed_over=dict(passed_over))
 
 
-def import_pictures(
-    pictures: Iterable[Picture], name: str, *, root: Path | None = None, progress: Progress | None = None
-) -> Imported:
-    """Write single files into a new data set ``name`` below ``root``; raises what `import_dataset` does."""
+def import_pictures(pictures: Iterable[Picture], name: str, *, progress: Progress | None = None) -> Imported:
+    """Write single files into a new data set ``name``; raises what `import_dataset` does."""
     refused: list[Problem] = []
 
     def write(place: Path) -> Path:
@@ -137,7 +135,7 @@ def import_pictures(
             (home / f"{number:06d}-{_file_name(picture.name)}").write_bytes(picture.data)
         return place
 
-    done = _import(name, write, root, progress, TrainConfig(dataset="folder", split="stratified"))
+    done = _import(name, write, None, progress, TrainConfig(dataset="folder", split="stratified"))
     return replace(done, problems=(*refused, *done.problems))
 
 
@@ -145,7 +143,6 @@ def import_files(
     files: Iterable[tuple[str, bytes]],
     name: str,
     *,
-    root: Path | None = None,
     progress: Progress | None = None,
     label_column: str | None = None,
 ) -> Imported:
@@ -162,7 +159,7 @@ def import_files(
         return place
 
     config = TrainConfig(dataset="folder", split="stratified", label_column=label_column)
-    return _import(name, write, root, progress, config)
+    return _import(name, write, None, progress, config)
 
 
 def _refusal(picture: Picture) -> str | None:

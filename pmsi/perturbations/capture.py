@@ -27,19 +27,11 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
         return np.array(encoded)
 
 
-def _jpeg(image: np.ndarray, lost: float, _factors: Factors) -> np.ndarray:
-    return jpeg(image, 100 - int(lost))
-
-
 def _downsampled(image: np.ndarray, lost: float, _factors: Factors) -> np.ndarray:
     picture, kept = Image.fromarray(image), 1 - lost
     w, h = picture.size
     small = picture.resize((max(1, round(w * kept)), max(1, round(h * kept))), Image.Resampling.BILINEAR)
     return np.array(small.resize((w, h), Image.Resampling.BILINEAR))
-
-
-def _draw_angle(generator: np.random.Generator, most: float, _size: tuple[int, int]) -> dict[str, Any]:
-    return {"angle": float(generator.uniform(-most, most))}
 
 
 def _rotated(image: np.ndarray, _most: float, factors: Factors) -> np.ndarray:
@@ -74,7 +66,7 @@ ROWS: dict[str, Perturbation] = {
         whole=True,
         help="The cropped 8-bit image encoded as JPEG of quality q and decoded: 50 is q = 50, 95 is q = 5.",
         drawn=nothing_drawn,
-        applied=_jpeg,
+        applied=lambda image, lost, _: jpeg(image, 100 - int(lost)),
     ),
     "resolution": Perturbation(
         title="Resolution",
@@ -99,7 +91,7 @@ ROWS: dict[str, Perturbation] = {
         levels=(10.0, 20.0, 45.0, 90.0),
         help="The cropped 8-bit image turned about its centre by an angle drawn uniformly from [−α, α]; what comes in "
         "at the corners is its mirror image.",
-        drawn=_draw_angle,
+        drawn=lambda generator, most, _: {"angle": float(generator.uniform(-most, most))},
         applied=_rotated,
     ),
     "occlusion": Perturbation(

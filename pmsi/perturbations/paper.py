@@ -35,14 +35,6 @@ def noisy(image: np.ndarray, sigma: float, factors: Factors, channels: int = 3) 
     return image + np.float32(sigma) * noise
 
 
-def _apply_noise(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray:
-    return to_pixels(noisy(image, sigma, factors))
-
-
-def _apply_mono(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray:
-    return to_pixels(noisy(image, sigma, factors, channels=1))
-
-
 def _apply_legacy(image: np.ndarray, sigma: float, factors: Factors) -> np.ndarray:
     """Apply the widely copied snippet ``AddGaussianNoise(mean, variance, amplitude)``.
 
@@ -84,14 +76,14 @@ ROWS: dict[str, Perturbation] = {
         title="Gaussian noise",
         help="N(0, σ²) added to every pixel and channel of the cropped 8-bit image on its own, σ in grey levels of "
         "255, then rounded and clipped.",
-        applied=_apply_noise,
+        applied=lambda image, sigma, factors: to_pixels(noisy(image, sigma, factors)),
         **_NOISE,
     ),
     "gaussian_noise_mono": Perturbation(
         title="Gaussian noise, grey",
         help="N(0, σ²) added to every pixel of the cropped 8-bit image, one value for its three channels, σ in grey "
         "levels of 255, then rounded and clipped.",
-        applied=_apply_mono,
+        applied=lambda image, sigma, factors: to_pixels(noisy(image, sigma, factors, channels=1)),
         **_NOISE,
     ),
     "gaussian_noise_legacy": Perturbation(

@@ -94,11 +94,10 @@ def scores_of(run: Run) -> dict[str, Any] | None:
 def outcome(run: Run, head: str | None = None) -> Outcome:
     """Return the outcome of a run for one head, by default the primary one."""
     scores, result = scores_of(run), run.result() or {}
-    about = Outcome(
-        run.id, labels_of(run).name, run.state, parameters=result.get("parameters"), size=size_of(run.folder)
-    )
+    about: dict[str, Any] = {"id": run.id, "name": labels_of(run).name, "state": run.state}
+    about |= {"parameters": result.get("parameters"), "size": size_of(run.folder)}
     if scores is None:
-        return about
+        return Outcome(**about)
     by = head or scores["best"]["by"]
     values: dict[str, Any] = {
         "by": by,
@@ -107,7 +106,7 @@ def outcome(run: Run, head: str | None = None) -> Outcome:
     }
     for when in ("last", "best"):
         values |= {when: scores[when]["accuracy"].get(by), f"{when}_epoch": scores[when]["epoch"]}
-    return Outcome(**asdict(about) | values)
+    return Outcome(**about | values)
 
 
 def training_runs(runs: Iterable[Run]) -> list[Run]:

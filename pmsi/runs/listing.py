@@ -75,9 +75,7 @@ def entries(runs: Iterable[Run]) -> list[Entry]:
 
 def chosen(found: Iterable[Entry], choice: Choice, order: str) -> list[Entry]:
     """Return the selected entries, sorted by a row of ORDERS; the sort is stable."""
-    wanted = [entry for entry in found if choice.has(entry)]
-    key = ORDERS[order].key
-    return wanted if key is None else sorted(wanted, key=key)
+    return sorted((entry for entry in found if choice.has(entry)), key=ORDERS[order][1])
 
 
 def values(found: Sequence[Entry], field: str) -> list[str]:
@@ -90,14 +88,6 @@ def values(found: Sequence[Entry], field: str) -> list[str]:
     return sorted({value for entry in found if isinstance(value := getattr(entry.config, field, None), str)})
 
 
-@dataclass(frozen=True)
-class Order:
-    """A row of ORDERS: the sort key, ascending; None keeps the newest run first."""
-
-    title: str
-    key: Callable[[Entry], Any] | None = None
-
-
 def _accuracy(entry: Entry) -> float:
     scores = scores_of(entry.run)
     return 1.0 if scores is None else -(scores["last"]["accuracy"].get(scores["best"]["by"]) or 0.0)
@@ -108,12 +98,13 @@ def _name(entry: Entry) -> tuple[str, str]:
     return (entry.labels.name or f"{method or entry.run.id[16:]} {dataset}").lower(), entry.run.id
 
 
-ORDERS: dict[str, Order] = {
-    "newest": Order("Newest first"),
-    "accuracy": Order("Highest accuracy first", _accuracy),
-    "name": Order("By name", _name),
-    "size": Order("Largest on disk first", lambda entry: -size_of(entry.run.folder)),
+ORDERS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
+    "newest": ("Newest first", lambda entry: 0),  # as they come
+    "accuracy": ("Highest accuracy first", _accuracy),
+    "name": ("By name", _name),
+    "size": ("Largest on disk first", lambda entry: -size_of(entry.run.folder)),
 }
+"""The title of each order, and its key, ascending."""
 
 
 @cached_by_files(lambda run, damage: (run.folder / "config.json", run.folder / FILE))

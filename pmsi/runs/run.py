@@ -254,19 +254,11 @@ class Run:
 
 
 class SecondaryRun(Run):
-    """The run of a rank other than 0. Rank 0 writes the files, so these methods do nothing here."""
+    """The run of a rank other than 0: rank 0 writes the files, and decides when all ranks stop."""
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Do nothing: rank 0 logs the record."""
+    def _leave_it(self, *_: object, **__: object) -> None: ...
 
-    def truncate_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Do nothing: rank 0 truncates the metrics."""
-
-    def progress(self, done: int, total: int, text: str) -> None:
-        """Do nothing: rank 0 writes the heartbeat."""
-
-    def check_stop(self) -> None:
-        """Do nothing: rank 0 decides when all ranks stop."""
+    log = truncate_metrics = progress = check_stop = _leave_it
 
 
 def _slug(config: Config, name: str | None) -> str:

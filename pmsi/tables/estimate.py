@@ -281,11 +281,8 @@ def _noise(config: TrainConfig, classes: int) -> Dataset:
     together = resolve(config).method.images_per_class or 1
     labels = [number // together % classes for number in range(config.batch_size)]
     samples = tuple(Sample(f"noise/{number}", label) for number, label in enumerate(labels))
-    return Dataset("noise", tuple(map(str, range(classes))), samples, samples, _grey)
-
-
-def _grey(sample: Sample) -> Image.Image:
-    return Image.new("RGB", (32, 32))
+    names = tuple(map(str, range(classes)))
+    return Dataset("noise", names, samples, samples, lambda sample: Image.new("RGB", (32, 32)))
 
 
 # A trial of a sweep
@@ -314,7 +311,8 @@ class SweepTrial(Sweep):
         count = max(SWEEP_IMAGES, batch) if on_cpu else 2 * batch
         self.whole, self.wanted = dataset, cells_of(config)
         self.chosen = range(0, len(dataset.test), max(1, len(dataset.test) // count))[:count]
-        few = replace(dataset, test=tuple(dataset.test[i] for i in self.chosen), open_image=_opened_by(dataset))
+        opened = lambda sample: dataset.open_image(sample)  # noqa: E731 (its images are not in the cache of files)
+        few = replace(dataset, test=tuple(dataset.test[i] for i in self.chosen), open_image=opened)
         one_of_each = tuple(f"{cell.perturbation}={cell.severity!r}" for cell in _usual(self.wanted))
         short = config.with_(perturbations=one_of_each, severities=None, batch_size=batch)
         super().__init__(short, Run.create(folder, short), few, models)
@@ -342,8 +340,3 @@ def _usual(cells: tuple[Cell, ...]) -> list[Cell]:
         mine = sorted((cell for cell in cells if cell.perturbation == name), key=lambda cell: cell.severity)
         found.append(mine[len(mine) // 2])
     return found
-
-
-def _opened_by(dataset: Dataset) -> Callable[[Sample], Image.Image]:
-    """Return a function that opens an image as the data set does, but without the cache of files."""
-    return lambda sample: dataset.open_image(sample)

@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 
 from pmsi.base.errors import DataError, UnknownName
-from pmsi.data.dataset import Dataset, Sample
+from pmsi.data.dataset import Dataset, Sample, hold_back, leave_out
 from pmsi.data.plumage import fresh, plumage
 from pmsi.data.record import DataRecord, compare
-from pmsi.data.validation import hold_back, leave_out
 
 
 def made(names=str, order=lambda samples: samples):

@@ -119,7 +119,7 @@ def _filters(found: Sequence[Entry]) -> tuple[Choice, str]:
                 words = {"": anything}
                 show = {"format_func": lambda value, words=words: words.get(value, value), "width": 150}
                 given[field] = remember(st.selectbox, name, "", label, options, **show)
-        titles = {name: row.title for name, row in ORDERS.items()}
+        titles = {name: title for name, (title, _) in ORDERS.items()}
         order = remember(st.selectbox, "sort", "newest", "Order", titles, width=190)
     return Choice(text=text, **given), order
 

@@ -20,10 +20,6 @@ class CacheSection:
     entries: Callable[[Path], list[CacheEntry]]
 
 
-def _check_entries(folder: Path) -> list[CacheEntry]:
-    return [CacheEntry.file(path) for path in folder.glob("images-*.json")]
-
-
 PHONE = "phone"
 """The folder of pages for phones, each in a folder of its own; the app makes them."""
 
@@ -43,7 +39,9 @@ SECTIONS: dict[str, CacheSection] = {
     "zips": CacheSection("zips, unpacked", "zips", zip_entries),
     "graphs": CacheSection("models as graphs", "graphs", lambda folder: file_entries(folder, ".onnx", ".refused")),
     "phone": CacheSection("pages for phones", PHONE, page_entries),
-    "checks": CacheSection("which images were checked", ".", _check_entries),
+    "checks": CacheSection(
+        "which images were checked", ".", lambda folder: [*map(CacheEntry.file, folder.glob("images-*.json"))]
+    ),
 }
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError
 from pmsi.base.seeding import derive, numpy_generator
-from pmsi.data.dataset import Box, Dataset, Distinction, Interventions, Sample
-from pmsi.data.plumage.drawing import OCCLUDERS, Change, Drawing, box_around, check_size, draw, draw_image
+from pmsi.data.dataset import Dataset, Distinction, Interventions, Sample
+from pmsi.data.plumage.drawing import OCCLUDERS, Change, Drawing, check_size, draw, draw_image
 from pmsi.data.plumage.individual import draw_individual
 from pmsi.data.plumage.scenery import SETTINGS
 from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinctive_parts, distinguishing_parts, siblings
@@ -95,7 +95,7 @@ def redraw(dataset: Dataset, sample: Sample, change: Change) -> Image.Image:
 def plumage(*, train_per_class: int = 40, test_per_class: int = 20, size: int = 256, seed: int = 0) -> Dataset:
     """Return the data set of ``size`` × ``size`` drawings; raises ConfigError for a count or size out of range.
 
-    A sample is drawn when it is opened. Samples have no box: see `box_of`.
+    A sample is drawn when it is opened. Samples have no box.
     """
     check_size(size)
     for name, count in (("train_per_class", train_per_class), ("test_per_class", test_per_class)):
@@ -128,11 +128,6 @@ def _samples(split: str, count: int, opener: _Opener) -> tuple[Sample, ...]:
         for number in range(count)
     )
     return tuple(Sample(key, label, digest=opener.digest(key, label)) for key, label in named)
-
-
-def box_of(dataset: Dataset, sample: Sample) -> Box:
-    """Return the smallest box around the visible bird of a sample, in pixels; this draws the sample."""
-    return box_around(dataset.open_parts(sample)["bird"])
 
 
 def fresh(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Sample, ...]:

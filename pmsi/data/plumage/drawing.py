@@ -11,7 +11,6 @@ from PIL import Image
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.seeding import numpy_generator
-from pmsi.data.dataset import Box
 from pmsi.data.plumage.anatomy import build
 from pmsi.data.plumage.body import paint_bird
 from pmsi.data.plumage.easel import Easel
@@ -61,36 +60,26 @@ AS_IT_IS = Change()
 
 @dataclass(frozen=True)
 class Drawing:
-    """An image, the masks of its parts, and the bird's box."""
+    """An image and the masks of its parts."""
 
     image: Image.Image
     """RGB, size by size pixels."""
     parts: dict[str, np.ndarray]
     """The visible pixels of every part of `PARTS`: bool (size, size)."""
-    box: Box
-    """The smallest box around the visible bird."""
 
 
-def draw(species: int, seed: int, size: int = 256, change: Change = AS_IT_IS) -> Drawing:
+def draw(species: int, seed: int, size: int = 256) -> Drawing:
     """Return the drawing of a species, an index into `SPECIES`; raises ConfigError for an index or size out of range.
 
-    Siblings drawn with one seed differ only in their distinctive parts. The masks of a ``change`` say where parts that
-    are left out would be.
+    Siblings drawn with one seed differ only in their distinctive parts.
     """
-    easel, occluders = painted(species, seed, size, change)
-    parts = visible_parts(easel, occluders)
-    return Drawing(_developed(easel), parts, box_around(parts["bird"]))
+    easel, occluders = painted(species, seed, size)
+    return Drawing(_developed(easel), visible_parts(easel, occluders))
 
 
 def draw_image(species: int, seed: int, size: int = 256, change: Change = AS_IT_IS) -> Image.Image:
     """Return only the image of `draw`, in less time."""
     return _developed(painted(species, seed, size, change)[0])
-
-
-def box_around(mask: np.ndarray) -> Box:
-    """Return x, y, width and height, in pixels, of the smallest box around a mask that is not empty."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1 - columns[0]), float(rows[-1] + 1 - rows[0])
 
 
 def painted(species: int, seed: int, size: int, change: Change = AS_IT_IS) -> tuple[Easel, list[Patch]]:

@@ -20,8 +20,7 @@ from pmsi.data.cache.zips import zips_folder
 from pmsi.data.checking import Progress
 from pmsi.data.image_header import START, begins_as_image
 from pmsi.data.readers.archive_rules import LIMITS
-from pmsi.data.readers.columns import LABEL_COLUMNS
-from pmsi.data.readers.splits import split_of
+from pmsi.data.readers.columns import LABEL_COLUMNS, own_split
 from pmsi.data.readers.unpacking import kept, require_space
 
 if TYPE_CHECKING:
@@ -163,5 +162,4 @@ def _name(label: Any, names: Sequence[str] | None) -> str:
 
 def _split(path: Path, top: Path) -> str:
     """Return the split that a file is of, by its name, "train-00000-of-00002", or that of its folder, or ""."""
-    inner = split_of(path.parent.name) if path.parent != top else None
-    return split_of(re.sub(r"(-\d+)?-of-\d+.*", "", path.stem)) or inner or ""
+    return own_split(path.with_name(re.sub(r"(-\d+)?-of-\d+.*", "", path.stem) + path.suffix), top)

@@ -54,9 +54,7 @@ def packed_in(folder: Path) -> list[Path]:
     return found if len(found) <= MOST_ARCHIVES else []
 
 
-def unpacked_inside(
-    folder: Path, progress: Progress | None = None, limits: Limits = LIMITS, encoding: str | None = None
-) -> Path | None:
+def unpacked_inside(folder: Path, progress: Progress | None = None, encoding: str | None = None) -> Path | None:
     """Return a folder with what the archives in ``folder`` hold and the lists beside them; None where it has none.
 
     That is how data sets are downloaded: images.tar beside lists.tar, 102flowers.tgz beside setid.mat. An archive with
@@ -65,7 +63,7 @@ def unpacked_inside(
     packed = packed_in(folder)
     if not packed:
         return None
-    inside = {archive: contents(archive, limits, encoding, lists_alone=True) for archive in packed}
+    inside = {archive: contents(archive, encoding=encoding, lists_alone=True) for archive in packed}
     lists = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in LISTS)
 
     def home_of(archive: Path, home: Path) -> Path:

@@ -6,9 +6,8 @@ from PIL import Image
 from scipy.special import softmax
 
 from pmsi.base.errors import DataError
-from pmsi.data.dataset import Dataset, Interventions, Sample
+from pmsi.data.dataset import Dataset, Interventions, Sample, leave_out
 from pmsi.data.plumage import plumage
-from pmsi.data.validation import leave_out
 from pmsi.explain.measures.parts import PartProbe, compared, summed_up
 
 PARTS = ("bill", "crown", "breast", "wing", "tail")
