@@ -5,6 +5,7 @@ Figures that follow a slider are HTML, which is drawn faster than a Plotly figur
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -109,6 +110,15 @@ def _bar_row(was: Guess, now: Guess | None, color: str, truth: str | None) -> st
 
 def _bar(probability: float, color: str) -> str:
     return f'<div class="bar"><i style="width:{probability:.2%};background:{color}"></i></div>'
+
+
+# With intervals
+
+
+def whiskers(numbers: Sequence[Mapping[str, float]], middle: str = "mean", scale: float = 100) -> dict[str, Any]:
+    """Return the error bars of some numbers from ``low`` to ``high``, in per cent unless another ``scale`` is given."""
+    above, below = ([scale * abs(each[end] - each[middle]) for each in numbers] for end in ("high", "low"))
+    return {"array": above, "arrayminus": below, "thickness": 1, "width": 0}
 
 
 # Fig. 1

@@ -12,6 +12,7 @@ from pmsi.base.errors import RunError
 from pmsi.base.text import duration, plural
 from pmsi.config import Config, RobustnessConfig, TrainConfig
 from pmsi.data import DATASETS
+from pmsi.explain.methods import CAM_METHODS
 from pmsi.methods import METHODS
 from pmsi.perturbations import PERTURBATIONS
 from pmsi.runs import Run, State, list_runs
@@ -58,6 +59,11 @@ def title_of_run(config: Config) -> str:
 def method_title(name: str) -> str:
     """Return what a method is called, also one that exists no more."""
     return METHODS[name].title if name in METHODS else name
+
+
+def cam_title(method: str) -> str:
+    """Return what a CAM method is called, also one that exists no more."""
+    return CAM_METHODS[method].title if method in CAM_METHODS else method
 
 
 def data_title(config: TrainConfig) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pmsi.base.assets import APP
 from pmsi.base.errors import ConfigError
-from pmsi.cli.arguments import add_runs
-from pmsi.cli.flags import whole
+from pmsi.cli.flags import add_runs, whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

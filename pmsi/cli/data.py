@@ -10,9 +10,8 @@ from typing import Any
 from pmsi.base.errors import lookup
 from pmsi.base.files import to_json
 from pmsi.base.text import printable
-from pmsi.cli.arguments import TRAINED, add_like, add_runs
 from pmsi.cli.console import image_counter
-from pmsi.cli.flags import folder, path, place, whole
+from pmsi.cli.flags import TRAINED, add_like, add_runs, folder, path, place, whole
 from pmsi.cli.output import picture_format, save_picture, text_of
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS, official_of, open_dataset, summary

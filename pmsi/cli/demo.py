@@ -15,8 +15,7 @@ from pathlib import Path
 
 from pmsi.base.errors import RunError
 from pmsi.base.files import write_atomically
-from pmsi.cli.arguments import add_like, add_runs
-from pmsi.cli.flags import folder
+from pmsi.cli.flags import add_like, add_runs, folder
 from pmsi.cli.task import work
 from pmsi.config import CalibrateConfig, Config, MapsConfig, RobustnessConfig, TrainConfig, UnknownsConfig, from_json
 from pmsi.export.formats import EXPORTS, export, portable

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import to_json
 from pmsi.base.statistics import wilson
-from pmsi.cli.arguments import TRAINED_OR_FILE
-from pmsi.cli.flags import place, to_config
+from pmsi.cli.flags import TRAINED_OR_FILE, place, to_config
 from pmsi.cli.inputs import open_model_file
 from pmsi.cli.task import add_task, start, typed_config
 from pmsi.config import EvaluateConfig

@@ -13,8 +13,7 @@ from PIL.Image import Image
 
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import to_json
-from pmsi.cli.arguments import KEYED, TRAINED_OR_FILE, add_images_of, add_like, add_perturbed, add_runs
-from pmsi.cli.flags import folder, path, whole
+from pmsi.cli.flags import KEYED, TRAINED_OR_FILE, add_images_of, add_like, add_perturbed, add_runs, folder, path, whole
 from pmsi.cli.inputs import Viewer, how_perturbed, load_predictor
 from pmsi.cli.output import save_picture, text_of, write_output
 from pmsi.config import MapsConfig

@@ -2,8 +2,7 @@
 
 import argparse
 
-from pmsi.cli.arguments import TRAINED, add_runs
-from pmsi.cli.flags import path
+from pmsi.cli.flags import TRAINED, add_runs, path
 from pmsi.export.formats import export
 from pmsi.runs import Run
 

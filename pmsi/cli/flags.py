@@ -1,14 +1,18 @@
-"""Command-line flags of a config's fields, and the types of typed arguments."""
+"""The types of typed arguments, those that several subcommands take, and the flags of a config's fields."""
 
 import argparse
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pmsi.choices import options_of
-from pmsi.config import Config, field_type
+from pmsi.config import Config, TrainConfig, field_type
 from pmsi.config.command import POSITIONAL, flag
+from pmsi.config.presets import PRESETS
+from pmsi.runs import default_root
+from pmsi.runs.launchers import LAUNCHERS
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
@@ -42,16 +46,63 @@ def whole(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return the argparse type of whole numbers from ``minimum`` to ``maximum``, both included."""
 
     def read(text: str) -> int:
-        error = argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {minimum} to {maximum}")
-        try:
-            number = int(text)
-        except ValueError:
-            raise error from None
-        if not minimum <= number <= maximum:
-            raise error
-        return number
+        with contextlib.suppress(ValueError):
+            if minimum <= (number := int(text)) <= maximum:
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {minimum} to {maximum}")
 
     return read
+
+
+# Arguments of several subcommands
+
+TRAINED = "Training run: its id, or the start of it."
+TRAINED_OR_FILE = f"{TRAINED[:-1]}; or an exported .onnx file."
+KEYED = "; with --dataset, the key of an image there"
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runs", type=folder, default=default_root(), metavar="DIR", help="Runs folder [$PMSI_RUNS, else runs]."
+    )
+
+
+def add_like(parser: argparse.ArgumentParser, name: str, help: str, **options: Any) -> None:
+    """Add a flag for the config field ``name``, with the field's default and allowed values."""
+    about = next(about for about in fields(TrainConfig) if about.name == name)
+    words = tuple(options_of(about) or ())
+    listed = f" ({' | '.join(words)})" if words else ""
+    options |= {"choices": words} if words else {}
+    parser.add_argument(flag(name), default=about.default, help=f"{help} [{about.default}]{listed}.", **options)
+
+
+def add_images_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", metavar="NAME", help="Data set of the image, such as plumage.")
+    parser.add_argument("--data", type=place, metavar="DIR", help="Its folder, where it is not built in.")
+
+
+def add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"Start from a preset ({' | '.join(PRESETS)}); other flags change it."
+    )
+
+
+def add_queue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--queue", action="store_true", help="Queue the run and return; else work on it in the foreground."
+    )
+    help = f"Launcher whose queue is used ({' | '.join(LAUNCHERS)}); means --queue [local]."
+    parser.add_argument("--launcher", choices=tuple(LAUNCHERS), metavar="NAME", help=help)
+
+
+def add_perturbed(parser: argparse.ArgumentParser) -> None:
+    help = "Perturb the network's input, by one perturbation after the other: color_jitter=0.5 gaussian_noise=5."
+    parser.add_argument("--perturb", nargs="+", default=[], metavar="NAME=X", help=help)
+    help = "Seed of the perturbations; an image's key is part of its seed too [0]."
+    parser.add_argument("--seed", type=whole(0, 2**31 - 1), default=0, metavar="N", help=help)
+
+
+# The fields of a config
 
 
 def add_flags(parser: argparse.ArgumentParser, config: type[Config]) -> None:
@@ -93,11 +144,7 @@ def _default(about: Field) -> str:
 
 def _choices(about: Field) -> str:
     options = options_of(about)
-    if options is None:
-        return ""
-    if not isinstance(options, Mapping):
-        return f" ({' | '.join(options)})"
-    return " (" + " | ".join(options) + ")"
+    return "" if options is None else f" ({' | '.join(options)})"
 
 
 def _default_text(value: Any) -> str:

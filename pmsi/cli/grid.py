@@ -3,8 +3,7 @@
 import argparse
 from typing import cast
 
-from pmsi.cli.arguments import add_preset, add_runs
-from pmsi.cli.flags import add_flags
+from pmsi.cli.flags import add_flags, add_preset, add_runs
 from pmsi.cli.task import training_base, typed_config
 from pmsi.cli.train import estimate_text
 from pmsi.config import TrainConfig

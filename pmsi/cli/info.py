@@ -12,8 +12,7 @@ from pmsi.augment.rule import largest_size, patch_rule
 from pmsi.base.errors import ConfigError, UnknownName, lookup
 from pmsi.base.files import to_json
 from pmsi.base.text import aligned, short
-from pmsi.cli.arguments import add_like
-from pmsi.cli.flags import place, whole
+from pmsi.cli.flags import add_like, place, whole
 from pmsi.config import TrainConfig
 from pmsi.config.command import flag
 from pmsi.data import DATASETS, open_dataset

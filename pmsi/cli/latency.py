@@ -10,8 +10,7 @@ from pathlib import Path
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import to_json
 from pmsi.base.text import aligned, percent, short
-from pmsi.cli.arguments import TRAINED_OR_FILE, add_like, add_runs
-from pmsi.cli.flags import path, whole
+from pmsi.cli.flags import TRAINED_OR_FILE, add_like, add_runs, path, whole
 from pmsi.cli.output import write_output
 from pmsi.config import TrainConfig
 from pmsi.engine.checkpoint import has_checkpoint

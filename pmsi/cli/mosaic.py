@@ -12,8 +12,7 @@ from pmsi.augment import AUGMENTATIONS
 from pmsi.base.errors import ConfigError
 from pmsi.base.files import to_json
 from pmsi.base.text import percent
-from pmsi.cli.arguments import KEYED, add_images_of, add_like, add_runs
-from pmsi.cli.flags import path, whole
+from pmsi.cli.flags import KEYED, add_images_of, add_like, add_runs, path, whole
 from pmsi.cli.inputs import Pictured, Pictures
 from pmsi.cli.output import picture_format, save_picture, write_output
 from pmsi.config import TrainConfig

@@ -4,9 +4,8 @@ import argparse
 import sys
 
 from pmsi.base.errors import ConfigError, DataError
-from pmsi.cli.arguments import add_preset, add_runs
 from pmsi.cli.console import image_counter
-from pmsi.cli.flags import add_flags, path, whole
+from pmsi.cli.flags import add_flags, add_preset, add_runs, path, whole
 from pmsi.cli.output import picture_format, save_picture
 from pmsi.cli.task import training_base, training_config, typed_config
 from pmsi.config import TrainConfig

@@ -5,8 +5,7 @@ import dataclasses
 from typing import Any
 
 from pmsi.base.files import to_json
-from pmsi.cli.arguments import KEYED, TRAINED_OR_FILE, add_images_of, add_like, add_perturbed, add_runs
-from pmsi.cli.flags import path, whole
+from pmsi.cli.flags import KEYED, TRAINED_OR_FILE, add_images_of, add_like, add_perturbed, add_runs, path, whole
 from pmsi.cli.inputs import Viewer, how_perturbed, load_predictor
 from pmsi.cli.output import text_of
 from pmsi.predictor import Prediction

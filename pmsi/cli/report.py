@@ -3,8 +3,7 @@
 import argparse
 
 from pmsi.base.errors import ConfigError, lookup
-from pmsi.cli.arguments import add_runs
-from pmsi.cli.flags import path
+from pmsi.cli.flags import add_runs, path
 from pmsi.cli.output import write_output
 from pmsi.config.command import command
 from pmsi.robustness.export import as_csv, images_as_csv

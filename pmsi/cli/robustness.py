@@ -5,7 +5,7 @@ import argparse
 from pmsi import tasks
 from pmsi.base.files import to_json
 from pmsi.base.text import duration
-from pmsi.cli.arguments import TRAINED_OR_FILE
+from pmsi.cli.flags import TRAINED_OR_FILE
 from pmsi.cli.task import add_dry_run, add_of, add_task, start, typed_config
 from pmsi.config import RobustnessConfig
 from pmsi.robustness import cells_of

@@ -2,7 +2,7 @@
 
 import argparse
 
-from pmsi.cli.arguments import add_runs
+from pmsi.cli.flags import add_runs
 from pmsi.runs.launchers.local import serve
 
 

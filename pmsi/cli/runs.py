@@ -12,9 +12,8 @@ from typing import Any
 from pmsi.base.errors import DataError, RunError
 from pmsi.base.files import to_json
 from pmsi.base.text import plural
-from pmsi.cli.arguments import add_queue, add_runs
 from pmsi.cli.console import describe, image_counter, one_line, say_unattended, what_if_stuck
-from pmsi.cli.flags import whole
+from pmsi.cli.flags import add_queue, add_runs, whole
 from pmsi.cli.task import training_config, work
 from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.config.command import command, flag

@@ -9,9 +9,8 @@ from PIL.Image import Image
 
 from pmsi.base.errors import lookup
 from pmsi.base.files import to_json
-from pmsi.cli.arguments import KEYED, TRAINED, add_images_of, add_like, add_runs
 from pmsi.cli.console import image_counter
-from pmsi.cli.flags import path, whole
+from pmsi.cli.flags import KEYED, TRAINED, add_images_of, add_like, add_runs, path, whole
 from pmsi.cli.inputs import Pictures
 from pmsi.cli.output import PICTURES, save_picture, text_of, write_output
 from pmsi.evaluation import dataset_of

@@ -16,9 +16,8 @@ from pmsi import tasks
 from pmsi.base.errors import ConfigError, lookup
 from pmsi.base.files import expanded
 from pmsi.base.text import duration, percent
-from pmsi.cli.arguments import add_preset, add_runs
 from pmsi.cli.console import image_counter, one_line, say
-from pmsi.cli.flags import add_flags, path, to_config, whole
+from pmsi.cli.flags import add_flags, add_preset, add_runs, path, to_config, whole
 from pmsi.cli.output import write_output
 from pmsi.config import TrainConfig, differences
 from pmsi.config.command import flag

@@ -7,9 +7,8 @@ from pathlib import Path
 from pmsi import tasks
 from pmsi.base.errors import RunError, lookup
 from pmsi.base.files import to_json
-from pmsi.cli.arguments import TRAINED, add_queue, add_runs
 from pmsi.cli.console import image_counter, live_output, say_unattended
-from pmsi.cli.flags import AnyConfig, add_flags, to_config
+from pmsi.cli.flags import TRAINED, AnyConfig, add_flags, add_queue, add_runs, to_config
 from pmsi.config import Config, TrainConfig
 from pmsi.config.command import POSITIONAL
 from pmsi.config.presets import PRESETS

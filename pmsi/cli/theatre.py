@@ -3,8 +3,7 @@
 import argparse
 
 from pmsi.base.errors import ConfigError, RunError
-from pmsi.cli.arguments import TRAINED, add_runs
-from pmsi.cli.flags import path
+from pmsi.cli.flags import TRAINED, add_runs, path
 from pmsi.cli.output import write_output
 from pmsi.pictures.theatre import animation
 from pmsi.runs import Run

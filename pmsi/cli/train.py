@@ -5,8 +5,7 @@ import argparse
 from pmsi import tasks
 from pmsi.base.files import to_json
 from pmsi.base.text import duration, plural
-from pmsi.cli.arguments import add_preset
-from pmsi.cli.flags import path
+from pmsi.cli.flags import add_preset, path
 from pmsi.cli.output import save_picture
 from pmsi.cli.task import add_dry_run, add_task, start, training_base, typed_config
 from pmsi.config import TrainConfig

@@ -13,10 +13,9 @@ from app.shared.cached_data import boxed_once, clearest_once, data_of_run, sampl
 from app.shared.cached_models import predict_once, predictor_of
 from app.shared.errors import guarded, plain
 from app.shared.glossary import meaning
-from app.shared.images import download, picture
+from app.shared.images import Figure, download, figure_grid, picture
 from app.shared.palette import NEUTRAL, head_color
 from app.shared.panels import no_runs_yet
-from app.shared.picture_grid import Figure, figure_grid
 from app.shared.wording import name_of_run
 from app.views.game.rounds import DEPTHS, ROUNDS, Round, Said, draw_rounds, network_says, points, total, verdict
 from pmsi.data.dataset import Dataset

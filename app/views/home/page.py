@@ -14,10 +14,9 @@ from app.shared.charts import answers_html, mark
 from app.shared.errors import guarded, plain
 from app.shared.gates import heard
 from app.shared.glossary import meaning
-from app.shared.images import picture
+from app.shared.images import Figure, figure_grid, picture
 from app.shared.memory import once
 from app.shared.panels import OF_RUN, Picked, own_source, say_unfamiliar, unknown_class
-from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import page_of
 from app.shared.wording import name_of_run
 from app.views.home.story import (

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from app.shared.charts import mark
+from app.shared.images import Figure
 from app.shared.palette import head_color
-from app.shared.picture_grid import Figure
 from pmsi.explain.stages import Activations, Interaction
 from pmsi.methods import resolve
 from pmsi.pictures.encoding import data_uri, jpeg, png

@@ -1,23 +1,25 @@
 """The Maps page: where the last three stages of some models look, for any output and any class."""
 
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
 from app.shared.bar import bar
 from app.shared.cached_data import data_of_run
 from app.shared.errors import guarded, plain
+from app.shared.images import download
 from app.shared.panels import Picked, no_runs_yet, unknown_class
 from app.shared.session import choice, keep, key_of, moved, page_of
 from app.shared.wording import name_of_run, with_names
 from app.views.maps.ask import ask
 from app.views.maps.disagreements import disagreements
-from app.views.maps.explained import Rows, Wanted, more_images, pixels_of, seen
+from app.views.maps.explained import Rows, Wanted, figure_of, more_images, pixels_of, seen
 from app.views.maps.form import legend, rows_form, settings
 from app.views.maps.grid import show_grid
-from app.views.maps.printed import printed
 from app.views.maps.severity import motion
 from app.views.maps.zoom import ZOOM, enlarge
+from pmsi.pictures.figure import to_pdf, to_png, to_svg
 from pmsi.runs import Run
 
 INTRO = (
@@ -25,6 +27,20 @@ INTRO = (
     "for a class: bright is strong evidence. S3 has a fine map, each place of which sees a small part of the image; S5 "
     "has a coarse one, each place of which sees nearly all of it."
 )
+
+
+def printed(rows: Rows, wanted: Wanted) -> None:
+    """Show the grid of maps as a figure for print, laid out like the paper's Fig. 4, and offer it for download."""
+    figure = figure_of(rows, wanted)
+    shown = to_png(figure, dpi=150)
+    st.image(shown, width=min(900, 225 * (1 + len(figure.models) * len(figure.stages))), output_format="PNG",
+             alt="The figure: a row for each image, columns for the stages of each run")  # fmt: skip
+    with st.container(horizontal=True):
+        for name, write in {"PNG, 300 dpi": to_png, "SVG": to_svg, "PDF": to_pdf}.items():
+            download(f"Download {name}", partial(write, figure), f"maps.{name[:3].lower()}")
+    st.caption("At most two columns of a paper wide (181 mm). `pmsi explain RUN IMAGE… --figure FILE` draws the same.")
+
+
 TOOLS: dict[str, tuple[str, Callable[[Rows, Wanted], None]]] = {
     "ask": ("Ask it yourself", ask),
     "severity": ("Increasing severity", motion),

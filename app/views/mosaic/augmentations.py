@@ -10,8 +10,8 @@ from torch import Tensor
 from app.shared.cached_data import open_builtin, sample_image
 from app.shared.cached_models import explain_once, predictor_of
 from app.shared.errors import plain
+from app.shared.images import Figure, figure_grid
 from app.shared.panels import Picked, run_picker, trained_runs
-from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import remember
 from app.shared.wording import name_of_run
 from app.views.mosaic.code import Scene, beside_command

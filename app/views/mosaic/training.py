@@ -9,9 +9,9 @@ from app.shared.cached_data import open_set
 from app.shared.errors import plain
 from app.shared.fields import title_of
 from app.shared.glossary import meaning
+from app.shared.images import Figure, figure_grid
 from app.shared.palette import head_color
 from app.shared.panels import trained_runs
-from app.shared.picture_grid import Figure, figure_grid
 from app.shared.session import choose, remember
 from app.shared.wording import data_title, name_of_run
 from app.views.mosaic.code import Scene, data_of

@@ -9,21 +9,24 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.cached_models import raw_wanted
+from app.shared.charts import whiskers
 from app.shared.errors import plain
 from app.shared.memory import once
 from app.shared.palette import CHART, NEUTRAL, styled
 from app.shared.panels import run_colors, say_differences
-from app.shared.wording import name_of_run
-from app.views.numbers.reports import measured
-from app.views.numbers.severities import severities
-from pmsi.base.errors import RunError
-from pmsi.base.files import LARGE, read_json, stamp
+from app.shared.session import remember, switch
+from app.shared.wording import name_of_run, perturbation_title
+from app.views.numbers.reports import kept, measured, report_on
+from app.views.sweeps.cached import results_once
+from pmsi.base.files import stamp
 from pmsi.calibrate import ANSWERS, compared
-from pmsi.config import CalibrateConfig
+from pmsi.config import CalibrateConfig, RobustnessConfig
+from pmsi.robustness import CLEAN
 from pmsi.robustness.drawing import faded
+from pmsi.robustness.results import SweepResults
 from pmsi.runs import Run
 from pmsi.runs.calibration import IMAGES
-from pmsi.uncertainty.measures import MEASURES, Answers, reliability, restored, risk_coverage
+from pmsi.uncertainty.measures import MEASURES, Answers, numbers, reliability, restored, risk_coverage
 
 KINDS = {"raw": "As the network gives them", "calibrated": "Calibrated"}
 
@@ -68,21 +71,10 @@ def calibration(run: Run, beside: Run | None, output: str) -> None:
 
 
 def _shown(job: Run, result: dict[str, Any], run: Run, output: str, color: str) -> Shown:
-    about, said = result["runs"][run.id], _answers(job)[run.id]
+    about = result["runs"][run.id]
+    said = kept(job, ANSWERS, lambda said: {kind: restored(each) for kind, each in said.items()})[run.id]
     head = output if output in about["heads"] else about["primary"]
     return Shown(name_of_run(run), color, head, about, {kind: said[kind][head] for kind in KINDS})
-
-
-def _answers(job: Run) -> dict[str, dict[str, dict[str, Answers]]]:
-    """Return what each run of a measurement said, by run, kind and output; read once for all visitors."""
-
-    def read() -> dict[str, dict[str, dict[str, Answers]]]:
-        stored = read_json(job.folder / ANSWERS, LARGE)
-        if stored is None:
-            raise RunError(f"Run {job.id}: its {ANSWERS} cannot be read. Measure it again.")
-        return {id: {kind: restored(each) for kind, each in said.items()} for id, said in stored["runs"].items()}
-
-    return once(("answers", str(job.folder), stamp(job.folder / ANSWERS)), read)
 
 
 def _row(shown: Shown, kind: str) -> dict[str, str]:
@@ -131,10 +123,9 @@ def reliability_figure(shown: Sequence[Shown], kind: str) -> go.Figure:
         figure.add_scatter(**_curve(other), mode="lines", line={"color": faded(each.color, 0.45), "width": 1},
                            showlegend=False, hoverinfo="skip")  # fmt: skip
         bins = reliability(each.answers[kind])
-        ends = [[100 * abs(one[end] - one["accuracy"]) for one in bins] for end in ("high", "low")]
         figure.add_scatter(
             **_curve(bins),
-            error_y={"array": ends[0], "arrayminus": ends[1], "thickness": 1, "width": 0},
+            error_y=whiskers(bins, "accuracy"),
             mode="lines+markers",
             line={"color": each.color, "width": 2},
             name=escape(each.name),
@@ -163,3 +154,71 @@ def risk_figure(shown: Sequence[Shown], kind: str) -> go.Figure:
     figure.update_xaxes(title="Coverage: the surest images (%)", range=[0, 100])
     figure.update_yaxes(title="Risk: errors among them (%)", rangemode="tozero")
     return figure.update_layout(hovermode="closest")
+
+
+# At every severity of a sweep
+
+Curve = list[tuple[float, dict[str, float]]]
+"""A measure with its interval by severity; the clean images are severity 0."""
+
+
+def severities(runs: Sequence[Run], output: str, kind: str, colors: dict[str, str]) -> None:
+    """Show a measure of the probabilities of some runs over the severities of their newest sweep."""
+    found = report_on(runs, RobustnessConfig)
+    if found is None:
+        st.caption("Under perturbations: there is no sweep of these runs yet (Results → Sweeps).")
+        return
+    results = results_once(found[0])
+    if not results.answers(CLEAN, runs[0].id):
+        st.caption("Under perturbations: the newest sweep of these runs is older than this measure. Make another.")
+        return
+    with st.container(horizontal=True):
+        names = {name: perturbation_title(name) for name in results.perturbations}
+        name = remember(st.selectbox, "under", next(iter(names)), "Under", names, width=260)
+        titles = {key: row.title for key, row in MEASURES.items()}
+        measure = switch("how-sure", "ece", "Measure", titles, label_visibility="visible")
+    curves = {
+        run.id: {which: curve(results, run.id, output, which, name, measure) for which in (kind, "raw")} for run in runs
+    }
+    figure = severity_figure([(name_of_run(run), colors[run.id], curves[run.id], kind) for run in runs], measure)
+    alt = f"{titles[measure]} over the severities of {names[name]}, by run"
+    st.plotly_chart(figure, key=f"severities-{name}-{measure}", alt=alt, **CHART)
+    st.caption(plain(f"{results.images} test images of the sweep {found[0].id}. Thin: without temperatures."))
+
+
+def curve(results: SweepResults, run: str, output: str, kind: str, perturbation: str, measure: str) -> Curve:
+    """Return a measure of an output of a run by severity, computed once for all visitors."""
+    head = output if output in results.heads(run) else results.report["primary"][run]
+
+    def made() -> Curve:
+        cells = [CLEAN, *results.of(perturbation)]
+        said = [results.answers(cell, run) for cell in cells]
+        return [
+            (cell.severity, numbers(each.get(kind, each["raw"])[head], 0, [measure])[measure])
+            for cell, each in zip(cells, said, strict=True)
+        ]
+
+    files = stamp(results.run.folder / "metrics.jsonl")
+    return once(("severities", str(results.run.folder), files, run, head, kind, perturbation, measure), made)
+
+
+def severity_figure(runs: Sequence[tuple[str, str, dict[str, Curve], str]], measure: str) -> go.Figure:
+    """Return the curves of (a run's name, its colour, its curves by kind, the kind that is shown with intervals)."""
+    figure, scale = go.Figure(), 100 if measure in ("ece", "aurc") else 1
+    for name, color, curves, kind in runs:
+        for which in dict.fromkeys(("raw", kind)):
+            shown = which == kind
+            severities, values = zip(*curves[which], strict=True)
+            figure.add_scatter(
+                x=severities,
+                y=[scale * found["value"] for found in values],
+                error_y=whiskers(values, "value", scale) if shown else None,
+                mode="lines+markers" if shown else "lines",
+                line={"color": color if shown else faded(color, 0.45), "width": 2 if shown else 1},
+                name=escape(name),
+                showlegend=shown,
+            )
+    styled(figure, height=320)
+    figure.update_xaxes(title="Severity")
+    figure.update_yaxes(title=MEASURES[measure].title + (" (%)" if scale == 100 else ""), rangemode="tozero")
+    return figure

@@ -10,12 +10,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.shared.cached_models import predictor_of
+from app.shared.charts import whiskers
 from app.shared.errors import guarded, plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.session import remember
-from app.shared.wording import name_of_run, perturbation_title, with_names
-from app.views.numbers.reports import offer, reports
+from app.shared.wording import cam_title, name_of_run, perturbation_title, with_names
+from app.views.numbers.reports import interval, offer, reports
 from pmsi.config import MapsConfig
 from pmsi.explain.methods import CAM_METHODS
 from pmsi.predictor import Predictor
@@ -147,10 +148,9 @@ def asked_in_words(reports: Sequence[tuple[str, str, Report]]) -> str:
     """Say what reports that answer one question are about: method, output, stages and images."""
     first = reports[0][2]
     heads = dict.fromkeys(report["head"] for _, _, report in reports)
-    made = CAM_METHODS[first["method"]].title if first["method"] in CAM_METHODS else first["method"]
     return plain(
-        f"{made} at output {' / '.join(heads)}, stages {', '.join(first['stages'])}, on {first['images']} test images, "
-        "each explained for its true class."
+        f"{cam_title(first['method'])} at output {' / '.join(heads)}, stages {', '.join(first['stages'])}, on "
+        f"{first['images']} test images, each explained for its true class."
     )
 
 
@@ -222,12 +222,7 @@ def _points(figure: go.Figure, x: list[float], y: list[Mapping[str, float]], nam
     figure.add_scatter(
         x=x,
         y=[100 * value["mean"] for value in y],
-        error_y={
-            "array": [100 * (value["high"] - value["mean"]) for value in y],
-            "arrayminus": [100 * (value["mean"] - value["low"]) for value in y],
-            "color": color,
-            "thickness": 1 if hollow else 2,
-        },
+        error_y=whiskers(y) | {"color": color, "thickness": 1 if hollow else 2, "width": None},
         name=name,
         mode="markers",
         marker={"color": color, "size": 8 if hollow else 11, "symbol": "circle-open" if hollow else "circle"},
@@ -254,7 +249,7 @@ def _removal_rows(name: str, report: Report) -> list[dict[str, str]]:
     sources = [*report["stages"], "edges"]
     return [
         {"Run": name, "Trial": trial.capitalize().replace("Road", "ROAD")}
-        | {source: _interval(found[f"{source}/{trial}"], 100) for source in sources}
+        | {source: interval(found[f"{source}/{trial}"], 100) for source in sources}
         for trial in TRIALS
     ]
 
@@ -262,12 +257,6 @@ def _removal_rows(name: str, report: Report) -> list[dict[str, str]]:
 def _drift_rows(name: str, report: Report) -> list[dict[str, str]]:
     return [
         {"Run": name, "Drift under": perturbation_title(entry)}
-        | {source: _interval(about["numbers"][f"{source}/spearman"], 1) for source in [*report["stages"], "edges"]}
+        | {source: interval(about["numbers"][f"{source}/spearman"]) for source in [*report["stages"], "edges"]}
         for entry, about in (report.get("drift") or {}).items()
     ]
-
-
-def _interval(value: Mapping[str, float], scale: float) -> str:
-    digits = 1 if scale > 1 else 2
-    mean, low, high = (scale * value[end] for end in ("mean", "low", "high"))
-    return f"{mean:z.{digits}f} ({low:z.{digits}f} to {high:z.{digits}f})"

@@ -7,16 +7,16 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.shared.charts import whiskers
 from app.shared.errors import plain
 from app.shared.palette import CHART, NEUTRAL, head_color, styled
 from app.shared.panels import run_colors, say_differences
 from app.shared.session import remember, switch
-from app.shared.wording import name_of_run
-from app.views.numbers.reports import Result, names, offer, reports
+from app.shared.wording import cam_title, name_of_run
+from app.views.numbers.reports import Result, interval, names, offer, reports
 from pmsi.config import MapsConfig
 from pmsi.explain.measures.parts import AREA, ORACLE, RANDOM
 from pmsi.explain.measures.sanity import NOTHING
-from pmsi.explain.methods import CAM_METHODS
 from pmsi.runs import Run
 from pmsi.runs.record import is_of_earlier_model
 
@@ -138,11 +138,7 @@ def importance_figure(shown: Sequence[Shown], ending: str) -> go.Figure:
         figure.add_bar(
             x=[part.capitalize() for part in values],
             y=[scale * ends["mean"] for ends in values.values()],
-            error_y={
-                "array": [scale * (ends["high"] - ends["mean"]) for ends in values.values()],
-                "arrayminus": [scale * (ends["mean"] - ends["low"]) for ends in values.values()],
-                "thickness": 1,
-            },
+            error_y=whiskers([*values.values()], scale=scale),
             name=f"{escape(name)}, {head}",
             marker_color=color,
         )
@@ -178,19 +174,15 @@ def _agreement(about: Mapping[str, Any], found: Result, measure: str) -> list[di
     """Return a row for each CAM method, and for the explanations beside, of one measure by stage."""
     numbers, stages = about["agreement"], found["stages"]
     rows = [
-        {"Explained by": CAM_METHODS[method].title if method in CAM_METHODS else method}
-        | {stage: _interval(numbers.get(f"{method} {stage}/{measure}")) for stage in stages}
+        {"Explained by": cam_title(method)}
+        | {stage: interval(numbers.get(f"{method} {stage}/{measure}")) for stage in stages}
         for method in found["methods"]
     ]
     return rows + [
-        {"Explained by": source.capitalize()} | dict.fromkeys(stages, _interval(numbers[f"{source}/{measure}"]))
+        {"Explained by": source.capitalize()} | dict.fromkeys(stages, interval(numbers[f"{source}/{measure}"]))
         for source in BESIDE
         if f"{source}/{measure}" in numbers
     ]
-
-
-def _interval(ends: Ends | None) -> str:
-    return "–" if ends is None else f"{ends['mean']:z.2f} ({ends['low']:z.2f} to {ends['high']:z.2f})"
 
 
 # Sanity
@@ -207,7 +199,7 @@ def sanity_figure(found: Result, stage: str) -> go.Figure:
             x=known,
             y=[ends[layer]["mean"] for layer in known],
             mode="lines+markers",
-            name=CAM_METHODS[method].title if method in CAM_METHODS else method,
+            name=cam_title(method),
         )
     floors = [found["numbers"][NOTHING].get(f"{method} random {stage}/spearman") for method in found["methods"]]
     if any(floors):
@@ -227,10 +219,9 @@ def verdicts(found: Result, stage: str) -> list[str]:
         top, all_of_it = (found["numbers"][layer].get(key) for layer in (heads[-1], layers[-1]))
         if top is None or all_of_it is None:
             continue
-        title = CAM_METHODS[method].title if method in CAM_METHODS else method
         follows = "hardly depends on the heads" if top["low"] > 0.9 else "follows the heads"
         lines.append(
-            f"- **{title}** {follows}: ρ = {top['mean']:z.2f} once they are shuffled, {all_of_it['mean']:z.2f} once "
-            "everything is."
+            f"- **{cam_title(method)}** {follows}: ρ = {top['mean']:z.2f} once they are shuffled, "
+            f"{all_of_it['mean']:z.2f} once everything is."
         )
     return lines

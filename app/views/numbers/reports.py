@@ -1,22 +1,25 @@
 """Finished measurements of runs, and the button that starts a missing one."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from app.shared.access import read_only
 from app.shared.errors import changing, plain
+from app.shared.memory import once
 from app.shared.session import page_of
 from app.shared.wording import name_of_run
 from pmsi import tasks
 from pmsi.base.errors import RunError
+from pmsi.base.files import LARGE, read_json, stamp
 from pmsi.config import CalibrateConfig, Config, UnknownsConfig
 from pmsi.runs import Run, default_root, known_runs
 from pmsi.runs.record import is_of_earlier_model
 
 Result = dict[str, Any]
+Value = TypeVar("Value")
 
 
 def reports(run: Run, kind: type[Config], named_by: Sequence[str] = ("of",)) -> Iterator[tuple[Run, Result]]:
@@ -64,6 +67,27 @@ def measured(
             words = f"Not measured{together} yet: {names(runs)}. It takes {takes} on two cores."
             offer(words, kind(of=tuple(each.id for each in runs)), f"{kind.__name__}-{len(runs)}")
     return None
+
+
+def kept(job: Run, name: str, restored: Callable[[Any], Value]) -> dict[str, Value]:
+    """Return by run what a measurement keeps in a file beside its result, read once for all visitors."""
+
+    def read() -> dict[str, Value]:
+        stored = read_json(job.folder / name, LARGE)
+        if stored is None:
+            raise RunError(f"Run {job.id}: its {name} cannot be read. Measure it again.")
+        return {id: restored(each) for id, each in stored["runs"].items()}
+
+    return once((name, str(job.folder), stamp(job.folder / name)), read)
+
+
+def interval(ends: Mapping[str, float] | None, scale: int = 1) -> str:
+    """Return a mean with its interval as text."""
+    if ends is None:
+        return "–"
+    digits = 1 if scale > 1 else 2
+    mean, low, high = (scale * ends[end] for end in ("mean", "low", "high"))
+    return f"{mean:z.{digits}f} ({low:z.{digits}f} to {high:z.{digits}f})"
 
 
 def names(runs: Sequence[Run]) -> str:

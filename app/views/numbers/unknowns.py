@@ -9,14 +9,11 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.shared.errors import plain
-from app.shared.memory import once
 from app.shared.palette import CATEGORICAL, CHART, NEUTRAL, styled
 from app.shared.panels import say_differences
 from app.shared.session import switch
 from app.shared.wording import name_of_run
-from app.views.numbers.reports import measured
-from pmsi.base.errors import RunError
-from pmsi.base.files import LARGE, read_json, stamp
+from app.views.numbers.reports import kept, measured
 from pmsi.config import UnknownsConfig
 from pmsi.runs import Run
 from pmsi.uncertainty.measures import unpacked
@@ -36,9 +33,10 @@ def unknowns(run: Run, beside: Run | None, output: str) -> None:
     runs, job, result = found
     titles = {name: row.title for name, row in SCORES.items()}
     score = switch("score", SAID_BY, "Score", titles)
+    scores = kept(job, SCORED, _scores)
     for place, each in zip(st.columns(len(runs), gap="medium"), runs, strict=True):
         name = name_of_run(each)
-        figure = score_figure(_scores(job)[each.id], score, result["runs"][each.id]["limits"][score], name)
+        figure = score_figure(scores[each.id], score, result["runs"][each.id]["limits"][score], name)
         place.plotly_chart(figure, key=f"scores-{each.id}", alt=f"{titles[score]} of known and unknown images", **CHART)
     rows = [row for each in runs for row in _rows(each, result["runs"][each.id], score)]
     st.table(rows, hide_index=True, border="horizontal")
@@ -52,19 +50,9 @@ def unknowns(run: Run, beside: Run | None, output: str) -> None:
     )
 
 
-def _scores(job: Run) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """Return the scores by run, kind of images and score; read once for all visitors."""
-
-    def read() -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        stored = read_json(job.folder / SCORED, LARGE)
-        if stored is None:
-            raise RunError(f"Run {job.id}: its {SCORED} cannot be read. Measure it again.")
-        return {
-            id: {kind: {name: unpacked(values) for name, values in each.items()} for kind, each in kinds.items()}
-            for id, kinds in stored["runs"].items()
-        }
-
-    return once(("scores", str(job.folder), stamp(job.folder / SCORED)), read)
+def _scores(kinds: dict[str, dict[str, str]]) -> dict[str, dict[str, np.ndarray]]:
+    """Return a run's scores by kind of images and score."""
+    return {kind: {name: unpacked(values) for name, values in each.items()} for kind, each in kinds.items()}
 
 
 def title_of(kind: str) -> str:

@@ -8,8 +8,8 @@ import streamlit as st
 from app.shared.cached_data import sample_image
 from app.shared.cached_models import model_of
 from app.shared.errors import guarded, plain
+from app.shared.images import Figure, figure_grid
 from app.shared.memory import once
-from app.shared.picture_grid import Figure, figure_grid
 from app.shared.wording import name_of_run
 from app.views.stages.looks import BATCH, Look, peaks_once, tested
 from pmsi.data.dataset import Dataset, Sample
