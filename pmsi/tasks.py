@@ -40,43 +40,18 @@ class Task:
     ``check_data(configs, progress)``, which reads the data sets of some runs for that.
     """
 
-    title: str
     function: str
-    help: str
     check: str | None = None
     check_data: str | None = None
 
 
 TASKS: dict[str, Task] = {
-    "train": Task(
-        "Train",
-        "pmsi.training.session:train",
-        "Train a model; an interrupted run continues from its checkpoint.",
-        "pmsi.training.session:check",
-        "pmsi.training.session:check_data",
-    ),
-    "evaluate": Task(
-        "Evaluate", "pmsi.evaluation:evaluate", "Accuracy of every head of a trained model.", "pmsi.evaluation:check"
-    ),
-    "robustness": Task(
-        "Robustness",
-        "pmsi.robustness.sweep:sweep",
-        "Accuracy of trained models on perturbed images.",
-        "pmsi.robustness.sweep:check",
-    ),
-    "calibrate": Task(
-        "Calibrate",
-        "pmsi.calibrate:calibrate",
-        "How far a model's probabilities can be believed.",
-        "pmsi.calibrate:check",
-    ),
-    "unknowns": Task(
-        "Unknowns",
-        "pmsi.unknowns:measure_unknowns",
-        "Whether a model tells images of none of its classes.",
-        "pmsi.unknowns:check",
-    ),
-    "maps": Task("Maps", "pmsi.maps:measure_maps", "Where a trained model looks, in numbers.", "pmsi.maps:check"),
+    "train": Task("pmsi.training.session:train", "pmsi.training.session:check", "pmsi.training.session:check_data"),
+    "evaluate": Task("pmsi.evaluation:evaluate", "pmsi.evaluation:check"),
+    "robustness": Task("pmsi.robustness.sweep:sweep", "pmsi.robustness.sweep:check"),
+    "calibrate": Task("pmsi.calibrate:calibrate", "pmsi.calibrate:check"),
+    "unknowns": Task("pmsi.unknowns:measure_unknowns", "pmsi.unknowns:check"),
+    "maps": Task("pmsi.maps:measure_maps", "pmsi.maps:check"),
 }
 
 

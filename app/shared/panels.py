@@ -1,7 +1,7 @@
 """What pages are about: an image that was chosen, the runs, and the message where there is none."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -16,7 +16,7 @@ from app.shared.errors import plain
 from app.shared.palette import spread
 from app.shared.wording import data_title, line_of_run, with_names
 from pmsi.base.errors import RunError
-from pmsi.config import TrainConfig
+from pmsi.config import Config, TrainConfig
 from pmsi.data import PER_CLASS
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.predictor import Prediction
@@ -68,14 +68,17 @@ def own_source(run: Run) -> Run | None:
 # Runs
 
 
-def trained_runs() -> list[Run]:
-    """Return the training runs that have a checkpoint, newest first; those that came with the program come last."""
-    found = []
+def runs_of(kind: type[Config]) -> Iterator[Run]:
+    """Yield the runs of a kind, newest first; those that came with the program come last."""
     for run in known_runs(default_root()):
         with contextlib.suppress(RunError):
-            if isinstance(run.config, TrainConfig) and has_model(run):
-                found.append(run)
-    return found
+            if isinstance(run.config, kind):
+                yield run
+
+
+def trained_runs() -> list[Run]:
+    """Return the training runs that have a checkpoint, newest first; those that came with the program come last."""
+    return [run for run in runs_of(TrainConfig) if has_model(run)]
 
 
 def default_run(runs: Sequence[Run], label: str | None) -> Run | None:
@@ -88,16 +91,14 @@ def default_run(runs: Sequence[Run], label: str | None) -> Run | None:
     return chosen or next(knowing, next(iter(runs), None))
 
 
-def run_picker(
-    runs: Sequence[Run], label: str = "Run", name: str = "run", default: str = "", **options: Any
-) -> Run | None:
-    """Let the visitor choose one of ``runs``, at first that with the id ``default``, else the first."""
+def run_picker(runs: Sequence[Run], label: str = "Run", name: str = "run", **options: Any) -> Run | None:
+    """Let the visitor choose one of ``runs``, at first the first."""
     by_id = {run.id: run for run in runs}
     titles = {run.id: line_of_run(run, st.context.timezone) for run in runs}
-    wanted, first = session.choice(name), default if default in by_id else next(iter(by_id))
+    wanted = session.choice(name)
     if wanted and wanted not in by_id:
         st.caption(f"Run {plain(wanted)} has no checkpoint here; another one is shown.")
-    chosen = session.remember(st.selectbox, name, first, label, list(by_id), format_func=titles.get, **options)
+    chosen = session.remember(st.selectbox, name, runs[0].id, label, titles, **options)
     session.keep(name, chosen)
     return by_id.get(chosen)
 

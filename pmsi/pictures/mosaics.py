@@ -1,6 +1,6 @@
 """Mosaics of one image as pictures: r = 0, 1, 2, … side by side, and the recursion as an animation.
 
-By default the layouts are nested: each picture cuts one patch of the picture before it, as in Fig. 3.
+The layouts are nested: each picture cuts one patch of the picture before it, as in Fig. 3.
 """
 
 from collections.abc import Sequence
@@ -33,16 +33,11 @@ def square(image: Image.Image, size: int) -> Image.Image:
     return Image.fromarray(centre_crop(resize(image.convert("RGB"), resize_for(size)), size))
 
 
-def layouts(r: int, *, seed: int, permutation: str = "uniform", nested: bool = True) -> list[Layout]:
-    """Return the layouts of one image for 0, 1, …, r recursions; nested ones share their first recursions."""
-
-    def drawn(k: int, *seeds: int) -> Layout:
-        return plan(1, k, generator=torch.Generator().manual_seed(derive("preview", *seeds)), permutation=permutation)
-
-    if nested:
-        deepest = drawn(r, seed)
-        return [deepest.first(k) for k in range(r + 1)]
-    return [drawn(k, seed, k) for k in range(r + 1)]
+def layouts(r: int, *, seed: int, permutation: str = "uniform") -> list[Layout]:
+    """Return the layouts of one image for 0, 1, …, r recursions, which share their first ones."""
+    draw = torch.Generator().manual_seed(derive("preview", seed))
+    deepest = plan(1, r, generator=draw, permutation=permutation)
+    return [deepest.first(k) for k in range(r + 1)]
 
 
 def mosaics(
@@ -51,7 +46,6 @@ def mosaics(
     *,
     seed: int = 0,
     permutation: str = "uniform",
-    nested: bool = True,
     borders: bool = True,
 ) -> list[Image.Image]:
     """Return G(image, 0), …, G(image, r) as RGB pictures of the image's size.
@@ -59,12 +53,12 @@ def mosaics(
     ``borders`` outlines the patches in one colour per recursion (`COLORS`), and frames the block that the next picture
     cuts. Raises ConfigError if 2^r does not divide the image's sides.
     """
-    drawn = layouts(r, seed=seed, permutation=permutation, nested=nested)
+    drawn = layouts(r, seed=seed, permutation=permutation)
     pictures = _applied(image, drawn)
     if not borders:
         return pictures
     return [
-        marked(picture, layout.recursions(), drawn[-1].recursions()[k] if nested and 0 < k < r else None)
+        marked(picture, layout.recursions(), drawn[-1].recursions()[k] if 0 < k < r else None)
         for k, (picture, layout) in enumerate(zip(pictures, drawn, strict=True))
     ]
 
@@ -84,13 +78,12 @@ def mosaic_strip(
     seed: int = 0,
     size: int = 448,
     permutation: str = "uniform",
-    nested: bool = True,
     borders: bool = True,
 ) -> Image.Image:
     """Return one picture with r = 0, …, ``r`` side by side, each ``size`` pixels wide and high."""
     check_divisible((size, size), r)
     shown = square(image, size)
-    return side_by_side(mosaics(shown, r, seed=seed, permutation=permutation, nested=nested, borders=borders))
+    return side_by_side(mosaics(shown, r, seed=seed, permutation=permutation, borders=borders))
 
 
 # Animation
@@ -112,7 +105,8 @@ def frames(
         outlined = recursions[: k + 1] if borders else []
         found.append(Frame(marked(before, outlined, recursion if k else None), HELD_MS))
         for i in range(1, MOVING):
-            found.append(Frame(_moved(before, recursion, _eased(i / MOVING)), MOVING_MS))
+            t = i / MOVING
+            found.append(Frame(_moved(before, recursion, t * t * (3 - 2 * t)), MOVING_MS))  # slow at both ends
         found.append(Frame(marked(after, outlined), LAST_MS if k + 1 == r else HELD_MS))
     return found
 
@@ -134,11 +128,6 @@ def _moved(picture: Image.Image, recursion: Recursion, way: float) -> Image.Imag
         patch = picture.crop((x, y, x + half, y + half))
         moved.paste(patch, (round(x + (to_x - x) * way), round(y + (to_y - y) * way)))
     return moved
-
-
-def _eased(t: float) -> float:
-    """Return the share of the way at the share ``t`` of the time (smoothstep: slow at both ends)."""
-    return t * t * (3 - 2 * t)
 
 
 # Marks

@@ -143,12 +143,13 @@ def box_lines(region: np.ndarray, margin: float = 0.02) -> list[Line]:
     ys, xs = np.nonzero(region)
     left, right = max(0.0, xs.min() / region.shape[1] - margin), min(1.0, (xs.max() + 1) / region.shape[1] + margin)
     top, bottom = max(0.0, ys.min() / region.shape[0] - margin), min(1.0, (ys.max() + 1) / region.shape[0] + margin)
-    return [
-        (left, top, right, top),
-        (left, bottom, right, bottom),
-        (left, top, left, bottom),
-        (right, top, right, bottom),
-    ]
+    return rectangle(left, top, right, bottom)
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> list[Line]:
+    """Return the four lines around a rectangle, the horizontal ones first."""
+    across, down = ((left, y, right, y) for y in (top, bottom)), ((x, top, x, bottom) for x in (left, right))
+    return [*across, *down]
 
 
 def outlined(picture: Image.Image, region: np.ndarray | None, width: int = 2) -> Image.Image:

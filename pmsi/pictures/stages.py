@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pmsi.explain.stages import StageMap
-from pmsi.pictures.overlays import STRENGTH, WHITE, draw_lines, overlay
+from pmsi.pictures.overlays import STRENGTH, WHITE, draw_lines, overlay, rectangle
 from pmsi.pictures.sheets import INK, enlarged, font, grid
 
 SIDE, FOOT = 160, 22
@@ -31,9 +31,7 @@ def with_field(picture: Image.Image, sees: tuple[int, int, int, int] | None, sid
     """Return a copy of a picture of side × side pixels, in whatever size, with the pixels that a cell sees framed."""
     drawn = picture.copy()
     if sees is not None:
-        left, top, right, bottom = (edge / side for edge in sees)
-        edges = [(left, top, right, top), (left, bottom, right, bottom), (left, top, left, bottom)]
-        draw_lines(drawn, [*edges, (right, top, right, bottom)], WHITE, 2)
+        draw_lines(drawn, rectangle(*(edge / side for edge in sees)), WHITE, 2)
     return drawn
 
 

@@ -22,13 +22,13 @@ WIDTH = 100
 # Text
 
 
-def as_text(filled: Filled, width: int = WIDTH) -> str:
-    """Return the table in aligned columns, in several blocks where one would be wider than ``width``."""
+def as_text(filled: Filled) -> str:
+    """Return the table in aligned columns, in several blocks where one would be wider than `WIDTH`."""
     body = rows(filled)
     label = max([len(row.label) for row in body], default=0)
     widths = [max(len(column.title), *(len(row.texts[i]) for row in body)) for i, column in enumerate(filled.columns)]
-    blocks = [_block(filled, body, label, widths, some) for some in _fitting(widths, width - label)]
-    header = [textwrap.fill(note, width) for note in (title(filled), *notes(filled))]
+    blocks = [_block(filled, body, label, widths, some) for some in _fitting(widths, WIDTH - label)]
+    header = [textwrap.fill(note, WIDTH) for note in (title(filled), *notes(filled))]
     return "\n\n".join(["\n".join(header), *blocks]) + "\n"
 
 

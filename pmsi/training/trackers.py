@@ -28,7 +28,6 @@ class Writer(Protocol):
 class Tracker:
     """A row of TRACKERS: ``open(folder, config, step)`` starts or resumes at ``step``; ``package`` is imported."""
 
-    title: str
     open: Callable[[Path, TrainConfig, int], Writer]
     package: str
     install: str
@@ -76,8 +75,8 @@ class MLflow:
 
 
 TRACKERS: dict[str, Tracker] = {
-    "tensorboard": Tracker("TensorBoard", TensorBoard, "tensorboard", "pip install tensorboard"),
-    "mlflow": Tracker("MLflow", MLflow, "mlflow", "pip install mlflow"),
+    "tensorboard": Tracker(TensorBoard, "tensorboard", "pip install tensorboard"),
+    "mlflow": Tracker(MLflow, "mlflow", "pip install mlflow"),
 }
 
 BY_DEFAULT = ("tensorboard",)

@@ -123,7 +123,7 @@ def _worker_command(run):
 
 
 def main():
-    tasks.TASKS["train"] = tasks.Task("Fake", "__main__:task", "")
+    tasks.TASKS["train"] = tasks.Task("__main__:task")
     if sys.argv[1] == "runner":
         local.worker_command = _worker_command
         local.serve(Path(sys.argv[3]), sys.argv[5])

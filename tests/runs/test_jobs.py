@@ -48,7 +48,7 @@ current = steps
 
 @pytest.fixture(autouse=True)
 def tables(monkeypatch):
-    monkeypatch.setitem(tasks.TASKS, "train", tasks.Task("Fake", f"{__name__}:current", ""))
+    monkeypatch.setitem(tasks.TASKS, "train", tasks.Task(f"{__name__}:current"))
     monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", launch, ""))
     launched.clear()
 
@@ -225,7 +225,7 @@ def test_a_result_that_is_no_json_fails_the_run(run, task, result):
 
 
 def test_missing_code_and_damaged_configs_fail_the_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(tasks.TASKS, "evaluate", tasks.Task("", "pmsi.not_there:task", ""))
+    monkeypatch.setitem(tasks.TASKS, "evaluate", tasks.Task("pmsi.not_there:task"))
     run = Run.create(tmp_path, EvaluateConfig())
     assert execute(run) is State.FAILED
     assert run.status().error.kind == "NotInstalled"

@@ -60,7 +60,7 @@ def fakes(monkeypatch):
     """Runs that take no time, in this process, and estimates that try nothing."""
     for name, function in (("train", "trained"), ("robustness", "swept")):
         check = tasks.TASKS["train"].check if name == "train" else None
-        monkeypatch.setitem(tasks.TASKS, name, Task("Fake", f"{__name__}:{function}", "", check))
+        monkeypatch.setitem(tasks.TASKS, name, Task(f"{__name__}:{function}", check))
     monkeypatch.setitem(LAUNCHERS, "local", Launcher("Fake", launch, ""))
     monkeypatch.setattr(watching, "POLL_S", 0.001)
     monkeypatch.setattr(Estimator, "pace", lambda self, config: Pace(0.1, 0.1, 0.1))

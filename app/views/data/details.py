@@ -23,7 +23,7 @@ from pmsi.base.errors import DataError
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.record import digest_of
 from pmsi.pictures.encoding import jpeg
-from pmsi.pictures.overlays import borders, draw_lines
+from pmsi.pictures.overlays import borders, draw_lines, rectangle
 from pmsi.runs import Run
 from pmsi.runs.mistakes import read_predictions, shown_in
 from pmsi.runs.record import record_of
@@ -119,10 +119,7 @@ def _outlines(dataset: Dataset, sample: Sample, width: int, height: int) -> Outl
     found: Outlines = {part: tuple(borders(mask)) for part, mask in dataset.open_parts(sample).items() if mask.any()}
     if sample.box is not None:
         x, y, w, h = sample.box
-        left, right = x / width, (x + w) / width
-        top, bottom = y / height, (y + h) / height
-        found["box"] = ((left, top, right, top), (left, bottom, right, bottom),
-                        (left, top, left, bottom), (right, top, right, bottom))  # fmt: skip
+        found["box"] = tuple(rectangle(x / width, y / height, (x + w) / width, (y + h) / height))
     return found
 
 

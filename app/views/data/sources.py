@@ -1,6 +1,5 @@
 """The data sets that the Data page offers: built in, imported, those of runs, and a typed folder."""
 
-import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,14 +7,13 @@ from pathlib import Path
 
 from app.shared.access import check_place
 from app.shared.cached_data import is_drawn, open_folder, open_set
-from app.shared.panels import OF_RUN, own_source
-from pmsi.base.errors import PMSIError
+from app.shared.panels import OF_RUN, own_source, runs_of
 from pmsi.base.files import expanded
 from pmsi.config import TrainConfig
 from pmsi.data import DATASETS
 from pmsi.data.dataset import Dataset
 from pmsi.data.importing import imported_sets
-from pmsi.runs import Run, default_root, known_runs
+from pmsi.runs import Run
 from pmsi.runs.mistakes import has_predictions
 
 READING = ("name_encoding", "label_column")
@@ -102,10 +100,9 @@ def typed_source(folder: str, **reading: str | None) -> Source:
 
 
 def _trained() -> Iterator[tuple[Run, TrainConfig]]:
-    for run in known_runs(default_root()):
-        with contextlib.suppress(PMSIError):
-            if isinstance(run.config, TrainConfig) and run.config.dataset in DATASETS:
-                yield run, run.config
+    for run in runs_of(TrainConfig):
+        if isinstance(run.config, TrainConfig) and run.config.dataset in DATASETS:
+            yield run, run.config
 
 
 def _identity(config: TrainConfig) -> tuple[object, ...]:

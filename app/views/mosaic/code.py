@@ -75,10 +75,12 @@ def command_of(shown: Drawn, out: str = "mosaic.png") -> str:
     return shlex.join([*_image(shown), *words, "--out", out])
 
 
-def beside_command(shown: Drawn, partner: str, r: int, run: str | None, out: str = "beside.png") -> str:
+def beside_command(shown: Drawn, partner: str, r: int, run: str | None) -> str:
     """Return the command that writes every augmentation of the image with another one of its data set, by its key."""
     asked = ["--run", run] if run else []
-    return shlex.join([*_image(shown), "--beside", partner, "--r", str(r), *_layout(shown), *asked, "--out", out])
+    return shlex.join(
+        [*_image(shown), "--beside", partner, "--r", str(r), *_layout(shown), *asked, "--out", "beside.png"]
+    )
 
 
 def _image(shown: Drawn) -> list[str]:

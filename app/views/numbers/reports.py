@@ -1,6 +1,5 @@
 """Finished measurements of runs, and the button that starts a missing one."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -9,13 +8,14 @@ import streamlit as st
 from app.shared.access import read_only
 from app.shared.errors import changing, plain
 from app.shared.memory import once
+from app.shared.panels import runs_of
 from app.shared.session import page_of
 from app.shared.wording import name_of_run
 from pmsi import tasks
 from pmsi.base.errors import RunError
 from pmsi.base.files import LARGE, read_json, stamp
 from pmsi.config import CalibrateConfig, Config, UnknownsConfig
-from pmsi.runs import Run, default_root, known_runs
+from pmsi.runs import Run, default_root
 from pmsi.runs.record import is_of_earlier_model
 
 Result = dict[str, Any]
@@ -27,13 +27,11 @@ def reports(run: Run, kind: type[Config], named_by: Sequence[str] = ("of",)) -> 
 
     ``named_by`` are the fields of their configs in which the run may stand.
     """
-    for job in known_runs(default_root()):
-        with contextlib.suppress(RunError):
-            named = [getattr(job.config, field, None) or () for field in named_by]
-            ids = {id for of in named for id in ([of] if isinstance(of, str) else of)}
-            about = isinstance(job.config, kind) and run.id in ids
-            if about and (result := job.result()) is not None and not is_of_earlier_model(job, run):
-                yield job, result
+    for job in runs_of(kind):
+        named = [getattr(job.config, field, None) or () for field in named_by]
+        about = run.id in {id for of in named for id in ([of] if isinstance(of, str) else of)}
+        if about and (result := job.result()) is not None and not is_of_earlier_model(job, run):
+            yield job, result
 
 
 def report_on(runs: Sequence[Run], kind: type[Config]) -> tuple[Run, Result] | None:

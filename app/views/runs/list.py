@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.shared.access import read_only, require_writable
-from app.shared.errors import error_panel, guarded, plain
+from app.shared.access import read_only
+from app.shared.errors import changing, guarded, plain
 from app.shared.panels import no_runs_yet
 from app.shared.session import choice, keep, page_of, remember
 from app.shared.wording import (
@@ -87,14 +87,10 @@ def _unattended() -> None:
         words = f"Nobody works on the queue: {plural(len(waiting), 'run')} in it."
         st.markdown(f":material/warning: {words}", width="content")
         if not read_only() and st.button("Start the queue", icon=":material/play_arrow:", type="primary"):
-            try:
-                require_writable()
+            with changing():
                 for run in waiting:
                     jobs.resume(run)
-            except (PMSIError, OSError) as error:
-                error_panel(error)
-                return
-            st.rerun()
+                st.rerun()
 
 
 def _known() -> tuple[list[Entry], list[Entry]]:

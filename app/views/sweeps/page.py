@@ -1,18 +1,15 @@
 """The Sweeps page: accuracy on all test images under perturbations. A form of a new sweep, progress, and reports."""
 
-import contextlib
-
 import streamlit as st
 
 from app.shared.access import read_only
 from app.shared.errors import changing, guarded, plain, worded
 from app.shared.glossary import meaning
-from app.shared.panels import no_runs_yet, run_picker, trained_runs
+from app.shared.panels import no_runs_yet, run_picker, runs_of, trained_runs
 from app.views.sweeps.form import FIELDS, form
 from app.views.sweeps.report import report
-from pmsi.base.errors import RunError
 from pmsi.config import RobustnessConfig
-from pmsi.runs import Run, default_root, jobs, known_runs
+from pmsi.runs import Run, jobs
 
 EVERY_S = 1.5
 OPEN = "kept-sweep-open"
@@ -31,7 +28,7 @@ def page() -> None:
     if not runs:
         no_runs_yet("Robustness is measured on a trained model.")
         return
-    found = _sweep_runs()
+    found = [*runs_of(RobustnessConfig)]
     linked = any(name in st.query_params for name in FIELDS)
     is_open = st.session_state.setdefault(OPEN, not found or linked)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -41,15 +38,6 @@ def page() -> None:
         form(runs)
     if run is not None:
         _result(run)
-
-
-def _sweep_runs() -> list[Run]:
-    found = []
-    for run in known_runs(default_root()):
-        with contextlib.suppress(RunError):
-            if isinstance(run.config, RobustnessConfig):
-                found.append(run)
-    return found
 
 
 @guarded()
