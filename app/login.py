@@ -18,7 +18,6 @@ from pmsi.base.files import parse_json
 ALLOWED_EMAILS = "PMSI_ALLOWED_EMAILS"
 """Environment variable: the accounts that may log in, separated by commas; @example.org allows a whole domain."""
 
-
 ACCOUNT_STYLE = """<style>
 [data-testid=stLayoutWrapper]:has(>.st-key-account){position:absolute}
 .st-key-account{position:fixed;top:.55rem;right:1rem;z-index:999991;width:auto}

@@ -35,7 +35,6 @@ DATA = "PMSI_DATA"
 LARGEST_UPLOAD = 25
 """Megabytes of a picture that is uploaded, as the browser tells; `pmsi.data.images.check_file_size` sees to it."""
 
-
 ADDRESS, BASE_PATH = "STREAMLIT_SERVER_ADDRESS", "STREAMLIT_SERVER_BASE_URL_PATH"
 HOSTS = "STREAMLIT_SERVER_ALLOWED_HOSTS"
 """Environment: the names, parted by commas, under which a proxy serves the app."""

@@ -15,7 +15,6 @@ OUTPUTS = {"concat": "#fe6eff", "mix": "#9f15a0", "classifier": "#834074"}
 """Magentas: the outputs that are no stage's."""
 HEADS = STAGES | OUTPUTS
 
-
 CHART: dict[str, Any] = {"theme": "streamlit", "width": "stretch", "config": {"displayModeBar": False}}
 """Arguments of every st.plotly_chart: text takes the colour of the page's theme, and no toolbar hovers."""
 

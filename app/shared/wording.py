@@ -23,7 +23,6 @@ from pmsi.runs.status import Status
 TASKS = {"evaluate": "evaluation"}
 """Nouns for tasks whose name is a verb."""
 
-
 STATE_STYLES: dict[State, tuple[str, str]] = {
     State.CREATED: ("gray", ":material/draft:"),
     State.QUEUED: ("violet", ":material/schedule:"),

@@ -25,10 +25,8 @@ from pmsi.base.text import size
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-
 LEFTOVERS = ".*.tmp"
 """Pattern of the temporary files that a killed writer leaves behind; nothing else is named like this."""
-
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors that say that a file has no room: on its disk, in the user's quota, or under the process's limit."""

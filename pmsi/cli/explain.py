@@ -77,10 +77,8 @@ def _measured(parser: argparse.ArgumentParser) -> None:
 REGION_KEYS = {"distinctive": "telling"}
 """Names of regions that results store under another key."""
 
-
 Curves = dict[str, dict[str, Curve]]
 """Deletion and insertion curves by source: those of a map, and of a random one."""
-
 
 Draw = Callable[[list["_Explainer"], argparse.Namespace], bytes]
 

@@ -50,7 +50,6 @@ CLASSES = 200
 SHARED = ("stem_stride", "stage_num", "channels", "hidden", "batch_size")
 """Fields that are the same for all systems of the table."""
 
-
 WIDTH = 100
 """Characters in a line of the text below the table."""
 
@@ -129,14 +128,12 @@ def _smooth_convs(typed: argparse.Namespace) -> list[str]:
 Column = tuple[str, str, Callable[[Line], str]]
 """The two lines of a column's header, and the function that returns a cell's text."""
 
-
 NAMES: tuple[Column, ...] = (
     ("", "backbone", lambda system: system.config.backbone),
     ("", "px", lambda system: str(system.config.image_size)),
     ("", "method", lambda system: system.config.method),
     ("", "smooth conv", lambda system: system.smooth_conv or "–"),
 )
-
 
 QUANTITIES: tuple[Column, ...] = (
     ("parameters", "all", lambda system: short(system.costs.parameters)),

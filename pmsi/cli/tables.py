@@ -71,7 +71,6 @@ def read_set(text: str) -> tuple[str, str | None]:
 
 FAILED = 1
 
-
 UNITS = ((86400, "days"), (3600, "h"), (60, "min"))
 
 

@@ -12,7 +12,6 @@ from pmsi.config import CONFIGS, Config, TrainConfig, differences
 POSITIONAL = "of"
 """The one field without a flag: the runs that a task works on are positional arguments."""
 
-
 SETTING = re.compile(r"(?<![\w/.-])(?:--)?((?<=--)[a-z]+|[a-z]+(?:[_-][a-z]+)+|[a-z]+(?= = ))(?![\w/-])( = )?")
 """A setting in a message: a flag, words with lines between, or one word before its value."""
 

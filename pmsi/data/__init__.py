@@ -56,7 +56,6 @@ class DatasetRow:
 PER_CLASS = 40
 """Images of each class that are drawn for each split where a config sets no limit."""
 
-
 MOST_PER_CLASS = 10_000
 """Limit of such images."""
 

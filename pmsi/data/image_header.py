@@ -39,7 +39,6 @@ DEEP_MODES = frozenset(("I", "I;16", "I;16B", "I;16L", "F"))
 MODES = COLOR_MODES | DEEP_MODES
 """Pillow's image modes that are converted to RGB."""
 
-
 Reader = Callable[[BinaryIO], ImageFile]
 READERS: tuple[tuple[bytes, Reader], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),

@@ -35,7 +35,6 @@ ABOUT = "about.json"
 
 CPU = torch.device("cpu")
 
-
 PRECISIONS = {
     "float32": "full precision",
     "float16": "weights in half precision, half the size",

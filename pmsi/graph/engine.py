@@ -24,7 +24,6 @@ LONG = 500_000_000
 ENGINE = "PMSI_ENGINE"
 """Environment: torch where ONNX Runtime is not to be used, though it is installed."""
 
-
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 

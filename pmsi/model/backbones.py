@@ -84,7 +84,6 @@ def _conv_bn_relu(c_in: int, c_out: int, stride: int) -> nn.Sequential:
 
 BACKBONES["tiny"] = BackboneRow("Tiny (from scratch)", tiny, None, from_file=False, late=2)
 
-
 FAMILIES: dict[str, Callable[[str], BackboneRow]] = {"timm": timm.row}
 """Functions NAME → row for collections of networks: ``timm:NAME`` is the row of NAME in timm."""
 

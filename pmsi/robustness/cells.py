@@ -46,7 +46,6 @@ class Cell:
 
 CLEAN = Cell(None, 0.0)
 
-
 MOST_CELLS = 1000
 """Limit of a sweep; all perturbations at all of their usual severities make about 130."""
 

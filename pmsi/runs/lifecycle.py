@@ -260,7 +260,6 @@ def queued_request(folder: Path) -> dict[str, Any] | None:
 LEAST_ROOM = 1_000_000
 """Bytes that must be free on the disk of a run that is to begin."""
 
-
 RESERVE, RESERVED = ".reserve", 8192
 """A file that a worker keeps, and its bytes: removed, it leaves room to write how the run ended on a full disk."""
 
@@ -279,10 +278,8 @@ def waits_for_room(folder: Path) -> str:
 PARENT = "PMSI_PARENT_PID"
 """Environment of a worker: the id of the process that it must end with."""
 
-
 ONLY_QUEUED = "PMSI_ONLY_QUEUED"
 """Environment of a worker: ``1`` if it must not begin a run that is no longer queued."""
-
 
 GRACE_S = 30.0
 """Seconds that a worker has to stop by itself."""

@@ -20,7 +20,6 @@ STEP = 5
 BESIDE = ("against", "paper", "difference")
 """Numbers beside ours, by the first word of their row's label."""
 
-
 BAD = (State.FAILED, State.INTERRUPTED, State.STOPPED)
 
 

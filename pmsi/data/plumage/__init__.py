@@ -22,10 +22,8 @@ from pmsi.data.plumage.species import PARTS, SPECIES, Genus, Species, distinctiv
 DRAWING = 1
 """Version of the drawings. Raise it with every change that shows in the pixels: it is part of an image's digest."""
 
-
 BACKGROUNDS = 3
 """Other places in which a bird is put."""
-
 
 NUMBERS = {species.slug: number for number, species in enumerate(SPECIES)}
 

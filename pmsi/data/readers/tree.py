@@ -26,7 +26,6 @@ SYSTEM = frozenset(
 )  # fmt: skip
 """Names in lower case of files and folders that operating systems and network drives create."""
 
-
 LISTS = frozenset((".txt", ".csv", ".tsv", ".jsonl", ".mat", ".parquet"))
 """Suffixes, in lower case, of lists of images and of tables with images."""
 

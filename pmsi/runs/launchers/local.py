@@ -30,7 +30,6 @@ from pmsi.runs.run import Run
 POLL_S = 0.2
 """Seconds between two checks for free GPUs, for a run that waits for several."""
 
-
 ROOM_POLL_S = 1.0
 """Seconds between two looks at a full disk."""
 

@@ -31,10 +31,8 @@ SCRIPT, RECORD = "job.sh", "slurm.json"
 WARNING_S = 60
 """Seconds before its time limit at which Slurm signals a job, so that a checkpoint can be written."""
 
-
 SUBMIT_S = 120.0
 """Seconds that sbatch may take."""
-
 
 SUBMITTING_S = SUBMIT_S + 60
 """A run that is queued for longer than this many seconds and has no job was never submitted to Slurm."""

@@ -11,17 +11,14 @@ from pmsi.base.errors import RunError
 ANSWER_S = 20.0
 """Seconds that a command of Slurm may take."""
 
-
 FRESH_S = 5.0
 """Seconds for which squeue's answer is cached, since a page shows many runs."""
-
 
 ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
     "TIMEOUT",
 }  # fmt: skip
 """States of a job that will not run again."""
-
 
 FORMAT = "JobID:|,State:|,Reason:|,NodeList:|,RestartCnt:|"
 """What squeue prints of each job, as `Job` has it."""
