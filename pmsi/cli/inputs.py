@@ -34,9 +34,9 @@ def load_predictor(word: str, typed: Arguments) -> ImagePredictor:
     return Predictor.load(Run.open(typed.runs, word), typed.device, len(typed.images))
 
 
-def open_model_file(word: str, threads: int = 0) -> "FilePredictor":
+def open_model_file(word: str) -> "FilePredictor":
     """Return the predictor of an exported ONNX file; ExportError if it cannot be opened or packages are missing."""
-    model = open_file(Path(word).expanduser(), threads)
+    model = open_file(Path(word).expanduser())
     from pmsi.export.predictor import FilePredictor  # after `open_file`, which says which packages are missing
 
     return FilePredictor(model)

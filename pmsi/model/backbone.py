@@ -122,11 +122,3 @@ def load_weights(
     given = take(expected, Contents.of(state, Path(title))).state if isinstance(state, dict) else state(expected)
     if not next(network.parameters()).is_meta:  # on the meta device, only names, shapes and values are checked
         network.load_state_dict(given, strict=False)
-
-
-@torch.no_grad()
-def stage_sizes(backbone: Backbone, image_size: int) -> tuple[int, ...]:
-    """Return the side of each stage's map, in cells, for a square image."""
-    images = torch.zeros(1, 3, image_size, image_size, device=next(backbone.parameters()).device)
-    maps = backbone.eval()(images)
-    return tuple(maps[end].shape[-1] for end in backbone.ends)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pmsi.base.text import shortened
+
 Figure = dict[str, Any]
 Trace = dict[str, Any]
 Point = Mapping[str, float]
@@ -146,11 +148,7 @@ def _named_axes(named: Sequence[str], titles: tuple[str, str]) -> dict[str, Any]
 def _ticks(named: Sequence[str], most: int) -> dict[str, Any]:
     every = 1 if len(named) <= MOST_NUMBERED else -(-len(named) // most)
     places = list(range(0, len(named), every))
-    return {"tickvals": places, "ticktext": [escape(_short(named[place])) for place in places]}
-
-
-def _short(name: str, length: int = 20) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"
+    return {"tickvals": places, "ticktext": [escape(shortened(named[place], 20)) for place in places]}
 
 
 def faded(color: str, opacity: float) -> str:

@@ -7,7 +7,6 @@ import torch
 
 from pmsi.base.errors import CheckpointError
 from pmsi.base.vision import models
-from pmsi.model.backbone import stage_sizes
 from pmsi.model.backbones import BACKBONES, check_weights, pretrained_state
 
 # METHOD's table for MobileNetV2; He et al. (2016), Table 1, for the ResNets.
@@ -21,7 +20,7 @@ def test_maps_have_the_published_channels_and_are_torchvision_s_up_to_its_classi
     images = torch.randn(2, 3, 64, 64, generator=generator)
     maps = backbone(images)
     assert tuple(stage_map.shape[1] for stage_map in maps) == CHANNELS[name] == backbone.channels
-    assert tuple(stage_map.shape[-1] for stage_map in maps) == (32, 16, 8, 4, 2) == stage_sizes(backbone, 64)
+    assert tuple(stage_map.shape[-1] for stage_map in maps) == (32, 16, 8, 4, 2)
     classifier = net.classifier if name == "mobilenet_v2" else net.fc
     torch.testing.assert_close(classifier(maps[-1].mean(dim=(2, 3))), net(images), rtol=1e-4, atol=1e-5)
     for done in range(1, 5):
@@ -62,7 +61,7 @@ def test_weights_come_from_a_file_and_a_changed_one_is_looked_at_again(tmp_path,
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "tiny"])
 def test_a_stem_of_stride_1_makes_every_map_twice_as_large(name, generator):
     backbone = BACKBONES[name].make(None, 1).eval()
-    assert stage_sizes(backbone, 64) == (64, 32, 16, 8, 4)
+    assert [stage_map.shape[-1] for stage_map in backbone(torch.zeros(1, 3, 64, 64))] == [64, 32, 16, 8, 4]
     wide, narrow = BACKBONES[name].make(None).receptive_fields(), backbone.receptive_fields()
     steps = [2 * near - far for far, near in zip(wide, narrow, strict=True)]
     assert len(set(steps)) == 1  # each pixel behind the stem is half as wide as at stride 2

@@ -64,12 +64,8 @@ class Contents:
     @classmethod
     def of(cls, state: Mapping[str, Tensor], path: Path) -> "Contents":
         """Return a state dict in memory as if it were in a file of this name."""
-        tensors = {k: Stored(tuple(v.shape), v.dtype, partial(_same, v)) for k, v in state.items()}
+        tensors = {k: Stored(tuple(v.shape), v.dtype, v.detach) for k, v in state.items()}
         return cls(path, tensors)
-
-
-def _same(value: Tensor) -> Tensor:
-    return value
 
 
 def read_contents(path: Path) -> Contents:
@@ -187,16 +183,6 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any, dtype: 
     return Stored(shape, kind, lambda: storage.tensor(kind, offset, shape, stride))
 
 
-def _tensor_with_dtype(
-    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> Any:
-    return _tensor(storage, offset, shape, stride, dtype=dtype)
-
-
-def _parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
     """A function that a pickle can call, and not change."""
@@ -211,9 +197,9 @@ FUNCTIONS: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Names,
     ("torch._utils", "_rebuild_tensor"): _Call(_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
-    ("torch._utils", "_rebuild_tensor_v3"): _Call(_tensor_with_dtype),
-    ("torch._utils", "_rebuild_parameter"): _Call(_parameter),
-    ("torch._utils", "_rebuild_parameter_with_state"): _Call(_parameter),
+    ("torch._utils", "_rebuild_tensor_v3"): _Call(lambda *about: _tensor(*about[:4], dtype=about[6])),
+    ("torch._utils", "_rebuild_parameter"): _Call(lambda data, *_: data),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Call(lambda data, *_: data),
     ("torch", "Size"): tuple,
 }
 """All that a pickle can call, by the names that torch.save writes."""
