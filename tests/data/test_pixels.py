@@ -242,7 +242,7 @@ def test_kill_9_of_who_fills_leaves_no_torn_image(tmp_path, decoded):
 
     child = forked(fill_all)
     look = PixelFile(stored()[0], count, side)
-    until(lambda: look.read(after) is not None)
+    until(lambda: look.read(after) is not None)  # noqa: F821 (deleted after this)
     kill(child)
     del look, shown, fill_all
     found = PixelFile(stored()[0], count, side)
