@@ -115,12 +115,7 @@ def class_accuracy(scores: Scores, head: str, classes: Sequence[str]) -> dict[st
 
 def checking_progress(run: Run) -> Callable[[int, int], None]:
     """Return a callback for `open_dataset` that writes the run's progress and raises Stopped at a request to stop."""
-
-    def after_image(done: int, total: int) -> None:
-        run.check_stop()
-        run.progress(done, total, "checking the images")
-
-    return after_image
+    return lambda done, total: run.step(done, total, "checking the images")
 
 
 def check_same_data(
@@ -179,14 +174,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     if not samples:
         raise DataError(f"Run {of.id} has no {config.split} images. Choose another split.")
     loader = EvaluationLoader(dataset, samples, trained, config.batch_size, config.workers, device)
-    done = 0
-
-    def after_batch() -> None:
-        nonlocal done
-        done += 1
-        run.check_stop()
-        run.progress(done, loader.batches, f"scoring the {config.split} images")
-
+    after_batch = run.steps(loader.batches, f"scoring the {config.split} images")
     calibration = calibration_for(of, model)
     scores = score(model, loader, device, after_batch, calibration.temperatures if calibration else {})
     write_predictions(run.folder / "predictions.json", samples, scores, classes)

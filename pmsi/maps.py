@@ -19,7 +19,7 @@ from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
 from pmsi.data.preprocessing import normalize
-from pmsi.engine.checkpoint import find_checkpoint, load_model
+from pmsi.engine.checkpoint import check_together, load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
 from pmsi.evaluation import check_same_data, checking_progress, dataset_of
@@ -41,7 +41,6 @@ from pmsi.model import Recognizer
 from pmsi.perturbations import severities_of
 from pmsi.predictor import Predictor
 from pmsi.runs import Run
-from pmsi.runs.record import why_not_together
 
 LOOKS = "looks.json"
 """File in the run's folder with the measurements of each image."""
@@ -55,11 +54,8 @@ def check(config: MapsConfig, root: Path) -> None:
     for two runs that cannot be tested on the same images.
     """
     runs = [Run.open(root, id) for id in (config.of, config.beside) if id]
-    for run in runs:
-        find_checkpoint(run)
-    for other in runs[1:]:
-        if reasons := why_not_together(runs[0], other, config.test_per_class is not None, config.insist):
-            raise ConfigError(" ".join(["The maps of these runs cannot be compared.", *reasons]))
+    words = "The maps of these runs cannot be compared."
+    check_together(runs, config.test_per_class is not None, config.insist, words, live=True)
     lookup("CAM method", CAM_METHODS, config.method)
     if not config.stages:
         raise ConfigError(f"stages is empty: name at least one of {', '.join(STAGE_INDEX)}.")
@@ -245,11 +241,8 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def _follow(run: Run, doing: str) -> Callable[[int, int], None]:
-    def after_batch(done: int, total: int) -> None:
-        run.check_stop()
-        run.progress(done, total, doing if done else "finding the classes that the model confuses")
-
-    return after_batch
+    first = "finding the classes that the model confuses"
+    return lambda done, total: run.step(done, total, doing if done else first)
 
 
 def _write_looks(

@@ -7,7 +7,7 @@ state of a random generator, since every draw is seeded by its place in training
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from pmsi.base.errors import CheckpointError, RunError
+from pmsi.base.errors import CheckpointError, ConfigError, RunError
 from pmsi.base.files import cached_by_files, open_regular, parse_json, write_atomically
 from pmsi.config import TrainConfig, differences, from_dict
 from pmsi.data.record import FILE, DataRecord
@@ -25,6 +25,7 @@ from pmsi.methods import build
 from pmsi.model import Recognizer
 from pmsi.model.timm import renamed
 from pmsi.runs import Run
+from pmsi.runs.record import why_not_together
 from pmsi.runs.run import CHECKPOINT
 
 FORMAT = "pmsi-checkpoint-1"
@@ -255,6 +256,20 @@ def find_checkpoint(run: Run) -> Path:
     if not path.exists():
         raise RunError(f"Run {run.id} has no checkpoint yet: one is written at the end of each epoch.")
     return path
+
+
+def check_together(runs: Sequence[Run], limited: bool, insist: bool, words: str, live: bool = False) -> None:
+    """Raise RunError if a run has no model, ConfigError if one is worked on or its test images are not the first's.
+
+    ``words`` begin the message that they cannot (`why_not_together`); only with ``live`` may a run be worked on.
+    """
+    for run in runs:
+        find_checkpoint(run)
+        if run.state.is_live and not live:
+            raise ConfigError(f"Run {run.id} is {run.state.value}, so its model changes. Wait for its end, or stop it.")
+    for other in runs[1:]:
+        if reasons := why_not_together(runs[0], other, limited, insist):
+            raise ConfigError(" ".join([words, *reasons]))
 
 
 def load_model(run: Run, device: torch.device) -> tuple[Recognizer, TrainConfig, tuple[str, ...]]:

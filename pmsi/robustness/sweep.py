@@ -22,7 +22,7 @@ from pmsi.config import RobustnessConfig
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
 from pmsi.data.record import DataRecord
-from pmsi.engine.checkpoint import find_checkpoint
+from pmsi.engine.checkpoint import check_together
 from pmsi.graph import is_model_file
 from pmsi.robustness.cells import CLEAN, Cell, cells_of
 from pmsi.robustness.inference import Predictions, inference_threads, prefetched
@@ -30,7 +30,6 @@ from pmsi.robustness.loader import ImageBatch, ModelGroup
 from pmsi.robustness.models import SweptModel, accelerated, identity, load_models, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
-from pmsi.runs.record import why_not_together
 
 
 def check(config: RobustnessConfig, root: Path) -> None:
@@ -44,13 +43,7 @@ def check(config: RobustnessConfig, root: Path) -> None:
     for id in filter(is_model_file, config.of):
         SweptModel.of_file(Path(id))
     runs = [Run.open(root, id) for id in config.of if not is_model_file(id)]
-    for run in runs:
-        find_checkpoint(run)
-        if run.state.is_live:
-            raise ConfigError(f"Run {run.id} is {run.state.value}, so its model changes. Wait for its end, or stop it.")
-    for other in runs[1:]:
-        if reasons := why_not_together(runs[0], other, config.test_per_class is not None, config.insist):
-            raise ConfigError(" ".join(["These runs cannot be swept together.", *reasons]))
+    check_together(runs, config.test_per_class is not None, config.insist, "These runs cannot be swept together.")
 
 
 def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:

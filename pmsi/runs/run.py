@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,16 @@ class Run:
         """Raise `Stopped` if the run was asked to stop."""
         if self.stop_requested:
             raise Stopped(f"Run {self.id!r} was asked to stop.")
+
+    def step(self, done: int, total: int, text: str) -> None:
+        """Report ``done`` of ``total`` steps; raises `Stopped` if the run was asked to stop."""
+        self.check_stop()
+        self.progress(done, total, text)
+
+    def steps(self, total: int, text: str) -> Callable[[], None]:
+        """Return what is to be called after each of ``total`` steps: it counts them for `step`."""
+        done = count(1)
+        return lambda: self.step(next(done), total, text)
 
     def append_log(self, text: str) -> None:
         """Add ``text`` to the log."""

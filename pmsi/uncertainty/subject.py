@@ -9,24 +9,17 @@ from pmsi.base.errors import ConfigError
 from pmsi.config import Config, TrainConfig
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import EvaluationLoader
-from pmsi.engine.checkpoint import find_checkpoint, load_model
+from pmsi.engine.checkpoint import check_together, load_model
 from pmsi.model import Recognizer
 from pmsi.runs import Run
-from pmsi.runs.record import why_not_together
 from pmsi.uncertainty.outputs import Outputs, outputs_of
 
 
 def check_subjects(runs: Sequence[Run], limited: bool, insist: bool) -> None:
-    """Raise RunError if a run has no model, ConfigError if it is worked on or its test images are not the first's."""
+    """Raise ConfigError if there are no runs, and as `check_together` does."""
     if not runs:
         raise ConfigError("of is empty: name at least one training run. `pmsi runs list` shows those there are.")
-    for run in runs:
-        find_checkpoint(run)
-        if run.state.is_live:
-            raise ConfigError(f"Run {run.id} is {run.state.value}, so its model changes. Wait for its end, or stop it.")
-    for other in runs[1:]:
-        if reasons := why_not_together(runs[0], other, limited, insist):
-            raise ConfigError(" ".join(["These runs cannot be compared.", *reasons]))
+    check_together(runs, limited, insist, "These runs cannot be compared.")
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,5 @@ class Subject:
     def outputs(self, dataset: Dataset, samples: Sequence[Sample], what: str) -> Outputs:
         """Return the outputs for some samples of a data set; raises Stopped where the task was asked to stop."""
         loader = EvaluationLoader(dataset, samples, self.config, self.batch_size, self.workers, self.device)
-        done = 0
-
-        def after_batch() -> None:
-            nonlocal done
-            done += 1
-            self.job.check_stop()
-            self.job.progress(done, loader.batches, f"{what} of run {self.of.id}")
-
+        after_batch = self.job.steps(loader.batches, f"{what} of run {self.of.id}")
         return outputs_of(self.model, loader, self.device, after_batch)

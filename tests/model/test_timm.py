@@ -63,7 +63,7 @@ def test_stages_are_timm_s_own_features(network, images):
             for ours, expected in zip(backbone.advance(maps[done - 1], done), maps[done:], strict=True):
                 assert torch.equal(ours, expected)
     assert tuple(stage_map.shape[1] for stage_map in maps) == CHANNELS[name] == backbone.channels
-    assert [stage_map.shape[-1] for stage_map in maps[1:]] == [16, 8, 4, 2]
+    assert [maps[end].shape[-1] for end in backbone.ends[1:]] == [16, 8, 4, 2]
 
 
 def test_receptive_fields_are_those_of_torchvision_s_networks():
