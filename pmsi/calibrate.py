@@ -20,7 +20,7 @@ from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.record import digest_of
 from pmsi.engine.device import prepare_device
-from pmsi.evaluation import checking_progress, dataset_of
+from pmsi.evaluation import dataset_of
 from pmsi.runs import Run
 from pmsi.runs.calibration import Calibration
 from pmsi.runs.mistakes import FILE as PREDICTIONS
@@ -82,9 +82,7 @@ def calibrate(config: CalibrateConfig, run: Run) -> dict[str, Any]:
     for id in config.of:
         subject = Subject.open(run.sibling(id), run, config, device)
         limited = config.test_per_class is not None
-        dataset, data[id] = dataset_of(
-            subject.of, subject.config, subject.classes, checking_progress(run), config.insist, limited
-        )
+        dataset, data[id] = dataset_of(subject.of, subject.config, subject.classes, run, config.insist, limited)
         calibration, tested, seconds = _measured(subject, dataset)
         said[id] = _answers(tested, calibration)
         keys = [sample.key for sample in dataset.test]

@@ -17,7 +17,6 @@ from pmsi.base.errors import DataError
 from pmsi.base.files import to_json, write_atomically
 from pmsi.config import EvaluateConfig, TrainConfig
 from pmsi.data import open_dataset
-from pmsi.data.checking import Progress
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.loading import Batch, EvaluationLoader
 from pmsi.data.preprocessing import normalize
@@ -152,15 +151,15 @@ def dataset_of(
     run: Run,
     config: TrainConfig,
     classes: Sequence[str],
-    progress: Progress | None = None,
+    job: Run | None = None,
     insist: bool = False,
     limited: bool = False,
 ) -> tuple[Dataset, list[str]]:
     """Return the data set of a trained model's ``config``, and its differences from the data of ``run``, in words.
 
-    Raises DataError as `check_same_data` does.
+    ``job`` is the run of the task that asks. Raises DataError as `check_same_data` does.
     """
-    dataset = open_dataset(config, progress)
+    dataset = open_dataset(config, None if job is None else checking_progress(job))
     return dataset, check_same_data(run, dataset, classes, insist, limited)
 
 
@@ -169,7 +168,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     device = prepare_device(config)
     of = run.sibling(config.of)
     model, trained, classes = load_model(of, device)
-    dataset, differs = dataset_of(of, trained, classes, checking_progress(run), config.insist)
+    dataset, differs = dataset_of(of, trained, classes, run, config.insist)
     samples = dataset.split(config.split)
     if not samples:
         raise DataError(f"Run {of.id} has no {config.split} images. Choose another split.")

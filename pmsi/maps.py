@@ -22,7 +22,7 @@ from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import check_together, load_model
 from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
-from pmsi.evaluation import check_same_data, checking_progress, dataset_of
+from pmsi.evaluation import check_same_data, dataset_of
 from pmsi.explain.cam import STAGE_INDEX, cam_seconds
 from pmsi.explain.measures import parts, sanity
 from pmsi.explain.measures.disagreement import Disagreement, farthest, map_distances
@@ -105,7 +105,7 @@ def measure_maps(config: MapsConfig, run: Run) -> dict[str, Any]:
         trained = trained.with_(test_per_class=config.test_per_class)
     limited = config.test_per_class is not None
     of = run.sibling(config.of)
-    dataset, differs = dataset_of(of, trained, classes, checking_progress(run), config.insist, limited)
+    dataset, differs = dataset_of(of, trained, classes, run, config.insist, limited)
     other = None if config.beside is None else Predictor.load(run.sibling(config.beside), config.device)
     if config.beside is not None and other is not None:
         differs += check_same_data(run.sibling(config.beside), dataset, other.classes, config.insist, limited)

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -163,7 +163,7 @@ def _wait_for_ranks(run: Run) -> State:
 def _work_as_secondary(run: Run) -> State:
     """Work on a run as a rank other than 0; rank 0 holds the lock and decides the final state."""
     try:
-        with _signals_ignored():
+        with _signals(signal.SIG_IGN):  # they reach all ranks: rank 0 handles them
             import_function(lookup("task", TASKS, run.config.task).function)(run.config, run)
     except Stopped:
         return (
@@ -178,14 +178,14 @@ def _work_as_secondary(run: Run) -> State:
 
 
 @contextlib.contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Ignore SIGINT and SIGTERM, which reach all ranks: rank 0 handles them."""
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals(handler: Any, numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> Iterator[None]:
+    """Handle signals in another way for as long as the context lasts."""
+    former = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        for number, before in former.items():
+            signal.signal(number, before)
 
 
 def _attempt(run: Run) -> tuple[State, dict[str, Any]]:
@@ -236,12 +236,8 @@ def _signals_stop(run: Run) -> Iterator[None]:
         write_atomically(run.folder / "stop", to_json({"at": time.time(), "grace_s": GRACE_S}), durable=False)
 
     heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    former = {number: signal.signal(number, on_signal) for number in heard}
-    try:
+    with _signals(on_signal, heard):
         yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _die_with_parent() -> None:

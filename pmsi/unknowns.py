@@ -25,7 +25,7 @@ from pmsi.data import limit, open_dataset
 from pmsi.data.dataset import Dataset, Sample
 from pmsi.data.record import digest_of
 from pmsi.engine.device import prepare_device
-from pmsi.evaluation import checking_progress, dataset_of
+from pmsi.evaluation import dataset_of
 from pmsi.runs import Run
 from pmsi.runs.record import record_of
 from pmsi.uncertainty.measures import packed
@@ -118,9 +118,7 @@ def measure_unknowns(config: UnknownsConfig, run: Run) -> dict[str, Any]:
     for id in config.of:
         subject, began = Subject.open(run.sibling(id), run, config, device), time.monotonic()
         limited = config.test_per_class is not None
-        dataset, data[id] = dataset_of(
-            subject.of, subject.config, subject.classes, checking_progress(run), config.insist, limited
-        )
+        dataset, data[id] = dataset_of(subject.of, subject.config, subject.classes, run, config.insist, limited)
         scored = _Scored(subject, dataset, config.head or subject.model.primary)
         kept[id] = scored.scores(config)
         found[id] = scored.about() | {"seconds": time.monotonic() - began}

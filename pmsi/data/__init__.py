@@ -18,7 +18,7 @@ from pmsi.base.seeding import derive
 from pmsi.config import TrainConfig
 from pmsi.data.checking import Progress
 from pmsi.data.completeness import Official, completeness
-from pmsi.data.dataset import Dataset, Sample, count_by_class, hold_back, leave_out
+from pmsi.data.dataset import Dataset, Sample, count_by_class, drawn_of_each, hold_back, leave_out
 from pmsi.data.duplicates import find_duplicates
 from pmsi.data.readers.aircraft import aircraft
 from pmsi.data.readers.archive import contents
@@ -252,14 +252,7 @@ def limit(samples: Sequence[Sample], per_class: int | None, seed: tuple[object, 
     """
     if per_class is None:
         return tuple(samples)
-    by_class = defaultdict(list)
-    for sample in samples:
-        by_class[sample.label].append(sample.key)
-    chosen = {
-        key
-        for keys in by_class.values()
-        for key in sorted(keys, key=lambda key: derive(*seed, "limit", key))[:per_class]
-    }
+    chosen = drawn_of_each(samples, lambda count: per_class, *seed, "limit")
     return tuple(sample for sample in samples if sample.key in chosen)
 
 

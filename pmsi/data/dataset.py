@@ -6,8 +6,9 @@ A part of the training images can be held back to validate on, and classes left 
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     """Other decisions of the reader, in sentences."""
     validation: tuple[Sample, ...] = ()
-    """Training images that are held back (`pmsi.data.validation`)."""
+    """Training images that are held back (`hold_back`)."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return the samples of "train", "test" or "validation"; DataError for other names."""
@@ -132,6 +133,23 @@ def count_by_class(samples: Sequence[Sample], classes: Sequence[str]) -> dict[st
     return counts
 
 
+def drawn_of_each(
+    samples: Iterable[Sample],
+    count: Callable[[int], int],
+    *seed: object,
+    by: Callable[[Sample], str] = attrgetter("key"),
+) -> set[str]:
+    """Return ``count(n)`` of the n names of each class, by default the images' keys: the first by their hash.
+
+    So they do not depend on the order, and those of a smaller count are among those of a larger one.
+    """
+    by_class: dict[int, set[str]] = defaultdict(set)
+    for sample in samples:
+        by_class[sample.label].add(by(sample))
+    order = lambda name: derive(*seed, name)  # noqa: E731
+    return {name for names in by_class.values() for name in sorted(names, key=order)[: count(len(names))]}
+
+
 def hold_back(dataset: Dataset, share: float, seed: int) -> Dataset:
     """Return the data set with that share of each class's training images, rounded, in its validation part.
 
@@ -139,24 +157,16 @@ def hold_back(dataset: Dataset, share: float, seed: int) -> Dataset:
     """
     if not share:
         return dataset
-    by_class: dict[int, set[str]] = defaultdict(set)
-    for sample in dataset.train:
-        by_class[sample.label].add(sample.digest or sample.key)
-    held = {
-        digest
-        for digests in by_class.values()
-        for digest in sorted(digests, key=lambda one: derive(seed, "validation", one))[
-            : math.floor(share * len(digests) + 0.5)
-        ]
-    }
-    validation = tuple(sample for sample in dataset.train if (sample.digest or sample.key) in held)
+    by_pixels = lambda sample: sample.digest or sample.key  # noqa: E731
+    held = drawn_of_each(dataset.train, lambda count: math.floor(share * count + 0.5), seed, "validation", by=by_pixels)
+    validation = tuple(sample for sample in dataset.train if by_pixels(sample) in held)
     if not validation:
         raise DataError(
             f"validation = {share:g}: no class of {dataset.name} has enough training images for that share. Raise "
             "validation, or set it to 0.",
             fixes=[Fix("Hold nothing back", {"validation": 0.0})],
         )
-    train = tuple(sample for sample in dataset.train if (sample.digest or sample.key) not in held)
+    train = tuple(sample for sample in dataset.train if by_pixels(sample) not in held)
     return replace(dataset, train=train, validation=validation)
 
 

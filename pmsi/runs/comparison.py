@@ -21,7 +21,7 @@ from pmsi.runs.run import Run
 
 Record = Mapping[str, Any]
 
-COLUMNS = ("Run", "State", "Output", "Last", "Best", "Time", "Parameters", "Disk")
+COLUMNS = ("Run", "State", "Output", "Last", "Best", "At epoch", "Time", "Parameters", "On disk")
 """Columns of the first table of `text`."""
 
 
@@ -172,17 +172,19 @@ def text(runs: Sequence[Run], head: str | None = None) -> str:
 
 
 def _row(run: Run, about: Outcome) -> list[str]:
-    best = (
-        "–" if about.best is None else f"{percent(about.best)} (epoch {about.best_epoch} {about.best_on}".rstrip() + ")"
-    )
     config = run.config
     title = method_title(config.method) if isinstance(config, TrainConfig) else ""
+    return [f"{about.id} {about.name or title}", *cells(about)]
+
+
+def cells(about: Outcome) -> list[str]:
+    """Return what came of a run, in words, for `COLUMNS` from the second one."""
     return [
-        f"{about.id} {about.name or title}",
         about.state.value,
         about.by or "–",
         percent(about.last),
-        best,
+        percent(about.best),
+        "–" if about.best_epoch is None else f"{about.best_epoch} {about.best_on}".rstrip(),
         "–" if about.seconds is None else duration(about.seconds),
         "–" if about.parameters is None else f"{about.parameters / 1e6:.2f} M",
         in_words(about.size),

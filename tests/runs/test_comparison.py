@@ -109,7 +109,7 @@ def test_the_command_prints_both_tables(tmp_path, capsys):
     assert main(["runs", "compare", one.id, two.id, "--runs", str(tmp_path)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0][:5] == ["Run", "State", "Output", "Last", "Best"]
-    assert lines[1][:9] == [one.id, "RMG-PMSI", "created", "mix", "50.0", "%", "75.0", "%", "(epoch"]
+    assert lines[1][:9] == [one.id, "RMG-PMSI", "created", "mix", "50.0", "%", "75.0", "%", "2"]
     assert lines[2][:3] == [two.id, "Mine", "created"]
     assert ["seed", "0", "7"] in lines
     assert ["method", "RMG-PMSI", "+", "P", "&", "M"] in lines

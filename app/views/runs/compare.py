@@ -14,11 +14,9 @@ from app.shared.panels import any_run, any_run_box, run_colors, say_apart
 from app.shared.session import choice, keep, moved, page_of, remember
 from app.shared.wording import name_of_run
 from app.views.runs.curves import Record, runs_figure, series
-from pmsi.base.text import duration, percent
 from pmsi.config import TrainConfig
 from pmsi.runs import Run, default_root, known_runs
-from pmsi.runs.comparison import baseline_for, differing_settings, outcome, scores_of
-from pmsi.runs.disk import in_words
+from pmsi.runs.comparison import COLUMNS, baseline_for, cells, differing_settings, outcome, scores_of
 from pmsi.runs.listing import entries as listed
 from pmsi.runs.record import comparable
 
@@ -135,20 +133,9 @@ def _lines(
 def _numbers(runs: Sequence[Run], colors: dict[str, str], names: dict[str, str]) -> None:
     """Show the result of each run in a table; the names are links."""
     head = choice("head") or None
-    rows = [["Run", "State", "Output", "Last", "Best", "At epoch", "Time", "Parameters", "On disk"]]
+    rows = [[*COLUMNS]]
     for run in runs:
-        about = outcome(run, head)
-        numbers = [
-            about.state.value,
-            about.by or "–",
-            percent(about.last),
-            percent(about.best),
-            "–" if about.best_epoch is None else f"{about.best_epoch} {about.best_on}",
-            "–" if about.seconds is None else duration(about.seconds),
-            "–" if about.parameters is None else f"{about.parameters / 1e6:.2f} M",
-            in_words(about.size),
-        ]
-        rows.append([_link(run, colors[run.id], names[run.id]), *map(escape, numbers)])
+        rows.append([_link(run, colors[run.id], names[run.id]), *map(escape, cells(outcome(run, head)))])
     with st.container(key="sided"):
         st.html(table(rows))
 

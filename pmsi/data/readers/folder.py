@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from pmsi.base.errors import DataError
 from pmsi.base.seeding import SEED_BITS, derive
 from pmsi.data.checking import Progress, Tested, assemble
-from pmsi.data.dataset import Dataset, Problem, Sample
+from pmsi.data.dataset import Dataset, Problem, Sample, drawn_of_each
 from pmsi.data.readers.lists import Labels, find_labels
 from pmsi.data.readers.parquet import unpacked_tables
 from pmsi.data.readers.splits import is_split_name, split_of
@@ -343,14 +343,7 @@ def stratified(samples: Iterable[Sample], test_fraction: float, seed: int) -> se
 
     A class with two or more images has at least one on either side; a single image is for training.
     """
-    by_class = defaultdict(list)
-    for sample in samples:
-        by_class[sample.label].append(sample.key)
-    chosen: set[str] = set()
-    for keys in by_class.values():
-        count = min(max(round(len(keys) * test_fraction), 1), len(keys) - 1)
-        chosen.update(sorted(keys, key=lambda key: derive(seed, "test", key))[:count])
-    return chosen
+    return drawn_of_each(samples, lambda count: min(max(round(count * test_fraction), 1), count - 1), seed, "test")
 
 
 DRAWS: dict[str, Callable[[Iterable[Sample], float, int], set[str]]] = {
