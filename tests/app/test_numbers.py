@@ -43,7 +43,7 @@ def test_the_figure_of_numbers_shows_each_stage_with_its_interval_and_the_baseli
     assert sorted(line.y0 for line in figure.layout.shapes) == pytest.approx([8, 20, 40])
 
 
-@pytest.mark.parametrize(("shift", "verdict"), [(0.3, "S3 is ahead"), (0.0, "S5 is ahead"), (0.2, "do not differ")])
+@pytest.mark.parametrize(("shift", "verdict"), [(0.3, "S3 is ahead"), (0.0, "S5 is ahead"), (0.2, "no difference")])
 def test_what_is_said_of_s3_and_s5_goes_by_the_interval(shift, verdict):
     assert verdict in _sentence("a run", report_of(shift)["numbers"], "energy")
 

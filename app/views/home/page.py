@@ -122,7 +122,7 @@ def _step(
     st.divider()
     left, right = st.columns([3, 8], gap="medium")
     with left:
-        st.markdown(f"#### {number} · {title}", help=meaning(*means))
+        st.subheader(f"{number} · {title}", anchor=False, help=meaning(*means))
         st.markdown(words)
         page, label = link
         st.page_link(page_of(page), label=label, icon=":material/arrow_forward:", query_params=query)
@@ -132,7 +132,7 @@ def _step(
 
 def _untrained(picked: Picked, seed: int) -> None:
     """Show the mosaics, which need no network, and say what a trained one would add."""
-    words = "A network is shown each batch four times, from small patches up to the whole image."
+    words = "RMG-PMSI shows a network each batch four times, from small patches up to the whole image."
     with _step(1, "Cut into mosaics", words, ("mosaic", "See the recursion"), dict(picked.query), CUT):
         cuts = zip(range(DEPTH, -1, -1), cut_pictures(square(picked.image, PHOTO), seed), strict=True)
         st.html(figure_grid([Figure(cut, f"r = {r}", f"r = {r}") for r, cut in cuts], FOUR))

@@ -186,7 +186,7 @@ def _sentence(name: str, numbers: Numbers, measure: str) -> str:
     if found is None:
         return plain(name)
     mean, low, high = (100 * found[end] for end in ("mean", "low", "high"))
-    verdict = "S3 is ahead" if low > 0 else "S5 is ahead" if high < 0 else "the two do not differ"
+    verdict = "S3 is ahead" if low > 0 else "S5 is ahead" if high < 0 else "no difference is seen"
     return f"**{plain(name)}**: S3 − S5 is {mean:+z.1f} points ({low:+z.1f} to {high:+z.1f}); {verdict}."
 
 

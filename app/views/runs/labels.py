@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.shared.access import read_only
-from app.shared.errors import changing, error_panel, plain
+from app.shared.errors import changing, plain
 from app.shared.session import page_of
 from app.shared.wording import ago, called, name_of_run
 from pmsi.base.errors import PMSIError, RunError
@@ -154,11 +154,12 @@ def _empty(count: int, size: str) -> None:
                 st.rerun()
 
 
-def missing(id: str, error: RunError) -> None:
+def missing(id: str) -> None:
     """Say that there is no such run, with the way back to it where it was deleted."""
     deleted = {each.run.id: each for each in trash.deleted_runs(default_root())}
     if id not in deleted:
-        error_panel(error)
+        words = f"There is no run {plain(id)} here: it was removed for good, or the link is from another machine."
+        st.warning(words, icon=":material/search_off:")
         return
     st.info(f"{plain(name_of_deleted(deleted[id].run))} was deleted {ago(deleted[id].at)}.", icon=":material/delete:")
     if not read_only() and st.button("Restore", type="primary", icon=":material/undo:"):

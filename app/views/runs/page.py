@@ -30,9 +30,9 @@ def page() -> None:
 def _one(id: str) -> None:
     try:
         run = Run.open(default_root(), id)
-    except RunError as error:
+    except RunError:
         st.title("Runs", anchor=False)
-        missing(id, error)
+        missing(id)
         st.page_link(page_of("runs"), label="All runs", icon=":material/arrow_back:")
         return
     detail(run)
