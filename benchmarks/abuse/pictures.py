@@ -119,7 +119,7 @@ def decode(path: Path) -> None:
     os.dup2(os.open(path, os.O_RDONLY), 0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    if uploads.main("upload", uploads.MEMORY, uploads.CPU_S):
+    if uploads.main(uploads.MEMORY, uploads.CPU_S, "upload"):
         raise PMSIError("refused")
 
 

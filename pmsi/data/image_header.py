@@ -1,7 +1,8 @@
 """The header of an image file: its format by its content, and what decoding it would cost, before that is paid."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import BinaryIO, Literal
 
 from PIL.BmpImagePlugin import BmpImageFile
@@ -24,6 +25,9 @@ MAX_BYTES = 700_000_000
 
 MAX_SCANNED = 2_000_000_000
 """Limit of a JPEG's pixels times its scans, each of which goes over all pixels: some seconds. Ten scans are usual."""
+
+MAX_PARTS = 50_000
+"""Limit of a JPEG's segments and a PNG's chunks, of each of which Pillow makes objects. PNGs have many of 8 kB."""
 
 MAX_PIECES = 250_000
 """Limit of a TIFF's strips or tiles. Tiles of 16 × 16 in an image of `MAX_PIXELS` are 200,000."""
@@ -100,6 +104,11 @@ def read_header(file: BinaryIO, most: int) -> ImageFile:
         raise Refused(f"it has {pieces:,} strips or tiles, too many to open safely")
     if reader is WebPImageFile:
         _check_pixels(_webp_size(start), min(MAX_PIXELS, most // WEBP_BYTES))  # its reader takes all memory at once
+    if reader in PARTS:
+        many = any(True for _ in islice(PARTS[reader](file), MAX_PARTS, None))
+        file.seek(0)
+        if many:
+            raise Refused(f"it has more than {MAX_PARTS:,} parts, too many to open safely")
     image = reader(file)
     width, height = image.size
     largest = MAX_JPEG_PIXELS if isinstance(image, JpegImageFile) else MAX_PIXELS
@@ -146,6 +155,35 @@ def memory_needed(image: ImageFile, stored: tuple[int, int], file: BinaryIO) -> 
         sampling = [h * v for _, h, v, _ in image.layer]
         needed += 2 * pixels * sum(sampling) // max(sampling)
     return needed
+
+
+def _jpeg_segments(file: BinaryIO) -> Iterator[None]:
+    """Yield for each segment before the first scan, and for each byte that is between them: Pillow takes any."""
+    file.seek(2)
+    while len(start := file.read(4)) == 4 and start[:2] != bytes((0xFF, SCAN)):
+        if start[0] != 0xFF or start[1] == 0xFF:
+            file.seek(-3, 1)
+        elif start[1] in ALONE:
+            file.seek(-2, 1)
+        else:
+            file.seek(int.from_bytes(start[2:]) - 2, 1)
+        yield
+
+
+ALONE = (0x00, 0x01, *range(0xD0, 0xDA))
+"""Markers that nothing follows."""
+
+
+def _png_chunks(file: BinaryIO) -> Iterator[None]:
+    """Yield for each chunk."""
+    file.seek(8)
+    while len(start := file.read(8)) == 8:
+        file.seek(int.from_bytes(start[:4]) + 4, 1)
+        yield
+
+
+PARTS: dict[Reader, Callable[[BinaryIO], Iterator[None]]] = {JpegImageFile: _jpeg_segments, PngImageFile: _png_chunks}
+"""What goes through the parts of a file, by its reader."""
 
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")

@@ -184,11 +184,15 @@ def webp_of_size(width, height):
     return b"RIFF" + struct.pack("<I", 12 + len(body)) + b"WEBPVP8L" + struct.pack("<I", len(body)) + body
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
 COSTLY = {
     "a tile of 2 GB in 8 × 8 pixels": (tiff_of((322, 1, 46336), (323, 1, 46336), (324, 1, 8)), "tiles of 46336"),
     "a tile that would hold the largest image": (tiff_of((322, 1, 7000), (323, 1, 7000), (324, 1, 8)), "tiles of 7000"),
     "a million strips": (tiff_of((273, 10**6, 8), (278, 1, 1), (279, 10**6, 8)), "1,000,000 strips"),
     "3,000 scans": (jpeg_of_scans(3000), "scans over 900 × 900"),
+    "parts without content, a JPEG": (b"\xff\xd8\xff" + b"\xff\xff\0\xff\xfe\0\x02" * 30_000, "50,000 parts"),
+    "parts without content, a PNG": (PNG + b"\0\0\0\0tEXt\0\0\0\0" * 60_000, "50,000 parts"),
     "a canvas of 1 GB": (webp_of_size(7000, 7000), "7000 × 7000 pixels"),
     "a text of 25 megapixels": (b"P2 5000 5000 255 " + b"1 " * 50, "5000 × 5000 pixels"),
 }
