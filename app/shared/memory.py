@@ -118,8 +118,14 @@ def require_room(size: int, what: str) -> None:
         )
 
 
+SAID, SAID_FOR_S = "made-room", 60
+"""The session's key of when a visitor was told that room was made, and for how long that is enough."""
+
+
 def _say() -> None:
-    if get_script_run_ctx(suppress_warning=True) is not None:
+    now = time.monotonic()
+    if get_script_run_ctx(suppress_warning=True) is not None and now >= st.session_state.get(SAID, now):
+        st.session_state[SAID] = now + SAID_FOR_S
         st.toast("The server made room in its memory: some of this is computed anew.", icon=":material/memory:")
 
 

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from app.shared import memory
 from app.shared.cached_data import sample_image, sample_size
@@ -55,6 +56,12 @@ def test_what_does_not_fit_is_refused_with_its_size(ten_megabytes, monkeypatch):
     require_room(2**20, "A batch")
     with pytest.raises(RoomError, match=r"A batch .* 64 MB .* 5 MB .*PMSI_MEMORY"):
         require_room(2**26, "A batch")
+
+
+def test_a_page_says_once_that_room_was_made(monkeypatch):
+    monkeypatch.setattr(memory, "used", lambda: int(0.8 * budget()))
+    script = "from app.shared.memory import require_room; require_room(0, 'This'); require_room(0, 'This')"
+    assert len(AppTest.from_string(script, default_timeout=60).run().toast) == 1
 
 
 def test_what_a_link_asks_for_is_refused_with_its_estimate_before_it_is_made(open_page, monkeypatch):
