@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from app.shared.background import BACKGROUND
-from app.shared.memory import once, replace
+from app.shared.memory import KEPT, budget, once, replace
 from app.shared.session import choice
 from app.shared.work import LONG, SHORT, stop_if_gone
 from pmsi.base.errors import PMSIError
@@ -47,22 +47,30 @@ def predictor_of(run: Run) -> Predictor:
     It answers at once, by torch where it must; the graph by which it answers sooner is made meanwhile.
     """
     key = ("model", model_of(run))
-    predictor = once(key, lambda: Predictor.load(run), line=LONG, doing="Loading the model…", size=_size_of_model)
+    predictor = once(key, lambda: _loaded(run), line=LONG, doing="Loading the model…", size=_size_of_model)
     if predictor.graph is None and _bytes_of(predictor) >= WORTH and may_have_graph(predictor.model):
         BACKGROUND.ask(("graph", key), ["pmsi.graph", str(run.folder)], partial(_answer_by_graph, run, key))
+    return predictor
+
+
+def _loaded(run: Run) -> Predictor:
+    """Return a run's predictor, with its graph where two such models are kept beside each other."""
+    predictor = Predictor.load(run)
+    if 2 * _size_of_model(predictor) > KEPT * budget():
+        predictor.graph = None
     return predictor
 
 
 WORTH = 4_000_000
 """Bytes of weights from which on a graph is made: smaller networks answer in some milliseconds anyway."""
 
-GRAPH_TAKES = 4
-"""Bytes in memory for each byte of a graph: what was read, and two sessions with what these make of it."""
+GRAPH_TAKES = 6
+"""Bytes in memory for each byte of a graph: what was read, and two sessions with their own form of the weights."""
 
 
 def _answer_by_graph(run: Run, key: Hashable) -> None:
     """Put a predictor with a graph in the place of the one without."""
-    predictor = Predictor.load(run)
+    predictor = _loaded(run)
     if predictor.graph is not None:
         predictor.graph.open("answer", "explain")
         replace(key, predictor, _size_of_model)

@@ -26,7 +26,7 @@ MEMORY = "PMSI_MEMORY"
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 DEFAULT = "2G"
 
-KEPT, ANSWERS, UPLOADS = 0.25, 0.05, 0.25
+KEPT, ANSWERS, UPLOADS = 0.35, 0.05, 0.15
 """Shares of the budget: for the values of `once`, for those of st.cache_data, and for files that visitors sent."""
 LARGEST = 0.25
 """Share of the budget that one piece of work may take; the last fifth is for the short work of others beside it."""

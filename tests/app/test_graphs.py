@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from app.shared import cached_models
+from app.shared import cached_models, memory
 from app.shared.background import Background
 from app.shared.cached_models import predictor_of
 from pmsi.predictor import Predictor
@@ -38,3 +38,6 @@ def test_the_graph_takes_over_when_it_is_made(make_run, monkeypatch):
     assert after.graph is not None
     assert opened == ["answer", "explain"]
     assert cached_models._size_of_model(after) > cached_models._size_of_model(before)
+    memory.forget()
+    monkeypatch.setattr(cached_models, "GRAPH_TAKES", 10**9)
+    assert predictor_of(run).graph is None, "it would push out all else"

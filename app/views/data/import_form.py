@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -15,12 +15,14 @@ from app.shared.session import choose, remember
 from app.views.data.sources import MARK
 from pmsi.base.errors import DataError
 from pmsi.data.importing import Imported, Picture, import_dataset, import_files, import_pictures, safe_name
+from pmsi.data.readers.archive import check_list
 from pmsi.data.readers.archive_rules import LIMITS, Limits
 from pmsi.data.uploads import apart
 
 ZIP_LIMITS = Limits(
-    entries=50_000, folders=10_000, looked_into=5_000, tar_bytes=400 * 10**6, tar_s=2, unpacked_bytes=4 * 10**9
-)
+    entries=50_000, folders=10_000, looked_into=5_000, list_bytes=8 * 10**6, tar_bytes=400 * 10**6, tar_s=2,
+    unpacked_bytes=4 * 10**9,
+)  # fmt: skip
 """Limits of an uploaded zip; the command line takes larger ones."""
 
 MOST_CLASSES = 50
@@ -98,6 +100,9 @@ def _folder() -> Work | None:
     column = _reading()["label_column"]
 
     def work(name: str, progress: Callable[[int, int], None]) -> Imported:
+        for file in files:
+            if PurePosixPath(file.name).suffix.lower().removeprefix(".") in LISTS:
+                check_list(file.name, file.size, ZIP_LIMITS)
         given = ((file.name, file.getvalue()) for file in files)
         with apart(own=is_private()):
             return import_files(given, name, progress=progress, label_column=column)
@@ -159,7 +164,7 @@ def _server() -> Work | None:
             place,
             name,
             progress=progress,
-            limits=replace(ZIP_LIMITS, tar_bytes=LIMITS.tar_bytes, tar_s=LIMITS.tar_s),
+            limits=replace(ZIP_LIMITS, list_bytes=LIMITS.list_bytes, tar_bytes=LIMITS.tar_bytes, tar_s=LIMITS.tar_s),
             allows=may_read,
             **reading,
         )

@@ -35,6 +35,9 @@ def contents(
         raise DataError(
             f"{archive} holds no image.{packed} {EXPECTED}: train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg."
         )
+    for path, entry in found.files.items():
+        if Path(path).suffix.lower() in LISTS - {".parquet"}:
+            check_list(f"{archive}: {path[:300]!r}", entry.size, limits)
     _refuse_clashes(archive, found.files, limits)
     _refuse_bombs(archive, found.size, limits)
     return found
@@ -46,6 +49,14 @@ def files(archive: Path, inside: Contents) -> Iterator[tuple[str, IO[bytes], int
     To be used within `reading`.
     """
     yield from (tar_files if is_tar(archive) else zip_files)(archive, inside)
+
+
+def check_list(name: str, size: int, limits: Limits) -> None:
+    """Raise DataError where a list of images has more bytes than are read."""
+    if size > limits.list_bytes:
+        raise DataError(
+            f"{name} has {size / 10**6:,.0f} MB. Expected a list of images of at most {limits.list_bytes / 10**6:,.0f}."
+        )
 
 
 def _refuse_clashes(archive: Path, files: dict[str, Entry], limits: Limits) -> None:

@@ -26,13 +26,14 @@ class Limits:
     ``entries``: ten times the largest data set here. ``unpacked_bytes``: the paper's three data sets take 6 GB.
     ``ratio`` of unpacked to packed bytes: photos hardly shrink, and drawings in BMP seldom to 1/50, but bombs shrink to
     1/1000; it does not matter below ``harmless_bytes``. ``looked_into``: files without an image's suffix whose first
-    bytes are read. ``tar_bytes``: of a whole tar, which must be decompressed to look into it; ``tar_s``: seconds of CPU
-    that this may take.
+    bytes are read. ``list_bytes``: of a list of images, which takes twenty times as much to read. ``tar_bytes``: of a
+    whole tar, which must be decompressed to look into it; ``tar_s``: seconds of CPU that this may take.
     """
 
     entries: int = 200_000
     folders: int = 100_000
     looked_into: int = 200_000
+    list_bytes: int = 10**9
     tar_bytes: int = 100 * 10**9
     tar_s: float = float("inf")
     unpacked_bytes: int = 50 * 10**9

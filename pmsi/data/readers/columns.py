@@ -20,6 +20,9 @@ from pmsi.data.readers.tree import Tree
 SAMPLE = 50
 """Rows by which the columns are found."""
 
+MOST_COLUMNS, MOST_CELLS = 2_000, 20_000_000
+"""Most columns of a list, and most cells with those that fill up short rows: a table of more is no list of pictures."""
+
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "species", "breed", "variety", "variant", "target",
                  "labels", "classes", "name", "label_name", "species_name", "common_name", "scientific_name",
                  "class_id", "label_id", "category_id")  # fmt: skip
@@ -59,6 +62,8 @@ def read_list(path: Path, places: "Places", column: str | None, encoding: str | 
     """
     text = _text(path, encoding)
     rows = _rows(path, text)
+    if rows is None:
+        return None
     found = _table(path, rows, places, column, only) if rows else _words(path, text, places)
     if found is None or 2 * len(found.rows) <= min(places.count, len(found.rows) + found.absent):
         return None
@@ -137,8 +142,11 @@ def _text(path: Path, encoding: str | None) -> str:
         ) from error
 
 
-def _rows(path: Path, text: str) -> list[list[str]]:
-    """Return the rows of a list with commas, semicolons or tabs between its columns, or of JSON lines; else none."""
+def _rows(path: Path, text: str) -> list[list[str]] | None:
+    """Return the rows of a list with commas, semicolons or tabs between its columns, or of JSON lines; else none.
+
+    None if there are more than a list of pictures has.
+    """
     if path.suffix.lower() == ".jsonl":
         return _json_rows(text)
     first = text.lstrip().partition("\n")[0]
@@ -150,10 +158,16 @@ def _rows(path: Path, text: str) -> list[list[str]]:
     except csv.Error:
         return []
     width = max(map(len, rows))
+    if not _fits(len(rows), width):
+        return None
     return [[*(cell.strip() for cell in row), *[""] * (width - len(row))] for row in rows if any(map(str.strip, row))]
 
 
-def _json_rows(text: str) -> list[list[str]]:
+def _fits(rows: int, columns: int) -> bool:
+    return columns <= MOST_COLUMNS and rows * columns <= MOST_CELLS
+
+
+def _json_rows(text: str) -> list[list[str]] | None:
     try:
         found = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError):
@@ -161,6 +175,8 @@ def _json_rows(text: str) -> list[list[str]]:
     if not all(isinstance(one, dict) for one in found):
         return []
     header = list(dict.fromkeys(name for one in found for name in one))
+    if not _fits(len(found), len(header)):
+        return None
     return [header, *([str(one.get(name, "")) for name in header] for one in found)]
 
 

@@ -319,6 +319,8 @@ def test_bombs_and_damaged_tars_leave_nothing(tmp_path, cache):
         unpacked(bomb, limits=Limits(harmless_bytes=10**6))
     with pytest.raises(DataError, match="more than 5 entries"):
         unpacked(bomb, limits=Limits(entries=5))
+    with pytest.raises(DataError, match=r"labels\.csv.*Expected a list"):
+        contents(make_tar(tmp_path / "l.tar", BIRDS | {"labels.csv": bytes(99)}, "w"), Limits(list_bytes=98))
     for mode, name in (("w:gz", "b.tgz"), ("w", "b.tar"), ("w:bz2", "b.tbz")):
         whole = make_tar(tmp_path / name, BIRDS, mode).read_bytes()
         for cut in (30, len(whole) // 3, len(whole) // 2):

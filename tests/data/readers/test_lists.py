@@ -6,6 +6,7 @@ import pytest
 from photos import photo
 
 from pmsi.base.errors import DataError
+from pmsi.data.readers import columns
 from pmsi.data.readers.folder import folder
 
 COUNT = 18
@@ -190,6 +191,15 @@ def test_a_list_in_another_encoding_is_asked_for_and_read_in_it(tmp_path):
     with pytest.raises(DataError, match=r"labels\.csv is not in UTF-8.*name_encoding"):
         folder(tmp_path)
     assert folder(tmp_path, encoding="cp1252").classes == NAMES
+
+
+@pytest.mark.parametrize("form", ["no header, commas", "JSON lines"])
+def test_a_table_that_unfolds_to_more_than_a_list_is_none(tmp_path, monkeypatch, form):
+    images(tmp_path)
+    write(tmp_path, FLAT[form])
+    assert folder(tmp_path).classes == NAMES
+    monkeypatch.setattr(columns, "MOST_CELLS", COUNT)
+    assert folder(tmp_path).classes != NAMES
 
 
 def test_a_caption_for_each_picture_is_no_list(tmp_path):
