@@ -37,13 +37,14 @@ def test_what_takes_too_much_is_stopped_and_refused(monkeypatch, limit, value):
 
 def test_of_many_pictures_those_that_take_too_much_are_left_out_and_all_together_are_limited(monkeypatch, tmp_path):
     pictures = [Picture(name, f"{side}.png", encoded(side)) for name in ("jay", "tit") for side in (8, 9, 1500)]
+    monkeypatch.setenv("PMSI_DATASETS", str(tmp_path))
     monkeypatch.setattr(uploads, "MEMORY", 4_000_000)
     with apart():
-        done = import_pictures(pictures, "a", root=tmp_path)
+        done = import_pictures(pictures, "a")
     assert (done.images, ["decode" in problem.reason for problem in done.problems]) == (4, [True, True])
     monkeypatch.setattr(uploads, "EACH_S", -9)
     with apart(), pytest.raises(DataError, match="to decode"):
-        import_pictures(pictures, "b", root=tmp_path)
+        import_pictures(pictures, "b")
 
 
 def test_a_decoder_that_is_killed_costs_its_picture_alone(tmp_path):
