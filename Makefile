@@ -12,9 +12,7 @@ BIN := $(VENV)/bin
 run: $(VENV)/app.installed
 	$(BIN)/pmsi app --port $(PORT)
 
-# All in one, so that two processes share the work to the end.
-test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile -rs
+test: check unit browser
 
 check: $(VENV)/dev.installed
 	$(BIN)/ruff check .
@@ -26,7 +24,7 @@ unit: $(VENV)/dev.installed
 
 # Where there is no Chromium, or no Slurm, these tests are skipped, and the summary says so.
 browser: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser or slurm" -rs
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "browser or slurm" -rs tests/browser tests/runs/launchers
 
 $(VENV)/app.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
