@@ -151,7 +151,8 @@ def request_stop(folder: Path, grace_s: float, back_to: str | None = None) -> No
         if back_to is not None and state is not State.RUNNING:
             return
         if state is State.QUEUED:
-            write_atomically(folder / ENDINGS[State.STOPPED], to_json({"at": time.time(), "hard": False}))
+            about = {"at": time.time(), "hard": False, "launcher": launcher_of(folder)}  # goes on there
+            write_atomically(folder / ENDINGS[State.STOPPED], to_json(about))
             (folder / "queued").unlink(missing_ok=True)
         else:
             about = {"at": time.time(), "grace_s": grace_s, "back_to": back_to}
@@ -241,9 +242,10 @@ def settle(folder: Path, state: State, about: dict[str, Any], lock: Lock | None 
 
 def launcher_of(folder: Path) -> str | None:
     """Return the launcher that the run was submitted to last; None if it was only run in the foreground."""
-    about = read(folder / "queued") or read(folder / "started") or {}
-    launcher = about.get("launcher")
-    return launcher if isinstance(launcher, str) else None
+    for name in ("queued", ENDINGS[State.STOPPED], "started"):
+        if isinstance(launcher := (read(folder / name) or {}).get("launcher"), str):
+            return launcher
+    return None
 
 
 def queued_request(folder: Path) -> dict[str, Any] | None:

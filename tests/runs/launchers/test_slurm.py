@@ -248,6 +248,8 @@ def test_stopping_cancels_a_job_that_waits_and_only_then(submitted, make, cluste
     jobs.stop(submitted)
     assert submitted.state is State.STOPPED
     assert cluster.told("scancel") == [["--state=PENDING", "12"]]
+    jobs.resume(submitted)
+    assert lifecycle.launcher_of(submitted.folder) == "slurm"
     working = make()
     jobs.submit(working, "slurm")
     lock = lifecycle.begin(working.folder)
