@@ -23,7 +23,9 @@ from pmsi.runs.record import is_of_earlier_model
 Ends = Mapping[str, float]
 
 CHANGES = {"without": "A part left out", "swap": "In a sibling's form"}
-UNITS = {"": "The logit it costs", " p": "The probability it costs"}
+UNITS = {"logit": "The logit it costs", "p": "The probability it costs"}
+ENDINGS = {"logit": "", "p": " p"}
+"""How the keys of importance end in each unit."""
 AGREEMENTS = {
     "correlation": "Correlation with the true importance (1: the same order, 0: chance)",
     "sensitivity": "Target sensitivity: a part counts for the class whose form it has (chance 50 %)",
@@ -45,13 +47,14 @@ def parts(run: Run, beside: Run | None, output: str) -> None:
     shown = _shown(runs, found, output)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         change = switch("change", "without", "A part is", CHANGES)
-        unit = switch("loses", "", "What the class loses", UNITS)
+        unit = ENDINGS[switch("loses", "p" if len(runs) > 1 else "logit", "What the class loses", UNITS)]
     alt = "What the class loses with each part, by run, with 95 % intervals"
     st.plotly_chart(importance_figure(shown, f"/{change}{unit}"), key="importance", alt=alt, **CHART)
     for name, _, _, about in shown:
         st.markdown(f"**{plain(name)}**: {_most(about['importance'], change, unit)}")
     if "beside" in found:
-        st.caption(plain(_apart(found["beside"]["minus"]["importance"], f"/{change}{unit}", shown)))
+        apart = _apart(found["beside"]["minus"]["importance"], f"/{change}{unit}", shown)
+        st.caption(plain(apart if unit else "Logits of two networks have no common unit: compare probabilities."))
     measure = remember(st.selectbox, "agrees", "correlation", "How well maps say so", AGREEMENTS, width=560)
     for name, _, head, about in shown:
         st.table(_agreement(about, found, measure), hide_index=True, border="horizontal")
