@@ -30,7 +30,6 @@ STAGES = ("S3", "S4", "S5")
 ENTRIES = {
     "answer": (("image",), ("logits",)),
     "explain": (("image", "head", "label"), ("logits", "explained", *STAGES)),
-    "photo answer": (("photo",), ("logits",)),
     "photo": (("photo", "head", "label"), ("logits", "explained", *STAGES)),
 }
 """Inputs and outputs of the parts of a file's graph that have a session of their own."""
@@ -105,11 +104,6 @@ class OnnxModel:
         outputs = ["logits", "explained", *STAGES]
         logits, explained, *maps = self._session(entry).run(outputs, image | {"head": number, "label": wanted})
         return Answer(dict(zip(self.heads, logits, strict=True)), int(explained), dict(zip(STAGES, maps, strict=True)))
-
-    def predict_photo(self, photo: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the logits (classes,) of every head for such a photo, without maps."""
-        (logits,) = self._session("photo answer").run(["logits"], {"photo": photo[None]})
-        return dict(zip(self.heads, logits, strict=True))
 
     def open(self, *entries: str) -> None:
         """Make sessions of ENTRIES before they are needed."""
