@@ -111,7 +111,27 @@ def letters(draw: random.Random, data: bytes) -> bytes:
     return start + (b"1 " if kind in ("P1", "P2", "P3") else b"\0\1") * min(width * height * 3, 12 * MB)
 
 
-TRICKS = (scans, tags, header, canvas, letters)
+def parts(draw: random.Random, data: bytes) -> bytes:
+    """A JPEG or PNG of very many parts without content, or a GIF of comments."""
+    many = draw.choice((1000, 60_000, 10**6))
+    buffer = io.BytesIO()
+    name, end, part = draw.choice((
+        ("JPEG", 2, b"\xff\xfe\0\x02"), ("JPEG", 2, b"\xff"), ("PNG", 33, b"\0\0\0\x03tEXta\0bt\xdfe\xd2"),
+        ("GIF", 13, b"!\xfe\x01a\0"),
+    ))  # fmt: skip
+    Image.new("L", (64, 64), 90).save(buffer, name)
+    return buffer.getvalue()[:end] + part * many + buffer.getvalue()[end:]
+
+
+def frames(draw: random.Random, data: bytes) -> bytes:
+    """An animation, or a TIFF of pages."""
+    buffer, image = io.BytesIO(), Image.effect_noise((64, 64), 90).convert("RGB")
+    more = [image.rotate(angle) for angle in range(draw.choice((10, 200)))]
+    image.save(buffer, draw.choice(("GIF", "PNG", "WEBP", "TIFF")), save_all=True, append_images=more)
+    return buffer.getvalue()
+
+
+TRICKS = (scans, tags, header, canvas, letters, parts, frames)
 
 
 def decode(path: Path) -> None:
