@@ -14,12 +14,13 @@ from starlette.routing import Route
 from streamlit import config
 
 from app.login import admitted
-from app.shared.background import BACKGROUND
+from app.shared.background import BACKGROUND, Progress
 from app.shared.cached_models import has_model, model_of
 from pmsi import __version__
 from pmsi.base.errors import PMSIError
 from pmsi.base.files import stamp, write_atomically
 from pmsi.base.locks import locked
+from pmsi.base.text import duration, plural
 from pmsi.data.cache.clear import PHONE, page_entries
 from pmsi.data.cache.disk import make_room
 from pmsi.data.checking import cache_folder
@@ -42,8 +43,8 @@ KEPT_BYTES = 10**9
 WAITING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="3">
 <meta name="viewport" content="width=device-width"><title>A page for {id}</title>
 <style>body{{font:1.1rem system-ui;margin:15vh auto;max-width:30rem;padding:0 1rem;color-scheme:light dark}}</style>
-<p role="status">The page of <b>{id}</b> is being made. The first time this takes about a minute; then it opens by
-itself.</p></html>"""
+<p role="status">The page of <b>{id}</b> is being made; then it opens by itself, at once from the second time on.</p>
+<progress aria-label="Done" max="100" value="{done}" style="width:100%"></progress><p>{step}</p></html>"""
 
 
 def address_of(run: Run) -> str:
@@ -101,12 +102,24 @@ def _coming(run: Run, folder: Path) -> Response:
     """Have the page made, and say so, or why it cannot be."""
     archive = folder.with_suffix(".zip")
     words = ["pmsi", "export", run.id, "--runs", str(default_root()), "--out", str(archive)]
-    said = BACKGROUND.ask(folder, words, partial(_unpack, archive, folder))
+    said = BACKGROUND.ask(folder, words, partial(_unpack, archive, folder), urgent=True)
+    if said is not None:  # it failed, or was removed since: asked for again, it is made anew
+        BACKGROUND.forget(folder)
     if said:
         return PlainTextResponse(said, 404)
-    if said == "":  # it was removed since
-        BACKGROUND.forget(folder)
-    return HTMLResponse(WAITING.format(id=html.escape(run.id)), 202, {"Cache-Control": "no-store"})
+    step, done = _step(BACKGROUND.progress(folder))
+    page = WAITING.format(id=html.escape(run.id), step=html.escape(step), done=done)
+    return HTMLResponse(page, 202, {"Cache-Control": "no-store"})
+
+
+def _step(progress: Progress) -> tuple[str, int]:
+    """Return in words how far a page is, and per cent."""
+    if progress.before:
+        return f"It waits for {plural(progress.before, 'other piece')} of work.", 0
+    if progress.step is None:
+        return "It begins. On a quiet machine it takes about a minute.", 0
+    left = "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} more"
+    return f"{progress.step.name}{left}", progress.step.done
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""How far an exported file, and its page in Chromium, are from the network: 40 test photos, large and rotated ones too.
+"""How far an exported file and its page in browsers are from the network: 40 test photos, large and turned ones too.
 
-    python -m benchmarks.parity RUN --runs runs --file bird.onnx --page bird.html
+    python -m benchmarks.parity RUN --runs runs --file bird.onnx --page bird.html --browsers Chromium Firefox
 
 Of the photos, eight are enlarged to 12 megapixels, and eight are stored on their side with EXIF's orientation, of which
 four are both. The reference is the network in torch on what `Predictor.prepare` makes of the upright photo. The file
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmarks.firefox import ANSWERED, READY, answer, firefox
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.images import open_rgb
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--file", type=Path)
     parser.add_argument("--page", type=Path)
+    parser.add_argument("--browsers", nargs="+", choices=BROWSERS, default=["Chromium"])
     flags = parser.parse_args()
     os.environ[ENGINE] = "torch"
     run = Run.open(flags.runs, flags.run)
@@ -57,7 +59,8 @@ def main() -> None:
         if flags.file:
             compare(flags.file.name, expected, [by_file(flags.file, predictor.primary, path) for path in photos])
         if flags.page:
-            compare(f"{flags.page.name} in Chromium", expected, by_page(flags.page, photos))
+            for browser in flags.browsers:
+                compare(f"{flags.page.name} in {browser}", expected, by_page(flags.page, photos, browser))
 
 
 def stored(dataset: Dataset, folder: Path) -> Iterator[Path]:
@@ -89,33 +92,53 @@ def by_file(file: Path, head: str, path: Path, opened: dict[Path, Any] = {}) -> 
     return Seen(np.stack([answer.logits[name] for name in model.heads]), answer.explained, answer.maps)
 
 
-def by_page(page: Path, photos: list[Path]) -> list[Seen]:
-    """Return what a page says of the files in Chromium."""
+TOLD = """({
+    heads: lab.about.heads.length,
+    ms: lab.state.answers.map(({answer}) => answer.ms),
+    found: lab.state.answers.map(({answer}) => [answer.logits, answer.explained,
+        Object.entries(answer.maps).map(([stage, map]) => [stage, [...map.values], map.sides])]),
+})"""
+"""What the page found, as a script's expression."""
+
+
+def by_page(page: Path, photos: list[Path], browser: str) -> list[Seen]:
+    """Return what a page says of the files in a browser."""
+    told = BROWSERS[browser](page.absolute().as_uri(), photos)
+    print(f"in {browser} {np.median(told['ms']):.0f} ms a photo (median)")
+    return [
+        Seen(
+            np.reshape(logits, (told["heads"], -1)),
+            explained,
+            {stage: np.reshape(values, sides) for stage, values, sides in maps},
+        )
+        for logits, explained, maps in told["found"]
+    ]
+
+
+def in_chromium(address: str, photos: list[Path]) -> Any:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         window = browser.new_page()
-        window.goto(page.absolute().as_uri())
-        waited(window, "document.body.dataset.ready === 'yes'")
+        window.goto(address)
+        waited(window, READY)
         window.set_input_files("#file", photos)
-        waited(window, f"document.getElementById('counted').textContent === '{len(photos)} photos'")
-        found = window.evaluate(
-            """lab.state.answers.map(({answer}) => [answer.logits, answer.explained,
-                Object.entries(answer.maps).map(([stage, map]) => [stage, [...map.values], map.sides])])"""
-        )
-        heads = window.evaluate("lab.about.heads.length")
-        ms = window.evaluate("lab.state.answers.map(({answer}) => answer.ms)")
+        waited(window, f"{ANSWERED} === '{len(photos)} photos'")
+        told = window.evaluate(TOLD)
         browser.close()
-    print(f"in Chromium {np.median(ms):.0f} ms a photo (median)")
-    return [
-        Seen(
-            np.reshape(logits, (heads, -1)),
-            explained,
-            {stage: np.reshape(values, sides) for stage, values, sides in maps},
-        )
-        for logits, explained, maps in found
-    ]
+    return told
+
+
+def in_firefox(address: str, photos: list[Path]) -> Any:
+    with firefox() as window:
+        window.open(address)
+        window.until(READY)
+        answer(window, photos)
+        return window.value(TOLD)
+
+
+BROWSERS = {"Chromium": in_chromium, "Firefox": in_firefox}
 
 
 def waited(window: Any, question: str) -> None:

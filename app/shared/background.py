@@ -5,14 +5,41 @@ import os
 import subprocess
 import sys
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pmsi.base.errors import PMSIError
+from pmsi.base.steps import Step, parsed, seconds_left
 
 MOST_WAITING, MOST_REMEMBERED = 8, 256
 PRIORITY = 10
 """How far the work stands back behind that of visitors (nice)."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    words: list[str]
+    then: Callable[[], None]
+    urgent: bool
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=1))
+    steps: list[Step] = field(default_factory=list)
+
+    def hear(self, line: str) -> None:
+        """Take in a line of the command."""
+        if line.strip():
+            self.said.append(line.strip())
+        if step := parsed(line):
+            self.steps.append(step)
+
+
+class Progress(NamedTuple):
+    """How far work is: so many come ``before`` it; its last ``step``; how long it still takes, where that is known."""
+
+    before: int
+    step: Step | None = None
+    seconds_left: float | None = None
 
 
 class Background:
@@ -20,24 +47,38 @@ class Background:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._coming: OrderedDict[Hashable, tuple[list[str], Callable[[], None]]] = OrderedDict()
+        self._coming: OrderedDict[Hashable, _Job] = OrderedDict()
         self._ended: OrderedDict[Hashable, str] = OrderedDict()
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
 
-    def ask(self, key: Hashable, words: list[str], then: Callable[[], None] = lambda: None) -> str | None:
+    def ask(
+        self, key: Hashable, words: list[str], then: Callable[[], None] = lambda: None, urgent: bool = False
+    ) -> str | None:
         """Have ``python -m WORDS`` done, and then ``then``, once for a key; returns at once.
 
-        None: it is not done. "": it is. Else it has failed, with this text.
+        What is urgent comes before what is not. None: it is not done. "": it is. Else it has failed, with this text.
         """
         with self._lock:
             if key in self._ended:
                 return self._ended[key]
             if key not in self._coming and len(self._coming) < MOST_WAITING and not self._closed:
-                self._coming[key] = words, then
+                self._coming[key] = _Job(words, then, urgent)
                 if len(self._coming) == 1:
                     threading.Thread(target=self._work, name="background", daemon=True).start()
+                for other, job in list(self._coming.items())[1:] if urgent else ():
+                    if not job.urgent:
+                        self._coming.move_to_end(other)
         return None
+
+    def progress(self, key: Hashable) -> Progress:
+        """Return how far the work for a key is; what was not taken has all others before it."""
+        with self._lock:
+            keys = [*self._coming]
+            if key not in keys or keys.index(key):
+                return Progress(keys.index(key) if key in keys else len(keys))
+            job = self._coming[key]
+            return Progress(0, job.steps[-1] if job.steps else None, seconds_left(job.steps))
 
     def forget(self, key: Hashable) -> None:
         """Let a key be asked for anew."""
@@ -57,8 +98,8 @@ class Background:
             with self._lock:
                 if not self._coming:
                     return
-                key, (words, then) = next(iter(self._coming.items()))
-            said = self._done(words, then)
+                key, job = next(iter(self._coming.items()))
+            said = self._done(job)
             with self._lock:
                 self._ended[key] = said
                 while len(self._ended) > MOST_REMEMBERED:
@@ -66,18 +107,20 @@ class Background:
                 if self._coming.pop(key, None) is None or not self._coming:
                     return
 
-    def _done(self, words: list[str], then: Callable[[], None]) -> str:
-        line = [sys.executable, "-m", *words]
+    def _done(self, job: _Job) -> str:
+        line = [sys.executable, "-m", *job.words]
         with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             self._process = process
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, PRIORITY)
-            said = process.communicate()[1].strip()
+            assert process.stderr is not None
+            for said in process.stderr:
+                job.hear(said)
         self._process = None
         if process.returncode:
-            return said.splitlines()[-1] if said else f"It ended with status {process.returncode}."
+            return job.said[-1] if job.said else f"It ended with status {process.returncode}."
         try:
-            then()
+            job.then()
         except (PMSIError, OSError) as error:
             return str(error)
         return ""

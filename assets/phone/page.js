@@ -1,15 +1,21 @@
 const began = performance.now();
 const $ = (id) => document.getElementById(id);
-const tell = (text, problem = false) => { $("status").textContent = text; $("status").classList.toggle("problem", problem); };
+const tell = (text, problem = false) => {
+  $("status").textContent = text;
+  $("status").classList.toggle("problem", problem);
+  if (problem) $("status").scrollIntoView({ block: "nearest" });
+};
+const unusable = (text) => { tell(text, true); document.body.className = "unusable"; };
 const element = (name, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
 };
-const percent = (p) => (p > 0.9995 ? "over 99.9 %" : `${(100 * p).toFixed(p < 0.1 || p > 0.99 ? 1 : 0)} %`);
+const percent = (p) => (p > 0.9995 ? "over 99.9\xa0%" : p < 0.0005 ? "under 0.1\xa0%" : `${(100 * p).toFixed(p < 0.1 || p > 0.99 ? 1 : 0)}\xa0%`);
 
+if (document.body.className === "unusable") throw new Error($("status").textContent);
 if (!$("end")) {
-  tell("This file is incomplete: it was cut off on its way. Get it again.", true);
+  unusable("This file is incomplete: it was cut off on its way. Get it again.");
   throw new Error("The end of the page is missing.");
 }
 const about = JSON.parse($("about").textContent);
@@ -144,21 +150,19 @@ function doubtful(answer) {
 }
 
 function show(answer) {
-  const name = about.classes, [best] = ranked(answer.heads[state.head]), primary = state.head === about.heads.indexOf(about.primary);
+  const name = about.classes, [best] = ranked(answer.heads[state.head]);
   $("answer").hidden = false;
   $("invite").hidden = true;
-  $("best").textContent = `${name[best.label]} ${percent(best.value)}`;
+  const said = [name[best.label], " ", element("span", { textContent: percent(best.value) })];
+  if ($("best").textContent !== said.map((part) => part.textContent ?? part).join("")) $("best").replaceChildren(...said);
   $("doubt").hidden = !doubtful(answer);
-  $("doubt").textContent = "Not one of mine? " + (about.threshold !== null
-    ? "19 in 20 images of its classes look more familiar to it."
-    : `It was surer of 19 in 20 of its own test images (over ${percent(about.unsure_below ?? 0)}).`);
   draw($("seen"), answer.seen, null);
   $("seen").setAttribute("aria-label", `The picture as the network sees it: ${name[best.label]}, ${percent(best.value)}`);
   for (const stage of STAGES) {
     draw($(`map-${stage}`), answer.seen, enlarged(answer.maps[stage], about.image_size));
     $(`map-${stage}`).setAttribute("aria-label", `Where ${stage} looked for ${name[answer.explained]}`);
   }
-  $("looked").textContent = `Where each stage looked for ${name[answer.explained]}, for the output ${about.heads[state.head]}; each map in its own scale.`;
+  $("looked").textContent = `Where each stage looked for ${name[answer.explained]}, for the output ${about.heads[state.head]}; each map in its own scale. ${Math.round(answer.ms)} ms on this device.`;
   $("heads").replaceChildren(...about.heads.map((head, i) => {
     const [mine] = ranked(answer.heads[i]);
     const radio = element("input", { type: "radio", name: "head", checked: i === state.head, onchange: () => choose({ head: i, label: PREDICTED }) });
@@ -172,7 +176,7 @@ function show(answer) {
     button.setAttribute("aria-pressed", label === answer.explained);
     return element("li", {}, button);
   }));
-  tell(`${Math.round(answer.ms)} ms on this device${primary ? "" : `, output ${about.heads[state.head]}`}.`);
+  tell("");
 }
 
 /** Explain another head or class of the photo that is shown, and keep the focus where it was. */
@@ -268,6 +272,9 @@ $("maps").replaceChildren(...STAGES.map((stage) => {
   canvas.setAttribute("role", "img");
   return element("figure", {}, canvas, element("figcaption", { textContent: stage }));
 }));
+$("doubt").textContent = "Not one of mine? " + (about.threshold !== null
+  ? "19 in 20 images of its classes look more familiar to it."
+  : `It was surer of 19 in 20 of its own test images (over ${percent(about.unsure_below ?? 0)}).`);
 $("about-model").textContent = about.says;
 $("classes").replaceChildren(...about.classes.map((name, i) => {
   const picture = about.thumbnails[i];
@@ -275,6 +282,6 @@ $("classes").replaceChildren(...about.classes.map((name, i) => {
 }));
 if (about.worker && location.protocol.startsWith("http") && "serviceWorker" in navigator) navigator.serviceWorker.register(about.worker).catch(() => {});
 engine.then(() => { tell(`Ready. It knows ${about.classes.length} classes.`); document.body.dataset.ready = "yes"; }, (error) => {
-  tell(`The model cannot be used here: ${error?.message ?? error}`, true);
+  unusable(`The model cannot be used here: ${error?.message ?? error}`);
 });
 Object.assign(window, { lab: { about, ask, csv, engine, pixels, state } });

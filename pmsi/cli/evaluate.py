@@ -38,8 +38,9 @@ def _evaluate_file(typed: argparse.Namespace) -> int:
 
     predictor, config = open_model_file(typed.of), to_config(EvaluateConfig(), typed)
     trained = predictor.config
-    given = {name: value for name in ("dataset", "data") if (value := getattr(typed, name)) is not None}
-    dataset = open_dataset(replace(trained, **given))
+    elsewhere = typed.dataset not in (None, trained.dataset)  # where the folder of its training is none
+    place = typed.data if typed.data is not None or elsewhere else trained.data
+    dataset = open_dataset(replace(trained, dataset=typed.dataset or trained.dataset, data=place))
     check_file_classes(typed.of, predictor.classes, dataset)
     samples = dataset.split(config.split)
     found = accuracy(predictor.file, dataset, samples, trained, config.batch_size)

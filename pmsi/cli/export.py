@@ -1,7 +1,9 @@
 """Write a trained model as one file."""
 
 import argparse
+import sys
 
+from pmsi.base.steps import told
 from pmsi.cli.flags import TRAINED, add_runs, path
 from pmsi.export.formats import export
 from pmsi.runs import Run
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(typed: argparse.Namespace) -> int:
     """Write a trained model to one file."""
     typed.out.parent.mkdir(parents=True, exist_ok=True)
-    export(Run.open(typed.runs, typed.run), typed.out, typed.precision)
+    with told(sys.stderr):
+        export(Run.open(typed.runs, typed.run), typed.out, typed.precision)
     print(typed.out)
     return 0

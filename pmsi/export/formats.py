@@ -113,13 +113,14 @@ def onnx(run: Run, precision: str = "float32") -> bytes:
     packages are missing.
     """
     try:
-        from pmsi.export import quantized  # optional packages, which training does without
-        from pmsi.graph import onnx_file
+        from pmsi.graph import onnx_file  # optional packages, which training does without
     except ImportError as error:
         raise ExportError(f"An ONNX file needs the package {error.name}: pip install 'pmsi[export]'.") from error
     model, config, classes = load_model(run, CPU)
     about = _about(run, model, config, classes) | {"precision": precision}
     if precision == "int8":
+        from pmsi.export import quantized  # takes a second
+
         return quantized.onnx_bytes(run, model, config, about)
     return onnx_file.onnx_bytes(model, about, half=precision == "float16")
 

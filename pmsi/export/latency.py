@@ -13,11 +13,12 @@ import torch
 
 from pmsi.base.seeding import numpy_generator
 from pmsi.base.text import percent
-from pmsi.config import TrainConfig, from_dict
+from pmsi.config import TrainConfig
 from pmsi.data.preprocessing import normalize
 from pmsi.engine.checkpoint import load_model
 from pmsi.engine.costs import costs_of
 from pmsi.engine.folding import folded
+from pmsi.graph.about import config_of
 from pmsi.graph.engine import LONG, graph_of, open_file
 from pmsi.methods import METHODS, build
 from pmsi.model import Recognizer
@@ -63,10 +64,10 @@ def of_run(run: Run, threads: int) -> Iterator[Timed]:
 def of_file(path: Path, threads: int) -> Timed:
     """Return an exported file; raises ExportError."""
     file = open_file(path, threads)
-    about, config = file.about, from_dict(file.about["config"])
-    assert isinstance(config, TrainConfig)
-    accuracy = about["int8"]["accuracy"]["int8"] if "int8" in about else about["accuracy"] or {}
-    macs, tested = costs_of(config, len(file.classes)).macs_predict, (accuracy.get(file.primary), about["test_images"])
+    about, config = file.about, config_of(file)
+    accuracy = about["int8"]["accuracy"]["int8"] if "int8" in about else about.get("accuracy") or {}
+    tested = accuracy.get(file.primary), about.get("test_images")
+    macs = costs_of(config, len(file.classes)).macs_predict
     return Timed(path.name, file.image_size, RUNTIME, _by_graph(file), file.size, macs, *tested)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from PIL import Image, ImageDraw
 
+from pmsi.base import steps
 from pmsi.base.assets import ASSETS
 from pmsi.base.errors import PMSIError
 from pmsi.base.files import LARGE, read_json
@@ -55,6 +56,7 @@ POLICY = (
 
 def page(run: Run, model: bytes, worker: str | None = None) -> bytes:
     """Return the page of a run's ONNX file; ``worker`` is the name of a script beside the page that keeps it."""
+    steps.begin(85, "Making the page")
     about = OnnxModel(model).about
     text = {
         name: (FOLDER / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", "early.js", "page.js")
@@ -208,9 +210,16 @@ def split_halves(model: bytes, segments: Sequence[tuple[int, int]]) -> bytes:
     return data.tobytes()
 
 
+DIGITS = np.frombuffer(
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~", np.uint8
+)
+
+
 def _text(data: bytes) -> str:
     """Return bytes in base 85, a quarter longer, in an alphabet without "<", which could end a script."""
-    return base64.b85encode(data).replace(b"<", b",").decode()
+    words = np.frombuffer(data + bytes(-len(data) % 4), ">u4")
+    digits = words[:, None] // 85 ** np.arange(4, -1, -1) % 85
+    return DIGITS[digits].tobytes()[: digits.size - -len(data) % 4].decode()
 
 
 def _hash(text: str) -> str:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from pmsi.base.errors import ConfigError
-from pmsi.config import TrainConfig, from_dict
+from pmsi.base.errors import ConfigError, ExportError
+from pmsi.graph.about import config_of
 from pmsi.graph.onnx_model import STAGES, OnnxModel
-from pmsi.predictor import Found, ImagePredictor
+from pmsi.predictor import Answers, Found, ImagePredictor, Prediction
 from pmsi.runs.calibration import parsed
 
 
@@ -15,11 +15,15 @@ class FilePredictor(ImagePredictor):
     """A model in an ONNX file, with its class names and its preprocessing. Threads may share it."""
 
     def __init__(self, model: OnnxModel) -> None:
-        config = from_dict(model.about["config"])
-        assert isinstance(config, TrainConfig)
         known = parsed(model.about.get("calibration"))
-        super().__init__(config, model.classes, model.heads, model.primary, known, model)
+        super().__init__(config_of(model), model.classes, model.heads, model.primary, known, model)
         self.file = model
+
+    def prediction(self, outputs: Answers, top: int) -> Prediction:
+        """Return the prediction of logits; raises ExportError where they are no numbers: the file's weights are not."""
+        if not all(logits.isfinite().all() for logits in outputs.values()):
+            raise ExportError(f"{self.file.name} is damaged: what it answers is no number. Export it again.")
+        return super().prediction(outputs, top)
 
     @classmethod
     def load(cls, path: Path, threads: int = 0) -> "FilePredictor":

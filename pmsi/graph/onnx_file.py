@@ -8,14 +8,17 @@ import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor
 from torch.fx import GraphModule
 
+from pmsi.base import steps
 from pmsi.base.errors import ExportError
 from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import normalize, to_tensor
@@ -59,6 +62,7 @@ def onnx_bytes(model: Recognizer, about: Mapping[str, Any], half: bool = False) 
     describe(made, about)
     if not half:
         return made.SerializeToString()
+    steps.begin(75, "Comparing it in half precision")
     smaller = _with_half_weights(made).SerializeToString()
     check(smaller, model, HALF_TOLERANCES)
     return smaller
@@ -73,10 +77,14 @@ def graph_bytes(model: Recognizer, sizes: tuple[int, int]) -> bytes:
     if (found := kept.find(key)) is not None:
         return found
     try:
-        made = from_photo(converted(record(model, sizes[1]), sizes[1]), *sizes)
+        steps.begin(5, "Recording the network and its maps")
+        recorded = record(model, sizes[1])
+        steps.begin(25, "Converting them to ONNX")
+        made = from_photo(converted(recorded, sizes[1]), *sizes)
         about = {"heads": model.heads, "primary": model.primary, "resize": sizes[0], "image_size": sizes[1]}
         describe(made, about | {"classes": [*range(_classes(made))]})
         data = made.SerializeToString()
+        steps.begin(65, "Comparing it with the network")
         check(data, model, TOLERANCES)
     except ExportError as error:
         kept.refuse(key, str(error))
@@ -217,11 +225,8 @@ def check(data: bytes, model: Recognizer, tolerances: Mapping[str, float]) -> No
     class may differ only where the model itself is undecided within the tolerance.
     """
     found = OnnxModel(data)
-    drawn = plumage(train_per_class=1, test_per_class=1, size=max(64, found.image_size))
     pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
-    for number, sample in enumerate(drawn.test[:CHECKED]):
-        picture = drawn.open_image(sample).resize((found.image_size, found.image_size))
-        images = to_tensor(np.asarray(picture))[None]
+    for number, images in enumerate(_drawings(found.image_size)):
         head = model.heads[number % len(model.heads)]
         label = None if number % 2 else number % len(found.classes)
         expected = cam(model, normalize(images), head=head, classes=None if label is None else torch.tensor([label]))
@@ -235,6 +240,14 @@ def check(data: bytes, model: Recognizer, tolerances: Mapping[str, float]) -> No
     for what, both in pairs.items():
         found_all, expected_all = (np.stack(values) for values in zip(*both, strict=True))
         _compare(what, found_all, expected_all, tolerances[what.split()[0]])
+
+
+@lru_cache(maxsize=1)
+def _drawings(side: int) -> list[Tensor]:
+    """Return CHECKED birds, each (1, 3, side, side) uint8."""
+    drawn = plumage(train_per_class=1, test_per_class=1, size=max(64, side))
+    pictures = [drawn.open_image(sample).resize((side, side)) for sample in drawn.test[:CHECKED]]
+    return [to_tensor(np.asarray(picture))[None] for picture in pictures]
 
 
 def _compare(what: str, found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:

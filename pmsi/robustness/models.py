@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pmsi.config import RobustnessConfig, TrainConfig, from_dict
+from pmsi.config import RobustnessConfig, TrainConfig
 from pmsi.data import open_dataset
 from pmsi.data.dataset import Dataset
 from pmsi.data.preprocessing import normalize
@@ -21,6 +21,7 @@ from pmsi.engine.device import prepare_device
 from pmsi.engine.folding import folded
 from pmsi.evaluation import check_file_classes, check_same_data, checking_progress
 from pmsi.graph import is_model_file
+from pmsi.graph.about import config_of
 from pmsi.graph.engine import graph_of, open_file
 from pmsi.model import Recognizer
 from pmsi.runs import Run
@@ -67,8 +68,7 @@ class SweptModel:
     def of_file(cls, path: Path) -> "SweptModel":
         """Return the model of an exported file; raises ExportError."""
         graph = open_file(path, threads=1)
-        config = from_dict(graph.about["config"])
-        assert isinstance(config, TrainConfig)
+        config = config_of(graph)
         calibration = parsed(graph.about.get("calibration"))
         return cls(path.name, config, graph.classes, graph.heads, graph.primary, graph=graph, calibration=calibration)
 

@@ -1,7 +1,10 @@
 """A run's page for phones under the app: made once, with the headers it needs, for those who may come in."""
 
 import json
+import os
+import sys
 import zipfile
+from functools import partial
 
 import pytest
 from starlette.applications import Starlette
@@ -12,6 +15,7 @@ from waiting import until
 
 from app import login, phone
 from app.shared.background import Background
+from pmsi.base import steps
 
 SECRET = "long-enough-and-only-for-tests-0123456789"
 
@@ -23,7 +27,7 @@ class Maker(Background):
         super().__init__()
         self.said, self.asked = None, []
 
-    def ask(self, key, words, then=lambda: None):
+    def ask(self, key, words, then=lambda: None, urgent=False):
         self.asked.append(words)
         return self.said
 
@@ -115,3 +119,26 @@ def test_work_in_the_background_is_done_once_and_says_why_it_failed():
     work.close()
     assert work.ask("more", ["this"]) is None
     assert not work._coming
+
+
+def test_work_tells_how_far_it_is_and_what_a_visitor_waits_for_comes_next(tmp_path, monkeypatch):
+    gate, work, ended = tmp_path / "gate", Background(), []
+    os.mkfifo(gate)
+    (tmp_path / "slow.py").write_text(
+        "import sys\nfrom pmsi.base import steps\nwith steps.told(sys.stderr):\n"
+        f"    steps.begin(40, 'this')\n    steps.begin(70, 'that')\nopen({str(gate)!r}).read()"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    work.ask("slow", ["slow"])
+    for key, urgent in {"graph": False, "page": True}.items():
+        work.ask(key, ["this"], partial(ended.append, key), urgent)
+    assert until(lambda: work.progress("slow").step and work.progress("slow").step[1:] == (70, "that"))
+    assert [work.progress(key).before for key in ("slow", "page", "graph")] == [0, 1, 2]
+    gate.write_text("")
+    until(lambda: ended == ["page", "graph"])
+
+
+def test_what_is_left_follows_the_speed_so_far(monkeypatch):
+    monkeypatch.setattr(steps.time, "monotonic", lambda: 160.0)
+    assert steps.seconds_left([steps.Step(100, 60, "a graph that was kept")]) is None
+    assert steps.seconds_left([steps.Step(100, 60, ""), steps.Step(150, 85, "")]) == 50 / 25 * 15 - 10

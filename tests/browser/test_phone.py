@@ -94,7 +94,7 @@ def test_a_file_answers_as_the_run_does_with_no_network(tiny_run, model, window,
     assert window.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_damaged_page_says_so(tiny_run, model, chromium, tmp_path):
+def test_a_damaged_page_and_an_old_browser_are_told_apart(tiny_run, model, chromium, tmp_path):
     whole = pages.page(tiny_run, model)
     middle = whole.index(b'id="model">') + 2000
     for name, data in {
@@ -106,6 +106,13 @@ def test_a_damaged_page_says_so(tiny_run, model, chromium, tmp_path):
         page.goto((tmp_path / f"{name}.html").as_uri())
         until(page, "document.getElementById('status').className === 'problem'")
         page.close()
+    (tmp_path / "whole.html").write_bytes(whole)
+    page = chromium.new_page()
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto((tmp_path / "whole.html").as_uri())
+    assert page.inner_text("#status") in (pages.FOLDER / "early.js").read_text()
+    assert page.evaluate("typeof lab") == "undefined", "an old browser was told what it is, and no more is tried"
+    page.close()
 
 
 def test_a_site_works_when_its_server_is_gone_and_with_a_camera(tiny_run, model, chromium, tmp_path):

@@ -55,6 +55,25 @@ def test_a_program_has_plain_operators_and_contiguous_weights(tiny_run, tmp_path
     assert {operator.namespace for operator in called if hasattr(operator, "namespace")} == {"aten"}
 
 
+@pytest.mark.filterwarnings("ignore")  # ExecuTorch warns that it may change
+def test_a_program_is_lowered_to_executorch_and_answers_alike(tiny_run, tmp_path):
+    """As its documents do it, by a program that is made of the exported one."""
+    exir = pytest.importorskip("executorch.exir")
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.runtime import Runtime
+
+    side, export_to = tiny_run.config.image_size, tmp_path / "model.pt2"
+    export(tiny_run, export_to)
+    module = torch.export.load(export_to).module()
+    images = torch.randint(0, 256, (8, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    program = torch.export.export(module, (images[:1],))
+    lowered = exir.to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    method = Runtime.get().load_program(lowered.buffer).load_method("forward")
+    for image, *expected in zip(images, *module(images).values(), strict=True):
+        for ours, theirs in zip(method.execute([image[None]]), expected, strict=True):
+            torch.testing.assert_close(ours[0], theirs, rtol=1e-3, atol=1e-3)
+
+
 def test_weights_are_a_smaller_checkpoint_that_loads(tiny_run, tmp_path):
     for name, precision in (("full", "float32"), ("half", "float16")):
         copy = tmp_path / name

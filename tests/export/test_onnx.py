@@ -17,7 +17,7 @@ from pmsi.export.formats import export
 from pmsi.export.predictor import FilePredictor
 from pmsi.graph import recording
 from pmsi.graph.onnx_file import TOLERANCES, check, onnx_bytes
-from pmsi.graph.onnx_model import OnnxModel
+from pmsi.graph.onnx_model import ABOUT, OnnxModel
 from pmsi.methods import METHODS, build
 from pmsi.predictor import Predictor
 
@@ -29,6 +29,15 @@ def built(method, backbone="tiny", **settings):
         method=method, backbone=backbone, weights="none", image_size=SIDE, channels=12, hidden=10, projection=16
     )
     return settle(build(config.with_(**settings), CLASSES)).eval().requires_grad_(False)
+
+
+def described(file, path, change):
+    """Copy an exported file with a change of what it says of its model."""
+    made = onnx.load(file)
+    told = json.loads(made.metadata_props[0].value) | change
+    onnx.helper.set_model_props(made, {ABOUT: json.dumps(told)})
+    onnx.save(made, path)
+    return path
 
 
 def about(model):
@@ -135,7 +144,9 @@ def test_commands_take_a_file_where_they_take_a_run(exported, tiny_run, tmp_path
     status, printed, _ = pmsi("explain", exported, tmp_path / "bird.png", "--out", tmp_path / "maps")
     assert status == 0
     assert (tmp_path / "maps" / "S3.png").exists()
-    status, printed, said = pmsi("evaluate", exported)
+    elsewhere = {"config": tiny_run.config.with_(dataset="cub", data="gone").to_dict()}
+    moved = described(exported, tmp_path / "moved.onnx", elsewhere)
+    status, printed, said = pmsi("evaluate", moved, "--dataset", "plumage")
     assert status == 0, said
     assert json.loads(printed)["accuracy"] == pytest.approx(tiny_run.result()["last"]["accuracy"], abs=0.1)
     assert pmsi("evaluate", tiny_run.id, "--runs", tiny_run.folder.parent, "--dataset", "plumage")[0] == 2
@@ -186,3 +197,17 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path, pmsi):
         assert status == 2
         assert path.name in said
     assert pmsi("predict", tmp_path / "none.onnx", tmp_path / "none.png")[0] == 2
+    plain = described(exported, tmp_path / "plain.onnx", {"config": {}})
+    Image.new("RGB", (9, 9)).save(tmp_path / "any.png")
+    for words in (("predict", plain, tmp_path / "any.png"), ("latency", plain), ("evaluate", plain)):
+        status, _, said = pmsi(*words)
+        assert (status, plain.name in said) == (2, True), said
+    status, _, said = pmsi("robustness", plain, "--runs", tmp_path / "runs", "--perturbations", "rotation=10")
+    assert (status, plain.name in said) == (2, True), said
+    noise = onnx.load(exported)
+    for tensor in noise.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT16:
+            tensor.raw_data = b"\xff" * len(tensor.raw_data)
+    onnx.save(noise, tmp_path / "noise.onnx")
+    status, _, said = pmsi("predict", tmp_path / "noise.onnx", tmp_path / "any.png")
+    assert (status, "noise.onnx" in said) == (2, True), said
