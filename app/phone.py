@@ -118,7 +118,7 @@ def _step(progress: Progress) -> tuple[str, int]:
         return f"It waits for {plural(progress.before, 'other piece')} of work.", 0
     if progress.step is None:
         return "It begins. On a quiet machine it takes about a minute.", 0
-    left = "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} more"
+    left = f" · about {duration(progress.seconds_left)} more" if (progress.seconds_left or 0) >= 1 else ""
     return f"{progress.step.name}{left}", progress.step.done
 
 

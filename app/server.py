@@ -38,6 +38,7 @@ LARGEST_MESSAGE = 1
 TIDY_EVERY_S = 20
 LINE = "PMSI Lab: open {url}"
 MODULES = (
+    "pandas",  # plotly takes it as it finds it, also half imported by another visitor's page
     "plotly.graph_objects",
     "pmsi.pictures.mosaics",
     "pmsi.pictures.overlays",

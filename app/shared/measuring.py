@@ -33,7 +33,7 @@ def dry_run(words: list[str]) -> str:
     return printed([*words, "--dry-run"])
 
 
-def printed(words: list[str]) -> str:
+def printed(words: list[str], patience_s: int = PATIENCE_S) -> str:
     """Return what a command prints, which works in a process of its own, one at a time; raises RunError.
 
     It is killed where its visitor leaves. Refused in a read-only app, which starts no process for a visitor.
@@ -41,19 +41,19 @@ def printed(words: list[str]) -> str:
     require_writable()
     line = [sys.executable, "-m", "pmsi", *words]
     with turn(_TRIALS):
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + patience_s
         process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             while (said := _said(process)) is None:
                 stop_if_gone()
                 if time.monotonic() > end:
-                    raise RunError(f"No estimate after {PATIENCE_S} s. The machine may be busy: try again later.")
+                    raise RunError(f"No answer after {patience_s} s. The machine may be busy: try again later.")
         finally:
             process.kill()
             process.wait()
     if process.returncode:
         errors = said[1].strip().splitlines()
-        raise RunError(errors[-1] if errors else f"The trial ended with status {process.returncode}.")
+        raise RunError(errors[-1] if errors else f"It ended with status {process.returncode}.")
     return said[0].strip()
 
 

@@ -56,7 +56,7 @@ POLICY = (
 
 def page(run: Run, model: bytes, worker: str | None = None) -> bytes:
     """Return the page of a run's ONNX file; ``worker`` is the name of a script beside the page that keeps it."""
-    steps.begin(85, "Making the page")
+    steps.begin(75, "Making the page")
     about = OnnxModel(model).about
     text = {
         name: (FOLDER / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", "early.js", "page.js")

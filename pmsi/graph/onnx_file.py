@@ -62,7 +62,7 @@ def onnx_bytes(model: Recognizer, about: Mapping[str, Any], half: bool = False) 
     describe(made, about)
     if not half:
         return made.SerializeToString()
-    steps.begin(75, "Comparing it in half precision")
+    steps.begin(70, "Comparing it in half precision")
     smaller = _with_half_weights(made).SerializeToString()
     check(smaller, model, HALF_TOLERANCES)
     return smaller
@@ -79,12 +79,12 @@ def graph_bytes(model: Recognizer, sizes: tuple[int, int]) -> bytes:
     try:
         steps.begin(5, "Recording the network and its maps")
         recorded = record(model, sizes[1])
-        steps.begin(25, "Converting them to ONNX")
+        steps.begin(20, "Converting them to ONNX")
         made = from_photo(converted(recorded, sizes[1]), *sizes)
         about = {"heads": model.heads, "primary": model.primary, "resize": sizes[0], "image_size": sizes[1]}
         describe(made, about | {"classes": [*range(_classes(made))]})
         data = made.SerializeToString()
-        steps.begin(65, "Comparing it with the network")
+        steps.begin(60, "Comparing it with the network")
         check(data, model, TOLERANCES)
     except ExportError as error:
         kept.refuse(key, str(error))

@@ -30,6 +30,7 @@ from pmsi.robustness.loader import ImageBatch, ModelGroup
 from pmsi.robustness.models import SweptModel, accelerated, identity, load_models, open_shared
 from pmsi.robustness.report import FILE, report
 from pmsi.runs import Run
+from pmsi.runs.record import classes_of
 
 
 def check(config: RobustnessConfig, root: Path) -> None:
@@ -40,10 +41,15 @@ def check(config: RobustnessConfig, root: Path) -> None:
     for name, count in Counter(Path(id).name for id in {*config.of}).items():
         if count > 1:
             raise ConfigError(f"{count} of the models are called {name}: rename a file.")
-    for id in filter(is_model_file, config.of):
-        SweptModel.of_file(Path(id))
+    files = [SweptModel.of_file(Path(id)) for id in filter(is_model_file, config.of)]
     runs = [Run.open(root, id) for id in config.of if not is_model_file(id)]
     check_together(runs, config.test_per_class is not None, config.insist, "These runs cannot be swept together.")
+    for file in files:
+        if runs and file.classes != (known := classes_of(runs[0])):
+            raise ConfigError(
+                f"{file.id} and {runs[0].id} cannot be swept together: the {len(file.classes)} classes of the one are "
+                f"not the {len(known)} of the other."
+            )
 
 
 def sweep(config: RobustnessConfig, run: Run) -> dict[str, Any]:

@@ -169,9 +169,11 @@ def test_a_sweep_takes_files_and_runs_alike(exported, copied, tmp_path, pmsi):
     assert status == 0, said
     alone = json.loads(printed)["result"]["cells"][1]["runs"]["small.onnx"]["heads"]
     assert alone == cell["runs"]["small.onnx"]["heads"]
-    status, _, said = pmsi("robustness", small, exported.parent / "small.onnx", *tree)
-    assert status == 2
-    assert "small.onnx" in said
+    others = described(exported, tmp_path / "others.onnx", {"classes": [*"abcdefghijkl"]})
+    twice = exported.parent / "small.onnx"
+    for name, words in {"small.onnx": (small, twice), "others.onnx": (copied.id, others)}.items():
+        status, _, said = pmsi("robustness", *words, *tree)
+        assert (status, name in said) == (2, True), said
 
 
 def test_eight_bits_are_smaller_and_say_what_they_cost(exported, tiny_run, tmp_path):

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.shared.access import read_only
 from app.shared.cached_models import has_model, model_of
-from app.shared.errors import error_panel, plain
+from app.shared.errors import error_panel
 from app.shared.measuring import printed
 from app.shared.memory import once
 from app.shared.palette import CHART, NEUTRAL, styled
@@ -20,7 +20,7 @@ from pmsi.runs import Run, default_root
 
 MEASURED = "latency"
 """The session's key of the last measurement."""
-MOST, ROUNDS = 8, 30
+MOST, ROUNDS, PATIENCE_S = 8, 30, 1800
 SYMBOLS = {"torch": "circle-open", "ONNX Runtime": "circle"}
 Row = dict[str, Any]
 
@@ -29,11 +29,11 @@ def latency(run: Run, beside: Run | None, output: str) -> None:
     """Show what the runs at hand cost an answer, and offer to measure that."""
     able = {one.id: one for one in trained_runs() if has_model(one)}
     given = [one.id for one in (run, beside) if one is not None]
+    chosen = st.multiselect(
+        "Runs", list(able), [*dict.fromkeys([*given, *able])][:MOST], format_func=lambda id: name_of_run(able[id]),
+        max_selections=MOST, key="latency-runs",
+    )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect(
-            "Runs", list(able), [*dict.fromkeys([*given, *able])][:MOST], format_func=lambda id: name_of_run(able[id]),
-            max_selections=MOST, key="latency-runs",
-        )  # fmt: skip
         threads = st.segmented_control("Threads", (1, 2), default=1, key="latency-threads", required=True)
         pressed = st.button("Measure", icon=":material/timer:", type="primary", disabled=read_only() or not chosen)
     words = ["latency", *chosen, "--runs", str(default_root()), "--threads", str(threads), "--rounds", str(ROUNDS)]
@@ -41,7 +41,9 @@ def latency(run: Run, beside: Run | None, output: str) -> None:
         key = (MEASURED, *words, *(model_of(able[id]) for id in chosen))
         try:
             with st.spinner("Each run answers in turn; graphs that are missing are made first…", show_time=True):
-                st.session_state[MEASURED] = once(key, lambda: printed([*words, "--json"]), line=None, ttl=3600)
+                st.session_state[MEASURED] = once(
+                    key, lambda: printed([*words, "--json"], PATIENCE_S), line=None, ttl=3600
+                )
         except PMSIError as error:
             error_panel(error)
     st.caption(f"One image at a time, in a process of its own: `python -m pmsi {' '.join(words)} --plot latency.png`")
@@ -55,7 +57,7 @@ def _show(rows: list[Row], able: dict[str, Run]) -> None:
     st.plotly_chart(figure(rows, {id: name_of_run(able[id]) for id in able}, colors), key="latency", alt=alt, **CHART)
     table = [
         {
-            "Run": plain(name_of_run(able[row["name"]])), "Engine": row["engine"], "Pixels": row["side"],
+            "Run": name_of_run(able[row["name"]]), "Engine": row["engine"], "Pixels": row["side"],
             "Median (ms)": round(row["median_ms"], 1), "Quartiles (ms)": f"{row['low_ms']:.1f}–{row['high_ms']:.1f}",
             "MB": round(row["bytes"] / 1e6, 1), "Multiply-adds": short(row["macs"]),
             "Accuracy": "" if row["accuracy"] is None else f"{percent(row['accuracy'])} of {row['test_images']}",
