@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pmsi.base.errors import ExportError
+from pmsi.base.errors import ExportError, PMSIError
 from pmsi.config import TrainConfig, from_dict
 
 if TYPE_CHECKING:
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 def config_of(model: "OnnxModel") -> TrainConfig:
-    """Return the settings of a file's training; raises ExportError where it has none that are known here."""
+    """Return the settings of a file's training; raises ExportError where they are missing or not known here."""
     try:
         config = from_dict(model.about["config"])
         assert isinstance(config, TrainConfig)
-    except (AssertionError, KeyError, TypeError) as error:
-        raise ExportError(f"{model.name} does not say how its model was trained: export it again.") from error
+    except (AssertionError, KeyError, TypeError, PMSIError) as error:
+        reason = error if isinstance(error, PMSIError) else "It does not say how its model was trained."
+        raise ExportError(f"{model.name} cannot be used here: {reason} Export it again.") from error
     return config
