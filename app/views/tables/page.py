@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from html import escape
 from typing import Any
 
 import streamlit as st
@@ -37,7 +38,7 @@ REFRESH_S = 2.0
 
 INTRO = "Filled from the runs of this machine, beside the paper's printed numbers. A click on a number opens its run."
 PROTOCOL = (
-    "Above is the protocol: what all runs of the table have in common, data, network, size and recipe. Only runs that "
+    "The protocol is what all runs of the table have in common: data, network, size and recipe. Only runs that "
     "agree in all of it are compared. A preset, or the settings of another run, can start a new table. The best epoch "
     "is chosen by the head that the model predicts with: on a run's validation part, or, where it has none, on the "
     "test images, which flatters."
@@ -52,7 +53,7 @@ FILES = {"csv": ("CSV", "csv"), "markdown": ("Markdown", "md"), "latex": ("LaTeX
 
 def page() -> None:
     """Draw the page."""
-    st.title("The paper's tables", anchor=False, help=meaning("M, P, R", "head", "baseline"))
+    st.title("The paper's tables", anchor=False, help=f"{meaning('M, P, R', 'head', 'baseline')}\n\n{PROTOCOL}")
     number = _number()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         protocol = _protocol(number)
@@ -181,9 +182,10 @@ def _body(table: Table, epoch: str, was_live: bool) -> None:
     """Draw what moves; once nothing is live any more, the page is drawn again without the clock."""
     filled = _filled(table, epoch)
     said, *others = notes(filled)
-    badge = " :orange-badge[:material/info: Not the paper's data or recipe]"
     own = table.configs and not filled.is_the_papers
-    st.markdown(f"**{table.title}. {table.caption}** {plain(said)}{badge if own else ''}", width=1000, help=PROTOCOL)
+    badge = "<span>Not the paper's data or recipe</span>" if own else ""
+    heading = f'<b role="heading" aria-level="2">{escape(f"{table.title}. {table.caption}", quote=False)}</b>'
+    st.html(f'<p class="finding">{heading} {escape(said, quote=False)} {badge}</p>')
     _chart(filled)
     with st.container(key=BOX):
         st.html(table_html(filled, _shares(table)))
