@@ -73,6 +73,8 @@ def test_importance_is_what_the_answer_loses():
     assert importance["bill/without p"] == pytest.approx(before - after)
     assert importance["surroundings/independent"] == 1
     assert importance["background/without p"] == 0
+    checks = [found.agreement["only"][f"map S5/{of}@{t}"] for of in ("deletion", "preservation") for t in (0.01, 0.5)]
+    assert checks == [1, 0, 1, 0], "all parts are important above 0.01, none above 0.5"
 
 
 def test_an_oracle_scores_one_and_chance_scores_chance():
