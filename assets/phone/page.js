@@ -87,6 +87,12 @@ function probabilities(logits, temperature) {
   return raised.map((value) => value / sum);
 }
 
+/** Probabilities by head: calibrated, where the run has temperatures, unless raw ones are wanted. */
+function byHead(logits) {
+  const classes = about.classes.length, raw = $("raw").firstChild.checked;
+  return about.heads.map((name, i) => probabilities(logits.slice(i * classes, (i + 1) * classes), (!raw && about.temperatures[name]) || 1));
+}
+
 /** What the network says of a photo: probabilities by head, the class explained, three maps, the pixels that it saw. */
 async function ask(photo, head, label) {
   const { ort, session } = await engine;
@@ -94,12 +100,12 @@ async function ask(photo, head, label) {
   const given = new ort.Tensor("uint8", new Uint8Array(photo.data.buffer), [1, photo.height, photo.width, 4]);
   const before = performance.now();
   const found = await session.run({ photo: given, head: number(head), label: number(label) });
-  const classes = about.classes.length, logits = Array.from(found.logits.data);
+  const logits = Array.from(found.logits.data);
   return {
     ms: performance.now() - before,
     explained: Number(found.explained.data[0]),
     logits,
-    heads: about.heads.map((name, i) => probabilities(logits.slice(i * classes, (i + 1) * classes), about.temperatures[name] ?? 1)),
+    heads: byHead(logits),
     maps: Object.fromEntries(STAGES.map((stage) => [stage, { values: found[stage].data, sides: found[stage].dims }])),
     seen: found.seen.data,
   };
@@ -250,6 +256,13 @@ function stop() {
   $("video").srcObject = null;
   $("video").hidden = true;
 }
+$("raw").hidden = !Object.keys(about.temperatures).length;
+$("raw").onchange = () => {
+  for (const answer of [state.answer, ...state.answers.map((each) => each.answer)]) if (answer) answer.heads = byHead(answer.logits);
+  state.answers.forEach(({ answer }, i) => { if (answer) $("rows").rows[i].lastChild.textContent = percent(Math.max(...answer.heads[state.head])); });
+  if (state.answer) show(state.answer);
+};
+
 $("live").hidden = !navigator.mediaDevices?.getUserMedia;
 $("live").onclick = async () => {
   if ($("live").getAttribute("aria-pressed") === "true") return stop();

@@ -81,6 +81,11 @@ def test_a_file_answers_as_the_run_does_with_no_network(tiny_run, model, window,
             assert probability == pytest.approx(expected[name], abs=0.02)
             assert expected[name] >= guesses[0].probability - 0.04
         assert cells[-1] == "true", "no image reaches the threshold"
+    window.check("#raw input")
+    predictor.temperatures = {}
+    raw = re.findall(r'"([^"]*)"', window.evaluate("lab.csv()").splitlines()[1])
+    guess = predictor.predict(predictor.prepare(Image.open(io.BytesIO(photo(0))))).best
+    assert float(raw[-2]) == pytest.approx(guess.probability, abs=0.02), "without temperatures"
     window.click("#top li:nth-child(4) button")
     until(window, "lab.state.answer.explained === lab.state.label")
     found = window.evaluate(
