@@ -24,7 +24,7 @@ from pmsi.data.plumage import plumage
 from pmsi.data.preprocessing import normalize, to_tensor
 from pmsi.explain.cam import DEFAULT_STAGES, cam
 from pmsi.graph import TRACING, kept
-from pmsi.graph.onnx_model import ABOUT, PHOTO_PREFIX, OnnxModel
+from pmsi.graph.onnx_model import ABOUT, PHOTO_PREFIX, OnnxModel, weights_digest
 from pmsi.graph.recording import INPUTS, OUTPUTS, record
 from pmsi.model import Recognizer
 
@@ -59,13 +59,14 @@ def onnx_bytes(model: Recognizer, about: Mapping[str, Any], half: bool = False) 
     maps are not the model's.
     """
     made = onnx.load_model_from_string(graph_bytes(model, (int(about["resize"]), int(about["image_size"]))))
+    if half:
+        made = _with_half_weights(made)
     describe(made, about)
-    if not half:
-        return made.SerializeToString()
-    steps.begin(70, "Comparing it in half precision")
-    smaller = _with_half_weights(made).SerializeToString()
-    check(smaller, model, HALF_TOLERANCES)
-    return smaller
+    data = made.SerializeToString()
+    if half:
+        steps.begin(70, "Comparing it in half precision")
+        check(data, model, HALF_TOLERANCES)
+    return data
 
 
 def graph_bytes(model: Recognizer, sizes: tuple[int, int]) -> bytes:
@@ -209,7 +210,8 @@ def _with_half_weights(model: ModelProto) -> ModelProto:
 
 
 def describe(model: ModelProto, about: Mapping[str, Any]) -> None:
-    helper.set_model_props(model, {ABOUT: json.dumps(dict(about), ensure_ascii=False)})
+    about = {**about, "digest": weights_digest(model)}
+    helper.set_model_props(model, {ABOUT: json.dumps(about, ensure_ascii=False)})
     model.producer_name = "pmsi"
     model.doc_string = (
         "photo (1, height, width, 3 or 4) uint8 RGB(A), upright; head: the number of a head; label: a class's number, "

@@ -48,6 +48,14 @@ def answer_part(model: ModelProto) -> ModelProto:
     return Extractor(model).extract_model(["image"], ["logits", "probabilities"])
 
 
+def weights_digest(model: ModelProto) -> str:
+    """Return 32 hexadecimal digits: BLAKE2b of a graph's weights, by which a file that was changed is known."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in model.graph.initializer:
+        digest.update(tensor.raw_data)
+    return digest.hexdigest()
+
+
 class OnnxModel:
     """A model in an ONNX file that `pmsi.graph.onnx_file` wrote.
 
@@ -65,7 +73,11 @@ class OnnxModel:
         try:
             self._model = onnx.load_model_from_string(data)
             stored = {entry.key: entry.value for entry in self._model.metadata_props}
-            self.about: dict[str, Any] = json.loads(stored[ABOUT])
+            self.about: dict[str, Any] = json.loads(stored.get(ABOUT, "null"))
+            if not isinstance(self.about, dict):
+                raise ValueError("it says nothing of classes and heads")
+            if self.about.get("digest", digest := weights_digest(self._model)) != digest:
+                raise ValueError("its weights are not those that were written")
             self.classes = tuple(map(str, self.about["classes"]))
             self.heads, self.primary = tuple(map(str, self.about["heads"])), str(self.about["primary"])
             self.has_maps = bool(self.about.get("maps", True))

@@ -206,10 +206,9 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path, pmsi):
         assert (status, plain.name in said) == (2, True), said
     status, _, said = pmsi("robustness", plain, "--runs", tmp_path / "runs", "--perturbations", "rotation=10")
     assert (status, plain.name in said) == (2, True), said
-    noise = onnx.load(exported)
-    for tensor in noise.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT16:
-            tensor.raw_data = b"\xff" * len(tensor.raw_data)
-    onnx.save(noise, tmp_path / "noise.onnx")
-    status, _, said = pmsi("predict", tmp_path / "noise.onnx", tmp_path / "any.png")
-    assert (status, "noise.onnx" in said) == (2, True), said
+    spoilt = onnx.load(exported)
+    weights = max(spoilt.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights.raw_data = bytes([weights.raw_data[0] ^ 1]) + weights.raw_data[1:]
+    onnx.save(spoilt, tmp_path / "spoilt.onnx")
+    status, _, said = pmsi("predict", tmp_path / "spoilt.onnx", tmp_path / "any.png")
+    assert (status, "spoilt.onnx" in said) == (2, True), said
