@@ -19,6 +19,7 @@ from pmsi.base.files import LARGE, parse_json, read_file, read_json, remove_left
 from pmsi.base.seeding import derive
 from pmsi.base.statistics import mcnemar, paired_bootstrap, wilson
 from pmsi.config import RobustnessConfig
+from pmsi.data import check_folder
 from pmsi.data.cache.pixels import Pixels
 from pmsi.data.dataset import Dataset
 from pmsi.data.record import DataRecord
@@ -44,6 +45,8 @@ def check(config: RobustnessConfig, root: Path) -> None:
     files = [SweptModel.of_file(Path(id)) for id in filter(is_model_file, config.of)]
     runs = [Run.open(root, id) for id in config.of if not is_model_file(id)]
     check_together(runs, config.test_per_class is not None, config.insist, "These runs cannot be swept together.")
+    if not runs:
+        check_folder(files[0].config.with_(data=config.data))
     for file in files:
         if runs and file.classes != (known := classes_of(runs[0])):
             raise ConfigError(

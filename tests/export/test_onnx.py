@@ -20,6 +20,7 @@ from pmsi.graph.onnx_file import TOLERANCES, check, onnx_bytes
 from pmsi.graph.onnx_model import ABOUT, OnnxModel
 from pmsi.methods import METHODS, build
 from pmsi.predictor import Predictor
+from pmsi.runs import list_runs
 
 SIDE, CLASSES = 64, 5
 
@@ -171,9 +172,13 @@ def test_a_sweep_takes_files_and_runs_alike(exported, copied, tmp_path, pmsi):
     assert alone == cell["runs"]["small.onnx"]["heads"]
     others = described(exported, tmp_path / "others.onnx", {"classes": [*"abcdefghijkl"]})
     twice = exported.parent / "small.onnx"
-    for name, words in {"small.onnx": (small, twice), "others.onnx": (copied.id, others)}.items():
+    runs, homeless = list_runs(copied.folder.parent), tmp_path / "homeless.onnx"
+    described(exported, homeless, {"config": copied.config.with_(dataset="cub", data="gone").to_dict()})
+    refused = {"small.onnx": (small, twice), "others.onnx": (copied.id, others), "data": (homeless,)}
+    for name, words in refused.items():
         status, _, said = pmsi("robustness", *words, *tree)
         assert (status, name in said) == (2, True), said
+    assert list_runs(copied.folder.parent) == runs, "a refused sweep leaves no run"
 
 
 def test_eight_bits_are_smaller_and_say_what_they_cost(exported, tiny_run, tmp_path):
