@@ -43,9 +43,7 @@ Examiner = Callable[[Sequence[Path]], Generator[Examined]]
 """Decodes files; yields the result of each, in their order."""
 
 
-def in_threads(
-    paths: Sequence[Path], look: Callable[[Path], Examined] = examine, threads: int = THREADS
-) -> Generator[Examined]:
+def in_threads(paths: Sequence[Path], look: Callable[[Path], Examined], threads: int = THREADS) -> Generator[Examined]:
     """Yield the results of ``look`` at files, in this process."""
     pool = ThreadPoolExecutor(threads)
     try:
@@ -54,7 +52,7 @@ def in_threads(
         pool.shutdown(cancel_futures=True)
 
 
-EXAMINER: ContextVar[Examiner] = ContextVar("examiner", default=in_threads)
+EXAMINER: ContextVar[Examiner] = ContextVar("examiner", default=lambda paths: in_threads(paths, examine))
 """What decodes the files of a data set; `pmsi.data.uploads.apart` sets another for files that strangers sent."""
 
 SETTLED_S = 2.0

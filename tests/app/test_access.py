@@ -121,7 +121,7 @@ def test_links_to_runs_elsewhere_are_refused(open_page, places):
     (places / "etc").mkdir()
     (places / "etc" / "config.json").write_text("{}")
     for run in ("../../etc", "..", "/etc", ".", "a\0b"):
-        assert any("There is no run" in error.value for error in open_page("runs", run=run).error)
+        assert any("There is no run" in said.value for said in open_page("runs", run=run).warning)
 
 
 # --- Read-only -----------------------------------------------------------------------------------------------------

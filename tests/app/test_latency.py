@@ -15,7 +15,7 @@ def test_the_chosen_runs_are_measured_and_shown_by_engine(open_page, make_run, m
         row | {"name": first, "engine": "ONNX Runtime", "accuracy": None},
     ]
     asked = []
-    monkeypatch.setattr(latency, "printed", lambda words: asked.append(words) or json.dumps(said))
+    monkeypatch.setattr(latency, "printed", lambda words, patience: asked.append(words) or json.dumps(said))
     test = open_page("numbers", section="latency", run=first)
     test.multiselect(key="latency-runs").set_value([first]).run()
     next(button for button in test.button if button.label == "Measure").click().run()

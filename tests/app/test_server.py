@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import guard, moved, server
 from app.shared import access
+from app.shared.memory import UPLOADS
 
 
 def test_the_warm_up_runs():
@@ -95,7 +96,7 @@ def guarded(monkeypatch):
     manager = MemoryUploadedFileManager("")
     monkeypatch.setattr(guard, "get_instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
     monkeypatch.setattr(guard, "is_private", lambda: False)
-    monkeypatch.setenv("PMSI_MEMORY", "4M")
+    monkeypatch.setenv("PMSI_MEMORY", f"{2**10 / UPLOADS:.0f}K")
     routes = [Route(guard.METRICS, lambda request: PlainTextResponse("numbers")), WebSocketRoute("/stream", page),
               Route(guard.UPLOAD + "{session}/{file}", answer, methods=["PUT"])]  # fmt: skip
     return TestClient(Starlette(routes=routes, middleware=[Middleware(guard.Guard)]), "http://localhost"), manager
@@ -151,7 +152,7 @@ def test_uploads_are_bounded_in_all_and_who_holds_most_makes_room(guarded):
     def put(session, size):
         return browser.put(f"{guard.UPLOAD}{session}/id", content=b"x" * size).status_code
 
-    assert put("hostile", 2**20 + 1) == 413
+    assert put("hostile", 2**20 + 1000) == 413
     assert put("hostile", 800_000) == 200
     assert put("other", 300_000) == 200
     assert set(manager.file_storage) == {"other"}
