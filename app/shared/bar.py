@@ -196,7 +196,9 @@ def _output(run: Run) -> str:
 
 
 def _more(here: str, picked: Picked | None, run: Run | None) -> None:
-    with st.popover("This page", icon=":material/more_horiz:", key="bar-more", help="Copy the link, other pages, words"):
+    with st.popover(
+        "This page", icon=":material/more_horiz:", key="bar-more", help="Copy the link, other pages, words"
+    ):
         part("copy_link")(key="copy-link", data={})
         if picked is not None:
             image_actions(picked, here=here, **({"run": run.id} if run else {}))
