@@ -1,6 +1,7 @@
 """Speed of a whole robustness sweep: the task, and a plain loop over runs, cells and images.
 
     python -m benchmarks.sweep
+    python -m benchmarks.sweep --size 224 --smooth-conv separable
     python -m benchmarks.sweep --images 96 --methods baseline pmr --perturbations color_jitter gaussian_noise c_fog
     python -m benchmarks.sweep --device cuda --images 480
 
@@ -72,6 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=48, help="test images, about")
     parser.add_argument("--size", type=int, default=448, help="side of the crop; images are resized to 8/7 of it")
     parser.add_argument("--methods", nargs="+", default=["baseline", "pmr"], help="the runs, one of each method")
+    parser.add_argument("--smooth-conv", default="paper", choices=("paper", "separable"))
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--perturbations", nargs="+", default=["color_jitter", "gaussian_noise"])
     parser.add_argument("--batch", type=int, default=32)
@@ -92,6 +94,7 @@ class Bench:
             dataset="folder",
             data=drawn(folder / "plumage", 1, -(-options.images // SPECIES)),
             image_size=options.size,
+            smooth_conv=options.smooth_conv,
             backbone=options.backbone,
             weights="none",
         )
@@ -190,8 +193,9 @@ def report(bench: Bench, seconds: dict[str, Seconds], agreement: float, options:
     cells, images = cells_of(bench.task), len(bench.dataset.test)
     shown = images * len(cells) * len(bench.runs)
     print(f"{images} images of {options.size} × {options.size}, {len(cells)} cells, runs: {' '.join(options.methods)}")
-    print(f"{options.backbone} on {options.device}, {torch.get_num_threads()} threads, {options.workers} workers")
-    print(f"torch {torch.__version__}, Pillow {PIL.__version__}; medians of {options.repeats}, interleaved")
+    print(f"{options.backbone}, smooth conv {options.smooth_conv}, on {options.device}")
+    print(f"{torch.get_num_threads()} threads, {options.workers} workers, medians of {options.repeats}, interleaved")
+    print(f"torch {torch.__version__}, Pillow {PIL.__version__}")
     print(f"{agreement:.2%} of the answers are equal\n")
     plain, ours = seconds.values()
     print(f"{'':20}{'seconds':>9}{'answers/s':>11}{'× plain':>9}{'CPU s':>9}{'× plain':>9}")
