@@ -75,6 +75,7 @@ def test_own_pictures_become_a_table_that_can_be_taken_along(open_page, make_run
     table = fine(test.run()).dataframe[0].value
     assert "knows 12 invented birds; nearest" in words(test)
     rows = list(csv.DictReader(io.StringIO(as_csv(table.to_dict("records")))))
+    assert as_csv([{"File": "=1+1.png", "Probability": 0.5}]).splitlines()[1] == "'=1+1.png,0.5"
     predictor = Predictor.load(run)
     for i, row in enumerate(rows):
         best = predictor.predict(predictor.prepare(Image.open(io.BytesIO(png(40 * i))))).best

@@ -113,11 +113,15 @@ def _row(digest: str, run: Run, output: str) -> dict[str, Any]:
     return row
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Return the table as CSV, without the pictures."""
+    """Return the table as CSV, without the pictures; names that a spreadsheet would take for a formula are quoted."""
     out = io.StringIO()
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "Picture"]
     writer = csv.DictWriter(out, names, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: f"'{value}" if str(value).startswith(FORMULA) else value for name, value in row.items()})
     return out.getvalue()
