@@ -37,7 +37,8 @@ from app.views.mosaic.strip import SEEDS
 from benchmarks.app_server import PAGES, busy, resident, serving
 
 TARGET_MS = 300
-EVERY_S = 2.0
+EVERY_S, SILENT_S = 2.0, 60.0
+"""How often a visitor acts at most, and how long a server may say nothing in between."""
 GROWTH = 0.05
 """How much larger than in the middle of the time the server's memory may be at its end."""
 DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
@@ -71,7 +72,13 @@ class Visitor:
             await asyncio.sleep(draw.uniform(0, EVERY_S))
             while time.monotonic() < until:
                 started = time.monotonic()
-                await self._run(socket, ACTS[self.act](self, draw))
+                try:
+                    await self._run(socket, act := ACTS[self.act](self, draw))
+                except TimeoutError:
+                    self.errors.append(
+                        f"no message for {SILENT_S:.0f} s after a click on {act.rerun_script.page_name!r}"
+                    )
+                    return
                 self.took.append(time.monotonic() - started)
                 await asyncio.sleep(max(0.0, EVERY_S - self.took[-1]))
 
@@ -125,7 +132,7 @@ class Visitor:
         await socket.send(message.SerializeToString())
         while True:
             answer = ForwardMsg()
-            answer.ParseFromString(await asyncio.wait_for(socket.recv(), 60))
+            answer.ParseFromString(await asyncio.wait_for(socket.recv(), SILENT_S))
             self._note(answer)
             if answer.WhichOneof("type") == "script_finished" and answer.script_finished in DONE:
                 break
