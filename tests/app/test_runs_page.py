@@ -10,11 +10,12 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
-from pages import click, links, part, sound, words
+from pages import click, fine, links, part, sound, words
 
 from app.shared.wording import name_of_run, runs_before
 from app.views.runs.detail import ADVICE
 from app.views.train.address import address_of
+from pmsi.base.assets import ASSETS
 from pmsi.base.locks import Lock
 from pmsi.config import EvaluateConfig, RobustnessConfig, TrainConfig
 from pmsi.engine.checkpoint import CHECKPOINT, PREVIOUS
@@ -240,6 +241,12 @@ def test_a_trained_run_shows_how_it_learned_and_leads_to_its_mistakes(root, show
     last = data["moments"][-1]["runs"][1]["images"][2]
     assert (last["name"], last["right"]) == theatre.said(theatre.moments[-1], 2)
     assert [dict(parse_qsl(link.query_string))["show"] for link in links(test, "Mistakes")] == ["mistakes"]
+
+
+@pytest.mark.parametrize("id", ["demo-maps-pmr", "demo-parts", "demo-sanity-pmr", "demo-unknowns"])
+def test_each_kind_of_run_that_ships_has_its_page(root, shown, id):
+    shutil.copytree(ASSETS / "demo" / id, root / id)
+    assert "Result" in words(fine(shown(Run(root / id))))
 
 
 def test_a_mix_below_concat_is_explained(root, shown):

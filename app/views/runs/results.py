@@ -202,11 +202,19 @@ def _numbers_result(section: str) -> Callable[[dict[str, Any]], None]:
     return view
 
 
+def _maps_result(result: dict[str, Any]) -> None:
+    """Show where a run looks; of another protocol, lead to the section of the Numbers page that has its name."""
+    if "regions" in result:
+        show_reports([(short_id(result["of"]), CATEGORICAL[0], result)], st.container())
+    else:
+        _numbers_result(result["protocol"])(result | {"of": [result["of"]]})
+
+
 RESULTS: dict[str, Callable[[dict[str, Any]], None] | None] = {
     "train": _train_result,
     "evaluate": _evaluate_result,
     "robustness": None,  # its records say it all
-    "maps": lambda result: show_reports([(short_id(result["of"]), CATEGORICAL[0], result)]),
+    "maps": _maps_result,
     "calibrate": _numbers_result("calibration"),
     "unknowns": _numbers_result("unknowns"),
 }
