@@ -17,7 +17,7 @@ def begin(done: int, step: str) -> None:
 
 
 @contextmanager
-def told(out: TextIO) -> Iterator[None]:
+def written_to(out: TextIO) -> Iterator[None]:
     """Write each step as a line while the body works."""
     handler = logging.StreamHandler(out)
     _LOG.addHandler(handler)

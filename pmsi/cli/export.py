@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pmsi.base.steps import told
+from pmsi.base.steps import written_to
 from pmsi.cli.flags import TRAINED, add_runs, path
 from pmsi.export.formats import export
 from pmsi.runs import Run
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(typed: argparse.Namespace) -> int:
     """Write a trained model to one file."""
     typed.out.parent.mkdir(parents=True, exist_ok=True)
-    with told(sys.stderr):
+    with written_to(sys.stderr):
         export(Run.open(typed.runs, typed.run), typed.out, typed.precision)
     print(typed.out)
     return 0

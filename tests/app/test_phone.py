@@ -125,7 +125,7 @@ def test_work_tells_how_far_it_is_and_what_a_visitor_waits_for_comes_next(tmp_pa
     gate, work, ended = tmp_path / "gate", Background(), []
     os.mkfifo(gate)
     (tmp_path / "slow.py").write_text(
-        "import sys\nfrom pmsi.base import steps\nwith steps.told(sys.stderr):\n"
+        "import sys\nfrom pmsi.base import steps\nwith steps.written_to(sys.stderr):\n"
         f"    steps.begin(40, 'this')\n    steps.begin(70, 'that')\nopen({str(gate)!r}).read()"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
